@@ -1,0 +1,1 @@
+"""Airworthy's engine: everything a model's life needs, importable without Airflow."""

@@ -1,0 +1,1 @@
+"""The `airworthy` command: what a person types."""

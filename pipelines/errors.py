@@ -1,0 +1,48 @@
+"""Every failure says whether trying again can help.
+
+Errors
+------
+``AirworthyError``
+    ├── ``Refused``      trying again is useless until a person changes something
+    └── ``Unavailable``  something outside did not answer; try again later
+
+A message names the thing, the value, the limit and what to do. A check that finds several faults raises
+one error that lists all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_REFUSED = 65
+EXIT_UNAVAILABLE = 75
+
+
+class AirworthyError(Exception):
+    """The root of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class Refused(AirworthyError):
+    """The answer is no, and will be no again: never retried.
+
+    ``reasons`` lists every failing condition, one per line of the message.
+    """
+
+    exit_code = EXIT_REFUSED
+
+    def __init__(self, subject: str, reasons: Sequence[str] = ()) -> None:
+        self.subject = subject
+        self.reasons = list(reasons)
+        lines = "".join(f"\n  - {reason}" for reason in self.reasons)
+        super().__init__(f"{subject}{lines}")
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, list[str]]]:
+        return type(self), (self.subject, self.reasons)
+
+
+class Unavailable(AirworthyError):
+    """Something outside did not answer: retried with exponential backoff."""
+
+    exit_code = EXIT_UNAVAILABLE

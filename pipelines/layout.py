@@ -1,0 +1,77 @@
+"""Where each thing lies in the store is said here and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import date
+
+
+def landing(source: str, day: date, name: str = "") -> str:
+    return f"landing/{source}/{day:%Y-%m-%d}/{name}"
+
+
+def raw(source: str) -> str:
+    return f"raw/{source}"
+
+
+def validated(source: str) -> str:
+    return f"validated/{source}"
+
+
+def quarantine(source: str) -> str:
+    return f"quarantine/{source}"
+
+
+def features(view: str) -> str:
+    return f"features/{view}"
+
+
+def table_root(table: str) -> str:
+    """Path of a Delta table below the store's root."""
+    return f"tables/{table}"
+
+
+def profile(table: str, day: date) -> str:
+    return f"profiles/{table}/{day:%Y-%m-%d}.json"
+
+
+def training_profile(model: str, version: str) -> str:
+    """The reference that drift is measured against: the profile of what the version was trained on."""
+    return f"profiles/training/{model}/{version}.json"
+
+
+def staged(dataset: str, day: date) -> str:
+    return f"staged/{dataset}/{day:%Y-%m-%d}"
+
+
+def data_docs(dataset: str, day: date) -> str:
+    return f"reports/validation/{dataset}/{day:%Y-%m-%d}.html"
+
+
+def drift_report(model: str, day: date) -> str:
+    return f"reports/drift/{model}/{day:%Y-%m-%d}.html"
+
+
+def plot(model: str, version: str, name: str) -> str:
+    return f"reports/evaluation/{model}/{version}/{name}.png"
+
+
+def snapshot(model: str, digest: str, name: str) -> str:
+    return f"snapshots/{model}/{digest}/{name}"
+
+
+def checkpoint(model: str, run_key_digest: str, name: str = "") -> str:
+    return f"checkpoints/{model}/{run_key_digest}/{name}"
+
+
+def bundle(model: str, version: str, name: str = "") -> str:
+    return f"bundles/{model}/{version}/{name}"
+
+
+def predictions(model: str) -> str:
+    """Parquet files below ``date=<UTC date of prediction>/``."""
+    return f"predictions/{model}/"
+
+
+def performance(model: str) -> str:
+    """Table of one row per prediction day: predictions, labelled, metrics."""
+    return f"monitoring/{model}_performance"

@@ -1,0 +1,203 @@
+"""Each thing outside is a small protocol; every real one and every fake keeps the same contract test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.messages import LiveState
+from pipelines.settings import Settings
+from pipelines.spec import Catalog
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Clock = Callable[[], datetime]
+"""Returns the time now, aware, in UTC."""
+
+
+class Store(Protocol):
+    """Tables by partition and files by path, under one root.
+
+    A table is named ``<layer>/<name>`` (``raw/flights``) and partitioned by its ``day`` column (date). A path is
+    relative to the root (``profiles/validated/flights/2013-01-05.json``). Raises ``Unavailable`` when the storage
+    does not answer, ``Refused`` for what does not exist.
+    """
+
+    def read(
+        self,
+        table: str,
+        *,
+        days: Sequence[date] | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pl.DataFrame:
+        """Rows of the given days (None: all), at a version (None: newest), each with its ``day``."""
+        ...
+
+    def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
+        """Atomically make ``frame`` the whole content of one day; returns the table's new version.
+
+        Safe when several writers replace different days at once. ``frame`` needs no ``day`` column.
+        """
+        ...
+
+    def days(self, table: str) -> list[date]:
+        """Days that the table holds, ascending; empty if there is no such table."""
+        ...
+
+    def version(self, table: str) -> int | None:
+        """Newest version; None if there is no such table."""
+        ...
+
+    def changed_days(self, table: str, since: int | None) -> set[date]:
+        """Days replaced in versions newer than ``since`` (None: all days)."""
+        ...
+
+    def restore(self, table: str, version: int) -> int:
+        """Make the content of an earlier version the newest; returns the new version."""
+        ...
+
+    def put(self, path: str, content: bytes) -> str:
+        """Write a whole file atomically; returns its URI."""
+        ...
+
+    def get(self, path: str) -> bytes:
+        """Content of a file, by path or by the URI that ``put`` returned."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def list(self, prefix: str) -> list[str]:
+        """Paths of all files below a prefix, ascending."""
+        ...
+
+    def uri(self, path: str) -> str: ...
+
+
+class VersionInfo(BaseModel):
+    """One registered model version. ``version`` is MLflow's number as text, ``semantic`` MAJOR.MINOR.PATCH if given."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    version: str
+    run_id: str
+    source: str
+    semantic: str | None = None
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+
+
+class Registry(Protocol):
+    """Model versions. Raises ``Unavailable`` when it does not answer, ``Refused`` for an unknown model or version."""
+
+    def get(self, model: str, version: str) -> VersionInfo: ...
+
+    def by_alias(self, model: str, alias: str) -> VersionInfo | None: ...
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        """All versions, newest first; empty for an unknown model."""
+        ...
+
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None: ...
+
+    def move_alias(self, model: str, alias: str, version: str | None) -> None:
+        """Point an alias at a version; None removes it. Called by the deploy and rollback practices alone."""
+        ...
+
+
+class LedgerEntry(BaseModel):
+    """One line of the ledger. ``digest`` covers every other field and the digest of the line before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    at: datetime
+    kind: str
+    model: str
+    version: str | None
+    actor: str
+    details: dict[str, Any]
+    previous: str
+    digest: str
+
+
+class Ledger(Protocol):
+    """Append-only and hash-chained. Raises ``Unavailable`` when the database does not answer."""
+
+    def append(
+        self,
+        kind: str,
+        model: str,
+        version: str | None,
+        details: Mapping[str, Any],
+        *,
+        actor: str,
+        key: str | None = None,
+    ) -> LedgerEntry:
+        """Add one line. With a ``key`` a repeat (a retried task) returns the first line instead of adding another."""
+        ...
+
+    def entries(
+        self, model: str | None = None, version: str | None = None, kind: str | None = None
+    ) -> list[LedgerEntry]:
+        """Matching lines, oldest first."""
+        ...
+
+    def faults(self) -> list[str]:
+        """Every broken link or altered line; empty if the chain is whole."""
+        ...
+
+
+class Endpoint(Protocol):
+    """Where predictions are answered. Raises ``Unavailable`` when it does not answer, ``Refused`` when it says no."""
+
+    def state(self, model: str) -> LiveState: ...
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        """Make a version live in one atomic switch; the former one becomes ``previous``. Idempotent by ``key``."""
+        ...
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        """Put the previous version back. Idempotent by ``key``; ``Refused`` if there is no previous."""
+        ...
+
+    def flush_log(self, model: str) -> None:
+        """Return once every prediction answered so far is in the prediction log's Parquet files."""
+        ...
+
+    def predict(
+        self,
+        model: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        ids: Sequence[str] | None = None,
+        prediction_time: datetime | None = None,
+    ) -> list[float]:
+        """One answer per row."""
+        ...
+
+
+class Ports(Protocol):
+    """All that a step may reach, handed to it by whoever runs it; each port is opened when first used."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def endpoint(self) -> Endpoint: ...

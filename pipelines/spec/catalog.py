@@ -1,0 +1,161 @@
+"""All declarations are read, checked one by one and against each other, and refused with every fault listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipelines.errors import Refused
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView, LatestObservation, Lookup
+from pipelines.spec.model import ModelSpec
+
+Spec = TypeVar("Spec", bound=BaseModel)
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_declaration(path: Path, kind: type[Spec]) -> Spec:
+    """Parse one YAML file. Raises ``Refused`` that lists every fault with its place in the file."""
+    try:
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(f"{path.name} is not readable YAML; mend it and save again", [str(error)]) from error
+    except FileNotFoundError as error:
+        raise Refused(f"{path} does not exist; create it or correct the name") from error
+    if not isinstance(content, dict):
+        raise Refused(f"{path.name} holds {type(content).__name__}, not fields; start it with `schema: 1`")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        reasons = [_explain(item) for item in error.errors()]
+        raise Refused(f"{path.name} has {len(reasons)} fault(s); correct them and save again", reasons) from error
+
+
+def _explain(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        return f"{place}: unknown field; remove it or correct the spelling"
+    return f"{place}: {item['msg']} (got {item['input']!r:.80})"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything declared under one ``include`` folder, each by its name.
+
+    ``refused`` holds, per file name, why that file was left out: one bad file never hides the good ones.
+    """
+
+    datasets: dict[str, DatasetSpec] = field(default_factory=dict)
+    views: dict[str, FeatureView] = field(default_factory=dict)
+    models: dict[str, ModelSpec] = field(default_factory=dict)
+    refused: dict[str, Refused] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, include: Path) -> Catalog:
+        """Read all declarations; a faulty one is in ``refused``, and so is whatever rests on it."""
+        refused: dict[str, Refused] = {}
+        datasets = _read_folder(include / "datasets", DatasetSpec, "dataset", refused)
+        views = _read_folder(include / "features", FeatureView, "view", refused)
+        models = _read_folder(include / "models", ModelSpec, "model", refused)
+        _drop(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
+        _drop(models, "models", refused, lambda model: model_faults(model, views.get(model.view)))
+        return cls(datasets, views, models, refused)
+
+    def model(self, name: str) -> ModelSpec:
+        return self._get("models", name)  # type: ignore[no-any-return]
+
+    def view(self, name: str) -> FeatureView:
+        return self._get("views", name)  # type: ignore[no-any-return]
+
+    def dataset(self, name: str) -> DatasetSpec:
+        return self._get("datasets", name)  # type: ignore[no-any-return]
+
+    def view_of(self, model: str) -> FeatureView:
+        return self.view(self.model(model).view)
+
+    def dataset_of(self, model: str) -> DatasetSpec:
+        return self.dataset(self.view_of(model).dataset)
+
+    def views_of(self, dataset: str) -> list[FeatureView]:
+        return [view for view in self.views.values() if view.dataset == dataset]
+
+    def _get(self, kind: str, name: str) -> Any:
+        found: dict[str, Any] = getattr(self, kind)
+        if name in found:
+            return found[name]
+        for refusal in (error for file, error in self.refused.items() if Path(file).stem == name):
+            raise refusal
+        known = ", ".join(sorted(found)) or "none"
+        raise Refused(f"no {kind.rstrip('s')} is called {name!r}; declared: {known}")
+
+
+def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[str, Refused]) -> dict[str, Spec]:
+    specs: dict[str, Spec] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            spec = read_declaration(path, kind)
+            name = getattr(spec, name_field)
+            if name != path.stem:
+                raise Refused(f"{path.name} declares {name_field} {name!r}; give file and {name_field} one name")
+            specs[name] = spec
+        except Refused as error:
+            refused[f"{folder.name}/{path.name}"] = error
+    return specs
+
+
+def _drop(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
+    for name, found in {name: faults(spec) for name, spec in specs.items()}.items():
+        if found:
+            refused[f"{folder}/{name}.yaml"] = Refused(f"{name}.yaml has {len(found)} fault(s); correct them", found)
+            del specs[name]
+
+
+def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
+    """Names in the view that the dataset does not have."""
+    if dataset is None:
+        return [f"dataset: {view.dataset!r} is not declared, or was refused"]
+    if view.entity_source not in dataset.sources:
+        return [f"entity_source: {view.entity_source!r} is no source of {dataset.dataset}"]
+    own = dataset.sources[view.entity_source].columns
+    wanted = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
+    faults = [f"{column!r} is no column of {view.entity_source}" for column in wanted if column not in own]
+    for name, feature in view.features.items():
+        how = feature.transformation
+        source = how.source if isinstance(how, Lookup | LatestObservation) else view.entity_source
+        if source not in dataset.sources:
+            faults.append(f"features.{name}: {source!r} is no source of {dataset.dataset}")
+            continue
+        columns = [getattr(how, "column", None), getattr(how, "time_column", None)]
+        missing = [column for column in columns if column and column not in dataset.sources[source].columns]
+        groups = [*getattr(how, "by", []), *getattr(how, "on", [])]
+        missing += [column for column in groups if column not in own]
+        faults += [f"features.{name}: {column!r} is no column of {source}" for column in missing]
+        for column in feature.source_columns:
+            table, _, bare = column.partition(".")
+            if table not in dataset.sources or bare not in dataset.sources[table].columns:
+                faults.append(
+                    f"features.{name}.source_columns: {column!r} is not <source>.<column> of a declared source"
+                )
+    return faults
+
+
+def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
+    """Names in the model that its view does not have."""
+    if view is None:
+        return [f"view: {model.view!r} is not declared, or was refused"]
+    named = {
+        "training.features": model.training.features or [],
+        "evaluation.slices.columns": model.evaluation.slices.columns if model.evaluation.slices else [],
+        "monitoring.drift.exclude": model.monitoring.drift.exclude,
+    }
+    return [
+        f"{where}: unknown feature {name!r}; {view.view} has {', '.join(sorted(view.features))}"
+        for where, names in named.items()
+        for name in names
+        if name not in view.features
+    ]

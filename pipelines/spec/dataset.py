@@ -1,0 +1,95 @@
+"""A dataset declares where files land, what columns they promise and when a day counts as bad."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from pipelines.spec.declared import Declared, Identifier
+
+ColumnType = Literal["integer", "number", "string", "timestamp"]
+
+
+class Column(Declared):
+    """One promise of the data contract. ``minimum`` and ``maximum`` are inclusive."""
+
+    type: ColumnType
+    nullable: bool = False
+    allowed: list[str] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    pii: bool = False
+    description: str = ""
+
+
+class SourceSpec(Declared):
+    """One source system's file.
+
+    ``cadence: daily`` lands one folder per day; ``cadence: reference`` lands a full copy now and then, and a
+    day uses the newest copy landed on or before it.
+    """
+
+    file: str
+    format: Literal["csv", "parquet"] = "csv"
+    cadence: Literal["daily", "reference"] = "daily"
+    null_values: list[str] = ["NA", ""]
+    key: list[str] = Field(min_length=1)
+    columns: dict[str, Column] = Field(min_length=1)
+    suite: Identifier | None = None
+    """Name of the Great Expectations suite in ``include/expectations/``; none: the contract is all there is."""
+    minimum_rows: int = Field(default=1, ge=0)
+    """A delivery with fewer rows is refused; 0 where a silent day is normal."""
+    day_columns: list[str] | None = None
+    """``[year, month, day]``: the columns that must name the partition's own day; rows of another day are refused."""
+
+    @model_validator(mode="after")
+    def key_is_declared(self) -> Self:
+        unknown = [name for name in [*self.key, *(self.day_columns or [])] if name not in self.columns]
+        if unknown:
+            raise ValueError(f"key or day_columns name undeclared columns {unknown}; declare them under columns")
+        nullable = [name for name in self.key if self.columns[name].nullable]
+        if nullable:
+            raise ValueError(f"key columns {nullable} are nullable; a key is never null")
+        return self
+
+
+class Calendar(Declared):
+    """The days a dataset has. Runs outside ``start`` to ``end`` (both inclusive) are never scheduled."""
+
+    start: date
+    end: date | None = None
+    timezone: str = "UTC"
+    schedule: str = "0 6 * * *"
+    wait_minutes: float = Field(default=360, gt=0)
+    """How long a scheduled day waits for its files before it fails as Unavailable."""
+
+    @field_validator("timezone")
+    @classmethod
+    def timezone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"unknown timezone {name!r}; use a name such as America/New_York") from error
+        return name
+
+
+class DatasetSpec(Declared):
+    """``include/datasets/<dataset>.yaml``."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    dataset: Identifier
+    description: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    calendar: Calendar
+    sources: dict[Identifier, SourceSpec] = Field(min_length=1)
+    max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    """A day with a larger share of quarantined rows in any source is refused."""
+
+    def daily(self) -> list[str]:
+        return [name for name, source in self.sources.items() if source.cadence == "daily"]
+
+    def reference(self) -> list[str]:
+        return [name for name, source in self.sources.items() if source.cadence == "reference"]

@@ -1,0 +1,156 @@
+"""A feature view declares each feature by name, version and transformation, so that its meaning cannot change unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pipelines.spec.declared import Declared, Identifier
+
+VAGUE_NAME = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
+WINDOW_SUFFIX = re.compile(r"_\d+(m|h|d)$")
+
+
+class Direct(Declared):
+    """A column of the entity's own row."""
+
+    type: Literal["column"]
+    column: str
+
+
+class CalendarPart(Declared):
+    """A part of the scheduled local time."""
+
+    type: Literal["calendar"]
+    part: Literal["hour_local", "day_of_week"]
+    """``day_of_week``: Monday is 1, Sunday is 7."""
+
+
+class Lookup(Declared):
+    """A column of a reference source, joined by key. ``age_years``: the entity's year minus the column."""
+
+    type: Literal["lookup"]
+    source: Identifier
+    on: list[str] = Field(min_length=1)
+    column: str
+    as_: Literal["value", "age_years"] = Field(default="value", alias="as")
+
+
+class LatestObservation(Declared):
+    """The newest observation with ``time_column <= t``, null when older than ``max_age_hours``."""
+
+    type: Literal["latest_observation"]
+    source: Identifier
+    by: list[str]
+    time_column: str
+    column: str
+    max_age_hours: float = Field(gt=0)
+
+
+class WindowMean(Declared):
+    """Mean of ``column`` over rows of the same group known in ``(t - window_hours, t]``; null when none."""
+
+    type: Literal["window_mean"]
+    by: list[str] = Field(min_length=1)
+    column: str
+    window_hours: float = Field(gt=0)
+
+
+class LastValue(Declared):
+    """``column`` of the newest row of the same group known in ``(t - window_hours, t]``; null when none."""
+
+    type: Literal["last_value"]
+    by: list[str] = Field(min_length=1)
+    column: str
+    window_hours: float = Field(gt=0)
+
+
+Transformation = Annotated[
+    Direct | CalendarPart | Lookup | LatestObservation | WindowMean | LastValue, Field(discriminator="type")
+]
+
+
+class Constraints(Declared):
+    """What the published feature must satisfy; checked on every day. ``minimum``/``maximum`` are inclusive."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    max_null_share: float = Field(default=1.0, ge=0, le=1)
+
+
+class Feature(Declared):
+    """One feature. A change of ``type`` or ``transformation`` needs a higher ``version``."""
+
+    version: int = Field(ge=1)
+    description: str = Field(min_length=10)
+    type: Literal["categorical", "numeric"]
+    source_columns: list[str] = Field(min_length=1)
+    transformation: Transformation
+    constraints: Constraints = Constraints()
+
+    def definition_digest(self) -> str:
+        """sha256 of what gives the feature its meaning, 64 hex digits."""
+        meaning = f"{self.type}|{self.transformation.model_dump_json(by_alias=True)}"
+        return hashlib.sha256(meaning.encode()).hexdigest()
+
+
+class FeatureView(Declared):
+    """``include/features/<view>.yaml``: one row per entity, as known ``lead_hours`` before the event.
+
+    ``known_at`` of a row's facts is its actual event time: scheduled time plus ``delay_column`` minutes.
+    """
+
+    schema_: Literal[1] = Field(alias="schema")
+    view: Identifier
+    description: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    dataset: Identifier
+    entity_source: Identifier
+    key: list[str] = Field(min_length=1)
+    event_hour_column: str
+    """Timestamp (UTC) of the hour of the scheduled event."""
+    event_minute_column: str
+    delay_column: str
+    """Minutes by which the actual event was late: a row's own facts are known from then on."""
+    lead_hours: float = Field(gt=0)
+    label: Label
+    features: dict[str, Feature] = Field(min_length=1)
+
+    @field_validator("features")
+    @classmethod
+    def names_say_what_they_hold(cls, features: dict[str, Feature]) -> dict[str, Feature]:
+        problems = []
+        for name, feature in features.items():
+            if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+                problems.append(f"feature name {name!r} is not lower_snake_case")
+            elif VAGUE_NAME.match(name) and name != getattr(feature.transformation, "column", None):
+                problems.append(
+                    f"feature name {name!r} says nothing; name entity, measure and window, as in tail_delay_mean_24h"
+                )
+            windowed = isinstance(feature.transformation, WindowMean | LastValue)
+            if windowed and not WINDOW_SUFFIX.search(name):
+                problems.append(f"feature name {name!r} has a window; end it with the window, as in _24h")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return features
+
+    @model_validator(mode="after")
+    def key_is_no_feature_twice(self) -> Self:
+        reserved = {"prediction_time", "day", self.label.name} & set(self.features)
+        if reserved:
+            raise ValueError(f"features {sorted(reserved)} bear reserved names; rename them")
+        return self
+
+
+class Label(Declared):
+    """The truth that arrives later: ``column >= at_least`` of the entity's own row; null where the column is null."""
+
+    name: Identifier
+    column: str
+    at_least: float
+
+
+FeatureView.model_rebuild()

@@ -1,0 +1,259 @@
+"""A model declares its data, target, training, gates, release and monitoring in one file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipelines.spec.declared import Declared, Identifier
+
+CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
+REGRESSION_METRICS = ("mae", "rmse", "r2", "mape")
+LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "mape")
+
+
+class Target(Declared):
+    """The column to predict; ``at_least`` makes it a yes/no question. Rows whose column is null have no label."""
+
+    column: str
+    at_least: float | None = None
+
+
+class Split(Declared):
+    """Shares of train, validation and test. ``time_ordered``: no row is later than a row of the next part."""
+
+    strategy: Literal["time_ordered", "stratified", "random"] = "time_ordered"
+    train: float = Field(default=0.70, gt=0, lt=1)
+    validation: float = Field(default=0.15, gt=0, lt=1)
+    test: float = Field(default=0.15, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def shares_sum_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"split shares sum to {total:.4f}; make train + validation + test = 1")
+        return self
+
+
+class LearningRate(Declared):
+    """Learning rate per boosting round; ``plateau`` multiplies by ``factor`` after ``patience`` rounds without gain."""
+
+    schedule: Literal["constant", "step", "cosine", "plateau"] = "constant"
+    initial: float = Field(default=0.1, gt=0)
+    minimum: float = Field(default=0.01, ge=0)
+    step_every: int = Field(default=50, ge=1)
+    factor: float = Field(default=0.5, gt=0, lt=1)
+    patience: int = Field(default=10, ge=1)
+
+
+class EarlyStopping(Declared):
+    enabled: bool = True
+    metric: str | None = None
+    """An estimator's own metric (``auc``, ``logloss``, ``rmse``, ``mae``); none: the problem's default."""
+    patience: int = Field(default=20, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+    mode: Literal["min", "max"] | None = None
+
+
+class Checkpointing(Declared):
+    enabled: bool = True
+    frequency: int = Field(default=25, ge=1)
+    keep_best: int = Field(default=3, ge=1)
+
+
+class CrossValidation(Declared):
+    folds: int = Field(ge=2, le=20)
+    strategy: Literal["forward_chaining", "k_fold", "stratified"] = "forward_chaining"
+
+
+class SearchRange(Declared):
+    """One searched parameter: a range (``low``, ``high``, optionally ``log``) or ``choices``."""
+
+    low: float | None = None
+    high: float | None = None
+    integer: bool = False
+    log: bool = False
+    choices: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def range_or_choices(self) -> Self:
+        ranged = self.low is not None and self.high is not None
+        if ranged == (self.choices is not None):
+            raise ValueError("give either low and high, or choices")
+        return self
+
+
+class Search(Declared):
+    trials: int = Field(ge=1)
+    space: dict[str, SearchRange] = Field(min_length=1)
+    timeout_minutes: float | None = Field(default=None, gt=0)
+
+
+class Estimator(Declared):
+    """``xgboost``: boosting with ``rounds``; ``sklearn``: any estimator named by ``class_path`` in ``sklearn.*``."""
+
+    kind: Literal["xgboost", "sklearn"] = "xgboost"
+    class_path: str | None = None
+    rounds: int = Field(default=300, ge=1)
+    parameters: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def class_path_fits(self) -> Self:
+        if (self.kind == "sklearn") != (self.class_path is not None):
+            raise ValueError("class_path is needed for kind sklearn and for nothing else")
+        if self.class_path is not None and not self.class_path.startswith("sklearn."):
+            raise ValueError(f"class_path {self.class_path!r} must lie in sklearn.*")
+        return self
+
+
+class Training(Declared):
+    schedule: str = "0 7 * * 1"
+    history_days: int | None = Field(default=None, ge=1)
+    """Only rows of this many days before the as-of date; none: all."""
+    minimum_rows: int = Field(default=1000, ge=10)
+    seed: int = 0
+    features: list[str] | None = None
+    """A subset of the view's features; none: all."""
+    split: Split = Split()
+    estimator: Estimator = Estimator()
+    learning_rate: LearningRate = LearningRate()
+    early_stopping: EarlyStopping = EarlyStopping()
+    checkpointing: Checkpointing = Checkpointing()
+    cross_validation: CrossValidation | None = None
+    search: Search | None = None
+    experiment_tags: list[str] = []
+
+
+class Bound(Declared):
+    """A floor, a ceiling, or both; inclusive."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def bounds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        return self
+
+
+class Comparison(Declared):
+    """A candidate replaces the champion only if the paired-bootstrap interval of its gain lies above ``-margin``.
+
+    ``require_improvement``: the interval must lie above zero instead.
+    """
+
+    metric: str
+    margin: float = Field(default=0.0, ge=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    resamples: int = Field(default=1000, ge=100)
+    require_improvement: bool = False
+
+
+class Slices(Declared):
+    """No slice of at least ``min_rows`` rows may lose more than ``max_loss`` of ``metric`` against the champion."""
+
+    columns: list[str] = Field(min_length=1)
+    metric: str
+    max_loss: float = Field(ge=0)
+    min_rows: int = Field(default=200, ge=1)
+
+
+class Evaluation(Declared):
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability from which a classification says yes."""
+    minimum_metrics: dict[str, Bound] = Field(min_length=1)
+    comparison: Comparison
+    slices: Slices | None = None
+
+
+class Deployment(Declared):
+    output: Literal["probability", "as_pyfunc"] = "probability"
+    keep_previous: int = Field(default=1, ge=1)
+
+
+class Drift(Declared):
+    """Drift is declared only if a test is significant **and** its effect is large.
+
+    Numeric features: two-sample KS on the profile's bins; categorical: chi-squared; effect: PSI.
+    """
+
+    window_days: int = Field(default=7, ge=1)
+    p_value: float = Field(default=0.01, gt=0, lt=1)
+    psi_threshold: float = Field(default=0.2, gt=0)
+    feature_drift_threshold: float = Field(default=0.3, gt=0, le=1)
+    """Share of drifting features from which the data count as drifted."""
+    prediction_drift_threshold: float = Field(default=0.2, gt=0)
+    """PSI of the predictions from which they count as drifted."""
+    minimum_rows: int = Field(default=500, ge=1)
+    exclude: list[str] = []
+
+
+class Performance(Declared):
+    metric: str
+    max_drop: float = Field(gt=0)
+    """Allowed loss against the champion's own test metric (in the metric's unit)."""
+    window_days: int = Field(default=7, ge=1)
+    minimum_labels: int = Field(default=500, ge=1)
+
+
+class Retraining(Declared):
+    consecutive_detections: int = Field(default=3, ge=1)
+    cooldown_days: int = Field(default=7, ge=0)
+    """One retraining per incident: no second request for this many data days after one."""
+    triggers: list[Literal["data_drift", "prediction_drift", "performance"]] = [
+        "data_drift",
+        "prediction_drift",
+        "performance",
+    ]
+
+
+class Monitoring(Declared):
+    drift: Drift = Drift()
+    performance: Performance
+    retraining: Retraining = Retraining()
+    label_horizon_days: int = Field(default=3, ge=0)
+    """Predictions of this many earlier days are joined again every day, so that late labels count."""
+
+
+Runner = Literal["process", "kubernetes"]
+
+
+class ModelSpec(Declared):
+    """``include/models/<model>.yaml``."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    model: Identifier
+    description: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    tags: list[str] = []
+    view: Identifier
+    """The feature view it is trained and served on."""
+    problem: Literal["classification", "regression"]
+    target: Target
+    training: Training = Training()
+    evaluation: Evaluation
+    deployment: Deployment = Deployment()
+    monitoring: Monitoring
+    runner: dict[Annotated[str, Field(pattern="^(train|evaluate|monitor)$")], Runner] = {}
+
+    @model_validator(mode="after")
+    def problem_fits(self) -> Self:
+        problems = []
+        if (self.problem == "classification") != (self.target.at_least is not None):
+            problems.append("target.at_least is needed for a classification and for nothing else")
+        known = CLASSIFICATION_METRICS if self.problem == "classification" else REGRESSION_METRICS
+        named = {f"evaluation.minimum_metrics.{name}": name for name in self.evaluation.minimum_metrics}
+        named["evaluation.comparison.metric"] = self.evaluation.comparison.metric
+        named["monitoring.performance.metric"] = self.monitoring.performance.metric
+        if self.evaluation.slices:
+            named["evaluation.slices.metric"] = self.evaluation.slices.metric
+        problems += [
+            f"{where} is {metric!r}; a {self.problem} has {', '.join(known)}"
+            for where, metric in named.items()
+            if metric not in known
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

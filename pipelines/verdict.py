@@ -1,0 +1,50 @@
+"""A verdict is PASS, FAIL or UNKNOWN, and always says why: what was not measured never passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Outcome(StrEnum):
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+class Verdict(BaseModel):
+    """The answer of one rule.
+
+    ``reasons`` lists every failing or unmeasured condition (``roc_auc 0.681 < 0.700``); empty on PASS.
+    ``facts`` holds the numbers the rule looked at, for the ledger and the task's page.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+    facts: dict[str, object] = Field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASS
+
+    @classmethod
+    def of(
+        cls,
+        rule: str,
+        *,
+        failures: Iterable[str] = (),
+        unknowns: Iterable[str] = (),
+        facts: dict[str, object] | None = None,
+    ) -> Verdict:
+        """FAIL if anything failed, else UNKNOWN if anything was not measured, else PASS."""
+        failed, unknown = tuple(failures), tuple(unknowns)
+        outcome = Outcome.FAIL if failed else Outcome.UNKNOWN if unknown else Outcome.PASS
+        return cls(rule=rule, outcome=outcome, reasons=failed + unknown, facts=facts or {})
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.outcome.value.upper()}" + "".join(f"\n  - {reason}" for reason in self.reasons)

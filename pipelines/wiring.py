@@ -1,0 +1,81 @@
+"""The one place where ports get their real adapters and step names their functions; nothing heavy until asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import import_module
+
+from pipelines import messages
+from pipelines.errors import Refused
+from pipelines.ports import Endpoint, Ledger, Ports, Registry, Store
+from pipelines.settings import Settings
+from pipelines.spec import Catalog
+
+STEPS: dict[str, tuple[str, type[messages.Message]]] = {
+    "ingest_partition": ("pipelines.steps.ingest_partition", messages.IngestRequest),
+    "audit_partition": ("pipelines.steps.audit_partition", messages.ValidateRequest),
+    "publish_partition": ("pipelines.steps.publish_partition", messages.PublishRequest),
+    "build_features": ("pipelines.steps.build_features", messages.FeaturesRequest),
+    "take_snapshot": ("pipelines.steps.take_snapshot", messages.SnapshotRequest),
+    "train_model": ("pipelines.steps.train_model", messages.TrainRequest),
+    "reproduce_model": ("pipelines.steps.reproduce_model", messages.ReproduceRequest),
+    "evaluate_model": ("pipelines.steps.evaluate_model", messages.EvaluateRequest),
+    "build_bundle": ("pipelines.steps.build_bundle", messages.BundleRequest),
+    "measure_performance": ("pipelines.steps.measure_performance", messages.MonitorRequest),
+    "measure_drift": ("pipelines.steps.measure_drift", messages.MonitorRequest),
+}
+"""Step name to its module, whose ``run(request, ports)`` returns a result message, and to its request."""
+
+
+def run_step(name: str, request: str, ports: Ports) -> messages.Message:
+    """Run one step on a JSON request. ``Refused`` for an unknown step."""
+    if name not in STEPS:
+        raise Refused(f"no step is called {name!r}; there are {', '.join(STEPS)}")
+    module, message = STEPS[name]
+    result: messages.Message = import_module(module).run(message.model_validate_json(request), ports)
+    return result
+
+
+class RealPorts:
+    """Ports of one installation; an adapter is imported and opened when first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @staticmethod
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog.read(self.settings.include)
+
+    @cached_property
+    def store(self) -> Store:
+        from pipelines.adapters.delta_store import DeltaStore
+
+        return DeltaStore(self.settings.store)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from pipelines.adapters.mlflow_registry import MlflowRegistry
+
+        return MlflowRegistry(self.settings.tracking)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from pipelines.adapters.sql_ledger import SqlLedger
+
+        return SqlLedger(self.settings.ledger)
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        from pipelines.adapters.gateway_endpoint import GatewayEndpoint
+
+        return GatewayEndpoint(self.settings.gateway, self.settings.gateway_admin)
+
+
+def open_ports(settings: Settings | None = None) -> RealPorts:
+    """Ports of the installation that the environment describes."""
+    return RealPorts(settings or Settings.from_environment())

@@ -1,0 +1,1 @@
+"""The list of best practices: one operator per file."""
