@@ -284,7 +284,7 @@ class BundleRequest(Message):
 
 
 class BundleResult(Message):
-    """``bundles/<model>/<version>/``: what the gateway serves, made from the registered model and checked against it."""
+    """``bundles/<model>/<version>/``: what the gateway serves, checked against the registered model."""
 
     model: str
     version: str

@@ -22,7 +22,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     """Parse one YAML file. Raises ``Refused`` that lists every fault with its place in the file."""
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - the safe loader, in C
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{path.name} is not readable YAML; mend it and save again", [str(error)]) from error
     except FileNotFoundError as error:

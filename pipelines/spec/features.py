@@ -1,4 +1,4 @@
-"""A feature view declares each feature by name, version and transformation, so that its meaning cannot change unseen."""
+"""A feature is declared by name, version and transformation, so that its meaning cannot change unseen."""
 
 from __future__ import annotations
 
