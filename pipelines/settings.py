@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,16 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PREFERRED_PORTS = {"airflow": 8080, "mlflow": 5500, "gateway": 8900, "gateway_admin": 8901, "airflow_logs": 8793}
+
+
+def embedded_ports(home: Path) -> dict[str, int]:
+    """Ports of the embedded stack below ``home``: those chosen at its first start, else the preferred ones."""
+    try:
+        chosen: dict[str, int] = json.loads((home / "run" / "ports.json").read_text())
+    except FileNotFoundError:
+        return PREFERRED_PORTS
+    return chosen
 
 
 class Settings(BaseModel):
@@ -40,14 +51,15 @@ class Settings(BaseModel):
         """Read ``AIRWORTHY_*`` and ``MLFLOW_TRACKING_URI``; what is not set gets the embedded default."""
         env = os.environ if environment is None else environment
         home = Path(env.get("AIRWORTHY_HOME", REPOSITORY / "var")).resolve()
+        port = embedded_ports(home)
         return cls(
             home=home,
             include=Path(env.get("AIRWORTHY_INCLUDE", REPOSITORY / "include")).resolve(),
             store=env.get("AIRWORTHY_STORE", str(home / "store")),
             ledger=env.get("AIRWORTHY_LEDGER", f"sqlite:///{home / 'ledger' / 'ledger.db'}"),
-            tracking=env.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5500"),
-            gateway=env.get("AIRWORTHY_GATEWAY", "http://127.0.0.1:8900"),
-            gateway_admin=env.get("AIRWORTHY_GATEWAY_ADMIN", "http://127.0.0.1:8901"),
+            tracking=env.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port['mlflow']}"),
+            gateway=env.get("AIRWORTHY_GATEWAY", f"http://127.0.0.1:{port['gateway']}"),
+            gateway_admin=env.get("AIRWORTHY_GATEWAY_ADMIN", f"http://127.0.0.1:{port['gateway_admin']}"),
             runner=env.get("AIRWORTHY_RUNNER", "process"),
             actor=env.get("AIRWORTHY_ACTOR", "airworthy"),
         )

@@ -1,0 +1,160 @@
+"""The embedded stack is this list of processes, and every setting they run with is said here."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports
+
+USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
+"""Log-in name to Airflow role; passwords are drawn at the first start and lie in ``var/airflow``."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One process. ``health`` is a URL that answers 200 once it is ready; None: it is watched by Airflow's health."""
+
+    name: str
+    command: list[str]
+    health: str | None = None
+
+
+def program(name: str) -> str:
+    """The program of that name beside the running interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def ports(settings: Settings) -> dict[str, int]:
+    """Ports of this installation: the preferred ones where free at the first start, the same ones ever after."""
+    path = settings.home / "run" / "ports.json"
+    if path.exists():
+        return embedded_ports(settings.home)
+    taken: set[int] = set()
+    chosen = {name: _free(port, taken) for name, port in PREFERRED_PORTS.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(chosen))
+    return chosen
+
+
+def _free(port: int, taken: set[int]) -> int:
+    for candidate in range(port, port + 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if candidate not in taken and probe.connect_ex(("127.0.0.1", candidate)) != 0:
+                taken.add(candidate)
+                return candidate
+    raise OSError(f"no free port between {port} and {port + 199}")
+
+
+def _secret(folder: Path, name: str) -> str:
+    path = folder / name
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32))
+    return path.read_text()
+
+
+def revision() -> str:
+    """The git revision of the checkout, ``-dirty`` if edited; ``unknown`` outside of git."""
+    described = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Environment of every component: the installation's places and Airflow's settings for one small machine."""
+    port = ports(settings)
+    home = settings.home / "airflow"
+    keys = home / "keys"
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "AIRWORTHY_HOME": str(settings.home),
+        "AIRWORTHY_INCLUDE": str(settings.include),
+        "AIRWORTHY_STORE": settings.store,
+        "AIRWORTHY_LEDGER": settings.ledger,
+        "AIRWORTHY_GATEWAY": f"http://127.0.0.1:{port['gateway']}",
+        "AIRWORTHY_GATEWAY_ADMIN": f"http://127.0.0.1:{port['gateway_admin']}",
+        "AIRWORTHY_GIT_REVISION": revision(),
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port['mlflow']}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port['airflow']}/execution/",
+        # Four slots feed two cores: the default of 32 would hold a gigabyte in idle workers.
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port["airflow"]),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port['airflow']}",
+        "AIRFLOW__API__SECRET_KEY": _secret(keys, "api"),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": _secret(keys, "jwt"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(port["airflow_logs"]),
+        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+        # A hop from task to task waits for the scheduler's loop: the default of 1 s would be most of its cost.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.15",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def passwords_file(settings: Settings) -> Path:
+    return settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
+
+
+def components(settings: Settings) -> list[Component]:
+    """All processes in the order of starting."""
+    port = ports(settings)
+    home = settings.home
+    mlflow = home / "mlflow"
+    gateway = f"http://127.0.0.1:{port['gateway']}"
+    store = f"sqlite:///{mlflow / 'mlflow.db'}"
+    return [
+        Component(
+            "mlflow",
+            [program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port["mlflow"]), "--workers", "1"]
+            + ["--backend-store-uri", store, "--artifacts-destination", str(mlflow / "artifacts")],
+            f"http://127.0.0.1:{port['mlflow']}/health",
+        ),
+        Component(
+            "gateway",
+            [sys.executable, "-m", "pipelines.serving", "--host", "127.0.0.1", "--port", str(port["gateway"])]
+            + ["--admin-port", str(port["gateway_admin"]), "--workers", "1"]
+            + ["--state", str(home / "gateway"), "--store", settings.store],
+            f"{gateway}/health",
+        ),
+        Component(
+            "api-server", [program("airflow"), "api-server"], f"http://127.0.0.1:{port['airflow']}/api/v2/version"
+        ),
+        Component("scheduler", [program("airflow"), "scheduler"]),
+        Component("dag-processor", [program("airflow"), "dag-processor"]),
+        Component("triggerer", [program("airflow"), "triggerer", "--skip-serve-logs"]),
+    ]
+
+
+def passwords(settings: Settings) -> Mapping[str, str]:
+    """Log-in name to password; empty before the first start."""
+    path = passwords_file(settings)
+    return json.loads(path.read_text()) if path.exists() else {}

@@ -1,0 +1,151 @@
+"""`airworthy up` starts what is not running, `airworthy stop` ends what it started; neither touches anything else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+
+from pipelines.cli.components import Component, components, environment, passwords, ports, program
+from pipelines.errors import Unavailable
+from pipelines.ports import Ports
+from pipelines.settings import Settings
+
+START_TIMEOUT = 180.0
+STOP_TIMEOUT = 20.0
+
+
+def add_parser(subparsers: Any) -> None:
+    up = subparsers.add_parser("up", help="start the embedded stack in the background")
+    up.set_defaults(run=lambda options, ports: _up(options, ports))
+    down = subparsers.add_parser("stop", help="stop the embedded stack")
+    down.set_defaults(run=lambda options, ports: _stop(options, ports))
+
+
+def _up(_: argparse.Namespace, found: Ports) -> int:
+    start(found.settings, Console())
+    print(describe(found.settings))
+    return 0
+
+
+def _stop(_: argparse.Namespace, found: Ports) -> int:
+    stopped = stop(found.settings)
+    print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    return 0
+
+
+def start(settings: Settings, console: Console) -> None:
+    """Start every component that is not alive and wait until all answer. ``Unavailable`` names what did not."""
+    env = environment(settings)
+    logs = settings.home / "logs"
+    for folder in (logs, settings.home / "run", settings.home / "mlflow", Path(settings.store)):
+        folder.mkdir(parents=True, exist_ok=True)
+    wanted = components(settings)
+    missing = [component for component in wanted if alive(settings, component.name) is None]
+    if any(component.command[0] == program("airflow") for component in missing):
+        with console.status("preparing Airflow's database"):
+            _migrate(env, logs)
+    for component in missing:
+        _launch(settings, component, env)
+    with console.status("starting") as status:
+        _await(settings, wanted, status.update)
+    for component in missing:
+        console.print(f"  started {component.name}")
+
+
+def _migrate(env: dict[str, str], logs: Path) -> None:
+    with (logs / "airflow-migrate.log").open("ab") as log:
+        done = subprocess.run([program("airflow"), "db", "migrate"], env=env, stdout=log, stderr=log, check=False)
+    if done.returncode:
+        raise Unavailable(f"`airflow db migrate` ended with {done.returncode}; read {log.name}")
+
+
+def _launch(settings: Settings, component: Component, env: dict[str, str]) -> None:
+    with (settings.home / "logs" / f"{component.name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            component.command,
+            env=env,
+            cwd=settings.home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+    _record(settings, component.name).write_text(json.dumps(record))
+
+
+def _record(settings: Settings, name: str) -> Path:
+    return settings.home / "run" / f"{name}.json"
+
+
+def alive(settings: Settings, name: str) -> psutil.Process | None:
+    """The process we started under that name, if it still runs. A reused pid is not taken for it."""
+    try:
+        record = json.loads(_record(settings, name).read_text())
+        process = psutil.Process(record["pid"])
+        same = abs(process.create_time() - record["created"]) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, KeyError, psutil.Error):
+        return None
+
+
+def _await(settings: Settings, wanted: list[Component], say: Any) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while waiting := [component for component in wanted if not _answers(component)]:
+        dead = [component.name for component in wanted if alive(settings, component.name) is None]
+        if dead:
+            raise Unavailable(f"{', '.join(dead)} ended while starting; read {settings.home / 'logs' / dead[0]}.log")
+        if time.monotonic() > deadline:
+            names = ", ".join(component.name for component in waiting)
+            raise Unavailable(f"{names} did not answer within {START_TIMEOUT:.0f} s; read {settings.home / 'logs'}")
+        say(f"waiting for {', '.join(component.name for component in waiting)}")
+        time.sleep(0.3)
+
+
+def _answers(component: Component) -> bool:
+    if component.health is None:
+        return True
+    try:
+        return httpx.get(component.health, timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def stop(settings: Settings) -> list[str]:
+    """End every component that this checkout started, with its children; returns their names."""
+    found = {component.name: alive(settings, component.name) for component in components(settings)}
+    running = {name: process for name, process in found.items() if process}
+    # First those that start new work, last those that others write to.
+    family = [member for process in running.values() for member in [process, *process.children(recursive=True)]]
+    for process in reversed(list(running.values())):
+        os.killpg(process.pid, signal.SIGTERM)
+    _, stubborn = psutil.wait_procs(family, timeout=STOP_TIMEOUT)
+    for process in stubborn:
+        process.kill()
+    psutil.wait_procs(stubborn, timeout=5)
+    for name in found:
+        _record(settings, name).unlink(missing_ok=True)
+    return list(running)
+
+
+def describe(settings: Settings) -> str:
+    """Addresses and log-ins of the pages."""
+    port = ports(settings)
+    secret = passwords(settings)
+    logins = "\n".join(f"             {user:<11} {word}" for user, word in secret.items())
+    return (
+        f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
+        f"MLflow       http://127.0.0.1:{port['mlflow']}\n"
+        f"Gateway      http://127.0.0.1:{port['gateway']}   (metrics under /metrics)\n"
+        f"Everything written lies under {settings.home}; `make stop` ends the stack, `make clean` forgets it."
+    )
