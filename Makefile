@@ -1,0 +1,64 @@
+# Two commands do everything: `make demo` and `make test`. The rest is for people who stay.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock secrets
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Install everything from the lock file into .venv
+
+$(READY): requirements.lock bootstrap.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; on Debian: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks venv; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Installing the locked environment into $(VENV) (about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode bootstrap.lock requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## Land real flights and drive a model's whole life through Airflow; the stack stays up
+	@$(BIN)/airworthy demo
+
+stop: $(READY)  ## Stop the embedded stack
+	@$(BIN)/airworthy stop
+
+status: $(READY)  ## Say what is ingested, trained, live and drifting
+	@$(BIN)/airworthy status
+
+clean: $(READY)  ## Stop the stack and forget all it wrote (var/)
+	@$(BIN)/airworthy stop
+	@rm -rf var
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+imports: $(READY)
+	@PYTHONPATH=plugins $(BIN)/lint-imports --no-logo
+
+unit: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=80
+
+test: lint types imports unit  ## Lint, types, import rules and all tests, with coverage
+
+bench: $(READY)  ## Print measurements as JSON lines
+	@$(BIN)/python -m tests.bench
+
+bench-full: $(READY)  ## The same, with the year and the million rows
+	@$(BIN)/python -m tests.bench --full
+
+lock: $(READY)  ## Resolve the lock file anew
+	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock
+
+secrets:  ## Draw the secrets of the docker-compose stack into .env, once
+	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \
+	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'AIRFLOW_JWT_SECRET'))); \
+	print('AIRFLOW_FERNET_KEY=' + base64.urlsafe_b64encode(os.urandom(32)).decode())" > .env && echo "drew secrets into .env")

@@ -1,0 +1,199 @@
+"""`airworthy demo` lets a model live its whole life on real flights, driven by Airflow alone, and can be run again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from datetime import date, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from pipelines import layout
+from pipelines.adapters.airflow_rest import AirflowApi
+from pipelines.cli import stack
+from pipelines.cli.components import passwords
+from pipelines.cli.components import ports as stack_ports
+from pipelines.cli.progress import Progress
+from pipelines.errors import Refused
+from pipelines.ports import Ports
+from pipelines.settings import Settings
+from pipelines.spec import ModelSpec
+from pipelines.wiring import open_ports
+
+DATASET = "flights"
+HYPOTHESIS = "Weather and the delays of the last hours tell late flights from punctual ones."
+ENDED = {"success", "failed"}
+
+
+def add_parser(subparsers: Any) -> None:
+    demo = subparsers.add_parser("demo", help="land real flights and drive a model's whole life through Airflow")
+    demo.add_argument("--first", type=date.fromisoformat, default=date(2013, 1, 1), help="first day of history")
+    demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 2, 14), help="last day of history")
+    demo.add_argument("--live", type=int, default=14, help="days that arrive one by one after the history")
+    demo.set_defaults(run=lambda options, ports: run(options, ports.settings))
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """The whole story in six acts; each act looks first whether it was done before."""
+    progress = Progress(Console())
+    progress.stage("Starting Airflow, MLflow and the gateway")
+    stack.start(settings, progress.console)
+    ports = open_ports()  # anew: the first start has just chosen the ports
+    airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
+    story = Story(options, ports, airflow, progress)
+    story.wake_airflow()
+    story.bring_history()
+    story.train_and_release()
+    story.live_day_by_day()
+    story.settle()
+    return story.tell()
+
+
+class Story:
+    """The acts of the demonstration. Every change is made by a DAG; this class lands files, asks and waits."""
+
+    def __init__(self, options: argparse.Namespace, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
+        self.ports, self.airflow, self.progress = ports, airflow, progress
+        count = (options.last - options.first).days + 1
+        self.history = [options.first + timedelta(days=number) for number in range(count)]
+        self.live = [options.last + timedelta(days=number + 1) for number in range(options.live)]
+        self.models: list[ModelSpec] = list(ports.catalog.models.values())
+        self.view = self.models[0].view
+
+    def wake_airflow(self) -> None:
+        """Wait until every DAG is there, then unpause them all."""
+        expected = {f"{DATASET}__{stage}" for stage in ("ingest", "arrive", "validate")} | {
+            f"{model.model}__{stage}"
+            for model in self.models
+            for stage in ("train", "evaluate", "deploy", "rollback", "monitor")
+        }
+
+        def parsed() -> tuple[bool, str]:
+            found = {dag["dag_id"] for dag in self.airflow.dags()}
+            return expected <= found, f"{len(expected & found)} of {len(expected)} DAGs are parsed"
+
+        self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
+        for error in self.airflow.import_errors():
+            self.progress.note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
+        for dag in self.airflow.dags():
+            if dag["is_paused"]:
+                self.airflow.unpause(dag["dag_id"])
+
+    def bring_history(self) -> None:
+        """Land the history and backfill it day by day."""
+        from pipelines.cli.land import land
+
+        first, last = self.history[0], self.history[-1]
+        wanted = set(self.history)
+        self.progress.stage(f"History: {first} to {last}, {len(wanted)} days, backfilled by Airflow")
+        missing = wanted - self._built()
+        if not missing:
+            self.progress.note("was there already")
+            return
+        land(first, last, self.ports)
+        dag = f"{DATASET}__ingest"
+        if not any(backfill["completed_at"] is None for backfill in self.airflow.backfills(dag)):
+            self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, again="failed")
+        self.progress.wait(
+            lambda: self._history_built(wanted), timeout=1200, what="ingesting, validating and building features"
+        )
+
+    def _built(self) -> set[date]:
+        return set(self.ports.store.days(layout.features(self.view)))
+
+    def _history_built(self, wanted: set[date]) -> tuple[bool, str]:
+        built = self._built() & wanted
+        states = Counter(run["state"] for run in self.airflow.runs(f"{DATASET}__ingest"))
+        refused = {run["partition_key"] for run in self.airflow.runs(f"{DATASET}__validate", state="failed")}
+        ended = states["failed"] + len(refused) + len(built) >= len(wanted)
+        return ended, f"{len(built)} of {len(wanted)} days have features, {states['failed'] + len(refused)} failed"
+
+    def train_and_release(self) -> None:
+        """Train each model that is not live yet on all that is known by the end of the history."""
+        self.progress.stage("First models: train, evaluate, approve, release")
+        waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
+        known_by = (self.history[-1] + timedelta(days=1)).isoformat()
+        for model in waiting:
+            if not any(run["state"] not in ENDED for run in self.airflow.runs(f"{model}__train")):
+                self.airflow.trigger(f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": known_by})
+        if waiting:
+            self.progress.wait(lambda: self._released(waiting), timeout=600, what="training and releasing")
+        else:
+            self.progress.note("were live already")
+
+    def _released(self, models: list[str]) -> tuple[bool, str]:
+        live = {model: self.ports.endpoint.state(model).version for model in models}
+        stages = {model: self._stage(model) for model in models}
+        failed = {
+            f"{model}__{stage}"
+            for model in models
+            for stage in ("train", "evaluate", "deploy")
+            if any(run["state"] == "failed" for run in self.airflow.runs(f"{model}__{stage}")[:1])
+        }
+        if failed:
+            raise Refused("the first models did not get into the air; open the runs in Airflow", sorted(failed))
+        said = ", ".join(f"{model}: {'live' if live[model] else stages[model]}" for model in models)
+        return all(live.values()), said
+
+    def _stage(self, model: str) -> str:
+        for stage in ("deploy", "evaluate", "train"):
+            if runs := self.airflow.runs(f"{model}__{stage}"):
+                return f"{stage} {runs[0]['state']}"
+        return "waiting"
+
+    def live_day_by_day(self) -> None:
+        """Each day: answer its flights before they depart, then let its files arrive, as life does."""
+        from pipelines.cli.land import land
+        from pipelines.cli.replay import replay
+
+        self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
+        answered = self._answered()
+        for day in self.live:
+            if day.isoformat() not in answered:
+                replay([day], [model.model for model in self.models], self.ports)
+                answered.append(day.isoformat())
+                self._answered_file().write_text(json.dumps(answered))
+            land(day, day, self.ports)
+            self.progress.wait(lambda day=day: self._arrived(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
+
+    def _answered_file(self) -> Any:
+        return self.ports.settings.home / "run" / "answered.json"
+
+    def _answered(self) -> list[str]:
+        path = self._answered_file()
+        return json.loads(path.read_text()) if path.exists() else []
+
+    def _arrived(self, day: date) -> tuple[bool, str]:
+        refused = self.airflow.runs(f"{DATASET}__validate", state="failed", partition_key_pattern=day.isoformat())
+        return day in self._built() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
+
+    def settle(self) -> None:
+        """Wait until no run is queued or running: monitoring, and what it asked for, has come to its end."""
+        self.progress.stage("Monitoring, and what it asks for")
+        quiet = 0
+
+        def idle() -> tuple[bool, str]:
+            nonlocal quiet
+            busy = Counter(
+                run["dag_id"]
+                for dag in self.airflow.dags()
+                if not dag["dag_id"].endswith("__arrive")
+                for state in ("running", "queued")
+                for run in self.airflow.runs(dag["dag_id"], state=state)
+            )
+            quiet = 0 if busy else quiet + 1
+            return quiet >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs have ended"
+
+        self.progress.wait(idle, timeout=600, what="the last runs to end")
+
+    def tell(self) -> int:
+        """Print what happened and where to look."""
+        from pipelines.cli.status import print_summary
+
+        self.progress.stage("What happened")
+        print_summary(self.ports, self.progress.console)
+        print()
+        print(stack.describe(self.ports.settings))
+        return 0

@@ -1,0 +1,51 @@
+"""Long work shows where it is: a live line on a terminal, a line every ten seconds in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from pipelines.errors import Unavailable
+
+LOG_EVERY = 10.0
+POLL_EVERY = 0.5
+
+
+class Progress:
+    """Says what is being waited for and how far it is."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._began = time.monotonic()
+
+    def stage(self, title: str) -> None:
+        """Begin a new part of the work."""
+        self.console.print(f"[bold]{self.clock()}  {title}[/bold]", highlight=False)
+
+    def note(self, text: str) -> None:
+        self.console.print(f"       {text}", highlight=False)
+
+    def clock(self) -> str:
+        """Time since the beginning, as mm:ss."""
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        return f"{minutes:02d}:{seconds:02d}"
+
+    def wait(self, look: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
+        """Look until done. ``look`` returns whether it is done and how far it is. ``Unavailable`` on time-out."""
+        deadline = time.monotonic() + timeout
+        last_line, last_time = "", float("-inf")
+        with self.console.status(what) as status:
+            while True:
+                done, line = look()
+                status.update(f"{self.clock()}  {line}")
+                due = done or time.monotonic() - last_time > LOG_EVERY
+                if not self.console.is_terminal and line != last_line and due:
+                    self.console.print(f"  {self.clock()}  {line}", highlight=False)
+                    last_line, last_time = line, time.monotonic()
+                if done:
+                    return
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{what} was not done within {timeout:.0f} s; it stood at: {line}")
+                time.sleep(POLL_EVERY)
