@@ -317,6 +317,8 @@ class LiveState(Message):
 class MonitorRequest(Message):
     model: str
     day: date
+    report: bool | Literal["when_drifted"] = "when_drifted"
+    """Whether the drift report for people is written; the measures do not depend on it."""
 
 
 class DayPerformance(Message):
@@ -340,6 +342,8 @@ class PerformanceResult(Message):
     """Version that answered most of the window."""
     reference: dict[str, float] = {}
     """The version's own test metrics."""
+    notes: list[str] = []
+    """What could not be had and was gone on without."""
 
 
 class DriftMeasure(Message):
@@ -365,3 +369,7 @@ class DriftResult(Message):
     prediction: DriftMeasure | None = None
     report: str | None = None
     """URI of the report for people."""
+    missing_days: list[date] = []
+    """Days of the trailing window that have no feature profile."""
+    notes: list[str] = []
+    """What could not be had and was gone on without."""

@@ -189,6 +189,10 @@ class Drift(Declared):
     minimum_rows: int = Field(default=500, ge=1)
     exclude: list[str] = []
 
+    def declares(self, p_value: float, psi: float, psi_threshold: float) -> bool:
+        """True if a column with these measures counts as drifting."""
+        return p_value < self.p_value and psi >= psi_threshold
+
 
 class Performance(Declared):
     metric: str

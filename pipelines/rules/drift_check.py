@@ -1,0 +1,92 @@
+"""A day's data count as drifted only on a significant test with a large effect; what was not measured never passes."""
+
+from __future__ import annotations
+
+from pipelines.messages import DriftMeasure, DriftResult
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Outcome, Verdict
+
+RULE = "drift_check"
+
+
+def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
+    """FAIL when the share of drifting features reaches its threshold, or the predictions drift.
+
+    A column drifts when ``p_value < drift.p_value`` and its PSI reaches the threshold (``psi_threshold`` for a
+    feature, ``prediction_drift_threshold`` for the predictions). The share is taken over all features of the result:
+    one that was not measured counts as not drifting, but turns a PASS into UNKNOWN.
+    ``facts["data_drift"]`` and ``facts["prediction_drift"]`` hold the outcome of each half, for the retrain request.
+    """
+    drift = spec.monitoring.drift
+    drifting = [m for m in result.features if _drifts(m, spec, drift.psi_threshold)]
+    share = len(drifting) / len(result.features) if result.features else 0.0
+    data_failures: list[str] = []
+    if drifting and share >= drift.feature_drift_threshold - 1e-12:
+        counted = f"{len(drifting)} of {len(result.features)} features"
+        data_failures = [f"drifting share {share:.3f} >= {drift.feature_drift_threshold} ({counted})"]
+        data_failures += [_explain(m, drift.p_value, drift.psi_threshold) for m in drifting]
+    data_unknowns = _unmeasured_data(result, drift.minimum_rows)
+
+    prediction_failures: list[str] = []
+    prediction_unknowns: list[str] = []
+    if result.prediction is None or not _measured(result.prediction):
+        rows = result.prediction.rows if result.prediction else 0
+        prediction_unknowns = [f"prediction drift not measured: {rows} rows (needs {drift.minimum_rows})"]
+    elif _drifts(result.prediction, spec, drift.prediction_drift_threshold):
+        prediction_failures = [_explain(result.prediction, drift.p_value, drift.prediction_drift_threshold)]
+
+    facts: dict[str, object] = {
+        "version": result.version,
+        "reference": result.reference,
+        "days": len(result.window),
+        "features": len(result.features),
+        "drifting": [m.name for m in drifting],
+        "drifting_share": round(share, 6),
+        "largest_psi": {m.name: round(m.psi, 4) for m in _by_effect(result.features)[:5] if m.psi is not None},
+        "prediction_psi": result.prediction.psi if result.prediction else None,
+        "data_drift": _half(data_failures, data_unknowns),
+        "prediction_drift": _half(prediction_failures, prediction_unknowns),
+        "report": result.report,
+    }
+    failures = data_failures + prediction_failures
+    return Verdict.of(RULE, failures=failures, unknowns=data_unknowns + prediction_unknowns, facts=facts)
+
+
+def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:
+    if result.version is None:
+        return ["no version is live: there is no reference to compare with"]
+    unknowns = []
+    if result.day in result.missing_days:
+        unknowns.append(f"the feature profile of {result.day} is missing; build the features of that day")
+    if not result.features:
+        unknowns.append("no feature was measured")
+    unknowns += [
+        f"{m.name} not measured: {m.rows} rows (needs {minimum_rows} and a column of the reference profile)"
+        for m in result.features
+        if not _measured(m)
+    ]
+    return unknowns
+
+
+def _half(failures: list[str], unknowns: list[str]) -> str:
+    return (Outcome.FAIL if failures else Outcome.UNKNOWN if unknowns else Outcome.PASS).value
+
+
+def _measured(measure: DriftMeasure) -> bool:
+    return measure.p_value is not None and measure.psi is not None
+
+
+def _drifts(measure: DriftMeasure, spec: ModelSpec, psi_threshold: float) -> bool:
+    if measure.p_value is None or measure.psi is None:
+        return False
+    return spec.monitoring.drift.declares(measure.p_value, measure.psi, psi_threshold)
+
+
+def _by_effect(measures: list[DriftMeasure]) -> list[DriftMeasure]:
+    return sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
+
+
+def _explain(m: DriftMeasure, p_value: float, psi_threshold: float) -> str:
+    """``temp: psi 0.912 >= 0.25, p 3.1e-40 < 0.01 (ks 0.412, 6120 rows)``"""
+    tested = f"{m.method} {m.statistic:.4g}" if m.statistic is not None else m.method
+    return f"{m.name}: psi {m.psi:.3f} >= {psi_threshold}, p {m.p_value:.2g} < {p_value} ({tested}, {m.rows} rows)"

@@ -1,0 +1,95 @@
+"""A retraining is asked for once per incident: after enough detections in a row, and not again while it cools down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Outcome, Verdict
+
+RULE = "retrain_request"
+
+Kind = Literal["data_drift", "prediction_drift", "performance"]
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "drift_check": ("data_drift", "prediction_drift"),
+    "performance_check": ("performance",),
+}
+"""What each monitoring check can detect."""
+
+
+class Detection(BaseModel):
+    """What one check of one data day said about one kind of trouble: FAIL is a detection."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    day: date
+    kind: Kind
+    outcome: Outcome
+
+
+def detections(records: Iterable[Mapping[str, Any]]) -> list[Detection]:
+    """Read the details of ``monitoring_verdict`` ledger lines (``check``, ``day``, ``outcome``, ``facts``), in order.
+
+    The outcome per kind is taken from the facts that the check's rule left; without them the whole verdict's
+    outcome stands for every kind the check can detect. Lines of other checks are passed over.
+    """
+    return [
+        Detection(
+            day=date.fromisoformat(str(record["day"])),
+            kind=kind,
+            outcome=Outcome((record.get("facts") or {}).get(kind, record["outcome"])),
+        )
+        for record in records
+        for kind in KINDS.get(str(record["check"]), ())
+    ]
+
+
+def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spec: ModelSpec, day: date) -> Verdict:
+    """PASS: no retraining is needed. FAIL: a retraining is due, and the reasons say why. UNKNOWN: ``day`` was not
+    measured for any declared trigger.
+
+    A trigger is due when its last ``consecutive_detections`` measured days up to ``day`` all detected and ``day``
+    itself is one of them. A day whose outcome is UNKNOWN, or that was never checked, neither counts nor breaks the
+    row: silence is no evidence either way. Of several checks of one day the last in ``history`` holds.
+
+    A request on another day less than ``cooldown_days`` + 1 days before ``day``, or on a later day (``day`` is being
+    backfilled), belongs to the same incident: nothing more is asked for, and ``facts["held_back"]`` says what was
+    due. A request of ``day`` itself is not counted, so that a repeated task gives the answer it gave before.
+    """
+    retraining = spec.monitoring.retraining
+    failures: list[str] = []
+    streaks: dict[str, int] = {}
+    measured_today = False
+    for kind in retraining.triggers:
+        outcomes = {d.day: d.outcome for d in history if d.kind == kind and d.day <= day}
+        measured = sorted(on for on, outcome in outcomes.items() if outcome is not Outcome.UNKNOWN)
+        measured_today = measured_today or day in measured
+        row = _streak(measured, outcomes)
+        streaks[kind] = len(row)
+        if len(row) >= retraining.consecutive_detections and row[-1] == day:
+            found = f"{kind} detected on {len(row)} checked days in a row ({row[0]} to {row[-1]})"
+            failures.append(f"{found} >= {retraining.consecutive_detections}")
+
+    cooled_from = day - timedelta(days=retraining.cooldown_days)
+    recent = sorted(on for on in requests if on >= cooled_from and on != day)
+    facts: dict[str, object] = {
+        "streaks": streaks,
+        "recent_requests": [on.isoformat() for on in recent],
+        "held_back": failures if recent else [],
+    }
+    unknowns = [] if measured_today or not retraining.triggers else [f"no declared trigger was measured on {day}"]
+    return Verdict.of(RULE, failures=[] if recent else failures, unknowns=unknowns, facts=facts)
+
+
+def _streak(measured: list[date], outcomes: Mapping[date, Outcome]) -> list[date]:
+    """The unbroken row of detections at the end of ``measured``, ascending."""
+    row: list[date] = []
+    for on in reversed(measured):
+        if outcomes[on] is not Outcome.FAIL:
+            break
+        row.append(on)
+    return row[::-1]

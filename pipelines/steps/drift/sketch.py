@@ -1,0 +1,63 @@
+"""A numeric column is compared as a distribution of kept points: exact at each of them, bounded in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+COMPRESSED_AT = 512
+"""A sketch with fewer points than this kept every distinct value; one with as many may have merged some."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """``weights[i]`` rows lie in ``(points[i-1], points[i]]``; ``points`` ascend; ``nulls`` rows have no value."""
+
+    points: Floats
+    weights: Floats
+    nulls: int
+
+    @classmethod
+    def of(cls, points: Sequence[float], weights: Sequence[int], nulls: int) -> Sketch:
+        return cls(np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64), nulls)
+
+    @property
+    def rows(self) -> int:
+        """Rows with and without a value."""
+        return int(self.weights.sum()) + self.nulls
+
+    def bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """Rows with a value ``<= x``, for each ``x`` of ``at``: the fewest and the most there can be.
+
+        Both are equal at every kept point, from the last one on, and everywhere if no value was merged.
+        """
+        below = np.concatenate(([0.0], np.cumsum(self.weights)))
+        fewest = below[np.searchsorted(self.points, at, side="right")]
+        if len(self.points) < COMPRESSED_AT:
+            return fewest, fewest
+        # Rows merged into the next kept point may lie anywhere in the gap that `x` falls into.
+        return fewest, below[np.searchsorted(self.points, at, side="left") + (at <= self.points[-1])]
+
+    def counts(self, edges: Floats) -> Floats:
+        """Rows in ``(-inf, edges[0]]``, ``(edges[0], edges[1]]``, ..., ``(edges[-1], inf)``.
+
+        An edge that falls into the gap between two kept points takes the middle of what is possible.
+        """
+        fewest, most = self.bounds(edges)
+        below = (fewest + most) / 2
+        return np.diff(np.concatenate(([0.0], below, [float(self.weights.sum())])))
+
+    def quantile_edges(self, bins: int) -> Floats:
+        """The distinct inner quantiles that cut the values into at most ``bins`` bins of like size."""
+        if not len(self.points):
+            return np.empty(0)
+        below = np.cumsum(self.weights)
+        wanted = below[-1] * np.arange(1, bins) / bins
+        edges: Floats = np.unique(self.points[np.searchsorted(below, wanted, side="left")])
+        inner: Floats = edges[edges < self.points[-1]]
+        return inner

@@ -1,0 +1,75 @@
+"""Each answered entity counts once per version, on its own local day, however often it was asked for."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from io import BytesIO
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.ports import Ports, Store
+
+SCHEMA = pl.Schema(
+    {
+        "prediction_time": pl.Datetime("us", "UTC"),
+        "logged_at": pl.Datetime("us", "UTC"),
+        "entity_id": pl.String(),
+        "version": pl.String(),
+        "prediction": pl.Float64(),
+    }
+)
+"""The columns that monitoring reads; the log holds more (the features, the latency, the correlation id)."""
+
+
+def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFrame:
+    """Answers about entities whose event lies on the local days ``first`` to ``last`` (both inclusive).
+
+    One row per entity and version, the answer logged first; an answer without an entity id stands for itself.
+    Columns are those of ``SCHEMA`` and ``day``: the local date of ``prediction_time`` plus the view's lead. Rows of
+    neighbouring days may be among them, since a local day lies in several UTC dates: filter by ``day``.
+    """
+    view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
+    zone, lead = ZoneInfo(dataset.calendar.timezone), timedelta(hours=view.lead_hours)
+    log = read_log(ports.store, model, utc_dates(first, last, zone, lead)).sort("logged_at", maintain_order=True)
+    named = pl.col("entity_id").is_not_null()
+    return (
+        log.filter(~named | (pl.struct("entity_id", "version").is_first_distinct()))
+        .with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
+        .sort("prediction_time", "entity_id", "version", maintain_order=True)
+    )
+
+
+def utc_dates(first: date, last: date, zone: ZoneInfo, lead: timedelta) -> list[date]:
+    """UTC dates in which an answer about an event of these local days may have been asked for.
+
+    Asked at the earliest a day ahead of, or at the declared lead before, the first local midnight; at the latest when
+    the last local day ends.
+    """
+    start = datetime(first.year, first.month, first.day, tzinfo=zone) - max(lead, timedelta(days=1))
+    following = last + timedelta(days=1)
+    end = datetime(following.year, following.month, following.day, tzinfo=zone)
+    begin, stop = start.astimezone(ZoneInfo("UTC")).date(), end.astimezone(ZoneInfo("UTC")).date()
+    return [begin + timedelta(days=n) for n in range((stop - begin).days + 1)]
+
+
+def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
+    """All logged rows of these UTC dates, with the columns of ``SCHEMA``; empty if nothing was logged.
+
+    Raises ``Refused`` that names every unreadable file.
+    """
+    frames: list[pl.DataFrame] = []
+    faults: list[str] = []
+    for on in dates:
+        for path in store.list(f"{layout.predictions(model)}date={on:%Y-%m-%d}/"):
+            if not path.endswith(".parquet"):
+                continue
+            try:
+                frames.append(pl.read_parquet(BytesIO(store.get(path)), columns=list(SCHEMA)).cast(SCHEMA))
+            except (pl.exceptions.PolarsError, OSError) as error:
+                faults.append(f"{path}: {str(error).splitlines()[0]}")
+    if faults:
+        raise Refused(f"the prediction log of {model} has unreadable files; restore or move them away", faults)
+    return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)

@@ -1,0 +1,144 @@
+"""KS, chi-squared and PSI from sketches agree with the same measures on the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
+from pipelines.steps.drift.ks import ks_test
+from pipelines.steps.drift.psi import psi, psi_numeric
+from pipelines.steps.drift.sketch import Sketch
+
+
+def sketch(values: NDArray[np.float64], points: int = 512, nulls: int = 0) -> Sketch:
+    """Every distinct value if they are few, else ``points`` near-equal-frequency ones up to the maximum."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) > points:
+        below = np.cumsum(counts)
+        kept = np.unique(np.searchsorted(below, np.linspace(1, below[-1], points)))
+        # Padded with the smallest values, so that a compressed sketch is told by its number of points.
+        spare = np.setdiff1d(np.arange(points), kept)[: points - len(kept)]
+        kept = np.union1d(kept, spare)
+        distinct, counts = distinct[kept], np.diff(np.concatenate(([0], below[kept])))
+    return Sketch.of(distinct.tolist(), counts.tolist(), nulls)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.2, 1.0])
+def test_ks_of_few_distinct_values_is_the_test_on_the_rows(shift: float) -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0, 1, 3000).round(1), rng.normal(shift, 1, 2000).round(1)
+    statistic, p_value = ks_test(sketch(a), sketch(b))
+    expected = stats.ks_2samp(a, b, method="asymp")
+    assert statistic == pytest.approx(expected.statistic, abs=1e-12)
+    assert p_value == pytest.approx(expected.pvalue, rel=0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.2, 1.0])
+def test_ks_of_a_compressed_column_is_a_lower_bound_short_by_one_gap_at_most(shift: float) -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0, 1, 30_000), rng.normal(shift, 1, 20_000)
+    statistic, p_value = ks_test(sketch(a), sketch(b))
+    expected = stats.ks_2samp(a, b, method="asymp")
+    assert expected.statistic - 1.5 / 512 <= statistic <= expected.statistic + 1e-12
+    assert p_value >= expected.pvalue * 0.9
+
+
+def test_ks_bound_holds_where_a_value_is_tied_in_a_compressed_column() -> None:
+    rng = np.random.default_rng(3)
+    a = np.concatenate([rng.exponential(1, 20_000), np.zeros(10_000)])
+    b = np.concatenate([rng.exponential(1, 10_000), np.zeros(5_000)])
+    statistic, p_value = ks_test(sketch(a), sketch(b))
+    assert statistic <= stats.ks_2samp(a, b).statistic
+    assert p_value > 0.05
+
+
+def test_the_same_distribution_twice_has_no_distance() -> None:
+    same = sketch(np.arange(100.0), nulls=7)
+    assert ks_test(same, same) == (0.0, 1.0)
+
+
+def test_nulls_are_a_value_so_a_sensor_that_falls_silent_is_seen() -> None:
+    values = np.random.default_rng(4).normal(0, 1, 1000)
+    statistic, p_value = ks_test(sketch(values), sketch(values[:500], nulls=500))
+    assert statistic == pytest.approx(0.5, abs=0.01)
+    assert p_value < 1e-50
+    assert psi_numeric(sketch(values), sketch(values[:500], nulls=500)) > 1
+
+
+def test_a_column_that_is_null_on_both_sides_is_the_same() -> None:
+    empty = np.empty(0)
+    assert ks_test(sketch(empty, nulls=5000), sketch(empty, nulls=800)) == (0.0, 1.0)
+    assert psi_numeric(sketch(empty, nulls=5000), sketch(empty, nulls=800)) < 0.01
+
+
+def test_an_empty_side_is_refused_and_not_called_equal() -> None:
+    with pytest.raises(ValueError, match="without rows"):
+        ks_test(sketch(np.arange(9.0)), sketch(np.empty(0)))
+    with pytest.raises(ValueError, match="without rows"):
+        chi_squared_test(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+
+
+def test_psi_is_the_sum_over_bins_by_hand() -> None:
+    reference, current = np.array([5000.0, 5000.0]), np.array([8000.0, 2000.0])
+    by_hand = (0.8 - 0.5) * np.log(0.8 / 0.5) + (0.2 - 0.5) * np.log(0.2 / 0.5)
+    assert psi(reference, current) == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_psi_stays_finite_where_a_bin_is_empty() -> None:
+    assert 5 < psi(np.array([1000.0, 0.0]), np.array([0.0, 1000.0])) < 20
+
+
+def test_psi_of_a_normal_column_shifted_by_one_deviation_is_about_one() -> None:
+    """For equal variances the divergence of both directions is ``shift**2``; binning loses a little."""
+    rng = np.random.default_rng(5)
+    measured = psi_numeric(sketch(rng.normal(0, 1, 50_000)), sketch(rng.normal(1, 1, 50_000)))
+    assert 0.85 < measured < 1.0
+
+
+def test_psi_of_a_mostly_constant_column_uses_the_bins_there_are() -> None:
+    rng = np.random.default_rng(6)
+    dry, wet = np.zeros(5000), np.where(rng.random(5000) < 0.4, rng.exponential(1, 5000), 0.0)
+    assert psi_numeric(sketch(dry), sketch(dry)) == pytest.approx(0)
+    mostly_dry = np.where(rng.random(5000) < 0.05, 1.0, 0.0)
+    assert psi_numeric(sketch(mostly_dry), sketch(wet)) > 0.5
+
+
+def test_chi_squared_is_that_of_the_contingency_table() -> None:
+    reference, current = np.array([300.0, 500.0, 200.0]), np.array([90.0, 140.0, 90.0])
+    expected = stats.chi2_contingency(np.vstack([reference, current]), correction=False)
+    assert chi_squared_test(reference, current) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_one_category_alone_cannot_differ() -> None:
+    assert chi_squared_test(np.array([50.0]), np.array([10.0])) == (0.0, 1.0)
+
+
+def test_rare_values_are_pooled_and_rows_are_kept() -> None:
+    names, ours, theirs = pooled_counts({"UA": 900, "HA": 6, "OO": 3}, {"UA": 300, "HA": 2, "ZZ": 1})
+    assert names == ["UA", "__other__"]
+    assert ours.tolist() == [900, 9]
+    assert theirs.tolist() == [300, 3]
+
+
+def test_a_new_value_of_many_rows_is_a_category_of_its_own() -> None:
+    names, ours, theirs = pooled_counts({"UA": 900}, {"UA": 300, "XX": 100})
+    assert names == ["UA", "XX"]
+    assert ours.tolist() == [900, 0]
+    assert theirs.tolist() == [300, 100]
+
+
+def test_a_value_whose_count_one_side_folded_away_is_folded_on_both() -> None:
+    names, ours, theirs = pooled_counts({"A": 800, "__other__": 200}, {"A": 700, "B": 300})
+    assert names == ["A", "__other__"]
+    assert ours.tolist() == [800, 200]
+    assert theirs.tolist() == [700, 300]
+
+
+def test_null_is_a_category() -> None:
+    names, ours, theirs = pooled_counts({"A": 100}, {"A": 60}, nulls=(0, 40))
+    assert names == ["A", "__null__"]
+    assert theirs.tolist() == [60, 40]
+    assert chi_squared_test(ours, theirs)[1] < 1e-6
