@@ -36,7 +36,7 @@ def test_every_dependency_exists_and_says_what_it_waits_for(name: str) -> None:
 
 
 def test_no_secret_is_written_in_the_file() -> None:
-    secret = re.compile(r"(password|secret|access_key|fernet_key)\w*:\s*(?P<value>\S+)", re.IGNORECASE)
+    secret = re.compile(r"(password|secret|access_key|fernet_key)\w*:\s+(?P<value>\S+)", re.IGNORECASE)
     text = re.sub(r"#.*", "", (REPOSITORY / "docker-compose.yml").read_text())
     for match in secret.finditer(text):
         value = match["value"]
