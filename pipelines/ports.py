@@ -123,6 +123,8 @@ class LedgerEntry(BaseModel):
     version: str | None
     actor: str
     details: dict[str, Any]
+    key: str | None = None
+    """Names the act, so that a retried task does not write it twice."""
     previous: str
     digest: str
 

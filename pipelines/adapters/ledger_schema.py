@@ -1,0 +1,77 @@
+"""The ledger's table takes new lines at its end and nothing else: the database itself refuses every other change."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, UniqueConstraint, inspect, text
+from sqlalchemy.schema import CreateTable
+
+METADATA = MetaData()
+LINES = Table(
+    "ledger",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text),
+    Column("actor", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("key", Text),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    UniqueConstraint("key", name="ledger_key"),
+    UniqueConstraint("digest", name="ledger_digest"),
+)
+GUARDS = ("ledger_no_update", "ledger_no_delete", "ledger_append_only")
+
+# `INSERT OR REPLACE` deletes without firing delete triggers, so the insert trigger refuses every line that is not
+# the next one, and every key or digest that is already there.
+_SQLITE = [
+    """CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger
+       BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: no line is ever changed'); END""",
+    """CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger
+       BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: no line is ever deleted'); END""",
+    """CREATE TRIGGER ledger_append_only BEFORE INSERT ON ledger
+       WHEN NEW.number <> (SELECT coalesce(max(number), 0) + 1 FROM ledger)
+         OR EXISTS (SELECT 1 FROM ledger WHERE key = NEW.key OR digest = NEW.digest)
+       BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a line goes to its end, once'); END""",
+]
+_POSTGRESQL = [
+    """CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN RAISE EXCEPTION 'the ledger is append-only: no line is ever changed or deleted'; END $$""",
+    """CREATE OR REPLACE FUNCTION ledger_at_end() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN
+         IF NEW.number <> (SELECT coalesce(max(number), 0) + 1 FROM ledger) THEN
+           RAISE EXCEPTION 'the ledger is append-only: a line goes to its end';
+         END IF;
+         RETURN NEW;
+       END $$""",
+    """CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger
+       FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()""",
+    """CREATE TRIGGER ledger_no_delete BEFORE DELETE OR TRUNCATE ON ledger
+       FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()""",
+    """CREATE TRIGGER ledger_append_only BEFORE INSERT ON ledger
+       FOR EACH ROW EXECUTE FUNCTION ledger_at_end()""",
+]
+
+
+def create(connection: Connection) -> None:
+    """Create table and guards unless the table is there; inside the caller's transaction, under its lock.
+
+    Guards of an existing table are never put back silently: their absence is a fault to be seen.
+    """
+    if inspect(connection).has_table(LINES.name):
+        return
+    connection.execute(CreateTable(LINES))
+    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL:
+        connection.execute(text(statement))
+
+
+def missing_guards(connection: Connection) -> list[str]:
+    """Names of the triggers that should hold and do not (dropped or disabled)."""
+    if connection.dialect.name == "sqlite":
+        query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'"
+    else:
+        query = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'ledger'::regclass AND tgenabled <> 'D'"
+    held = set(connection.execute(text(query)).scalars())
+    return [name for name in GUARDS if name not in held]

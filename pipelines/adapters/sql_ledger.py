@@ -1,0 +1,245 @@
+"""Every line of the ledger is on disk before ``append`` returns, chained to the one before, and never changes again.
+
+SQLite (a file, for one machine) and PostgreSQL (by URL) behave alike: writers of many processes queue for one lock,
+so that the chain never forks. The heads file, one ``<number>:<digest>`` per line written, lies outside the database:
+a ledger that was shortened or written anew no longer holds those heads. Not detectable: the newest line cut off
+together with its head, or both places rewritten by one hand; keep a copy of a head elsewhere (``airworthy verify``
+prints it) and that shows, too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, insert, inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from pipelines.adapters import ledger_schema
+from pipelines.adapters.ledger_schema import LINES
+from pipelines.chain import canonical, chain_faults, head_faults, instant, next_line
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Clock, LedgerEntry
+
+LOCK = 0x4C454447
+"""Number of the PostgreSQL advisory lock that appenders queue for."""
+PATIENCE_SECONDS = 30
+log = logging.getLogger(__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqlLedger:
+    """A ``Ledger`` in a database. Folder and table are created at the first use.
+
+    ``heads``: where the heads file lies; None: beside a SQLite database (``ledger.heads``), nowhere for PostgreSQL.
+    """
+
+    def __init__(self, url: str, *, clock: Clock = _now, heads: Path | None = None) -> None:
+        try:
+            self._url = make_url(url)
+        except ArgumentError as error:
+            raise Refused(f"{url!r} is no database URL; write sqlite:////folder/ledger.db or postgresql://…") from error
+        if self._url.drivername in ("postgresql", "postgres"):
+            self._url = self._url.set(drivername="postgresql+psycopg")
+        if self._url.get_backend_name() not in ("sqlite", "postgresql") or not self._url.database:
+            shown = self._url.render_as_string(hide_password=True)
+            raise Refused(f"the ledger cannot lie in {shown}; name a SQLite file or a PostgreSQL database")
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._clock = clock
+        self._heads = heads or (Path(self._url.database or "").with_suffix(".heads") if self._sqlite else None)
+        self._engine: Engine | None = None
+
+    def append(
+        self,
+        kind: str,
+        model: str,
+        version: str | None,
+        details: Mapping[str, Any],
+        *,
+        actor: str,
+        key: str | None = None,
+    ) -> LedgerEntry:
+        """Add one line, durable on return. A known ``key`` gives the line first written under it."""
+        with self._writing() as connection:
+            if key is not None:
+                known = connection.execute(select(LINES).where(LINES.c.key == key)).mappings().first()
+                if known is not None:
+                    return _entry(known)
+            newest = connection.execute(select(LINES).order_by(LINES.c.number.desc()).limit(1)).mappings().first()
+            line = next_line(
+                _entry(newest) if newest else None,
+                at=self._clock(),
+                kind=kind,
+                model=model,
+                version=version,
+                actor=actor,
+                details=details,
+                key=key,
+            )
+            connection.execute(insert(LINES).values(_row(line)))
+        self._note_head(line)
+        return line
+
+    def entries(
+        self, model: str | None = None, version: str | None = None, kind: str | None = None
+    ) -> list[LedgerEntry]:
+        """Matching lines, oldest first. ``Refused`` if a line was damaged so far that it cannot be read."""
+        query = select(LINES).order_by(LINES.c.number)
+        for column, wanted in ((LINES.c.model, model), (LINES.c.version, version), (LINES.c.kind, kind)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        with self._reading() as connection:
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
+    def faults(self) -> list[str]:
+        """Every altered, missing, inserted or reordered line, dropped guard, and head that is no longer held."""
+        found, readable = [], []
+        with self._reading() as connection:
+            found += [f"guard {name} of the table is gone or off" for name in ledger_schema.missing_guards(connection)]
+            for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
+                try:
+                    entry = _entry(row)
+                except Refused as error:
+                    found.append(str(error))
+                    continue
+                readable.append(entry)
+                if _row(entry) != dict(row):
+                    found.append(f"line {entry.number} was altered: it is not written in canonical form")
+        return found + chain_faults(readable) + head_faults(readable, self._known_heads())
+
+    # ---- the heads file --------------------------------------------------------------------------------------------
+
+    def _note_head(self, line: LedgerEntry) -> None:
+        """One short appending write, whole even among several processes. The line is safe already: never fails."""
+        if self._heads is None:
+            return
+        try:
+            with self._heads.open("ab", buffering=0) as file:
+                file.write(f"{line.number}:{line.digest}\n".encode())
+        except OSError as error:
+            log.warning("line %s is in the ledger, but its head could not be noted: %s", line.number, error)
+
+    def _known_heads(self) -> list[str]:
+        if self._heads is None or not self._heads.exists():
+            return []
+        return self._heads.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    # ---- the database ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction that no other writer overlaps: read the head, add the line, commit."""
+        with self._answering(), self._open().connect() as connection:
+            self._begin_exclusive(connection)
+            try:
+                yield connection
+            except BaseException:
+                self._end(connection, "ROLLBACK")
+                raise
+            self._end(connection, "COMMIT")
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._answering(), self._open().connect() as connection:
+            yield connection
+
+    def _begin_exclusive(self, connection: Connection) -> None:
+        # Python's sqlite3 would begin deferred: two writers could then read the same head.
+        statement = "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({LOCK})"
+        connection.exec_driver_sql(statement)
+
+    def _end(self, connection: Connection, how: str) -> None:
+        if self._sqlite:
+            connection.exec_driver_sql(how)
+        elif how == "COMMIT":
+            connection.commit()
+        else:
+            connection.rollback()
+
+    def _open(self) -> Engine:
+        """The engine; at the first call the folder, the journal mode and the table are made."""
+        if self._engine is None:
+            engine = self._sqlite_engine() if self._sqlite else self._postgresql_engine()
+            with engine.connect() as connection:
+                if self._sqlite:
+                    _write_ahead(connection)
+                if not inspect(connection).has_table(LINES.name):
+                    connection.rollback()
+                    self._begin_exclusive(connection)
+                    ledger_schema.create(connection)
+                    self._end(connection, "COMMIT")
+            self._engine = engine
+        return self._engine
+
+    def _sqlite_engine(self) -> Engine:
+        Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            self._url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": PATIENCE_SECONDS},
+        )
+
+        @event.listens_for(engine, "connect")
+        def durable(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA synchronous=FULL")
+
+        return engine
+
+    def _postgresql_engine(self) -> Engine:
+        return create_engine(self._url, poolclass=NullPool, connect_args={"connect_timeout": PATIENCE_SECONDS})
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Say ``Unavailable`` when the database does not answer, ``Refused`` when it says no."""
+        place = self._url.render_as_string(hide_password=True)
+        try:
+            yield
+        except (OperationalError, InterfaceError, OSError) as error:
+            raise Unavailable(f"the ledger at {place} does not answer: {_first_line(error)}") from error
+        except SQLAlchemyError as error:
+            raise Refused(f"the ledger at {place} refuses", [_first_line(error)]) from error
+
+
+def _write_ahead(connection: Connection) -> None:
+    """Readers never wait for a writer. SQLite does not queue for this switch, so a busy database is asked again."""
+    _patiently(lambda: connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar())
+
+
+def _patiently(ask: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            ask()
+            return
+        except OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _first_line(error: Exception) -> str:
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return str(origin).strip().split("\n")[0]
+
+
+def _row(entry: LedgerEntry) -> dict[str, Any]:
+    return {**entry.model_dump(), "at": instant(entry.at), "details": canonical(entry.details)}
+
+
+def _entry(row: RowMapping) -> LedgerEntry:
+    try:
+        return LedgerEntry.model_validate({**row, "details": json.loads(row["details"])})
+    except ValueError as error:
+        raise Refused(f"line {row['number']} was altered: it cannot be read any more") from error

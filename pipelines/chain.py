@@ -1,0 +1,127 @@
+"""The digest of a ledger line covers the line and every line before it, so that no past can be rewritten unseen.
+
+What the chain alone cannot show: lines cut off its end, and a whole chain written anew. Both show as soon as one
+earlier head (``<number>:<digest>``) is known from elsewhere; ``head_faults`` compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from pipelines.errors import Refused
+from pipelines.ports import LedgerEntry
+
+GENESIS = "0" * 64
+"""What the first line names as its predecessor."""
+HEAD = re.compile(r"^(\d+):([0-9a-f]{64})$")
+
+
+def canonical(value: Any) -> str:
+    """One text per value: ASCII JSON, keys sorted, no blanks. ``Refused`` for what JSON cannot say."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def plain(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Details as JSON will give them back: times as ISO text, tuples as lists, NaN and infinities as text."""
+    try:
+        ready = _finite(to_jsonable_python(dict(details)))
+    except PydanticSerializationError as error:
+        raise Refused("details of a ledger line must be plain values (text, numbers, lists)", [str(error)]) from error
+    result: dict[str, Any] = json.loads(canonical(ready))
+    return result
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
+
+
+def instant(at: datetime) -> str:
+    """ISO 8601 in UTC with microseconds; one text per instant."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def digest_of(entry: LedgerEntry) -> str:
+    """sha256 over the canonical JSON of every field but the digest itself."""
+    fields = {**entry.model_dump(exclude={"digest", "at"}), "at": instant(entry.at)}
+    return hashlib.sha256(canonical(fields).encode()).hexdigest()
+
+
+def next_line(
+    last: LedgerEntry | None,
+    *,
+    at: datetime,
+    kind: str,
+    model: str,
+    version: str | None,
+    actor: str,
+    details: Mapping[str, Any],
+    key: str | None,
+) -> LedgerEntry:
+    """The line that follows ``last`` (None: the first one), sealed with its digest."""
+    line = LedgerEntry(
+        number=last.number + 1 if last else 1,
+        at=at.astimezone(UTC),
+        kind=kind,
+        model=model,
+        version=version,
+        actor=actor,
+        details=plain(details),
+        key=key,
+        previous=last.digest if last else GENESIS,
+        digest="",
+    )
+    return line.model_copy(update={"digest": digest_of(line)})
+
+
+def chain_faults(entries: Iterable[LedgerEntry]) -> list[str]:
+    """Every altered line, missing number and broken link of a whole ledger, oldest first."""
+    faults = []
+    number, digest = 0, GENESIS
+    for entry in entries:
+        if entry.number != number + 1:
+            faults.append(f"line {entry.number} follows line {number}: {_gap(number, entry.number)}")
+        elif entry.previous != digest:
+            faults.append(f"line {entry.number} names {entry.previous[:12]} as its predecessor, not {digest[:12]}")
+        found = digest_of(entry)
+        if found != entry.digest:
+            faults.append(f"line {entry.number} was altered: its content gives {found[:12]}, not {entry.digest[:12]}")
+        number, digest = entry.number, entry.digest
+    return faults
+
+
+def _gap(before: int, after: int) -> str:
+    return f"{after - before - 1} line(s) missing between them" if after > before else "out of order"
+
+
+def head(entries: Sequence[LedgerEntry]) -> str:
+    """``<number>:<digest>`` of the newest line: keep it elsewhere, and a shortened ledger is found out."""
+    return f"{entries[-1].number}:{entries[-1].digest}" if entries else f"0:{GENESIS}"
+
+
+def head_faults(entries: Sequence[LedgerEntry], heads: Iterable[str]) -> list[str]:
+    """Every head once written down that the ledger no longer holds."""
+    held = {entry.number: entry.digest for entry in entries} | {0: GENESIS}
+    faults = []
+    for text in heads:
+        known = HEAD.match(text.strip())
+        if known is None:
+            faults.append(f"{text.strip()[:80]!r} is no head; a head is <number>:<64 hex digits>")
+        elif int(known[1]) not in held:
+            faults.append(f"line {known[1]} is gone: it was once the newest line, {known[2][:12]}")
+        elif held[int(known[1])] != known[2]:
+            faults.append(f"line {known[1]} was {known[2][:12]} and is now {held[int(known[1])][:12]}: rewritten")
+    return faults
