@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,13 @@ def _stop(_: argparse.Namespace, found: Ports) -> int:
     return 0
 
 
-def start(settings: Settings, console: Console) -> None:
+def start(settings: Settings, console: Console, wanted: Sequence[Component] | None = None) -> None:
     """Start every component that is not alive and wait until all answer. ``Unavailable`` names what did not."""
     env = environment(settings)
     logs = settings.home / "logs"
     for folder in (logs, settings.home / "run", settings.home / "mlflow", Path(settings.store)):
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = components(settings)
+    wanted = components(settings) if wanted is None else wanted
     missing = [component for component in wanted if alive(settings, component.name) is None]
     if any(component.command[0] == program("airflow") for component in missing):
         with console.status("preparing Airflow's database"):
@@ -80,12 +81,13 @@ def _launch(settings: Settings, component: Component, env: dict[str, str]) -> No
             stderr=log,
             start_new_session=True,
         )
+    process.returncode = 0  # it outlives this command on purpose: nobody here will wait for it
     record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
     _record(settings, component.name).write_text(json.dumps(record))
 
 
 def _record(settings: Settings, name: str) -> Path:
-    return settings.home / "run" / f"{name}.json"
+    return settings.home / "run" / f"{name}.pid.json"
 
 
 def alive(settings: Settings, name: str) -> psutil.Process | None:
@@ -99,7 +101,7 @@ def alive(settings: Settings, name: str) -> psutil.Process | None:
         return None
 
 
-def _await(settings: Settings, wanted: list[Component], say: Any) -> None:
+def _await(settings: Settings, wanted: Sequence[Component], say: Any) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while waiting := [component for component in wanted if not _answers(component)]:
         dead = [component.name for component in wanted if alive(settings, component.name) is None]
@@ -123,7 +125,10 @@ def _answers(component: Component) -> bool:
 
 def stop(settings: Settings) -> list[str]:
     """End every component that this checkout started, with its children; returns their names."""
-    found = {component.name: alive(settings, component.name) for component in components(settings)}
+    records = sorted((settings.home / "run").glob("*.pid.json"), key=lambda path: path.stat().st_mtime)
+    found = {
+        path.name.removesuffix(".pid.json"): alive(settings, path.name.removesuffix(".pid.json")) for path in records
+    }
     running = {name: process for name, process in found.items() if process}
     # First those that start new work, last those that others write to.
     family = [member for process in running.values() for member in [process, *process.children(recursive=True)]]

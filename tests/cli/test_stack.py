@@ -1,0 +1,117 @@
+"""The stack starts what is missing, ends only what it started, and names what did not come up."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from pipelines.cli import stack
+from pipelines.cli.components import Component, components, environment, passwords, ports
+from pipelines.errors import Unavailable
+from pipelines.settings import Settings
+
+SERVER = (
+    "import http.server as s; s.ThreadingHTTPServer(('127.0.0.1', {port}), s.SimpleHTTPRequestHandler).serve_forever()"
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    made = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path)})
+    yield made
+    stack.stop(made)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def server(name: str) -> Component:
+    port = free_port()
+    return Component(name, [sys.executable, "-c", SERVER.format(port=port)], f"http://127.0.0.1:{port}/")
+
+
+def test_a_started_component_answers_and_is_known_by_its_pid(settings: Settings) -> None:
+    stack.start(settings, Console(quiet=True), [server("one")])
+    assert stack.alive(settings, "one") is not None
+
+
+def test_starting_again_leaves_the_living_alone_and_replaces_the_dead(settings: Settings) -> None:
+    wanted = [server("one"), server("two")]
+    stack.start(settings, Console(quiet=True), wanted)
+    before = {name: stack.alive(settings, name) for name in ("one", "two")}
+    killed = before["two"]
+    assert killed is not None
+    killed.kill()
+    killed.wait()
+    stack.start(settings, Console(quiet=True), wanted)
+    assert stack.alive(settings, "one") == before["one"]
+    assert stack.alive(settings, "two") not in {None, killed}
+
+
+def test_stopping_ends_what_was_started_and_nothing_else(settings: Settings) -> None:
+    stack.start(settings, Console(quiet=True), [server("one"), server("two")])
+    processes = [stack.alive(settings, name) for name in ("one", "two")]
+    assert sorted(stack.stop(settings)) == ["one", "two"]
+    assert not any(process.is_running() for process in processes if process)
+    assert psutil.Process(os.getpid()).is_running()
+    assert stack.stop(settings) == []
+
+
+def test_a_reused_pid_is_not_taken_for_ours(settings: Settings) -> None:
+    record = settings.home / "run" / "one.pid.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"pid": os.getpid(), "created": 0.0}))
+    assert stack.alive(settings, "one") is None
+    assert stack.stop(settings) == []
+
+
+def test_a_component_that_ends_while_starting_is_named_with_its_log(settings: Settings) -> None:
+    broken = Component("broken", [sys.executable, "-c", "raise SystemExit('no')"], f"http://127.0.0.1:{free_port()}/")
+    with pytest.raises(Unavailable, match=r"broken ended while starting; read .*broken\.log"):
+        stack.start(settings, Console(quiet=True), [broken])
+
+
+def test_ports_are_chosen_once_and_avoid_those_taken(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 5500))
+            taken.listen()
+        except OSError:
+            pass  # somebody else holds it, which serves as well
+        chosen = ports(settings)
+    assert chosen["mlflow"] != 5500
+    assert len(set(chosen.values())) == len(chosen)
+    assert ports(settings) == chosen
+    assert Settings.from_environment({"AIRWORTHY_HOME": str(settings.home)}).tracking.endswith(str(chosen["mlflow"]))
+
+
+def test_every_server_listens_on_loopback_only(settings: Settings) -> None:
+    for component in components(settings):
+        hosts = [
+            argument
+            for before, argument in zip(component.command, component.command[1:], strict=False)
+            if before == "--host"
+        ]
+        assert all(host == "127.0.0.1" for host in hosts)
+    assert environment(settings)["AIRFLOW__API__HOST"] == "127.0.0.1"
+
+
+def test_secrets_are_drawn_once_and_readable_by_the_owner_only(settings: Settings) -> None:
+    first = environment(settings)["AIRFLOW__API_AUTH__JWT_SECRET"]
+    assert environment(settings)["AIRFLOW__API_AUTH__JWT_SECRET"] == first
+    key = settings.home / "airflow" / "keys" / "jwt"
+    assert key.stat().st_mode & 0o077 == 0
+    assert passwords(settings) == {}
