@@ -1,0 +1,155 @@
+"""`airworthy status` says what was ingested, trained, decided, released and found drifting, and what it cannot see."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pipelines import layout
+from pipelines.errors import AirworthyError
+from pipelines.ports import LedgerEntry, Ports
+from pipelines.spec import DatasetSpec, ModelSpec
+
+Answer = TypeVar("Answer")
+
+
+def add_parser(subparsers: Any) -> None:
+    command = subparsers.add_parser("status", help="say what is ingested, trained, live and drifting")
+    command.add_argument("--json", action="store_true", help="for a program to read")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Print the summary; 0 even where a part is down, since saying so is the answer."""
+    if options.json:
+        print(json.dumps(summary(ports), indent=2, default=str))
+        return 0
+    from rich.console import Console
+
+    print_summary(ports, Console())
+    return 0
+
+
+def summary(ports: Ports) -> dict[str, Any]:
+    """Everything a person asks first, as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
+
+    ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
+    and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
+    (newest first), ``gates``, ``live``, ``monitoring`` (last verdict per check), ``drifted`` (column to number of
+    days) and ``retrain_requests``. ``refused``: declarations left out, with why. ``unreachable``: what did not
+    answer; its part of the summary is then empty.
+    """
+    unreachable: dict[str, str] = {}
+
+    def ask(what: str, question: Callable[..., Answer], *arguments: Any, otherwise: Answer) -> Answer:
+        try:
+            return question(*arguments)
+        except AirworthyError as error:
+            unreachable[what] = str(error)
+            return otherwise
+
+    nothing: dict[str, Any] = {}
+    datasets = {
+        name: ask(f"store ({name})", _dataset, dataset, ports, otherwise=nothing)
+        for name, dataset in ports.catalog.datasets.items()
+    }
+    no_entries: list[LedgerEntry] = []
+    entries = ask("ledger", lambda: ports.ledger.entries(), otherwise=no_entries)
+    models: dict[str, dict[str, Any]] = {}
+    for name, spec in ports.catalog.models.items():
+        no_versions: list[dict[str, Any]] = []
+        models[name] = {
+            "versions": ask("registry", _versions, name, ports, otherwise=no_versions),
+            "live": ask(f"endpoint ({name})", _live, name, ports, otherwise=nothing) or None,
+            **_told(spec, [entry for entry in entries if entry.model == name]),
+        }
+    refused = {name: str(error) for name, error in ports.catalog.refused.items()}
+    return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
+
+
+def _dataset(dataset: DatasetSpec, ports: Ports) -> dict[str, Any]:
+    return {source: _source(source, ports) for source in dataset.sources}
+
+
+def _source(source: str, ports: Ports) -> dict[str, Any]:
+    table, bad = layout.validated(source), layout.quarantine(source)
+    days = ports.store.days(table)
+    accepted = ports.store.read(table, columns=["day"]).height if days else 0
+    reasons: Counter[str] = Counter()
+    quarantined = 0
+    if ports.store.days(bad):
+        rows = ports.store.read(bad, columns=["reasons"])["reasons"]
+        quarantined = len(rows)
+        for several in rows.to_list():
+            reasons.update(set(several or ["no reason given"]))
+    return {
+        "days": len(days),
+        "first": str(days[0]) if days else None,
+        "last": str(days[-1]) if days else None,
+        "accepted": accepted,
+        "quarantined": quarantined,
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+def _versions(model: str, ports: Ports) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": found.version,
+            "semantic": found.semantic,
+            "status": found.tags.get("airworthy.status"),
+            "aliases": sorted(found.aliases),
+            "metrics": found.metrics,
+        }
+        for found in ports.registry.versions(model)
+    ]
+
+
+def _live(model: str, ports: Ports) -> dict[str, Any]:
+    return ports.endpoint.state(model).model_dump(mode="json", by_alias=True)
+
+
+def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
+    """What the ledger says about one model. Of several lines on the same question the last one holds."""
+    gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
+    checks = [entry.details for entry in entries if entry.kind == "monitoring_verdict"]
+    per_day = {(check.get("check"), str(check.get("day"))): check for check in checks}
+    latest: dict[str, Any] = {}
+    drifted: Counter[str] = Counter()
+    for (name, day), check in sorted(per_day.items(), key=lambda item: item[0][1]):
+        facts = check.get("facts") or {}
+        drifted.update(_drifting(facts))
+        latest[str(name)] = {"day": day, "outcome": check.get("outcome"), "reasons": check.get("reasons", [])}
+    requests = [entry.details for entry in entries if entry.kind == "retrain_request"]
+    return {
+        "gates": [
+            {
+                "version": version,
+                "gate": gate,
+                "outcome": entry.details.get("outcome"),
+                "reasons": entry.details.get("reasons", []),
+            }
+            for (version, gate), entry in gates.items()
+        ],
+        "metric": spec.monitoring.performance.metric,
+        "checked_days": len({day for _, day in per_day}),
+        "monitoring": latest,
+        "drifted": dict(drifted.most_common()),
+        "retrain_requests": [{"day": str(one.get("day")), "reasons": one.get("reasons", [])} for one in requests],
+    }
+
+
+def _drifting(facts: dict[str, Any]) -> list[str]:
+    predictions = ["(predictions)"] if facts.get("prediction_drift") == "fail" else []
+    return [*facts.get("drifting", []), *predictions]
+
+
+def print_summary(ports: Ports, console: Any) -> None:
+    """Write the summary as tables that a person can read onto a ``rich`` console."""
+    from pipelines.cli.status_page import renderables
+
+    for part in renderables(summary(ports)):
+        console.print(part)

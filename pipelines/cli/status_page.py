@@ -1,0 +1,100 @@
+"""The summary becomes tables that fit a terminal, with every "no" beside its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
+TOP = 6
+"""Lines of a list before the rest is only counted."""
+
+
+def renderables(summary: dict[str, Any]) -> Iterator[Any]:
+    """Tables and lines, in the order of a model's life."""
+    for name, sources in summary["datasets"].items():
+        yield _data(name, sources)
+    for name, model in summary["models"].items():
+        yield _versions(name, model)
+        yield from _lines(model)
+    for name, why in summary["refused"].items():
+        yield f"[red]{escape(name)} is left out:[/red] {escape(why)}"
+    for what, why in summary["unreachable"].items():
+        yield f"[yellow]{escape(what)} did not answer:[/yellow] {escape(why)}"
+
+
+def _data(name: str, sources: dict[str, Any]) -> Table:
+    table = Table(title=f"Data: {name}", title_justify="left")
+    for heading, justify in (("source", "left"), ("days", "right"), ("first", "left"), ("last", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for heading in ("accepted", "quarantined"):
+        table.add_column(heading, justify="right")
+    table.add_column("why quarantined (rows)")
+    for source, found in sources.items():
+        table.add_row(
+            source,
+            str(found["days"]),
+            found["first"] or "-",
+            found["last"] or "-",
+            f"{found['accepted']:,}",
+            f"{found['quarantined']:,}",
+            _counted(found["reasons"]),
+        )
+    return table
+
+
+def _versions(name: str, model: dict[str, Any]) -> Table:
+    table = Table(title=f"Model: {name}", title_justify="left")
+    for heading in ("version", "status", "alias", f"test {model['metric']}", "other test metrics", "gates"):
+        table.add_column(heading)
+    for one in model["versions"]:
+        metrics = {key.removeprefix("test_"): value for key, value in one["metrics"].items() if key.startswith("test_")}
+        own = metrics.pop(model["metric"], None)
+        table.add_row(
+            f"{one['version']} ({one['semantic']})" if one["semantic"] else one["version"],
+            one["status"] or "-",
+            ", ".join(one["aliases"]) or "-",
+            "-" if own is None else f"{own:.4f}",
+            ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items())),
+            "\n".join(_gate(gate) for gate in model["gates"] if gate["version"] == one["version"]) or "-",
+        )
+    return table
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    reasons = "".join(f"\n  {escape(reason)}" for reason in gate["reasons"])
+    return f"{escape(str(gate['gate']))}: {_outcome(gate['outcome'])}{reasons}"
+
+
+def _lines(model: dict[str, Any]) -> Iterator[str]:
+    live = model["live"]
+    if live and live["version"]:
+        before = f", before it {live['previous']}" if live["previous"] else ""
+        yield f"  live: version [bold]{live['version']}[/bold]{before} ({live['workers']} workers)"
+    else:
+        yield "  live: nothing"
+    if not model["monitoring"]:
+        yield "  monitoring: no day was checked yet"
+    for check, verdict in model["monitoring"].items():
+        yield f"  {check} of {verdict['day']}: {_outcome(verdict['outcome'])} ({model['checked_days']} days checked)"
+        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:TOP])
+        if len(verdict["reasons"]) > TOP:
+            yield f"    - and {len(verdict['reasons']) - TOP} more"
+    if model["drifted"]:
+        yield f"  drifted (days): {_counted(model['drifted'])}"
+    for request in model["retrain_requests"]:
+        yield f"  retraining asked for on {request['day']}: {escape('; '.join(request['reasons']))}"
+
+
+def _outcome(outcome: Any) -> str:
+    colour = COLOURS.get(str(outcome), "white")
+    return f"[{colour}]{str(outcome).upper()}[/{colour}]"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:TOP]]
+    rest = len(counts) - len(shown)
+    return ", ".join([*shown, f"and {rest} more"] if rest else shown) or "-"

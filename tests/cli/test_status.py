@@ -1,0 +1,225 @@
+"""The summary tells what the tables, the registry, the ledger and the endpoint say, and names what does not answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, date, datetime
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from pipelines.cli import status
+from pipelines.cli.status_page import renderables
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import LiveState
+from pipelines.ports import LedgerEntry, VersionInfo
+from pipelines.spec import Catalog, ModelSpec
+from pipelines.spec.catalog import read_declaration
+
+MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
+
+
+class Tables:
+    """A store of frames by table name."""
+
+    def __init__(self, frames: dict[str, pl.DataFrame]) -> None:
+        self.frames = frames
+
+    def days(self, table: str) -> list[date]:
+        return sorted(set(self.frames[table]["day"])) if table in self.frames else []
+
+    def read(self, table: str, *, columns: list[str]) -> pl.DataFrame:
+        return self.frames[table].select(columns)
+
+
+class Lines:
+    """A ledger of given lines."""
+
+    def __init__(self, lines: list[tuple[str, str | None, dict[str, Any]]]) -> None:
+        self.lines = [
+            LedgerEntry(
+                number=number,
+                at=datetime(2013, 1, 3, tzinfo=UTC),
+                kind=kind,
+                model="flight_delay",
+                version=version,
+                actor="test",
+                details=details,
+                previous="",
+                digest="",
+            )
+            for number, (kind, version, details) in enumerate(lines)
+        ]
+
+    def entries(self) -> list[LedgerEntry]:
+        return self.lines
+
+
+class Versions:
+    def versions(self, model: str) -> list[VersionInfo]:
+        return [
+            VersionInfo(
+                model=model,
+                version="2",
+                run_id="r",
+                source="s",
+                semantic="1.0.1",
+                aliases=("champion",),
+                tags={"airworthy.status": "approved"},
+                metrics={"test_roc_auc": 0.7012, "test_log_loss": 0.41, "train_rows": 9000},
+            )
+        ]
+
+
+class Live:
+    def state(self, model: str) -> LiveState:
+        return LiveState(model=model, version="2", previous="1", generation=4, workers=2)
+
+
+class Silent:
+    """A port behind which nobody answers."""
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise Unavailable("nobody answers at http://127.0.0.1:1")
+
+        return refuse
+
+
+def gate(name: str, outcome: str, *reasons: str) -> tuple[str, str, dict[str, Any]]:
+    return "gate", "2", {"gate": name, "outcome": outcome, "reasons": list(reasons)}
+
+
+def checked(day: str, outcome: str, *drifting: str) -> tuple[str, str, dict[str, Any]]:
+    facts = {"drifting": list(drifting), "prediction_drift": outcome}
+    reasons = [f"{name} drifts" for name in drifting]
+    return (
+        "monitoring_verdict",
+        "2",
+        {
+            "check": "drift_check",
+            "day": day,
+            "outcome": outcome,
+            "reasons": reasons,
+            "facts": facts,
+        },
+    )
+
+
+LEDGER = [
+    gate("slice_gate", "fail", "carrier=YV lost 0.08 > 0.05"),
+    gate("slice_gate", "pass"),
+    gate("minimum_metrics_gate", "pass"),
+    checked("2013-02-02", "fail", "temp", "dewp"),
+    checked("2013-02-01", "fail", "temp"),
+    ("retrain_request", None, {"day": "2013-02-02", "reasons": ["data_drift detected on 3 checked days"]}),
+]
+
+
+@pytest.fixture
+def ports() -> SimpleNamespace:
+    dataset = SimpleNamespace(sources={"flights": None, "weather": None})
+    catalog = Catalog(
+        datasets={"flights": dataset},  # type: ignore[dict-item]
+        models={"flight_delay": MODEL},
+        refused={"models/typo.yaml": Refused("typo.yaml has 1 fault(s)", ["trainign: unknown field"])},
+    )
+    store = Tables(
+        {
+            "validated/flights": pl.DataFrame({"day": [FIRST, FIRST, SECOND]}),
+            "quarantine/flights": pl.DataFrame(
+                {"day": [FIRST, SECOND], "reasons": [["no tail number"], ["no tail number", "distance below 1"]]}
+            ),
+        }
+    )
+    return SimpleNamespace(catalog=catalog, store=store, registry=Versions(), ledger=Lines(LEDGER), endpoint=Live())
+
+
+def page(ports: Any) -> str:
+    console = Console(file=StringIO(), width=200)
+    status.print_summary(ports, console)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_days_and_rows_are_counted_per_source_with_every_reason_of_quarantine(ports: Any) -> None:
+    flights = status.summary(ports)["datasets"]["flights"]["flights"]
+    assert flights == {
+        "days": 2,
+        "first": "2013-01-01",
+        "last": "2013-01-02",
+        "accepted": 3,
+        "quarantined": 2,
+        "reasons": {"no tail number": 2, "distance below 1": 1},
+    }
+
+
+def test_a_source_that_never_arrived_has_no_days(ports: Any) -> None:
+    weather = status.summary(ports)["datasets"]["flights"]["weather"]
+    assert (weather["days"], weather["first"], weather["accepted"]) == (0, None, 0)
+
+
+def test_a_gate_asked_twice_is_told_by_its_last_answer(ports: Any) -> None:
+    gates = status.summary(ports)["models"]["flight_delay"]["gates"]
+    assert {one["gate"]: one["outcome"] for one in gates} == {"slice_gate": "pass", "minimum_metrics_gate": "pass"}
+
+
+def test_the_last_checked_day_is_the_latest_data_day_whatever_the_order_of_checking(ports: Any) -> None:
+    model = status.summary(ports)["models"]["flight_delay"]
+    assert model["monitoring"]["drift_check"]["day"] == "2013-02-02"
+    assert model["drifted"] == {"temp": 2, "(predictions)": 2, "dewp": 1}
+    assert model["retrain_requests"][0]["day"] == "2013-02-02"
+
+
+def test_what_does_not_answer_is_named_and_the_rest_is_told(ports: Any) -> None:
+    ports.registry, ports.endpoint = Silent(), Silent()
+    told = status.summary(ports)
+    assert set(told["unreachable"]) == {"registry", "endpoint (flight_delay)"}
+    assert told["models"]["flight_delay"]["versions"] == []
+    assert told["datasets"]["flights"]["flights"]["accepted"] == 3
+    assert "nobody answers" in page(ports)
+
+
+def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(ports: Any) -> None:
+    shown = page(ports)
+    for part in (
+        "no tail number 2",
+        "2 (1.0.1)",
+        "champion",
+        "0.7012",
+        "slice_gate: PASS",
+        "live: version 2, before it 1",
+        "drift_check of 2013-02-02: FAIL",
+        "drifted (days): temp 2",
+        "retraining asked for on 2013-02-02: data_drift detected on 3 checked days",
+        "models/typo.yaml is left out:",
+    ):
+        assert part in shown
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is(ports: Any) -> None:
+    ports.ledger = Lines([gate("slice_gate", "fail", "interval [-0.1, 0.2] reaches below [red]")])
+    assert "interval [-0.1, 0.2] reaches below [red]" in page(ports)
+
+
+def test_nothing_at_all_is_told_as_nothing(ports: Any) -> None:
+    ports.store, ports.ledger, ports.registry = Tables({}), Lines([]), Versions()
+    ports.endpoint = SimpleNamespace(state=lambda model: LiveState(model=model))
+    shown = page(ports)
+    assert "live: nothing" in shown
+    assert "no day was checked yet" in shown
+
+
+def test_the_json_is_for_a_program(ports: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status.run(argparse.Namespace(json=True), ports) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(status.summary(ports), default=str))
+
+
+def test_every_part_of_the_summary_is_drawn(ports: Any) -> None:
+    assert len(list(renderables(status.summary(ports)))) >= 5
