@@ -273,6 +273,10 @@ class EvaluateResult(Message):
     trained_until: datetime | None = None
     """Last prediction time of the candidate's train and validation parts."""
     champion_trained_until: datetime | None = None
+    compared_from: datetime | None = None
+    """First prediction time of the rows that both answered: later than all that either was trained on."""
+    notes: list[str] = []
+    """Why something could not be measured."""
 
 
 # ---- release -----------------------------------------------------------------------------------------------------

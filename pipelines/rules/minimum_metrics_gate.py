@@ -1,0 +1,49 @@
+"""No candidate passes with one metric beyond its declared bound, or with one that was not measured."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+from pipelines.messages import EvaluateResult
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Verdict
+
+RULE = "minimum_metrics_gate"
+ROUNDING = 1e-12
+"""Differences below it are rounding: equal to the bound is within the bound."""
+
+
+def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
+    """FAIL for each metric below its ``min`` or above its ``max``; UNKNOWN for each that was not measured."""
+    failures: list[str] = []
+    unknowns: list[str] = []
+    for metric, bound in spec.evaluation.minimum_metrics.items():
+        value = result.metrics.get(metric)
+        if not measured(value):
+            unknowns.append(f"{metric} not measured ({result.rows} rows)")
+            continue
+        if bound.min is not None and value < bound.min - ROUNDING:
+            failures.append(broken(metric, value, "<", bound.min))
+        if bound.max is not None and value > bound.max + ROUNDING:
+            failures.append(broken(metric, value, ">", bound.max))
+    facts: dict[str, object] = {
+        "version": result.version,
+        "rows": result.rows,
+        **{metric: result.metrics.get(metric) for metric in spec.evaluation.minimum_metrics},
+    }
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+
+
+def measured(value: float | None) -> TypeGuard[float]:
+    """True for a finite number; None, NaN and infinities were not measured."""
+    return value is not None and math.isfinite(value)
+
+
+def broken(what: str, value: float, sign: str, bound: float) -> str:
+    """``roc_auc 0.681 < 0.700``, with as many decimals as it takes to tell the two apart."""
+    for decimals in range(3, 16):
+        shown = f"{value:.{decimals}f}", f"{bound:.{decimals}f}"
+        if shown[0] != shown[1]:
+            break
+    return f"{what} {shown[0]} {sign} {shown[1]}"
