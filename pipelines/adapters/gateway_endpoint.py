@@ -1,0 +1,122 @@
+"""The gateway as an endpoint: what it refuses is Refused, what does not answer is Unavailable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import LiveState
+
+if TYPE_CHECKING:
+    import httpx
+
+TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
+
+
+class GatewayEndpoint:
+    """Talks to one gateway: predictions to ``base``, changes to ``admin``.
+
+    ``token`` is the admin listener's bearer token; None: the environment's ``AIRWORTHY_GATEWAY_TOKEN``, if set.
+    ``timeout`` is in seconds; a release loads the bundle in every worker, a flush writes Parquet, so those get
+    ``slow_timeout``.
+    """
+
+    def __init__(
+        self, base: str, admin: str, *, token: str | None = None, timeout: float = 30, slow_timeout: float = 330
+    ) -> None:
+        self._base, self._admin = base.rstrip("/"), admin.rstrip("/")
+        self._token = token if token is not None else os.environ.get(TOKEN)
+        self._timeout, self._slow = timeout, slow_timeout
+        self._opened: httpx.Client | None = None
+
+    @property
+    def _client(self) -> httpx.Client:
+        if self._opened is None:
+            import httpx
+
+            self._opened = httpx.Client(timeout=self._timeout, trust_env=False)
+        return self._opened
+
+    def state(self, model: str) -> LiveState:
+        return LiveState.model_validate(self._call("GET", f"{self._admin}/models/{model}"))
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        content = {"version": version, "bundle": bundle, "sha256": sha256}
+        return self._change(f"{self._admin}/models/{model}/release", content, key)
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        return self._change(f"{self._admin}/models/{model}/rollback", {"reason": reason}, key)
+
+    def _change(self, url: str, content: Mapping[str, Any], key: str) -> LiveState:
+        headers = {"idempotency-key": key}
+        return LiveState.model_validate(self._call("POST", url, content, headers=headers, timeout=self._slow))
+
+    def flush_log(self, model: str) -> None:
+        """The gateway's whole log is flushed, this model's part of it included."""
+        if not model:
+            raise Refused("flush_log needs the name of a model")
+        self._call("POST", f"{self._admin}/flush", timeout=self._slow)
+
+    def predict(
+        self,
+        model: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        ids: Sequence[str] | None = None,
+        prediction_time: datetime | None = None,
+    ) -> list[float]:
+        """One answer per row. A missing value is None."""
+        content: dict[str, Any] = {
+            "dataframe_split": {"columns": list(columns), "data": [list(row) for row in rows]},
+        }
+        if ids is not None:
+            content["ids"] = list(ids)
+        headers = {}
+        if prediction_time is not None:
+            headers["x-prediction-time"] = prediction_time.astimezone(UTC).isoformat()
+        answer = self._call("POST", f"{self._base}/models/{model}/invocations", content, headers=headers)
+        predictions: list[float] = answer["predictions"]
+        return predictions
+
+    def _call(
+        self,
+        method: str,
+        url: str,
+        content: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        import httpx
+        import orjson
+
+        sent = {"content-type": "application/json", **(headers or {})}
+        if self._token and url.startswith(f"{self._admin}/"):
+            sent["authorization"] = f"Bearer {self._token}"
+        try:
+            response = self._client.request(
+                method,
+                url,
+                content=None if content is None else orjson.dumps(content),
+                headers=sent,
+                timeout=self._timeout if timeout is None else timeout,
+            )
+        except httpx.HTTPError as error:
+            name = type(error).__name__
+            raise Unavailable(f"the gateway did not answer {method} {url} ({name}: {error}); is it running?") from error
+        try:
+            answer: dict[str, Any] = response.json()
+        except ValueError:
+            answer = {"subject": response.text[:200]}
+        if response.is_success:
+            return answer
+        subject = answer.get("subject") or answer.get("error") or "no reason given"
+        subject = f"the gateway answered {response.status_code} to {method} {url}: {subject}"
+        reasons = answer.get("reasons") or answer.get("faults") or []
+        if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            raise Refused(subject, reasons)
+        raise Unavailable("; ".join([subject, *reasons]))

@@ -1,0 +1,227 @@
+"""Every request gets an answer it can act on: a prediction, all its faults as 4xx, or 503 while nothing is live."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from pipelines.serving.metrics import Counters
+from pipelines.serving.openapi import document
+from pipelines.serving.prediction_log import Answer, Columns, LogWriter
+from pipelines.serving.predictors import Predictor
+from pipelines.serving.scoring import BadRequest, Reader
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Ask = Callable[[str], Awaitable[Mapping[str, Any]]]
+
+JSON = (b"content-type", b"application/json")
+TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+PREFIX, SUFFIX = "/models/", "/invocations"
+
+
+class Live(msgspec.Struct, frozen=True):
+    """One version as this worker serves it."""
+
+    version: str
+    predictor: Predictor
+    reader: Reader
+    columns: Columns
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What this worker answers with: replaced as a whole, never changed. ``broken`` says why a model is not served."""
+
+    generation: int = 0
+    live: dict[str, Live] = {}
+    broken: dict[str, str] = {}
+
+
+class Application:
+    """The ASGI application of one data worker.
+
+    ``ask`` puts a question to the supervisor, who knows all workers (``metrics``, ``ready``).
+    """
+
+    def __init__(self, log: LogWriter, ask: Ask, *, max_bytes: int, clock: Callable[[], int] = time.time_ns) -> None:
+        self.table = Table()
+        self.counters = Counters()
+        self._log, self._ask, self._max_bytes, self._clock = log, ask, max_bytes, clock
+        self._worker = uuid.uuid4().hex[:12]
+        self._numbers = itertools.count()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path, method = scope["path"], scope["method"]
+        if path.endswith(SUFFIX) and (path == SUFFIX or path.startswith(PREFIX)):
+            if method == "POST":
+                await self._invoke(path, scope, receive, send)
+            else:
+                await _answer(send, 405, _problem(["predictions are asked for by POST"]), (b"allow", b"POST"))
+        elif method not in ("GET", "HEAD"):
+            await _answer(send, 405 if path in PAGES else 404, _problem([f"{method} {path} is not served"]))
+        elif path in PAGES:
+            await PAGES[path](self, send)
+        else:
+            known = ", ".join([*PAGES, f"{PREFIX}<model>{SUFFIX}"])
+            await _answer(send, 404, _problem([f"no page {path}; there are {known}"]))
+
+    async def _invoke(self, path: str, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        body, too_large = await self._body(receive)
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = f"{self._worker}{next(self._numbers):x}"
+        correlation = _correlation(headers) or request_id
+        echo = (b"x-correlation-id", correlation.encode("latin-1"))
+        table, name, live = self.table, "", None
+        try:
+            if too_large:
+                raise BadRequest([f"the body is larger than {self._max_bytes} bytes; send fewer rows"], 413)
+            name, live = _route(table, path, headers)
+            moment = _prediction_time(headers)
+            rows = live.reader.read(body)
+            try:
+                predictions = live.predictor.predict(rows.values, rows.count)
+            except OverflowError:
+                raise live.reader.out_of_range(rows) from None
+        except BadRequest as error:
+            version = live.version if live else ""
+            await _answer(send, error.status, _problem(error.faults), echo)
+            self.counters.answered(name, version, error.status, 0, time.perf_counter() - started)
+            return
+        except Exception as error:  # a fault of the model, not of the request: said, counted, survived
+            problem = _problem(
+                [f"model {name!r} version {live.version if live else ''} failed: {type(error).__name__}"]
+            )
+            await _answer(send, 500, problem, echo)
+            self.counters.answered(name, live.version if live else "", 500, 0, time.perf_counter() - started)
+            return
+        answer = orjson.dumps({"predictions": predictions})
+        await _answer(send, 200, answer, echo, (b"x-model-version", live.version.encode("latin-1")))
+        elapsed = time.perf_counter() - started
+        now = self._clock() // 1000
+        self._log.append(
+            live.columns,
+            Answer(
+                live.columns.number,
+                now if moment is None else moment,
+                now,
+                request_id,
+                correlation,
+                table.generation,
+                int(elapsed * 1e6),
+                rows.ids,
+                rows.values,
+                predictions,
+            ),
+        )
+        self.counters.answered(name, live.version, 200, rows.count, elapsed)
+
+    async def _body(self, receive: Receive) -> tuple[bytes, bool]:
+        """The whole body; one that is too large is read to its end, so that its sender can read our answer."""
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body, len(body) > self._max_bytes
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                break
+            part = message.get("body", b"")
+            size += len(part)
+            if size <= self._max_bytes:
+                parts.append(part)
+        return b"".join(parts), size > self._max_bytes
+
+    async def _health(self, send: Send) -> None:
+        await _answer(send, 200, b'{"status":"alive"}')
+
+    async def _ready(self, send: Send) -> None:
+        try:
+            found = await self._ask("ready")
+        except (ConnectionError, TimeoutError):
+            found = {"ready": False, "reasons": ["the supervisor does not answer"]}
+        await _answer(send, 200 if found["ready"] else 503, orjson.dumps(found))
+
+    async def _metrics(self, send: Send) -> None:
+        try:
+            found = await self._ask("metrics")
+        except (ConnectionError, TimeoutError):
+            await _answer(send, 503, _problem(["the supervisor does not answer"]))
+            return
+        await _answer(send, 200, found["text"].encode(), TEXT)
+
+    async def _openapi(self, send: Send) -> None:
+        served = {name: (live.version, live.predictor.manifest.features) for name, live in self.table.live.items()}
+        await _answer(send, 200, orjson.dumps(document(served)))
+
+
+PAGES: dict[str, Callable[[Application, Send], Awaitable[None]]] = {
+    "/health": Application._health,
+    "/ready": Application._ready,
+    "/metrics": Application._metrics,
+    "/openapi.json": Application._openapi,
+}
+
+
+def _route(table: Table, path: str, headers: Mapping[bytes, bytes]) -> tuple[str, Live]:
+    """The model asked for. Raises ``BadRequest`` 404 for an unknown one, 503 for one that cannot be served now."""
+    if path != SUFFIX:
+        name = path[len(PREFIX) : -len(SUFFIX)]
+    elif b"x-model" in headers:
+        name = headers[b"x-model"].decode("latin-1")
+    elif len(table.live) == 1:
+        name = next(iter(table.live))
+    elif table.live:
+        raise BadRequest([f"several models are live; say which by header x-model: {', '.join(table.live)}"])
+    else:
+        raise BadRequest(["no model is live yet; release one first"], 503)
+    if name in table.live:
+        return name, table.live[name]
+    if name in table.broken:
+        raise BadRequest([f"model {name!r} cannot be served: {table.broken[name]}"], 503)
+    if not table.live:
+        raise BadRequest([f"model {name!r} is not live; no model is"], 503)
+    raise BadRequest([f"no model {name[:80]!r} is live; there are {', '.join(table.live)}"], 404)
+
+
+def _prediction_time(headers: Mapping[bytes, bytes]) -> int | None:
+    """Microseconds since 1970 of the header x-prediction-time; None without it."""
+    value = headers.get(b"x-prediction-time")
+    if value is None:
+        return None
+    text = value.decode("latin-1")
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("it has no time zone")
+        return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest([f"header x-prediction-time {text[:60]!r}: {error}; send 2013-03-01T10:00:00Z"]) from None
+
+
+def _correlation(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's correlation id if it is fit to be sent back: up to 128 visible characters."""
+    value = headers.get(b"x-correlation-id", b"")
+    text = value.decode("latin-1")
+    return text if 0 < len(text) <= 128 and text.isascii() and text.isprintable() else ""
+
+
+def _problem(faults: list[str]) -> bytes:
+    return orjson.dumps({"error": faults[0] if len(faults) == 1 else f"{len(faults)} faults", "faults": faults})
+
+
+async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    kind = () if any(name == b"content-type" for name, _ in headers) else (JSON,)
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*kind, length, *headers]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,99 @@
+"""Supervisor and children talk over a socket pair in whole messages; when one end is gone the other learns at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+HEADER = struct.Struct("<I")
+MAX_MESSAGE = 64 * 1024 * 1024
+
+Message = dict[str, Any]
+Handler = Callable[[Message], Awaitable[Message]]
+
+
+class Gone(ConnectionError):
+    """The other end closed the channel before it answered."""
+
+
+class Channel:
+    """Questions and answers in both directions over one stream socket.
+
+    ``handle`` answers the other end's questions; a question asked by ``ask`` is answered by the other end's ``handle``.
+    Questions are handled one after the other, in the order sent. An exception of ``handle`` travels back as
+    ``{"error": text}``.
+    """
+
+    def __init__(self, endpoint: socket.socket, handle: Handler) -> None:
+        self._socket = endpoint
+        self._handle = handle
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._questions: asyncio.Queue[Message] = asyncio.Queue()
+        self._numbers = itertools.count(1)
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+        self._open = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the channel until the other end closes it."""
+        self._reader, self._writer = await asyncio.open_connection(sock=self._socket)
+        self._open.set()
+        answering = asyncio.create_task(self._answer())
+        try:
+            await self._read()
+        finally:
+            answering.cancel()
+            self.closed.set()
+            self._writer.close()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(Gone("the process at the other end is gone"))
+            self._waiting.clear()
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                (size,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
+                message = msgspec.msgpack.decode(await self._reader.readexactly(size))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return
+            if "answers" in message:
+                future = self._waiting.pop(message["answers"], None)
+                if future is not None and not future.done():
+                    future.set_result(message["body"])
+            else:
+                self._questions.put_nowait(message)
+
+    async def _answer(self) -> None:
+        while True:
+            message = await self._questions.get()
+            try:
+                body = await self._handle(message["body"])
+            except Exception as error:  # whatever it was, the other end must hear of it
+                body = {"error": f"{type(error).__name__}: {error}"}
+            self._send({"answers": message["number"], "body": body})
+
+    def _send(self, message: Message) -> None:
+        content = msgspec.msgpack.encode(message)
+        self._writer.write(HEADER.pack(len(content)) + content)
+
+    async def ask(self, body: Message, *, timeout: float) -> Message:  # noqa: ASYNC109 - a deadline for one answer
+        """Answer of the other end. Raises ``Gone`` if it went away, ``TimeoutError`` if it did not answer in time."""
+        if self.closed.is_set():
+            raise Gone("the process at the other end is gone")
+        await self._open.wait()
+        number = next(self._numbers)
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self._send({"number": number, "body": body})
+            return await asyncio.wait_for(future, timeout)
+        finally:
+            self._waiting.pop(number, None)

@@ -1,0 +1,49 @@
+"""The gateway reads bundles and writes Parquet by path or by `s3://`; a reader never sees half a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def _remote(uri: str) -> tuple[Any, str] | None:
+    if "://" not in uri or uri.startswith("file://"):
+        return None
+    from pyarrow import fs
+
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    return filesystem, path
+
+
+def _local(uri: str) -> Path:
+    return Path(uri.removeprefix("file://"))
+
+
+def read_file(uri: str) -> bytes:
+    """Content of one file. Raises ``FileNotFoundError`` if there is none, ``OSError`` if the store does not answer."""
+    remote = _remote(uri)
+    if remote is None:
+        return _local(uri).read_bytes()
+    filesystem, path = remote
+    with filesystem.open_input_stream(path) as stream:
+        content: bytes = stream.read()
+        return content
+
+
+def write_file(uri: str, content: bytes) -> None:
+    """Write one file whole or not at all, replacing what is there."""
+    remote = _remote(uri)
+    if remote is not None:
+        filesystem, path = remote
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+        return
+    target = _local(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(target)

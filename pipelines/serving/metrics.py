@@ -1,0 +1,111 @@
+"""Each process counts for itself; the sum over processes, dead ones included, is what Prometheus reads."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper bounds of the latency histogram in seconds; the last bucket is +Inf."""
+
+Snapshot = dict[str, Any]
+
+
+class Counters:
+    """What one data worker counted since it started. Label values are bounded: never an id, never an unknown name."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str, str], int] = {}
+        self.rows: dict[tuple[str, str], int] = {}
+        self.latency: dict[tuple[str, str], list[int]] = {}
+        self.seconds: dict[tuple[str, str], float] = {}
+
+    def answered(self, model: str, version: str, code: int, rows: int, seconds: float) -> None:
+        """Count one request; ``version`` is empty for a request that no version answered."""
+        key = (model, version, str(code))
+        self.requests[key] = self.requests.get(key, 0) + 1
+        arm = (model, version)
+        if rows:
+            self.rows[arm] = self.rows.get(arm, 0) + rows
+        if arm not in self.latency:
+            self.latency[arm] = [0] * (len(BUCKETS) + 1)
+            self.seconds[arm] = 0.0
+        self.latency[arm][bisect_left(BUCKETS, seconds)] += 1
+        self.seconds[arm] += seconds
+
+    def snapshot(self) -> Snapshot:
+        return {
+            "requests": [[*key, count] for key, count in self.requests.items()],
+            "rows": [[*key, count] for key, count in self.rows.items()],
+            "latency": [[*key, counts] for key, counts in self.latency.items()],
+            "seconds": [[*key, total] for key, total in self.seconds.items()],
+        }
+
+
+def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
+    """Sum of several snapshots."""
+    requests: dict[tuple[str, ...], int] = {}
+    rows: dict[tuple[str, ...], int] = {}
+    latency: dict[tuple[str, ...], list[int]] = {}
+    seconds: dict[tuple[str, ...], float] = {}
+    dropped = 0
+    for snapshot in snapshots:
+        for *key, count in snapshot.get("requests", ()):
+            requests[tuple(key)] = requests.get(tuple(key), 0) + count
+        for *key, count in snapshot.get("rows", ()):
+            rows[tuple(key)] = rows.get(tuple(key), 0) + count
+        for *key, counts in snapshot.get("latency", ()):
+            before = latency.get(tuple(key), [0] * len(counts))
+            latency[tuple(key)] = [one + other for one, other in zip(before, counts, strict=True)]
+        for *key, total in snapshot.get("seconds", ()):
+            seconds[tuple(key)] = seconds.get(tuple(key), 0.0) + total
+        dropped += snapshot.get("dropped", 0)
+    return {
+        "requests": [[*key, count] for key, count in requests.items()],
+        "rows": [[*key, count] for key, count in rows.items()],
+        "latency": [[*key, counts] for key, counts in latency.items()],
+        "seconds": [[*key, total] for key, total in seconds.items()],
+        "dropped": dropped,
+    }
+
+
+def _labels(**values: str) -> str:
+    escaped = {
+        name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in values.items()
+    }
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
+
+
+def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
+    """Prometheus text. ``gauges`` maps a name to its help and value."""
+    lines = [
+        "# HELP airworthy_requests_total Requests by model, version and HTTP status.",
+        "# TYPE airworthy_requests_total counter",
+    ]
+    for model, version, code, count in sorted(merged["requests"]):
+        lines.append(f"airworthy_requests_total{_labels(model=model, version=version, code=code)} {count}")
+    lines += ["# HELP airworthy_predictions_total Answered rows.", "# TYPE airworthy_predictions_total counter"]
+    for model, version, count in sorted(merged["rows"]):
+        lines.append(f"airworthy_predictions_total{_labels(model=model, version=version)} {count}")
+    lines += [
+        "# HELP airworthy_request_seconds Time from the whole body to the sent answer.",
+        "# TYPE airworthy_request_seconds histogram",
+    ]
+    totals = {(model, version): total for model, version, total in merged["seconds"]}
+    for model, version, counts in sorted(merged["latency"]):
+        running = 0
+        for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
+            running += count
+            lines.append(f"airworthy_request_seconds_bucket{_labels(model=model, version=version, le=bound)} {running}")
+        arm = _labels(model=model, version=version)
+        lines.append(f"airworthy_request_seconds_sum{arm} {totals[(model, version)]:.9f}")
+        lines.append(f"airworthy_request_seconds_count{arm} {running}")
+    lines += [
+        "# HELP airworthy_log_dropped_total Answered rows missing from the prediction log.",
+        "# TYPE airworthy_log_dropped_total counter",
+    ]
+    lines.append(f"airworthy_log_dropped_total {merged['dropped']}")
+    for name, (meaning, value) in gauges.items():
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,141 @@
+"""A verified bundle becomes a function from rows to one number per row, and proves it on its golden rows."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.serving.bundle import GOLDEN, BundleRefused, Golden, Manifest, verify
+
+Values = Sequence[Sequence[Any]]
+"""Feature values by column, in the model's order."""
+Matrix = NDArray[np.float32]
+Score = Callable[[Matrix], NDArray[Any]]
+
+TOLERANCE = 1e-5
+
+
+class Predictor:
+    """Scores rows of one version. ``predict(values, count)`` returns ``count`` floats."""
+
+    def __init__(self, manifest: Manifest, vocabularies: Mapping[str, Sequence[str]], score: Score) -> None:
+        self.manifest = manifest
+        self._score = score
+        self._codes: list[dict[str, float] | None] = [
+            {value: float(code) for code, value in enumerate(vocabularies[feature.name])}
+            if feature.type == "categorical"
+            else None
+            for feature in manifest.features
+        ]
+
+    def encode(self, values: Values, count: int) -> Matrix:
+        """Rows as the model takes them: categories as their place in the vocabulary, unknown and null as NaN.
+
+        Raises ``OverflowError`` for a number beyond 32-bit floats.
+        """
+        matrix = np.empty((count, len(self._codes)), dtype=np.float32)
+        with np.errstate(over="ignore"):
+            for place, (codes, column) in enumerate(zip(self._codes, values, strict=True)):
+                matrix[:, place] = column if codes is None else list(map(codes.get, column))
+        if np.isinf(matrix).any():
+            raise OverflowError("a number does not fit into 32 bits")
+        return matrix
+
+    def predict(self, values: Values, count: int) -> list[float]:
+        """One answer per row."""
+        answers: list[float] = self._finish(self._score(self.encode(values, count))).tolist()
+        return answers
+
+    def _finish(self, raw: NDArray[Any]) -> NDArray[Any]:
+        return (raw >= 0.5).astype(np.float64) if self.manifest.output == "label" else raw
+
+
+class PyfuncPredictor(Predictor):
+    """The fallback: MLflow's own model, asked through a data frame."""
+
+    def __init__(self, manifest: Manifest, model: Any) -> None:
+        self.manifest = manifest
+        self._model = model
+
+    def predict(self, values: Values, count: int) -> list[float]:
+        import pandas as pd
+
+        content = {
+            feature.name: pd.Series(list(column), dtype=object if feature.type == "categorical" else "float64")
+            for feature, column in zip(self.manifest.features, values, strict=True)
+        }
+        answers = np.asarray(self._model.predict(pd.DataFrame(content)), dtype=np.float64)
+        if answers.ndim == 2:
+            answers = answers[:, -1]
+        return [float(value) for value in self._finish(answers[:count])]
+
+
+def load_onnx(path: Path, probability: bool) -> Score:
+    """One thread per worker and no spinning: the workers are the parallelism."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    output = session.get_outputs()[1 if probability else 0].name
+    if probability:
+        return lambda matrix: session.run([output], {name: matrix})[0][:, 1]
+    return lambda matrix: session.run([output], {name: matrix})[0].reshape(-1)
+
+
+def load_booster(path: Path) -> Score:
+    import xgboost
+
+    booster = xgboost.Booster(params={"nthread": 1})
+    booster.load_model(path)
+    last = booster.attributes().get("best_iteration")
+    span = (0, int(last) + 1) if last is not None else (0, 0)
+    return lambda matrix: np.asarray(booster.inplace_predict(matrix, iteration_range=span, validate_features=False))
+
+
+def load(folder: Path, sha256: str) -> Predictor:
+    """Verify, load and try a bundle. Raises ``BundleRefused`` for one that is altered, broken, or answers wrongly."""
+    manifest = verify(folder, sha256)
+    try:
+        predictor = _open(folder, manifest)
+        golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=Golden)
+        answers = predictor.predict(list(zip(*golden.rows, strict=True)), len(golden.rows))
+    except BundleRefused:
+        raise
+    except Exception as error:  # whatever a library says of a broken file, the answer is no
+        raise BundleRefused(str(folder), [f"cannot be loaded: {type(error).__name__}: {error}"]) from error
+    wrong = [
+        f"golden row {place}: answers {found}, expected {expected}"
+        for place, (found, expected) in enumerate(zip(answers, golden.predictions, strict=True))
+        if not math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    ]
+    if wrong:
+        raise BundleRefused(str(folder), wrong[:10])
+    return predictor
+
+
+def _open(folder: Path, manifest: Manifest) -> Predictor:
+    entry = folder / manifest.entry
+    if manifest.predictor == "pyfunc":
+        import mlflow.pyfunc
+
+        return PyfuncPredictor(manifest, mlflow.pyfunc.load_model(str(entry)))
+    vocabularies = msgspec.json.decode((folder / "categories.json").read_bytes(), type=dict[str, list[str]])
+    classifies = manifest.output in ("probability", "label")
+    score = load_onnx(entry, classifies) if manifest.predictor == "onnx" else load_booster(entry)
+    return Predictor(manifest, vocabularies, score)
+
+
+def heavy_modules() -> list[str]:
+    """Which of the libraries that a worker should not pay for are loaded in this process."""
+    return [name for name in ("mlflow", "pandas", "polars", "xgboost", "sklearn") if name in sys.modules]

@@ -1,0 +1,329 @@
+"""A release is acknowledged once it is on disk and every live worker answers with it; dead workers are replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.serving import children
+from pipelines.serving.bundle import BundleRefused, fetch, verify
+from pipelines.serving.children import Child
+from pipelines.serving.control import Message
+from pipelines.serving.metrics import Snapshot, merge, render
+from pipelines.serving.prediction_log import adopt
+from pipelines.serving.state import KeyReused, Route, Served, State
+from pipelines.serving.worker import Limits
+
+log = logging.getLogger("airworthy.gateway")
+
+COMPACT_SECONDS = 5.0
+PREPARE_TIMEOUT = 120.0
+APPLY_TIMEOUT = 60.0
+COMPACT_TIMEOUT = 300.0
+
+
+class Config(msgspec.Struct, frozen=True):
+    """How one gateway runs. ``state`` is its own local folder; ``store`` is where the prediction log goes."""
+
+    host: str
+    port: int
+    admin_host: str
+    admin_port: int
+    workers: int
+    state: str
+    store: str
+    limits: Limits = Limits()
+    token: str | None = None
+    """Bearer token that the admin listener demands; None: it must be a loopback address."""
+
+
+class Supervisor:
+    """Keeps the workers and the compactor alive and owns what is live."""
+
+    def __init__(self, config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._config, self._now = config, now
+        self._folder = Path(config.state).resolve()
+        self._wal, self._cache = self._folder / "wal", self._folder / "bundles"
+        for folder in (self._wal, self._cache):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock_file = (self._folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Refused(
+                f"another gateway runs on {self._folder}; stop it, or give this one its own --state"
+            ) from error
+        self._state = State(self._folder / "state.db")
+        self.table = self._state.table()
+        self._workers: dict[int, Child] = {}
+        self._compactor: Child | None = None
+        self._changing = asyncio.Lock()
+        self._retired: Snapshot = {}
+        self._stopping = False
+        self._listener: socket.socket
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- the process tree --------------------------------------------------------------------------------------
+
+    async def start(self, listener: socket.socket) -> None:
+        """Start every child; returns once the first worker serves."""
+        adopt(self._wal)
+        self._listener = listener
+        first = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._keep_worker(number, first)) for number in range(self._config.workers)]
+        self._tasks += [asyncio.create_task(self._keep_compactor()), asyncio.create_task(self._compact_regularly())]
+        waiting = asyncio.create_task(first.wait())
+        done, _ = await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {waiting}:
+            task.result()
+
+    async def stop(self) -> None:
+        """Let requests in flight be answered, complete the log, end every child."""
+        self._stopping = True
+        workers = list(self._workers.values())
+        await asyncio.gather(*(self._tell(child, {"ask": "stop"}) for child in workers))
+        await asyncio.gather(*(child.end(15) for child in workers))
+        adopt(self._wal)
+        with contextlib.suppress(Unavailable):
+            await self._compact()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._compactor is not None:
+            await self._compactor.end(0)
+        self._state.close()
+        self._lock_file.close()
+
+    async def _keep_worker(self, number: int, first: asyncio.Event) -> None:
+        wait = 0.0
+        limits = msgspec.json.encode(self._config.limits).decode()
+        while not self._stopping:
+            await asyncio.sleep(wait)
+            born = time.monotonic()
+            name = f"{number}-{time.time_ns() // 1000}"
+            holder: list[Child] = []
+            child = await children.start(
+                "pipelines.serving.worker",
+                name,
+                [name, str(self._folder), limits],
+                lambda message, holder=holder: self._asked(message, holder),  # type: ignore[misc]
+                share=[self._listener.fileno()],
+            )
+            holder.append(child)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with self._changing:
+                    await self._apply(child)
+                    self._workers[number] = child
+                first.set()
+            await child.process.wait()
+            self._workers.pop(number, None)
+            self._retired = merge([self._retired, child.counters])
+            adopt(self._wal, name)
+            if not self._stopping:
+                log.warning("worker %s ended with %s; starting another", name, child.process.returncode)
+            lasted = time.monotonic() - born
+            wait = 0.0 if lasted > 5 else min(5.0, max(0.2, wait * 2))
+
+    async def _keep_compactor(self) -> None:
+        while not self._stopping:
+            arguments = [str(self._wal), self._config.store]
+            child = await children.start("pipelines.serving.compactor", "compactor", arguments, self._refuse)
+            self._compactor = child
+            await child.process.wait()
+            if not self._stopping:
+                log.warning("the compactor ended with %s; starting another", child.process.returncode)
+                await asyncio.sleep(1)
+
+    async def _compact_regularly(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(COMPACT_SECONDS)
+            if next(self._wal.glob("*.seg"), None) is not None:
+                try:
+                    await self._compact()
+                except Unavailable as error:
+                    log.warning("%s", error)
+
+    async def _compact(self) -> Message:
+        """Raises ``Unavailable`` naming every segment that has to wait."""
+        if self._compactor is None:
+            raise Unavailable("the prediction log cannot be compacted: no compactor runs yet; try again")
+        try:
+            done = await self._compactor.channel.ask({"ask": "compact"}, timeout=COMPACT_TIMEOUT)
+        except (ConnectionError, TimeoutError) as error:
+            raise Unavailable(f"the prediction log was not compacted: {error}; try again") from error
+        errors = [done["error"]] if "error" in done else done["errors"]
+        if errors:
+            raise Unavailable(f"{len(errors)} segment(s) of the prediction log wait: {'; '.join(errors)}")
+        return done
+
+    async def _refuse(self, message: Message) -> Message:
+        return {"error": f"nobody answers {message['ask']!r}"}
+
+    async def _asked(self, message: Message, holder: list[Child]) -> Message:
+        if message["ask"] == "counted":
+            holder[0].counters = message["counters"]
+            return {}
+        if message["ask"] == "metrics":
+            return {"text": await self.metrics()}
+        if message["ask"] == "ready":
+            return self.ready()
+        return {"error": f"the supervisor does not know {message['ask']!r}"}
+
+    async def _tell(self, child: Child, message: Message) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await child.channel.ask(message, timeout=10)
+
+    async def _apply(self, child: Child) -> Message:
+        table = msgspec.to_builtins(self.table)
+        answer = await child.channel.ask({"ask": "apply", "table": table}, timeout=APPLY_TIMEOUT)
+        child.generation = answer.get("generation", -1)
+        for model, why in answer.get("broken", {}).items():
+            log.error("worker %s cannot serve %s: %s", child.name, model, why)
+        return answer
+
+    # ---- what is live ------------------------------------------------------------------------------------------
+
+    def live(self, model: str) -> dict[str, Any]:
+        """State of one model, as ``pipelines.messages.LiveState`` has it."""
+        route = self.table.routes.get(model)
+        alive = [child for child in self._workers.values() if child.alive]
+        return {
+            "model": model,
+            "version": route.live.version if route else None,
+            "previous": route.previous.version if route and route.previous else None,
+            "generation": self.table.generation,
+            "bundle_sha256": route.live.sha256 if route else None,
+            "workers": len(alive),
+            "applied": bool(alive) and all(child.generation == self.table.generation for child in alive),
+        }
+
+    async def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> dict[str, Any]:
+        """Make a version live. ``Refused`` leaves everything as it was; ``Unavailable`` may be tried again."""
+        request = {"release": model, "version": version, "bundle": bundle, "sha256": sha256}
+        async with self._changing:
+            if self._known(key, request):
+                return self.live(model)
+            wanted = Served(version, bundle, sha256)
+            before = self.table.routes.get(model)
+            if before is not None and before.live == wanted:
+                self._state.remember(key, request)
+                return self.live(model)
+            await self._prepare(model, wanted)
+            previous = before.live if before else None
+            if before is not None and before.live.version == version:
+                previous = before.previous  # rebuilt: going back to itself would be no way back
+            await self._switch(model, Route(wanted, previous), key, request, "release")
+            return self.live(model)
+
+    async def rollback(self, model: str, *, key: str, reason: str) -> dict[str, Any]:
+        """Put the previous version back; what was live is not kept as a version to go back to."""
+        request = {"rollback": model, "reason": reason}
+        async with self._changing:
+            if self._known(key, request):
+                return self.live(model)
+            before = self.table.routes.get(model)
+            if before is None or before.previous is None:
+                raise Refused(f"{model} has no previous version to put back; release one instead")
+            await self._switch(model, Route(before.previous), key, request, "rollback")
+            return self.live(model)
+
+    def _known(self, key: str, request: dict[str, Any]) -> bool:
+        try:
+            return self._state.answered(key, request) is not None
+        except KeyReused as error:
+            raise Refused(str(error)) from error
+
+    async def _prepare(self, model: str, wanted: Served) -> None:
+        """Fetch, verify and load a bundle in every worker, beside what is live."""
+        subject = f"bundle {wanted.bundle} of {model} version {wanted.version} is refused"
+        try:
+            folder = await asyncio.to_thread(fetch, wanted.bundle, wanted.sha256, self._cache)
+            manifest = verify(folder, wanted.sha256)
+        except BundleRefused as error:
+            raise Refused(subject, error.reasons) from error
+        except FileNotFoundError as error:
+            raise Refused(subject, [f"there is no {error.filename or 'such bundle'}; build it first"]) from error
+        except OSError as error:
+            raise Unavailable(f"bundle {wanted.bundle} cannot be read: {error}; try again") from error
+        if (manifest.model, manifest.version) != (model, wanted.version):
+            raise Refused(subject, [f"it holds {manifest.model} version {manifest.version}"])
+        question = {"ask": "prepare", "model": model, "served": msgspec.to_builtins(wanted)}
+        alive = [child for child in self._workers.values() if child.alive]
+        answers = await asyncio.gather(
+            *(child.channel.ask(question, timeout=PREPARE_TIMEOUT) for child in alive), return_exceptions=True
+        )
+        heard = [answer for answer in answers if isinstance(answer, dict)]
+        reasons = [
+            reason
+            for answer in heard
+            for reason in (answer.get("refused") or ([answer["error"]] if "error" in answer else []))
+        ]
+        if reasons:
+            raise Refused(subject, list(dict.fromkeys(reasons)))
+        if not heard or any(isinstance(answer, TimeoutError) for answer in answers):
+            raise Unavailable(f"{len(heard)} of {len(alive)} workers have loaded {model} {wanted.version}; try again")
+
+    async def _switch(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
+        self.table = self._state.change(
+            model, route, key=key, request=request, action=action, at=self._now().isoformat()
+        )
+        alive = [child for child in self._workers.values() if child.alive]
+        await asyncio.gather(*(self._apply(child) for child in alive), return_exceptions=True)
+        log.info("generation %s: %s of %s, live is %s", self.table.generation, action, model, route.live.version)
+        used = {served.sha256 for one in self.table.routes.values() for served in (one.live, one.previous) if served}
+        for folder in self._cache.iterdir():
+            if folder.name not in used:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def history(self, model: str | None = None) -> list[dict[str, Any]]:
+        return self._state.history(model)
+
+    # ---- log and metrics ---------------------------------------------------------------------------------------
+
+    async def flush(self) -> Message:
+        """Every prediction answered so far is in Parquet on return."""
+        await asyncio.gather(*(self._tell(child, {"ask": "rotate"}) for child in self._workers.values()))
+        return await self._compact()
+
+    def ready(self) -> dict[str, Any]:
+        """Ready: every wanted worker serves the newest table."""
+        generations = {number: child.generation for number, child in self._workers.items() if child.alive}
+        reasons = [
+            f"worker {number} is at generation {generations.get(number, 'none')}, newest is {self.table.generation}"
+            for number in range(self._config.workers)
+            if generations.get(number) != self.table.generation
+        ]
+        models = {model: route.live.version for model, route in self.table.routes.items()}
+        return {"ready": not reasons, "generation": self.table.generation, "models": models, "reasons": reasons}
+
+    async def metrics(self) -> str:
+        """Prometheus text over all workers, the dead ones included."""
+        alive = [child for child in self._workers.values() if child.alive]
+
+        async def counted(child: Child) -> Snapshot:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                child.counters = await child.channel.ask({"ask": "counters"}, timeout=2)
+            return child.counters
+
+        snapshots = await asyncio.gather(*map(counted, alive))
+        waiting = [time.time() - path.stat().st_mtime for path in self._wal.glob("*.seg") if path.exists()]
+        lag = max([0.0, *waiting, *(snapshot.get("log_age", 0.0) for snapshot in snapshots)])
+        gauges = {
+            "airworthy_generation": ("Generation of the routing table.", float(self.table.generation)),
+            "airworthy_workers": ("Live data workers.", float(len(alive))),
+            "airworthy_models": ("Models with a live version.", float(len(self.table.routes))),
+            "airworthy_log_lag_seconds": ("Age of the oldest answer that is not in Parquet yet, at most.", lag),
+        }
+        return render(merge([self._retired, *snapshots]), gauges)

@@ -1,0 +1,181 @@
+"""A data worker answers requests with one immutable routing table and swaps it by a single assignment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+import uvloop
+
+from pipelines.serving.application import Application, Live, Table
+from pipelines.serving.bundle import BundleRefused
+from pipelines.serving.control import Channel, Message
+from pipelines.serving.prediction_log import ROTATE_SECONDS, LogWriter
+from pipelines.serving.predictors import load
+from pipelines.serving.scoring import Reader
+from pipelines.serving.state import RoutingTable, Served
+
+REPORT_SECONDS = 0.5
+
+
+class Limits(msgspec.Struct, frozen=True):
+    max_bytes: int = 8 * 1024 * 1024
+    max_rows: int = 10_000
+
+
+class QuietServer(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: whoever runs it decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(application: Any) -> QuietServer:
+    """Uvicorn at its leanest around an ASGI application."""
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    return QuietServer(config)
+
+
+class Worker:
+    """One worker: the server, its loaded versions, its log, and its line to the supervisor."""
+
+    def __init__(self, control: socket.socket, cache: Path, log: LogWriter, limits: Limits) -> None:
+        self._cache, self._log, self._limits = cache, log, limits
+        self._loaded: dict[tuple[str, str], Live] = {}
+        self._channel = Channel(control, self._handle)
+        self._first_table = asyncio.Event()
+        self.application = Application(log, self._ask, max_bytes=limits.max_bytes)
+        self.server = server_of(self.application)
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve from the first routing table on, until told to stop or until the supervisor is gone."""
+        channel = asyncio.create_task(self._channel.run())
+        channel.add_done_callback(lambda _: self._stop())
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        await self._first_table.wait()
+        reporting = asyncio.create_task(self._report())
+        await self.server.serve(sockets=[listener])
+        reporting.cancel()
+        self._log.rotate()
+        if not self._channel.closed.is_set():
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._channel.ask({"ask": "counted", "counters": self._snapshot()}, timeout=1)
+
+    def _stop(self) -> None:
+        self.server.should_exit = True
+        self._first_table.set()
+
+    async def _ask(self, what: str) -> Mapping[str, Any]:
+        return await self._channel.ask({"ask": what}, timeout=5)
+
+    async def _report(self) -> None:
+        """Tell the supervisor the counters now and then, so that they outlive this process."""
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            if self._log.age() >= ROTATE_SECONDS:
+                self._log.rotate()
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._channel.ask({"ask": "counted", "counters": self._snapshot()}, timeout=5)
+
+    def _snapshot(self) -> Message:
+        lag = {"dropped": self._log.dropped, "log_age": self._log.age()}
+        return self.application.counters.snapshot() | lag
+
+    async def _handle(self, message: Message) -> Message:
+        if message["ask"] == "prepare":
+            return await self._prepare(message["model"], msgspec.convert(message["served"], Served))
+        if message["ask"] == "apply":
+            return await self._apply(msgspec.convert(message["table"], RoutingTable))
+        if message["ask"] == "counters":
+            return self._snapshot()
+        if message["ask"] == "rotate":
+            self._log.rotate()
+            return {}
+        if message["ask"] == "stop":
+            self._stop()
+            return {}
+        return {"error": f"a worker does not know {message['ask']!r}"}
+
+    async def _prepare(self, model: str, served: Served) -> Message:
+        """Load a version beside the live ones; says why not if it must not be served."""
+        try:
+            await self._load(model, served)
+        except BundleRefused as error:
+            return {"refused": error.reasons}
+        return {}
+
+    async def _load(self, model: str, served: Served) -> Live:
+        key = (model, served.sha256)
+        if key not in self._loaded:
+            # A thread for the time of loading only: a native library may take a second, and requests go on.
+            predictor = await asyncio.to_thread(load, self._cache / served.sha256, served.sha256)
+            features = predictor.manifest.features
+            columns = self._log.columns(
+                model, served.version, predictor.manifest.names, [feature.type for feature in features]
+            )
+            reader = Reader(features, self._limits.max_rows)
+            self._loaded[key] = Live(served.version, predictor, reader, columns)
+        return self._loaded[key]
+
+    async def _apply(self, table: RoutingTable) -> Message:
+        """Serve this table from the next request on; versions in no route are let go."""
+        live: dict[str, Live] = {}
+        broken: dict[str, str] = {}
+        kept: set[tuple[str, str]] = set()
+        for model, route in table.routes.items():
+            try:
+                live[model] = await self._load(model, route.live)
+            except BundleRefused as error:
+                broken[model] = "; ".join(error.reasons)
+            kept.add((model, route.live.sha256))
+            if route.previous is not None:
+                kept.add((model, route.previous.sha256))
+                with contextlib.suppress(BundleRefused):
+                    await self._load(model, route.previous)
+        if table.generation >= self.application.table.generation:
+            self.application.table = Table(table.generation, live, broken)
+        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
+        self._first_table.set()
+        return {"generation": self.application.table.generation, "broken": broken}
+
+
+async def serve(listener: int, control: int, name: str, folder: Path, limits: Limits) -> None:
+    loop = asyncio.get_running_loop()
+    log = LogWriter(folder / "wal", name, loop.call_later)
+    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, limits)
+    await worker.run(socket.socket(fileno=listener))
+
+
+def main(arguments: list[str]) -> None:
+    """``python -m pipelines.serving.worker <listener> <control> <name> <state folder> <limits as JSON>``."""
+    listener, control, name, folder, limits = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    uvloop.run(
+        serve(int(listener), int(control), name, Path(folder), msgspec.json.decode(limits.encode(), type=Limits))
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
