@@ -14,15 +14,15 @@ from pipelines.errors import Refused
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView, LatestObservation, Lookup
 from pipelines.spec.model import ModelSpec
+from pipelines.spec.plain_yaml import load
 
 Spec = TypeVar("Spec", bound=BaseModel)
-_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     """Parse one YAML file. Raises ``Refused`` that lists every fault with its place in the file."""
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - the safe loader, in C
+        content: Any = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{path.name} is not readable YAML; mend it and save again", [str(error)]) from error
     except FileNotFoundError as error:
@@ -123,6 +123,7 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
         return [f"entity_source: {view.entity_source!r} is no source of {dataset.dataset}"]
     own = dataset.sources[view.entity_source].columns
     wanted = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
+    wanted = list(dict.fromkeys([*wanted, *view.label.known_after_columns, *view.outcome_columns]))
     faults = [f"{column!r} is no column of {view.entity_source}" for column in wanted if column not in own]
     for name, feature in view.features.items():
         how = feature.transformation
@@ -131,10 +132,18 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
             faults.append(f"features.{name}: {source!r} is no source of {dataset.dataset}")
             continue
         columns = [getattr(how, "column", None), getattr(how, "time_column", None)]
-        missing = [column for column in columns if column and column not in dataset.sources[source].columns]
         groups = [*getattr(how, "by", []), *getattr(how, "on", [])]
-        missing += [column for column in groups if column not in own]
-        faults += [f"features.{name}: {column!r} is no column of {source}" for column in missing]
+        theirs = dataset.sources[source].columns
+        missing = [(source, column) for column in [*columns, *groups] if column and column not in theirs]
+        missing += [(view.entity_source, column) for column in groups if column not in own]
+        faults += [f"features.{name}: {column!r} is no column of {table}" for table, column in dict.fromkeys(missing)]
+        faults += [
+            f"features.{name}: {column!r} of {source} is personal data; a feature may not show it"
+            for column in columns
+            if column in theirs and theirs[column].pii
+        ]
+        if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
+            faults.append(f"features.{name}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
         for column in feature.source_columns:
             table, _, bare = column.partition(".")
             if table not in dataset.sources or bare not in dataset.sources[table].columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from pipelines.spec.declared import Declared, Identifier
 
 VAGUE_NAME = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
-WINDOW_SUFFIX = re.compile(r"_\d+(m|h|d)$")
+WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
+HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
 
 
 class Direct(Declared):
@@ -40,7 +42,10 @@ class Lookup(Declared):
 
 
 class LatestObservation(Declared):
-    """The newest observation with ``time_column <= t``, null when older than ``max_age_hours``."""
+    """The newest observation with ``time_column <= t``, null when older than ``max_age_hours``.
+
+    It is the latest observation that counts, even where it left ``column`` empty: null then, not an older value.
+    """
 
     type: Literal["latest_observation"]
     source: Identifier
@@ -116,6 +121,11 @@ class FeatureView(Declared):
     delay_column: str
     """Minutes by which the actual event was late: a row's own facts are known from then on."""
     lead_hours: float = Field(gt=0)
+    max_delay_hours: float = Field(default=24, gt=0)
+    """Rows whose delay lies outside ``[-lead_hours, max_delay_hours]`` contribute to no window: so it is known how many
+    days before its own the features of a day can reach."""
+    outcome_columns: list[str] = []
+    """Columns of the entity's own row that nobody knows at prediction time: no feature of that row may read them."""
     label: Label
     features: dict[str, Feature] = Field(min_length=1)
 
@@ -131,8 +141,13 @@ class FeatureView(Declared):
                     f"feature name {name!r} says nothing; name entity, measure and window, as in tail_delay_mean_24h"
                 )
             windowed = isinstance(feature.transformation, WindowMean | LastValue)
-            if windowed and not WINDOW_SUFFIX.search(name):
+            suffix = WINDOW_SUFFIX.search(name)
+            if windowed and not suffix:
                 problems.append(f"feature name {name!r} has a window; end it with the window, as in _24h")
+            elif windowed and suffix:
+                hours = feature.transformation.window_hours  # type: ignore[union-attr]
+                if abs(int(suffix[1]) * HOURS[suffix[2]] - hours) > 1e-9:
+                    problems.append(f"feature name {name!r} should end with its window of {hours:g} hours")
         if problems:
             raise ValueError("; ".join(problems))
         return features
@@ -144,6 +159,46 @@ class FeatureView(Declared):
             raise ValueError(f"features {sorted(reserved)} bear reserved names; rename them")
         return self
 
+    @model_validator(mode="after")
+    def nothing_from_the_future(self) -> Self:
+        outcomes = {self.delay_column, self.label.column, *self.label.known_after_columns, *self.outcome_columns}
+        problems = []
+        for name, feature in self.features.items():
+            how = feature.transformation
+            own = [*getattr(how, "by", []), *getattr(how, "on", [])]
+            if isinstance(how, Direct):
+                own.append(how.column)
+            if isinstance(how, WindowMean | LastValue) and how.column != self.delay_column:
+                own.append(how.column)
+            problems += [f"feature {name!r} reads {column!r}, an outcome" for column in own if column in outcomes]
+        if problems:
+            raise ValueError("; ".join(problems) + "; nobody knows it at prediction time")
+        return self
+
+    def definition_digests(self) -> dict[str, str]:
+        """Feature to the sha256 of its meaning; what is read as of ``t`` also rests on how the view defines ``t``."""
+        moment = "|".join(
+            [self.entity_source, self.event_hour_column, self.event_minute_column, self.delay_column]
+            + [f"{self.lead_hours:g}", f"{self.max_delay_hours:g}"]
+        )
+        digests = {name: feature.definition_digest() for name, feature in self.features.items()}
+        for name, feature in self.features.items():
+            if isinstance(feature.transformation, LatestObservation | WindowMean | LastValue):
+                digests[name] = hashlib.sha256(f"{digests[name]}|{moment}".encode()).hexdigest()
+        return digests
+
+    def definition_faults(self, registered: Mapping[str, tuple[int, str]]) -> list[str]:
+        """Features whose meaning changed although their version did not rise. ``registered``: (version, digest)."""
+        faults = []
+        for name, digest in self.definition_digests().items():
+            known_version, known_digest = registered.get(name, (0, digest))
+            version = self.features[name].version
+            if version < known_version:
+                faults.append(f"feature {name!r} has version {version} < {known_version} built before; never go back")
+            elif digest != known_digest and version == known_version:
+                faults.append(f"feature {name!r} changed but is still version {version}; raise it to {version + 1}")
+        return faults
+
 
 class Label(Declared):
     """The truth that arrives later: ``column >= at_least`` of the entity's own row; null where the column is null."""
@@ -151,6 +206,10 @@ class Label(Declared):
     name: Identifier
     column: str
     at_least: float
+    known_after_columns: list[str] = []
+    """Columns of minutes; the truth is known that long after the scheduled event (their sum). Null: not known yet."""
+    known_after_minutes: float = Field(default=0, ge=0)
+    """Minutes more until the truth has reached the tables."""
 
 
 FeatureView.model_rebuild()

@@ -1,0 +1,47 @@
+"""YAML as people mean it: only ``true`` and ``false`` are booleans, and no field is silently given twice."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_Safe: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(_Safe):  # type: ignore[misc, valid-type]
+    """The safe loader with the booleans of YAML 1.2 (``on``, ``no`` and ``NO`` are words) and unique keys."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+        for first, resolvers in _Safe.yaml_implicit_resolvers.items()
+    }
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called before a mapping's merges (``<<``) are resolved, and again where it is merged itself."""
+        if not vars(node).get("unique"):
+            vars(node)["unique"] = True
+            _refuse_doubles(node)
+        super().flatten_mapping(node)
+
+
+def _refuse_doubles(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+            continue
+        if key.value in seen:
+            fault = f"{key.value!r} is given twice; keep one of them"
+            raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
+        seen.add(key.value)
+
+
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def load(text: str) -> Any:
+    """Content of one YAML document. Raises ``yaml.YAMLError`` with the place of the fault."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - the safe loader, made stricter
