@@ -122,7 +122,7 @@ class FeatureView(Declared):
     """Minutes by which the actual event was late: a row's own facts are known from then on."""
     lead_hours: float = Field(gt=0)
     max_delay_hours: float = Field(default=24, gt=0)
-    """Rows whose delay lies outside ``[-lead_hours, max_delay_hours]`` contribute to no window: so it is known how many
+    """Rows whose delay lies outside ``(-lead_hours, max_delay_hours]`` contribute to no window: so it is known how many
     days before its own the features of a day can reach."""
     outcome_columns: list[str] = []
     """Columns of the entity's own row that nobody knows at prediction time: no feature of that row may read them."""

@@ -1,0 +1,42 @@
+"""One entity has one name everywhere: in predictions, in labels and in the feature table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from pipelines.spec import FeatureView
+
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def entity_id(view: FeatureView) -> pl.Expr:
+    """The key columns joined by ``|``, the event hour as in ``2013-03-01T10:00:00Z|UA|1545``. A string, never null."""
+    parts = [
+        pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT)
+        if name == view.event_hour_column
+        else pl.col(name).cast(pl.String)
+        for name in view.key
+    ]
+    return pl.concat_str(parts, separator="|").alias("entity_id")
+
+
+def scheduled(view: FeatureView) -> pl.Expr:
+    """When the event should happen (UTC, microseconds): its hour plus its minute."""
+    minute = pl.duration(minutes=pl.col(view.event_minute_column))
+    return (pl.col(view.event_hour_column) + minute).cast(pl.Datetime("us", "UTC")).alias("scheduled")
+
+
+def label_time(view: FeatureView) -> pl.Expr:
+    """When the truth of a row is known (UTC): the declared minutes after the scheduled event; null: nobody can say."""
+    minutes = pl.lit(view.label.known_after_minutes)
+    for column in view.label.known_after_columns:
+        minutes = minutes + pl.col(column).cast(pl.Float64)
+    return (scheduled(view) + duration_of(minutes)).alias("label_time")
+
+
+def duration_of(minutes: pl.Expr) -> pl.Expr:
+    """Minutes, whole or not, as a duration in microseconds."""
+    return (minutes.cast(pl.Float64) * 60_000_000).round().cast(pl.Int64).cast(pl.Duration("us"))

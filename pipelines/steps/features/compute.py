@@ -1,0 +1,134 @@
+"""A feature uses only what was known at its prediction time, and depends on nothing but the declared inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+import polars as pl
+
+from pipelines.entity import duration_of, scheduled
+from pipelines.spec import FeatureView
+from pipelines.spec.features import CalendarPart, Direct, Feature, LastValue, LatestObservation, Lookup, WindowMean
+from pipelines.steps.features.known_facts import KnownFacts, newest_before
+
+Frames = Mapping[str, pl.DataFrame]
+MOMENT = pl.Datetime("us", "UTC")
+
+
+def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *, timezone: str) -> pl.DataFrame:
+    """Features of every entity row of ``days``: one row per entity, ordered by day and key.
+
+    ``frames`` holds, per source, its rows with their ``day``; of the entity source every row that could be known in
+    a window, not only those of ``days``. Columns: key, ``prediction_time``, the features (categorical: String,
+    numeric: Float64), the label (Boolean, null where it is not known), ``day``.
+
+    Scheduled event = event hour + minute. Prediction time ``t`` = scheduled - ``lead_hours``. A row's facts are
+    known from its actual event = scheduled + delay; a null delay (it never happened) contributes nothing.
+    """
+    entities = frames[view.entity_source].with_columns(scheduled(view).alias("__scheduled"))
+    lead = duration_of(pl.lit(view.lead_hours * 60))
+    rows = (
+        entities.filter(pl.col("day").is_in(list(days)))
+        .with_columns((pl.col("__scheduled") - lead).alias("prediction_time"))
+        .sort("prediction_time", *view.key)
+    )
+    columns: dict[str, pl.Series] = {}
+    columns |= _own(view, rows, timezone)
+    columns |= _looked_up(view, rows, frames, timezone)
+    columns |= _observed(view, rows, frames)
+    columns |= _windowed(view, rows, entities)
+    label = pl.col(view.label.column) >= view.label.at_least
+    return (
+        rows.select(*view.key, "prediction_time")
+        .with_columns(_typed(columns[name], feature).alias(name) for name, feature in view.features.items())
+        .hstack(rows.select(label.alias(view.label.name), "day"))
+        .sort("day", *view.key)
+    )
+
+
+def _typed(series: pl.Series, feature: Feature) -> pl.Series:
+    if feature.type == "categorical":
+        return series.cast(pl.String)
+    return series.cast(pl.Float64).fill_nan(None)
+
+
+def _of_type(view: FeatureView, kind: type) -> dict[str, Feature]:
+    return {name: feature for name, feature in view.features.items() if isinstance(feature.transformation, kind)}
+
+
+def _own(view: FeatureView, rows: pl.DataFrame, timezone: str) -> dict[str, pl.Series]:
+    """Columns of the row itself, and parts of its scheduled local time."""
+    local = pl.col("__scheduled").dt.convert_time_zone(timezone)
+    parts: dict[str, Callable[[], pl.Expr]] = {"hour_local": local.dt.hour, "day_of_week": local.dt.weekday}
+    found = {}
+    for name, feature in view.features.items():
+        if isinstance(feature.transformation, Direct):
+            found[name] = rows[feature.transformation.column]
+        elif isinstance(feature.transformation, CalendarPart):
+            found[name] = rows.select(parts[feature.transformation.part]()).to_series()
+    return found
+
+
+def _looked_up(view: FeatureView, rows: pl.DataFrame, frames: Frames, timezone: str) -> dict[str, pl.Series]:
+    """Columns of the newest copy of a reference source that landed on or before the row's day."""
+    found: dict[str, pl.Series] = {}
+    for name, feature in _of_type(view, Lookup).items():
+        how = feature.transformation
+        assert isinstance(how, Lookup)
+        right = frames[how.source]
+        copies = right.select(pl.col("day").alias("__copy")).unique().sort("__copy")
+        days = rows.select("day").unique().sort("day")
+        newest = days.join_asof(copies, left_on="day", right_on="__copy", strategy="backward")
+        value = right.select(*how.on, pl.col("day").alias("__copy"), pl.col(how.column).alias("__value"))
+        joined = (
+            rows.select(*how.on, "day", "__scheduled")
+            .join(newest, on="day", how="left", maintain_order="left")
+            .join(value, on=[*how.on, "__copy"], how="left", maintain_order="left", validate="m:1")
+        )
+        year = pl.col("__scheduled").dt.convert_time_zone(timezone).dt.year()
+        answer = year - pl.col("__value") if how.as_ == "age_years" else pl.col("__value")
+        found[name] = joined.select(answer).to_series()
+    return found
+
+
+def _observed(view: FeatureView, rows: pl.DataFrame, frames: Frames) -> dict[str, pl.Series]:
+    """Values of the newest observation known at ``t``; null where it is too old, or left the value empty."""
+    found: dict[str, pl.Series] = {}
+    groups: dict[tuple[str, tuple[str, ...], str], dict[str, LatestObservation]] = {}
+    for name, feature in _of_type(view, LatestObservation).items():
+        how = feature.transformation
+        assert isinstance(how, LatestObservation)
+        groups.setdefault((how.source, tuple(how.by), how.time_column), {})[name] = how
+    for (source, by, time_column), features in groups.items():
+        observations = (
+            frames[source]
+            .select(
+                *by,
+                pl.col(time_column).cast(MOMENT).alias("__observed"),
+                "day",
+                *(pl.col(how.column).alias(f"__{name}") for name, how in features.items()),
+            )
+            .drop_nulls([*by, "__observed"])
+            .sort("__observed", "day")
+            .unique([*by, "__observed"], keep="last", maintain_order=True)
+        )
+        joined = newest_before(rows.select(*by, "prediction_time"), "prediction_time", observations, "__observed", by)
+        age = pl.col("prediction_time") - pl.col("__observed")
+        for name, how in features.items():
+            fresh = age <= duration_of(pl.lit(how.max_age_hours * 60))
+            found[name] = joined.select(pl.when(fresh).then(pl.col(f"__{name}")).alias(name)).to_series()
+    return found
+
+
+def _windowed(view: FeatureView, rows: pl.DataFrame, entities: pl.DataFrame) -> dict[str, pl.Series]:
+    """Means and last values over the facts of other rows known in ``(t - window, t]``."""
+    facts = KnownFacts(view, entities)
+    found: dict[str, pl.Series] = {}
+    for name, feature in view.features.items():
+        how = feature.transformation
+        if isinstance(how, WindowMean):
+            found[name] = facts.mean(rows, how)
+        elif isinstance(how, LastValue):
+            found[name] = facts.last(rows, how)
+    return found

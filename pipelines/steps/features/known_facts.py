@@ -1,0 +1,95 @@
+"""What other rows had shown by a moment: exact sums, whatever the order and extent of the rows given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from pipelines.entity import duration_of
+from pipelines.errors import Refused
+from pipelines.spec import FeatureView
+from pipelines.spec.features import LastValue, WindowMean
+
+FRACTION = 1 << 20
+"""Values that are no integers are summed as whole multiples of 1/FRACTION: exact, and the same in any order."""
+LARGEST_SUM = 1 << 62
+
+
+def newest_before(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: str, by: Sequence[str]) -> pl.DataFrame:
+    """``left`` in its order, each row with the newest row of ``right`` of its group where ``known <= moment``.
+
+    Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` finds nothing.
+    """
+    return left.join_asof(
+        right,
+        left_on=moment,
+        right_on=known,
+        by=list(by) or None,
+        strategy="backward",
+        check_sortedness=False,
+    )
+
+
+class KnownFacts:
+    """Rows of the entity source, each known from its actual event: scheduled plus delay.
+
+    Rows that never happened (null delay), and those with a delay outside ``(-lead_hours, max_delay_hours]``, are left
+    out; so a row is never known at its own prediction time, which is what keeps it out of its own features.
+    """
+
+    def __init__(self, view: FeatureView, entities: pl.DataFrame) -> None:
+        self._key = view.key
+        delay = pl.col(view.delay_column)
+        within = (delay > -60 * view.lead_hours) & (delay <= 60 * view.max_delay_hours)
+        self._facts = entities.filter(within).with_columns(
+            (pl.col("__scheduled") + duration_of(delay)).alias("__known")
+        )
+
+    def mean(self, rows: pl.DataFrame, how: WindowMean) -> pl.Series:
+        """Mean of ``how.column`` over the group's rows known in ``(t - window, t]``; Float64, null when none.
+
+        The difference of two running sums of integers (``sum(<= t) - sum(<= t - window)``), so nothing cancels.
+        """
+        values = self._facts.drop_nulls([*how.by, how.column])
+        integer = values.schema[how.column].is_integer()
+        scale = 1 if integer else FRACTION
+        exact = pl.col(how.column) if integer else (pl.col(how.column) * FRACTION).round()
+        _refuse_overflow(values, how.column, scale)
+        running = (
+            values.group_by(*how.by, "__known")
+            .agg(exact.cast(pl.Int64).sum().alias("__sum"), pl.len().cast(pl.Int64).alias("__count"))
+            .sort("__known")
+            .with_columns(pl.col("__sum", "__count").cum_sum().over(how.by))
+        )
+        window = duration_of(pl.lit(how.window_hours * 60))
+        asked = rows.select(*how.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
+        upper = newest_before(asked, "prediction_time", running, "__known", how.by)
+        lower = newest_before(asked, "__start", running, "__known", how.by)
+        count, total = (upper[column].fill_null(0) - lower[column].fill_null(0) for column in ("__count", "__sum"))
+        frame = pl.DataFrame({"count": count, "total": total})
+        mean = pl.col("total").cast(pl.Float64) / pl.col("count") / scale
+        return frame.select(pl.when(pl.col("count") > 0).then(mean)).to_series()
+
+    def last(self, rows: pl.DataFrame, how: LastValue) -> pl.Series:
+        """``how.column`` of the group's row known last in ``(t - window, t]``; of several at once, the last by key."""
+        newest = (
+            self._facts.drop_nulls(how.by)
+            .sort("__known", *self._key)
+            .select(*how.by, "__known", pl.col(how.column).alias("__value"))
+            .unique([*how.by, "__known"], keep="last", maintain_order=True)
+        )
+        asked = rows.select(*how.by, "prediction_time")
+        joined = newest_before(asked, "prediction_time", newest, "__known", how.by)
+        window = duration_of(pl.lit(how.window_hours * 60))
+        inside = pl.col("__known") > pl.col("prediction_time") - window
+        return joined.select(pl.when(inside).then(pl.col("__value"))).to_series()
+
+
+def _refuse_overflow(values: pl.DataFrame, column: str, scale: int) -> None:
+    largest = values[column].abs().max()
+    if isinstance(largest, int | float) and largest * values.height * scale >= LARGEST_SUM:
+        raise Refused(
+            f"the window mean of {column!r} cannot be summed exactly",
+            [f"largest value {largest:g} in {values.height} rows; bound the column in the data contract"],
+        )
