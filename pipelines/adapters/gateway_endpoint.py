@@ -40,6 +40,12 @@ class GatewayEndpoint:
             self._opened = httpx.Client(timeout=self._timeout, trust_env=False)
         return self._opened
 
+    def close(self) -> None:
+        """Let go of the connections; the next call opens new ones."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
     def state(self, model: str) -> LiveState:
         return LiveState.model_validate(self._call("GET", f"{self._admin}/models/{model}"))
 

@@ -133,7 +133,7 @@ class Gateway:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self.wait_for(lambda: httpx.get(f"{self.admin}/ready", timeout=2).status_code == 200)
+        self.wait_for(lambda: httpx.get(f"{self.base}/ready", timeout=2).status_code == 200)
         return self
 
     def wait_for(self, condition: Any, seconds: float = 60) -> None:
