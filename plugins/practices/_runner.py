@@ -1,0 +1,39 @@
+"""A step is given the same request and gives the same result wherever it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TypeVar
+
+from pipelines.errors import Refused
+from pipelines.messages import Message
+from practices import _hooks
+
+Result = TypeVar("Result", bound=Message)
+log = logging.getLogger(__name__)
+
+
+def run_step(step: str, request: Message, result: type[Result], *, runner: str | None = None) -> Result:
+    """Run a step where ``runner`` says (None: the installation's setting) and return its result.
+
+    ``process`` runs it here, in the task's own process. Raises what the step raises (``Refused``, ``Unavailable``),
+    and ``Refused`` for a runner that this installation does not have.
+    """
+    where = runner or _hooks.open_ports().settings.runner
+    if where != "process":
+        hint = "set AIRWORTHY_RUNNER=process, or take the stage's runner out of the model's YAML"
+        raise Refused(f"step {step} cannot run on {where!r} in this installation", [hint])
+    log.info("%s: %s", step, request.model_dump_json(by_alias=True))
+    begun = time.monotonic()
+    done = _run_here(step, request)
+    if not isinstance(done, result):
+        raise TypeError(f"step {step} returned {type(done).__name__}, not {result.__name__}")
+    log.info("%s: done in %.2f s", step, time.monotonic() - begun)
+    return done
+
+
+def _run_here(step: str, request: Message) -> Message:
+    from pipelines import wiring
+
+    return wiring.run_step(step, request.model_dump_json(by_alias=True), _hooks.open_ports())

@@ -1,0 +1,59 @@
+"""A verdict is on the ledger before anything is done about it, and what is done depends on the verdict alone."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused
+from pipelines.ports import Ports
+from pipelines.verdict import Outcome, Verdict
+
+log = logging.getLogger(__name__)
+
+
+def settle(
+    verdict: Verdict,
+    *,
+    subject: str,
+    ledger_kind: str,
+    model: str,
+    version: str | None,
+    ports: Ports,
+    context: Context,
+    on_fail: Literal["skip", "fail"],
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Record the verdict, tell it in the task's log, and act: return on PASS, else stop what follows.
+
+    FAIL skips what follows (``on_fail="skip"``: no to a candidate is an answer) or raises ``Refused``
+    (``on_fail="fail"``: bad data, a bad live system). UNKNOWN always raises ``Refused``.
+    The ledger's details are ``details`` with the rule, its outcome, reasons and facts.
+    """
+    ports.ledger.append(
+        ledger_kind,
+        model,
+        version,
+        {**(details or {}), **verdict.model_dump(mode="json")},
+        actor=ports.settings.actor,
+        key=act_key(context, verdict),
+    )
+    log.log(logging.INFO if verdict.passed else logging.WARNING, "%s: %s", subject, verdict)
+    if verdict.outcome is Outcome.PASS:
+        return
+    if verdict.outcome is Outcome.FAIL and on_fail == "skip":
+        raise AirflowSkipException(f"{subject}: no\n" + "\n".join(f"  - {reason}" for reason in verdict.reasons))
+    raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
+
+
+def act_key(context: Context, verdict: Verdict) -> str:
+    """Names the act for the ledger: a retry that judges alike repeats it; a cleared run judges anew."""
+    run, task = context["dag_run"], context["ti"]
+    judged = hashlib.sha256("\n".join([verdict.rule, verdict.outcome, *verdict.reasons]).encode()).hexdigest()[:16]
+    cleared = getattr(run, "clear_number", 0) or 0
+    return f"{run.dag_id}/{run.run_id}/{task.task_id}/{task.map_index}/{cleared}/{judged}"
