@@ -1,0 +1,50 @@
+"""Every value of a declared column is measured on its own; a slice too small to judge says so by its rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pipelines.messages import SliceMetric
+from pipelines.spec.model import Slices
+from pipelines.steps.evaluation.metrics import Array, gain, measure_one
+
+MISSING = "(missing)"
+
+
+def slice_metrics(
+    problem: str,
+    declared: Slices,
+    frame: pl.DataFrame,
+    target: Array,
+    candidate: Array,
+    champion: Array | None,
+    threshold: float,
+) -> list[SliceMetric]:
+    """One line per value of each declared column, most rows first; null is a value of its own.
+
+    ``frame`` holds the declared columns, row by row beside the arrays. Below ``min_rows`` nothing is measured.
+    """
+    found = []
+    for column in declared.columns:
+        values = frame.get_column(column).cast(pl.String).fill_null(MISSING).to_numpy()
+        names, counts = np.unique(values.astype(str), return_counts=True)
+        for name, rows in sorted(zip(names, counts, strict=True), key=lambda item: (-item[1], item[0])):
+            inside = values == name
+            ours = theirs = None
+            if rows >= declared.min_rows:
+                ours = measure_one(problem, declared.metric, target[inside], candidate[inside], threshold)
+                if champion is not None:
+                    theirs = measure_one(problem, declared.metric, target[inside], champion[inside], threshold)
+            found.append(
+                SliceMetric(
+                    column=column,
+                    value=str(name),
+                    rows=int(rows),
+                    metric=declared.metric,
+                    candidate=ours,
+                    champion=theirs,
+                    gain=gain(declared.metric, ours, theirs),
+                )
+            )
+    return found
