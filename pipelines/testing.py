@@ -1,0 +1,340 @@
+"""A fake of each port keeps the contract of the real one, in memory: tests run without network, disk or mocks.
+
+Every fake has ``down``: set it, and the fake raises ``Unavailable`` as the real thing does when it does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.chain import chain_faults, next_line
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import LiveState
+from pipelines.ports import Clock, LedgerEntry, VersionInfo
+from pipelines.settings import REPOSITORY, Settings
+from pipelines.spec import Catalog
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SEMANTIC_VERSION = "airworthy.semantic_version"
+
+
+class FixedClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, at: datetime = datetime(2013, 3, 1, 6, tzinfo=UTC)) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, by: timedelta) -> None:
+        self.at += by
+
+
+class _Fake:
+    down = False
+
+    def _answer(self) -> None:
+        if self.down:
+            raise Unavailable(f"{type(self).__name__} does not answer (a test switched it off)")
+
+
+@dataclass
+class _Version:
+    """One version of a table: its columns, the rows of each day, and the days that differ from the version before."""
+
+    schema: dict[str, Any]
+    parts: dict[date, pl.DataFrame]
+    changed: set[date]
+
+
+class MemoryStore(_Fake):
+    """A ``Store`` of frames and bytes; every version of a table is kept."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, list[_Version]] = {}
+        self.files: dict[str, bytes] = {}
+
+    def read(
+        self,
+        table: str,
+        *,
+        days: Sequence[date] | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pl.DataFrame:
+        import polars as pl
+
+        self._answer()
+        at = self._at(table, version)
+        unknown = [name for name in columns or [] if name not in at.schema and name != "day"]
+        if unknown:
+            raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(at.schema)}")
+        wanted = [on for on in sorted(at.parts) if days is None or on in set(days)]
+        empty = pl.DataFrame(schema={**at.schema, "day": pl.Date})
+        frames = [at.parts[on].with_columns(day=pl.lit(on)).select(empty.columns) for on in wanted]
+        names = list(at.schema) if columns is None else [name for name in columns if name != "day"]
+        return pl.concat([empty, *frames]).select(*names, "day")
+
+    def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
+        import polars as pl
+
+        self._answer()
+        rows = frame.drop("day", strict=False)
+        history = self._tables.setdefault(table, [])
+        newest = history[-1] if history else _Version(dict(rows.schema), {}, set())
+        differing = [
+            f"column {name!r} is {dtype}, the table holds {newest.schema[name]}"
+            for name, dtype in rows.schema.items()
+            if name in newest.schema and dtype not in (newest.schema[name], pl.Null)
+        ]
+        if differing:
+            raise Refused(f"rows of {day} do not fit {table}", differing)
+        schema = {**newest.schema, **{name: dtype for name, dtype in rows.schema.items() if name not in newest.schema}}
+        parts = {
+            on: part.with_columns(pl.lit(None, schema[name]).alias(name) for name in schema if name not in part.columns)
+            for on, part in {**newest.parts, day: rows}.items()
+        }
+        parts = {on: part.select(schema).cast(pl.Schema(schema)) for on, part in parts.items() if part.height}
+        history.append(_Version(schema, parts, {day}))
+        return len(history)
+
+    def days(self, table: str) -> list[date]:
+        self._answer()
+        return sorted(self._tables[table][-1].parts) if table in self._tables else []
+
+    def version(self, table: str) -> int | None:
+        self._answer()
+        return len(self._tables[table]) if table in self._tables else None
+
+    def changed_days(self, table: str, since: int | None) -> set[date]:
+        self._answer()
+        history = self._tables.get(table, [])
+        if since is None:
+            return set(self.days(table))
+        return {on for version in history[since:] for on in version.changed}
+
+    def restore(self, table: str, version: int) -> int:
+        self._answer()
+        old, new = self._at(table, version), self._tables[table][-1]
+        changed = {
+            on
+            for on in set(old.parts) | set(new.parts)
+            if on not in old.parts or on not in new.parts or not old.parts[on].equals(new.parts[on])
+        }
+        self._tables[table].append(_Version(old.schema, old.parts, changed))
+        return len(self._tables[table])
+
+    def _at(self, table: str, version: int | None) -> _Version:
+        history = self._tables.get(table)
+        if not history:
+            raise Refused(f"there is no table {table}; known: {', '.join(sorted(self._tables)) or 'none'}")
+        if version is not None and not 1 <= version <= len(history):
+            raise Refused(f"{table} has no version {version}; it has 1 to {len(history)}")
+        return history[-1 if version is None else version - 1]
+
+    def put(self, path: str, content: bytes) -> str:
+        self._answer()
+        self.files[path] = content
+        return self.uri(path)
+
+    def get(self, path: str) -> bytes:
+        self._answer()
+        path = path.removeprefix("memory://")
+        if path not in self.files:
+            raise Refused(f"there is no file {path} in the store")
+        return self.files[path]
+
+    def delete(self, path: str) -> None:
+        self._answer()
+        self.files.pop(path.removeprefix("memory://"), None)
+
+    def exists(self, path: str) -> bool:
+        self._answer()
+        return path.removeprefix("memory://") in self.files
+
+    def list(self, prefix: str) -> list[str]:
+        self._answer()
+        return sorted(path for path in self.files if path.startswith(prefix))
+
+    def uri(self, path: str) -> str:
+        return f"memory://{path}"
+
+
+class MemoryLedger(_Fake):
+    """A ``Ledger`` in a list. ``lines`` may be tampered with, and ``faults`` will tell."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or FixedClock()
+        self.lines: list[LedgerEntry] = []
+
+    def append(
+        self,
+        kind: str,
+        model: str,
+        version: str | None,
+        details: Mapping[str, Any],
+        *,
+        actor: str,
+        key: str | None = None,
+    ) -> LedgerEntry:
+        self._answer()
+        for line in self.lines:
+            if key is not None and line.key == key:
+                return line
+        last = self.lines[-1] if self.lines else None
+        at = self._clock()
+        line = next_line(last, at=at, kind=kind, model=model, version=version, actor=actor, details=details, key=key)
+        self.lines.append(line)
+        return line
+
+    def entries(
+        self, model: str | None = None, version: str | None = None, kind: str | None = None
+    ) -> list[LedgerEntry]:
+        self._answer()
+        wanted = {"model": model, "version": version, "kind": kind}
+        asked = {name: value for name, value in wanted.items() if value is not None}
+        return [line for line in self.lines if all(getattr(line, name) == value for name, value in asked.items())]
+
+    def faults(self) -> list[str]:
+        self._answer()
+        return chain_faults(self.lines)
+
+
+class MemoryRegistry(_Fake):
+    """A ``Registry`` of versions that a test puts in with ``register``."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, dict[str, VersionInfo]] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
+
+    def register(
+        self,
+        model: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        run_id: str | None = None,
+    ) -> VersionInfo:
+        """Add the next version of a model, as training does."""
+        known = self._versions.setdefault(model, {})
+        version = str(len(known) + 1)
+        known[version] = VersionInfo(
+            model=model,
+            version=version,
+            run_id=run_id or f"run-{model}-{version}",
+            source=f"memory://models/{model}/{version}",
+            tags=dict(tags or {}),
+            metrics=dict(metrics or {}),
+        )
+        return self.get(model, version)
+
+    def get(self, model: str, version: str) -> VersionInfo:
+        self._answer()
+        found = self._versions.get(model, {}).get(version)
+        if found is None:
+            raise Refused(f"the registry has no version {version} of model {model!r}")
+        aliases = sorted(alias for (name, alias), target in self._aliases.items() if (name, target) == (model, version))
+        return found.model_copy(update={"aliases": tuple(aliases), "semantic": found.tags.get(SEMANTIC_VERSION)})
+
+    def by_alias(self, model: str, alias: str) -> VersionInfo | None:
+        self._answer()
+        version = self._aliases.get((model, alias))
+        return None if version is None else self.get(model, version)
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        self._answer()
+        return [self.get(model, version) for version in sorted(self._versions.get(model, {}), key=int, reverse=True)]
+
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        found = self.get(model, version)
+        self._versions[model][version] = found.model_copy(update={"tags": {**found.tags, **tags}})
+
+    def move_alias(self, model: str, alias: str, version: str | None) -> None:
+        self._answer()
+        if version is None:
+            self._aliases.pop((model, alias), None)
+            return
+        self.get(model, version)
+        self._aliases[model, alias] = version
+
+
+class FakeEndpoint(_Fake):
+    """An ``Endpoint`` that remembers what it was told; every row gets the same ``answer``."""
+
+    def __init__(self, answer: float = 0.5) -> None:
+        self.answer = answer
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        """What was asked, oldest first: ``("release", {"model": "flight_delay", "version": "3", ...})``."""
+        self._states: dict[str, LiveState] = {}
+        self._done: dict[str, LiveState] = {}
+
+    def state(self, model: str) -> LiveState:
+        self._answer()
+        return self._states.get(model, LiveState(model=model))
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        now = self.state(model)
+        self.calls.append(("release", {"model": model, "version": version, "bundle": bundle, "key": key}))
+        previous = now.version if now.version != version else now.previous
+        return self._become(key, now, version=version, previous=previous, bundle_sha256=sha256)
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        now = self.state(model)
+        self.calls.append(("rollback", {"model": model, "reason": reason, "key": key}))
+        if key not in self._done and now.previous is None:
+            raise Refused(f"{model} has no previous version to go back to")
+        return self._become(key, now, version=now.previous, previous=None, bundle_sha256=None)
+
+    def _become(self, key: str, now: LiveState, **changes: Any) -> LiveState:
+        if key not in self._done:
+            self._states[now.model] = now.model_copy(update={**changes, "generation": now.generation + 1, "workers": 1})
+            self._done[key] = self._states[now.model]
+        return self._done[key]
+
+    def flush_log(self, model: str) -> None:
+        self._answer()
+        self.calls.append(("flush_log", {"model": model}))
+
+    def predict(
+        self,
+        model: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        ids: Sequence[str] | None = None,
+        prediction_time: datetime | None = None,
+    ) -> list[float]:
+        if self.state(model).version is None:
+            raise Refused(f"no version of {model} is live")
+        asked = {"model": model, "columns": list(columns), "rows": [list(row) for row in rows]}
+        self.calls.append(("predict", {**asked, "ids": ids, "prediction_time": prediction_time}))
+        return [self.answer] * len(rows)
+
+
+@dataclass
+class FakePorts:
+    """``Ports`` made of fakes; replace any of them in a test."""
+
+    settings: Settings
+    catalog: Catalog
+    clock: Clock = field(default_factory=FixedClock)
+    store: Any = field(default_factory=MemoryStore)
+    registry: Any = field(default_factory=MemoryRegistry)
+    ledger: Any = field(default_factory=MemoryLedger)
+    endpoint: Any = field(default_factory=FakeEndpoint)
+
+    @classmethod
+    def make(cls, tmp_path: Path, **overrides: Any) -> FakePorts:
+        """An installation whose home is ``tmp_path`` and whose declarations are the repository's own."""
+        settings = overrides.pop("settings", None) or Settings.from_environment(
+            {"AIRWORTHY_HOME": str(tmp_path), "AIRWORTHY_INCLUDE": str(REPOSITORY / "include")}
+        )
+        catalog = overrides.pop("catalog", None) or Catalog.read(settings.include)
+        return cls(settings=settings, catalog=catalog, **overrides)
