@@ -114,10 +114,9 @@ class Story:
         """Train each model that is not live yet on all that is known by the end of the history."""
         self.progress.stage("First models: train, evaluate, approve, release")
         waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
-        known_by = (self.history[-1] + timedelta(days=1)).isoformat()
         for model in waiting:
             if not any(run["state"] not in ENDED for run in self.airflow.runs(f"{model}__train")):
-                self.airflow.trigger(f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": known_by})
+                self.airflow.trigger(f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()})
         if waiting:
             self.progress.wait(lambda: self._released(waiting), timeout=600, what="training and releasing")
         else:
