@@ -83,27 +83,17 @@ class MemoryStore(_Fake):
         return pl.concat([empty, *frames]).select(*names, "day")
 
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
-        import polars as pl
+        from pipelines.partition import conform
 
         self._answer()
-        rows = frame.drop("day", strict=False)
-        history = self._tables.setdefault(table, [])
-        newest = history[-1] if history else _Version(dict(rows.schema), {}, set())
-        differing = [
-            f"column {name!r} is {dtype}, the table holds {newest.schema[name]}"
-            for name, dtype in rows.schema.items()
-            if name in newest.schema and dtype not in (newest.schema[name], pl.Null)
-        ]
-        if differing:
-            raise Refused(f"rows of {day} do not fit {table}", differing)
-        schema = {**newest.schema, **{name: dtype for name, dtype in rows.schema.items() if name not in newest.schema}}
-        parts = {
-            on: part.with_columns(pl.lit(None, schema[name]).alias(name) for name in schema if name not in part.columns)
-            for on, part in {**newest.parts, day: rows}.items()
-        }
-        parts = {on: part.select(schema).cast(pl.Schema(schema)) for on, part in parts.items() if part.height}
-        history.append(_Version(schema, parts, {day}))
-        return len(history)
+        history = self._tables.get(table, [])
+        newest = history[-1] if history else _Version({}, {}, set())
+        rows = conform(table, day, frame, newest.schema if history else None).drop("day")
+        schema = dict(rows.schema)
+        kept = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
+        parts = {on: part for on, part in {**kept, day: rows}.items() if part.height}
+        self._tables[table] = [*history, _Version(schema, parts, {day})]
+        return len(history) + 1
 
     def days(self, table: str) -> list[date]:
         self._answer()

@@ -1,0 +1,69 @@
+"""Every partition of a table has the same columns and types, in the same order, whoever writes it and wherever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import polars as pl
+
+from pipelines.errors import Refused
+
+DAY = "day"
+Types = Mapping[str, pl.DataType]
+
+
+def stored_type(dtype: pl.DataType) -> pl.DataType:
+    """The type under which values are stored: Int64, Float64, String, UTC microseconds, or the type itself."""
+    if dtype.is_integer():
+        return pl.Int64()
+    if dtype.is_float():
+        return pl.Float64()
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return pl.String()
+    if isinstance(dtype, pl.Datetime):
+        return pl.Datetime("us", "UTC")
+    if isinstance(dtype, pl.List):
+        inner = dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
+        return pl.List(stored_type(inner))
+    return dtype
+
+
+def conform(table: str, day: date, frame: pl.DataFrame, held: Types | None) -> pl.DataFrame:
+    """``frame`` as it is stored: the columns of ``held`` first, then new ones, then ``day``.
+
+    ``held``: the table's columns so far, None for a new table. A column that the frame lacks is null; a column that is
+    all null takes the table's type. Raises ``Refused``, listing every fault, when a type differs from the table's,
+    when a new column has no type, or when rows name another day.
+    """
+    held = {name: dtype for name, dtype in (held or {}).items() if name != DAY}
+    faults, columns = [], []
+    if DAY in frame.columns and frame.filter(pl.col(DAY).ne_missing(day)).height:
+        faults.append(f"rows name another day than {day}")
+    names = [*held, *(name for name in frame.columns if name not in held and name != DAY)]
+    for name in names:
+        found = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
+        wanted = held.get(name, found)
+        if _untyped(found) and _untyped(wanted):
+            faults.append(f"column {name!r} is all null and has no type; give it one")
+        elif found != wanted and not _untyped(found):
+            faults.append(f"column {name!r} is {found}, the table holds {wanted}")
+        elif name in frame.columns:
+            columns.append(_cast(frame, name, wanted))
+        else:
+            columns.append(pl.lit(None, wanted).alias(name))
+    if faults:
+        raise Refused(f"rows of {day} do not fit table {table}; nothing was written", faults)
+    return frame.with_columns(*columns, pl.lit(day, pl.Date).alias(DAY)).select(*names, DAY)
+
+
+def _untyped(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Null) or (isinstance(dtype, pl.List) and dtype.inner == pl.Null)
+
+
+def _cast(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
+    found = frame.schema[name]
+    column = pl.col(name)
+    if isinstance(found, pl.Datetime) and found.time_zone is None:
+        return column.dt.replace_time_zone("UTC").cast(dtype)
+    return column.cast(dtype)
