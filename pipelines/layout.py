@@ -25,6 +25,11 @@ def features(view: str) -> str:
     return f"features/{view}"
 
 
+def definitions(view: str) -> str:
+    """What each feature of the view meant when it was last built: a ``FeatureDefinitions`` message."""
+    return f"features/{view}/definitions.json"
+
+
 def table_root(table: str) -> str:
     """Path of a Delta table below the store's root."""
     return f"tables/{table}"

@@ -127,7 +127,9 @@ class FeatureFacts(Message):
 
 
 class FeaturesResult(Message):
-    """``days`` were rebuilt: the day itself and those later days whose windows reach into it."""
+    """``days`` were rebuilt: the day itself and those later days whose windows reach into it.
+
+    ``rows``, ``features`` and ``profile`` are those of ``day``; ``version`` is the table's once all were written."""
 
     view: str
     day: date
@@ -138,6 +140,13 @@ class FeaturesResult(Message):
     features: list[FeatureFacts]
     profile: str
     definition_digests: dict[str, str]
+
+
+class FeatureDefinitions(Message):
+    """Features as last built: name to (version, digest of its meaning). Features since removed stay listed."""
+
+    view: str
+    features: dict[str, tuple[int, str]] = {}
 
 
 # ---- training ----------------------------------------------------------------------------------------------------

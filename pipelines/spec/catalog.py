@@ -63,7 +63,7 @@ class Catalog:
         views = _read_folder(include / "features", FeatureView, "view", refused)
         models = _read_folder(include / "models", ModelSpec, "model", refused)
         _drop(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _drop(models, "models", refused, lambda model: model_faults(model, views.get(model.view)))
+        _drop(models, "models", refused, lambda model: _model_faults(model, views, datasets))
         return cls(datasets, views, models, refused)
 
     def model(self, name: str) -> ModelSpec:
@@ -92,6 +92,11 @@ class Catalog:
             raise refusal
         known = ", ".join(sorted(found)) or "none"
         raise Refused(f"no {kind.rstrip('s')} is called {name!r}; declared: {known}")
+
+
+def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dict[str, DatasetSpec]) -> list[str]:
+    view = views.get(model.view)
+    return model_faults(model, view) + (target_faults(model, view, datasets[view.dataset]) if view else [])
 
 
 def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[str, Refused]) -> dict[str, Spec]:
@@ -168,3 +173,13 @@ def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
         for name in names
         if name not in view.features
     ]
+
+
+def target_faults(model: ModelSpec, view: FeatureView, dataset: DatasetSpec) -> list[str]:
+    """The target, if the entities of the view do not have such a number."""
+    column = dataset.sources[view.entity_source].columns.get(model.target.column)
+    if column is None:
+        return [f"target.column: {model.target.column!r} is no column of {view.entity_source}"]
+    if column.type not in ("integer", "number"):
+        return [f"target.column: {model.target.column!r} is {column.type}; a target is a number"]
+    return []
