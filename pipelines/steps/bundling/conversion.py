@@ -1,0 +1,85 @@
+"""A fitted estimator becomes ONNX bytes that are the same each time, or it is said why not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+OPSET = 15
+INPUT = "features"
+Matrix = npt.NDArray[np.float32]
+Score = Callable[[Matrix], npt.NDArray[np.float64]]
+
+
+class NotConvertible(Exception):
+    """The converter does not know this estimator; the next predictor is tried."""
+
+
+def to_onnx(estimator: Any, width: int) -> bytes:
+    """An ``xgboost.Booster`` or a scikit-learn estimator on ``width`` floats as ONNX. Raises ``NotConvertible``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = _of_booster(estimator, width) if _is_booster(estimator) else _of_sklearn(estimator, width)
+    except Exception as error:  # converters fail in many ways; each only means that there is no ONNX
+        raise NotConvertible(f"{type(error).__name__}: {str(error).splitlines()[0]:.200}") from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _is_booster(estimator: Any) -> bool:
+    return type(estimator).__module__.startswith("xgboost")
+
+
+def _of_booster(booster: Any, width: int) -> Any:
+    from onnxmltools import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    plain = booster.copy()
+    plain.feature_names = None  # the converter knows columns by their number alone
+    plain.feature_types = None
+    return convert_xgboost(plain, "model", [(INPUT, FloatTensorType([None, width]))], target_opset=OPSET)
+
+
+def _of_sklearn(estimator: Any, width: int) -> Any:
+    from skl2onnx import to_onnx as convert
+    from skl2onnx.common.data_types import FloatTensorType
+
+    return convert(
+        estimator,
+        name="model",
+        initial_types=[(INPUT, FloatTensorType([None, width]))],
+        options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
+        target_opset=OPSET,
+    )
+
+
+def onnx_score(content: bytes, probability: bool) -> Score:
+    """What the ONNX model answers: the positive class's probability, or the value."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    output = session.get_outputs()[1 if probability else 0].name
+
+    def score(matrix: Matrix) -> npt.NDArray[np.float64]:
+        raw = session.run([output], {name: matrix})[0]
+        return np.asarray(raw[:, 1] if probability else raw.reshape(-1), dtype=np.float64)
+
+    return score
+
+
+def booster_score(content: bytes) -> Score:
+    """What the native booster answers once it is read back from its bytes."""
+    import xgboost
+
+    booster = xgboost.Booster(params={"nthread": 1})
+    booster.load_model(bytearray(content))
+    return lambda matrix: np.asarray(booster.inplace_predict(matrix, validate_features=False), dtype=np.float64)

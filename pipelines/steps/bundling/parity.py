@@ -1,0 +1,37 @@
+"""A bundle's answers are the registered model's answers, or the bundle is not used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_DIFFERENCE = 1e-5
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """``largest``: of ``|found - expected| / max(1, |expected|)``; ``flips``: rows on another side of a threshold."""
+
+    rows: int
+    largest: float
+    flips: int
+
+    @property
+    def holds(self) -> bool:
+        return self.largest <= MAX_DIFFERENCE and self.flips == 0
+
+    def __str__(self) -> str:
+        return f"largest difference {self.largest:.3g} (limit {MAX_DIFFERENCE:g}), {self.flips} label flips"
+
+
+def compare(found: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:
+    """Row by row; an answer that is not a number, or one too few, never agrees."""
+    if found.shape != expected.shape:
+        return Parity(len(expected), float("inf"), 0)
+    difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
+    largest = float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0.0))
+    flips = sum(int(((found >= threshold) != (expected >= threshold)).sum()) for threshold in thresholds)
+    return Parity(len(expected), largest, flips)
