@@ -1,0 +1,63 @@
+"""Evaluate: measure a candidate beside the champion, ask every gate, approve what passed them all."""
+
+from airflow.sdk import DAG, Param
+
+from practices._hooks import load_catalog
+from practices.candidate_evaluation import CandidateEvaluation
+from practices.champion_comparison_gate import ChampionComparisonGate
+from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices.minimum_metrics_gate import MinimumMetricsGate
+from practices.semantic_versioning import SemanticVersioning
+from practices.slice_gate import SliceGate
+
+DOC = """
+### Evaluate `{spec.model}`
+{spec.description}
+
+Owner: **{spec.owner}** · gates declared under `evaluation` in `include/models/{spec.model}.yaml`
+
+1. **measure_candidate** measures candidate and champion on the same later data.
+2. **check_minimum_metrics**, **compare_with_champion**, **check_slices** each answer, and each answer is kept in the
+   registry and the ledger. A *no* is an answer, not a crash: the task and what follows are skipped (pink).
+   A number that was not measured is never a *yes*: the task fails.
+3. **approve_candidate** gives the version its number; `{spec.model}__deploy` follows.
+
+Starts by itself for each candidate; by hand with a version to judge it again.
+"""
+FORM = {
+    "version": Param(
+        None,
+        type=["null", "string"],
+        pattern="^[0-9]+$",
+        title="Version",
+        description="The registry's number of the version to judge. Empty: the newest candidate.",
+        examples=["3"],
+    )
+}
+
+for spec in load_catalog().models.values():
+    if not asked_for(f"{spec.model}__evaluate"):
+        continue
+    with DAG(
+        dag_id=f"{spec.model}__evaluate",
+        schedule=[asset(spec.model, "candidate")],
+        params=FORM,
+        description=f"Measure a candidate of {spec.model} and ask every gate",
+        doc_md=DOC.format(spec=spec),
+        tags=[spec.model, "evaluate", spec.owner],
+        default_args={**DEFAULT_ARGS, "owner": spec.owner},
+    ):
+        model, approved = spec.model, asset(spec.model, "approved")
+        measure = CandidateEvaluation(task_id="measure_candidate", model=model, max_active_tis_per_dag=1)
+        gates = [
+            MinimumMetricsGate(task_id="check_minimum_metrics", model=model, evaluation=measure.output),
+            ChampionComparisonGate(task_id="compare_with_champion", model=model, evaluation=measure.output),
+            SliceGate(task_id="check_slices", model=model, evaluation=measure.output),
+        ]
+        gates >> SemanticVersioning(
+            task_id="approve_candidate",
+            model=model,
+            evaluation=measure.output,
+            outlets=[approved],
+            max_active_tis_per_dag=1,
+        )

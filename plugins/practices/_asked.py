@@ -1,0 +1,79 @@
+"""What a run was asked to do comes from its form, else from the event that started it, else from its own date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pipelines.errors import Refused
+
+
+def run_key(context: Any) -> str:
+    """``<dag_id>/<run_id>``: the same for every try of every task of one run."""
+    return f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}"
+
+
+def act_key(context: Any, *what: str) -> str:
+    """Names one act for those who do it only once: the same for every try, another once the run was cleared."""
+    cleared = getattr(context["dag_run"], "clear_number", 0) or 0
+    return "/".join([run_key(context), context["ti"].task_id, str(cleared), *what])
+
+
+def actor(context: Any, default: str) -> str:
+    """The person who triggered the run; ``default`` when no person did."""
+    return getattr(context["dag_run"], "triggering_user_name", None) or default
+
+
+def extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
+    """The extras of the events of one asset that started this run, oldest first; empty for a run without events."""
+    events: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
+    found = [event for key, several in events.items() if key.name == asset for event in several]
+    return [event.extra for event in sorted(found, key=lambda event: event.timestamp)]
+
+
+def version(context: Any, asset: str, waiting: Iterable[str]) -> str:
+    """The version named in the form; else the newest of those that the events name and of those known to wait.
+
+    Airflow may fold two events into one run and drop the second, so what waits in the registry counts as well.
+    Raises ``Refused`` if neither form nor event names one.
+    """
+    if asked := context["params"].get("version"):
+        return str(asked)
+    named = [str(extra["version"]) for extra in extras(context, asset) if "version" in extra]
+    if not named:
+        hint = f"fill in the field version, or let an event of {asset} start the run"
+        raise Refused(f"this run of {context['dag_run'].dag_id} names no version", [hint])
+    return max([*named, *waiting], key=int)
+
+
+def as_of(context: Any, timezone: str) -> datetime:
+    """The moment (UTC) up to which a training may know labels.
+
+    A day (of the form, or of the retrain request that started the run) means its end in the dataset's time zone;
+    without one it is the run's logical date, or the moment it was asked for.
+    """
+    requests = extras(context, f"{context['dag_run'].dag_id.removesuffix('__train')}:retrain_requested")
+    asked = context["params"].get("as_of") or next((str(e["day"]) for e in reversed(requests) if "day" in e), None)
+    if asked is None:
+        moment: datetime = context["dag_run"].logical_date or context["dag_run"].run_after
+        return moment.astimezone(UTC)
+    following = read_day(str(asked), "as_of") + timedelta(days=1)
+    return datetime(following.year, following.month, following.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+
+
+def day(context: Any) -> date:
+    """The day named in the form, else the run's partition. Raises ``Refused`` if there is neither."""
+    asked = context["params"].get("day") or context["dag_run"].partition_key
+    if not asked:
+        raise Refused("this run names no day", ["fill in the field day (YYYY-MM-DD), or give it a partition key"])
+    return read_day(str(asked), "day")
+
+
+def read_day(text: str, field: str) -> date:
+    """A date of the form ``2013-01-31``. Raises ``Refused`` that names the field."""
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError as error:
+        raise Refused(f"{field} {text!r} is no day", ["write it as YYYY-MM-DD, for example 2013-01-31"]) from error

@@ -1,0 +1,57 @@
+"""Candidate and champion are measured on the same later data, so that every gate judges the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.messages import EvaluateRequest, EvaluateResult
+from pipelines.ports import Ports
+from pipelines.rules.candidate_evaluation import judge_evaluation
+from practices import _asked, _hooks, _runner
+from practices._settle import settle
+
+
+class CandidateEvaluation(BaseOperator):
+    """Measure a candidate, and the champion beside it, on the candidate's own test data.
+
+    The version comes from the form, else from the newest candidate waiting. Refuses when something a gate needs could
+    not be measured, or when the data are not later than what either model was trained on. A version that is live
+    already is skipped. Returns the ``EvaluateResult``, which the gates read.
+    """
+
+    template_fields = ("model",)
+    ui_color = "#cfe2f3"
+
+    def __init__(self, *, model: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        spec = ports.catalog.model(self.model)
+        version = _asked.version(context, f"{self.model}:candidate", waiting(ports, self.model))
+        champion = ports.registry.by_alias(self.model, "champion")
+        if champion is not None and champion.version == version:
+            raise AirflowSkipException(f"version {version} of {self.model} is the champion already; nothing to decide")
+        request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
+        result = _runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runner.get("evaluate"))
+        settle(
+            judge_evaluation(result, spec),
+            subject=f"the evaluation of {self.model} version {version}",
+            ledger_kind="gate",
+            model=self.model,
+            version=version,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"gate": "candidate_evaluation", "champion": result.champion, "snapshot": result.snapshot},
+        )
+        return result.model_dump(mode="json", by_alias=True)
+
+
+def waiting(ports: Ports, model: str) -> list[str]:
+    """Candidates on which no gate has spoken the last word."""
+    return [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "candidate"]

@@ -1,0 +1,46 @@
+"""Data and predictions are held against what the live model was trained on, day by day, from kept profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from pipelines.messages import DriftResult, MonitorRequest
+from pipelines.rules.drift_check import judge_drift
+from practices import _asked, _hooks, _runner, _watched
+from practices._settle import settle
+
+
+class DriftCheck(BaseOperator):
+    """Compare the trailing window of features and predictions with the training profile of the live version.
+
+    Tests, effect sizes and thresholds are declared in ``monitoring.drift``. A detection is on the ledger before the
+    task turns red. Returns the ``DriftResult``.
+    """
+
+    template_fields = ("model",)
+    ui_color = "#f4cccc"
+
+    def __init__(self, *, model: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        spec, day = ports.catalog.model(self.model), _asked.day(context)
+        _watched.skip_unless_watched(ports, spec, day)
+        request = MonitorRequest(model=self.model, day=day)
+        result = _runner.run_step("measure_drift", request, DriftResult, runner=spec.runner.get("monitor"))
+        settle(
+            judge_drift(result, spec),
+            subject=f"the drift check of {self.model} on {day}",
+            ledger_kind="monitoring_verdict",
+            model=self.model,
+            version=result.version,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"check": "drift_check", "day": day.isoformat()},
+        )
+        return result.model_dump(mode="json", by_alias=True)

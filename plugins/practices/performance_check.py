@@ -1,0 +1,46 @@
+"""The live model is held against its own test metric as soon as labels arrive, late labels included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from pipelines.messages import MonitorRequest, PerformanceResult
+from pipelines.rules.performance_check import judge_performance
+from practices import _asked, _hooks, _runner, _watched
+from practices._settle import settle
+
+
+class PerformanceCheck(BaseOperator):
+    """Join answers with the labels known by now and hold the trailing window against the live version's test metric.
+
+    The metric and the loss allowed are declared in ``monitoring.performance``. A detection is on the ledger before
+    the task turns red; too few labels are no evidence and turn it red as well. Returns the ``PerformanceResult``.
+    """
+
+    template_fields = ("model",)
+    ui_color = "#f4cccc"
+
+    def __init__(self, *, model: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        spec, day = ports.catalog.model(self.model), _asked.day(context)
+        _watched.skip_unless_watched(ports, spec, day)
+        request = MonitorRequest(model=self.model, day=day)
+        result = _runner.run_step("measure_performance", request, PerformanceResult, runner=spec.runner.get("monitor"))
+        settle(
+            judge_performance(result, spec),
+            subject=f"the performance of {self.model} on {day}",
+            ledger_kind="monitoring_verdict",
+            model=self.model,
+            version=result.version,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"check": "performance_check", "day": day.isoformat()},
+        )
+        return result.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,77 @@
+"""A retraining is asked for once per incident, and the run it asks for can be started only once."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, NoReturn
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused
+from pipelines.ports import Ports
+from pipelines.rules.retrain_request import detections, judge_retraining
+from pipelines.verdict import Outcome, Verdict
+from practices import _asked, _hooks
+from practices.defaults import asset
+
+
+class RetrainRequest(TriggerDagRunOperator):
+    """Start ``<model>__train`` when enough monitored days in a row detected the same trouble; else skip.
+
+    The run is called ``retrain_request__<day>``, so a repeated task finds it there, and it knows labels up to the end
+    of that day. It is started by name because this run has a partition: Airflow starts no unpartitioned DAG from a
+    partition's event. The event of ``<model>:retrain_requested`` is the record of it, with ``day`` and ``reasons``.
+    """
+
+    template_fields = ("model",)
+    ui_color = "#fce5cd"
+
+    def __init__(self, *, model: str, **arguments: Any) -> None:
+        super().__init__(
+            trigger_dag_id=f"{model}__train", logical_date=None, skip_when_already_exists=True, **arguments
+        )
+        self.model = model
+
+    def execute(self, context: Context) -> None:
+        ports, day = _hooks.open_ports(), _asked.day(context)
+        verdict = judge(ports, self.model, day)
+        if verdict.outcome is not Outcome.FAIL:
+            stand_down(verdict, self.model, day)
+        reasons = list(verdict.reasons)
+        details = {"day": day.isoformat(), "reasons": reasons, "facts": verdict.facts}
+        who, key = _asked.actor(context, ports.settings.actor), f"{self.model}/{day}"
+        ports.ledger.append("retrain_request", self.model, _live(ports, self.model), details, actor=who, key=key)
+        self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
+        event = context["outlet_events"][asset(self.model, "retrain_requested")]
+        event.extra = {"day": day.isoformat(), "reasons": reasons}
+        event.add_partitions(day.isoformat())
+        self.trigger_run_id = f"retrain_request__{day}"
+        self.conf = {"as_of": day.isoformat(), "hypothesis": f"A retraining cures this: {'; '.join(reasons)}"}
+        self.note = "\n".join(reasons)
+        super().execute(context)
+
+
+def stand_down(verdict: Verdict, model: str, day: date) -> NoReturn:
+    """Nothing is due: skip and say why, so that no event fires; ``Refused`` if nothing was measured that day."""
+    if verdict.outcome is Outcome.UNKNOWN:
+        raise Refused(f"whether {model} needs a retraining is not known on {day}", verdict.reasons)
+    why = f"detections in a row: {verdict.facts['streaks']}"
+    if verdict.facts["held_back"]:
+        why = f"asked for already on {verdict.facts['recent_requests']}, held back: {verdict.facts['held_back']}"
+    raise AirflowSkipException(f"no retraining of {model} is asked for on {day}; {why}")
+
+
+def judge(ports: Ports, model: str, day: date) -> Verdict:
+    """Ask the rule with what the ledger knows of the version that is live now."""
+    lines = ports.ledger.entries(model=model, version=_live(ports, model), kind="monitoring_verdict")
+    asked = ports.ledger.entries(model=model, kind="retrain_request")
+    history = detections(line.details for line in lines)
+    requests = [date.fromisoformat(line.details["day"]) for line in asked]
+    return judge_retraining(history, requests, ports.catalog.model(model), day)
+
+
+def _live(ports: Ports, model: str) -> str | None:
+    champion = ports.registry.by_alias(model, "champion")
+    return champion.version if champion else None

@@ -1,0 +1,74 @@
+"""An approved version bears a number that tells callers what changed since the version approved before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from pipelines.messages import EvaluateResult
+from pipelines.ports import LedgerEntry, Ports
+from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
+from practices import _asked, _hooks
+from practices.defaults import asset
+
+
+class SemanticVersioning(BaseOperator):
+    """Approve a candidate that passed every gate and give it its semantic version.
+
+    The number follows the highest one approved so far, by what was declared when each of the two was trained. A
+    version approved before keeps its number. Sets the tags ``airworthy.semantic_version`` and ``airworthy.status``,
+    writes the approval to the ledger, and lets ``<model>:approved`` fire with the version. Returns the approval.
+    """
+
+    template_fields = ("model", "evaluation")
+    ui_color = "#d9d2e9"
+
+    def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model, self.evaluation = model, evaluation
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        version = EvaluateResult.model_validate(self.evaluation).version
+        digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
+        approval = number(ports, self.model, version) | {"model_digest": digest}
+        who, key = _asked.actor(context, ports.settings.actor), _asked.act_key(context, version)
+        ports.ledger.append("approval", self.model, version, approval, actor=who, key=key)
+        tags = {"airworthy.semantic_version": approval["semantic_version"], "airworthy.status": "approved"}
+        ports.registry.set_tags(self.model, version, tags)
+        self.log.info("%s version %s is approved as %s", self.model, version, approval["semantic_version"])
+        context["outlet_events"][asset(self.model, "approved")].extra = {"version": version, **approval}
+        return {"version": version, **approval}
+
+
+def number(ports: Ports, model: str, version: str) -> dict[str, Any]:
+    """``semantic_version``, the number it ``follows`` and the ``changes`` since then."""
+    approvals = ports.ledger.entries(model=model, kind="approval")
+    own = [entry for entry in approvals if entry.version == version]
+    if own:
+        return {name: own[-1].details[name] for name in ("semantic_version", "follows", "changes")}
+    last = max(approvals, key=_order, default=None)
+    changes = _changes(ports, model, version, last) if last else []
+    follows = last.details["semantic_version"] if last else None
+    return {
+        "semantic_version": next_version(follows, changes),
+        "follows": follows,
+        "changes": [f"{change.level}: {change.what}" for change in changes],
+    }
+
+
+def _order(approval: LedgerEntry) -> list[int]:
+    return [int(part) for part in approval.details["semantic_version"].split(".")]
+
+
+def _changes(ports: Ports, model: str, version: str, last: LedgerEntry) -> list[Change]:
+    return compare_versions(_declared(ports, model, last.version), _declared(ports, model, version))
+
+
+def _declared(ports: Ports, model: str, version: str | None) -> VersionFacts:
+    """What was declared when a version was trained; for one trained elsewhere, what is declared now."""
+    trainings = ports.ledger.entries(model=model, version=version, kind="training")
+    if trainings and "declared" in trainings[-1].details:
+        return VersionFacts.model_validate(trainings[-1].details["declared"])
+    return version_facts(ports.catalog.model(model), ports.catalog.view_of(model))

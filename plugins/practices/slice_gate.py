@@ -1,0 +1,20 @@
+"""No group of rows pays for the average: a slice that loses too much against the champion stops the candidate."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pipelines.messages import EvaluateResult
+from pipelines.rules.slice_gate import judge_slices
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Verdict
+from practices._gate import Gate
+
+
+class SliceGate(Gate):
+    """Hold every slice that is large enough against the loss declared in ``evaluation.slices``."""
+
+    stem: ClassVar[str] = "slice_gate"
+
+    def judge(self, result: EvaluateResult, spec: ModelSpec) -> Verdict:
+        return judge_slices(result, spec)

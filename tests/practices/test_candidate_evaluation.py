@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused
+from pipelines.messages import EvaluateRequest, EvaluateResult
+from practices.candidate_evaluation import CandidateEvaluation
+from tests.practices.airfield import MODEL, Airfield
+
+CANDIDATE = f"{MODEL}:candidate"
+
+
+def evaluated(request: EvaluateRequest, **changes: Any) -> EvaluateResult:
+    fields: dict[str, Any] = {
+        "model": MODEL,
+        "version": request.version,
+        "snapshot": "abc",
+        "rows": 3000,
+        "metrics": {"roc_auc": 0.7, "pr_auc": 0.4, "log_loss": 0.5},
+        "first": datetime(2013, 2, 20, tzinfo=UTC),
+        "last": datetime(2013, 2, 28, tzinfo=UTC),
+        "trained_until": datetime(2013, 2, 19, tzinfo=UTC),
+    }
+    return EvaluateResult(**(fields | changes))
+
+
+def measure(field: Airfield, **context: Any) -> dict[str, Any]:
+    return CandidateEvaluation(task_id="measure_candidate", model=MODEL).execute(
+        field.context("evaluate", "measure_candidate", **context)
+    )
+
+
+@pytest.fixture(autouse=True)
+def candidates(field: Airfield) -> None:
+    field.answers["evaluate_model"] = evaluated
+    for version in ("4", "9", "10"):
+        field.registry.add(version, status="candidate")
+    field.registry.add("11", status="rejected")
+
+
+def test_the_first_candidate_has_no_champion_beside_it(field: Airfield) -> None:
+    measure(field, version="4")
+    assert field.asked == [EvaluateRequest(model=MODEL, version="4", champion=None)]
+
+
+def test_a_candidate_is_measured_beside_the_champion(field: Airfield) -> None:
+    field.registry.aliases["champion"] = "4"
+    field.answers["evaluate_model"] = lambda request: evaluated(request)
+    measure(field, version="10")
+    assert field.asked == [EvaluateRequest(model=MODEL, version="10", champion="4")]
+
+
+def test_of_several_waiting_candidates_the_newest_is_measured(field: Airfield) -> None:
+    assert measure(field, events=[(CANDIDATE, {"version": "9"}), (CANDIDATE, {"version": "4"})])["version"] == "10"
+
+
+def test_the_version_of_the_form_goes_before_any_event(field: Airfield) -> None:
+    assert measure(field, version="4", events=[(CANDIDATE, {"version": "9"})])["version"] == "4"
+
+
+def test_a_run_that_names_no_version_is_refused_and_told_what_to_do(field: Airfield) -> None:
+    with pytest.raises(Refused, match="fill in the field version"):
+        measure(field)
+
+
+def test_the_champion_itself_is_not_judged_again(field: Airfield) -> None:
+    field.registry.aliases["champion"] = "10"
+    with pytest.raises(AirflowSkipException, match="champion already"):
+        measure(field, version="10")
+
+
+def test_a_metric_that_was_not_measured_fails_the_task_and_is_on_record(field: Airfield) -> None:
+    field.answers["evaluate_model"] = lambda request: evaluated(request, metrics={"roc_auc": 0.7, "log_loss": 0.5})
+    with pytest.raises(Refused, match="pr_auc"):
+        measure(field, version="4")
+    [(version, details)] = field.lines("gate")
+    assert (version, details["gate"], details["outcome"]) == ("4", "candidate_evaluation", "unknown")

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused
+from pipelines.messages import EvaluateRequest, Interval
+from practices.champion_comparison_gate import ChampionComparisonGate
+from tests.practices.airfield import MODEL, Airfield
+from tests.practices.test_candidate_evaluation import evaluated
+
+
+def compare(field: Airfield, low: float | None) -> dict[str, Any]:
+    """Ask the gate about a gain whose interval begins at ``low``; None: the gain was not measured."""
+    field.registry.add("4", status="candidate")
+    gain = {"metric": "roc_auc", "candidate": 0.7, "champion": 0.69, "gain": 0.01, "high": 0.05}
+    drawn = {"confidence": 0.95, "resamples": 1000, "rows": 3000}
+    result = evaluated(
+        EvaluateRequest(model=MODEL, version="4"),
+        champion="3",
+        comparison=None if low is None else Interval(low=low, **gain, **drawn),
+        compared_from=datetime(2013, 2, 20, tzinfo=UTC),
+    )
+    gate = ChampionComparisonGate(
+        task_id="compare_with_champion", model=MODEL, evaluation=result.model_dump(mode="json", by_alias=True)
+    )
+    return gate.execute(field.context("evaluate", "compare_with_champion"))
+
+
+def test_a_gain_whose_interval_lies_above_the_margin_passes(field: Airfield) -> None:
+    assert compare(field, -0.004)["outcome"] == "pass"
+    assert field.registry.tags["4"]["airworthy.gate.champion_comparison_gate"] == "pass"
+
+
+def test_a_candidate_that_may_be_worse_is_skipped_and_rejected(field: Airfield) -> None:
+    with pytest.raises(AirflowSkipException, match="roc_auc"):
+        compare(field, -0.02)
+    assert field.registry.tags["4"]["airworthy.status"] == "rejected"
+    [(_, details)] = field.lines("gate")
+    assert (details["gate"], details["outcome"], details["champion"]) == ("champion_comparison_gate", "fail", "3")
+
+
+def test_a_comparison_that_was_not_made_is_never_a_yes(field: Airfield) -> None:
+    with pytest.raises(Refused, match="not measured"):
+        compare(field, None)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import BundleRequest, BundleResult, LiveState
+from practices.champion_release import REQUIRED_GATES, ChampionRelease
+from tests.practices.airfield import MODEL, Airfield, emitted
+
+
+def built(request: BundleRequest, **changes: Any) -> BundleResult:
+    fields: dict[str, Any] = {
+        "model": MODEL,
+        "version": request.version,
+        "uri": f"bundles/{MODEL}/{request.version}/",
+        "predictor": "onnx",
+        "sha256": f"s{request.version}",
+        "model_digest": f"d{request.version}",
+        "parity_rows": 2000,
+        "largest_difference": 1e-7,
+    }
+    return BundleResult(**(fields | changes))
+
+
+def approve(field: Airfield, version: str, *, gates: tuple[str, ...] = REQUIRED_GATES, outcome: str = "pass") -> None:
+    """A version as ``evaluate`` leaves it."""
+    digest = f"d{version}"
+    field.registry.add(version, status="approved", model_digest=digest, semantic_version=f"1.0.{version}")
+    for gate in gates:
+        details = {"gate": gate, "outcome": outcome, "model_digest": digest}
+        field.ledger.append("gate", MODEL, version, details, actor="test")
+    details = {"semantic_version": f"1.0.{version}", "model_digest": digest}
+    field.ledger.append("approval", MODEL, version, details, actor="test")
+
+
+def release(field: Airfield, run: str = "asset__1", **context: Any) -> Any:
+    made = field.context("deploy", "release_champion", run=run, **context)
+    ChampionRelease(task_id="release_champion", model=MODEL).execute(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def bundles(field: Airfield) -> None:
+    field.answers["build_bundle"] = built
+
+
+def live(field: Airfield) -> tuple[str | None, dict[str, str]]:
+    return field.endpoint.live.version, field.registry.aliases
+
+
+def test_the_first_release_makes_the_version_live_and_the_champion(field: Airfield) -> None:
+    approve(field, "4")
+    context = release(field, events=[(f"{MODEL}:approved", {"version": "4"})])
+    assert live(field) == ("4", {"champion": "4"})
+    assert emitted(context, "released")["version"] == "4"
+    [(version, details)] = field.lines("release")
+    assert (version, details["from"], details["semantic_version"], details["sha256"]) == ("4", None, "1.0.4", "s4")
+
+
+def test_the_next_release_keeps_the_former_version_as_previous(field: Airfield) -> None:
+    for version in ("4", "5"):
+        approve(field, version)
+        release(field, run=f"asset__{version}", version=version)
+    assert live(field) == ("5", {"champion": "5", "previous": "4"})
+
+
+@pytest.mark.parametrize(
+    ("gates", "outcome", "reason"),
+    [
+        (REQUIRED_GATES[:2], "pass", "slice_gate has no verdict"),
+        (REQUIRED_GATES, "fail", "minimum_metrics_gate said fail"),
+        (REQUIRED_GATES, "unknown", "was not measured"),
+    ],
+)
+def test_without_every_gate_passed_nothing_goes_live(
+    field: Airfield, gates: tuple[str, ...], outcome: str, reason: str
+) -> None:
+    approve(field, "4", gates=gates, outcome=outcome)
+    with pytest.raises(Refused, match=reason):
+        release(field, version="4")
+    assert live(field) == (None, {})
+    assert field.lines("release") == []
+
+
+def test_a_gate_passed_by_another_model_file_does_not_count(field: Airfield) -> None:
+    approve(field, "4")
+    field.answers["build_bundle"] = lambda request: built(request, model_digest="tampered")
+    with pytest.raises(Refused, match="has no verdict on this model"):
+        release(field, version="4")
+    assert live(field) == (None, {})
+
+
+def test_the_last_word_of_a_gate_counts(field: Airfield) -> None:
+    approve(field, "4")
+    details = {"gate": "slice_gate", "outcome": "fail", "model_digest": "d4"}
+    field.ledger.append("gate", MODEL, "4", details, actor="test")
+    with pytest.raises(Refused, match="slice_gate said fail"):
+        release(field, version="4")
+
+
+def test_a_bundle_that_answers_otherwise_never_goes_live(field: Airfield) -> None:
+    approve(field, "4")
+    field.answers["build_bundle"] = lambda request: built(request, largest_difference=0.2)
+    with pytest.raises(Refused, match="bundle difference"):
+        release(field, version="4")
+    assert live(field) == (None, {})
+
+
+@pytest.mark.parametrize("moment", ["read back", "ledger", "previous", "champion", "after everything"])
+def test_a_try_cut_off_after_traffic_moved_ends_right_when_tried_again(
+    field: Airfield, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    approve(field, "4")
+    approve(field, "5")
+    release(field, run="asset__4", version="4")
+    with monkeypatch.context() as broken:
+        cut_off(field, broken, moment)
+        with pytest.raises(Unavailable):
+            release(field, run="asset__5", version="5")
+    release(field, run="asset__5", version="5")
+    assert live(field) == ("5", {"champion": "5", "previous": "4"})
+    assert field.endpoint.changes == [("release", "4"), ("release", "5")]
+    assert [version for version, _ in field.lines("release")] == ["4", "5"]
+
+
+def cut_off(field: Airfield, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Let the task die right before (or for "after everything", after) the action named."""
+
+    def die(*_: Any, **__: Any) -> Any:
+        raise Unavailable("killed")
+
+    if moment == "read back":
+        whole = field.endpoint.release
+
+        def release_and_die(*arguments: Any, **named: Any) -> LiveState:
+            whole(*arguments, **named)
+            return die()
+
+        monkeypatch.setattr(field.endpoint, "release", release_and_die)
+    elif moment == "ledger":
+        append = field.ledger.append
+        monkeypatch.setattr(
+            field.ledger,
+            "append",
+            lambda kind, *rest, **named: (die if kind == "release" else append)(kind, *rest, **named),
+        )
+    elif moment in ("previous", "champion"):
+        field.registry.break_on = moment
+    else:
+        monkeypatch.setattr("practices.champion_release.asset", die)
+
+
+def test_a_version_released_since_is_not_overruled_by_a_late_retry(field: Airfield) -> None:
+    approve(field, "4")
+    approve(field, "5")
+    release(field, run="asset__4", version="4")
+    release(field, run="asset__5", version="5")
+    field.endpoint.rollback(MODEL, key="person", reason="bad")
+    with pytest.raises(Refused, match=r"(?s)not live any more.*trigger flight_delay__deploy"):
+        release(field, run="asset__5", version="5")
+    assert field.endpoint.live.version == "4"
+
+
+def test_a_version_rolled_back_is_not_taken_for_one_that_waits(field: Airfield) -> None:
+    for version in ("4", "5"):
+        approve(field, version)
+        release(field, run=f"asset__{version}", version=version)
+    field.endpoint.rollback(MODEL, key="person", reason="bad")
+    release(field, run="asset__again", events=[(f"{MODEL}:approved", {"version": "4"})])
+    assert field.endpoint.live.version == "4"
+
+
+def test_workers_that_lag_behind_are_waited_for(field: Airfield) -> None:
+    approve(field, "4")
+    field.endpoint.live = LiveState(model=MODEL, applied=False)
+    with pytest.raises(Unavailable, match="not every worker"):
+        release(field, version="4")
+    assert field.registry.aliases == {}
