@@ -21,6 +21,7 @@ from pipelines.adapters.sql_ledger import SqlLedger
 from pipelines.chain import head
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Ledger
+from pipelines.testing import MemoryLedger
 
 REST = "details, key, digest, 'forged'"
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -65,8 +66,6 @@ def fresh_postgresql(postgresql: str) -> str:
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
     if request.param == "memory":
-        from pipelines.testing import MemoryLedger
-
         return MemoryLedger(ticking())
     if request.param == "sqlite":
         return SqlLedger(f"sqlite:///{tmp_path}/new/folder/ledger.db", clock=ticking())

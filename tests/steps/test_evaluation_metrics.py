@@ -45,7 +45,7 @@ def sample(metric: str, rows: int = 400, signal: float = 0.4, seed: int = 1) -> 
     if problem_of(metric) == "regression":
         target = random.normal(50, 20, rows)
         return target, np.round(signal * target + (1 - signal) * 100 * noise, 1)
-    return target, np.round(np.clip(signal * target + (1 - signal) * noise, 0.001, 0.999), 2)
+    return target, np.clip(signal * target + (1 - signal) * noise, 0.01, 0.99).round(2).astype(np.float64)
 
 
 @pytest.mark.parametrize("metric", [*CLASSIFICATION_METRICS, *REGRESSION_METRICS])

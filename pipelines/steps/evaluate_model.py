@@ -1,0 +1,170 @@
+"""A candidate is measured on rows later than its training, and the champion on the very same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import EvaluateRequest, EvaluateResult, Interval
+from pipelines.ports import Ports, VersionInfo
+from pipelines.spec import ModelSpec
+from pipelines.steps.evaluation.bootstrap import paired_bootstrap
+from pipelines.steps.evaluation.metrics import Array, measure
+from pipelines.steps.evaluation.plots import Drawing, draw
+from pipelines.steps.evaluation.recording import record
+from pipelines.steps.evaluation.rows import (
+    completed,
+    later_than,
+    read_snapshot,
+    snapshot_digest,
+    span,
+    trained_until,
+)
+from pipelines.steps.evaluation.slices import slice_metrics
+from pipelines.steps.load_model import load_model
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The rows both models answered, row by row; ``champion`` is None where it did not answer."""
+
+    rows: pl.DataFrame
+    target: Array
+    candidate: Array
+    champion: Array | None
+
+
+def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
+    """Measure metrics, gain over the champion, slices and plots; log them on the version's run.
+
+    Metrics are those of the whole test part. Comparison, slices and plots use the rows of it that are later than
+    the training of both; where the champion cannot answer, ``notes`` says why and no comparison is given.
+    """
+    spec = ports.catalog.model(request.model)
+    info = ports.registry.get(request.model, request.version)
+    snapshot = read_snapshot(info, ports)
+    test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
+    target = test.get_column("target").cast(pl.Float64).to_numpy()
+    candidate = _answers(info, test, ports)
+    until = trained_until(snapshot)
+    compared, champion_until, notes = _compare(request, spec, test, candidate, until, ports)
+    first, last = span(test)
+    judged = spec.evaluation
+    slices = judged.slices
+    result = EvaluateResult(
+        model=request.model,
+        version=request.version,
+        champion=request.champion,
+        snapshot=snapshot_digest(info),
+        rows=test.height,
+        metrics=measure(spec.problem, target, candidate, judged.threshold),
+        champion_metrics=_champion_metrics(spec, compared),
+        comparison=_interval(spec, compared),
+        slices=slice_metrics(
+            spec.problem,
+            slices,
+            completed(compared.rows, slices.columns, request.model, ports),
+            compared.target,
+            compared.candidate,
+            compared.champion,
+            judged.threshold,
+        )
+        if slices
+        else [],
+        first=first,
+        last=last,
+        trained_until=until,
+        champion_trained_until=champion_until,
+        compared_from=span(compared.rows)[0] if compared.champion is not None else None,
+        notes=notes,
+    )
+    plots = draw(spec.problem, _drawing(request, spec, compared))
+    paths = [layout.plot(request.model, request.version, name) for name in plots]
+    uris = [ports.store.put(path, content) for path, content in zip(paths, plots.values(), strict=True)]
+    result = result.model_copy(update={"plots": uris})
+    record(result, plots, info, ports)
+    return result
+
+
+def _compare(
+    request: EvaluateRequest,
+    spec: ModelSpec,
+    test: pl.DataFrame,
+    candidate: Array,
+    until: datetime | None,
+    ports: Ports,
+) -> tuple[Compared, datetime | None, list[str]]:
+    """Rows, answers of both, the end of the champion's training, and what stood in the way of a comparison."""
+    test = test.with_columns(pl.Series("_candidate", candidate, dtype=pl.Float64))
+    if request.champion is None:
+        return _compared(test, None), None, []
+    champion = ports.registry.get(request.model, request.champion)
+    champion_until = None
+    try:
+        champion_until = trained_until(read_snapshot(champion, ports, ["part", "prediction_time"]))
+        own = until if spec.training.split.strategy == "time_ordered" else None
+        rows = later_than(test, own, champion_until)
+        if rows.is_empty():
+            raise Refused(f"none of {test.height} test rows is later than {champion_until}, where its training ends")
+        answers = _answers(champion, rows, ports)
+    except Refused as refusal:
+        note = "; ".join([refusal.subject, *refusal.reasons])
+        return _compared(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
+    notes = []
+    if rows.height < test.height:
+        notes.append(f"compared on {rows.height} of {test.height} test rows: those later than the training of both")
+    return _compared(rows, answers), champion_until, notes
+
+
+def _compared(rows: pl.DataFrame, champion: Array | None) -> Compared:
+    target = rows.get_column("target").cast(pl.Float64).to_numpy()
+    return Compared(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
+
+
+def _answers(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
+    """One number per row. ``Refused`` if the model answers another question or another number of rows."""
+    model = load_model(info, ports)
+    declared = ports.catalog.model(info.model).problem
+    if model.problem != declared:
+        raise Refused(f"{info.model} {info.version} answers a {model.problem}, the declaration asks a {declared}")
+    if rows.is_empty():
+        return np.empty(0)
+    answers = np.asarray(model.predict(completed(rows, model.features, info.model, ports)), dtype=np.float64)
+    if answers.shape != (rows.height,):
+        raise Refused(f"{info.model} {info.version} gave {answers.shape} answers to {rows.height} rows")
+    return answers
+
+
+def _champion_metrics(spec: ModelSpec, compared: Compared) -> dict[str, float | None]:
+    if compared.champion is None:
+        return {}
+    return measure(spec.problem, compared.target, compared.champion, spec.evaluation.threshold)
+
+
+def _interval(spec: ModelSpec, compared: Compared) -> Interval | None:
+    if compared.champion is None:
+        return None
+    return paired_bootstrap(
+        spec.problem,
+        spec.evaluation.comparison,
+        compared.target,
+        compared.candidate,
+        compared.champion,
+        threshold=spec.evaluation.threshold,
+        seed=spec.training.seed,
+    )
+
+
+def _drawing(request: EvaluateRequest, spec: ModelSpec, compared: Compared) -> Drawing:
+    answers = {f"candidate {request.version}": compared.candidate}
+    if compared.champion is not None:
+        answers[f"champion {request.champion}"] = compared.champion
+    first, last = span(compared.rows)
+    times = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last else ""
+    title = f"{request.model} {request.version} · {compared.rows.height:,} rows{times}"
+    return Drawing(title, compared.target, answers, spec.evaluation.threshold)

@@ -1,0 +1,343 @@
+"""A candidate and its champion answer the same unseen rows; what was measured lies in the store and on MLflow's run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import EvaluateRequest, EvaluateResult
+from pipelines.ports import VersionInfo
+from pipelines.settings import Settings
+from pipelines.spec import Catalog
+from pipelines.steps import evaluate_model
+
+START = datetime(2013, 2, 1, tzinfo=UTC)
+ROWS = 2000
+KEY = ["time_hour", "carrier", "flight"]
+SPLIT = {"train": 0.7, "validation": 0.15}
+
+
+def snapshot(rows: int = ROWS, start: datetime = START, seed: int = 0) -> pl.DataFrame:
+    """One row per flight, one flight a minute, in time order: 70 % train, 15 % validation, 15 % test."""
+    random = np.random.default_rng(seed)
+    times = [start + timedelta(minutes=minute) for minute in range(rows)]
+    signal = random.random(rows)
+    parts = ["train"] * int(rows * 0.7) + ["validation"] * int(rows * 0.15)
+    return pl.DataFrame(
+        {
+            "time_hour": times,
+            "carrier": random.choice(["UA", "B6"], rows),
+            "flight": np.arange(rows),
+            "prediction_time": times,
+            "distance": signal,
+            "origin": random.choice(["JFK", "LGA", "EWR"], rows),
+            "target": (random.random(rows) < signal).astype(float),
+            "part": parts + ["test"] * (rows - len(parts)),
+        },
+        schema_overrides={"time_hour": pl.Datetime("us", "UTC"), "prediction_time": pl.Datetime("us", "UTC")},
+    )
+
+
+@dataclass
+class FakeStore:
+    """Files and tables in memory."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def get(self, path: str) -> bytes:
+        if path not in self.files:
+            raise Refused(f"{path} does not exist")
+        return self.files[path]
+
+    def put(self, path: str, content: bytes) -> str:
+        self.files[path] = content
+        return f"memory://{path}"
+
+    def put_snapshot(self, model: str, digest: str, frame: pl.DataFrame) -> None:
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        self.files[f"snapshots/{model}/{digest}/data.parquet"] = content.getvalue()
+
+    def days(self, table: str) -> list[date]:
+        return sorted(self.tables[table]["day"].unique()) if table in self.tables else []
+
+    def read(self, table: str, *, days: list[date] | None = None, **_: Any) -> pl.DataFrame:
+        frame = self.tables[table]
+        return frame if days is None else frame.filter(pl.col("day").is_in(days))
+
+
+@dataclass
+class FakeRegistry:
+    known: dict[str, VersionInfo] = field(default_factory=dict)
+
+    def get(self, model: str, version: str) -> VersionInfo:
+        if version not in self.known:
+            raise Refused(f"{model} has no version {version}")
+        return self.known[version]
+
+
+@dataclass
+class FakeModel:
+    features: list[str]
+    problem: str
+    answer: Callable[[pl.DataFrame], Any]
+    seen: list[pl.DataFrame] = field(default_factory=list)
+
+    def predict(self, frame: pl.DataFrame) -> Any:
+        self.seen.append(frame)
+        return self.answer(frame.select(self.features))
+
+
+def knows(frame: pl.DataFrame) -> Any:
+    return frame["distance"].to_numpy()
+
+
+def guesses(frame: pl.DataFrame) -> Any:
+    return np.random.default_rng(1).random(frame.height)
+
+
+@dataclass
+class World:
+    """Ports of a small installation, with an MLflow of its own."""
+
+    settings: Settings
+    catalog: Catalog
+    client: MlflowClient
+    experiment: str
+    store: FakeStore = field(default_factory=FakeStore)
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    models: dict[str, FakeModel] = field(default_factory=dict)
+
+    def clock(self) -> datetime:
+        return datetime(2013, 4, 1, tzinfo=UTC)
+
+    def register(self, version: str, frame: pl.DataFrame, answer: Any, **model: Any) -> VersionInfo:
+        digest = version * 64
+        self.store.put_snapshot("late", digest, frame)
+        self.models[version] = FakeModel(
+            **{"features": ["distance"], "problem": "classification", **model}, answer=answer
+        )
+        run = self.client.create_run(self.experiment)
+        info = VersionInfo(
+            model="late", version=version, run_id=run.info.run_id, source="", tags={"airworthy.snapshot": digest}
+        )
+        self.registry.known[version] = info
+        return info
+
+    def evaluate(self, version: str, champion: str | None = None) -> EvaluateResult:
+        request = EvaluateRequest(model="late", version=version, champion=champion)
+        return evaluate_model.run(request, self)  # type: ignore[arg-type]
+
+
+MODEL = """
+schema: 1
+model: late
+description: late or not
+owner: flight-operations
+view: flights
+problem: classification
+target: {column: arr_delay, at_least: 15}
+evaluation:
+  threshold: 0.5
+  minimum_metrics: {roc_auc: {min: 0.6}}
+  comparison: {metric: roc_auc, resamples: 200}
+  slices: {columns: [origin], metric: roc_auc, max_loss: 0.05, min_rows: 50}
+monitoring: {performance: {metric: roc_auc, max_drop: 0.1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, str, str]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return client, uri, client.create_experiment("late", artifact_location=str(folder / "artifacts"))
+
+
+@pytest.fixture
+def world(tracking: tuple[MlflowClient, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    client, uri, experiment = tracking
+    spec = Catalog(models={"late": _model_spec(tmp_path)}, views={"flights": _view()})
+    settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri})
+    world = World(settings, spec, client, experiment)
+    monkeypatch.setattr(evaluate_model, "load_model", lambda info, ports: ports.models[info.version])
+    return world
+
+
+def _model_spec(folder: Path) -> Any:
+    from pipelines.spec import ModelSpec
+    from pipelines.spec.catalog import read_declaration
+
+    (folder / "late.yaml").write_text(MODEL)
+    return read_declaration(folder / "late.yaml", ModelSpec)
+
+
+def _view() -> Any:
+    @dataclass
+    class View:
+        view: str = "flights"
+        key: tuple[str, ...] = tuple(KEY)
+
+    return View()
+
+
+def test_a_first_candidate_is_measured_on_its_whole_test_part(world: World) -> None:
+    world.register("1", snapshot(), knows)
+    result = world.evaluate("1")
+    test = snapshot().filter(pl.col("part") == "test")
+    assert result.rows == test.height == 300
+    assert result.metrics["roc_auc"] is not None
+    assert result.metrics["roc_auc"] > 0.7
+    assert (result.first, result.last) == (test["prediction_time"][0], test["prediction_time"][-1])
+    assert result.trained_until == START + timedelta(minutes=1699)
+    assert (result.champion, result.comparison, result.compared_from, result.notes) == (None, None, None, [])
+    assert {line.value for line in result.slices} == {"JFK", "LGA", "EWR"}
+
+
+def test_champion_and_candidate_answer_the_very_same_rows(world: World) -> None:
+    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("2", snapshot(), knows)
+    result = world.evaluate("2", champion="1")
+    (asked,) = world.models["1"].seen
+    assert asked["flight"].to_list() == snapshot().filter(pl.col("part") == "test")["flight"].to_list()
+    assert result.comparison is not None
+    assert result.comparison.rows == 300
+    assert 0 < result.comparison.low < result.comparison.gain
+    assert result.comparison.champion == result.champion_metrics["roc_auc"]
+    assert result.compared_from == result.first
+    assert all(line.gain is not None and line.gain > 0 for line in result.slices)
+    assert result.notes == []
+
+
+def test_rows_that_the_champion_was_trained_on_are_left_out_and_the_result_says_from_when(world: World) -> None:
+    later = snapshot(start=START + timedelta(minutes=100))  # trained until minute 1799; the test part starts at 1700
+    world.register("1", later, guesses)
+    world.register("2", snapshot(), knows)
+    result = world.evaluate("2", champion="1")
+    assert result.rows == 300
+    assert result.comparison is not None
+    assert result.comparison.rows == 200
+    assert result.champion_trained_until == START + timedelta(minutes=1799)
+    assert result.compared_from == START + timedelta(minutes=1800)
+    assert result.notes == ["compared on 200 of 300 test rows: those later than the training of both"]
+
+
+def test_a_champion_trained_on_everything_is_not_compared_and_the_result_says_why(world: World) -> None:
+    world.register("1", snapshot(start=START + timedelta(days=30)), guesses)
+    world.register("2", snapshot(), knows)
+    result = world.evaluate("2", champion="1")
+    assert result.comparison is None
+    assert result.metrics["roc_auc"] is not None
+    assert all(line.gain is None for line in result.slices)
+    assert "none of 300 test rows is later than 2013-03-04" in result.notes[0]
+
+
+def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(world: World) -> None:
+    table = snapshot().select(
+        *KEY, (pl.col("distance") * 2).alias("humid"), pl.col("prediction_time").dt.date().alias("day")
+    )
+    world.store.tables["features/flights"] = table.sample(fraction=1, shuffle=True, seed=1)
+    world.register(
+        "1", snapshot(start=START - timedelta(days=30)), lambda frame: frame["humid"].to_numpy() / 2, features=["humid"]
+    )
+    world.register("2", snapshot(), knows)
+    result = world.evaluate("2", champion="1")
+    assert result.comparison is not None
+    assert result.comparison.gain == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "note"),
+    [
+        ({"features": ["gone"]}, "has the columns gone"),
+        ({"problem": "regression"}, "answers a regression, the declaration asks a classification"),
+    ],
+)
+def test_a_champion_that_cannot_answer_is_not_compared_and_the_result_says_why(
+    world: World, model: dict[str, Any], note: str
+) -> None:
+    world.store.tables["features/flights"] = snapshot().select(*KEY, pl.col("prediction_time").dt.date().alias("day"))
+    world.register("1", snapshot(start=START - timedelta(days=30)), knows, **model)
+    world.register("2", snapshot(), knows)
+    result = world.evaluate("2", champion="1")
+    assert result.comparison is None
+    assert note in result.notes[0]
+
+
+def test_a_candidate_that_answers_too_few_rows_is_refused(world: World) -> None:
+    world.register("1", snapshot(), lambda frame: np.zeros(3))
+    with pytest.raises(Refused, match="answers to 300 rows"):
+        world.evaluate("1")
+
+
+def test_a_candidate_without_a_snapshot_is_refused(world: World) -> None:
+    info = world.register("1", snapshot(), knows)
+    world.registry.known["1"] = info.model_copy(update={"tags": {}})
+    with pytest.raises(Refused, match=r"has no tag airworthy\.snapshot"):
+        world.evaluate("1")
+
+
+def test_a_test_part_without_rows_measures_nothing_and_says_so_by_none(world: World) -> None:
+    world.register("1", snapshot().filter(pl.col("part") != "test"), knows)
+    result = world.evaluate("1")
+    assert result.rows == 0
+    assert set(result.metrics.values()) == {None}
+    assert (result.first, result.plots, result.slices) == (None, [], [])
+
+
+def test_a_test_part_of_one_class_has_no_curve_and_no_interval(world: World) -> None:
+    frame = snapshot().with_columns(pl.lit(0.0).alias("target"))
+    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("2", frame, knows)
+    result = world.evaluate("2", champion="1")
+    assert result.metrics["roc_auc"] is None
+    assert result.comparison is None
+    assert [Path(path).stem for path in result.plots] == ["calibration", "confusion"]
+
+
+def test_metrics_and_plots_lie_in_the_store_and_on_the_run(world: World) -> None:
+    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    info = world.register("2", snapshot(), knows)
+    result = world.evaluate("2", champion="1")
+    names = ["roc", "precision_recall", "calibration", "confusion"]
+    assert result.plots == [f"memory://reports/evaluation/late/2/{name}.png" for name in names]
+    assert all(world.store.files[f"reports/evaluation/late/2/{name}.png"].startswith(b"\x89PNG") for name in names)
+    logged = world.client.get_run(info.run_id).data.metrics
+    assert logged["test_roc_auc"] == result.metrics["roc_auc"]
+    assert logged["champion_test_roc_auc"] == result.champion_metrics["roc_auc"]
+    assert result.comparison is not None
+    assert logged["test_gain_low"] == result.comparison.low
+    kept = {artifact.path for artifact in world.client.list_artifacts(info.run_id, "evaluation")}
+    assert kept == {f"evaluation/{name}.png" for name in names} | {"evaluation/evaluation.json"}
+
+
+def test_evaluating_twice_gives_the_same_result(world: World) -> None:
+    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("2", snapshot(), knows)
+    assert world.evaluate("2", champion="1") == world.evaluate("2", champion="1")
+
+
+def test_a_run_that_mlflow_does_not_know_is_refused(world: World) -> None:
+    info = world.register("1", snapshot(), knows)
+    world.registry.known["1"] = info.model_copy(update={"run_id": "0" * 32})
+    with pytest.raises(Refused):
+        world.evaluate("1")
+
+
+def test_mlflow_down_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    world.register("1", snapshot(), knows)
+    world.settings = world.settings.model_copy(update={"tracking": "http://127.0.0.1:9"})
+    with pytest.raises(Unavailable):
+        world.evaluate("1")
