@@ -1,0 +1,71 @@
+"""A day's features are published as good only if every declared constraint was measured and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.messages import FeatureFacts, FeaturesResult
+from pipelines.spec import FeatureView
+from pipelines.spec.features import Feature
+from pipelines.verdict import Verdict
+
+RULE = "point_in_time_features"
+
+
+def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
+    """FAIL on a broken constraint or another definition than the view's, UNKNOWN on a feature that was not measured.
+
+    A source gone stale shows as nulls (an observation older than its ``max_age_hours`` is null), so
+    ``max_null_share`` is what catches it.
+    """
+    failures: list[str] = []
+    unknowns = [] if result.rows else [f"{result.table} has no row of {result.day}"]
+    measured = {facts.name: facts for facts in result.features}
+    for name, feature in view.features.items():
+        facts = measured.get(name)
+        if facts is None or not facts.rows:
+            unknowns.append(f"{name} was not measured")
+            continue
+        broken, open_questions = _constraint_faults(name, feature, facts)
+        failures += broken
+        unknowns += open_questions
+    digests = view.definition_digests()
+    failures += [
+        f"{name} was built by another definition than the one now declared; build {result.day} again"
+        for name, digest in result.definition_digests.items()
+        if digests.get(name, digest) != digest
+    ]
+    shares = {facts.name: round(facts.nulls / facts.rows, 4) for facts in result.features if facts.rows}
+    facts_seen = {"day": str(result.day), "rows": result.rows, "null_shares": shares}
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts_seen)
+
+
+def _constraint_faults(name: str, feature: Feature, facts: FeatureFacts) -> tuple[list[str], list[str]]:
+    """(failures, unknowns) of one feature."""
+    limits = feature.constraints
+    failures: list[str] = []
+    unknowns: list[str] = []
+    share = facts.nulls / facts.rows
+    if share > limits.max_null_share:
+        failures.append(f"{name}: share of nulls {share:.4f} > {limits.max_null_share:g}")
+    if facts.nulls == facts.rows:
+        return failures, unknowns
+    for limit, value, word in ((limits.minimum, facts.minimum, "minimum"), (limits.maximum, facts.maximum, "maximum")):
+        if limit is None:
+            continue
+        if value is None:
+            unknowns.append(f"{name}: {word} was not measured")
+        elif word == "minimum" and value < limit:
+            failures.append(f"{name}: minimum {value:g} < {limit:g}")
+        elif word == "maximum" and value > limit:
+            failures.append(f"{name}: maximum {value:g} > {limit:g}")
+    return failures, unknowns
+
+
+def judge_definitions(view: FeatureView, registered: Mapping[str, tuple[int, str]]) -> Verdict:
+    """FAIL if a feature means something else than when it was last built, and its version did not rise.
+
+    ``registered``: feature to (version, digest), as in ``FeatureDefinitions``; empty before the first build.
+    """
+    versions: dict[str, object] = {name: feature.version for name, feature in view.features.items()}
+    return Verdict.of(RULE, failures=view.definition_faults(registered), facts=versions)

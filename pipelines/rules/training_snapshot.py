@@ -1,0 +1,60 @@
+"""A model is trained only on enough rows of every part, and on nothing that was not yet known."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from pipelines.messages import SnapshotResult
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Verdict
+
+RULE = "training_snapshot"
+PARTS = ("train", "validation", "test")
+
+
+def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
+    """FAIL on too few rows, an empty part, a part with one class, a label from later, or parts out of time."""
+    failures: list[str] = []
+    unknowns: list[str] = []
+    if result.rows < spec.training.minimum_rows:
+        failures.append(f"rows {result.rows} < {spec.training.minimum_rows}; ingest more days or ask for a later date")
+    if result.latest_label_time is None and result.rows:
+        unknowns.append("latest_label_time was not measured")
+    elif result.latest_label_time is not None and result.latest_label_time > result.as_of:
+        failures.append(f"latest label {result.latest_label_time:%Y-%m-%d %H:%M} > as of {result.as_of:%Y-%m-%d %H:%M}")
+    for name in PARTS:
+        broken, open_questions = _part_faults(result, spec, name)
+        failures += broken
+        unknowns += open_questions
+    if spec.training.split.strategy == "time_ordered":
+        failures += _order_faults(result)
+    counts: dict[str, object] = {name: part.rows for name, part in result.parts.items()}
+    facts = {"snapshot": result.digest, "rows": result.rows, **counts, "table_versions": result.table_versions}
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+
+
+def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[list[str], list[str]]:
+    """(failures, unknowns) of one part."""
+    part = result.parts.get(name)
+    if part is None:
+        return [], [f"{name} part was not measured"]
+    if not part.rows:
+        return [f"{name} part has no rows"], []
+    if spec.problem != "classification":
+        return [], []
+    if part.positives is None:
+        return [], [f"{name} part: positives were not measured"]
+    if part.positives in (0, part.rows):
+        return [f"{name} part has one class only: {part.positives} positives of {part.rows} rows"], []
+    return [], []
+
+
+def _order_faults(result: SnapshotResult) -> list[str]:
+    faults = []
+    for earlier, later in pairwise(PARTS):
+        one, other = result.parts.get(earlier), result.parts.get(later)
+        if one and other and one.last and other.first and one.last >= other.first:
+            faults.append(
+                f"last {earlier} row {one.last:%Y-%m-%d %H:%M} >= first {later} row {other.first:%Y-%m-%d %H:%M}"
+            )
+    return faults

@@ -1,0 +1,117 @@
+"""After a day was built, it and every later day that looks back on it are right, whatever the order of arrival.
+
+Several builds may run at once. Each reads the versions of its inputs first, writes, and then looks whether any input
+of a day it wrote was replaced meanwhile; if so it builds that day again. So the last writer of a day has always seen
+its newest inputs, and a day whose content did not change is not written at all.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import FeatureDefinitions, FeatureFacts, FeaturesRequest, FeaturesResult
+from pipelines.ports import Ports, Store
+from pipelines.profile import profile_frame
+from pipelines.spec import FeatureView
+from pipelines.steps.features.compute import compute_features
+from pipelines.steps.features.inputs import Inputs
+
+ROUNDS = 25
+"""How often a build starts over because its inputs changed, before it asks to be tried again later."""
+
+
+def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
+    """Build the features of one day, and again those later days that read it.
+
+    Raises ``Refused`` if the day is not validated or a feature changed its meaning under its old version (nothing is
+    written then), ``Unavailable`` if the inputs do not come to rest.
+    """
+    view = ports.catalog.view(request.view)
+    dataset = ports.catalog.dataset(view.dataset)
+    store, table, entities = ports.store, layout.features(view.view), layout.validated(view.entity_source)
+    _register(store, view)
+    present = store.days(entities)
+    if request.day not in present:
+        raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
+    inputs = Inputs(store, view, dataset)
+    later = inputs.reached_by(request.day, set(store.days(table)) & set(present))
+    built: dict[date, pl.DataFrame] = {}
+    pending, versions = [request.day, *later], inputs.versions()
+    for _ in range(ROUNDS):
+        for day in pending:
+            built[day] = compute_features(view, inputs.frames(day), [day], timezone=dataset.calendar.timezone)
+            _write(store, view, day, built[day])
+        newest = inputs.versions()
+        pending, versions = inputs.changed_since(versions, built), newest
+        if not pending:
+            return _result(store, view, request.day, built)
+    raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {ROUNDS} times; try again later")
+
+
+def _register(store: Store, view: FeatureView) -> None:
+    path = layout.definitions(view.view)
+    known: dict[str, tuple[int, str]] = {}
+    if store.exists(path):
+        known = FeatureDefinitions.model_validate_json(store.get(path)).features
+    if faults := view.definition_faults(known):
+        raise Refused(f"features of {view.view} changed without a new version; nothing was built", faults)
+    versions = {name: feature.version for name, feature in view.features.items()}
+    named = known | {name: (versions[name], digest) for name, digest in view.definition_digests().items()}
+    if named != known:
+        store.put(path, FeatureDefinitions(view=view.view, features=named).model_dump_json(by_alias=True).encode())
+
+
+def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame) -> None:
+    """The day's rows, if they differ from those there, and the profile of its features."""
+    table = layout.features(view.view)
+    if day not in store.days(table) or not _same(store.read(table, days=[day]), frame, view.key):
+        store.replace_partition(table, day, frame.drop("day"))
+    kinds = {name: feature.type for name, feature in view.features.items()}
+    profile = profile_frame(
+        frame,
+        categorical=[name for name, kind in kinds.items() if kind == "categorical"],
+        numeric=[name for name, kind in kinds.items() if kind == "numeric"],
+    )
+    store.put(layout.profile(table, day), profile.model_dump_json(by_alias=True).encode())
+
+
+def _same(there: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
+    """Columns of features since removed stay in the table as nulls: they do not count as a difference."""
+    removed = [name for name in there.columns if name not in frame.columns]
+    if any(there[name].null_count() < there.height for name in removed) or set(frame.columns) - set(there.columns):
+        return False
+    ordered = there.select(frame.columns).sort("day", *key)
+    return ordered.schema == frame.schema and ordered.equals(frame)
+
+
+def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.DataFrame]) -> FeaturesResult:
+    table = layout.features(view.view)
+    version = store.version(table)
+    assert version is not None
+    return FeaturesResult(
+        view=view.view,
+        day=day,
+        days=sorted(built),
+        rows=built[day].height,
+        table=table,
+        version=version,
+        features=[_facts(built[day][name]) for name in view.features],
+        profile=layout.profile(table, day),
+        definition_digests=view.definition_digests(),
+    )
+
+
+def _facts(values: pl.Series) -> FeatureFacts:
+    lowest = values.min() if values.dtype.is_numeric() else None
+    highest = values.max() if values.dtype.is_numeric() else None
+    return FeatureFacts(
+        name=values.name,
+        rows=values.len(),
+        nulls=values.null_count(),
+        minimum=lowest if isinstance(lowest, float) else None,
+        maximum=highest if isinstance(highest, float) else None,
+    )

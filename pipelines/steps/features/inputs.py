@@ -1,0 +1,82 @@
+"""What a feature table rests on is read day by day, and every change of it meanwhile is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.ports import Store
+from pipelines.spec import DatasetSpec, FeatureView
+from pipelines.spec.dataset import SourceSpec
+from pipelines.steps.features.reach import days_read, is_affected, sources_of
+
+Versions = dict[str, int | None]
+DTYPES: dict[str, pl.DataType] = {
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "string": pl.String(),
+    "timestamp": pl.Datetime("us", "UTC"),
+}
+
+
+class Inputs:
+    """The validated tables that one view reads."""
+
+    def __init__(self, store: Store, view: FeatureView, dataset: DatasetSpec) -> None:
+        self._store, self._view, self._dataset = store, view, dataset
+        self._sources = sources_of(view)
+        self._zone = dataset.calendar.timezone
+
+    def versions(self) -> Versions:
+        """Newest version per source; None where nothing is validated yet."""
+        return {source: self._store.version(layout.validated(source)) for source in self._sources}
+
+    def frames(self, day: date) -> dict[str, pl.DataFrame]:
+        """Per source, exactly the rows that the features of ``day`` read, each with its ``day``."""
+        return {source: self._read(source, day) for source in self._sources}
+
+    def reached_by(self, day: date, candidates: Iterable[date]) -> list[date]:
+        """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
+        holding = {source: self._days(source) for source in self._sources}
+        return [
+            later
+            for later in sorted(candidates)
+            if later > day
+            and any(day in days_read(self._view, source, later, holding[source], self._zone) for source in holding)
+        ]
+
+    def changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
+        """Those of the ``built`` days of whose inputs any was replaced after ``versions`` were read, ascending."""
+        changed = {
+            source: self._store.changed_days(layout.validated(source), version)
+            for source, version in versions.items()
+            if self._store.version(layout.validated(source)) != version
+        }
+        holding = {source: self._days(source) for source in changed}
+        return [
+            day
+            for day in sorted(built)
+            if any(
+                is_affected(self._view, source, day, other, holding[source], self._zone)
+                for source, others in changed.items()
+                for other in others
+            )
+        ]
+
+    def _days(self, source: str) -> list[date]:
+        return self._store.days(layout.validated(source))
+
+    def _read(self, source: str, day: date) -> pl.DataFrame:
+        days = days_read(self._view, source, day, self._days(source), self._zone)
+        if not days:
+            return _empty(self._dataset.sources[source])
+        return self._store.read(layout.validated(source), days=days)
+
+
+def _empty(source: SourceSpec) -> pl.DataFrame:
+    return pl.DataFrame(
+        schema={name: DTYPES[column.type] for name, column in source.columns.items()} | {"day": pl.Date}
+    )

@@ -1,0 +1,50 @@
+"""A split is decided by the rows and the seed alone, and in order of time no part looks later than the next."""
+
+from __future__ import annotations
+
+import hashlib
+
+import polars as pl
+
+from pipelines.spec.model import Split
+
+TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
+STRATA = 5
+"""Equal-sized groups by target value among which a stratified split of a regression is balanced."""
+
+
+def assign_parts(frame: pl.DataFrame, split: Split, *, seed: int, classification: bool) -> pl.Series:
+    """``train``, ``validation`` or ``test`` for each row of ``frame``, in its order; a series called ``part``.
+
+    ``frame`` has ``prediction_time``, ``target`` and ``entity_id``. Shares are of rows, rounded to whole rows.
+
+    - ``time_ordered``: by prediction time; rows of one moment stay together in the earlier part, so every train row
+      is strictly earlier than every validation row, and those than every test row.
+    - ``random``: by the sha256 of seed and entity, which is the same on every machine and in every release.
+    - ``stratified``: the same within each class, or within each fifth of the target's range of ranks.
+    """
+    if split.strategy == "time_ordered":
+        return _by_time(frame["prediction_time"], split)
+    digests = [hashlib.sha256(f"{seed}|{entity}".encode()).hexdigest() for entity in frame["entity_id"]]
+    drawn = frame.select("target").with_columns(pl.Series("drawn", digests, dtype=pl.String))
+    if split.strategy == "random":
+        stratum = pl.lit(0)
+    elif classification:
+        stratum = pl.col("target").rank("dense")
+    else:
+        stratum = (pl.col("target").rank("ordinal") - 1) * STRATA // pl.len()
+    place = pl.col("drawn").rank("ordinal").over("stratum").cast(pl.Float64)
+    size = pl.len().over("stratum").cast(pl.Float64)
+    until_train, until_validation = (size * split.train).round(), (size * (split.train + split.validation)).round()
+    part = pl.when(place <= until_train).then(pl.lit(TRAIN)).when(place <= until_validation).then(pl.lit(VALIDATION))
+    return drawn.with_columns(stratum.alias("stratum")).select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()
+
+
+def _by_time(moments: pl.Series, split: Split) -> pl.Series:
+    ordered = moments.sort()
+    rows = ordered.len()
+    ends = [round(rows * split.train), round(rows * (split.train + split.validation))]
+    moment = pl.col("moment")
+    train, validation = (moment <= ordered[end - 1] if end else pl.lit(False) for end in ends)
+    part = pl.when(train).then(pl.lit(TRAIN)).when(validation).then(pl.lit(VALIDATION)).otherwise(pl.lit(TEST))
+    return pl.DataFrame({"moment": moments}).select(part.alias("part")).to_series()

@@ -1,0 +1,109 @@
+"""A training table is frozen under the digest of its content: the same rows always bear the same name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.entity import entity_id, label_time
+from pipelines.errors import Refused
+from pipelines.messages import SnapshotRequest, SnapshotResult, SplitPart
+from pipelines.ports import Ports, Store
+from pipelines.spec import FeatureView, ModelSpec
+from pipelines.steps.split import PARTS, assign_parts
+from pipelines.steps.table_digest import table_digest
+
+DATA, RECORD = "data.parquet", "snapshot.json"
+
+
+def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
+    """Freeze what was known by ``request.as_of`` as the model's training table.
+
+    One row per entity whose label was known by then: key, ``prediction_time``, ``label_time``, features, ``target``
+    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. A snapshot that is
+    already there is left as it is; its ``snapshot.json`` tells which request and table versions made it first.
+    """
+    if request.as_of.tzinfo is None:
+        raise Refused(f"as_of {request.as_of} has no time zone; write it as in 2013-03-01T05:00:00Z")
+    as_of = request.as_of.astimezone(UTC)
+    spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
+    features = [name for name in view.features if name in (spec.training.features or view.features)]
+    tables = [layout.features(view.view), layout.validated(view.entity_source)]
+    versions = {table: _version(ports.store, table) for table in tables}
+    frame = _labelled(ports.store, spec, view, features, as_of, versions)
+    digest = table_digest(frame)
+    result = SnapshotResult(
+        model=spec.model,
+        as_of=as_of,
+        digest=digest,
+        uri=ports.store.uri(layout.snapshot(spec.model, digest, DATA)),
+        rows=frame.height,
+        parts={part: _measure(frame.filter(part=part), spec) for part in PARTS},
+        features=features,
+        table_versions=versions,
+        latest_label_time=frame.select(pl.col("label_time").max()).item(),
+    )
+    _freeze(ports.store, result, frame)
+    return result
+
+
+def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
+    """The frozen table. ``Refused`` if there is none, or if its content no longer bears its name."""
+    path = layout.snapshot(model, digest, DATA)
+    if not store.exists(path):
+        raise Refused(f"model {model} has no snapshot {digest}; take one, or correct the digest")
+    frame = pl.read_parquet(BytesIO(store.get(path)))
+    if (found := table_digest(frame)) != digest:
+        raise Refused(f"{path} was altered: its content has digest {found}; restore the file or take a new snapshot")
+    return frame
+
+
+def _version(store: Store, table: str) -> int:
+    version = store.version(table)
+    if version is None:
+        raise Refused(f"there is no table {table} yet; ingest, validate and build features first")
+    return version
+
+
+def _labelled(
+    store: Store, spec: ModelSpec, view: FeatureView, features: list[str], as_of: datetime, versions: dict[str, int]
+) -> pl.DataFrame:
+    """Rows whose label was known by ``as_of``, within the declared history, each with its part of the split."""
+    table, entities = versions
+    earliest = as_of - timedelta(days=spec.training.history_days) if spec.training.history_days else None
+    days = None if earliest is None else [day for day in store.days(table) if day >= (earliest.date() - timedelta(1))]
+    asked = list(dict.fromkeys([*view.key, "prediction_time", *features]))
+    known = store.read(table, days=days, columns=[*asked, "day"], version=versions[table])
+    truth = store.read(entities, days=days, version=versions[entities])
+    value = pl.col(spec.target.column)
+    target = value if spec.target.at_least is None else value >= spec.target.at_least
+    labels = truth.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
+    labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
+    frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
+    if earliest is not None:
+        frame = frame.filter(pl.col("prediction_time") >= earliest)
+    frame = frame.sort("prediction_time", *view.key).with_columns(entity_id(view))
+    is_class = spec.problem == "classification"
+    part = assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
+    columns = dict.fromkeys([*view.key, "prediction_time", "label_time", *features, "target"])
+    return frame.select(*columns, part)
+
+
+def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
+    first, last = part.select(pl.col("prediction_time").min().alias("first"), pl.col("prediction_time").max()).row(0)
+    positives = int(part["target"].sum()) if spec.problem == "classification" else None
+    return SplitPart(rows=part.height, first=first, last=last, positives=positives)
+
+
+def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
+    """The record is written last: where it lies, the data lie whole."""
+    record = layout.snapshot(result.model, result.digest, RECORD)
+    if store.exists(record):
+        return
+    content = BytesIO()
+    frame.write_parquet(content, compression="zstd")
+    store.put(layout.snapshot(result.model, result.digest, DATA), content.getvalue())
+    store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
