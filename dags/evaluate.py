@@ -47,17 +47,13 @@ for spec in load_catalog().models.values():
         tags=[spec.model, "evaluate", spec.owner],
         default_args={**DEFAULT_ARGS, "owner": spec.owner},
     ):
-        model, approved = spec.model, asset(spec.model, "approved")
-        measure = CandidateEvaluation(task_id="measure_candidate", model=model, max_active_tis_per_dag=1)
+        model, approved, one_at_a_time = spec.model, asset(spec.model, "approved"), {"max_active_tis_per_dag": 1}
+        measure = CandidateEvaluation(task_id="measure_candidate", model=model, **one_at_a_time)
         gates = [
             MinimumMetricsGate(task_id="check_minimum_metrics", model=model, evaluation=measure.output),
             ChampionComparisonGate(task_id="compare_with_champion", model=model, evaluation=measure.output),
             SliceGate(task_id="check_slices", model=model, evaluation=measure.output),
         ]
         gates >> SemanticVersioning(
-            task_id="approve_candidate",
-            model=model,
-            evaluation=measure.output,
-            outlets=[approved],
-            max_active_tis_per_dag=1,
+            task_id="approve_candidate", model=model, evaluation=measure.output, outlets=[approved], **one_at_a_time
         )

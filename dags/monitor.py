@@ -48,10 +48,8 @@ for spec in load_catalog().models.values():
         default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=4,
     ):
-        checks = [
-            PerformanceCheck(task_id="check_performance", model=spec.model),
-            DriftCheck(task_id="check_drift", model=spec.model),
-        ]
+        performance = PerformanceCheck(task_id="check_performance", model=spec.model)
+        checks = [performance, DriftCheck(task_id="check_drift", model=spec.model)]
         checks >> RetrainRequest(
             task_id="request_retraining",
             model=spec.model,

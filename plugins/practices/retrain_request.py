@@ -40,12 +40,13 @@ class RetrainRequest(TriggerDagRunOperator):
         if verdict.outcome is not Outcome.FAIL:
             stand_down(verdict, self.model, day)
         reasons = list(verdict.reasons)
-        details = {"day": day.isoformat(), "reasons": reasons, "facts": verdict.facts}
+        said: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
+        details = {**said, "facts": verdict.facts}
         who, key = _asked.actor(context, ports.settings.actor), f"{self.model}/{day}"
         ports.ledger.append("retrain_request", self.model, _live(ports, self.model), details, actor=who, key=key)
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]
-        event.extra = {"day": day.isoformat(), "reasons": reasons}
+        event.extra = said
         event.add_partitions(day.isoformat())
         self.trigger_run_id = f"retrain_request__{day}"
         self.conf = {"as_of": day.isoformat(), "hypothesis": f"A retraining cures this: {'; '.join(reasons)}"}

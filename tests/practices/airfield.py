@@ -1,8 +1,8 @@
-"""The surroundings of one model, written by hand: a registry, an endpoint, a store, a real ledger, a run's context."""
+"""The surroundings of one model: fakes of the ports, the answers of its steps, and the contexts of its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,99 +11,60 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from pipelines.adapters.sql_ledger import SqlLedger
-from pipelines.errors import Refused, Unavailable
+from pipelines.errors import Unavailable
 from pipelines.messages import LiveState, Message
 from pipelines.ports import VersionInfo
-from pipelines.settings import Settings
+from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec import Catalog, DatasetSpec, ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.features import FeatureView
+from pipelines.testing import FakeEndpoint, MemoryLedger, MemoryRegistry, MemoryStore
 from practices import _hooks, _runner
 from practices.defaults import asset
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = "flight_delay"
+FORM = ("version", "as_of", "day", "hypothesis", "seed")
 NOW = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)
 
 
-class Registry:
-    """Model versions in memory; ``break_on`` names the alias whose move fails once, as a killed task would leave it."""
+class Registry(MemoryRegistry):
+    """Versions of the one model; ``break_on`` names an alias whose next move fails, as if the task was killed."""
 
-    def __init__(self) -> None:
-        self.tags: dict[str, dict[str, str]] = {}
-        self.aliases: dict[str, str] = {}
-        self.break_on: str | None = None
+    break_on: str | None = None
 
     def add(self, version: str, **tags: str) -> None:
-        self.tags[version] = {f"airworthy.{name}": value for name, value in tags.items()}
+        named = {f"airworthy.{name}": value for name, value in tags.items()}
+        info = VersionInfo(model=MODEL, version=version, run_id="r", source="s", tags=named)
+        self._versions.setdefault(MODEL, {})[version] = info
 
-    def get(self, model: str, version: str) -> VersionInfo:
-        if version not in self.tags:
-            raise Refused(f"{model} has no version {version}")
-        tags = self.tags[version]
-        semantic = tags.get("airworthy.semantic_version")
-        return VersionInfo(model=model, version=version, run_id="r", source="s", semantic=semantic, tags=tags)
+    @property
+    def tags(self) -> dict[str, dict[str, str]]:
+        return {info.version: info.tags for info in self.versions(MODEL)}
 
-    def by_alias(self, model: str, alias: str) -> VersionInfo | None:
-        return self.get(model, self.aliases[alias]) if alias in self.aliases else None
+    @property
+    def aliases(self) -> dict[str, str]:
+        return {alias: version for (_, alias), version in self._aliases.items()}
 
-    def versions(self, model: str) -> list[VersionInfo]:
-        return [self.get(model, version) for version in sorted(self.tags, key=int, reverse=True)]
-
-    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        self.tags[version] = {**self.tags[version], **tags}
+    def name(self, **aliases: str) -> None:
+        """Make these all the aliases there are."""
+        self._aliases = {(MODEL, alias): version for alias, version in aliases.items()}
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
         if self.break_on == alias:
             self.break_on = None
             raise Unavailable("the registry did not answer")
-        if version is None:
-            self.aliases.pop(alias, None)
-        else:
-            self.aliases[alias] = version
+        super().move_alias(model, alias, version)
 
 
-class Endpoint:
-    """Serves one version, like the gateway: a rollback leaves nothing to go back to; a known key changes nothing."""
+class Endpoint(FakeEndpoint):
+    """The gateway, as far as the one model goes."""
 
-    def __init__(self) -> None:
-        self.live = LiveState(model=MODEL)
-        self.keys: set[str] = set()
-        self.changes: list[tuple[str, str | None]] = []
-        self.flushes = True
+    @property
+    def live(self) -> LiveState:
+        return self.state(MODEL)
 
-    def state(self, model: str) -> LiveState:
-        return self.live
-
-    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        return self._change(key, "release", version=version, previous=self.live.version, bundle_sha256=sha256)
-
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        if key not in self.keys and self.live.previous is None:
-            raise Refused(f"{model} has no previous version")
-        return self._change(key, "rollback", version=self.live.previous, previous=None, bundle_sha256="old")
-
-    def _change(self, key: str, what: str, **fields: Any) -> LiveState:
-        if key not in self.keys:
-            self.keys.add(key)
-            self.live = self.live.model_copy(update={**fields, "generation": self.live.generation + 1, "workers": 1})
-            self.changes.append((what, self.live.version))
-        return self.live
-
-    def flush_log(self, model: str) -> None:
-        if not self.flushes:
-            raise Unavailable("the gateway did not answer")
-
-
-class Store:
-    """Paths alone: all that a practice asks a store for."""
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-
-    def list(self, prefix: str) -> list[str]:
-        return [path for path in self.paths if path.startswith(prefix)]
+    def serve(self, state: LiveState) -> None:
+        self._states[MODEL] = state
 
 
 class Airfield:
@@ -111,8 +72,7 @@ class Airfield:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.from_environment({"AIRWORTHY_HOME": str(folder)})
-        self.ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}", clock=lambda: NOW)
-        self.registry, self.endpoint, self.store = Registry(), Endpoint(), Store()
+        self.registry, self.endpoint, self.store, self.ledger = Registry(), Endpoint(), MemoryStore(), MemoryLedger()
         self.catalog = _catalog()
         self.asked: list[Message] = []
         self.answers: dict[str, Message | Callable[[Any], Message]] = {}
@@ -138,9 +98,7 @@ class Airfield:
 
     def context(self, stage: str, task: str, *, run: str = "manual__1", events: Any = (), **fields: Any) -> Any:
         """The context of one try. ``events`` are ``(asset name, extra)``; further fields are the run's or params."""
-        params = {
-            name: fields.pop(name) for name in ("version", "as_of", "day", "hypothesis", "seed") if name in fields
-        }
+        params = {name: fields.pop(name) for name in FORM if name in fields}
         run_fields = {
             "dag_id": f"{MODEL}__{stage}",
             "run_id": run,

@@ -48,7 +48,7 @@ def test_the_first_candidate_has_no_champion_beside_it(field: Airfield) -> None:
 
 
 def test_a_candidate_is_measured_beside_the_champion(field: Airfield) -> None:
-    field.registry.aliases["champion"] = "4"
+    field.registry.name(champion="4")
     field.answers["evaluate_model"] = lambda request: evaluated(request)
     measure(field, version="10")
     assert field.asked == [EvaluateRequest(model=MODEL, version="10", champion="4")]
@@ -68,7 +68,7 @@ def test_a_run_that_names_no_version_is_refused_and_told_what_to_do(field: Airfi
 
 
 def test_the_champion_itself_is_not_judged_again(field: Airfield) -> None:
-    field.registry.aliases["champion"] = "10"
+    field.registry.name(champion="10")
     with pytest.raises(AirflowSkipException, match="champion already"):
         measure(field, version="10")
 

@@ -38,8 +38,8 @@ def check(field: Airfield) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def in_the_air(field: Airfield) -> None:
     field.registry.add("4")
-    field.registry.aliases["champion"] = "4"
-    field.store.paths = [f"predictions/{MODEL}/date=2013-03-06/a.parquet"]
+    field.registry.name(champion="4")
+    field.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
 
 
 def test_a_quiet_day_passes_and_is_on_record(field: Airfield) -> None:
@@ -63,6 +63,6 @@ def test_a_column_that_was_not_measured_is_no_pass(field: Airfield) -> None:
 
 
 def test_both_checks_of_a_day_skip_together(field: Airfield) -> None:
-    field.store.paths = []
+    field.store.files.clear()
     with pytest.raises(AirflowSkipException, match="answered nothing"):
         check(field)

@@ -35,8 +35,8 @@ def check(field: Airfield, **context: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def in_the_air(field: Airfield) -> None:
     field.registry.add("4")
-    field.registry.aliases["champion"] = "4"
-    field.store.paths = [f"predictions/{MODEL}/date=2013-03-06/a.parquet"]
+    field.registry.name(champion="4")
+    field.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
     field.answers["measure_performance"] = performed(0.71)
 
 
@@ -72,18 +72,19 @@ def test_too_few_labels_are_no_evidence_and_no_pass(field: Airfield) -> None:
 
 
 def test_with_nothing_live_there_is_nothing_to_watch(field: Airfield) -> None:
-    field.registry.aliases = {}
+    field.registry.name()
     with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
         check(field)
     assert field.asked == []
 
 
 def test_a_model_that_nobody_asked_is_skipped_and_the_reason_given(field: Airfield) -> None:
-    field.store.paths = [f"predictions/{MODEL}/date=2013-01-06/a.parquet"]
+    field.store.files.clear()
+    field.store.put(f"predictions/{MODEL}/date=2013-01-06/a.parquet", b"")
     with pytest.raises(AirflowSkipException, match="answered nothing"):
         check(field)
 
 
 def test_a_gateway_that_does_not_answer_does_not_stop_the_watch(field: Airfield) -> None:
-    field.endpoint.flushes = False
+    field.endpoint.down = True
     assert check(field)["version"] == "4"

@@ -44,7 +44,7 @@ def stands_down(field: Airfield, number: int) -> str:
 @pytest.fixture(autouse=True)
 def in_the_air(field: Airfield) -> None:
     field.registry.add("4")
-    field.registry.aliases["champion"] = "4"
+    field.registry.name(champion="4")
 
 
 def test_enough_detections_in_a_row_start_one_training_as_of_that_day(field: Airfield) -> None:

@@ -1,0 +1,47 @@
+"""A model is trained on a frozen, named table of what was known at one moment, and only if that is enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from pipelines.rules.training_snapshot import judge_snapshot
+
+from pipelines.messages import SnapshotRequest, SnapshotResult
+from practices import _asked, _hooks, _runner
+from practices._settle import settle
+
+
+class TrainingSnapshot(BaseOperator):
+    """Freeze the training table of a model as of one moment; its digest names it.
+
+    The moment is the end of the day asked for (``as_of`` of the form, or the day of the retrain request), else the
+    run's own date. Refuses with every reason when the table does not carry a training: too few rows, an empty part,
+    one class only. Returns the ``SnapshotResult``.
+    """
+
+    template_fields = ("model",)
+    ui_color = "#d9ead3"
+
+    def __init__(self, *, model: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        spec = ports.catalog.model(self.model)
+        moment = _asked.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
+        request = SnapshotRequest(model=self.model, as_of=moment)
+        result = _runner.run_step("take_snapshot", request, SnapshotResult, runner=spec.runner.get("train"))
+        settle(
+            judge_snapshot(result, spec),
+            subject=f"the training snapshot of {self.model} as of {moment:%Y-%m-%d %H:%M} UTC",
+            ledger_kind="data_verdict",
+            model=self.model,
+            version=None,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"snapshot": result.digest, "as_of": moment.isoformat(), "table_versions": result.table_versions},
+        )
+        return result.model_dump(mode="json", by_alias=True)

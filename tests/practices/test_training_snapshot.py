@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from pipelines.errors import Refused
+from pipelines.messages import SnapshotRequest, SnapshotResult, SplitPart
+from practices.training_snapshot import TrainingSnapshot
+from tests.practices.airfield import MODEL, NOW, Airfield
+
+
+def snapshot(request: SnapshotRequest, rows: int = 20_000) -> SnapshotResult:
+    def part(first: int, last: int) -> SplitPart:
+        days = [datetime(2013, 1, on, tzinfo=UTC) for on in (first, last)]
+        return SplitPart(rows=rows // 3, first=days[0], last=days[1], positives=rows // 12)
+
+    return SnapshotResult(
+        model=MODEL,
+        as_of=request.as_of,
+        digest="abc",
+        uri="snapshots/abc",
+        rows=rows,
+        parts={"train": part(1, 20), "validation": part(21, 24), "test": part(25, 28)},
+        features=["carrier"],
+        table_versions={"features/flight_delay": 3},
+        latest_label_time=request.as_of,
+    )
+
+
+def take(field: Airfield, **context: Any) -> dict[str, Any]:
+    return TrainingSnapshot(task_id="take_snapshot", model=MODEL).execute(
+        field.context("train", "take_snapshot", **context)
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "moment"),
+    [
+        ({"as_of": "2013-02-28"}, datetime(2013, 3, 1, 5, tzinfo=UTC)),
+        ({"as_of": "2013-07-04"}, datetime(2013, 7, 5, 4, tzinfo=UTC)),
+        ({"events": [(f"{MODEL}:retrain_requested", {"day": "2013-03-09"})]}, datetime(2013, 3, 10, 5, tzinfo=UTC)),
+        ({"logical_date": datetime(2013, 5, 6, 7, tzinfo=UTC)}, datetime(2013, 5, 6, 7, tzinfo=UTC)),
+        ({}, NOW),
+    ],
+)
+def test_a_day_means_its_end_in_the_datasets_own_time_zone(
+    field: Airfield, context: dict[str, Any], moment: datetime
+) -> None:
+    field.answers["take_snapshot"] = snapshot
+    take(field, **context)
+    assert field.asked == [SnapshotRequest(model=MODEL, as_of=moment)]
+
+
+def test_a_snapshot_too_small_to_train_on_is_refused_and_on_record(field: Airfield) -> None:
+    field.answers["take_snapshot"] = lambda request: snapshot(request, rows=90)
+    with pytest.raises(Refused, match="90"):
+        take(field)
+    [(version, details)] = field.lines("data_verdict")
+    assert version is None
+    assert details["outcome"] == "fail"
+
+
+def test_an_unreadable_day_is_refused_before_anything_is_read(field: Airfield) -> None:
+    with pytest.raises(Refused, match="as_of 'soon' is no day"):
+        take(field, as_of="soon")
+    assert field.asked == []
+
+
+def test_what_was_frozen_is_on_record_by_digest_and_table_versions(field: Airfield) -> None:
+    field.answers["take_snapshot"] = snapshot
+    assert take(field, as_of="2013-02-28")["digest"] == "abc"
+    [(_, details)] = field.lines("data_verdict")
+    assert details["snapshot"] == "abc"
+    assert details["table_versions"] == {"features/flight_delay": 3}
+    assert date.fromisoformat(details["as_of"][:10]) == date(2013, 3, 1)
