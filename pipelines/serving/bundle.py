@@ -34,13 +34,13 @@ class Input(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """``bundle.json``: what the bundle is and the sha256 of every other file in it.
 
-    ``output``: ``probability`` (of the positive class), ``label`` (0 or 1 at 0.5) or ``value``.
+    ``output``: ``probability`` (of the positive class) or ``value`` (of a regression).
     """
 
     model: str
     version: str
     predictor: Literal["onnx", "native", "pyfunc"]
-    output: Literal["probability", "label", "value"]
+    output: Literal["probability", "value"]
     features: list[Input]
     files: dict[str, str]
     model_digest: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,11 +49,8 @@ class Predictor:
 
     def predict(self, values: Values, count: int) -> list[float]:
         """One answer per row."""
-        answers: list[float] = self._finish(self._score(self.encode(values, count))).tolist()
+        answers: list[float] = self._score(self.encode(values, count)).tolist()
         return answers
-
-    def _finish(self, raw: NDArray[Any]) -> NDArray[Any]:
-        return (raw >= 0.5).astype(np.float64) if self.manifest.output == "label" else raw
 
 
 class PyfuncPredictor(Predictor):
@@ -71,10 +67,10 @@ class PyfuncPredictor(Predictor):
             feature.name: pd.Series(list(column), dtype=object if feature.type == "categorical" else "float64")
             for feature, column in zip(self.manifest.features, values, strict=True)
         }
-        answers = np.asarray(self._model.predict(pd.DataFrame(content)), dtype=np.float64)
-        if answers.ndim == 2:
-            answers = answers[:, -1]
-        return [float(value) for value in self._finish(answers[:count])]
+        answers: list[float] = np.asarray(self._model.predict(pd.DataFrame(content)), dtype=np.float64).tolist()
+        if len(answers) != count:
+            raise ValueError(f"{len(answers)} answers to {count} rows")
+        return answers
 
 
 def load_onnx(path: Path, probability: bool) -> Score:
@@ -98,9 +94,21 @@ def load_booster(path: Path) -> Score:
 
     booster = xgboost.Booster(params={"nthread": 1})
     booster.load_model(path)
-    last = booster.attributes().get("best_iteration")
-    span = (0, int(last) + 1) if last is not None else (0, 0)
-    return lambda matrix: np.asarray(booster.inplace_predict(matrix, iteration_range=span, validate_features=False))
+    return lambda matrix: np.asarray(booster.inplace_predict(matrix, validate_features=False))
+
+
+def load_skops(content: bytes, probability: bool) -> Score:
+    """A scikit-learn estimator without pickle; a file that names any other library's types is refused."""
+    import skops.io
+
+    found = skops.io.get_untrusted_types(data=content)
+    foreign = [name for name in found if not name.startswith(("sklearn.", "numpy."))]
+    if foreign:
+        raise BundleRefused("model.skops", [f"it holds a {name}, which is not loaded" for name in foreign])
+    estimator = skops.io.loads(content, trusted=found)
+    if probability:
+        return lambda matrix: estimator.predict_proba(matrix)[:, 1]
+    return lambda matrix: np.asarray(estimator.predict(matrix)).reshape(-1)
 
 
 def load(folder: Path, sha256: str) -> Predictor:
@@ -131,11 +139,11 @@ def _open(folder: Path, manifest: Manifest) -> Predictor:
 
         return PyfuncPredictor(manifest, mlflow.pyfunc.load_model(str(entry)))
     vocabularies = msgspec.json.decode((folder / "categories.json").read_bytes(), type=dict[str, list[str]])
-    classifies = manifest.output in ("probability", "label")
-    score = load_onnx(entry, classifies) if manifest.predictor == "onnx" else load_booster(entry)
+    classifies = manifest.output == "probability"
+    if manifest.predictor == "onnx":
+        score = load_onnx(entry, classifies)
+    elif entry.suffix == ".skops":
+        score = load_skops(entry.read_bytes(), classifies)
+    else:
+        score = load_booster(entry)
     return Predictor(manifest, vocabularies, score)
-
-
-def heavy_modules() -> list[str]:
-    """Which of the libraries that a worker should not pay for are loaded in this process."""
-    return [name for name in ("mlflow", "pandas", "polars", "xgboost", "sklearn") if name in sys.modules]

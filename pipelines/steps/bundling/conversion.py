@@ -26,7 +26,7 @@ def to_onnx(estimator: Any, width: int) -> bytes:
             warnings.simplefilter("ignore")
             model = _of_booster(estimator, width) if _is_booster(estimator) else _of_sklearn(estimator, width)
     except Exception as error:  # converters fail in many ways; each only means that there is no ONNX
-        raise NotConvertible(f"{type(error).__name__}: {str(error).splitlines()[0]:.200}") from error
+        raise NotConvertible(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}") from error
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

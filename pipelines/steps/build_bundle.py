@@ -1,0 +1,231 @@
+"""What the gateway serves answers as the registered model does, on real and on awkward rows, or is not built."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as library_version
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from pipelines import layout
+from pipelines.encoding import categories_json, encode
+from pipelines.errors import Refused
+from pipelines.messages import BundleRequest, BundleResult
+from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
+from pipelines.steps.bundling.parity import Array, Parity, compare
+from pipelines.steps.bundling.reference_rows import reference_rows
+from pipelines.steps.load_model import LoadedModel, load_model, read_model_folder
+
+SNAPSHOT_TAG = "airworthy.snapshot"
+MANIFEST = "bundle.json"
+GOLDEN_ROWS = 64
+"""Rows that each worker scores before it lets a bundle go live."""
+LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops", "xgboost")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to serve the model: its files, the one to open, and what it answers to a frame of features."""
+
+    predictor: Literal["onnx", "native", "pyfunc"]
+    entry: str
+    files: dict[str, bytes]
+    answer: Callable[[pl.DataFrame], Array]
+
+
+def run(request: BundleRequest, ports: Ports) -> BundleResult:
+    """Write ``bundles/<model>/<version>/`` by the first of ONNX, native and pyfunc whose answers agree.
+
+    Files: the model, ``categories.json``, ``schema.json`` (name and type of each column), ``golden.parquet`` (the
+    reference rows and the registered model's answers), ``golden.json`` (64 of them) and, written last,
+    ``bundle.json`` (sha256 of every file). The bundle's digest is that of ``bundle.json``; the same version and
+    libraries give the same digest, and a bundle that is there and whole is not built again.
+    Raises ``Refused`` for a model whose files are not what was registered, and when nothing agrees with it.
+    """
+    info = ports.registry.get(request.model, request.version)
+    model = load_model(info, ports)
+    spec = ports.catalog.model(request.model)
+    if model.problem != spec.problem:
+        subject = f"{request.model} {request.version} answers a {model.problem}, the declaration asks a {spec.problem}"
+        raise Refused(subject)
+    there = _built_before(info, model, ports)
+    if there is not None:
+        return there
+    rows = reference_rows(_snapshot(info, ports), model.inputs)
+    expected = model.predict(rows)
+    thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
+    chosen, parity, notes = _choose(model, rows, expected, thresholds)
+    files = chosen.files | _descriptions(model, rows, expected)
+    content = _manifest(info, model, chosen, files, parity, notes)
+    for name, file in files.items():
+        ports.store.put(layout.bundle(info.model, info.version, name), file)
+    ports.store.put(layout.bundle(info.model, info.version, MANIFEST), content)
+    return _result(info, content, ports)
+
+
+def _choose(
+    model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
+) -> tuple[Candidate, Parity, list[str]]:
+    notes: list[str] = []
+    for attempt in (_onnx, _native, _pyfunc):
+        try:
+            candidate = attempt(model)
+        except NotConvertible as error:
+            notes.append(f"{attempt.__name__[1:]}: {error}")
+            continue
+        try:
+            parity = compare(candidate.answer(rows), expected, thresholds)
+        except Exception as error:  # a runtime that fails on an awkward row would fail on a request
+            notes.append(f"{candidate.predictor}: fails on a reference row: {_first_line(error)}")
+            continue
+        if parity.holds:
+            return candidate, parity, notes
+        notes.append(f"{candidate.predictor}: {parity}")
+    raise Refused("no predictor answers as the registered model does; mend the model or its libraries", notes)
+
+
+def _onnx(model: LoadedModel) -> Candidate:
+    content = to_onnx(model.native, len(model.inputs))
+    try:
+        score = onnx_score(content, model.problem == "classification")
+    except Exception as error:  # a graph that the runtime cannot open is no predictor, whatever it raises
+        raise NotConvertible(_first_line(error)) from error
+    return Candidate("onnx", "model.onnx", {"model.onnx": content}, lambda rows: score(encode(rows, model.inputs)))
+
+
+def _native(model: LoadedModel) -> Candidate:
+    """The very file that was registered: XGBoost's own, or skops for scikit-learn."""
+    name, content = model.native_file.name, model.native_file.read_bytes()
+    if model.estimator == "xgboost":
+        score = booster_score(content)
+        return Candidate("native", name, {name: content}, lambda rows: score(encode(rows, model.inputs)))
+    again = read_model_folder(model.folder)
+    return Candidate("native", name, {name: content}, again.predict)
+
+
+def _pyfunc(model: LoadedModel) -> Candidate:
+    """MLflow's own loader on the whole folder: slow and heavy, and always there."""
+    import mlflow.pyfunc
+
+    if not (model.folder / "MLmodel").exists():
+        raise NotConvertible("the registered folder has no MLmodel file")
+    paths = sorted(path for path in model.folder.rglob("*") if path.is_file())
+    files = {f"pyfunc/{path.relative_to(model.folder).as_posix()}": path.read_bytes() for path in paths}
+    loaded = mlflow.pyfunc.load_model(str(model.folder))
+    return Candidate(
+        "pyfunc", "pyfunc", files, lambda rows: np.asarray(loaded.predict(rows.to_pandas()), dtype=np.float64)
+    )
+
+
+def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
+    """What is beside the model in every bundle."""
+    golden = rows.with_columns(pl.Series("prediction", expected, dtype=pl.Float64))
+    parquet = io.BytesIO()
+    golden.write_parquet(parquet, compression="zstd")
+    few = golden.gather_every(max(1, golden.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
+    schema = [{"name": feature.name, "type": feature.type} for feature in model.inputs]
+    return {
+        "categories.json": categories_json(model.inputs),
+        "schema.json": _json({"columns": schema, "problem": model.problem}),
+        "golden.parquet": parquet.getvalue(),
+        "golden.json": _json(
+            {
+                "rows": [list(row) for row in few.drop("prediction").iter_rows()],
+                "predictions": few["prediction"].to_list(),
+            }
+        ),
+    }
+
+
+def _manifest(
+    info: VersionInfo,
+    model: LoadedModel,
+    chosen: Candidate,
+    files: Mapping[str, bytes],
+    parity: Parity,
+    notes: list[str],
+) -> bytes:
+    return _json(
+        {
+            "model": info.model,
+            "version": info.version,
+            "predictor": chosen.predictor,
+            "output": "probability" if model.problem == "classification" else "value",
+            "features": [{"name": feature.name, "type": feature.type} for feature in model.inputs],
+            "files": {name: _sha256(content) for name, content in sorted(files.items())},
+            "model_digest": model.model_digest,
+            "entry": chosen.entry,
+            "libraries": _libraries(),
+            "parity": {"rows": parity.rows, "largest_difference": parity.largest},
+            "notes": notes,
+        }
+    )
+
+
+def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
+    """The bundle that is there already, if it is of this very model and whole."""
+    path = layout.bundle(info.model, info.version, MANIFEST)
+    if not ports.store.exists(path):
+        return None
+    content = ports.store.get(path)
+    try:
+        manifest = json.loads(content)
+        same = (
+            manifest["model_digest"] == model.model_digest
+            and manifest["files"]["categories.json"] == _sha256(categories_json(model.inputs))
+            and manifest["libraries"] == _libraries()
+            and all(_sha256(found) == manifest["files"][name] for name, found in _files(info, manifest, ports))
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, Refused):
+        return None
+    return _result(info, content, ports) if same else None
+
+
+def _files(info: VersionInfo, manifest: Mapping[str, Any], ports: Ports) -> Iterator[tuple[str, bytes]]:
+    for name in manifest["files"]:
+        yield name, ports.store.get(layout.bundle(info.model, info.version, name))
+
+
+def _result(info: VersionInfo, content: bytes, ports: Ports) -> BundleResult:
+    manifest = json.loads(content)
+    return BundleResult(
+        model=info.model,
+        version=info.version,
+        uri=ports.store.uri(layout.bundle(info.model, info.version)),
+        predictor=manifest["predictor"],
+        sha256=_sha256(content),
+        model_digest=manifest["model_digest"],
+        parity_rows=manifest["parity"]["rows"],
+        largest_difference=manifest["parity"]["largest_difference"],
+        notes=manifest["notes"],
+    )
+
+
+def _snapshot(info: VersionInfo, ports: Ports) -> pl.DataFrame:
+    digest = info.tags.get(SNAPSHOT_TAG)
+    if not digest:
+        raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
+    return pl.read_parquet(io.BytesIO(ports.store.get(layout.snapshot(info.model, digest, "data.parquet"))))
+
+
+def _libraries() -> dict[str, str]:
+    return {name: library_version(name) for name in LIBRARIES}
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=1, ensure_ascii=False).encode()

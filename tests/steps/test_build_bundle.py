@@ -1,0 +1,256 @@
+"""A registered model becomes a bundle that the gateway can load, answers alike, and is the same every time."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines import layout
+from pipelines.encoding import encode, learn_inputs
+from pipelines.errors import Refused
+from pipelines.messages import BundleRequest
+from pipelines.rules.champion_release import judge_release
+from pipelines.serving import bundle as served
+from pipelines.serving.predictors import load
+from pipelines.settings import REPOSITORY
+from pipelines.spec import Catalog, ModelSpec
+from pipelines.spec.catalog import read_declaration
+from pipelines.steps import build_bundle
+from pipelines.steps.bundling.parity import compare
+from pipelines.steps.bundling.reference_rows import reference_rows
+from pipelines.steps.load_model import (
+    INPUTS_DIGEST_TAG,
+    MODEL_DIGEST_TAG,
+    inputs_digest,
+    model_digest,
+    read_predictor,
+)
+from pipelines.steps.training.fitting import Part, fit
+from pipelines.steps.training.model_folder import write_model_folder
+from pipelines.testing import FakePorts
+
+TYPES: Any = {"carrier": "categorical", "origin": "categorical", "distance": "numeric", "hour": "numeric"}
+
+
+def snapshot(rows: int = 1500) -> pl.DataFrame:
+    random = np.random.default_rng(5)
+    distance, hour = random.uniform(80, 3000, rows).round(), random.integers(5, 23, rows)
+    carrier = random.choice(["AA", "DL", "UA", "B6"], rows)
+    missing = random.uniform(size=rows) < 0.1
+    late = (hour > 15) ^ (carrier == "UA") ^ (random.uniform(size=rows) < 0.2)
+    return pl.DataFrame(
+        {
+            "carrier": carrier,
+            "origin": [str(one) or None for one in random.choice(["EWR", "JFK", ""], rows)],
+            "distance": [None if gone else value for value, gone in zip(distance, missing, strict=True)],
+            "hour": hour.astype(float),
+            "target": late.astype(float),
+        },
+        schema_overrides={"distance": pl.Float64},
+        strict=False,
+    )
+
+
+def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **estimator: Any) -> str:
+    """Fit and register a model as training does; returns its version."""
+    spec = ports.catalog.model(model)
+    declared = spec.training.estimator.model_copy(update={"rounds": 8} | estimator)
+    training = spec.training.model_copy(update={"estimator": declared})
+    rows = snapshot()
+    inputs = learn_inputs(rows, TYPES)
+    part = Part(encode(rows, inputs), rows["target"].to_numpy())
+    fitted = fit(training, spec.problem, 7, inputs, part, part)
+    folder.mkdir()
+    write_model_folder(
+        folder,
+        model=model,
+        problem=spec.problem,
+        estimator=declared.kind,
+        native=fitted.native,
+        features=inputs,
+        example=rows,
+        run_id="0" * 32,
+        model_id="m-1",
+    )
+    content = io.BytesIO()
+    rows.write_parquet(content)
+    ports.store.put(layout.snapshot(model, "abc", "data.parquet"), content.getvalue())
+    tags = {
+        "airworthy.snapshot": "abc",
+        MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
+        INPUTS_DIGEST_TAG: inputs_digest(folder),
+    }
+    info = ports.registry.register(model, tags=tags)
+    ports.registry._versions[model][info.version] = info.model_copy(update={"source": str(folder)})
+    return info.version
+
+
+def fetched(ports: FakePorts, model: str, version: str, folder: Path) -> Path:
+    """The bundle's files on disk, as the gateway fetches them."""
+    prefix = layout.bundle(model, version)
+    for path in ports.store.list(prefix):
+        target = folder / path.removeprefix(prefix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(ports.store.get(path))
+    return folder
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> FakePorts:
+    names = ("flight_delay", "arrival_delay_minutes")
+    folder = REPOSITORY / "include" / "models"
+    models = {name: read_declaration(folder / f"{name}.yaml", ModelSpec) for name in names}
+    return FakePorts.make(tmp_path, catalog=Catalog(models=models))
+
+
+def built(ports: FakePorts, version: str, model: str = "flight_delay") -> Any:
+    return build_bundle.run(BundleRequest(model=model, version=version), ports)
+
+
+@pytest.mark.parametrize(
+    ("model", "estimator", "predictor"),
+    [
+        ("flight_delay", {}, "onnx"),
+        ("arrival_delay_minutes", {}, "onnx"),
+        (
+            "flight_delay",
+            {"kind": "sklearn", "class_path": "sklearn.linear_model.LogisticRegression", "parameters": {}},
+            "native",
+        ),
+        (
+            "flight_delay",
+            {
+                "kind": "sklearn",
+                "class_path": "sklearn.ensemble.HistGradientBoostingClassifier",
+                "parameters": {"max_iter": 5},
+            },
+            "native",
+        ),
+    ],
+    ids=["boosted classification", "boosted regression", "linear", "sklearn's boosting"],
+)
+def test_the_gateway_loads_the_bundle_and_answers_as_the_model(
+    ports: FakePorts, tmp_path: Path, model: str, estimator: dict[str, Any], predictor: str
+) -> None:
+    version = register(ports, tmp_path / "model", model=model, **estimator)
+    result = built(ports, version, model)
+    assert result.predictor == predictor, result.notes
+    assert result.parity_rows >= 1000
+    assert result.largest_difference <= 1e-5
+    live = load(fetched(ports, model, version, tmp_path / "bundle"), result.sha256)
+    golden = pl.read_parquet(tmp_path / "bundle" / "golden.parquet")
+    columns = [golden[name].to_list() for name in live.manifest.names]
+    answers = live.predict(columns, golden.height)
+    np.testing.assert_allclose(answers, golden["prediction"].to_numpy(), rtol=1e-5, atol=1e-5)
+    gates = {"slice_gate": "pass"}
+    assert judge_release(result, gates, result.model_digest, ["slice_gate"]).passed
+
+
+def test_building_again_gives_the_same_bytes_and_the_same_digest(ports: FakePorts, tmp_path: Path) -> None:
+    version = register(ports, tmp_path / "model")
+    first = built(ports, version)
+    files = {path: ports.store.get(path) for path in ports.store.list(layout.bundle("flight_delay", version))}
+    assert built(ports, version) == first
+    for path in files:
+        ports.store.delete(path)
+    assert built(ports, version) == first
+    assert {path: ports.store.get(path) for path in files} == files
+
+
+def test_a_bundle_whose_files_were_altered_is_built_anew(ports: FakePorts, tmp_path: Path) -> None:
+    version = register(ports, tmp_path / "model")
+    first = built(ports, version)
+    path = layout.bundle("flight_delay", version, "categories.json")
+    whole = ports.store.get(path)
+    ports.store.put(path, b"{}")
+    assert built(ports, version) == first
+    assert ports.store.get(path) == whole
+
+
+def test_where_onnx_answers_otherwise_the_native_file_is_served_and_the_reason_noted(
+    ports: FakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register(ports, tmp_path / "model")
+    monkeypatch.setattr(
+        build_bundle, "onnx_score", lambda content, probability: lambda matrix: np.full(len(matrix), 0.4)
+    )
+    result = built(ports, version)
+    assert result.predictor == "native"
+    assert [note for note in result.notes if note.startswith("onnx: largest difference")] == result.notes
+    live = load(fetched(ports, "flight_delay", version, tmp_path / "bundle"), result.sha256)
+    assert live.manifest.entry == "model.ubj"
+
+
+def test_mlflows_own_loader_is_the_last_resort(
+    ports: FakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register(ports, tmp_path / "model")
+
+    def wrong(*_: Any) -> Any:
+        return lambda matrix: np.full(len(matrix), 0.4)
+
+    monkeypatch.setattr(build_bundle, "onnx_score", wrong)
+    monkeypatch.setattr(build_bundle, "booster_score", wrong)
+    result = built(ports, version)
+    assert (result.predictor, len(result.notes)) == ("pyfunc", 2)
+    live = load(fetched(ports, "flight_delay", version, tmp_path / "bundle"), result.sha256)
+    assert live.manifest.files.keys() >= {"pyfunc/MLmodel", "pyfunc/model.ubj"}
+    rows = json.loads((tmp_path / "bundle" / "golden.json").read_bytes())["rows"]
+    assert len(live.predict(list(zip(*rows, strict=True)), len(rows))) == len(rows)
+
+
+def test_a_model_altered_since_it_was_registered_gets_no_bundle(ports: FakePorts, tmp_path: Path) -> None:
+    version = register(ports, tmp_path / "model")
+    with (tmp_path / "model" / "model.ubj").open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(Refused, match="altered since it was registered"):
+        built(ports, version)
+    assert ports.store.list("bundles/") == []
+
+
+def test_the_manifest_names_every_file_and_the_libraries(ports: FakePorts, tmp_path: Path) -> None:
+    version = register(ports, tmp_path / "model")
+    result = built(ports, version)
+    manifest = json.loads(ports.store.get(layout.bundle("flight_delay", version, "bundle.json")))
+    assert set(manifest["files"]) == {"model.onnx", "categories.json", "schema.json", "golden.parquet", "golden.json"}
+    assert manifest["libraries"].keys() >= {"xgboost", "onnxruntime"}
+    content = ports.store.get(layout.bundle("flight_delay", version, "bundle.json"))
+    assert served.digest(content) == result.sha256
+
+
+@pytest.mark.parametrize("height", [1, 7, 999, 1500, 5000])
+def test_there_are_always_a_thousand_reference_rows_with_every_awkward_value(height: int) -> None:
+    frame = snapshot(height)
+    inputs = learn_inputs(snapshot(), TYPES)
+    rows = reference_rows(frame, inputs)
+    assert rows.height >= 1000
+    assert rows.equals(reference_rows(frame, inputs))
+    for feature in inputs:
+        assert rows[feature.name].null_count() > 0
+        if feature.type == "categorical":
+            assert (~rows[feature.name].drop_nulls().is_in(feature.categories)).any()
+        else:
+            assert rows[feature.name].max() == 1e30
+            assert rows[feature.name].min() == -1e30
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "holds"),
+    [
+        ([0.5, 0.1], [0.5, 0.1], True),
+        ([0.500001, 0.1], [0.500002, 0.1], True),
+        ([0.49999999, 0.1], [0.50000001, 0.1], False),
+        ([0.5001, 0.1], [0.5, 0.1], False),
+        ([float("nan"), 0.1], [0.5, 0.1], False),
+        ([0.5], [0.5, 0.1], False),
+        ([1000.005, 0.1], [1000.0, 0.1], True),
+    ],
+)
+def test_parity_allows_rounding_and_no_flip(found: list[float], expected: list[float], holds: bool) -> None:
+    assert compare(np.array(found), np.array(expected), (0.5,)).holds is holds
