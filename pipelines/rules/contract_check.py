@@ -1,0 +1,19 @@
+"""A delivery that breaks one promise of its contract is refused whole, with every broken promise listed."""
+
+from __future__ import annotations
+
+from pipelines.messages import IngestResult
+from pipelines.verdict import Verdict
+
+
+def judge_contract(result: IngestResult) -> Verdict:
+    """FAIL with every failure of every source; UNKNOWN if there was no source, or one was neither refused nor kept."""
+    failures = [f"{source.source}: {failure}" for source in result.sources for failure in source.failures]
+    unkept = [
+        f"{source.source}: was neither refused nor written to a table"
+        for source in result.sources
+        if not failures and source.version is None
+    ]
+    unknowns = unkept or ([] if result.sources else [f"{result.dataset} {result.day}: no source was read"])
+    rows = {source.source: source.rows for source in result.sources}
+    return Verdict.of("contract_check", failures=failures, unknowns=unknowns, facts={"rows": rows})

@@ -1,0 +1,60 @@
+"""No row is lost, and too many bad ones refuse the day."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from pipelines.messages import AuditResult, SourceAudit
+from pipelines.rules.quarantine import judge_audit
+from pipelines.verdict import Outcome
+
+DAY = date(2013, 1, 5)
+
+
+def audited(received: int, accepted: int, quarantined: int, *failures: str) -> SourceAudit:
+    reasons = {"wind_speed above 120": quarantined} if quarantined else {}
+    return SourceAudit(
+        source="weather",
+        received=received,
+        accepted=accepted,
+        quarantined=quarantined,
+        reasons=reasons,
+        failures=list(failures),
+        raw_version=0,
+    )
+
+
+def judge(*sources: SourceAudit, limit: float = 0.05) -> tuple[Outcome, tuple[str, ...]]:
+    verdict = judge_audit(AuditResult(dataset="flights", day=DAY, sources=list(sources), staged="staged/x"), limit)
+    return verdict.outcome, verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome"),
+    [
+        (audited(100, 100, 0), Outcome.PASS),
+        (audited(100, 95, 5), Outcome.PASS),
+        (audited(100, 94, 6), Outcome.FAIL),
+        (audited(100, 94, 5), Outcome.FAIL),
+        (audited(0, 0, 0), Outcome.PASS),
+        (audited(100, 100, 0, "row count 100 is below 500"), Outcome.FAIL),
+    ],
+)
+def test_a_share_at_the_limit_passes_and_one_above_refuses_the_day(source: SourceAudit, outcome: Outcome) -> None:
+    assert judge(source)[0] is outcome
+
+
+def test_all_failures_of_all_sources_are_listed_with_their_numbers() -> None:
+    outcome, reasons = judge(audited(100, 80, 10, "too few rows"), audited(100, 100, 0))
+    assert outcome is Outcome.FAIL
+    assert reasons == (
+        "weather: too few rows",
+        "weather: 100 rows received, but 80 accepted + 10 quarantined = 90",
+        "weather: 10 of 100 rows quarantined, 0.1000 > 0.0500: wind_speed above 120 (10 rows)",
+    )
+
+
+def test_a_day_without_any_audited_source_is_not_known_to_be_good() -> None:
+    assert judge()[0] is Outcome.UNKNOWN
