@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipelines import layout
-from pipelines.errors import Refused
+from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import Ports, Store
 
 SCHEMA = pl.Schema(
@@ -22,6 +22,15 @@ SCHEMA = pl.Schema(
     }
 )
 """The columns that monitoring reads; the log holds more (the features, the latency, the correlation id)."""
+
+
+def flush_log(ports: Ports, model: str) -> list[str]:
+    """Have every answer given so far written out; if the endpoint cannot, say so and go on with what is logged."""
+    try:
+        ports.endpoint.flush_log(model)
+    except AirworthyError as error:
+        return [f"the endpoint did not flush its log, so the latest answers may be missing: {error}"]
+    return []
 
 
 def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_of_several_checks_of_one_day_the_last_holds() -> None:
 
 
 def test_ledger_lines_are_read_kind_by_kind_from_the_facts() -> None:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "check": "drift_check",
             "day": "2013-05-01",

@@ -106,6 +106,16 @@ def test_psi_of_a_mostly_constant_column_uses_the_bins_there_are() -> None:
     assert psi_numeric(sketch(mostly_dry), sketch(wet)) > 0.5
 
 
+@pytest.mark.parametrize("moved", [-1.0, 1.0])
+@pytest.mark.parametrize("others", [0, 600])
+def test_psi_sees_a_constant_column_move_up_or_down(moved: float, others: int) -> None:
+    """``others`` distinct values above the constant make the sketch a compressed one."""
+    reference = np.concatenate([np.zeros(20_000), np.linspace(0.1, 0.2, others)])
+    current = np.where(np.arange(5000) < 3000, moved, 0.0)
+    assert psi_numeric(sketch(reference), sketch(current)) > 1
+    assert psi_numeric(sketch(reference), sketch(reference[::4])) < 0.01
+
+
 def test_chi_squared_is_that_of_the_contingency_table() -> None:
     reference, current = np.array([300.0, 500.0, 200.0]), np.array([90.0, 140.0, 90.0])
     expected = stats.chi2_contingency(np.vstack([reference, current]), correction=False)

@@ -46,18 +46,25 @@ class Sketch:
     def counts(self, edges: Floats) -> Floats:
         """Rows in ``(-inf, edges[0]]``, ``(edges[0], edges[1]]``, ..., ``(edges[-1], inf)``.
 
-        An edge that falls into the gap between two kept points takes the middle of what is possible.
+        An edge that falls into the gap between two kept points takes the middle of what is likely: a kept point that
+        carries more than a gap's share of rows does so because they are tied at the point itself.
         """
         fewest, most = self.bounds(edges)
-        below = (fewest + most) / 2
-        return np.diff(np.concatenate(([0.0], below, [float(self.weights.sum())])))
+        rows = float(self.weights.sum())
+        below = fewest + np.minimum(most - fewest, 2 * rows / COMPRESSED_AT) / 2
+        return np.diff(np.concatenate(([0.0], below, [rows])))
 
     def quantile_edges(self, bins: int) -> Floats:
-        """The distinct inner quantiles that cut the values into at most ``bins`` bins of like size."""
+        """The distinct inner quantiles that cut the values into at most ``bins`` bins of like size.
+
+        Where the outermost bin is one tied value alone (no rain at all), what lies beyond it gets a bin of its own:
+        otherwise a column that never varied could never be seen to move.
+        """
         if not len(self.points):
             return np.empty(0)
         below = np.cumsum(self.weights)
         wanted = below[-1] * np.arange(1, bins) / bins
         edges: Floats = np.unique(self.points[np.searchsorted(below, wanted, side="left")])
-        inner: Floats = edges[edges < self.points[-1]]
-        return inner
+        if edges[0] == self.points[0]:
+            edges = np.concatenate(([np.nextafter(edges[0], -np.inf)], edges))
+        return edges

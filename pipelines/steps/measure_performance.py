@@ -1,0 +1,136 @@
+"""Answers meet their labels as these arrive, late ones included, and are measured per day and over the window."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.entity import entity_id
+from pipelines.errors import Refused
+from pipelines.messages import DayPerformance, MonitorRequest, PerformanceResult
+from pipelines.ports import Ports
+from pipelines.spec import ModelSpec
+from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.prediction_log import flush_log, read_answers
+
+TEST_PREFIX = "test_"
+
+
+def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
+    """Join the prediction log with ``validated/<entity_source>`` and measure.
+
+    The day and the ``label_horizon_days`` before it are joined again, and their rows of the performance table are
+    replaced: one row per local day of the event, over all answers about that day. The window's metrics are of the
+    answers of one version alone, the one that answered most of the window, since they are held against that version's
+    own test metrics. An endpoint that cannot flush its log leaves a note, and what is logged is measured.
+    Raises ``Unavailable`` when the store or the registry does not answer.
+    """
+    spec = ports.catalog.model(request.model)
+    notes = flush_log(ports, request.model)
+    joined_again = _days(request.day, spec.monitoring.label_horizon_days + 1)
+    window = _days(request.day, spec.monitoring.performance.window_days)
+    answers = _with_labels(spec, ports, min(joined_again[0], window[0]), request.day, notes)
+
+    days = [_measure_day(on, answers.filter(pl.col("day") == on), spec) for on in joined_again]
+    for measured in days:
+        ports.store.replace_partition(layout.performance(request.model), measured.day, _row(measured, spec))
+
+    in_window = answers.filter(pl.col("day").is_in(window))
+    version = _most_answering(in_window)
+    of_version = in_window.filter(pl.col("version") == version) if version else in_window
+    return PerformanceResult(
+        model=request.model,
+        day=request.day,
+        days=days,
+        window_metrics=_metrics(of_version, spec),
+        window_predictions=of_version.height,
+        window_labelled=of_version["label"].count(),
+        version=version,
+        reference=_reference(request.model, version, ports, notes),
+        notes=notes,
+    )
+
+
+def _days(last: date, count: int) -> list[date]:
+    return [last - timedelta(days=n) for n in reversed(range(count))]
+
+
+def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: list[str]) -> pl.DataFrame:
+    """Answers of these days with ``label`` (0 or 1 for a classification, the value for a regression, null if it has
+    not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says."""
+    view = ports.catalog.view_of(spec.model)
+    table = layout.validated(view.entity_source)
+    wanted = _days(last, (last - first).days + 1)
+    published = set(ports.store.days(table))
+    absent = [on for on in wanted if on not in published]
+    if absent:
+        notes.append(f"{table} has no rows yet of {', '.join(map(str, absent))}: no labels of these days")
+    answers = read_answers(ports, spec.model, first, last)
+    present = [on for on in wanted if on in published]
+    if not present:
+        return answers.with_columns(label=pl.lit(None, pl.Float64)).filter(pl.col("day").is_between(first, last))
+    columns = list(dict.fromkeys([*view.key, spec.target.column]))
+    value = pl.col(spec.target.column)
+    label = value if spec.target.at_least is None else value >= spec.target.at_least
+    labels = ports.store.read(table, days=present, columns=columns).select(
+        entity_id(view).alias("entity_id"), label.cast(pl.Float64).alias("label"), pl.col("day").alias("own_day")
+    )
+    return (
+        answers.join(labels, on="entity_id", how="left", maintain_order="left")
+        .with_columns(day=pl.coalesce("own_day", "day"))
+        .drop("own_day")
+        .filter(pl.col("day").is_between(first, last))
+    )
+
+
+def _measure_day(on: date, answers: pl.DataFrame, spec: ModelSpec) -> DayPerformance:
+    counted = answers.group_by("version").len().sort("version")
+    return DayPerformance(
+        day=on,
+        predictions=answers.height,
+        labelled=answers["label"].count(),
+        metrics=_metrics(answers, spec),
+        versions=dict(counted.iter_rows()),
+    )
+
+
+def _metrics(answers: pl.DataFrame, spec: ModelSpec) -> dict[str, float | None]:
+    labelled = answers.filter(pl.col("label").is_not_null() & pl.col("prediction").is_finite())
+    return measure(
+        spec.problem, labelled["label"].to_numpy(), labelled["prediction"].to_numpy(), spec.evaluation.threshold
+    )
+
+
+def _most_answering(answers: pl.DataFrame) -> str | None:
+    """The version with most answers; of equals, the newest."""
+    counted = answers.group_by("version").agg(n=pl.len(), latest=pl.col("prediction_time").max())
+    return None if counted.is_empty() else str(counted.sort("n", "latest", "version")["version"][-1])
+
+
+def _reference(model: str, version: str | None, ports: Ports, notes: list[str]) -> dict[str, float]:
+    """Test metrics of a version by their bare names; empty, with a note, if the registry does not know it."""
+    if version is None:
+        return {}
+    try:
+        metrics = ports.registry.get(model, version).metrics
+    except Refused as error:
+        notes.append(f"the answers name version {version}, which the registry does not have: {error}")
+        return {}
+    return {name.removeprefix(TEST_PREFIX): value for name, value in metrics.items() if name.startswith(TEST_PREFIX)}
+
+
+def _row(measured: DayPerformance, spec: ModelSpec) -> pl.DataFrame:
+    """The day's row of the performance table: the same columns every day, a metric that was not measured null."""
+    names = CLASSIFICATION_METRICS if spec.problem == "classification" else REGRESSION_METRICS
+    counts = {"predictions": measured.predictions, "labelled": measured.labelled}
+    values = {
+        **counts,
+        "versions": json.dumps(measured.versions),
+        **{name: measured.metrics.get(name) for name in names},
+    }
+    types = {**dict.fromkeys(counts, pl.Int64()), "versions": pl.String(), **dict.fromkeys(names, pl.Float64())}
+    return pl.DataFrame([values], schema=types)

@@ -1,0 +1,145 @@
+"""Performance is measured on answers joined with labels, late ones included, each entity once, each day its own."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import MonitorRequest
+from pipelines.steps import measure_performance
+from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, Versions, catalog, flights, log, ports
+
+REQUEST = MonitorRequest(model=MODEL, day=DAY)
+YESTERDAY = DAY - timedelta(days=1)
+
+
+def scores(count: int) -> list[float]:
+    """Scores that know something: late flights (every third) tend to score higher."""
+    return [0.2 + 0.5 * (number % 3 == 0) * (number % 2) + 0.001 * (number % 97) for number in range(count)]
+
+
+def lived(*days: date, count: int = 60, labelled: bool = True) -> MemoryStore:
+    """A store with flights, answered by version 3, of these days."""
+    store = MemoryStore()
+    for on in days:
+        about = flights(on, count)
+        log(store, about, scores(count), part=str(on))
+        if labelled:
+            store.replace_partition(layout.validated("flights"), on, about)
+    return store
+
+
+def test_the_window_is_measured_with_the_metric_of_the_field() -> None:
+    result = measure_performance.run(REQUEST, ports(catalog(), store=lived(DAY, YESTERDAY)))
+    truth = [number % 3 == 0 for number in range(60)] * 2
+    assert result.window_metrics["roc_auc"] == pytest.approx(roc_auc_score(truth, scores(60) * 2))
+    assert (result.window_predictions, result.window_labelled) == (120, 120)
+    assert result.version == "3"
+    assert result.reference == {"roc_auc": 0.70, "log_loss": 0.45}
+
+
+def test_every_day_of_the_horizon_is_joined_again_and_written() -> None:
+    store = lived(DAY, YESTERDAY)
+    result = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    assert [measured.day for measured in result.days] == [DAY - timedelta(days=n) for n in (3, 2, 1, 0)]
+    assert [measured.labelled for measured in result.days] == [0, 0, 60, 60]
+    written = store.tables[layout.performance(MODEL)][DAY].row(0, named=True)
+    assert (written["predictions"], written["labelled"], json.loads(written["versions"])) == (60, 60, {"3": 60})
+    assert written["roc_auc"] == pytest.approx(result.days[-1].metrics["roc_auc"])
+
+
+def test_labels_that_come_late_count_and_replace_the_days_row() -> None:
+    store = lived(YESTERDAY, labelled=False)
+    asked = ports(catalog(), store=store)
+    before = measure_performance.run(MonitorRequest(model=MODEL, day=YESTERDAY), asked)
+    assert (before.window_predictions, before.window_labelled) == (60, 0)
+    assert before.window_metrics["roc_auc"] is None
+    assert any("no labels" in note for note in before.notes)
+    store.replace_partition(layout.validated("flights"), YESTERDAY, flights(YESTERDAY, 60))
+    after = measure_performance.run(REQUEST, asked)
+    assert after.days[-2].labelled == 60
+    assert store.tables[layout.performance(MODEL)][YESTERDAY]["labelled"].to_list() == [60]
+
+
+def test_measuring_twice_changes_nothing() -> None:
+    asked = ports(catalog(), store=lived(DAY))
+    first = measure_performance.run(REQUEST, asked)
+    table = dict(asked.store.tables[layout.performance(MODEL)])
+    assert measure_performance.run(REQUEST, asked) == first
+    assert all(asked.store.tables[layout.performance(MODEL)][on].equals(table[on]) for on in table)
+
+
+def test_an_entity_answered_twice_counts_once_with_the_first_answer() -> None:
+    store = lived(DAY)
+    once = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    log(store, flights(DAY, 60), [0.5] * 60, part="again", logged_after=timedelta(minutes=9))
+    assert measure_performance.run(REQUEST, ports(catalog(), store=store)) == once
+
+
+def test_the_window_is_of_the_version_that_answered_most_and_the_days_name_all() -> None:
+    store = lived(DAY, YESTERDAY)
+    log(store, flights(DAY, 40), [0.5] * 40, version="4")
+    result = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    assert result.version == "3"
+    assert result.window_predictions == 120
+    assert result.days[-1].versions == {"3": 60, "4": 40}
+
+
+def test_a_flight_late_in_the_local_evening_belongs_to_its_local_day() -> None:
+    """23:00 in New York is already the next day in UTC, and so is the file its answer lies in."""
+    store = MemoryStore()
+    about = flights(DAY, 30, local_hour=23)
+    log(store, about, scores(30))
+    assert list(store.files) == [f"predictions/{MODEL}/date={DAY + timedelta(days=1)}/part-3-a.parquet"]
+    unlabelled = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    assert (unlabelled.days[-1].predictions, unlabelled.days[-1].labelled) == (30, 0)
+    store.replace_partition(layout.validated("flights"), DAY, about)
+    assert measure_performance.run(REQUEST, ports(catalog(), store=store)).days[-1].labelled == 30
+
+
+def test_cancelled_flights_have_no_label_and_are_not_counted_as_right_or_wrong() -> None:
+    store = lived(DAY)
+    cancelled = flights(DAY, 60).with_columns(arr_delay=None)
+    store.replace_partition(layout.validated("flights"), DAY, cancelled.cast({"arr_delay": float}))
+    result = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    assert (result.window_predictions, result.window_labelled) == (60, 0)
+    assert all(value is None for value in result.window_metrics.values())
+
+
+def test_an_endpoint_that_is_down_is_noted_and_the_log_is_measured() -> None:
+    result = measure_performance.run(REQUEST, ports(catalog(), store=lived(DAY), endpoint=Flushed(answers=False)))
+    assert result.window_labelled == 60
+    assert any("does not answer" in note for note in result.notes)
+
+
+def test_the_log_is_flushed_before_it_is_read() -> None:
+    endpoint = Flushed()
+    measure_performance.run(REQUEST, ports(catalog(), endpoint=endpoint))
+    assert endpoint.flushed == [MODEL]
+
+
+def test_nothing_logged_is_measured_as_nothing() -> None:
+    result = measure_performance.run(REQUEST, ports(catalog()))
+    assert (result.version, result.reference, result.window_predictions) == (None, {}, 0)
+    assert result.window_metrics["roc_auc"] is None
+
+
+def test_an_answering_version_that_the_registry_lacks_has_no_reference_and_a_note() -> None:
+    registry: Any = Versions()
+    registry.metrics = {}
+    result = measure_performance.run(REQUEST, ports(catalog(), store=lived(DAY), registry=registry))
+    assert result.reference == {}
+    assert any("version 3" in note for note in result.notes)
+
+
+def test_a_broken_log_file_is_refused_by_name() -> None:
+    store = lived(DAY)
+    store.put(f"predictions/{MODEL}/date={DAY}/part-broken.parquet", b"PAR1 and then nothing")
+    with pytest.raises(Refused, match=r"part-broken\.parquet"):
+        measure_performance.run(REQUEST, ports(catalog(), store=store))
