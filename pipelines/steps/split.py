@@ -45,6 +45,6 @@ def _by_time(moments: pl.Series, split: Split) -> pl.Series:
     rows = ordered.len()
     ends = [round(rows * split.train), round(rows * (split.train + split.validation))]
     moment = pl.col("moment")
-    train, validation = (moment <= ordered[end - 1] if end else pl.lit(False) for end in ends)
+    train, validation = (moment <= ordered[end - 1] if end else moment.is_null() for end in ends)
     part = pl.when(train).then(pl.lit(TRAIN)).when(validation).then(pl.lit(VALIDATION)).otherwise(pl.lit(TEST))
     return pl.DataFrame({"moment": moments}).select(part.alias("part")).to_series()

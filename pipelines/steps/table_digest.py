@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import polars as pl
 
 from pipelines.errors import Refused
@@ -16,8 +17,8 @@ def table_digest(frame: pl.DataFrame) -> str:
 
     The form is, per column in order: its name and type as one line, one byte per row that says whether the value is
     there, then the values. Integers, dates (days) and timestamps (microseconds since 1970, UTC) are 8 bytes little
-    endian, numbers are IEEE 754 doubles little endian (-0.0 as 0.0), booleans one byte, strings their lengths in
-    bytes (8 bytes each) followed by all their UTF-8 bytes; a missing value is zero or empty.
+    endian, numbers are IEEE 754 doubles little endian (-0.0 as 0.0, one NaN), booleans one byte, strings their lengths
+    in bytes (8 bytes each) followed by all their UTF-8 bytes; a missing value is zero or empty.
     ``Refused`` for a column of another type.
     """
     digest = hashlib.sha256(FORM)
@@ -39,7 +40,9 @@ def _canonical(column: pl.Series) -> tuple[str, bytes]:
     if kind == pl.Boolean:
         return "boolean", column.fill_null(False).cast(pl.UInt8).to_numpy().tobytes()
     if kind.is_float():
-        return "number", (column.cast(pl.Float64).fill_null(0.0) + 0.0).to_numpy().astype("<f8").tobytes()
+        numbers = column.cast(pl.Float64).fill_null(0.0).to_numpy().astype("<f8") + 0.0  # makes -0.0 a 0.0
+        numbers[np.isnan(numbers)] = np.nan  # one of the many bit patterns of "not a number"
+        return "number", numbers.tobytes()
     if kind.is_integer():
         return "integer", _whole(column)
     if kind == pl.Date:

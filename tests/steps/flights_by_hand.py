@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipelines.spec import FeatureView
+from pipelines.spec import Catalog, DatasetSpec, FeatureView, ModelSpec
 from pipelines.spec.catalog import read_declaration
 
 NEW_YORK = "America/New_York"
@@ -35,7 +35,9 @@ FLIGHT_SCHEMA: dict[str, Any] = {
     "air_time": pl.Int64,
     "distance": pl.Int64,
 }
-WEATHER_SCHEMA: dict[str, Any] = {"day": pl.Date, "origin": pl.String, "time_hour": MOMENT} | dict.fromkeys(WEATHER, pl.Float64)
+WEATHER_SCHEMA: dict[str, Any] = {"day": pl.Date, "origin": pl.String, "time_hour": MOMENT} | dict.fromkeys(
+    WEATHER, pl.Float64
+)
 PLANE_SCHEMA: dict[str, Any] = {"day": pl.Date, "tailnum": pl.String, "year": pl.Int64, "seats": pl.Int64}
 
 
@@ -165,3 +167,45 @@ def by_hand(frames: dict[str, pl.DataFrame], row: Row) -> Row:
         "late": None if row["arr_delay"] is None else row["arr_delay"] >= 15,
         "prediction_time": t,
     }
+
+
+def _column(dtype: Any, name: str) -> dict[str, Any]:
+    kinds = {pl.Int64: "integer", pl.Float64: "number", pl.String: "string"}
+    return {"type": kinds.get(dtype, "timestamp"), "nullable": name not in ("time_hour", "carrier", "flight", "origin")}
+
+
+def _source(schema: dict[str, Any], key: list[str], cadence: str) -> dict[str, Any]:
+    columns = {name: _column(dtype, name) for name, dtype in schema.items() if name != "day"}
+    for name in key:
+        columns[name]["nullable"] = False
+    return {"file": "rows.csv", "cadence": cadence, "key": key, "columns": columns}
+
+
+DATASET = DatasetSpec.model_validate(
+    {
+        "schema": 1,
+        "dataset": "flights",
+        "description": "Flights by hand",
+        "owner": "tests",
+        "calendar": {"start": "2013-01-01", "timezone": NEW_YORK},
+        "sources": {
+            "flights": _source(FLIGHT_SCHEMA, ["time_hour", "carrier", "flight"], "daily"),
+            "weather": _source(WEATHER_SCHEMA, ["origin", "time_hour"], "daily"),
+            "planes": _source(PLANE_SCHEMA, ["tailnum"], "reference"),
+        },
+    }
+)
+
+
+def model(name: str = "flight_delay", **training: Any) -> ModelSpec:
+    """The repository's own model, with other training settings."""
+    spec = read_declaration(INCLUDE / "models" / f"{name}.yaml", ModelSpec)
+    return spec.model_copy(update={"training": spec.training.model_copy(update=training)})
+
+
+def catalog(*models: ModelSpec, view: FeatureView = VIEW) -> Catalog:
+    return Catalog(
+        datasets={"flights": DATASET},
+        views={view.view: view},
+        models={spec.model: spec for spec in models or [model()]},
+    )

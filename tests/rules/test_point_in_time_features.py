@@ -1,0 +1,121 @@
+"""The features of a day pass only if every constraint was measured and holds."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.messages import FeatureFacts, FeaturesResult
+from pipelines.rules.point_in_time_features import judge_definitions, judge_features
+from pipelines.spec import FeatureView
+from pipelines.spec.catalog import read_declaration
+from pipelines.verdict import Outcome
+
+INCLUDE = Path(__file__).parents[2] / "include"
+VIEW = read_declaration(INCLUDE / "features" / "flight_delay.yaml", FeatureView)
+
+
+def good(name: str) -> FeatureFacts:
+    limits = VIEW.features[name].constraints
+    return FeatureFacts(name=name, rows=100, nulls=0, minimum=limits.minimum, maximum=limits.maximum)
+
+
+def result(without: str = "", rows: int = 100, **changed: dict[str, Any]) -> FeaturesResult:
+    facts = [good(name).model_copy(update=changed.get(name, {})) for name in VIEW.features if name != without]
+    day = date(2013, 3, 1)
+    return FeaturesResult(
+        view=VIEW.view,
+        day=day,
+        days=[day],
+        rows=rows,
+        table="features/flight_delay",
+        version=1,
+        features=facts,
+        profile="p.json",
+        definition_digests=VIEW.definition_digests(),
+    )
+
+
+def test_features_within_their_constraints_pass() -> None:
+    verdict = judge_features(result(), VIEW)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.facts["rows"] == 100
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome", "reason"),
+    [
+        ({"humid": {"maximum": 100.5}}, Outcome.FAIL, "humid: maximum 100.5 > 100"),
+        ({"wind_speed": {"minimum": -1.0}}, Outcome.FAIL, "wind_speed: minimum -1 < 0"),
+        ({"carrier": {"nulls": 1}}, Outcome.FAIL, "carrier: share of nulls 0.0100 > 0"),
+        ({"temp": {"nulls": 51}}, Outcome.FAIL, "temp: share of nulls 0.5100 > 0.5"),
+        ({"temp": {"nulls": 100, "minimum": None, "maximum": None}}, Outcome.FAIL, "temp: share of nulls 1.0000 > 0.5"),
+        ({"humid": {"minimum": None}}, Outcome.UNKNOWN, "humid: minimum was not measured"),
+        ({"humid": {"rows": 0}}, Outcome.UNKNOWN, "humid was not measured"),
+        ({"wind_gust": {"nulls": 100, "minimum": None, "maximum": None}}, Outcome.PASS, None),
+    ],
+)
+def test_a_broken_or_unmeasured_constraint_is_named(
+    changed: dict[str, Any], outcome: Outcome, reason: str | None
+) -> None:
+    verdict = judge_features(result(**changed), VIEW)
+    assert verdict.outcome is outcome
+    assert verdict.reasons == ((reason,) if reason else ())
+
+
+def test_every_broken_constraint_is_listed_at_once() -> None:
+    verdict = judge_features(result(humid={"minimum": -1.0, "maximum": 101.0}, carrier={"nulls": 100}), VIEW)
+    assert len(verdict.reasons) == 3
+
+
+@pytest.mark.parametrize(("without", "rows"), [("temp", 100), ("", 0)])
+def test_a_missing_feature_or_an_empty_day_is_unknown(without: str, rows: int) -> None:
+    assert judge_features(result(without, rows), VIEW).outcome is Outcome.UNKNOWN
+
+
+def test_features_built_by_another_definition_fail() -> None:
+    other = result().model_copy(update={"definition_digests": {"temp": "0" * 64}})
+    assert judge_features(other, VIEW).reasons == (
+        "temp was built by another definition than the one now declared; build 2013-03-01 again",
+    )
+
+
+def changed(name: str, version: int, **transformation: Any) -> FeatureView:
+    feature = VIEW.features[name]
+    how = feature.transformation.model_copy(update=transformation)
+    other = feature.model_copy(update={"version": version, "transformation": how})
+    return VIEW.model_copy(update={"features": VIEW.features | {name: other}})
+
+
+REGISTERED = {name: (2, digest) for name, digest in VIEW.definition_digests().items()}
+
+
+@pytest.mark.parametrize(
+    ("view", "reasons"),
+    [
+        (changed("temp", 2, max_age_hours=9.0), ("feature 'temp' changed but is still version 2; raise it to 3",)),
+        (changed("temp", 3, max_age_hours=9.0), ()),
+        (changed("temp", 1), ("feature 'temp' has version 1 < 2 built before; never go back",)),
+        (changed("temp", 3), ()),
+    ],
+)
+def test_a_changed_definition_needs_a_higher_version(view: FeatureView, reasons: tuple[str, ...]) -> None:
+    registered = {name: found for name, found in REGISTERED.items() if name == "temp"}
+    verdict = judge_definitions(view, registered)
+    assert verdict.reasons == reasons
+    assert verdict.passed == (not reasons)
+
+
+def test_another_lead_changes_what_is_read_as_of_t_and_nothing_else() -> None:
+    earlier = VIEW.model_copy(update={"lead_hours": 3.0})
+    one, other = VIEW.definition_digests(), earlier.definition_digests()
+    differing = {name for name in one if one[name] != other[name]}
+    assert {"temp", "tail_last_departure_delay_24h"} <= differing
+    assert not differing & {"carrier", "plane_seats", "sched_hour_local"}
+
+
+def test_before_the_first_build_every_definition_passes() -> None:
+    assert judge_definitions(VIEW, {}).passed

@@ -1,0 +1,90 @@
+"""A training table carries a training, or every reason why not is said."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.messages import SnapshotResult, SplitPart
+from pipelines.rules.training_snapshot import judge_snapshot
+from pipelines.spec import ModelSpec
+from pipelines.spec.catalog import read_declaration
+from pipelines.verdict import Outcome
+
+MODELS = Path(__file__).parents[2] / "include" / "models"
+CLASSIFIER = read_declaration(MODELS / "flight_delay.yaml", ModelSpec)
+REGRESSOR = read_declaration(MODELS / "arrival_delay_minutes.yaml", ModelSpec)
+START = datetime(2013, 3, 1, 5, tzinfo=UTC)
+AS_OF = START + timedelta(days=30)
+
+
+def part(day: int, rows: int = 2000, **changed: Any) -> SplitPart:
+    first = START + timedelta(days=day)
+    return SplitPart(rows=rows, first=first, last=first + timedelta(hours=20), positives=300).model_copy(update=changed)
+
+
+GOOD = SnapshotResult(
+    model="flight_delay",
+    as_of=AS_OF,
+    digest="d" * 64,
+    uri="memory://data.parquet",
+    rows=6000,
+    parts={"train": part(0), "validation": part(1), "test": part(2)},
+    features=["carrier"],
+    table_versions={"features/flight_delay": 3},
+    latest_label_time=AS_OF,
+)
+
+
+def with_part(name: str, changed: SplitPart | None) -> SnapshotResult:
+    parts = {other: value for other, value in GOOD.parts.items() if other != name}
+    return GOOD.model_copy(update={"parts": parts | ({name: changed} if changed else {})})
+
+
+def test_enough_known_rows_in_every_part_pass() -> None:
+    verdict = judge_snapshot(GOOD, CLASSIFIER)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.facts["table_versions"] == {"features/flight_delay": 3}
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "reason"),
+    [
+        (GOOD.model_copy(update={"rows": 4999}), Outcome.FAIL, "rows 4999 < 5000"),
+        (GOOD.model_copy(update={"latest_label_time": AS_OF + timedelta(minutes=1)}), Outcome.FAIL, "latest label"),
+        (GOOD.model_copy(update={"latest_label_time": None}), Outcome.UNKNOWN, "latest_label_time was not measured"),
+        (with_part("test", part(2, rows=0)), Outcome.FAIL, "test part has no rows"),
+        (with_part("test", None), Outcome.UNKNOWN, "test part was not measured"),
+        (with_part("train", part(0, positives=0)), Outcome.FAIL, "train part has one class only: 0 positives"),
+        (with_part("train", part(0, positives=2000)), Outcome.FAIL, "train part has one class only: 2000 positives"),
+        (with_part("train", part(0, positives=None)), Outcome.UNKNOWN, "train part: positives were not measured"),
+        (with_part("train", part(1)), Outcome.FAIL, "last train row 2013-03-03 01:00 >= first validation row"),
+    ],
+)
+def test_what_is_wrong_is_said(result: SnapshotResult, outcome: Outcome, reason: str) -> None:
+    verdict = judge_snapshot(result, CLASSIFIER)
+    assert verdict.outcome is outcome
+    assert len(verdict.reasons) == 1
+    assert reason in verdict.reasons[0]
+
+
+def test_every_reason_is_listed_at_once() -> None:
+    empty = SplitPart(rows=0)
+    parts = dict.fromkeys(("train", "validation", "test"), empty)
+    result = GOOD.model_copy(update={"rows": 0, "parts": parts, "latest_label_time": None})
+    assert len(judge_snapshot(result, CLASSIFIER).reasons) == 4
+
+
+def test_a_regression_needs_no_classes() -> None:
+    parts = {name: found.model_copy(update={"positives": None}) for name, found in GOOD.parts.items()}
+    assert judge_snapshot(GOOD.model_copy(update={"parts": parts}), REGRESSOR).passed
+
+
+def test_a_drawn_split_may_overlap_in_time() -> None:
+    training = CLASSIFIER.training
+    split = training.split.model_copy(update={"strategy": "random"})
+    drawn = CLASSIFIER.model_copy(update={"training": training.model_copy(update={"split": split})})
+    assert judge_snapshot(with_part("train", part(1)), drawn).passed
