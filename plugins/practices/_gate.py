@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import EvaluateResult
 from pipelines.spec import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 from practices import _hooks
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 
 
-class Gate(BaseOperator):
+class Gate(ModelPractice):
     """One question about a measured candidate.
 
     ``evaluation`` is the ``EvaluateResult`` of the task before. PASS lets the candidate on; FAIL skips what follows
@@ -27,8 +28,8 @@ class Gate(BaseOperator):
     stem: ClassVar[str]
 
     def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model, self.evaluation = model, evaluation
+        super().__init__(model=model, **arguments)
+        self.evaluation = evaluation
 
     @abstractmethod
     def judge(self, result: EvaluateResult, spec: ModelSpec) -> Verdict:
@@ -43,6 +44,7 @@ class Gate(BaseOperator):
         if verdict.outcome is Outcome.FAIL:
             tags["airworthy.status"] = "rejected"
         ports.registry.set_tags(self.model, result.version, tags)
+        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(
             verdict,
             subject=f"{self.model} version {result.version} at the {self.stem.replace('_', ' ')}",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.messages import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
 from practices import _asked, _hooks, _runner
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 
 
-class CandidateEvaluation(BaseOperator):
+class CandidateEvaluation(ModelPractice):
     """Measure a candidate, and the champion beside it, on the candidate's own test data.
 
     The version comes from the form, else from the newest candidate waiting. Refuses when something a gate needs could
@@ -22,12 +23,7 @@ class CandidateEvaluation(BaseOperator):
     already is skipped. Returns the ``EvaluateResult``, which the gates read.
     """
 
-    template_fields = ("model",)
     ui_color = "#cfe2f3"
-
-    def __init__(self, *, model: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()

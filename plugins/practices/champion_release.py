@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages import BundleRequest, BundleResult, LiveState
@@ -12,13 +12,14 @@ from pipelines.ports import Ports
 from pipelines.rules.champion_release import judge_release
 from practices import _asked, _hooks, _runner
 from practices._aliases import follow_traffic
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 from practices.defaults import asset
 
 REQUIRED_GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 
 
-class ChampionRelease(BaseOperator):
+class ChampionRelease(ModelPractice):
     """Build the bundle of an approved version, judge it by the ledger, switch traffic, then move the aliases.
 
     Each action can be repeated: a task killed between any two of them ends right when it runs again. Traffic is read
@@ -26,12 +27,7 @@ class ChampionRelease(BaseOperator):
     ``<model>:released`` fire. Returns the endpoint's ``LiveState``.
     """
 
-    template_fields = ("model",)
     ui_color = "#a4c2f4"
-
-    def __init__(self, *, model: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()

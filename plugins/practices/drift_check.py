@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import DriftResult, MonitorRequest
 from pipelines.rules.drift_check import judge_drift
 from practices import _asked, _hooks, _runner, _watched
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 
 
-class DriftCheck(BaseOperator):
+class DriftCheck(ModelPractice):
     """Compare the trailing window of features and predictions with the training profile of the live version.
 
     Tests, effect sizes and thresholds are declared in ``monitoring.drift``. A detection is on the ledger before the
     task turns red. Returns the ``DriftResult``.
     """
 
-    template_fields = ("model",)
     ui_color = "#f4cccc"
-
-    def __init__(self, *, model: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()
@@ -32,8 +28,10 @@ class DriftCheck(BaseOperator):
         _watched.skip_unless_watched(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
         result = _runner.run_step("measure_drift", request, DriftResult, runner=spec.runner.get("monitor"))
+        verdict = judge_drift(result, spec)
+        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(
-            judge_drift(result, spec),
+            verdict,
             subject=f"the drift check of {self.model} on {day}",
             ledger_kind="monitoring_verdict",
             model=self.model,

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import MonitorRequest, PerformanceResult
 from pipelines.rules.performance_check import judge_performance
 from practices import _asked, _hooks, _runner, _watched
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 
 
-class PerformanceCheck(BaseOperator):
+class PerformanceCheck(ModelPractice):
     """Join answers with the labels known by now and hold the trailing window against the live version's test metric.
 
     The metric and the loss allowed are declared in ``monitoring.performance``. A detection is on the ledger before
     the task turns red; too few labels are no evidence and turn it red as well. Returns the ``PerformanceResult``.
     """
 
-    template_fields = ("model",)
     ui_color = "#f4cccc"
-
-    def __init__(self, *, model: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()
@@ -32,8 +28,10 @@ class PerformanceCheck(BaseOperator):
         _watched.skip_unless_watched(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
         result = _runner.run_step("measure_performance", request, PerformanceResult, runner=spec.runner.get("monitor"))
+        verdict = judge_performance(result, spec)
+        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(
-            judge_performance(result, spec),
+            verdict,
             subject=f"the performance of {self.model} on {day}",
             ledger_kind="monitoring_verdict",
             model=self.model,

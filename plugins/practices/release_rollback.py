@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import LiveState
 from pipelines.ports import Ports
 from pipelines.rules.release_rollback import judge_rollback
 from practices import _asked, _hooks
 from practices._aliases import follow_traffic
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 from practices.defaults import asset
 
 
-class ReleaseRollback(BaseOperator):
+class ReleaseRollback(ModelPractice):
     """Put the previous version of a model back, record it, and let the aliases follow.
 
     Refuses when there is no previous version. Where traffic was rolled back already (``airworthy rollback``, or a
@@ -26,8 +27,8 @@ class ReleaseRollback(BaseOperator):
     ui_color = "#ea9999"
 
     def __init__(self, *, model: str, reason: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model, self.reason = model, reason
+        super().__init__(model=model, **arguments)
+        self.reason = reason
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, key = _hooks.open_ports(), _asked.act_key(context)

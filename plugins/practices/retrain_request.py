@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from inspect import getdoc
 from typing import Any, NoReturn
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -29,9 +30,8 @@ class RetrainRequest(TriggerDagRunOperator):
     ui_color = "#fce5cd"
 
     def __init__(self, *, model: str, **arguments: Any) -> None:
-        super().__init__(
-            trigger_dag_id=f"{model}__train", logical_date=None, skip_when_already_exists=True, **arguments
-        )
+        started = {"trigger_dag_id": f"{model}__train", "logical_date": None, "skip_when_already_exists": True}
+        super().__init__(**{"doc_md": getdoc(type(self)), **started, **arguments})
         self.model = model
 
     def execute(self, context: Context) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import EvaluateResult
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
 from practices import _asked, _hooks
+from practices._model_practice import ModelPractice
 from practices.defaults import asset
 
 
-class SemanticVersioning(BaseOperator):
+class SemanticVersioning(ModelPractice):
     """Approve a candidate that passed every gate and give it its semantic version.
 
     The number follows the highest one approved so far, by what was declared when each of the two was trained. A
@@ -25,8 +26,8 @@ class SemanticVersioning(BaseOperator):
     ui_color = "#d9d2e9"
 
     def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model, self.evaluation = model, evaluation
+        super().__init__(model=model, **arguments)
+        self.evaluation = evaluation
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
-from pipelines.rules.training_snapshot import judge_snapshot
+from airflow.sdk import Context
 
 from pipelines.messages import SnapshotRequest, SnapshotResult
+from pipelines.rules.training_snapshot import judge_snapshot
 from practices import _asked, _hooks, _runner
+from practices._model_practice import ModelPractice
 from practices._settle import settle
 
 
-class TrainingSnapshot(BaseOperator):
+class TrainingSnapshot(ModelPractice):
     """Freeze the training table of a model as of one moment; its digest names it.
 
     The moment is the end of the day asked for (``as_of`` of the form, or the day of the retrain request), else the
@@ -20,12 +21,7 @@ class TrainingSnapshot(BaseOperator):
     one class only. Returns the ``SnapshotResult``.
     """
 
-    template_fields = ("model",)
     ui_color = "#d9ead3"
-
-    def __init__(self, *, model: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()

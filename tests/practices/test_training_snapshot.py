@@ -19,7 +19,7 @@ def snapshot(request: SnapshotRequest, rows: int = 20_000) -> SnapshotResult:
     return SnapshotResult(
         model=MODEL,
         as_of=request.as_of,
-        digest="abc",
+        digest="5" * 64,
         uri="snapshots/abc",
         rows=rows,
         parts={"train": part(1, 20), "validation": part(21, 24), "test": part(25, 28)},
@@ -70,8 +70,8 @@ def test_an_unreadable_day_is_refused_before_anything_is_read(field: Airfield) -
 
 def test_what_was_frozen_is_on_record_by_digest_and_table_versions(field: Airfield) -> None:
     field.answers["take_snapshot"] = snapshot
-    assert take(field, as_of="2013-02-28")["digest"] == "abc"
+    assert take(field, as_of="2013-02-28")["digest"] == "5" * 64
     [(_, details)] = field.lines("data_verdict")
-    assert details["snapshot"] == "abc"
+    assert details["snapshot"] == "5" * 64
     assert details["table_versions"] == {"features/flight_delay": 3}
     assert date.fromisoformat(details["as_of"][:10]) == date(2013, 3, 1)

@@ -1,0 +1,52 @@
+"""Train: freeze what is known, train on it, register the result as a candidate."""
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
+
+from practices._hooks import load_catalog
+from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices.reproducible_training import ReproducibleTraining
+from practices.training_snapshot import TrainingSnapshot
+
+DOC = """
+### Train `{spec.model}`
+{spec.description}
+
+Owner: **{spec.owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
+
+1. **take_snapshot** freezes the features and labels known at one moment; too little data is refused.
+2. **train_model** trains and registers a candidate. A retry goes on from the last checkpoint.
+
+Runs by schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
+The candidate starts `{spec.model}__evaluate`. Repeat a training with `airworthy reproduce {spec.model} <version>`.
+"""
+FORM = {
+    "hypothesis": Param("", type="string", title="Hypothesis", description="What this training is to show."),
+    "as_of": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="As of",
+        description="Train on what was known at the end of this day. Empty: now, or the date of the scheduled run.",
+        examples=["2013-02-28"],
+    ),
+    "seed": Param(None, type=["null", "integer"], title="Seed", description="Empty: the declared seed.", minimum=0),
+}
+
+for spec in load_catalog().models.values():
+    if not asked_for(f"{spec.model}__train"):
+        continue
+    weekly = CronTriggerTimetable(spec.training.schedule, timezone="UTC")
+    with DAG(
+        dag_id=f"{spec.model}__train",
+        schedule=AssetOrTimeSchedule(timetable=weekly, assets=[asset(spec.model, "retrain_requested")]),
+        params=FORM,
+        description=f"Train {spec.model} and register a candidate",
+        doc_md=DOC.format(spec=spec),
+        tags=[spec.model, "train", spec.owner],
+        default_args={**DEFAULT_ARGS, "owner": spec.owner},
+        max_active_runs=1,
+        catchup=False,
+    ):
+        take = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
+        candidate = asset(spec.model, "candidate")
+        ReproducibleTraining(task_id="train_model", model=spec.model, snapshot=take.output, outlets=[candidate])

@@ -1,0 +1,87 @@
+"""A training can be repeated to the bit: data, code, environment and seed are on record before the model is used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines.messages import SnapshotResult, TrainRequest, TrainResult
+from pipelines.rules.reproducible_training import judge_training
+from pipelines.rules.semantic_versioning import version_facts
+from pipelines.settings import REPOSITORY
+from practices import _asked, _hooks, _runner
+from practices._model_practice import ModelPractice
+from practices._settle import settle
+from practices.defaults import asset
+
+
+class ReproducibleTraining(ModelPractice):
+    """Train on a snapshot and register the result as a candidate; a retry goes on from the last checkpoint.
+
+    ``snapshot`` is the ``SnapshotResult`` of the task before. Hypothesis and seed come from the run's form. The
+    ledger gets the digests of data, environment, request and model, and what was declared at the time. The event of
+    ``<model>:candidate`` carries ``version``, ``run_id`` and ``model_digest``. Returns the ``TrainResult``.
+    """
+
+    template_fields = ("model", "snapshot")
+    ui_color = "#b6d7a8"
+
+    def __init__(self, *, model: str, snapshot: Any, **arguments: Any) -> None:
+        super().__init__(model=model, **arguments)
+        self.snapshot = snapshot
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        spec = ports.catalog.model(self.model)
+        request = self._request(context, ports.settings.actor)
+        declared = version_facts(spec, ports.catalog.view_of(self.model))
+        result = _runner.run_step("train_model", request, TrainResult, runner=spec.runner.get("train"))
+        settle(
+            judge_training(result, spec),
+            subject=f"the training of {self.model} version {result.version}",
+            ledger_kind="training",
+            model=self.model,
+            version=result.version,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details=_record(request, result) | {"declared": declared.model_dump(mode="json")},
+        )
+        named = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
+        context["outlet_events"][asset(self.model, "candidate")].extra = named
+        return result.model_dump(mode="json", by_alias=True)
+
+    def _request(self, context: Context, default_actor: str) -> TrainRequest:
+        run, params = context["dag_run"], context["params"]
+        return TrainRequest(
+            model=self.model,
+            snapshot=SnapshotResult.model_validate(self.snapshot).digest,
+            hypothesis=params.get("hypothesis") or "",
+            seed=params.get("seed"),
+            run_key=_asked.run_key(context),
+            git_revision=git_revision(),
+            requested_by=_asked.actor(context, default_actor),
+            trigger="retrain_request" if run.run_id.startswith("retrain_request__") else str(run.run_type.value),
+        )
+
+
+def _record(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
+    """What the ledger keeps of a training: enough to repeat it and to hold the repeat against it."""
+    asked = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
+    digests = {"run_id", "model_digest", "snapshot", "request_digest", "environment_digest"}
+    return {**asked, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}
+
+
+def git_revision() -> str:
+    """``AIRWORTHY_GIT_REVISION`` (an image has no git), else the checkout's commit, ``-dirty`` if it was changed."""
+    if given := os.environ.get("AIRWORTHY_GIT_REVISION"):
+        return given
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"

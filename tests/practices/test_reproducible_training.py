@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.errors import Unavailable
+from pipelines.messages import SnapshotRequest, TrainRequest, TrainResult
+from practices import reproducible_training
+from practices.reproducible_training import ReproducibleTraining, git_revision
+from tests.practices.airfield import MODEL, NOW, Airfield, emitted
+from tests.practices.test_training_snapshot import snapshot
+
+
+def trained(request: TrainRequest) -> TrainResult:
+    return TrainResult(
+        model=MODEL,
+        run_id="run",
+        version="4",
+        model_uri="models:/flight_delay/4",
+        model_digest="d" * 64,
+        snapshot=request.snapshot,
+        request_digest="c" * 64,
+        environment_digest="e" * 64,
+        rounds=120,
+        best_round=90,
+        metrics={"validation_roc_auc": 0.7},
+        seconds=3.0,
+    )
+
+
+def train(field: Airfield, **context: Any) -> Any:
+    made = field.context("train", "train_model", **context)
+    frozen = snapshot(SnapshotRequest(model=MODEL, as_of=NOW)).model_dump(mode="json", by_alias=True)
+    ReproducibleTraining(task_id="train_model", model=MODEL, snapshot=frozen).execute(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRWORTHY_GIT_REVISION", "abc123")
+
+
+def test_the_form_of_the_run_reaches_the_training(field: Airfield) -> None:
+    field.answers["train_model"] = trained
+    train(field, hypothesis="gusts matter", seed=7, triggering_user_name="ml_lead")
+    [request] = field.asked
+    assert isinstance(request, TrainRequest)
+    assert (request.hypothesis, request.seed, request.requested_by) == ("gusts matter", 7, "ml_lead")
+    assert (request.snapshot, request.git_revision, request.trigger) == ("5" * 64, "abc123", "manual")
+
+
+def test_every_try_of_a_run_has_the_same_run_key(field: Airfield) -> None:
+    field.answers["train_model"] = trained
+    train(field, run="scheduled__x")
+    train(field, run="scheduled__x")
+    assert [request.run_key for request in field.asked] == [f"{MODEL}__train/scheduled__x"] * 2  # type: ignore[attr-defined]
+    assert len(field.lines("training")) == 1
+
+
+def test_a_requested_retraining_says_so(field: Airfield) -> None:
+    field.answers["train_model"] = trained
+    train(field, run="retrain_request__2013-03-09")
+    assert field.asked[0].trigger == "retrain_request"  # type: ignore[attr-defined]
+
+
+def test_the_candidate_event_names_version_and_model_file(field: Airfield) -> None:
+    field.answers["train_model"] = trained
+    assert emitted(train(field), "candidate") == {"version": "4", "run_id": "run", "model_digest": "d" * 64}
+
+
+def test_the_ledger_keeps_what_repeats_a_training(field: Airfield) -> None:
+    field.answers["train_model"] = trained
+    train(field, seed=7)
+    [(version, details)] = field.lines("training")
+    assert version == "4"
+    kept = {name: details[name] for name in ("snapshot", "model_digest", "environment_digest", "git_revision", "seed")}
+    assert kept == {
+        "snapshot": "5" * 64,
+        "model_digest": "d" * 64,
+        "environment_digest": "e" * 64,
+        "git_revision": "abc123",
+        "seed": 7,
+    }
+    assert "carrier" in details["declared"]["inputs"]
+
+
+def test_a_registry_that_does_not_answer_leaves_no_trace(field: Airfield) -> None:
+    def away(request: TrainRequest) -> TrainResult:
+        raise Unavailable("MLflow did not answer")
+
+    field.answers["train_model"] = away
+    with pytest.raises(Unavailable):
+        train(field)
+    assert field.lines("training") == []
+
+
+def test_the_revision_of_a_checkout_is_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRWORTHY_GIT_REVISION")
+    assert len(git_revision().removesuffix("-dirty")) == 40
+
+
+def test_a_folder_without_git_has_an_unknown_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.delenv("AIRWORTHY_GIT_REVISION")
+    monkeypatch.setattr(reproducible_training, "REPOSITORY", tmp_path)
+    assert git_revision() == "unknown"
