@@ -20,8 +20,8 @@ from pipelines.steps.evaluation.recording import record
 from pipelines.steps.evaluation.rows import (
     completed,
     later_than,
-    read_snapshot,
     snapshot_digest,
+    snapshot_of,
     span,
     trained_until,
 )
@@ -47,7 +47,7 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     """
     spec = ports.catalog.model(request.model)
     info = ports.registry.get(request.model, request.version)
-    snapshot = read_snapshot(info, ports)
+    snapshot = snapshot_of(info, ports)
     test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
     target = test.get_column("target").cast(pl.Float64).to_numpy()
     candidate = _answers(info, test, ports)
@@ -106,7 +106,7 @@ def _compare(
     champion = ports.registry.get(request.model, request.champion)
     champion_until = None
     try:
-        champion_until = trained_until(read_snapshot(champion, ports, ["part", "prediction_time"]))
+        champion_until = trained_until(snapshot_of(champion, ports))
         own = until if spec.training.split.strategy == "time_ordered" else None
         rows = later_than(test, own, champion_until)
         if rows.is_empty():

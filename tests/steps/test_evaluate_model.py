@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
 from pipelines.spec import Catalog
 from pipelines.steps import evaluate_model
+from pipelines.steps.table_digest import table_digest
+from pipelines.testing import MemoryStore
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 ROWS = 2000
@@ -48,33 +50,13 @@ def snapshot(rows: int = ROWS, start: datetime = START, seed: int = 0) -> pl.Dat
     )
 
 
-@dataclass
-class FakeStore:
-    """Files and tables in memory."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-
-    def get(self, path: str) -> bytes:
-        if path not in self.files:
-            raise Refused(f"{path} does not exist")
-        return self.files[path]
-
-    def put(self, path: str, content: bytes) -> str:
-        self.files[path] = content
-        return f"memory://{path}"
-
-    def put_snapshot(self, model: str, digest: str, frame: pl.DataFrame) -> None:
-        content = io.BytesIO()
-        frame.write_parquet(content)
-        self.files[f"snapshots/{model}/{digest}/data.parquet"] = content.getvalue()
-
-    def days(self, table: str) -> list[date]:
-        return sorted(self.tables[table]["day"].unique()) if table in self.tables else []
-
-    def read(self, table: str, *, days: list[date] | None = None, **_: Any) -> pl.DataFrame:
-        frame = self.tables[table]
-        return frame if days is None else frame.filter(pl.col("day").is_in(days))
+def freeze(store: MemoryStore, frame: pl.DataFrame) -> str:
+    """Put a snapshot under its digest."""
+    digest = table_digest(frame)
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    store.put(f"snapshots/late/{digest}/data.parquet", content.getvalue())
+    return digest
 
 
 @dataclass
@@ -115,7 +97,7 @@ class World:
     catalog: Catalog
     client: MlflowClient
     experiment: str
-    store: FakeStore = field(default_factory=FakeStore)
+    store: MemoryStore = field(default_factory=MemoryStore)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     models: dict[str, FakeModel] = field(default_factory=dict)
 
@@ -123,8 +105,7 @@ class World:
         return datetime(2013, 4, 1, tzinfo=UTC)
 
     def register(self, version: str, frame: pl.DataFrame, answer: Any, **model: Any) -> VersionInfo:
-        digest = version * 64
-        self.store.put_snapshot("late", digest, frame)
+        digest = freeze(self.store, frame)
         self.models[version] = FakeModel(
             **{"features": ["distance"], "problem": "classification", **model}, answer=answer
         )
@@ -247,7 +228,8 @@ def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(wor
     table = snapshot().select(
         *KEY, (pl.col("distance") * 2).alias("humid"), pl.col("prediction_time").dt.date().alias("day")
     )
-    world.store.tables["features/flights"] = table.sample(fraction=1, shuffle=True, seed=1)
+    for (day,), rows in table.sample(fraction=1, shuffle=True, seed=1).group_by("day"):
+        world.store.replace_partition("features/flights", day, rows)
     world.register(
         "1", snapshot(start=START - timedelta(days=30)), lambda frame: frame["humid"].to_numpy() / 2, features=["humid"]
     )
@@ -267,7 +249,7 @@ def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(wor
 def test_a_champion_that_cannot_answer_is_not_compared_and_the_result_says_why(
     world: World, model: dict[str, Any], note: str
 ) -> None:
-    world.store.tables["features/flights"] = snapshot().select(*KEY, pl.col("prediction_time").dt.date().alias("day"))
+    world.store.replace_partition("features/flights", START.date(), snapshot().select(KEY))
     world.register("1", snapshot(start=START - timedelta(days=30)), knows, **model)
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
@@ -285,6 +267,14 @@ def test_a_candidate_without_a_snapshot_is_refused(world: World) -> None:
     info = world.register("1", snapshot(), knows)
     world.registry.known["1"] = info.model_copy(update={"tags": {}})
     with pytest.raises(Refused, match=r"has no tag airworthy\.snapshot"):
+        world.evaluate("1")
+
+
+def test_a_snapshot_that_was_altered_is_refused(world: World) -> None:
+    info = world.register("1", snapshot(), knows)
+    path = f"snapshots/late/{info.tags['airworthy.snapshot']}/data.parquet"
+    world.store.files[path] = world.store.files[f"snapshots/late/{freeze(world.store, snapshot(seed=1))}/data.parquet"]
+    with pytest.raises(Refused, match="was altered"):
         world.evaluate("1")
 
 

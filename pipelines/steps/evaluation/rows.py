@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -11,6 +10,7 @@ import polars as pl
 from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.take_snapshot import read_snapshot
 
 SNAPSHOT_TAG = "airworthy.snapshot"
 
@@ -23,10 +23,9 @@ def snapshot_digest(info: VersionInfo) -> str:
     return digest
 
 
-def read_snapshot(info: VersionInfo, ports: Ports, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The snapshot of a version, one row per entity, in order of prediction time."""
-    content = ports.store.get(layout.snapshot(info.model, snapshot_digest(info), "data.parquet"))
-    return pl.read_parquet(io.BytesIO(content), columns=list(columns) if columns else None)
+def snapshot_of(info: VersionInfo, ports: Ports) -> pl.DataFrame:
+    """The snapshot of a version, one row per entity, in order of prediction time. ``Refused`` if it was altered."""
+    return read_snapshot(ports.store, info.model, snapshot_digest(info))
 
 
 def trained_until(snapshot: pl.DataFrame) -> datetime | None:

@@ -1,0 +1,204 @@
+"""The certificate of a model version is the closed set of its ledger lines and the digests they name.
+
+Everything here is decided from those lines alone; ``pipelines.steps.verify_certificate`` holds them against the
+bytes that are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.chain import head
+from pipelines.ports import LedgerEntry
+
+REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
+DIGESTS = ("model_digest", "snapshot", "environment_digest", "request_digest")
+HEX = set("0123456789abcdef")
+
+
+class Check(BaseModel):
+    """One thing that was looked at. ``noted``: neither proves nor disproves (never released, no server to ask)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    state: Literal["ok", "FAIL", "noted"]
+    detail: str
+
+
+class Certificate(BaseModel):
+    """One model version: what it is, by digest, and every ledger line about it, oldest first. None: not on record."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    version: str
+    semantic_version: str | None = None
+    model_digest: str | None = None
+    snapshot: str | None = None
+    table_versions: dict[str, int] = {}
+    environment_digest: str | None = None
+    request_digest: str | None = None
+    git_revision: str | None = None
+    bundle_sha256: str | None = None
+    """Of the newest release; None if it was never released."""
+    entries: list[LedgerEntry]
+    head: str
+    """Newest line of the whole ledger at the time of issue."""
+
+    def of_kind(self, kind: str) -> list[LedgerEntry]:
+        return [entry for entry in self.entries if entry.kind == kind]
+
+    def gate(self, name: str) -> list[LedgerEntry]:
+        return [entry for entry in self.of_kind("gate") if entry.details.get("gate") == name]
+
+
+def collect(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
+    """The certificate of a version out of all lines of the ledger, whole or not."""
+    own = [entry for entry in ledger if entry.model == model and entry.version == version]
+    training = _newest(own, "training")
+    approval = _newest(own, "approval")
+    release = _newest(own, "release")
+    snapshot = training.get("snapshot")
+    data = [
+        entry
+        for entry in ledger
+        if entry.kind == "data_verdict"
+        and entry.model == model
+        and snapshot
+        and entry.details.get("snapshot") == snapshot
+    ]
+    return Certificate(
+        model=model,
+        version=version,
+        semantic_version=approval.get("semantic_version"),
+        table_versions=data[-1].details.get("table_versions", {}) if data else {},
+        git_revision=training.get("git_revision"),
+        bundle_sha256=release.get("sha256"),
+        entries=sorted({entry.number: entry for entry in [*data, *own]}.values(), key=lambda entry: entry.number),
+        head=head(ledger),
+        **{name: training.get(name) for name in DIGESTS},
+    )
+
+
+def check_lines(certificate: Certificate) -> list[Check]:
+    """Everything that the lines themselves prove: training, data, code, each gate, approval, releases."""
+    return [
+        _check_training(certificate),
+        _check_data(certificate),
+        _check_code(certificate),
+        *[_check_gate(certificate, name) for name in REQUIRED_GATES],
+        _check_approval(certificate),
+        _check_releases(certificate),
+    ]
+
+
+def _check_training(certificate: Certificate) -> Check:
+    lines = certificate.of_kind("training")
+    if not lines:
+        return _fail("training", "the ledger has no training of this version")
+    faults = [f"{name} is missing or no sha256" for name in DIGESTS if not _is_digest(getattr(certificate, name))]
+    digests = {line.details.get("model_digest") for line in lines}
+    if len(digests) > 1:
+        faults.append(f"{len(lines)} trainings under one version gave {len(digests)} different models")
+    if lines[-1].details.get("outcome") != "pass":
+        faults.append(f"judged {lines[-1].details.get('outcome')!r}")
+    return _check("training", faults, f"line {lines[-1].number}, model {_short(certificate.model_digest)}")
+
+
+def _check_data(certificate: Certificate) -> Check:
+    lines = certificate.of_kind("data_verdict")
+    if not lines:
+        return _fail("data verdict", f"the ledger has no verdict on snapshot {_short(certificate.snapshot)}")
+    faults = [] if lines[-1].details.get("outcome") == "pass" else [f"judged {lines[-1].details.get('outcome')!r}"]
+    if not certificate.table_versions:
+        faults.append("no table versions are on record")
+    versions = ", ".join(f"{table} {version}" for table, version in certificate.table_versions.items())
+    return _check("data verdict", faults, f"line {lines[-1].number}, tables {versions}")
+
+
+def _check_code(certificate: Certificate) -> Check:
+    revision = certificate.git_revision
+    if not revision:
+        return _fail("code revision", "not on record")
+    if revision == "unknown":
+        return Check(name="code revision", state="noted", detail="was unknown; set AIRWORTHY_GIT_REVISION in images")
+    return Check(name="code revision", state="ok", detail=revision)
+
+
+def _check_gate(certificate: Certificate, name: str) -> Check:
+    lines = certificate.gate(name)
+    if not lines:
+        return _fail(name, "the ledger has no verdict of this gate")
+    faults = [
+        f"line {line.number} is about model {_short(line.details['model_digest'])}, not this one"
+        for line in lines[-1:]
+        if line.details.get("model_digest") not in (None, certificate.model_digest)
+    ]
+    if lines[-1].details.get("model_digest") is None and lines[-1].details.get("snapshot") != certificate.snapshot:
+        faults.append(f"line {lines[-1].number} names neither this model nor its snapshot")
+    if lines[-1].details.get("outcome") != "pass":
+        faults += [f"line {lines[-1].number} says {lines[-1].details.get('outcome')!r}"]
+        faults += [str(reason) for reason in lines[-1].details.get("reasons", [])]
+    return _check(name, faults, f"line {lines[-1].number}, pass")
+
+
+def _check_approval(certificate: Certificate) -> Check:
+    lines = certificate.of_kind("approval")
+    if not lines:
+        return _fail("approval", "the ledger has no approval of this version")
+    last = lines[-1]
+    faults = _of_this_model(last, certificate)
+    if not last.details.get("semantic_version"):
+        faults.append("names no semantic version")
+    for name in REQUIRED_GATES:
+        if not any(
+            gate.number < last.number and gate.details.get("outcome") == "pass" for gate in certificate.gate(name)
+        ):
+            faults.append(f"came before {name} had passed")
+    return _check("approval", faults, f"line {last.number}, {certificate.semantic_version} by {last.actor}")
+
+
+def _check_releases(certificate: Certificate) -> Check:
+    lines = certificate.of_kind("release")
+    if not lines:
+        return Check(name="release", state="noted", detail="never released")
+    faults: list[str] = []
+    approvals = certificate.of_kind("approval")
+    for line in lines:
+        faults += _of_this_model(line, certificate)
+        if not any(approval.number < line.number for approval in approvals):
+            faults.append(f"line {line.number} came before any approval")
+        if not _is_digest(line.details.get("sha256")):
+            faults.append(f"line {line.number} names no bundle")
+    return _check("release", faults, "line " + ", ".join(str(line.number) for line in lines))
+
+
+def _of_this_model(line: LedgerEntry, certificate: Certificate) -> list[str]:
+    named = line.details.get("model_digest")
+    if named is not None and named == certificate.model_digest:
+        return []
+    return [f"line {line.number} is about model {_short(named)}, not {_short(certificate.model_digest)}"]
+
+
+def _newest(lines: Sequence[LedgerEntry], kind: str) -> dict[str, Any]:
+    return next((line.details for line in reversed(lines) if line.kind == kind), {})
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= HEX
+
+
+def _check(name: str, faults: Sequence[str], detail: str) -> Check:
+    return _fail(name, "; ".join(faults)) if faults else Check(name=name, state="ok", detail=detail)
+
+
+def _fail(name: str, detail: str) -> Check:
+    return Check(name=name, state="FAIL", detail=detail)
+
+
+def _short(digest: object) -> str:
+    return f"{digest[:12]}…" if isinstance(digest, str) else "(none)"

@@ -1,0 +1,33 @@
+"""`airworthy reproduce <model> <version>` trains a registered version again and compares the two models bit by bit."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pipelines.errors import EXIT_REFUSED
+from pipelines.messages import ReproduceRequest
+from pipelines.ports import Ports
+from pipelines.rules.reproducible_training import judge_reproduction
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("reproduce", help="retrain a version and compare digests", description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("version", help="the registry's number")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Print both digests and whatever differed around the training. 0: bit-identical; 65: another model."""
+    from pipelines.steps import reproduce_model
+
+    result = reproduce_model.run(ReproduceRequest(model=options.model, version=options.version), ports)
+    print(f"{result.model} version {result.version}, trained again on snapshot {result.snapshot}")
+    print(f"  registered  {result.registered_digest}")
+    print(f"  reproduced  {result.reproduced_digest}")
+    for difference in result.differences:
+        print(f"  differs     {difference}")
+    same = judge_reproduction(result).passed
+    print("bit-identical" if same else "NOT the same model")
+    return 0 if same else EXIT_REFUSED

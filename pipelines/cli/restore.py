@@ -1,0 +1,76 @@
+"""`airworthy restore <table> <version>` makes an earlier content of a table its newest one and says what changed."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from typing import Any
+
+from pipelines.errors import Refused
+from pipelines.ports import Ports, Store
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("restore", help="put a table back to an earlier version", description=__doc__)
+    parser.add_argument("table", help="for example validated/flights")
+    parser.add_argument("version", type=int, nargs="?", help="version to go back to; none: only tell the versions")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change and change nothing")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Compare, restore, record in the ledger. ``Refused`` for a table or a version that does not exist."""
+    store, table = ports.store, options.table
+    newest = store.version(table)
+    if newest is None:
+        raise Refused(f"there is no table {table!r}; tables are named <layer>/<name>, for example validated/flights")
+    if options.version is None:
+        print(f"{table} is at version {newest}, with {len(store.days(table))} days")
+        return 0
+    if options.version == newest:
+        print(f"{table} is at version {newest} already; nothing changed")
+        return 0
+    changes = compare(store, table, options.version)
+    for line in changes:
+        print(f"  {line}")
+    if not changes:
+        print(f"  the content of version {options.version} is that of version {newest}")
+    if options.dry_run:
+        print(f"{table} stays at version {newest}")
+        return 0
+    details = {"table": table, "from": newest, "to": options.version, "changes": changes}
+    ports.ledger.append("restore", table, None, details, actor=ports.settings.actor)  # first: no act without a record
+    restored = store.restore(table, options.version)
+    print(f"{table}: version {options.version} is the newest content again, as version {restored} (was {newest})")
+    return 0
+
+
+def compare(store: Store, table: str, version: int) -> list[str]:
+    """One line per day that a return to ``version`` would change: rows now and rows then."""
+    now, then = (rows_by_day(store, table, at) for at in (None, version))
+    touched = store.changed_days(table, version)
+    lines = []
+    for day in sorted(set(now) | set(then)):
+        if day not in then:
+            lines.append(f"{day}: {now[day]} rows go")
+        elif day not in now:
+            lines.append(f"{day}: {then[day]} rows come back")
+        elif now[day] != then[day]:
+            lines.append(f"{day}: {now[day]} rows become {then[day]}")
+        elif day in touched and not same_rows(store, table, day, version):
+            lines.append(f"{day}: {now[day]} rows, other values")
+    return lines
+
+
+def rows_by_day(store: Store, table: str, version: int | None) -> dict[date, int]:
+    frame = store.read(table, columns=["day"], version=version)
+    counted = frame.group_by("day").len()
+    return dict(zip(counted["day"].to_list(), counted["len"].to_list(), strict=True))
+
+
+def same_rows(store: Store, table: str, day: date, version: int) -> bool:
+    """True if the day holds the same rows in both versions, whatever their order."""
+    now, then = store.read(table, days=[day]), store.read(table, days=[day], version=version)
+    if now.columns != then.columns:
+        return False
+    return sorted(map(repr, now.iter_rows())) == sorted(map(repr, then.iter_rows()))

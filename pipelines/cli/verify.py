@@ -1,0 +1,46 @@
+"""`airworthy verify <model> <version>` proves a model version's certificate, item by item, or says what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import EXIT_REFUSED
+from pipelines.ports import Ports
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("verify", help="check the certificate of a model version", description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("version", help="the registry's number")
+    parser.add_argument(
+        "--head",
+        action="append",
+        default=[],
+        metavar="NUMBER:DIGEST",
+        help="a head of the ledger that was kept elsewhere; the ledger must still hold it (may be repeated)",
+    )
+    parser.add_argument("--offline", action="store_true", help="do not ask the registry; ledger and store suffice")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the certificate as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Print each check. 0: all hold; 65: one does not."""
+    from pipelines.steps.verify_certificate import verify
+
+    certificate, checks = verify(
+        options.model, options.version, ports, heads=options.head, ask_registry=not options.offline
+    )
+    named = f" ({certificate.semantic_version})" if certificate.semantic_version else ""
+    print(f"{options.model} version {options.version}{named}")
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark = {"ok": "ok  ", "FAIL": "FAIL", "noted": "-   "}[check.state]
+        print(f"  {mark}  {check.name:<{width}}  {check.detail}")
+    failed = [check for check in checks if check.state == "FAIL"]
+    print(f"the certificate {'does NOT hold' if failed else 'holds'}; head of the ledger {certificate.head}")
+    if options.write:
+        options.write.write_text(certificate.model_dump_json(indent=2), encoding="utf-8")
+    return EXIT_REFUSED if failed else 0

@@ -1,0 +1,139 @@
+"""A certificate holds only if the stored bytes still have the digests that its ledger lines name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.certificate import Certificate, Check, check_lines, collect
+from pipelines.chain import head_faults
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.take_snapshot import read_snapshot
+from pipelines.tracking import fetch_model, open_client
+
+TAGS = {
+    "model_digest": "airworthy.model_digest",
+    "snapshot": "airworthy.snapshot",
+    "semantic_version": "airworthy.semantic_version",
+}
+
+
+def verify(
+    model: str, version: str, ports: Ports, *, heads: Sequence[str] = (), ask_registry: bool = True
+) -> tuple[Certificate, list[Check]]:
+    """Look at every item; one that fails hides no other.
+
+    ``heads``: heads of the ledger kept elsewhere (``<number>:<digest>``). Needs ledger and store only: a registry
+    that does not answer is noted, and the released bundle must then stand for the model. Raises ``Unavailable`` if
+    ledger or store do not answer.
+    """
+    chain, certificate = _check_ledger(model, version, ports, heads)
+    bundle = _check_bundle(certificate, ports)
+    registered = list(_check_registered(certificate, ports)) if ask_registry else []
+    if not any(check.name == "model file" for check in registered):
+        proven = bundle is not None and bundle.state == "ok"
+        why = "the registry was not asked" if not ask_registry else registered[0].detail
+        detail = f"{why}; " + ("the bundle stands for it" if proven else "no copy of the model could be read")
+        registered.append(Check(name="model file", state="noted" if proven else "FAIL", detail=detail))
+    checks = [chain, *check_lines(certificate), _check_snapshot(certificate, ports), *registered]
+    return certificate, checks + ([bundle] if bundle else [])
+
+
+def _check_ledger(model: str, version: str, ports: Ports, heads: Sequence[str]) -> tuple[Check, Certificate]:
+    faults = ports.ledger.faults()
+    try:
+        lines = ports.ledger.entries()
+    except Refused as refusal:
+        return _judge("ledger", faults or [str(refusal)], ""), collect(model, version, [])
+    faults += head_faults(lines, heads)
+    detail = f"{len(lines)} lines, chain whole" + (f", holds {len(heads)} given head(s)" if heads else "")
+    return _judge("ledger", faults, detail), collect(model, version, lines)
+
+
+def _check_snapshot(certificate: Certificate, ports: Ports) -> Check:
+    named = certificate.snapshot
+    if named is None:
+        return _judge("snapshot", ["the training names none"], "")
+    try:
+        rows = read_snapshot(ports.store, certificate.model, named).height
+    except (Refused, pl.exceptions.PolarsError, OSError) as error:
+        return _judge("snapshot", [str(error)], "")
+    return _judge("snapshot", [], f"{rows} rows, {named}")
+
+
+def _check_registered(certificate: Certificate, ports: Ports) -> Iterator[Check]:
+    """The registry's tags and the registered model's files against the ledger."""
+    try:
+        info = ports.registry.get(certificate.model, certificate.version)
+    except Unavailable as unavailable:
+        yield Check(name="registry", state="noted", detail=str(unavailable))
+        return
+    except Refused as refusal:
+        yield _judge("registry", [str(refusal)], "")
+        return
+    held = {name: info.tags.get(tag) for name, tag in TAGS.items()}
+    known = {name: getattr(certificate, name) for name in TAGS}
+    differing = [
+        f"{TAGS[name]} is {held[name]}, the ledger says {known[name]}" for name in TAGS if held[name] != known[name]
+    ]
+    yield _judge("registry", differing, "tags agree with the ledger")
+    try:
+        yield _check_model_file(certificate, info, ports)
+    except Unavailable as unavailable:
+        yield Check(name="model files", state="noted", detail=str(unavailable))
+
+
+def _check_model_file(certificate: Certificate, info: VersionInfo, ports: Ports) -> Check:
+    with tempfile.TemporaryDirectory(prefix="airworthy-verify-") as folder:
+        try:
+            place = fetch_model(open_client(ports.settings.tracking), info.source, Path(folder))
+        except Refused as refusal:
+            return _judge("model file", [str(refusal)], "")
+        found = {path.name: _sha256(path.read_bytes()) for path in sorted(place.rglob("*")) if path.is_file()}
+    names = [name for name, digest in found.items() if digest == certificate.model_digest]
+    fault = f"none of {', '.join(found) or 'no files'} has the registered digest {str(certificate.model_digest)[:12]}…"
+    return _judge("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
+
+
+def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
+    """The released bundle, file by file; None for a version that was never released."""
+    released = certificate.bundle_sha256
+    if released is None:
+        return None
+    try:
+        content = ports.store.get(layout.bundle(certificate.model, certificate.version, "bundle.json"))
+    except Refused as refusal:
+        return _judge("bundle", [str(refusal)], "")
+    if _sha256(content) != released:
+        return _judge("bundle", [f"bundle.json gives {_sha256(content)[:12]}…, released was {released[:12]}…"], "")
+    manifest: dict[str, Any] = json.loads(content)
+    faults = []
+    if manifest["model_digest"] != certificate.model_digest:
+        faults.append(f"was built from model {manifest['model_digest'][:12]}…, not {certificate.model_digest}")
+    for name, expected in manifest["files"].items():
+        try:
+            found = _sha256(ports.store.get(layout.bundle(certificate.model, certificate.version, name)))
+        except Refused as refusal:
+            faults.append(str(refusal))
+            continue
+        if found != expected:
+            faults.append(f"{name} gives {found[:12]}…, the manifest says {expected[:12]}…")
+    return _judge("bundle", faults, f"{len(manifest['files'])} files, {released}")
+
+
+def _judge(name: str, faults: Sequence[str], detail: str) -> Check:
+    if faults:
+        return Check(name=name, state="FAIL", detail="; ".join(faults))
+    return Check(name=name, state="ok", detail=detail)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
