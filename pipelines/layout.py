@@ -9,6 +9,16 @@ def landing(source: str, day: date, name: str = "") -> str:
     return f"landing/{source}/{day:%Y-%m-%d}/{name}"
 
 
+def landing_of(source: str) -> str:
+    """All that a source ever delivered."""
+    return f"landing/{source}/"
+
+
+def receipt(dataset: str, day: date) -> str:
+    """Which delivery of a day was last taken or refused, so that it is not taken up again until it changes."""
+    return f"receipts/{dataset}/{day:%Y-%m-%d}.json"
+
+
 def raw(source: str) -> str:
     return f"raw/{source}"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, get_parsing_context
+from airflow.sdk import Asset, AssetWatcher, ExceptionRetryPolicy, RetryAction, RetryRule, get_parsing_context
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.spec.dataset import Calendar
 
 RETRIES = ExceptionRetryPolicy(
     rules=[
@@ -27,9 +30,20 @@ DEFAULT_ARGS: dict[str, Any] = {
 """Five more tries after 5, 10, 20, 40 and 80 seconds, for failures that a retry can mend."""
 
 
-def asset(subject: str, state: str) -> Asset:
+def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) -> Asset:
     """The asset by which stages hand over: what ``subject`` (dataset, view or model) has become."""
-    return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}")
+    return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}", watchers=list(watchers))
+
+
+def run_dates(calendar: Calendar) -> dict[str, datetime]:
+    """``start_date`` and ``end_date`` of a DAG that runs for a day once it is over: no run for a day that is not."""
+    zone = ZoneInfo(calendar.timezone)
+    first = calendar.start + timedelta(days=1)
+    dates = {"start_date": datetime(first.year, first.month, first.day, tzinfo=zone)}
+    if calendar.end:
+        over = calendar.end + timedelta(days=2)
+        dates["end_date"] = datetime(over.year, over.month, over.day, tzinfo=zone) - timedelta(seconds=1)
+    return dates
 
 
 def asked_for(dag_id: str) -> bool:

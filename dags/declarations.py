@@ -1,0 +1,10 @@
+"""A faulty declaration shows as this file's import error in Airflow, fault by fault; the good ones have their DAG."""
+
+from airflow.sdk import get_parsing_context
+
+from pipelines.errors import Refused
+from practices._hooks import load_catalog
+
+if get_parsing_context().dag_id is None and (refused := load_catalog().refused):
+    faults = [f"include/{file}: {'; '.join(error.reasons) or error.subject}" for file, error in refused.items()]
+    raise Refused(f"{len(faults)} declaration(s) are left out; correct them and save", faults)

@@ -1,0 +1,56 @@
+"""Ingest: each day, once every source has delivered it, is read into the raw tables if it keeps its contract."""
+
+from airflow.sdk import DAG, CronPartitionTimetable, Param
+
+from practices._hooks import load_catalog
+from practices.contract_check import ContractCheck
+from practices.defaults import DEFAULT_ARGS, asked_for, asset, run_dates
+from practices.partition_arrival import PartitionArrival
+
+DOC = """
+### Ingest `{spec.dataset}`
+{spec.description}
+
+Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml` · one run per day, key `YYYY-MM-DD`,
+schedule `{spec.calendar.schedule}` ({spec.calendar.timezone})
+
+1. **wait_for_partition** goes on when every source's manifest has landed; it waits without a worker.
+2. **ingest_partition** checks digests, columns, types, categories and keys. A day that breaks its contract is red with
+   every broken promise, nothing of it is used and the other days go on. Mend the source, then *Clear* the task, or let
+   `{spec.dataset}__arrive` take the new delivery up by itself.
+
+Backfill any range in any order (*Trigger → Backfill*, or `airflow backfill create --dag-id {spec.dataset}__ingest
+--from-date 2013-01-01 --to-date 2013-01-31`); the same day twice changes nothing. Each day goes on to
+`{spec.dataset}__validate`.
+"""
+FORM = {
+    "day": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Day",
+        description="The day to ingest by hand. Empty: the run's partition.",
+        examples=["2013-01-31"],
+    )
+}
+
+for spec in load_catalog().datasets.values():
+    if not asked_for(f"{spec.dataset}__ingest"):
+        continue
+    days = spec.calendar
+    with DAG(
+        dag_id=f"{spec.dataset}__ingest",
+        schedule=CronPartitionTimetable(days.schedule, timezone=days.timezone, run_offset=-1, key_format="%Y-%m-%d"),
+        **run_dates(days),
+        catchup=False,
+        params=FORM,
+        description=f"Read each day of {spec.dataset} that keeps its contract",
+        doc_md=DOC.format(spec=spec),
+        tags=[spec.dataset, "ingest", spec.owner],
+        default_args={**DEFAULT_ARGS, "owner": spec.owner},
+        max_active_runs=4,
+    ):
+        arrival = PartitionArrival(task_id="wait_for_partition", dataset=spec.dataset, retries=1)
+        arrival >> ContractCheck(
+            task_id="ingest_partition", dataset=spec.dataset, outlets=[asset(spec.dataset, "ingested")]
+        )

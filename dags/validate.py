@@ -1,0 +1,56 @@
+"""Validate: each ingested day is audited, published without its bad rows, and turned into features."""
+
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable
+
+from practices._hooks import load_catalog
+from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices.point_in_time_features import PointInTimeFeatures
+from practices.quarantine import Quarantine
+
+DOC = """
+### Validate `{spec.dataset}`
+{spec.description}
+
+Owner: **{spec.owner}** · suites in `include/expectations/` · at most {spec.max_quarantined_share:.1%} of a day's rows
+may be bad
+
+1. **publish_partition** audits the day, sets bad rows aside in `quarantine/…` with every reason and publishes the rest
+   as `validated/…`. A day with too many bad rows is red, and its published tables stay as they were.
+2. **build_features_…** builds the features of the day as known at prediction time, and again those of later days that
+   look back on it.
+
+Follows each day of `{spec.dataset}:ingested`, in any order; by hand for one day with the form. The same day twice
+changes nothing.
+"""
+FORM = {
+    "day": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Day",
+        description="The ingested day to validate by hand. Empty: the run's partition.",
+        examples=["2013-01-31"],
+    )
+}
+
+catalog = load_catalog()
+for spec in catalog.datasets.values():
+    if not asked_for(f"{spec.dataset}__validate"):
+        continue
+    with DAG(
+        dag_id=f"{spec.dataset}__validate",
+        schedule=PartitionedAssetTimetable(assets=asset(spec.dataset, "ingested")),
+        params=FORM,
+        description=f"Audit each day of {spec.dataset}, publish its good rows, build its features",
+        doc_md=DOC.format(spec=spec),
+        tags=[spec.dataset, "validate", spec.owner],
+        default_args={**DEFAULT_ARGS, "owner": spec.owner},
+        max_active_runs=4,
+    ):
+        publish = Quarantine(
+            task_id="publish_partition", dataset=spec.dataset, outlets=[asset(spec.dataset, "validated")]
+        )
+        for view in catalog.views_of(spec.dataset):
+            publish >> PointInTimeFeatures(
+                task_id=f"build_features_{view.view}", view=view.view, outlets=[asset(view.view, "features")]
+            )

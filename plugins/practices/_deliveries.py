@@ -1,0 +1,125 @@
+"""What has landed, what was made of it and what is overdue is read from the store alone, so nothing is forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import Manifest
+from pipelines.ports import Store
+from pipelines.spec import DatasetSpec
+from pipelines.spec.dataset import Calendar
+
+MANIFEST = "_manifest.json"
+
+
+def landed(store: Store, source: str) -> set[date]:
+    """Days for which the source has delivered completely: the manifest is written last."""
+    days = set()
+    for path in store.list(layout.landing_of(source)):
+        *_, day, name = path.split("/")
+        if name == MANIFEST and (read := _read_day(day)):
+            days.add(read)
+    return days
+
+
+def complete(store: Store, spec: DatasetSpec) -> set[date]:
+    """Days for which every daily source has delivered, and every reference source some day before."""
+    daily = [landed(store, source) for source in spec.daily()]
+    first = [min(landed(store, source), default=date.max) for source in spec.reference()]
+    return {day for day in set.intersection(*daily) if all(day >= earliest for earliest in first)} if daily else set()
+
+
+def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, Manifest]:
+    """The manifest of each source that has one for the day; a reference source shows its newest until then."""
+    found = {source: day for source in spec.daily() if store.exists(layout.landing(source, day, MANIFEST))}
+    for source in spec.reference():
+        if until := [other for other in landed(store, source) if other <= day]:
+            found[source] = max(until)
+    return {source: _manifest(store, source, on) for source, on in found.items()}
+
+
+def _manifest(store: Store, source: str, day: date) -> Manifest:
+    path = layout.landing(source, day, MANIFEST)
+    try:
+        return Manifest.model_validate_json(store.get(path))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'whole file'}: {fault['msg']}" for fault in error.errors()]
+        raise Refused(f"{path} is no manifest; let the source deliver {source} of {day} again", faults) from error
+
+
+def delivery(store: Store, spec: DatasetSpec, day: date) -> str:
+    """Names what the daily sources delivered for a day: sha256 over their manifests as they lie there."""
+    digest = hashlib.sha256()
+    for source in sorted(spec.daily()):
+        path = layout.landing(source, day, MANIFEST)
+        digest.update(store.get(path) if store.exists(path) else b"missing")
+    return digest.hexdigest()
+
+
+def wait_ends(calendar: Calendar, day: date) -> datetime:
+    """When the scheduled run of a day stops waiting: its turn (the first tick after the day) and the declared wait."""
+    from croniter import croniter  # type: ignore[import-untyped]
+
+    zone, next_day = ZoneInfo(calendar.timezone), day + timedelta(days=1)
+    midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=zone)
+    turn: datetime = croniter(calendar.schedule, midnight - timedelta(seconds=1)).get_next(datetime)
+    return turn + timedelta(minutes=calendar.wait_minutes)
+
+
+def tried(store: Store, dataset: str, day: date) -> str | None:
+    """The delivery that was last ingested or refused for a day; None if there was none."""
+    path = layout.receipt(dataset, day)
+    return str(json.loads(store.get(path))["delivery"]) if store.exists(path) else None
+
+
+@contextmanager
+def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
+    """Note that a delivery was dealt with, taken or refused, so that it is not taken up again until it changes.
+
+    What could not be dealt with (the store was away, the worker died) leaves no receipt.
+    """
+    content, refusal = delivery(store, spec, day), None
+    try:
+        yield
+    except Refused as error:
+        refusal = error
+    outcome = "refused" if refusal else "taken"
+    store.put(layout.receipt(spec.dataset, day), json.dumps({"delivery": content, "outcome": outcome}).encode())
+    if refusal:
+        raise refusal
+
+
+def newest_overdue(calendar: Calendar, now: datetime) -> date:
+    """The newest day whose scheduled wait is over."""
+    day = now.astimezone(ZoneInfo(calendar.timezone)).date()
+    while wait_ends(calendar, day) >= now:
+        day -= timedelta(days=1)
+    return day
+
+
+def late(store: Store, spec: DatasetSpec, now: datetime) -> set[date]:
+    """Days of the calendar that have landed and whose scheduled run has stopped waiting."""
+    newest = min(newest_overdue(spec.calendar, now), spec.calendar.end or date.max)
+    return {day for day in complete(store, spec) if spec.calendar.start <= day <= newest}
+
+
+def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> dict[date, str]:
+    """Those of ``days`` whose delivery nobody has taken or refused yet, ascending, and that delivery."""
+    found = {day: delivery(store, spec, day) for day in sorted(days)}
+    return {day: content for day, content in found.items() if content != tried(store, spec.dataset, day)}
+
+
+def _read_day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

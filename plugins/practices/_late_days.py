@@ -1,0 +1,32 @@
+"""What an arrival run takes up is decided when it runs: a day dealt with since it was announced is left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from practices import _deliveries, _hooks
+
+MOST_AT_ONCE = 366
+"""Days of one run; what is left is announced again."""
+
+
+class LateDays(BaseOperator):
+    """List the landed days that no scheduled run waits for any more and nobody has dealt with, oldest first."""
+
+    template_fields = ("dataset",)
+    ui_color = "#cfe2f3"
+
+    def __init__(self, *, dataset: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dataset = dataset
+
+    def execute(self, context: Context) -> list[str]:  # noqa: ARG002 - the signature of an operator
+        ports = _hooks.open_ports()
+        spec, store = ports.catalog.dataset(self.dataset), ports.store
+        days = _deliveries.untried(store, spec, _deliveries.late(store, spec, ports.clock()))
+        if not days:
+            raise AirflowSkipException(f"no late delivery of {self.dataset} waits to be taken up")
+        return [f"{day}" for day in list(days)[:MOST_AT_ONCE]]

@@ -1,0 +1,22 @@
+"""What a day's task hands on carries that day's partition key, whoever started the run."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from airflow.sdk import Asset, Context
+
+from practices import _asked
+
+
+def day_of(named: str | None, context: Context) -> date:
+    """The day given to the operator (a mapped task), else the one in the run's form, else the run's partition."""
+    return _asked.read_day(named, "day") if named else _asked.day(context)
+
+
+def hand_on(context: Context, outlet: Asset, day: date) -> None:
+    """Give the event of ``outlet`` the key of ``day``; a run by hand or for late days has none of its own."""
+    task: Any = context["task"]
+    if outlet in task.outlets:
+        context["outlet_events"][outlet].add_partitions(f"{day:%Y-%m-%d}")

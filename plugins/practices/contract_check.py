@@ -1,0 +1,59 @@
+"""A delivery that breaks a promise of its contract is refused with every broken promise, and nothing of it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from pipelines.rules.contract_check import judge_contract
+
+from pipelines.errors import Refused
+from pipelines.messages import IngestRequest, IngestResult
+from pipelines.verdict import Verdict
+from practices import _deliveries, _hooks, _runner
+from practices._partition import day_of, hand_on
+from practices._settle import settle
+from practices.defaults import asset
+
+
+class ContractCheck(BaseOperator):
+    """Read one landed day into the raw tables and hold it against the contract: digests, columns, types, keys.
+
+    A refusal is on the ledger (``data_verdict``) and leaves other days alone; the same delivery is not tried again
+    by itself, a new one is, and clearing the task tries again too. Returns the ``IngestResult``.
+    """
+
+    template_fields = ("dataset", "day")
+    map_index_template = "{{ task.day or dag_run.partition_key or params.day }}"
+    ui_color = "#d9d2e9"
+
+    def __init__(self, *, dataset: str, day: str | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dataset, self.day = dataset, day
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        with _deliveries.receipt(ports.store, ports.catalog.dataset(self.dataset), day):
+            result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day))
+            settle(
+                verdict,
+                subject=f"the delivery of {self.dataset} for {day}",
+                ledger_kind="data_verdict",
+                model=self.dataset,
+                version=None,
+                ports=ports,
+                context=context,
+                on_fail="fail",
+                details={"check": "contract_check", "day": day.isoformat()},
+            )
+        hand_on(context, asset(self.dataset, "ingested"), day)
+        return result.model_dump(mode="json", by_alias=True) if result else {}
+
+    @staticmethod
+    def ingest(request: IngestRequest) -> tuple[IngestResult | None, Verdict]:
+        """What the step found and what the rule says; a delivery that cannot even be read is a "no" as well."""
+        try:
+            result = _runner.run_step("ingest_partition", request, IngestResult)
+        except Refused as error:
+            return None, Verdict.of("contract_check", failures=[error.subject, *error.reasons])
+        return result, judge_contract(result)

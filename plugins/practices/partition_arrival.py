@@ -1,0 +1,56 @@
+"""A day is begun only when every source has delivered it; until then no worker is kept waiting."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from pipelines.rules.partition_arrival import judge_arrival
+
+from pipelines.errors import Unavailable
+from practices import _deliveries, _hooks
+from practices._arrival_trigger import ArrivalTrigger
+from practices._partition import day_of
+
+
+class PartitionArrival(BaseOperator):
+    """Wait until each source's manifest of the day has landed.
+
+    Looks at once. A day that is not there yet is waited for in the triggerer, without a worker, until the declared
+    wait after its turn is over (``calendar.wait_minutes``); then, or at once for a day long past, it raises
+    ``Unavailable`` naming the missing sources. ``Refused`` if a manifest cannot be read.
+    Returns the rows that each source announced.
+    """
+
+    template_fields = ("dataset", "day")
+    ui_color = "#cfe2f3"
+
+    def __init__(self, *, dataset: str, day: str | None = None, poll_seconds: float = 5, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dataset, self.day, self.poll_seconds = dataset, day, poll_seconds
+
+    def execute(self, context: Context) -> dict[str, int]:
+        return self.look(context)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, int]:  # noqa: ARG002
+        """Called when the triggerer has seen the day, or its time is up. The store decides, not the event."""
+        return self.look(context)
+
+    def look(self, context: Context) -> dict[str, int]:
+        """Return what has landed, wait on, or give up."""
+        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        spec = ports.catalog.dataset(self.dataset)
+        arrived = _deliveries.arrived(ports.store, spec, day)
+        verdict = judge_arrival([*spec.daily(), *spec.reference()], arrived)
+        if verdict.passed:
+            return {source: sum(file.rows for file in manifest.files) for source, manifest in arrived.items()}
+        until: datetime = _deliveries.wait_ends(spec.calendar, day)
+        if ports.clock() < until:
+            trigger = ArrivalTrigger(self.dataset, f"{day}", until.isoformat(), self.poll_seconds)
+            self.defer(trigger=trigger, method_name="resume")
+        missing = "".join(f"\n  - {reason}" for reason in verdict.reasons)
+        raise Unavailable(
+            f"{self.dataset} of {day} is not complete and its wait ended {until:%Y-%m-%d %H:%M %Z}; "
+            f"{self.dataset}__arrive takes it up when it lands{missing}"
+        )

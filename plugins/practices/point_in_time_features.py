@@ -1,0 +1,46 @@
+"""A feature of a flight is what was known at its prediction time, whatever the order in which days arrive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from pipelines.messages import FeaturesRequest, FeaturesResult
+from pipelines.rules.point_in_time_features import judge_features
+from practices import _hooks, _runner
+from practices._partition import day_of, hand_on
+from practices._settle import settle
+from practices.defaults import asset
+
+
+class PointInTimeFeatures(BaseOperator):
+    """Build a view's features of one day, and again those of later days whose windows reach into it.
+
+    A broken constraint (range, share of nulls) or a definition changed without a new version refuses the day with
+    every reason. Returns the ``FeaturesResult``.
+    """
+
+    template_fields = ("view", "day")
+    ui_color = "#d0e0e3"
+
+    def __init__(self, *, view: str, day: str | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.view, self.day = view, day
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        result = _runner.run_step("build_features", FeaturesRequest(view=self.view, day=day), FeaturesResult)
+        settle(
+            judge_features(result, ports.catalog.view(self.view)),
+            subject=f"the features {self.view} of {day}",
+            ledger_kind="data_verdict",
+            model=self.view,
+            version=None,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"check": "point_in_time_features", "day": day.isoformat(), "table_version": result.version},
+        )
+        hand_on(context, asset(self.view, "features"), day)
+        return result.model_dump(mode="json", by_alias=True)

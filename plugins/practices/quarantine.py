@@ -1,0 +1,50 @@
+"""Bad rows are set aside with every reason, none is lost, and a day with too many of them is not published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from pipelines.rules.quarantine import judge_audit
+
+from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from practices import _hooks, _runner
+from practices._partition import day_of, hand_on
+from practices._settle import settle
+from practices.defaults import asset
+
+
+class Quarantine(BaseOperator):
+    """Audit one raw day by its suites, then publish: write, audit, publish.
+
+    Rows that fail go to the quarantine table with every reason, the others to the validated table; received =
+    accepted + quarantined, always. Too large a share, or a broken promise about the whole table, refuses the day:
+    its quarantine is written, its published tables stay as they were. Returns the ``PublishResult``.
+    """
+
+    template_fields = ("dataset", "day")
+    ui_color = "#fce5cd"
+
+    def __init__(self, *, dataset: str, day: str | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dataset, self.day = dataset, day
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        audit = _runner.run_step("audit_partition", ValidateRequest(dataset=self.dataset, day=day), AuditResult)
+        verdict = judge_audit(audit, ports.catalog.dataset(self.dataset).max_quarantined_share)
+        request = PublishRequest(audit=audit, accept=verdict.passed)
+        published = _runner.run_step("publish_partition", request, PublishResult)
+        settle(
+            verdict,
+            subject=f"the audit of {self.dataset} for {day}",
+            ledger_kind="data_verdict",
+            model=self.dataset,
+            version=None,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"check": "quarantine", "day": day.isoformat(), "report": audit.report},
+        )
+        hand_on(context, asset(self.dataset, "validated"), day)
+        return published.model_dump(mode="json", by_alias=True)
