@@ -62,7 +62,7 @@ class Admin:
         await send({"type": "http.response.body", "body": payload})
 
     async def _answer(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, Any]:
-        found = self._supervisor
+        found = self._supervisor.releases
         if path == "/health":
             return 200, {"status": "alive"}
         if self._token is not None:
@@ -105,7 +105,7 @@ class Admin:
         return 200, await self._supervisor.metrics()
 
     async def _models(self) -> tuple[int, Any]:
-        return 200, [self._supervisor.live(model) for model in self._supervisor.table.routes]
+        return 200, [self._supervisor.releases.live(model) for model in self._supervisor.releases.table.routes]
 
     async def _flush(self) -> tuple[int, Any]:
         return 200, await self._supervisor.flush()

@@ -41,7 +41,7 @@ def write_file(uri: str, content: bytes) -> None:
         return
     target = _local(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with partial.open("wb") as stream:
         stream.write(content)
         stream.flush()

@@ -1,4 +1,4 @@
-"""A release is acknowledged once it is on disk and every live worker answers with it; dead workers are replaced."""
+"""Workers and compactor run while the gateway does: a dead one is replaced, what it counted and logged is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -18,19 +17,17 @@ import msgspec
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.serving import children
-from pipelines.serving.bundle import BundleRefused, fetch, verify
 from pipelines.serving.children import Child
 from pipelines.serving.control import Message
 from pipelines.serving.metrics import Snapshot, merge, render
 from pipelines.serving.prediction_log import adopt
-from pipelines.serving.state import KeyReused, Route, Served, State
+from pipelines.serving.releases import Releases
+from pipelines.serving.state import State
 from pipelines.serving.worker import Limits
 
 log = logging.getLogger("airworthy.gateway")
 
 COMPACT_SECONDS = 5.0
-PREPARE_TIMEOUT = 120.0
-APPLY_TIMEOUT = 60.0
 COMPACT_TIMEOUT = 300.0
 
 
@@ -53,7 +50,7 @@ class Supervisor:
     """Keeps the workers and the compactor alive and owns what is live."""
 
     def __init__(self, config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._config, self._now = config, now
+        self._config = config
         self._folder = Path(config.state).resolve()
         self._wal, self._cache = self._folder / "wal", self._folder / "bundles"
         for folder in (self._wal, self._cache):
@@ -66,10 +63,9 @@ class Supervisor:
                 f"another gateway runs on {self._folder}; stop it, or give this one its own --state"
             ) from error
         self._state = State(self._folder / "state.db")
-        self.table = self._state.table()
         self._workers: dict[int, Child] = {}
+        self.releases = Releases(self._state, self._cache, self._alive, now=now)
         self._compactor: Child | None = None
-        self._changing = asyncio.Lock()
         self._retired: Snapshot = {}
         self._stopping = False
         self._listener: socket.socket
@@ -106,6 +102,9 @@ class Supervisor:
         self._state.close()
         self._lock_file.close()
 
+    def _alive(self) -> list[Child]:
+        return [child for child in self._workers.values() if child.alive]
+
     async def _keep_worker(self, number: int, first: asyncio.Event) -> None:
         wait = 0.0
         limits = msgspec.json.encode(self._config.limits).decode()
@@ -123,8 +122,8 @@ class Supervisor:
             )
             holder.append(child)
             with contextlib.suppress(ConnectionError, TimeoutError):
-                async with self._changing:
-                    await self._apply(child)
+                async with self.releases.changing:
+                    await self.releases.apply(child)
                     self._workers[number] = child
                 first.set()
             await child.process.wait()
@@ -185,111 +184,6 @@ class Supervisor:
         with contextlib.suppress(ConnectionError, TimeoutError):
             await child.channel.ask(message, timeout=10)
 
-    async def _apply(self, child: Child) -> Message:
-        table = msgspec.to_builtins(self.table)
-        answer = await child.channel.ask({"ask": "apply", "table": table}, timeout=APPLY_TIMEOUT)
-        child.generation = answer.get("generation", -1)
-        for model, why in answer.get("broken", {}).items():
-            log.error("worker %s cannot serve %s: %s", child.name, model, why)
-        return answer
-
-    # ---- what is live ------------------------------------------------------------------------------------------
-
-    def live(self, model: str) -> dict[str, Any]:
-        """State of one model, as ``pipelines.messages.LiveState`` has it."""
-        route = self.table.routes.get(model)
-        alive = [child for child in self._workers.values() if child.alive]
-        return {
-            "model": model,
-            "version": route.live.version if route else None,
-            "previous": route.previous.version if route and route.previous else None,
-            "generation": self.table.generation,
-            "bundle_sha256": route.live.sha256 if route else None,
-            "workers": len(alive),
-            "applied": bool(alive) and all(child.generation == self.table.generation for child in alive),
-        }
-
-    async def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> dict[str, Any]:
-        """Make a version live. ``Refused`` leaves everything as it was; ``Unavailable`` may be tried again."""
-        request = {"release": model, "version": version, "bundle": bundle, "sha256": sha256}
-        async with self._changing:
-            if self._known(key, request):
-                return self.live(model)
-            wanted = Served(version, bundle, sha256)
-            before = self.table.routes.get(model)
-            if before is not None and before.live == wanted:
-                self._state.remember(key, request)
-                return self.live(model)
-            await self._prepare(model, wanted)
-            previous = before.live if before else None
-            if before is not None and before.live.version == version:
-                previous = before.previous  # rebuilt: going back to itself would be no way back
-            await self._switch(model, Route(wanted, previous), key, request, "release")
-            return self.live(model)
-
-    async def rollback(self, model: str, *, key: str, reason: str) -> dict[str, Any]:
-        """Put the previous version back; what was live is not kept as a version to go back to."""
-        request = {"rollback": model, "reason": reason}
-        async with self._changing:
-            if self._known(key, request):
-                return self.live(model)
-            before = self.table.routes.get(model)
-            if before is None or before.previous is None:
-                raise Refused(f"{model} has no previous version to put back; release one instead")
-            await self._switch(model, Route(before.previous), key, request, "rollback")
-            return self.live(model)
-
-    def _known(self, key: str, request: dict[str, Any]) -> bool:
-        try:
-            return self._state.answered(key, request) is not None
-        except KeyReused as error:
-            raise Refused(str(error)) from error
-
-    async def _prepare(self, model: str, wanted: Served) -> None:
-        """Fetch, verify and load a bundle in every worker, beside what is live."""
-        subject = f"bundle {wanted.bundle} of {model} version {wanted.version} is refused"
-        try:
-            folder = await asyncio.to_thread(fetch, wanted.bundle, wanted.sha256, self._cache)
-            manifest = verify(folder, wanted.sha256)
-        except BundleRefused as error:
-            raise Refused(subject, error.reasons) from error
-        except FileNotFoundError as error:
-            raise Refused(subject, [f"there is no {error.filename or 'such bundle'}; build it first"]) from error
-        except OSError as error:
-            raise Unavailable(f"bundle {wanted.bundle} cannot be read: {error}; try again") from error
-        if (manifest.model, manifest.version) != (model, wanted.version):
-            raise Refused(subject, [f"it holds {manifest.model} version {manifest.version}"])
-        question = {"ask": "prepare", "model": model, "served": msgspec.to_builtins(wanted)}
-        alive = [child for child in self._workers.values() if child.alive]
-        answers = await asyncio.gather(
-            *(child.channel.ask(question, timeout=PREPARE_TIMEOUT) for child in alive), return_exceptions=True
-        )
-        heard = [answer for answer in answers if isinstance(answer, dict)]
-        reasons = [
-            reason
-            for answer in heard
-            for reason in (answer.get("refused") or ([answer["error"]] if "error" in answer else []))
-        ]
-        if reasons:
-            raise Refused(subject, list(dict.fromkeys(reasons)))
-        if not heard or any(isinstance(answer, TimeoutError) for answer in answers):
-            raise Unavailable(f"{len(heard)} of {len(alive)} workers have loaded {model} {wanted.version}; try again")
-
-    async def _switch(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
-        self.table = self._state.change(
-            model, route, key=key, request=request, action=action, at=self._now().isoformat()
-        )
-        alive = [child for child in self._workers.values() if child.alive]
-        await asyncio.gather(*(self._apply(child) for child in alive), return_exceptions=True)
-        log.info("generation %s: %s of %s, live is %s", self.table.generation, action, model, route.live.version)
-        used = {served.sha256 for one in self.table.routes.values() for served in (one.live, one.previous) if served}
-        for folder in self._cache.iterdir():
-            if folder.name not in used:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def history(self, model: str | None = None) -> list[dict[str, Any]]:
-        return self._state.history(model)
-
     # ---- log and metrics ---------------------------------------------------------------------------------------
 
     async def flush(self) -> Message:
@@ -299,18 +193,24 @@ class Supervisor:
 
     def ready(self) -> dict[str, Any]:
         """Ready: every wanted worker serves the newest table."""
+        newest = self.releases.table.generation
         generations = {number: child.generation for number, child in self._workers.items() if child.alive}
         reasons = [
-            f"worker {number} is at generation {generations.get(number, 'none')}, newest is {self.table.generation}"
+            f"worker {number} is at generation {generations.get(number, 'none')}, newest is {newest}"
             for number in range(self._config.workers)
-            if generations.get(number) != self.table.generation
+            if generations.get(number) != newest
         ]
-        models = {model: route.live.version for model, route in self.table.routes.items()}
-        return {"ready": not reasons, "generation": self.table.generation, "models": models, "reasons": reasons}
+        models = {model: route.live.version for model, route in self.releases.table.routes.items()}
+        return {
+            "ready": not reasons,
+            "generation": self.releases.table.generation,
+            "models": models,
+            "reasons": reasons,
+        }
 
     async def metrics(self) -> str:
         """Prometheus text over all workers, the dead ones included."""
-        alive = [child for child in self._workers.values() if child.alive]
+        alive = self._alive()
 
         async def counted(child: Child) -> Snapshot:
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -321,9 +221,9 @@ class Supervisor:
         waiting = [time.time() - path.stat().st_mtime for path in self._wal.glob("*.seg") if path.exists()]
         lag = max([0.0, *waiting, *(snapshot.get("log_age", 0.0) for snapshot in snapshots)])
         gauges = {
-            "airworthy_generation": ("Generation of the routing table.", float(self.table.generation)),
+            "airworthy_generation": ("Generation of the routing table.", float(self.releases.table.generation)),
             "airworthy_workers": ("Live data workers.", float(len(alive))),
-            "airworthy_models": ("Models with a live version.", float(len(self.table.routes))),
+            "airworthy_models": ("Models with a live version.", float(len(self.releases.table.routes))),
             "airworthy_log_lag_seconds": ("Age of the oldest answer that is not in Parquet yet, at most.", lag),
         }
         return render(merge([self._retired, *snapshots]), gauges)
