@@ -10,7 +10,7 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.messages import EvaluateRequest, EvaluateResult, Interval
+from pipelines.messages import EvaluateRequest, EvaluateResult, Interval, SliceMetric
 from pipelines.ports import Ports, VersionInfo
 from pipelines.spec import ModelSpec
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
@@ -53,29 +53,20 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     candidate = _answers(info, test, ports)
     until = trained_until(snapshot)
     compared, champion_until, notes = _compare(request, spec, test, candidate, until, ports)
+    comparison = _interval(spec, compared)
+    if compared.champion is not None and comparison is None:
+        notes.append(f"{spec.evaluation.comparison.metric} is not defined on the {compared.rows.height} compared rows")
     first, last = span(test)
-    judged = spec.evaluation
-    slices = judged.slices
     result = EvaluateResult(
         model=request.model,
         version=request.version,
         champion=request.champion,
         snapshot=snapshot_digest(info),
         rows=test.height,
-        metrics=measure(spec.problem, target, candidate, judged.threshold),
+        metrics=measure(spec.problem, target, candidate, spec.evaluation.threshold),
         champion_metrics=_champion_metrics(spec, compared),
-        comparison=_interval(spec, compared),
-        slices=slice_metrics(
-            spec.problem,
-            slices,
-            completed(compared.rows, slices.columns, request.model, ports),
-            compared.target,
-            compared.candidate,
-            compared.champion,
-            judged.threshold,
-        )
-        if slices
-        else [],
+        comparison=comparison,
+        slices=_slices(spec, compared, ports),
         first=first,
         last=last,
         trained_until=until,
@@ -157,6 +148,21 @@ def _interval(spec: ModelSpec, compared: Compared) -> Interval | None:
         compared.champion,
         threshold=spec.evaluation.threshold,
         seed=spec.training.seed,
+    )
+
+
+def _slices(spec: ModelSpec, compared: Compared, ports: Ports) -> list[SliceMetric]:
+    declared = spec.evaluation.slices
+    if declared is None:
+        return []
+    return slice_metrics(
+        spec.problem,
+        declared,
+        completed(compared.rows, declared.columns, spec.model, ports),
+        compared.target,
+        compared.candidate,
+        compared.champion,
+        spec.evaluation.threshold,
     )
 
 

@@ -321,6 +321,34 @@ def test_writers_of_several_processes_make_one_whole_chain_and_lose_nothing(url:
     assert ledger.faults() == []
 
 
+ENDLESS_WRITER = """
+import sys
+from pipelines.adapters.sql_ledger import SqlLedger
+ledger = SqlLedger(sys.argv[1])
+while True:
+    print(ledger.append("gate", "m", "1", {}, actor="a").digest, flush=True)
+"""
+
+
+def test_every_line_that_was_acknowledged_survives_the_death_of_its_writer(url: str) -> None:
+    acknowledged = []
+    for _ in range(3):
+        command = [sys.executable, "-c", ENDLESS_WRITER, url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            acknowledged += [writer.stdout.readline().strip() for _ in range(7)]
+            writer.kill()
+            acknowledged += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    ledger = SqlLedger(url)
+    kept = {line.digest for line in ledger.entries()}
+    assert set(acknowledged) <= kept
+    assert len(acknowledged) >= 21
+    assert len(kept) <= len(acknowledged) + 3
+    assert ledger.faults() == []
+    fill(ledger, 1)
+    assert ledger.faults() == []
+
+
 def test_a_database_that_does_not_answer_is_unavailable_and_the_password_is_not_shown() -> None:
     ledger = SqlLedger("postgresql://airworthy:hidden@127.0.0.1:1/ledger")
     with pytest.raises(Unavailable, match="does not answer") as caught:

@@ -293,6 +293,7 @@ def test_a_test_part_of_one_class_has_no_curve_and_no_interval(world: World) -> 
     result = world.evaluate("2", champion="1")
     assert result.metrics["roc_auc"] is None
     assert result.comparison is None
+    assert result.notes == ["roc_auc is not defined on the 300 compared rows"]
     assert [Path(path).stem for path in result.plots] == ["calibration", "confusion"]
 
 
