@@ -1,0 +1,270 @@
+"""A declaration with faults is refused with all of them; what is named nowhere else is found out."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.errors import Refused
+from pipelines.spec import Catalog, DatasetSpec, FeatureView, ModelSpec
+from pipelines.spec.catalog import model_faults, read_declaration, target_faults, view_faults
+from pipelines.spec.plain_yaml import load
+from tests.steps.flights_by_hand import DATASET, INCLUDE, VIEW, model
+
+VIEW_FIELDS: dict[str, Any] = load((INCLUDE / "features" / "flight_delay.yaml").read_text())
+MODEL_FIELDS: dict[str, Any] = load((INCLUDE / "models" / "flight_delay.yaml").read_text())
+DATASET_FIELDS: dict[str, Any] = DATASET.model_dump(mode="json", by_alias=True)
+
+
+def written(folder: Path, fields: dict[str, Any], name: str = "flight_delay.yaml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(yaml.safe_dump(fields, sort_keys=False))
+    return path
+
+
+def view_with(**features: dict[str, Any]) -> dict[str, Any]:
+    fields = copy.deepcopy(VIEW_FIELDS)
+    for name, feature in features.items():
+        fields["features"][name] = copy.deepcopy(VIEW_FIELDS["features"]["carrier"]) | feature
+    return fields
+
+
+def refusal(path: Path, kind: type[FeatureView] | type[ModelSpec] | type[DatasetSpec]) -> str:
+    with pytest.raises(Refused) as caught:
+        read_declaration(path, kind)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["feat1", "x", "f_12", "feature", "temp", "tmp2", "value"])
+def test_a_feature_name_that_says_nothing_is_refused(tmp_path: Path, name: str) -> None:
+    fields = view_with() | {"features": {name: VIEW_FIELDS["features"]["carrier"]}}
+    assert f"{name!r} says nothing" in refusal(written(tmp_path, fields), FeatureView)
+
+
+@pytest.mark.parametrize("name", ["Carrier", "carrier-code", "_carrier", "carrier__code"])
+def test_a_feature_name_that_is_not_lower_snake_case_is_refused(tmp_path: Path, name: str) -> None:
+    assert "not lower_snake_case" in refusal(written(tmp_path, view_with(**{name: {}})), FeatureView)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("carrier_delay_mean", "end it with the window"), ("carrier_delay_mean_3h", "window of 24 hours")],
+)
+def test_a_window_is_named_at_the_end_and_truly(tmp_path: Path, name: str, said: str) -> None:
+    feature = VIEW_FIELDS["features"]["carrier_departure_delay_mean_24h"]
+    assert said in refusal(written(tmp_path, view_with(**{name: feature})), FeatureView)
+
+
+@pytest.mark.parametrize(
+    "transformation",
+    [
+        {"type": "column", "column": "dep_delay"},
+        {"type": "column", "column": "arr_time"},
+        {"type": "lookup", "source": "planes", "on": ["air_time"], "column": "seats"},
+        {"type": "latest_observation", "source": "weather", "by": ["arr_delay"], "time_column": "time_hour"}
+        | {"column": "temp", "max_age_hours": 6},
+    ],
+)
+def test_a_feature_of_the_future_is_refused(tmp_path: Path, transformation: dict[str, Any]) -> None:
+    fields = view_with(delay_so_far={"transformation": transformation})
+    assert "an outcome; nobody knows it at prediction time" in refusal(written(tmp_path, fields), FeatureView)
+
+
+def test_a_window_over_what_is_known_only_at_arrival_is_refused(tmp_path: Path) -> None:
+    window = {"type": "window_mean", "by": ["carrier"], "column": "arr_delay", "window_hours": 24}
+    fields = view_with(carrier_arrival_delay_mean_24h={"transformation": window, "type": "numeric"})
+    assert "reads 'arr_delay', an outcome" in refusal(written(tmp_path, fields), FeatureView)
+
+
+@pytest.mark.parametrize("name", ["prediction_time", "day", "late"])
+def test_a_feature_may_not_bear_the_name_of_another_column(tmp_path: Path, name: str) -> None:
+    assert "reserved names" in refusal(written(tmp_path, view_with(**{name: {}})), FeatureView)
+
+
+def test_all_faults_of_a_file_are_listed_at_once_each_with_its_place(tmp_path: Path) -> None:
+    fields = copy.deepcopy(MODEL_FIELDS)
+    fields["ownr"] = fields.pop("owner")
+    fields["training"]["seed"] = "many"
+    fields["training"]["split"] = {"train": 0.9}
+    fields["evaluation"]["comparison"]["confidence"] = 3
+    text = refusal(written(tmp_path, fields), ModelSpec)
+    assert "flight_delay.yaml has 5 fault(s)" in text
+    for part in ("owner: Field required", "ownr: unknown field", "training.seed:", "split shares sum to 1.2000"):
+        assert part in text
+    assert "evaluation.comparison.confidence:" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"problem": "regression"}, "target.at_least is needed for a classification"),
+        ({"target": {"column": "arr_delay"}}, "target.at_least is needed for a classification"),
+        ({"evaluation": MODEL_FIELDS["evaluation"] | {"minimum_metrics": {"mae": {"max": 3}}}}, "'mae'"),
+        ({"evaluation": MODEL_FIELDS["evaluation"] | {"minimum_metrics": {"roc_auc": {}}}}, "give min, max or both"),
+        ({"training": {"estimator": {"kind": "sklearn"}}}, "class_path is needed"),
+        ({"training": {"estimator": {"kind": "sklearn", "class_path": "os.system"}}}, "must lie in sklearn"),
+        ({"training": {"search": {"trials": 2, "space": {"eta": {"low": 1}}}}}, "either low and high, or choices"),
+        ({"runner": {"deploy": "process"}}, "runner.deploy"),
+        ({"schema": 2}, "schema"),
+    ],
+)
+def test_a_model_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in refusal(written(tmp_path, MODEL_FIELDS | change), ModelSpec)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"calendar": {"start": "2013-01-01", "timezone": "New York"}}, "unknown timezone 'New York'"),
+        ({"calendar": {"start": "yesterday"}}, "calendar.start"),
+        ({"max_quarantined_share": 5}, "max_quarantined_share"),
+        ({"sources": {}}, "sources"),
+        ({"sources": {"flights": {"file": "f.csv", "key": ["id"], "columns": {"a": {"type": "integer"}}}}}, "['id']"),
+        (
+            {
+                "sources": {
+                    "flights": {"file": "f", "key": ["a"], "columns": {"a": {"type": "string", "nullable": True}}}
+                }
+            },
+            "a key is never null",
+        ),
+    ],
+)
+def test_a_dataset_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in refusal(written(tmp_path, DATASET_FIELDS | change), DatasetSpec)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"schema: [1", "not readable YAML"),
+        (b"schema: 1\nschema: 1\n", "'schema' is given twice"),
+        (b"view: \xff\xfe", "not readable YAML"),
+        (b"- schema\n", "holds list, not fields"),
+        (b"", "holds NoneType, not fields"),
+    ],
+)
+def test_what_is_no_yaml_file_of_fields_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "flight_delay.yaml"
+    path.write_bytes(content)
+    assert said in refusal(path, FeatureView)
+
+
+def test_a_missing_file_is_refused_by_its_path(tmp_path: Path) -> None:
+    assert f"{tmp_path / 'gone.yaml'} does not exist" in refusal(tmp_path / "gone.yaml", ModelSpec)
+
+
+def test_yaml_words_stay_words_and_merged_fields_may_be_overridden() -> None:
+    text = "on: [NO, yes]\nreally: true\none: &one {a: 1, b: 2}\ntwo: {<<: *one, b: 3}\n"
+    assert load(text) == {"on": ["NO", "yes"], "really": True, "one": {"a": 1, "b": 2}, "two": {"a": 1, "b": 3}}
+
+
+def changed_view(**fields: Any) -> FeatureView:
+    return FeatureView.model_validate(VIEW_FIELDS | fields)
+
+
+def feature(**how: Any) -> dict[str, Any]:
+    return {"features": {"some_feature": VIEW_FIELDS["features"]["carrier"] | how}}
+
+
+LOOKUP = {"type": "lookup", "source": "planes", "on": ["tailnum"], "column": "seats"}
+
+
+@pytest.mark.parametrize(
+    ("view", "faults"),
+    [
+        (VIEW, 2),
+        (changed_view(outcome_columns=[]), 0),
+        (changed_view(entity_source="trains"), 1),
+        (changed_view(outcome_columns=[], key=["time_hour", "train", "track"]), 2),
+        (changed_view(outcome_columns=[], **feature(source_columns=["carrier", "flights.nothing"])), 2),
+        (changed_view(outcome_columns=[], **feature(transformation=LOOKUP | {"source": "trains"})), 1),
+        (changed_view(outcome_columns=[], **feature(transformation=LOOKUP | {"column": "wheels"})), 1),
+        (changed_view(outcome_columns=[], **feature(transformation=LOOKUP | {"on": ["dest"]})), 2),
+    ],
+)
+def test_names_of_a_view_that_its_dataset_does_not_have_are_all_found(view: FeatureView, faults: int) -> None:
+    assert len(view_faults(view, DATASET)) == faults
+
+
+def test_personal_data_never_become_a_feature() -> None:
+    fields = copy.deepcopy(DATASET_FIELDS)
+    fields["sources"]["flights"]["columns"]["tailnum"]["pii"] = True
+    view = changed_view(outcome_columns=[], **feature(transformation={"type": "column", "column": "tailnum"}))
+    assert view_faults(view, DatasetSpec.model_validate(fields)) == [
+        "features.some_feature: 'tailnum' of flights is personal data; a feature may not show it"
+    ]
+
+
+def test_a_view_of_an_undeclared_dataset_and_a_model_of_an_undeclared_view_are_found() -> None:
+    assert view_faults(VIEW, None) == ["dataset: 'flights' is not declared, or was refused"]
+    assert model_faults(model(), None) == ["view: 'flight_delay' is not declared, or was refused"]
+
+
+def test_unknown_features_of_a_model_are_all_named_with_their_place() -> None:
+    fields = copy.deepcopy(MODEL_FIELDS)
+    fields["training"]["features"] = ["distance", "colour"]
+    fields["evaluation"]["slices"]["columns"] = ["carier"]
+    fields["monitoring"]["drift"]["exclude"] = ["temprature"]
+    found = model_faults(ModelSpec.model_validate(fields), VIEW)
+    assert [fault.partition(";")[0] for fault in found] == [
+        "training.features: unknown feature 'colour'",
+        "evaluation.slices.columns: unknown feature 'carier'",
+        "monitoring.drift.exclude: unknown feature 'temprature'",
+    ]
+
+
+@pytest.mark.parametrize(("column", "said"), [("arr_dlay", "no column of flights"), ("dest", "a target is a number")])
+def test_a_target_that_the_entities_do_not_have_as_a_number_is_found(column: str, said: str) -> None:
+    spec = ModelSpec.model_validate(MODEL_FIELDS | {"target": {"column": column, "at_least": 15}})
+    assert said in target_faults(spec, VIEW, DATASET)[0]
+
+
+def include_of(tmp_path: Path) -> Path:
+    written(tmp_path / "datasets", DATASET_FIELDS, "flights.yaml")
+    written(tmp_path / "features", VIEW_FIELDS | {"outcome_columns": []})
+    written(tmp_path / "models", MODEL_FIELDS)
+    return tmp_path
+
+
+def test_one_bad_file_never_hides_the_good_ones(tmp_path: Path) -> None:
+    include = include_of(tmp_path)
+    written(include / "models", MODEL_FIELDS | {"modle": 1}, "typo.yaml")
+    written(include / "models", MODEL_FIELDS, "other_name.yaml")
+    found = Catalog.read(include)
+    assert list(found.models) == ["flight_delay"]
+    assert set(found.refused) == {"models/typo.yaml", "models/other_name.yaml"}
+    with pytest.raises(Refused, match="unknown field"):
+        found.model("typo")
+    assert "give file and model one name" in str(found.refused["models/other_name.yaml"])
+
+
+def test_what_rests_on_a_bad_file_is_refused_with_it_and_says_so(tmp_path: Path) -> None:
+    include = include_of(tmp_path)
+    (include / "datasets" / "flights.yaml").write_text("dataset: flights\n")
+    found = Catalog.read(include)
+    assert (found.datasets, found.views, found.models) == ({}, {}, {})
+    assert set(found.refused) == {"datasets/flights.yaml", "features/flight_delay.yaml", "models/flight_delay.yaml"}
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    found = Catalog.read(include_of(tmp_path))
+    with pytest.raises(Refused, match="no model is called 'flight_dely'; declared: flight_delay"):
+        found.model("flight_dely")
+    assert found.dataset_of("flight_delay").dataset == "flights"
+    assert [view.view for view in found.views_of("flights")] == ["flight_delay"]
+
+
+def test_an_empty_folder_declares_nothing(tmp_path: Path) -> None:
+    assert Catalog.read(tmp_path) == Catalog()
+
+
+def test_the_declarations_of_this_repository_have_no_fault() -> None:
+    found = Catalog.read(INCLUDE)
+    assert found.refused == {}
+    assert set(found.models) == {"flight_delay", "arrival_delay_minutes"}
