@@ -1,0 +1,94 @@
+"""Model versions are those of MLflow's registry; an outage is told from an unknown version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from pipelines.errors import Refused
+from pipelines.ports import VersionInfo
+from pipelines.tracking import mlflow_answers, open_client
+
+PAGE = 100
+
+
+class MlflowRegistry:
+    """A ``Registry`` over one MLflow server or database; MLflow is imported at the first call."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri
+
+    @cached_property
+    def _client(self) -> Any:
+        return open_client(self._uri)
+
+    def get(self, model: str, version: str) -> VersionInfo:
+        if not version.isdigit():
+            raise Refused(f"{model} has no version {version!r}; MLflow's versions are whole numbers")
+        with mlflow_answers(self._uri):
+            return self._info(self._client.get_model_version(model, version), self._aliases(model))
+
+    def by_alias(self, model: str, alias: str) -> VersionInfo | None:
+        with mlflow_answers(self._uri):
+            registered = self._registered(model)
+            version = registered.aliases.get(alias) if registered else None
+            if version is None:
+                return None
+            return self._info(self._client.get_model_version(model, str(version)), self._aliases(model))
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        with mlflow_answers(self._uri):
+            if self._registered(model) is None:
+                return []
+            found, token = [], None
+            while True:
+                page = self._client.search_model_versions(f"name='{model}'", max_results=PAGE, page_token=token)
+                found += page
+                token = page.token
+                if not token:
+                    break
+            aliases = self._aliases(model)
+            newest_first = sorted(found, key=lambda version: int(version.version), reverse=True)
+            return [self._info(version, aliases) for version in newest_first]
+
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        self.get(model, version)
+        with mlflow_answers(self._uri):
+            for name, value in tags.items():
+                self._client.set_model_version_tag(model, version, name, value)
+
+    def move_alias(self, model: str, alias: str, version: str | None) -> None:
+        with mlflow_answers(self._uri):
+            if version is not None:
+                self._client.set_registered_model_alias(model, alias, self.get(model, version).version)
+            elif self._registered(model) is not None:
+                self._client.delete_registered_model_alias(model, alias)
+
+    def _registered(self, model: str) -> Any | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(model)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _aliases(self, model: str) -> dict[str, str]:
+        registered = self._registered(model)
+        return {alias: str(version) for alias, version in registered.aliases.items()} if registered else {}
+
+    def _info(self, version: Any, aliases: Mapping[str, str]) -> VersionInfo:
+        number = str(version.version)
+        metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
+        return VersionInfo(
+            model=version.name,
+            version=number,
+            run_id=version.run_id or "",
+            source=version.source or "",
+            semantic=version.tags.get("airworthy.semantic_version"),
+            aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
+            tags=dict(version.tags),
+            metrics=dict(metrics),
+        )

@@ -1,0 +1,88 @@
+"""A declaration of boosting is free of contradictions before the first round, or refused with every fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.errors import Refused
+from pipelines.spec.model import Checkpointing, EarlyStopping, LearningRate, Training
+from pipelines.steps.training.scores import Mode, mode_of
+
+THREADS = 2
+"""Threads unless ``parameters.nthread`` says otherwise. Not the machine's cores: sums of another number of threads
+round differently, and the same request must give the same model on every machine."""
+OBJECTIVE = {"classification": "binary:logistic", "regression": "reg:squarederror"}
+METRICS = {"classification": ["logloss", "auc"], "regression": ["rmse", "mae"]}
+RESERVED = {
+    "seed": "declare it as training.seed",
+    "random_state": "declare it as training.seed",
+    "seed_per_iteration": "it is always on",
+    "eta": "declare it as training.learning_rate.initial",
+    "learning_rate": "declare it as training.learning_rate.initial",
+    "eval_metric": "declare it as training.early_stopping.metric",
+    "num_boost_round": "declare it as training.estimator.rounds",
+    "n_estimators": "declare it as training.estimator.rounds",
+    "n_jobs": "declare it as nthread",
+    "early_stopping_rounds": "declare it as training.early_stopping.patience",
+    "num_class": "only two classes are supported",
+}
+"""Parameters that have a place of their own in the declaration."""
+
+
+@dataclass(frozen=True)
+class BoostingPlan:
+    """All that decides the model besides the data. ``metric``: the one that early stopping and checkpoints watch."""
+
+    parameters: dict[str, Any]
+    rounds: int
+    metric: str
+    mode: Mode
+    learning_rate: LearningRate
+    early_stopping: EarlyStopping
+    checkpointing: Checkpointing
+
+    @property
+    def threads(self) -> int:
+        return int(self.parameters["nthread"])
+
+    @property
+    def quantile(self) -> bool:
+        """Whether the tree method works on quantised data."""
+        return self.parameters.get("tree_method", "hist") in ("hist", "auto")
+
+
+def plan_boosting(training: Training, problem: str, seed: int) -> BoostingPlan:
+    """Raises ``Refused`` with every parameter that is reserved or does not fit the problem."""
+    given = training.estimator.parameters
+    faults = [f"{name}: {why}" for name, why in RESERVED.items() if name in given]
+    if given.get("booster", "gbtree") != "gbtree":
+        faults.append(f"booster: {given['booster']!r} cannot be resumed exactly; only gbtree is supported")
+    objective = str(given.get("objective", OBJECTIVE[problem]))
+    if (problem == "classification") != (objective == "binary:logistic"):
+        faults.append(f"objective: {objective!r} does not answer a {problem}; leave it out or use {OBJECTIVE[problem]}")
+    threads = given.get("nthread", THREADS)
+    if not isinstance(threads, int) or threads < 1:
+        faults.append(f"nthread: {threads!r} is no fixed number of threads; give 1 or more")
+    if faults:
+        raise Refused("training.estimator.parameters cannot be used", faults)
+    metrics = METRICS[problem]
+    metric = training.early_stopping.metric or metrics[0]
+    parameters = {
+        **given,
+        "objective": objective,
+        "eval_metric": [*(name for name in metrics if name != metric), metric],
+        "seed": seed,
+        "seed_per_iteration": True,
+        "nthread": threads,
+        "validate_parameters": True,
+    }
+    return BoostingPlan(
+        parameters=parameters,
+        rounds=training.estimator.rounds,
+        metric=metric,
+        mode=mode_of(metric, training.early_stopping.mode),
+        learning_rate=training.learning_rate,
+        early_stopping=training.early_stopping,
+        checkpointing=training.checkpointing,
+    )

@@ -1,0 +1,113 @@
+"""A killed training goes on from its newest whole checkpoint; of the others only the best K are kept.
+
+A checkpoint is a model file per round and an index, written last, which names every file with its sha256: a kill
+between the two leaves the earlier index and all that it names in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.ports import Store
+from pipelines.steps.training.scores import improves
+
+INDEX = "checkpoints.json"
+
+
+class Kept(BaseModel):
+    """One model file. ``rounds``: boosting rounds done; ``score``: the validation score of the last of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rounds: int
+    file: str
+    sha256: str
+    score: float | None
+
+
+class Index(BaseModel):
+    """What the next attempt needs besides the model: every round's scores and learning rate so far."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    curves: dict[str, list[float]]
+    learning_rates: list[float]
+    kept: list[Kept]
+    """Ascending by rounds; the last is the newest."""
+
+
+@dataclass
+class Checkpoints:
+    """Checkpoints of one request, below ``checkpoints/<model>/<request digest>/`` in the store."""
+
+    store: Store
+    model: str
+    request_digest: str
+    mode: str
+    keep_best: int
+    _index: Index | None = field(default=None, init=False)
+
+    def newest(self) -> tuple[bytes, Index] | None:
+        """The newest checkpoint and the index, or None if there is none or its file is not what was written."""
+        path = self._path(INDEX)
+        if not self.store.exists(path):
+            return None
+        try:
+            index = Index.model_validate_json(self.store.get(path))
+            content = self.store.get(self._path(index.kept[-1].file))
+        except (ValidationError, Refused, IndexError):
+            return None
+        if hashlib.sha256(content).hexdigest() != index.kept[-1].sha256:
+            return None
+        self._index = index
+        return content, index
+
+    def save(self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float) -> None:
+        """Write the model after ``len(learning_rates)`` rounds, then the index, then drop what is no longer kept."""
+        rounds = len(learning_rates)
+        name = f"round-{rounds:06d}.ubj"
+        self.store.put(self._path(name), content)
+        fresh = Kept(
+            rounds=rounds,
+            file=name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            score=score if score == score else None,
+        )
+        earlier = [kept for kept in (self._index.kept if self._index else []) if kept.rounds < rounds]
+        best = self._best([*earlier, fresh])
+        kept = sorted({*best, fresh}, key=lambda one: one.rounds)
+        self._index = Index(curves=curves, learning_rates=learning_rates, kept=kept)
+        self.store.put(self._path(INDEX), self._index.model_dump_json().encode())
+        named = {one.file for one in kept}
+        for path in self.store.list(self._path("")):
+            if path.rpartition("/")[2].startswith("round-") and path.rpartition("/")[2] not in named:
+                self.store.delete(path)
+
+    def remember(self, name: str, content: object) -> None:
+        """Keep a small JSON fact of the same attempt, such as the finished trials of a search."""
+        self.store.put(self._path(name), json.dumps(content).encode())
+
+    def recall(self, name: str) -> object | None:
+        path = self._path(name)
+        return json.loads(self.store.get(path)) if self.store.exists(path) else None
+
+    def _best(self, kept: list[Kept]) -> list[Kept]:
+        best: list[Kept] = []
+        left = [one for one in kept if one.score is not None]
+        while left and len(best) < self.keep_best:
+            top = left[0]
+            for one in left[1:]:
+                if one.score is not None and improves(one.score, top.score, self.mode):
+                    top = one
+            best.append(top)
+            left.remove(top)
+        return best
+
+    def _path(self, name: str) -> str:
+        return layout.checkpoint(self.model, self.request_digest, name)

@@ -1,0 +1,79 @@
+"""Scores of several folds, with mean and spread; a forward-chained fold never trains on a row later than it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from pipelines.encoding import FeatureInput
+from pipelines.errors import Refused
+from pipelines.spec.model import CrossValidation, Training
+from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.training.fitting import Part, fit
+
+Places = npt.NDArray[np.int64]
+
+
+def folds(
+    declared: CrossValidation, times: npt.NDArray[np.datetime64], target: npt.NDArray[np.float64], seed: int
+) -> Iterator[tuple[Places, Places]]:
+    """Places of the rows to train on and of those to score, fold by fold; ``times`` ascends.
+
+    forward_chaining: the rows are cut into ``folds + 1`` blocks of nearly equal size along time; fold *i* trains on
+    the blocks up to *i* and scores the next. Rows of one instant are never on both sides.
+    """
+    if declared.strategy == "k_fold":
+        yield from KFold(declared.folds, shuffle=True, random_state=seed).split(times)
+        return
+    if declared.strategy == "stratified":
+        classes = np.unique(target)
+        if len(classes) > 2:
+            raise Refused("cross_validation.strategy stratified needs classes; use forward_chaining or k_fold")
+        yield from StratifiedKFold(declared.folds, shuffle=True, random_state=seed).split(times, target)
+        return
+    cuts = [len(times) * block // (declared.folds + 1) for block in range(1, declared.folds + 1)]
+    edges = [int(np.searchsorted(times, times[cut], side="left")) for cut in cuts] + [len(times)]
+    if edges[0] == 0 or any(low >= high for low, high in pairwise(edges)):
+        raise Refused(f"{len(times)} rows hold too few instants for {declared.folds} forward-chained folds")
+    for low, high in pairwise(edges):
+        yield np.arange(low), np.arange(low, high)
+
+
+def cross_validate(
+    training: Training,
+    problem: str,
+    seed: int,
+    features: list[FeatureInput],
+    rows: Part,
+    times: npt.NDArray[np.datetime64],
+    rounds: int,
+    threshold: float,
+) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """Metrics per fold, and ``<metric>_mean`` and ``<metric>_std`` (of the sample) over the folds that define it.
+
+    Every fold boosts the same number of rounds, so that none stops by the very rows that score it.
+    """
+    if training.cross_validation is None:
+        return [], {}
+    alike = training.model_copy(
+        update={
+            "estimator": training.estimator.model_copy(update={"rounds": rounds}),
+            "early_stopping": training.early_stopping.model_copy(update={"enabled": False}),
+        }
+    )
+    scores = []
+    for train, held_out in folds(training.cross_validation, times, rows.target, seed):
+        part = rows.take(held_out)
+        model = fit(alike, problem, seed, features, rows.take(train), part)
+        measured = measure(problem, part.target, model.predict(part.rows), threshold)
+        scores.append({name: value for name, value in measured.items() if value is not None})
+    summary = {}
+    for name in sorted({name for score in scores for name in score}):
+        values = np.array([score[name] for score in scores if name in score])
+        summary[f"{name}_mean"] = float(values.mean())
+        summary[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return scores, summary

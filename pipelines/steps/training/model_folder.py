@@ -1,0 +1,92 @@
+"""A model folder holds the native model, its vocabularies and MLflow's description of them, and nothing that runs."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+
+from pipelines.encoding import FeatureInput, categories_json
+from pipelines.steps.load_model import CATEGORIES, PREDICTOR, EstimatorKind, PredictorFile, Problem
+from pipelines.steps.training.fitting import NATIVE
+
+LOADER = "pipelines.steps.load_model"
+EXAMPLE_ROWS = 5
+REQUIREMENTS = {
+    "xgboost": ["xgboost", "numpy", "pandas", "polars", "pydantic"],
+    "sklearn": ["scikit-learn", "skops", "numpy", "pandas", "polars", "pydantic"],
+}
+
+
+def write_model_folder(
+    folder: Path,
+    *,
+    model: str,
+    problem: Problem,
+    estimator: EstimatorKind,
+    native: bytes,
+    features: list[FeatureInput],
+    example: pl.DataFrame,
+    run_id: str,
+    model_id: str,
+) -> None:
+    """Write the folder. ``example``: a few rows of the snapshot; their features become MLflow's input example."""
+    from mlflow import pyfunc
+    from mlflow.models import Model
+    from mlflow.models.signature import ModelSignature
+    from mlflow.models.utils import _save_example
+    from mlflow.types.schema import ColSpec, DataType, Schema
+    from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
+
+    (folder / NATIVE[estimator]).write_bytes(native)
+    (folder / CATEGORIES).write_bytes(categories_json(features))
+    predictor = PredictorFile(
+        model=model,
+        problem=problem,
+        estimator=estimator,
+        native=NATIVE[estimator],
+        features={feature.name: feature.type for feature in features},
+    )
+    (folder / PREDICTOR).write_text(predictor.model_dump_json(indent=1), encoding="utf-8")
+
+    kinds = {"categorical": DataType.string, "numeric": DataType.double}
+    inputs = Schema([ColSpec(kinds[feature.type], feature.name, required=False) for feature in features])
+    answers = Schema([ColSpec(DataType.double)])
+    description = Model(
+        artifact_path=model, run_id=run_id, model_id=model_id, signature=ModelSignature(inputs, answers)
+    )
+    _save_example(description, _example(example, features), str(folder))
+    pyfunc.add_to_model(
+        description, loader_module=LOADER, conda_env="conda.yaml", python_env="python_env.yaml", code=None
+    )
+    _add_flavour(description, estimator)
+    description.save(str(folder / "MLmodel"))
+    requirements = [f"{name}=={version(name)}" for name in ["mlflow", "airworthy", *REQUIREMENTS[estimator]]]
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    _mlflow_conda_env(str(folder / "conda.yaml"), additional_pip_deps=requirements[1:])  # type: ignore[no-untyped-call]
+    _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))  # type: ignore[no-untyped-call]
+
+
+def _add_flavour(description: Any, estimator: str) -> None:
+    """The library's own flavour beside pyfunc: ``mlflow.xgboost.load_model`` gives the plain booster."""
+    if estimator == "xgboost":
+        import xgboost
+
+        description.add_flavor(
+            "xgboost",
+            xgb_version=xgboost.__version__,
+            data=NATIVE[estimator],
+            model_class="xgboost.core.Booster",
+            model_format="ubj",
+            code=None,
+        )
+
+
+def _example(rows: pl.DataFrame, features: list[FeatureInput]) -> pd.DataFrame:
+    columns = [
+        pl.col(feature.name).cast(pl.String if feature.type == "categorical" else pl.Float64) for feature in features
+    ]
+    return rows.head(EXAMPLE_ROWS).select(columns).to_pandas()

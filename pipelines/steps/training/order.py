@@ -1,0 +1,188 @@
+"""All that decides a model is written down before the training, so that the same order can be filled again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.encoding import FeatureInput, Kind, learn_inputs
+from pipelines.errors import Refused
+from pipelines.messages import TrainRequest
+from pipelines.ports import Ports
+from pipelines.spec.model import LOWER_IS_BETTER, Training
+from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.load_model import Problem
+from pipelines.steps.training.boosting import OnRound
+from pipelines.steps.training.boosting_plan import plan_boosting
+from pipelines.steps.training.checkpoints import Checkpoints
+from pipelines.steps.training.cross_validation import cross_validate
+from pipelines.steps.training.fitting import Fitted, Part, fit
+from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
+from pipelines.steps.training.snapshot import Snapshot, check_rows, part_of, times_of
+
+TRIALS_FILE = "trials.json"
+
+
+class Order(BaseModel):
+    """A request together with the declarations it meant when it was made. ``features``: name to type, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: TrainRequest
+    problem: Problem
+    training: Training
+    features: dict[str, Kind]
+    threshold: float
+    metric: str
+    """The metric by which candidates are compared; a search maximises or minimises it on the validation part."""
+
+    @property
+    def seed(self) -> int:
+        return self.training.seed if self.request.seed is None else self.request.seed
+
+    @property
+    def mode(self) -> Any:
+        return "min" if self.metric in LOWER_IS_BETTER else "max"
+
+    def digest(self) -> str:
+        """sha256 of the whole order, 64 hex digits; retries of one request share it."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A filled order: ``training`` is the declaration with searched values put in."""
+
+    fitted: Fitted
+    training: Training
+    features: list[FeatureInput]
+    metrics: dict[str, float]
+    folds: list[dict[str, float]] = field(default_factory=list)
+    fold_summary: dict[str, float] = field(default_factory=dict)
+    best_trial: Trial | None = None
+
+
+def make_order(request: TrainRequest, features: list[str], ports: Ports) -> Order:
+    """Resolve the request by the catalog. ``Refused`` for an unknown model or feature, or a plan with faults."""
+    spec = ports.catalog.model(request.model)
+    view = ports.catalog.view(spec.view)
+    unknown = [name for name in features if name not in view.features]
+    if unknown:
+        raise Refused(f"snapshot {request.snapshot} has features that view {view.view} does not declare", unknown)
+    order = Order(
+        request=request,
+        problem=spec.problem,
+        training=spec.training,
+        features={name: view.features[name].type for name in features},
+        threshold=spec.evaluation.threshold,
+        metric=spec.evaluation.comparison.metric,
+    )
+    if spec.training.estimator.kind == "xgboost":
+        plan_boosting(spec.training, spec.problem, order.seed)
+    return order
+
+
+def checkpoints_of(order: Order, ports: Ports) -> Checkpoints | None:
+    """None where checkpoints are not declared, or the estimator cannot go on from one."""
+    if not order.training.checkpointing.enabled or order.training.estimator.kind != "xgboost":
+        return None
+    plan = plan_boosting(order.training, order.problem, order.seed)
+    keep = order.training.checkpointing.keep_best
+    return Checkpoints(ports.store, order.request.model, order.digest(), plan.mode, keep)
+
+
+def _ignore(trial: Trial) -> None:
+    """Nobody follows the trials of a reproduction."""
+    del trial
+
+
+def fill_order(
+    order: Order,
+    snapshot: Snapshot,
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_round: OnRound | None = None,
+    on_trial: Callable[[Trial], None] = _ignore,
+    seconds: Callable[[], float] = lambda: 0.0,
+    best_trial: Trial | None = None,
+) -> Filled:
+    """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one."""
+    check_rows(snapshot, order.problem, order.features)
+    train_rows, validation_rows = snapshot.rows("train"), snapshot.rows("validation")
+    features = learn_inputs(train_rows, order.features)
+    train, validation = part_of(train_rows, features), part_of(validation_rows, features)
+    training = order.training
+    if training.search and best_trial is None:
+        best_trial = _search(order, features, train, validation, checkpoints, on_trial, seconds)
+    if best_trial is not None:
+        training = with_parameters(training, best_trial.parameters)
+    fitted = fit(
+        training, order.problem, order.seed, features, train, validation, checkpoints=checkpoints, on_round=on_round
+    )
+    metrics = {
+        f"{name}_{metric}": value
+        for name, part in (("train", train), ("validation", validation))
+        for metric, value in measure(order.problem, part.target, fitted.predict(part.rows), order.threshold).items()
+        if value is not None
+    }
+    return Filled(fitted, training, features, metrics, *_folds(order, training, features, snapshot, fitted), best_trial)
+
+
+def _search(
+    order: Order,
+    features: list[FeatureInput],
+    train: Part,
+    validation: Part,
+    checkpoints: Checkpoints | None,
+    on_trial: Callable[[Trial], None],
+    seconds: Callable[[], float],
+) -> Trial:
+    assert order.training.search is not None
+    recalled = checkpoints.recall(TRIALS_FILE) if checkpoints else None
+    done = TRIALS.validate_python(recalled or [])
+    for trial in done:
+        on_trial(trial)
+    finished = list(done)
+
+    def keep(trial: Trial) -> None:
+        finished.append(trial)
+        if checkpoints:
+            checkpoints.remember(TRIALS_FILE, [one.model_dump() for one in finished])
+        on_trial(trial)
+
+    def score(training: Training) -> float:
+        model = fit(training, order.problem, order.seed, features, train, validation)
+        found = measure(order.problem, validation.target, model.predict(validation.rows), order.threshold)[order.metric]
+        if found is None:
+            raise Refused(f"{order.metric} is not defined on the validation part; search by another metric")
+        return found
+
+    return search(
+        order.training.search,
+        order.training,
+        order.seed,
+        order.mode,
+        score,
+        done=done,
+        on_trial=keep,
+        seconds=seconds,
+    )
+
+
+def _folds(
+    order: Order, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: Fitted
+) -> tuple[list[dict[str, float]], dict[str, float]]:
+    if training.cross_validation is None:
+        return [], {}
+    seen = snapshot.rows("train", "validation")
+    rounds = fitted.rounds if fitted.best_round is None else fitted.best_round + 1
+    times = times_of(seen).astype("datetime64[us]")
+    part = part_of(seen, features)
+    return cross_validate(
+        training, order.problem, order.seed, features, part, np.asarray(times), rounds, order.threshold
+    )

@@ -1,0 +1,103 @@
+"""A trained model becomes one version of the registry with all its digests; a retried request finds it there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines.errors import Refused
+from pipelines.ports import Registry, VersionInfo
+from pipelines.steps.load_model import (
+    INPUTS_DIGEST_TAG,
+    MODEL_DIGEST_TAG,
+    inputs_digest,
+    model_digest,
+    read_predictor,
+)
+from pipelines.steps.training.model_folder import write_model_folder
+from pipelines.steps.training.order import Filled, Order
+from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord
+from pipelines.tracking import keeps_artifacts_locally, mlflow_answers
+
+CANDIDATE = {"airworthy.status": "candidate"}
+
+
+@dataclass(frozen=True)
+class Registered:
+    version: str
+    model_uri: str
+    model_digest: str
+
+
+def find_registered(registry: Registry, model: str, request_digest: str) -> VersionInfo | None:
+    """The version that an earlier attempt at the same request registered."""
+    for info in registry.versions(model):
+        if info.tags.get(REQUEST_DIGEST_TAG) == request_digest:
+            return info
+    return None
+
+
+def register(
+    record: RunRecord, order: Order, filled: Filled, example: pl.DataFrame, tags: Mapping[str, str]
+) -> Registered:
+    """Upload the model folder, link it to the run, and add the version with its tags in one call."""
+    client, model = record.client, order.request.model
+    uri = str(client.tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="airworthy-model-") as name, mlflow_answers(uri):
+        folder = Path(name)
+        logged = client.create_logged_model(record.experiment_id, name=model, source_run_id=record.run_id)
+        write_model_folder(
+            folder,
+            model=model,
+            problem=order.problem,
+            estimator=order.training.estimator.kind,
+            native=filled.fitted.native,
+            features=filled.features,
+            example=example,
+            run_id=record.run_id,
+            model_id=logged.model_id,
+        )
+        digest = model_digest(folder, read_predictor(folder))
+        digests = {MODEL_DIGEST_TAG: digest, INPUTS_DIGEST_TAG: inputs_digest(folder)}
+        client.log_model_artifacts(logged.model_id, name)
+        client.finalize_logged_model(logged.model_id, "READY")
+        _link(client, record.run_id, logged.model_id)
+        _create_registered_model(client, model)
+        source = logged.artifact_location if keeps_artifacts_locally(uri) else logged.model_uri
+        version = client.create_model_version(
+            model,
+            source,
+            run_id=record.run_id,
+            tags={**CANDIDATE, **tags, **digests},
+            model_id=logged.model_id,
+            await_creation_for=None,
+        )
+    return Registered(str(version.version), str(logged.model_uri), digest)
+
+
+def _link(client: Any, run_id: str, model_id: str) -> None:
+    from mlflow.entities import LoggedModelOutput
+
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+
+
+def _create_registered_model(client: Any, model: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def digest_of(info: VersionInfo) -> str:
+    """``Refused`` for a version that training did not register."""
+    if MODEL_DIGEST_TAG not in info.tags:
+        raise Refused(f"{info.model} version {info.version} has no tag {MODEL_DIGEST_TAG}; it was not trained here")
+    return info.tags[MODEL_DIGEST_TAG]

@@ -1,0 +1,90 @@
+"""Every call to MLflow answers soon, or says whether trying again can help; no global state is left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import AirworthyError, Refused, Unavailable
+
+CLIENT_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""An outage is the task's to wait out, by its retries; the client gives up after seconds, not minutes."""
+REFUSALS = {
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "BAD_REQUEST",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_FOUND",
+}
+"""MLflow's error codes that the same call would meet again."""
+
+
+def open_client(uri: str) -> Any:
+    """An ``MlflowClient`` of this server or database, for tracking and registry."""
+    for name, value in CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    with mlflow_answers(uri):
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def mlflow_answers(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises inside the block into ``Unavailable`` or ``Refused``."""
+    try:
+        yield
+    except AirworthyError:
+        raise
+    except Exception as error:
+        raise _translated(uri, error) from error
+
+
+def fetch_model(client: Any, source: str, folder: Path) -> Path:
+    """Copy a registered model's folder (``source`` of its version) below ``folder``; returns where it lies."""
+    uri = str(client.tracking_uri)
+    with mlflow_answers(uri):
+        from mlflow.artifacts import download_artifacts
+
+        if source.startswith("models:/"):
+            source = client.get_logged_model(source.removeprefix("models:/").strip("/")).artifact_location
+        return Path(download_artifacts(source, dst_path=str(folder), tracking_uri=uri, registry_uri=uri))
+
+
+def keeps_artifacts_locally(uri: str) -> bool:
+    """True for a database opened without a server: artifacts then lie in a folder that the caller names."""
+    return not uri.startswith(("http://", "https://"))
+
+
+def _translated(uri: str, error: Exception) -> AirworthyError | Exception:
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, MlflowException) and error.error_code in REFUSALS:
+        return Refused(f"MLflow at {_shown(uri)} refused", [text])
+    if isinstance(error, MlflowException | requests.RequestException | OSError) or _of_database(error):
+        return Unavailable(f"MLflow at {_shown(uri)} did not answer: {text}")
+    return error
+
+
+def _of_database(error: Exception) -> bool:
+    return type(error).__module__.startswith("sqlalchemy.")
+
+
+def _shown(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

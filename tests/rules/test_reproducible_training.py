@@ -1,0 +1,99 @@
+"""A training passes if it is as declared and can be named whole; a reproduction, if the bytes are the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.messages import ReproduceResult, TrainResult
+from pipelines.rules.reproducible_training import judge_reproduction, judge_training
+from pipelines.verdict import Outcome
+from tests.steps.small_training import spec
+
+DIGEST = "0a" * 32
+OTHER = "0b" * 32
+
+
+def trained(**changes: Any) -> TrainResult:
+    fields: dict[str, Any] = {
+        "model": "small_delay",
+        "run_id": "r",
+        "version": "1",
+        "model_uri": "models:/m-1",
+        "model_digest": DIGEST,
+        "snapshot": DIGEST,
+        "request_digest": DIGEST,
+        "environment_digest": DIGEST,
+        "rounds": 40,
+        "best_round": 12,
+        "metrics": {"validation_roc_auc": 0.7},
+        "seconds": 1.0,
+    }
+    return TrainResult(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "reasons"),
+    [
+        ({}, Outcome.PASS, []),
+        ({"best_round": None}, Outcome.PASS, []),
+        ({"rounds": 41}, Outcome.FAIL, ["rounds 41 > 40 declared"]),
+        ({"rounds": 0, "best_round": None}, Outcome.FAIL, ["rounds 0 < 1: nothing was learnt"]),
+        ({"best_round": 40}, Outcome.FAIL, ["best round 40 is none of the 40 rounds"]),
+        (
+            {"rounds": 41, "metrics": {"validation_roc_auc": float("nan")}},
+            Outcome.FAIL,
+            ["rounds 41 > 40 declared", "validation_roc_auc is nan"],
+        ),
+        ({"metrics": {}}, Outcome.UNKNOWN, ["validation_roc_auc was not measured"]),
+        ({"model_digest": ""}, Outcome.UNKNOWN, ["model_digest '' is no sha256"]),
+        (
+            {"snapshot": "latest", "environment_digest": "?"},
+            Outcome.UNKNOWN,
+            ["snapshot 'latest' is no sha256", "environment_digest '?' is no sha256"],
+        ),
+    ],
+)
+def test_a_training_is_judged_by_all_that_reproducing_it_needs(
+    changes: dict[str, Any], outcome: Outcome, reasons: list[str]
+) -> None:
+    verdict = judge_training(trained(**changes), spec())
+    assert (verdict.outcome, list(verdict.reasons)) == (outcome, reasons)
+    assert verdict.facts["snapshot"] == trained(**changes).snapshot
+
+
+def test_searched_rounds_may_exceed_the_declared_ones() -> None:
+    declared = spec(search={"trials": 1, "space": {"rounds": {"low": 10, "high": 90, "integer": True}}})
+    assert judge_training(trained(rounds=80), declared).passed
+
+
+def reproduced(**changes: Any) -> ReproduceResult:
+    fields = {
+        "model": "m",
+        "version": "1",
+        "registered_digest": DIGEST,
+        "reproduced_digest": DIGEST,
+        "snapshot": DIGEST,
+    }
+    return ReproduceResult(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "reasons"),
+    [
+        ({}, Outcome.PASS, []),
+        ({"differences": ["xgboost: 3.1.0 then, 3.2.0 now"]}, Outcome.PASS, []),
+        (
+            {"reproduced_digest": OTHER, "differences": ["xgboost: 3.1.0 then, 3.2.0 now"]},
+            Outcome.FAIL,
+            ["reproduced 0b0b0b0b0b0b != registered 0a0a0a0a0a0a", "differs: xgboost: 3.1.0 then, 3.2.0 now"],
+        ),
+        ({"registered_digest": ""}, Outcome.UNKNOWN, ["registered '' is no sha256"]),
+    ],
+)
+def test_a_reproduction_passes_on_equal_bytes_alone(
+    changes: dict[str, Any], outcome: Outcome, reasons: list[str]
+) -> None:
+    verdict = judge_reproduction(reproduced(**changes))
+    assert (verdict.outcome, list(verdict.reasons)) == (outcome, reasons)

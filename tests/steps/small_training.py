@@ -1,0 +1,198 @@
+"""A small declared world to train in: a view, two models, and a snapshot whose target follows its features."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines import layout
+from pipelines.adapters.mlflow_registry import MlflowRegistry
+from pipelines.errors import Refused
+from pipelines.messages import SnapshotResult, SplitPart, TrainRequest
+from pipelines.settings import Settings
+from pipelines.spec import Catalog, FeatureView, ModelSpec
+from pipelines.steps.table_digest import table_digest
+from pipelines.testing import FakePorts, MemoryStore
+from pipelines.tracking import open_client
+
+START = datetime(2013, 1, 1, 10, tzinfo=UTC)
+ROWS = 1200
+FEATURES = ["carrier", "distance", "wind_speed"]
+
+
+class FolderStore(MemoryStore):
+    """Files on disk, so that another process sees them."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def put(self, path: str, content: bytes) -> str:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_bytes(content)
+        partial.replace(target)
+        return str(target)
+
+    def get(self, path: str) -> bytes:
+        if not self.exists(path):
+            raise Refused(f"there is no file {path}")
+        return (self._root / path).read_bytes()
+
+    def delete(self, path: str) -> None:
+        (self._root / path).unlink(missing_ok=True)
+
+    def exists(self, path: str) -> bool:
+        return (self._root / path).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        found = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file())
+        return sorted(path for path in found if path.startswith(prefix))
+
+
+def view() -> FeatureView:
+    def feature(kind: str, column: str) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "description": f"the {column} of the flight",
+            "type": kind,
+            "source_columns": [f"flights.{column}"],
+            "transformation": {"type": "column", "column": column},
+        }
+
+    return FeatureView.model_validate(
+        {
+            "schema": 1,
+            "view": "small",
+            "description": "flights in small",
+            "owner": "tests",
+            "dataset": "flights",
+            "entity_source": "flights",
+            "key": ["time_hour", "carrier", "flight"],
+            "event_hour_column": "time_hour",
+            "event_minute_column": "minute",
+            "delay_column": "dep_delay",
+            "lead_hours": 2,
+            "label": {"name": "late", "column": "arr_delay", "at_least": 15},
+            "features": {
+                "carrier": feature("categorical", "carrier"),
+                "distance": feature("numeric", "distance"),
+                "wind_speed": feature("numeric", "wind_speed"),
+            },
+        }
+    )
+
+
+def spec(problem: str = "classification", **training: Any) -> ModelSpec:
+    classifies = problem == "classification"
+    metric = "roc_auc" if classifies else "mae"
+    declared: dict[str, Any] = {
+        "minimum_rows": 100,
+        "seed": 7,
+        "estimator": {
+            "rounds": 40,
+            "parameters": {"max_depth": 3, "subsample": 0.8, "colsample_bytree": 0.7, "nthread": 1},
+        },
+        "learning_rate": {"schedule": "cosine", "initial": 0.3, "minimum": 0.05},
+        "early_stopping": {"enabled": False},
+        "checkpointing": {"frequency": 10, "keep_best": 2},
+    }
+    return ModelSpec.model_validate(
+        {
+            "schema": 1,
+            "model": "small_delay",
+            "description": "whether it is late",
+            "owner": "tests",
+            "view": "small",
+            "problem": problem,
+            "target": {"column": "arr_delay", **({"at_least": 15} if classifies else {})},
+            "training": {**declared, **training},
+            "evaluation": {
+                "minimum_metrics": {metric: {"min": 0.0}},
+                "comparison": {"metric": metric},
+            },
+            "monitoring": {"performance": {"metric": metric, "max_drop": 0.1}},
+        }
+    )
+
+
+def rows(problem: str = "classification", count: int = ROWS) -> pl.DataFrame:
+    """``count`` labelled rows, ten minutes apart: 70 % train, 15 % validation, 15 % test."""
+    draw = np.random.default_rng(5)
+    carrier = draw.choice(["AA", "B6", "UA", "WN"], count)
+    distance, wind = draw.uniform(100, 2500, count), draw.exponential(10, count)
+    wind[draw.random(count) < 0.1] = np.nan
+    lateness = 2 * (carrier == "B6") + np.nan_to_num(wind) / 10 - distance / 1500 + draw.normal(size=count)
+    target = (lateness > 0.8).astype(float) if problem == "classification" else lateness * 10
+    part = np.where(
+        np.arange(count) < 0.7 * count, "train", np.where(np.arange(count) < 0.85 * count, "validation", "test")
+    )
+    times = [START + timedelta(minutes=10 * number) for number in range(count)]
+    return pl.DataFrame(
+        {
+            "time_hour": [time.replace(minute=0) for time in times],
+            "carrier": carrier,
+            "flight": np.arange(count),
+            "prediction_time": times,
+            "label_time": [time + timedelta(hours=6) for time in times],
+            "distance": distance,
+            "wind_speed": pl.Series(wind).fill_nan(None),
+            "target": target,
+            "part": part,
+        },
+        schema_overrides={name: pl.Datetime("us", "UTC") for name in ("time_hour", "prediction_time", "label_time")},
+    )
+
+
+def keep_snapshot(store: MemoryStore, frame: pl.DataFrame) -> str:
+    """Write a snapshot as ``take_snapshot`` does; returns its digest."""
+    digest = table_digest(frame)
+    content = BytesIO()
+    frame.write_parquet(content)
+    record = SnapshotResult(
+        model="small_delay",
+        as_of=START + timedelta(days=30),
+        digest=digest,
+        uri=layout.snapshot("small_delay", digest, "data.parquet"),
+        rows=frame.height,
+        parts={part: SplitPart(rows=group.height) for (part,), group in frame.group_by(["part"])},
+        features=FEATURES,
+        table_versions={"features/small": 1},
+    )
+    store.put(layout.snapshot("small_delay", digest, "data.parquet"), content.getvalue())
+    store.put(layout.snapshot("small_delay", digest, "snapshot.json"), record.model_dump_json(by_alias=True).encode())
+    return digest
+
+
+def request(snapshot: str, run_key: str = "small_delay__train/manual", **fields: Any) -> TrainRequest:
+    return TrainRequest(model="small_delay", snapshot=snapshot, run_key=run_key, git_revision="abc123", **fields)
+
+
+@cache
+def _empty_mlflow(folder: Path) -> Path:
+    """MLflow creates its tables once; every test gets a copy."""
+    database = folder / "empty.db"
+    open_client(f"sqlite:///{database}").search_experiments()
+    return database
+
+
+def ports(tmp_path: Path, shared: Path, model: ModelSpec | None = None, store: MemoryStore | None = None) -> FakePorts:
+    """Fakes, but a real MLflow on SQLite below ``tmp_path``."""
+    database = tmp_path / "mlflow.db"
+    if not database.exists():
+        shutil.copy(_empty_mlflow(shared), database)
+    tracking = f"sqlite:///{database}"
+    settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": tracking})
+    declared = model or spec()
+    catalog = Catalog(views={"small": view()}, models={declared.model: declared})
+    return FakePorts(
+        settings=settings, catalog=catalog, store=store or MemoryStore(), registry=MlflowRegistry(tracking)
+    )
