@@ -1,0 +1,199 @@
+"""`airworthy replay` is the live feed: every flight is asked about at its own moment, before its day is delivered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines import layout
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Endpoint, Ports
+from pipelines.spec import DatasetSpec, FeatureView
+from pipelines.spec.dataset import SourceSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BATCH = 200
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 0.2
+
+
+@dataclass
+class ReplaySummary:
+    """What was asked. ``answered``: rows per model; ``versions``: which version each model answered with."""
+
+    days: list[date]
+    answered: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    requests: int = 0
+    seconds: float = 0.0
+
+
+def add_parser(subparsers: Any) -> None:
+    command = subparsers.add_parser("replay", help="ask the gateway about real flights, in order of time")
+    command.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="first day")
+    command.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="last day, included")
+    command.add_argument(
+        "--model", action="append", help="only this model; may be repeated (default: all that are live)"
+    )
+    command.add_argument("--batch", type=int, default=BATCH, help="most rows in one request")
+    command.add_argument("--single", action="store_true", help="one row per request")
+    command.add_argument("--until-now", action="store_true", help="leave out flights that cannot be asked about yet")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Replay and say what was answered."""
+    if options.first > options.last:
+        raise Refused(f"the first day {options.first} is later than the last day {options.last}")
+    days = [options.first + timedelta(days=number) for number in range((options.last - options.first).days + 1)]
+    until = ports.clock() if options.until_now else None
+    summary = replay(days, options.model, ports, batch=1 if options.single else options.batch, until=until)
+    for model, rows in summary.answered.items():
+        print(f"{model}: {rows:,} flights answered by version {summary.versions[model]}")
+    print(f"{summary.requests:,} requests for {len(days)} day(s) in {summary.seconds:.1f} s")
+    return 0
+
+
+def replay(
+    days: Sequence[date],
+    models: Sequence[str] | None,
+    ports: Ports,
+    *,
+    batch: int = BATCH,
+    until: datetime | None = None,
+) -> ReplaySummary:
+    """Ask every model about every flight of ``days`` in order of prediction time, with entity ids.
+
+    ``models`` None: all that are live. Features come from the source's own data by the engine that trains, so a day
+    needs not be ingested. A request holds rows of one prediction time, at most ``batch``. Rows later than ``until``
+    are left out. Asking again about a day logs its predictions again; monitoring counts the first of each entity and
+    version. Raises ``Refused`` for a model that is not live, ``Unavailable`` when the gateway does not come back.
+    """
+    if batch < 1:
+        raise Refused(f"a request holds at least one row, not {batch}")
+    started = time.monotonic()
+    summary = ReplaySummary(days=list(days))
+    names = _live(models, ports, summary)
+    by_view: dict[str, list[str]] = {}
+    for name in names:
+        by_view.setdefault(ports.catalog.model(name).view, []).append(name)
+    for view_name, of_view in by_view.items():
+        view = ports.catalog.view(view_name)
+        columns = {name: _columns(name, summary.versions[name], view, ports) for name in of_view}
+        frame = live_features(view, ports.catalog.dataset(view.dataset), days)
+        for moment, rows in _requests(view, frame, batch, until):
+            ids = rows["entity_id"].to_list()
+            for name in of_view:
+                values = rows.select(columns[name]).rows()
+                _ask(ports.endpoint, name, columns[name], values, ids, moment)
+                summary.answered[name] = summary.answered.get(name, 0) + len(ids)
+                summary.requests += 1
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
+    """Names of the models to ask; their live versions are noted in the summary."""
+    names = list(ports.catalog.models) if models is None else list(dict.fromkeys(models))
+    for name in names:
+        version = ports.endpoint.state(ports.catalog.model(name).model).version
+        if version is not None:
+            summary.versions[name] = version
+            summary.answered[name] = 0
+    idle = [name for name in names if name not in summary.versions]
+    if idle and (models is not None or not summary.versions):
+        reasons = [f"{name} has no live version; release one by its deploy DAG" for name in idle]
+        raise Refused("these models cannot be asked", reasons or ["no model is declared"])
+    return list(summary.versions)
+
+
+def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[str]:
+    """The columns that the live version takes, as its bundle says; without one, the declared ones."""
+    path = layout.bundle(model, version, "schema.json")
+    if ports.store.exists(path):
+        return [column["name"] for column in json.loads(ports.store.get(path))["columns"]]
+    return list(ports.catalog.model(model).training.features or view.features)
+
+
+def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
+    """The feature table of ``days`` from the source's own data: one row per entity, with its ``entity_id``."""
+    from pipelines.entity import entity_id
+    from pipelines.steps.features.compute import compute_features
+    from pipelines.steps.features.reach import sources_of
+
+    frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
+    features = compute_features(view, frames, days, timezone=dataset.calendar.timezone)
+    return features.with_columns(entity_id(view))
+
+
+def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
+    """Rows of one source that the features of ``days`` may read, typed as the contract says, each with its ``day``."""
+    import polars as pl
+
+    from pipelines.adapters.nycflights import source_text
+    from pipelines.steps.features.reach import first_day
+
+    source, text = dataset.sources[name], source_text(name)
+    if source.cadence == "reference":
+        return typed(source, text).with_columns(day=pl.lit(dataset.calendar.start))
+    parts = [pl.col(column).cast(pl.Int32) for column in source.day_columns or []]
+    reached = first_day(view, name, min(days), dataset.calendar.timezone) or min(days)
+    within = text.with_columns(pl.date(*parts).alias("__day")).filter(pl.col("__day").is_between(reached, max(days)))
+    return typed(source, within.drop("__day")).with_columns(within["__day"].alias("day"))
+
+
+def typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
+    """Text columns as the contract's types; what is no such value is null, as a quarantined cell would be."""
+    import polars as pl
+
+    types: Mapping[str, pl.DataType] = {"integer": pl.Int64(), "number": pl.Float64(), "string": pl.String()}
+    columns = []
+    for name, column in source.columns.items():
+        value = pl.when(~pl.col(name).is_in(source.null_values)).then(pl.col(name))
+        if column.type == "timestamp":
+            moment = value.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False)
+            columns.append(moment.alias(name))
+        else:
+            columns.append(value.cast(types[column.type], strict=False).alias(name))
+    return text.select(columns)
+
+
+def _requests(
+    view: FeatureView, frame: pl.DataFrame, batch: int, until: datetime | None
+) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    """Rows of one prediction time after the other, at most ``batch`` at once."""
+    import polars as pl
+
+    rows = frame if until is None else frame.filter(pl.col("prediction_time") <= until)
+    ordered = rows.sort("prediction_time", *view.key)
+    for (moment,), group in ordered.group_by(["prediction_time"], maintain_order=True):
+        assert isinstance(moment, datetime)
+        for part in group.iter_slices(batch):
+            yield moment, part
+
+
+def _ask(
+    endpoint: Endpoint,
+    model: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    ids: Sequence[str],
+    moment: datetime,
+) -> None:
+    """One request; a gateway that is away for some seconds (a worker was replaced) is waited for."""
+    for attempt in range(ATTEMPTS):
+        try:
+            endpoint.predict(model, columns, rows, ids=ids, prediction_time=moment)
+        except Unavailable:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
+        else:
+            return
