@@ -1,0 +1,235 @@
+"""A day's partition is replaced whole, by any number of writers at once; every version stays readable.
+
+Tables are Delta Lake, partitioned by ``day``, in a folder or in object storage. Each commit carries the days that it
+replaced, so that a reader can ask what has changed since the version it saw.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import TypeVar
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from pipelines import layout
+from pipelines.adapters.store_files import answering, checked, open_files
+from pipelines.errors import Refused, Unavailable
+from pipelines.partition import DAY, conform
+
+Answer = TypeVar("Answer")
+
+ATTEMPTS = 12
+FIRST_WAIT_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 2.0
+DAYS = "airworthy.days"
+"""Key in a commit's information: the days it replaced, ISO dates joined by commas."""
+NO_ROWS_CHANGED = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
+KEPT_LOG = {"delta.logRetentionDuration": "interval 3650 days"}
+"""Versions are evidence: a snapshot names those that it read, so the log outlives Delta's default of 30 days."""
+
+
+class DeltaStore:
+    """The ``Store`` below ``root``: a folder path or a URL such as ``s3://bucket/prefix``.
+
+    ``options`` are Delta Lake's storage options (``AWS_ENDPOINT_URL``, ...); what is not given comes from the
+    environment.
+    """
+
+    def __init__(self, root: str, options: Mapping[str, str] | None = None) -> None:
+        self._options = dict(options or {})
+        self._files = open_files(root, self._options)
+        self.root = self._files.root
+
+    # ---- tables ------------------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        table: str,
+        *,
+        days: Sequence[date] | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pl.DataFrame:
+        """Rows ascending by day, within a day as they were written. Only the files of the wanted days are read."""
+        with self._reaching(table):
+            handle = self._existing(table, version)
+            rows = pl.scan_delta(handle, storage_options=self._options or None)
+            held = rows.collect_schema().names()
+            unknown = [name for name in columns or [] if name not in held]
+            if unknown:
+                raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(held)}")
+            names = [name for name in columns or held if name != DAY]
+            if columns is not None and not names:
+                rows = rows.select(DAY)
+            if days is not None:
+                rows = rows.filter(pl.col(DAY).is_in(list(days)))
+            return rows.select(*names, DAY).collect().sort(DAY, maintain_order=True)
+
+    def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
+        """Columns that the table lacks are added to it; a column of another type is ``Refused`` (see ``conform``).
+
+        A rival's commit that touches the same day, or adds columns, makes this one start again on top of it.
+        """
+
+        def once() -> int:
+            handle = self._opened(table)
+            held = None if handle is None else dict(pl.scan_delta(handle).collect_schema())
+            rows = conform(table, day, frame, held)
+            if handle is None:
+                handle = self._create(table, rows)
+            added = held is not None and len(rows.columns) > len(held)
+            write_deltalake(
+                handle,
+                rows,
+                mode="overwrite",
+                predicate=f"{DAY} = '{day:%Y-%m-%d}'",
+                schema_mode="merge" if added else None,
+                commit_properties=_naming({day}),
+            )
+            return int(handle.version())
+
+        return self._committed(table, once)
+
+    def days(self, table: str) -> list[date]:
+        with self._reaching(table):
+            handle = self._opened(table)
+            return sorted(_files_by_day(handle)) if handle else []
+
+    def version(self, table: str) -> int | None:
+        with self._reaching(table):
+            handle = self._opened(table)
+            return int(handle.version()) if handle else None
+
+    def changed_days(self, table: str, since: int | None) -> set[date]:
+        """All days, too, where a commit of an unknown hand does not say what it changed, or the log was cut."""
+        with self._reaching(table):
+            handle = self._opened(table)
+            if handle is None:
+                return set()
+            everything = set(_files_by_day(handle))
+            newer = 0 if since is None else handle.version() - since
+            commits = handle.history(newer) if newer > 0 else []
+            if since is None or len(commits) < newer:
+                return everything
+            changed: set[date] = set()
+            for commit in commits:
+                if DAYS in commit:
+                    changed |= {date.fromisoformat(text) for text in commit[DAYS].split(",") if text}
+                elif commit.get("operation") not in NO_ROWS_CHANGED:
+                    return everything | changed
+            return changed
+
+    def restore(self, table: str, version: int) -> int:
+        def once() -> int:
+            old, new = self._existing(table, version), self._existing(table, None)
+            before, after = _files_by_day(old), _files_by_day(new)
+            changed = {on for on in {*before, *after} if before.get(on) != after.get(on)}
+            new.restore(version, commit_properties=_naming(changed))
+            return int(self._existing(table, None).version())
+
+        return self._committed(table, once)
+
+    def _committed(self, table: str, once: Callable[[], Answer]) -> Answer:
+        """Try until no rival's commit comes between; the wait doubles, with jitter, so that rivals drift apart."""
+        jitter = random.SystemRandom()
+        for attempt in range(ATTEMPTS):
+            with self._reaching(table):
+                try:
+                    return once()
+                except CommitFailedError:
+                    time.sleep(jitter.random() * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt))
+        raise Unavailable(f"{table} was written by others {ATTEMPTS} times in a row; try again when they are done")
+
+    def _create(self, table: str, rows: pl.DataFrame) -> DeltaTable:
+        """An empty table; where another writer was faster, theirs."""
+        where = self._table_uri(table)
+        if "://" not in where:
+            os.makedirs(where, exist_ok=True)
+        return DeltaTable.create(
+            where,
+            schema=rows.clear().to_arrow().schema,
+            mode="ignore",
+            partition_by=[DAY],
+            configuration=KEPT_LOG,
+            storage_options=self._options,
+        )
+
+    def _opened(self, table: str, version: int | None = None) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._table_uri(table), version=version, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+
+    def _existing(self, table: str, version: int | None) -> DeltaTable:
+        handle = self._opened(table)
+        if handle is None:
+            raise Refused(f"there is no table {table} in the store {self.root}")
+        if version is None or version == handle.version():
+            return handle
+        if not 0 <= version <= handle.version():
+            raise Refused(f"{table} has no version {version}; it has 0 to {handle.version()}")
+        handle.load_as_version(version)
+        return handle
+
+    def _table_uri(self, table: str) -> str:
+        return self.uri(layout.table_root(table))
+
+    @contextmanager
+    def _reaching(self, table: str) -> Iterator[None]:
+        """Turn what the libraries say into ``Refused`` and ``Unavailable``; a lost race passes through."""
+        try:
+            with answering(f"table {table} in the store {self.root}"):
+                yield
+        except CommitFailedError:
+            raise
+        except (DeltaError, pl.exceptions.PolarsError) as error:
+            text = " ".join(str(error).split())[:400]
+            if "Generic " in text or "object-store error" in text:
+                raise Unavailable(f"table {table} in the store {self.root} does not answer: {text}") from error
+            raise Refused(f"table {table} in the store {self.root} cannot be used; restore it", [text]) from error
+
+    # ---- files -------------------------------------------------------------------------------------------------
+
+    def put(self, path: str, content: bytes) -> str:
+        with answering(f"writing {path} to the store {self.root}"):
+            self._files.put(checked(path, self.root), content)
+        return self.uri(path)
+
+    def get(self, path: str) -> bytes:
+        with answering(f"reading {path} from the store {self.root}"):
+            return self._files.get(checked(path, self.root))
+
+    def delete(self, path: str) -> None:
+        with answering(f"deleting {path} from the store {self.root}"):
+            self._files.delete(checked(path, self.root))
+
+    def exists(self, path: str) -> bool:
+        with answering(f"looking for {path} in the store {self.root}"):
+            return self._files.exists(checked(path, self.root))
+
+    def list(self, prefix: str) -> list[str]:
+        with answering(f"listing {prefix} in the store {self.root}"):
+            return self._files.list(prefix)
+
+    def uri(self, path: str) -> str:
+        return f"{self.root}/{checked(path, self.root)}"
+
+
+def _naming(days: set[date]) -> CommitProperties:
+    return CommitProperties(custom_metadata={DAYS: ",".join(sorted(day.isoformat() for day in days))})
+
+
+def _files_by_day(handle: DeltaTable) -> dict[date, set[str]]:
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
+    found: dict[date, set[str]] = {}
+    if actions.height:
+        for path, day in actions.select("path", f"partition.{DAY}").iter_rows():
+            found.setdefault(day, set()).add(path)
+    return found

@@ -1,0 +1,330 @@
+"""Both stores keep one contract; the Delta store keeps it among rival writers, on a disk and on S3."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store_files import LocalFiles
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Store
+from pipelines.testing import MemoryStore
+
+TABLE = "raw/flights"
+FIRST, SECOND, THIRD = (date(2013, 1, number) for number in (1, 2, 3))
+SPAWN = get_context("spawn")
+
+
+def rows(*numbers: int) -> pl.DataFrame:
+    hour = datetime(2013, 1, 1, 10, tzinfo=UTC)
+    return pl.DataFrame(
+        {"flight": list(numbers), "carrier": ["UA"] * len(numbers), "time_hour": [hour] * len(numbers)},
+        schema={"flight": pl.Int64, "carrier": pl.String, "time_hour": pl.Datetime("us", "UTC")},
+    )
+
+
+def numbers(store: Store, **where: object) -> list[tuple[int, date]]:
+    return list(store.read(TABLE, columns=["flight"], **where).iter_rows())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DeltaStore:
+    return DeltaStore(str(tmp_path / "store"))
+
+
+class TestStoreContract:
+    """What every store promises."""
+
+    @pytest.fixture(params=["memory", "delta"])
+    def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+        return MemoryStore() if request.param == "memory" else DeltaStore(str(tmp_path / "store"))
+
+    def test_rows_come_back_with_their_day_in_the_order_written(self, store: Store) -> None:
+        store.replace_partition(TABLE, SECOND, rows(9, 7, 8))
+        store.replace_partition(TABLE, FIRST, rows(2, 1))
+        expected = pl.concat(
+            [rows(2, 1).with_columns(day=pl.lit(FIRST)), rows(9, 7, 8).with_columns(day=pl.lit(SECOND))]
+        )
+        assert store.read(TABLE).equals(expected)
+        assert store.read(TABLE).schema == expected.schema
+
+    def test_a_partition_is_replaced_and_the_other_days_stay(self, store: Store) -> None:
+        store.replace_partition(TABLE, FIRST, rows(1))
+        store.replace_partition(TABLE, SECOND, rows(2))
+        store.replace_partition(TABLE, FIRST, rows(3, 4))
+        assert numbers(store) == [(3, FIRST), (4, FIRST), (2, SECOND)]
+
+    def test_replacing_twice_in_any_order_gives_the_same_rows(self, store: Store) -> None:
+        for day, content in ((SECOND, rows(2)), (FIRST, rows(1)), (SECOND, rows(2)), (FIRST, rows(1))):
+            store.replace_partition(TABLE, day, content)
+        assert numbers(store) == [(1, FIRST), (2, SECOND)]
+
+    def test_only_the_wanted_days_and_columns_are_read(self, store: Store) -> None:
+        for day, number in ((FIRST, 1), (SECOND, 2), (THIRD, 3)):
+            store.replace_partition(TABLE, day, rows(number))
+        assert numbers(store, days=[THIRD, FIRST]) == [(1, FIRST), (3, THIRD)]
+        assert store.read(TABLE, columns=["day"]).columns == ["day"]
+        assert store.read(TABLE, days=[date(2014, 1, 1)]).height == 0
+        assert store.read(TABLE, days=[]).height == 0
+
+    def test_an_earlier_version_stays_readable(self, store: Store) -> None:
+        first = store.replace_partition(TABLE, FIRST, rows(1))
+        second = store.replace_partition(TABLE, FIRST, rows(2))
+        assert second > first
+        assert numbers(store, version=first) == [(1, FIRST)]
+        assert store.version(TABLE) == second
+
+    def test_restoring_makes_the_old_rows_the_newest_version(self, store: Store) -> None:
+        good = store.replace_partition(TABLE, FIRST, rows(1))
+        bad = store.replace_partition(TABLE, FIRST, rows(99))
+        store.replace_partition(TABLE, SECOND, rows(2))
+        restored = store.restore(TABLE, good)
+        assert numbers(store) == [(1, FIRST)]
+        assert restored == store.version(TABLE)
+        assert numbers(store, version=bad) == [(99, FIRST)]
+        assert store.changed_days(TABLE, restored - 1) == {FIRST, SECOND}
+
+    def test_changed_days_are_those_replaced_since_a_version(self, store: Store) -> None:
+        seen = store.replace_partition(TABLE, FIRST, rows(1))
+        assert store.changed_days(TABLE, seen) == set()
+        store.replace_partition(TABLE, SECOND, rows(2))
+        store.replace_partition(TABLE, THIRD, rows(3))
+        store.replace_partition(TABLE, THIRD, rows())
+        assert store.changed_days(TABLE, seen) == {SECOND, THIRD}
+        assert store.changed_days(TABLE, None) == {FIRST, SECOND}
+
+    def test_an_empty_day_keeps_the_columns_and_is_no_day(self, store: Store) -> None:
+        store.replace_partition(TABLE, FIRST, rows())
+        assert store.days(TABLE) == []
+        assert store.read(TABLE).schema == {**rows().schema, "day": pl.Date}
+        store.replace_partition(TABLE, FIRST, rows(1))
+        store.replace_partition(TABLE, SECOND, rows())
+        assert store.days(TABLE) == [FIRST]
+
+    def test_a_table_that_is_not_there_has_no_days_and_no_version_and_is_refused_when_read(self, store: Store) -> None:
+        assert store.days(TABLE) == []
+        assert store.version(TABLE) is None
+        assert store.changed_days(TABLE, None) == set()
+        with pytest.raises(Refused, match="no table raw/flights"):
+            store.read(TABLE)
+        with pytest.raises(Refused, match="no table raw/flights"):
+            store.restore(TABLE, 1)
+
+    def test_an_unknown_column_or_version_is_refused_by_name(self, store: Store) -> None:
+        store.replace_partition(TABLE, FIRST, rows(1))
+        with pytest.raises(Refused, match="no column 'speed', 'height'"):
+            store.read(TABLE, columns=["speed", "flight", "height"])
+        with pytest.raises(Refused, match="no version 77"):
+            store.read(TABLE, version=77)
+        with pytest.raises(Refused, match="no version 77"):
+            store.restore(TABLE, 77)
+
+    def test_a_new_column_is_added_and_a_lacking_one_is_null(self, store: Store) -> None:
+        store.replace_partition(TABLE, FIRST, rows(1))
+        store.replace_partition(TABLE, SECOND, pl.DataFrame({"gate": ["B7"], "flight": [2]}))
+        read = store.read(TABLE)
+        assert read.columns == ["flight", "carrier", "time_hour", "gate", "day"]
+        assert read["gate"].to_list() == [None, "B7"]
+        assert read["carrier"].to_list() == ["UA", None]
+
+    def test_a_column_of_another_type_is_refused_with_every_fault_and_nothing_is_written(self, store: Store) -> None:
+        before = store.replace_partition(TABLE, FIRST, rows(1))
+        wrong = pl.DataFrame({"flight": ["two"], "carrier": [2.5], "gate": [None], "day": [THIRD]})
+        with pytest.raises(Refused) as refusal:
+            store.replace_partition(TABLE, SECOND, wrong)
+        assert refusal.value.reasons == [
+            "rows name another day than 2013-01-02",
+            "column 'flight' is String, the table holds Int64",
+            "column 'carrier' is Float64, the table holds String",
+            "column 'gate' is all null and has no type; give it one",
+        ]
+        assert store.version(TABLE) == before
+
+    def test_types_are_stored_alike_whoever_writes_them(self, store: Store) -> None:
+        narrow = rows(1).with_columns(
+            pl.col("flight").cast(pl.Int16),
+            pl.col("carrier").cast(pl.Categorical),
+            pl.col("time_hour").cast(pl.Datetime("ns", "UTC")),
+        )
+        store.replace_partition(TABLE, FIRST, narrow)
+        store.replace_partition(TABLE, SECOND, rows(2))
+        assert store.read(TABLE).schema == {**rows().schema, "day": pl.Date}
+
+    def test_files_are_put_got_listed_and_deleted_by_path_and_by_uri(self, store: Store) -> None:
+        uri = store.put("profiles/a/2013-01-01.json", b"one")
+        store.put("profiles/a/2013-01-01.json", b"two")
+        store.put("profiles/ab.json", b"three")
+        assert store.get("profiles/a/2013-01-01.json") == store.get(uri) == b"two"
+        assert store.uri("profiles/a/2013-01-01.json") == uri
+        assert store.list("profiles/a") == ["profiles/a/2013-01-01.json", "profiles/ab.json"]
+        assert store.list("profiles/a/") == ["profiles/a/2013-01-01.json"]
+        assert store.list("nothing/here/") == []
+        assert store.exists(uri)
+        assert not store.exists("profiles/a")
+        store.delete("profiles/ab.json")
+        store.delete("profiles/ab.json")
+        assert store.list("") == ["profiles/a/2013-01-01.json"]
+
+    def test_a_file_that_is_not_there_is_refused(self, store: Store) -> None:
+        with pytest.raises(Refused, match=r"profiles/none\.json"):
+            store.get("profiles/none.json")
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../../b", "", "s3://elsewhere/x"])
+def test_a_path_that_leaves_the_store_is_refused(folder: DeltaStore, path: str) -> None:
+    with pytest.raises(Refused, match="no path inside the store"):
+        folder.put(path, b"")
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(
+    folder: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.put("a/file.json", b"old")
+
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        folder.put("a/file.json", b"new")
+    assert folder.get("a/file.json") == b"old"
+    assert os.listdir(Path(folder.root, "a")) == ["file.json"]
+
+
+def test_a_draft_left_by_a_killed_writer_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.123.tmp").write_bytes(b"half")
+    assert LocalFiles(str(tmp_path)).list("") == []
+
+
+def test_a_storage_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where the folder should be")
+    store = DeltaStore(str(tmp_path / "store"))
+    with pytest.raises(Unavailable, match="does not answer"):
+        store.replace_partition(TABLE, FIRST, rows(1))
+    with pytest.raises(Unavailable, match="does not answer"):
+        store.put("a.json", b"")
+
+
+def test_a_lost_data_file_is_refused_with_the_name_of_the_table(folder: DeltaStore) -> None:
+    folder.replace_partition(TABLE, FIRST, rows(1))
+    for part in Path(folder.root).rglob("*.parquet"):
+        part.unlink()
+    with pytest.raises(Refused, match="raw/flights"):
+        folder.read(TABLE)
+
+
+def test_only_the_files_of_the_wanted_day_are_opened(folder: DeltaStore) -> None:
+    folder.replace_partition(TABLE, FIRST, rows(1))
+    folder.replace_partition(TABLE, SECOND, rows(2))
+    for part in Path(folder.root).rglob("day=2013-01-02/*.parquet"):
+        part.write_bytes(b"not parquet")
+    assert numbers(folder, days=[FIRST]) == [(1, FIRST)]
+
+
+def test_a_commit_of_an_unknown_hand_counts_every_day_as_changed(folder: DeltaStore) -> None:
+    folder.replace_partition(TABLE, FIRST, rows(1))
+    seen = folder.replace_partition(TABLE, SECOND, rows(2))
+    DeltaTable(folder.uri("tables/raw/flights")).delete("flight = 2")
+    assert folder.changed_days(TABLE, seen) == {FIRST}
+    DeltaTable(folder.uri("tables/raw/flights")).optimize.compact()
+    assert folder.changed_days(TABLE, seen + 1) == set()
+
+
+def _write(root: str, task: tuple[date, list[int]]) -> int:
+    day, content = task
+    return DeltaStore(root).replace_partition(TABLE, day, rows(*content))
+
+
+@pytest.fixture(scope="module")
+def rivals() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(4, mp_context=SPAWN) as pool:
+        yield pool
+
+
+def test_rival_processes_that_write_different_days_of_a_new_table_lose_nothing(
+    rivals: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    days = [FIRST + timedelta(days=number) for number in range(16)]
+    tasks = [(day, [number, number]) for number, day in enumerate(days)]
+    versions = list(rivals.map(_write, [str(tmp_path)] * len(tasks), tasks))
+    store = DeltaStore(str(tmp_path))
+    assert numbers(store) == [(number, day) for number, day in enumerate(days) for _ in range(2)]
+    assert len(set(versions)) == len(days)
+
+
+def test_rival_processes_that_replace_one_day_leave_exactly_one_content(
+    rivals: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    tasks = [(FIRST, [number] * (number + 1)) for number in range(12)]
+    list(rivals.map(_write, [str(tmp_path)] * len(tasks), tasks))
+    found = [number for number, _ in numbers(DeltaStore(str(tmp_path)))]
+    assert found == [found[0]] * (found[0] + 1)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[dict[str, str]]:
+    """Storage options of an S3 server, a process of its own, with a bucket ``models``."""
+    import boto3  # type: ignore[import-untyped]
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        url, region = f"http://127.0.0.1:{port}", "us-east-1"
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        boto3.client("s3", endpoint_url=url, region_name=region, **keys).create_bucket(Bucket="models")
+        options = {"AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true", "AWS_REGION": region}
+        yield options | {key.upper(): value for key, value in keys.items()}
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def test_tables_and_files_live_on_s3_under_the_same_contract(bucket: dict[str, str]) -> None:
+    store = DeltaStore("s3://models/airworthy", bucket)
+    store.replace_partition(TABLE, SECOND, rows(2))
+    first = store.replace_partition(TABLE, FIRST, rows(1))
+    store.replace_partition(TABLE, FIRST, rows(3))
+    assert numbers(store) == [(3, FIRST), (2, SECOND)]
+    assert numbers(store, days=[FIRST], version=first) == [(1, FIRST)]
+    uri = store.put("a/b.json", b"content")
+    assert uri == "s3://models/airworthy/a/b.json"
+    assert store.get(uri) == store.get("a/b.json") == b"content"
+    assert store.list("a/") == ["a/b.json"]
+    assert not store.exists("a/none.json")
+    with pytest.raises(Refused, match="no such file"):
+        store.get("a/none.json")
+    store.delete("a/b.json")
+    store.delete("a/b.json")
+    assert store.list("a/") == []
+
+
+def test_s3_that_is_down_is_unavailable() -> None:
+    options = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    options |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "timeout": "1s", "max_retries": "0"}
+    store = DeltaStore("s3://models/airworthy", options)
+    with pytest.raises(Unavailable, match="does not answer"):
+        store.days(TABLE)
+    with pytest.raises(Unavailable, match="does not answer"):
+        store.get("a.json")
