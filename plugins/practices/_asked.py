@@ -37,15 +37,16 @@ def version(context: Any, asset: str, waiting: Iterable[str]) -> str:
     """The version named in the form; else the newest of those that the events name and of those known to wait.
 
     Airflow may fold two events into one run and drop the second, so what waits in the registry counts as well.
-    Raises ``Refused`` if neither form nor event names one.
+    Raises ``Refused`` if there is none.
     """
     if asked := context["params"].get("version"):
         return str(asked)
     named = [str(extra["version"]) for extra in extras(context, asset) if "version" in extra]
-    if not named:
+    found = [*named, *waiting]
+    if not found:
         hint = f"fill in the field version, or let an event of {asset} start the run"
-        raise Refused(f"this run of {context['dag_run'].dag_id} names no version", [hint])
-    return max([*named, *waiting], key=int)
+        raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none is waiting", [hint])
+    return max(found, key=int)
 
 
 def as_of(context: Any, timezone: str) -> datetime:

@@ -20,7 +20,8 @@ def skip_unless_watched(ports: Ports, spec: ModelSpec, day: date) -> None:
 
     Both checks of a day ask the same question, so that they skip together and no retraining is decided on half a day.
     """
-    if ports.registry.by_alias(spec.model, "champion") is None:
+    released = ports.ledger.entries(spec.model, kind="release")  # asked first: the registry's client is slow to load
+    if not released or ports.registry.by_alias(spec.model, "champion") is None:
         raise AirflowSkipException(f"no version of {spec.model} is live yet; there is nothing to watch")
     try:
         ports.endpoint.flush_log(spec.model)

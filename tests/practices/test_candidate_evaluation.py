@@ -62,7 +62,13 @@ def test_the_version_of_the_form_goes_before_any_event(field: Airfield) -> None:
     assert measure(field, version="4", events=[(CANDIDATE, {"version": "9"})])["version"] == "4"
 
 
-def test_a_run_that_names_no_version_is_refused_and_told_what_to_do(field: Airfield) -> None:
+def test_a_run_by_hand_without_a_version_takes_the_newest_that_waits(field: Airfield) -> None:
+    assert measure(field)["version"] == "10"
+
+
+def test_a_run_that_finds_no_version_is_refused_and_told_what_to_do(field: Airfield) -> None:
+    for version in ("4", "9", "10"):
+        field.registry.add(version, status="rejected")
     with pytest.raises(Refused, match="fill in the field version"):
         measure(field)
 

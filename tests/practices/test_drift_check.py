@@ -39,6 +39,7 @@ def check(field: Airfield) -> dict[str, Any]:
 def in_the_air(field: Airfield) -> None:
     field.registry.add("4")
     field.registry.name(champion="4")
+    field.ledger.append("release", MODEL, "4", {}, actor="test")
     field.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
 
 

@@ -36,6 +36,7 @@ def check(field: Airfield, **context: Any) -> dict[str, Any]:
 def in_the_air(field: Airfield) -> None:
     field.registry.add("4")
     field.registry.name(champion="4")
+    field.ledger.append("release", MODEL, "4", {}, actor="test")
     field.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
     field.answers["measure_performance"] = performed(0.71)
 
@@ -76,6 +77,13 @@ def test_with_nothing_live_there_is_nothing_to_watch(field: Airfield) -> None:
     with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
         check(field)
     assert field.asked == []
+
+
+def test_where_nothing_was_ever_released_the_registry_is_not_even_asked(field: Airfield) -> None:
+    field.ledger.lines.clear()
+    field.registry.down = True
+    with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
+        check(field)
 
 
 def test_a_model_that_nobody_asked_is_skipped_and_the_reason_given(field: Airfield) -> None:
