@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import chdtrc
 
+from pipelines.profile import OTHER
 from pipelines.steps.drift.sketch import Floats
 
 NULL = "__null__"
-OTHER = "__other__"
 SMALLEST_EXPECTED = 5.0
 """Cochran's rule: the chi-squared distribution is a fair approximation where each cell expects five rows."""
 

@@ -1,4 +1,4 @@
-"""The two-sample Kolmogorov-Smirnov test, from sketches: never more significant than the test on the rows."""
+"""The two-sample Kolmogorov-Smirnov test, from sketches: short of the test on the rows by one gap at most."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def ks_test(reference: Sketch, current: Sketch) -> tuple[float, float]:
 
     The statistic is the largest distance of the two empirical distribution functions over the union of kept points.
     Where a point of one falls between two of the other, the least possible distance is taken: the result is a lower
-    bound, short of the statistic on the rows by no more than the weight of one gap (about 1/512).
+    bound, short of the statistic on the rows by no more than the weight of one gap (about 1/512). Of days that had
+    each more distinct values than a profile keeps, merging adds as much uncertainty, either way.
 
     A null counts as a value below all others, so that a sensor which falls silent is seen, and a column that is all
     null on both sides is the same on both sides. Without nulls this is the plain test.

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pipelines.profile import POINTS
 
-COMPRESSED_AT = 512
-"""A sketch with fewer points than this kept every distinct value; one with as many may have merged some."""
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Sketch:
         """
         below = np.concatenate(([0.0], np.cumsum(self.weights)))
         fewest = below[np.searchsorted(self.points, at, side="right")]
-        if len(self.points) < COMPRESSED_AT:
+        if len(self.points) < POINTS:  # fewer than a profile keeps: every distinct value is there
             return fewest, fewest
         # Rows merged into the next kept point may lie anywhere in the gap that `x` falls into.
         return fewest, below[np.searchsorted(self.points, at, side="left") + (at <= self.points[-1])]
@@ -51,7 +50,7 @@ class Sketch:
         """
         fewest, most = self.bounds(edges)
         rows = float(self.weights.sum())
-        below = fewest + np.minimum(most - fewest, 2 * rows / COMPRESSED_AT) / 2
+        below = fewest + np.minimum(most - fewest, 2 * rows / POINTS) / 2
         return np.diff(np.concatenate(([0.0], below, [rows])))
 
     def quantile_edges(self, bins: int) -> Floats:

@@ -1,0 +1,113 @@
+"""People see in one HTML page what the profiles say and, on a stated sample of rows, what each column looks like."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from datetime import date
+from html import escape
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+from evidently import DataDefinition, Dataset, Report
+from evidently.presets import DataDriftPreset
+
+from pipelines import layout
+from pipelines.errors import AirworthyError, Refused
+from pipelines.messages import DriftMeasure, DriftResult
+from pipelines.ports import Ports, VersionInfo
+
+SAMPLE_ROWS = 2000
+"""Rows per side at most: enough to see a shape, few enough to take seconds."""
+
+
+def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> str:
+    """Write ``layout.drift_report`` and return its URI.
+
+    The samples are drawn with the day as seed, so the same day gives the same rows: from the live version's training
+    snapshot (train and validation parts) and from the feature table's days of the window. Raises ``Refused`` that
+    says why there is no report.
+    """
+    view, drift = ports.catalog.view_of(result.model), ports.catalog.model(result.model).monitoring.drift
+    kinds = {name: view.features[name].type for name in names}
+    try:
+        reference, reference_rows = _sample(_training_rows(live, names, ports), result.day)
+        current, current_rows = _sample(_window_rows(result, view.view, names, ports), result.day)
+        page = _evidently_page(reference, current, kinds, drift.psi_threshold)
+    except AirworthyError as error:
+        raise Refused(str(error)) from error
+    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
+        raise Refused(f"{type(error).__name__}: {error}") from error
+    sides = (
+        f"{reference.height} of {reference_rows} training rows of version {live.version}, "
+        f"{current.height} of {current_rows} rows of {result.window[0]} to {result.window[-1]}"
+    )
+    heading = _heading(result, sides)
+    start = page.find("<body")
+    after = page.find(">", start) + 1 if start >= 0 else 0
+    return ports.store.put(
+        layout.drift_report(result.model, result.day), (page[:after] + heading + page[after:]).encode("utf-8")
+    )
+
+
+def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> pl.DataFrame:
+    digest = live.tags.get("airworthy.snapshot")
+    if digest is None:
+        raise Refused(f"version {live.version} has no tag airworthy.snapshot, so its training rows are not known")
+    rows = pl.read_parquet(BytesIO(ports.store.get(layout.snapshot(live.model, digest, "data.parquet"))))
+    return rows.filter(pl.col("part").is_in(["train", "validation"])).select(names)
+
+
+def _window_rows(result: DriftResult, view: str, names: list[str], ports: Ports) -> pl.DataFrame:
+    table = layout.features(view)
+    days = sorted(set(result.window) & set(ports.store.days(table)))
+    if not days:
+        raise Refused(f"{table} has no rows of {result.window[0]} to {result.window[-1]}")
+    return ports.store.read(table, days=days, columns=names).select(names)
+
+
+def _sample(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, int]:
+    return rows.sample(min(SAMPLE_ROWS, rows.height), seed=day.toordinal()), rows.height
+
+
+def _evidently_page(
+    reference: pl.DataFrame, current: pl.DataFrame, kinds: Mapping[str, str], psi_threshold: float
+) -> str:
+    # A column without any value in a sample has no shape to draw, and Evidently fails on it.
+    drawn = [name for name in kinds if reference[name].count() and current[name].count()]
+    definition = DataDefinition(
+        numerical_columns=[name for name in drawn if kinds[name] == "numeric"],
+        categorical_columns=[name for name in drawn if kinds[name] == "categorical"],
+    )
+    report = Report([DataDriftPreset(columns=drawn, method="psi", threshold=psi_threshold)])
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # of empty bins in a sample: the sample decides nothing
+        sides = [Dataset.from_pandas(side.select(drawn).to_pandas(), definition) for side in (current, reference)]
+        page = Path(folder) / "report.html"
+        report.run(*sides).save_html(str(page))
+        return page.read_text(encoding="utf-8")
+
+
+def _heading(result: DriftResult, sides: str) -> str:
+    measures = [*result.features, *([result.prediction] if result.prediction else [])]
+    ranked = sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
+    title = escape(f"{result.model}, {result.day}: the last {len(result.window)} days against version {result.version}")
+    remarks = [f"no profile of {on}" for on in result.missing_days] + result.notes
+    listed = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+    return (
+        '<section style="font-family: sans-serif; margin: 2em">'
+        f"<h1>Drift of {title}</h1>"
+        "<p>The table is measured from the profiles of all rows; the verdict rests on it.</p>"
+        "<table><tr><th>column</th><th>test</th><th>statistic</th><th>p-value</th><th>PSI</th><th>rows</th></tr>"
+        f"{''.join(map(_table_row, ranked))}</table><ul>{listed}</ul>"
+        f"<p>The pictures below are of a random sample: {escape(sides)}.</p></section>"
+    )
+
+
+def _table_row(measure: DriftMeasure) -> str:
+    numbers = [measure.statistic, measure.p_value, measure.psi]
+    cells = ["not measured" if number is None else f"{number:.4g}" for number in numbers]
+    row = [escape(measure.name), measure.method, *cells, str(measure.rows)]
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"

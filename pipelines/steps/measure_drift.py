@@ -1,0 +1,106 @@
+"""Drift is measured from the days' profiles against the profile of what the live version was trained on."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import DriftMeasure, DriftResult, MonitorRequest
+from pipelines.ports import Ports, VersionInfo
+from pipelines.profile import TableProfile, merge_profiles, profile_frame
+from pipelines.spec import ModelSpec
+from pipelines.spec.model import Drift
+from pipelines.steps.drift.compare import compare
+from pipelines.steps.prediction_log import flush_log, read_answers
+
+PREDICTION = "prediction"
+
+
+def run(request: MonitorRequest, ports: Ports) -> DriftResult:
+    """Measure the trailing ``window_days`` up to the day, features and predictions; decide nothing.
+
+    The features' daily profiles are merged; the predictions are those the live version logged about these days. With
+    no live version no column is measured and ``version`` is None. A column with too few rows, or that the training
+    profile lacks, is listed with blanks. A day without a profile is named in ``missing_days``. The report for people
+    is written when asked for, or by default when a column drifts; if it cannot be, a note says why.
+    Raises ``Unavailable`` when the store or the registry does not answer.
+    """
+    spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift
+    window = [request.day - timedelta(days=n) for n in reversed(range(drift.window_days))]
+    live = ports.registry.by_alias(request.model, "champion")
+    if live is None:
+        return DriftResult(model=request.model, day=request.day, window=window, reference="", features=[])
+
+    notes: list[str] = []
+    path = layout.training_profile(request.model, live.version)
+    reference = _read(ports, path)
+    if reference is None:
+        notes.append(f"{path} is missing: version {live.version} has no training profile to compare with")
+    daily = {on: _read(ports, layout.profile(layout.features(spec.view), on)) for on in window}
+    present = [profile for profile in daily.values() if profile is not None]
+    current = merge_profiles(present) if present else None
+    names = [name for name in _features(spec, ports) if name not in drift.exclude]
+    measures = [compare(name, reference, current, drift.minimum_rows) for name in names]
+    prediction = _predictions(live, window, reference, drift, ports, notes)
+
+    result = DriftResult(
+        model=request.model,
+        day=request.day,
+        window=window,
+        version=live.version,
+        reference=ports.store.uri(path),
+        features=measures,
+        prediction=prediction,
+        missing_days=[on for on, profile in daily.items() if profile is None],
+        notes=notes,
+    )
+    if request.report is True or (request.report == "when_drifted" and _any_drifts(result, drift)):
+        return _with_report(result, live, names, ports)
+    return result
+
+
+def _read(ports: Ports, path: str) -> TableProfile | None:
+    return TableProfile.model_validate_json(ports.store.get(path)) if ports.store.exists(path) else None
+
+
+def _features(spec: ModelSpec, ports: Ports) -> list[str]:
+    return list(spec.training.features or ports.catalog.view_of(spec.model).features)
+
+
+def _predictions(
+    live: VersionInfo,
+    window: list[date],
+    reference: TableProfile | None,
+    drift: Drift,
+    ports: Ports,
+    notes: list[str],
+) -> DriftMeasure:
+    """Predictions of the live version about the days of the window, against those on its own training rows."""
+    notes += flush_log(ports, live.model)
+    answers = read_answers(ports, live.model, window[0], window[-1])
+    own = answers.filter(pl.col("day").is_in(window) & (pl.col("version") == live.version))
+    current = profile_frame(own.select(PREDICTION), categorical=[], numeric=[PREDICTION])
+    return compare(PREDICTION, reference, current, drift.minimum_rows)
+
+
+def _any_drifts(result: DriftResult, drift: Drift) -> bool:
+    thresholds = [(measure, drift.psi_threshold) for measure in result.features]
+    if result.prediction is not None:
+        thresholds.append((result.prediction, drift.prediction_drift_threshold))
+    return any(
+        drift.declares(measure.p_value, measure.psi, threshold)
+        for measure, threshold in thresholds
+        if measure.p_value is not None and measure.psi is not None
+    )
+
+
+def _with_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> DriftResult:
+    from pipelines.steps.drift_report import write_report  # here, since evidently takes seconds to import
+
+    try:
+        return result.model_copy(update={"report": write_report(result, live, names, ports)})
+    except Refused as error:
+        return result.model_copy(update={"notes": [*result.notes, f"no drift report: {error}"]})

