@@ -1,0 +1,198 @@
+"""What a column looked like on a day is kept in a few kilobytes, from which any later comparison can be made.
+
+A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``. Up to 512 distinct values
+it is exact; beyond, 512 points at near-equal frequency are kept, so that the share of rows at or below any number is
+exact at each kept point and at most 1/512 off in between. Profiles of many days are merged without reading a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, model_validator
+
+POINTS = 512
+CATEGORIES = 500
+OTHER = "__other__"
+"""Under this name the rows of all categories beyond the 500 most frequent are counted."""
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Column = TypeVar("Column")
+
+
+class NumericProfile(BaseModel):
+    """One numeric column. ``nulls`` counts missing, NaN and infinite values; the other numbers are of the rest.
+
+    ``std`` is the population's (divided by ``count``). Mean, std, minimum and maximum are None where ``count`` is 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int
+    nulls: int
+    mean: float | None
+    std: float | None
+    minimum: float | None
+    maximum: float | None
+    points: list[float]
+    weights: list[int]
+
+    @model_validator(mode="after")
+    def adds_up(self) -> NumericProfile:
+        if len(self.points) != len(self.weights) or sum(self.weights) != self.count:
+            raise ValueError(f"weights of {sum(self.weights)} rows on {len(self.points)} points, not {self.count} rows")
+        return self
+
+
+class CategoricalProfile(BaseModel):
+    """One categorical column: rows per value, most frequent first, at most 500 values and ``__other__``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nulls: int
+    counts: dict[str, int]
+
+
+class TableProfile(BaseModel):
+    """Rows and columns of one partition, or of several merged. JSON by ``model_dump_json`` and back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    numeric: dict[str, NumericProfile] = {}
+    categorical: dict[str, CategoricalProfile] = {}
+
+
+def profile_frame(frame: pl.DataFrame, *, categorical: Sequence[str], numeric: Sequence[str]) -> TableProfile:
+    """Profile the named columns of ``frame``, one row per row. Booleans may be categorical: ``true`` and ``false``."""
+    return TableProfile(
+        rows=frame.height,
+        numeric={name: _numeric(frame[name]) for name in numeric},
+        categorical={name: _categorical(frame[name]) for name in categorical},
+    )
+
+
+def merge_profiles(profiles: Sequence[TableProfile]) -> TableProfile:
+    """The profile of all rows together, for the columns that any of the profiles has.
+
+    Where no column was compressed the result is that of ``profile_frame`` on all rows. Each merged sketch brings its
+    own error of at most 1/512 of its rows, and compressing the result at most as much again.
+    """
+    numeric = _by_name((name, column) for profile in profiles for name, column in profile.numeric.items())
+    categorical = _by_name((name, column) for profile in profiles for name, column in profile.categorical.items())
+    return TableProfile(
+        rows=sum(profile.rows for profile in profiles),
+        numeric={name: _merge_numeric(columns) for name, columns in numeric.items()},
+        categorical={name: _merge_categorical(columns) for name, columns in categorical.items()},
+    )
+
+
+def histogram(column: NumericProfile, edges: Sequence[float]) -> list[int]:
+    """Rows in each ``[edges[i], edges[i+1])``, the last bin closed; rows outside the edges are not counted.
+
+    A row counts where the kept point at or above it lies, which is exact while every distinct value was kept.
+    """
+    counts, _ = np.histogram(column.points, bins=np.asarray(edges, dtype=float), weights=column.weights)
+    return [int(count) for count in counts]
+
+
+def _numeric(values: pl.Series) -> NumericProfile:
+    numbers = values.cast(pl.Float64)
+    known = numbers.filter(numbers.is_finite().fill_null(value=False)).sort().to_numpy()
+    nulls = len(values) - len(known)
+    if not len(known):
+        return _unmeasured(nulls)
+    points, weights = _sketch(known)
+    return NumericProfile(
+        count=len(known),
+        nulls=nulls,
+        mean=float(known.mean()),
+        std=float(known.std()),
+        minimum=float(known[0]),
+        maximum=float(known[-1]),
+        points=points.tolist(),
+        weights=weights.tolist(),
+    )
+
+
+def _unmeasured(nulls: int) -> NumericProfile:
+    return NumericProfile(count=0, nulls=nulls, mean=None, std=None, minimum=None, maximum=None, points=[], weights=[])
+
+
+def _sketch(ascending: Floats) -> tuple[Floats, Counts]:
+    last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
+    return _compress(ascending[last], np.diff(last, prepend=-1).astype(np.int64))
+
+
+def _compress(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
+    """Keep the points at which the cumulated rows first reach each 512th part of all, then the heaviest up to 512."""
+    if len(points) <= POINTS:
+        return points, weights
+    below = np.cumsum(weights)
+    wanted = np.ceil(below[-1] * np.arange(1, POINTS + 1) / POINTS)
+    chosen = np.zeros(len(points), dtype=bool)
+    chosen[np.searchsorted(below, wanted, side="left")] = True
+    if (lacking := POINTS - int(chosen.sum())) > 0:
+        heaviest = np.argsort(np.where(chosen, 0, -weights), kind="stable")
+        chosen[heaviest[:lacking]] = True
+    kept = np.flatnonzero(chosen)
+    return points[kept], np.diff(below[kept], prepend=0)
+
+
+def _categorical(values: pl.Series) -> CategoricalProfile:
+    known = values.cast(pl.String).drop_nulls()
+    counted = known.value_counts().rows()
+    return CategoricalProfile(nulls=len(values) - len(known), counts=_most_frequent(Counter(dict(counted))))
+
+
+def _most_frequent(counts: Counter[str]) -> dict[str, int]:
+    """Ties are broken by name, so that the same rows give the same profile."""
+    other = counts.pop(OTHER, 0)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    other += sum(count for _, count in ordered[CATEGORIES:])
+    return {**dict(ordered[:CATEGORIES]), **({OTHER: other} if other else {})}
+
+
+def _by_name(items: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
+    found: dict[str, list[Column]] = {}
+    for name, column in items:
+        found.setdefault(name, []).append(column)
+    return found
+
+
+def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:
+    nulls = sum(column.nulls for column in columns)
+    measured = [column for column in columns if column.count]
+    if not measured:
+        return _unmeasured(nulls)
+    points, where = np.unique(np.concatenate([column.points for column in measured]), return_inverse=True)
+    weights = np.zeros(len(points), dtype=np.int64)
+    np.add.at(weights, where, np.concatenate([column.weights for column in measured]))
+    points, weights = _compress(points, weights)
+    count = sum(column.count for column in measured)
+    mean = sum(column.count * (column.mean or 0.0) for column in measured) / count
+    squares = sum(column.count * ((column.std or 0.0) ** 2 + ((column.mean or 0.0) - mean) ** 2) for column in measured)
+    return NumericProfile(
+        count=count,
+        nulls=nulls,
+        mean=mean,
+        std=math.sqrt(squares / count),
+        minimum=min(column.minimum for column in measured if column.minimum is not None),
+        maximum=max(column.maximum for column in measured if column.maximum is not None),
+        points=points.tolist(),
+        weights=weights.tolist(),
+    )
+
+
+def _merge_categorical(columns: Sequence[CategoricalProfile]) -> CategoricalProfile:
+    counts: Counter[str] = Counter()
+    for column in columns:
+        counts.update(column.counts)
+    return CategoricalProfile(nulls=sum(column.nulls for column in columns), counts=_most_frequent(counts))

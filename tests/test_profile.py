@@ -1,0 +1,148 @@
+"""A profile is exact where it says so, bounded elsewhere, and merges as if the rows had been together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from pipelines.profile import (
+    CATEGORIES,
+    OTHER,
+    POINTS,
+    NumericProfile,
+    TableProfile,
+    histogram,
+    merge_profiles,
+    profile_frame,
+)
+
+RNG = np.random.default_rng(7)
+SHAPES = {
+    "normal": RNG.normal(size=20_000),
+    "skewed": RNG.exponential(size=20_000) ** 3,
+    "mostly_zero": np.where(RNG.random(20_000) < 0.97, 0.0, RNG.normal(size=20_000)),
+    "rounded": RNG.normal(0, 100, size=20_000).round(),
+}
+
+
+def numeric(values: Any) -> NumericProfile:
+    frame = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64, strict=False)})
+    return profile_frame(frame, categorical=[], numeric=["x"]).numeric["x"]
+
+
+def below(profile: NumericProfile, at: np.ndarray) -> np.ndarray:
+    """Share of rows at or below each number, as the profile knows it."""
+    steps = np.concatenate([[0], np.cumsum(profile.weights)])
+    shares: np.ndarray = steps[np.searchsorted(profile.points, at, side="right")] / profile.count
+    return shares
+
+
+def test_up_to_512_distinct_values_are_kept_exactly_with_their_counts() -> None:
+    values = RNG.integers(0, POINTS, 10_000).astype(float)
+    found = numeric(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    assert found.points == distinct.tolist()
+    assert found.weights == counts.tolist()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_compressed_column_is_exact_at_its_points_and_bounded_between(shape: str) -> None:
+    values = np.sort(SHAPES[shape])
+    found = numeric(values)
+    assert len(found.points) == POINTS
+    at_points = np.searchsorted(values, found.points, side="right") / len(values)
+    assert below(found, np.array(found.points)) == pytest.approx(at_points, abs=0)
+    everywhere = np.searchsorted(values, values, side="right") / len(values)
+    assert np.abs(below(found, values) - everywhere).max() <= 1 / POINTS + 1e-12
+    assert found.points[-1] == found.maximum == values[-1]
+
+
+def test_numbers_that_are_no_numbers_count_as_nulls() -> None:
+    found = numeric([1.0, None, math.nan, math.inf, -math.inf, 3.0])
+    assert (found.count, found.nulls, found.mean, found.std) == (2, 4, 2.0, 1.0)
+
+
+def test_a_column_without_values_has_no_mean() -> None:
+    found = numeric([None, None])
+    assert (found.count, found.nulls, found.mean, found.minimum, found.points) == (0, 2, None, None, [])
+
+
+def test_days_merged_give_the_profile_of_all_their_rows() -> None:
+    rows = pl.DataFrame(
+        {
+            "x": RNG.integers(0, 200, 900).astype(float),
+            "c": [("UA", "AA", None)[number] for number in RNG.integers(0, 3, 900)],
+        }
+    )
+    days = [rows[:100], rows[100:100], rows[100:650], rows[650:]]
+    merged = merge_profiles([profile_frame(day, categorical=["c"], numeric=["x"]) for day in days])
+    whole = profile_frame(rows, categorical=["c"], numeric=["x"])
+    assert merged.rows == whole.rows == 900
+    assert merged.categorical == whole.categorical
+    assert merged.numeric["x"].points == whole.numeric["x"].points
+    assert merged.numeric["x"].weights == whole.numeric["x"].weights
+    assert merged.numeric["x"].mean == pytest.approx(whole.numeric["x"].mean)
+    assert merged.numeric["x"].std == pytest.approx(whole.numeric["x"].std)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_merged_compressed_days_stay_within_two_512ths(shape: str) -> None:
+    values = SHAPES[shape]
+    parts = [pl.DataFrame({"x": part}) for part in np.split(values, 8)]
+    merged = merge_profiles([profile_frame(part, categorical=[], numeric=["x"]) for part in parts]).numeric["x"]
+    exact = np.searchsorted(np.sort(values), np.sort(values), side="right") / len(values)
+    assert np.abs(below(merged, np.sort(values)) - exact).max() <= 2 / POINTS + 1e-12
+    assert merged.count == len(values)
+    assert len(merged.points) <= POINTS
+
+
+def test_merging_keeps_a_column_that_only_some_days_have() -> None:
+    one = profile_frame(pl.DataFrame({"a": [1.0]}), categorical=[], numeric=["a"])
+    two = profile_frame(pl.DataFrame({"b": ["x"]}), categorical=["b"], numeric=[])
+    merged = merge_profiles([one, two])
+    assert (set(merged.numeric), set(merged.categorical), merged.rows) == ({"a"}, {"b"}, 2)
+
+
+def test_the_most_frequent_categories_are_kept_and_the_rest_counted_together() -> None:
+    values = ["often"] * 5 + [f"rare_{number:04d}" for number in range(CATEGORIES + 20)]
+    frame = pl.DataFrame({"c": [*values, None]})
+    found = profile_frame(frame, categorical=["c"], numeric=[]).categorical["c"]
+    assert next(iter(found.counts.items())) == ("often", 5)
+    assert found.counts[OTHER] == 21
+    assert (found.nulls, sum(found.counts.values()), len(found.counts)) == (1, len(values), CATEGORIES + 1)
+    twice = merge_profiles([profile_frame(frame, categorical=["c"], numeric=[])] * 2).categorical["c"]
+    assert sum(twice.counts.values()) == 2 * len(values)
+
+
+def test_a_boolean_column_is_a_categorical_one() -> None:
+    frame = pl.DataFrame({"late": [True, False, False, None]})
+    found = profile_frame(frame, categorical=["late"], numeric=[]).categorical["late"]
+    assert (found.counts, found.nulls) == ({"false": 2, "true": 1}, 1)
+
+
+def test_a_histogram_counts_rows_between_any_edges() -> None:
+    found = numeric([0.0, 1.0, 1.0, 2.0, 5.0, 10.0])
+    assert histogram(found, [0, 1, 5, 10]) == [1, 3, 2]
+    assert histogram(found, [1, 2]) == [3]
+
+
+def test_the_same_rows_in_any_order_give_the_same_json_and_it_reads_back() -> None:
+    rows = pl.DataFrame({"x": SHAPES["skewed"], "c": RNG.integers(0, 900, 20_000)}).with_columns(
+        pl.col("c").cast(pl.String)
+    )
+    first = profile_frame(rows, categorical=["c"], numeric=["x"])
+    second = profile_frame(rows.reverse(), categorical=["c"], numeric=["x"])
+    assert second.categorical == first.categorical
+    assert second.numeric["x"].points == first.numeric["x"].points
+    assert TableProfile.model_validate_json(first.model_dump_json()) == first
+
+
+def test_a_profile_whose_weights_do_not_add_up_is_refused() -> None:
+    broken = numeric([1.0, 2.0]).model_dump() | {"weights": [1, 5]}
+    with pytest.raises(ValidationError, match="not 2 rows"):
+        NumericProfile.model_validate(broken)
