@@ -1,10 +1,10 @@
 """Ingest: each day, once every source has delivered it, is read into the raw tables if it keeps its contract."""
 
-from airflow.sdk import DAG, CronPartitionTimetable, Param
+from airflow.sdk import DAG, Param
 
 from practices._hooks import load_catalog
 from practices.contract_check import ContractCheck
-from practices.defaults import DEFAULT_ARGS, asked_for, asset, run_dates
+from practices.defaults import DEFAULT_ARGS, asked_for, asset, daily_runs
 from practices.partition_arrival import PartitionArrival
 
 DOC = """
@@ -12,9 +12,10 @@ DOC = """
 {spec.description}
 
 Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml` · one run per day, key `YYYY-MM-DD`,
-schedule `{spec.calendar.schedule}` ({spec.calendar.timezone})
+begins when the day is over ({spec.calendar.timezone}); files are due `{spec.calendar.schedule}`
 
-1. **wait_for_partition** goes on when every source's manifest has landed; it waits without a worker.
+1. **wait_for_partition** goes on when every source's manifest has landed; it waits without a worker, at most
+   {spec.calendar.wait_minutes:g} minutes longer than the hour at which the files are due.
 2. **ingest_partition** checks digests, columns, types, categories and keys. A day that breaks its contract is red with
    every broken promise, nothing of it is used and the other days go on. Mend the source, then *Clear* the task, or let
    `{spec.dataset}__arrive` take the new delivery up by itself.
@@ -37,11 +38,9 @@ FORM = {
 for spec in load_catalog().datasets.values():
     if not asked_for(f"{spec.dataset}__ingest"):
         continue
-    days = spec.calendar
     with DAG(
         dag_id=f"{spec.dataset}__ingest",
-        schedule=CronPartitionTimetable(days.schedule, timezone=days.timezone, run_offset=-1, key_format="%Y-%m-%d"),
-        **run_dates(days),
+        **daily_runs(spec.calendar),
         catchup=False,
         params=FORM,
         description=f"Read each day of {spec.dataset} that keeps its contract",

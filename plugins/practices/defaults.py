@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import Asset, AssetWatcher, ExceptionRetryPolicy, RetryAction, RetryRule, get_parsing_context
+from airflow.sdk import (
+    Asset,
+    AssetWatcher,
+    CronPartitionTimetable,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+    get_parsing_context,
+)
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.dataset import Calendar
@@ -35,15 +43,19 @@ def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) ->
     return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}", watchers=list(watchers))
 
 
-def run_dates(calendar: Calendar) -> dict[str, datetime]:
-    """``start_date`` and ``end_date`` of a DAG that runs for a day once it is over: no run for a day that is not."""
-    zone = ZoneInfo(calendar.timezone)
-    first = calendar.start + timedelta(days=1)
-    dates = {"start_date": datetime(first.year, first.month, first.day, tzinfo=zone)}
-    if calendar.end:
-        over = calendar.end + timedelta(days=2)
-        dates["end_date"] = datetime(over.year, over.month, over.day, tzinfo=zone) - timedelta(seconds=1)
-    return dates
+def daily_runs(calendar: Calendar) -> dict[str, Any]:
+    """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per day of the calendar, keyed by the day.
+
+    A run begins at midnight, when its day is over, and not at the hour of ``calendar.schedule``, when its files are
+    due: so what lands earlier is used earlier, and a backfill from one date to another holds both days.
+    """
+    zone, midnight = ZoneInfo(calendar.timezone), " ".join(["0 0", *calendar.schedule.split()[2:]])
+    timetable = CronPartitionTimetable(midnight, timezone=calendar.timezone, run_offset=-1, key_format="%Y-%m-%d")
+    first = datetime.combine(calendar.start + timedelta(days=1), time(), zone)
+    if calendar.end is None:
+        return {"schedule": timetable, "start_date": first}
+    last = datetime.combine(calendar.end + timedelta(days=2), time(), zone) - timedelta(seconds=1)
+    return {"schedule": timetable, "start_date": first, "end_date": last}
 
 
 def asked_for(dag_id: str) -> bool:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from pipelines import layout
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import IngestRequest, IngestResult, SourceIngest
+from practices.contract_check import ContractCheck
+from practices.defaults import asset
+from tests.practices.airfield import Airfield
+from tests.practices.landing import DAY, dataset, deliver
+
+INGESTED = asset("flights", "ingested")
+
+
+@pytest.fixture
+def landed(field: Airfield) -> Airfield:
+    field.catalog.datasets["flights"] = dataset()
+    deliver(field.store, DAY)
+    field.answers["ingest_partition"] = ingested
+    return field
+
+
+def ingested(request: IngestRequest, failures: dict[str, list[str]] | None = None) -> IngestResult:
+    def source(name: str) -> SourceIngest:
+        broken = (failures or {}).get(name, [])
+        written = {} if broken else {"table": f"raw/{name}", "version": 1}
+        return SourceIngest(source=name, landed_day=request.day, rows=900, failures=broken, **written)
+
+    return IngestResult(dataset="flights", day=request.day, sources=[source("flights"), source("weather")])
+
+
+def check(field: Airfield, *, mapped: str | None = None, **run: Any) -> tuple[dict[str, Any], set[str]]:
+    context = field.context("ingest", "ingest_partition", **{"partition_key": f"{DAY}", **run})
+    result = ContractCheck(task_id="ingest_partition", dataset="flights", day=mapped).execute(context)
+    return result, context["outlet_events"][INGESTED].partition_keys
+
+
+def test_a_day_that_keeps_its_contract_is_handed_on_under_its_own_key(landed: Airfield) -> None:
+    result, handed_on = check(landed)
+    assert IngestResult.model_validate(result) == ingested(IngestRequest(dataset="flights", day=DAY))
+    assert handed_on == {"2013-01-05"}
+
+
+@pytest.mark.parametrize(("mapped", "form"), [("2013-01-05", {}), (None, {"day": "2013-01-05"})])
+def test_a_late_day_and_a_day_asked_for_by_hand_are_handed_on_alike(
+    landed: Airfield, mapped: str | None, form: dict[str, Any]
+) -> None:
+    _, handed_on = check(landed, mapped=mapped, partition_key=None, **form)
+    assert landed.asked == [IngestRequest(dataset="flights", day=DAY)]
+    assert handed_on == {"2013-01-05"}
+
+
+def test_a_broken_contract_is_refused_with_every_reason_and_on_the_ledger(landed: Airfield) -> None:
+    broken = {"flights": ["column 'carrier' is missing", "column 'carier' is not declared"], "weather": ["no rows"]}
+    landed.answers["ingest_partition"] = lambda request: ingested(request, broken)
+    with pytest.raises(Refused, match="flights for 2013-01-05") as error:
+        check(landed)
+    [(version, details)] = landed.lines("data_verdict")
+    assert (version, details["check"], details["day"]) == (None, "contract_check", "2013-01-05")
+    assert details["outcome"] == "fail"
+    assert details["reasons"] == error.value.reasons
+    for reason in ("'carrier' is missing", "'carier' is not declared", "no rows"):
+        assert any(reason in told for told in error.value.reasons)
+
+
+def test_a_delivery_that_cannot_even_be_read_is_on_the_ledger_too(landed: Airfield) -> None:
+    def refuse(request: IngestRequest) -> IngestResult:
+        raise Refused("flights.csv is not UTF-8", ["byte 0xe9 at 120"])
+
+    landed.answers["ingest_partition"] = refuse
+    with pytest.raises(Refused, match="0xe9"):
+        check(landed)
+    [(_, details)] = landed.lines("data_verdict")
+    assert details["reasons"] == ["flights.csv is not UTF-8", "byte 0xe9 at 120"]
+
+
+def test_a_refused_delivery_is_remembered_so_that_it_is_not_tried_again_by_itself(landed: Airfield) -> None:
+    landed.answers["ingest_partition"] = lambda request: ingested(request, {"weather": ["no rows"]})
+    with pytest.raises(Refused):
+        check(landed)
+    assert json.loads(landed.store.get(layout.receipt("flights", DAY)))["outcome"] == "refused"
+
+
+def test_what_could_not_be_tried_is_not_remembered_as_tried(landed: Airfield) -> None:
+    def fall_silent(request: IngestRequest) -> IngestResult:
+        raise Unavailable("the store does not answer")
+
+    landed.answers["ingest_partition"] = fall_silent
+    with pytest.raises(Unavailable):
+        check(landed)
+    assert not landed.store.exists(layout.receipt("flights", DAY))
+    assert landed.lines("data_verdict") == []
+
+
+def test_a_mended_day_is_taken_and_both_verdicts_stand(landed: Airfield) -> None:
+    landed.answers["ingest_partition"] = lambda request: ingested(request, {"weather": ["no rows"]})
+    with pytest.raises(Refused):
+        check(landed)
+    landed.answers["ingest_partition"] = ingested
+    check(landed, clear_number=1)
+    assert [details["outcome"] for _, details in landed.lines("data_verdict")] == ["fail", "pass"]
+    assert json.loads(landed.store.get(layout.receipt("flights", DAY)))["outcome"] == "taken"
+
+
+def test_one_day_refused_leaves_another_alone(landed: Airfield) -> None:
+    other = date(2013, 1, 6)
+    deliver(landed.store, other)
+    landed.answers["ingest_partition"] = lambda request: ingested(
+        request, {"weather": ["?"]} if request.day == DAY else {}
+    )
+    with pytest.raises(Refused):
+        check(landed)
+    assert check(landed, partition_key=f"{other}")[1] == {"2013-01-06"}

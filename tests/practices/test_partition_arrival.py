@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.triggers.base import BaseTrigger
+
+from pipelines import layout
+from pipelines.errors import Refused, Unavailable
+from pipelines.testing import FixedClock
+from practices import _arrival_trigger, _deliveries, _hooks
+from practices._arrival_trigger import ArrivalTrigger, LateArrivals
+from practices._late_days import LateDays
+from practices.partition_arrival import PartitionArrival
+from tests.practices.airfield import Airfield
+from tests.practices.landing import DAY, dataset, deliver
+
+STILL_WAITED_FOR = datetime(2013, 1, 6, 11, 15, tzinfo=UTC)
+WAIT_IS_OVER = datetime(2013, 1, 6, 11, 45, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(field: Airfield, monkeypatch: pytest.MonkeyPatch) -> Any:
+    field.catalog.datasets["flights"] = dataset()
+    field.clock = FixedClock(STILL_WAITED_FOR)
+    monkeypatch.setattr(_hooks, "load_catalog", lambda: field.catalog)
+    return field.store
+
+
+def arrival(field: Airfield) -> dict[str, int]:
+    context = field.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
+    return PartitionArrival(task_id="wait_for_partition", dataset="flights").execute(context)
+
+
+def test_a_day_that_every_source_has_delivered_is_begun_at_once(field: Airfield, store: Any) -> None:
+    deliver(store, DAY)
+    assert arrival(field) == {"flights": 900, "weather": 72, "planes": 3322}
+
+
+def test_a_reference_source_counts_with_its_newest_copy_until_the_day(field: Airfield, store: Any) -> None:
+    deliver(store, DAY, sources={"flights": 900, "weather": 72})
+    deliver(store, date(2013, 1, 1), sources={"planes": 1})
+    deliver(store, date(2013, 1, 4), sources={"planes": 4})
+    deliver(store, date(2013, 1, 6), sources={"planes": 6})
+    assert arrival(field)["planes"] == 4
+
+
+def test_a_day_not_there_yet_is_waited_for_without_a_worker(field: Airfield, store: Any) -> None:
+    deliver(store, DAY, sources={"flights": 900})
+    with pytest.raises(TaskDeferred) as deferred:
+        arrival(field)
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "practices._arrival_trigger.ArrivalTrigger"
+    assert (arguments["dataset"], arguments["day"]) == ("flights", "2013-01-05")
+    assert datetime.fromisoformat(arguments["until"]) == datetime(2013, 1, 6, 11, 30, tzinfo=UTC)
+    assert getattr(PartitionArrival, deferred.value.method_name)
+
+
+def test_a_day_whose_wait_is_over_fails_naming_every_missing_source(field: Airfield, store: Any) -> None:
+    deliver(store, DAY, sources={"flights": 900})
+    field.clock.at = WAIT_IS_OVER
+    with pytest.raises(Unavailable, match="2013-01-05") as error:
+        arrival(field)
+    assert "weather" in str(error.value)
+    assert "planes" in str(error.value)
+    assert "flights: " not in str(error.value)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(field: Airfield, store: Any) -> None:
+    deliver(store, DAY)
+    store.put(layout.landing("weather", DAY, "_manifest.json"), b'{"schema": 1, "source": "weather"}')
+    with pytest.raises(Refused, match=r"landing/weather/2013-01-05/_manifest\.json") as error:
+        arrival(field)
+    assert {reason.split(":")[0] for reason in error.value.reasons} == {"day", "files"}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "day", "ends"),
+    [
+        ("0 6 * * *", date(2013, 1, 5), datetime(2013, 1, 6, 11, 30, tzinfo=UTC)),
+        ("0 6 * * *", date(2013, 3, 9), datetime(2013, 3, 10, 10, 30, tzinfo=UTC)),
+        ("0 0 * * *", date(2013, 1, 5), datetime(2013, 1, 6, 5, 30, tzinfo=UTC)),
+        ("0 6 * * 1-5", date(2013, 1, 4), datetime(2013, 1, 7, 11, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_day_is_waited_for_from_its_local_turn_on(schedule: str, day: date, ends: datetime) -> None:
+    assert _deliveries.wait_ends(dataset(schedule=schedule).calendar, day) == ends
+
+
+# ---- waiting ---------------------------------------------------------------------------------------------------------
+
+
+def first_event(trigger: BaseTrigger, meanwhile: Callable[[], None] | None = None) -> Any:
+    """The payload of the trigger's first event; None if it stays quiet for a quarter of a second."""
+
+    async def listen() -> Any:
+        events = trigger.run()
+        waiting = asyncio.ensure_future(anext(events))
+        if meanwhile:
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            meanwhile()
+        done, _ = await asyncio.wait([waiting], timeout=0.25 if meanwhile is None else 5)
+        if not done:
+            waiting.cancel()
+            return None
+        return waiting.result().payload
+
+    return asyncio.run(listen())
+
+
+def waiting(until: datetime = WAIT_IS_OVER) -> ArrivalTrigger:
+    return ArrivalTrigger("flights", f"{DAY}", until.isoformat(), 0.01)
+
+
+def test_the_wait_ends_when_the_last_source_has_delivered(store: Any) -> None:
+    deliver(store, DAY, sources={"flights": 900, "planes": 1})
+    assert first_event(waiting(), lambda: deliver(store, DAY, sources={"weather": 72})) == {"arrived": True}
+
+
+def test_the_wait_ends_when_its_time_is_up(field: Airfield, store: Any) -> None:
+    def pass_time() -> None:
+        field.clock.at = WAIT_IS_OVER
+
+    assert first_event(waiting(), pass_time) == {"arrived": False}
+
+
+def test_the_wait_outlives_a_store_that_does_not_answer(store: Any) -> None:
+    deliver(store, DAY)
+    store.down = True
+
+    def come_back() -> None:
+        store.down = False
+
+    assert first_event(waiting(), come_back) == {"arrived": True}
+
+
+def test_a_trigger_is_rebuilt_from_what_it_says_of_itself() -> None:
+    for trigger in (waiting(), LateArrivals(dataset="flights", poll_seconds=0.5)):
+        path, arguments = trigger.serialize()
+        again = getattr(_arrival_trigger, path.rpartition(".")[2])(**arguments)
+        assert again.serialize() == (path, arguments)
+
+
+# ---- late days -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(field: Airfield, store: Any) -> Any:
+    field.clock.at = WAIT_IS_OVER
+    return store
+
+
+def deal_with(field: Airfield, *days: date) -> None:
+    for day in days:
+        with _deliveries.receipt(field.store, field.catalog.datasets["flights"], day):
+            pass
+
+
+def watch(field: Airfield, meanwhile: Callable[[], None] | None = None) -> Any:
+    event = first_event(LateArrivals(dataset="flights", poll_seconds=0.01), meanwhile)
+    return event and event["days"]
+
+
+def test_days_that_land_after_their_wait_are_announced_together(field: Airfield, late: Any) -> None:
+    deliver(late, *(date(2013, 1, day) for day in (3, 4, 5)))
+    assert watch(field) == ["2013-01-03", "2013-01-04", "2013-01-05"]
+
+
+def test_a_day_that_its_scheduled_run_still_waits_for_is_left_to_that_run(field: Airfield, late: Any) -> None:
+    field.clock.at = STILL_WAITED_FOR
+    deliver(late, DAY)
+    assert watch(field) is None
+
+
+def test_a_day_is_not_announced_before_every_source_has_delivered(field: Airfield, late: Any) -> None:
+    deliver(late, DAY, sources={"flights": 900, "planes": 1})
+    assert watch(field, lambda: deliver(late, DAY, sources={"weather": 72})) == ["2013-01-05"]
+
+
+def test_a_day_outside_the_calendar_is_nobodys_business(field: Airfield, late: Any) -> None:
+    deliver(late, date(2012, 12, 31), date(2014, 1, 1))
+    field.clock.at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert watch(field) is None
+
+
+def test_a_day_dealt_with_is_quiet_until_it_is_delivered_anew(
+    field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_arrival_trigger, "RECHECK_SECONDS", 0.02)
+    deliver(late, date(2013, 1, 4), DAY)
+    deal_with(field, date(2013, 1, 4), DAY)
+    assert watch(field, lambda: deliver(late, DAY, sources={"flights": 901})) == ["2013-01-05"]
+
+
+def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
+    field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_arrival_trigger, "REMIND_SECONDS", 0.1)
+
+    async def listen() -> list[Any]:
+        events = LateArrivals(dataset="flights", poll_seconds=0.01).run()
+        heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"] for _ in range(2)]
+        deal_with(field, DAY)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(events), 0.3)
+        return heard
+
+    deliver(late, DAY)
+    assert asyncio.run(listen()) == [["2013-01-05"], ["2013-01-05"]]
+
+
+def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(field: Airfield, late: Any) -> None:
+    days = [date(2013, 1, 1) + timedelta(days=number) for number in range(5)]
+    deliver(late, *days)
+    deal_with(field, days[1])
+    context = field.context("arrive", "list_late_days")
+    assert LateDays(task_id="list_late_days", dataset="flights").execute(context) == [
+        f"{day}" for day in days if day != days[1]
+    ]
+
+
+def test_a_receipt_tells_what_became_of_which_delivery(field: Airfield, late: Any) -> None:
+    spec = field.catalog.datasets["flights"]
+    deliver(late, DAY)
+    with pytest.raises(Refused), _deliveries.receipt(late, spec, DAY):
+        raise Refused("a truncated file")
+    refused = json.loads(late.get(layout.receipt("flights", DAY)))
+    deal_with(field, DAY)
+    taken = json.loads(late.get(layout.receipt("flights", DAY)))
+    assert (refused["outcome"], taken["outcome"]) == ("refused", "taken")
+    assert refused["delivery"] == taken["delivery"] == _deliveries.delivery(late, spec, DAY)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.errors import Refused
+from pipelines.messages import FeatureFacts, FeaturesRequest, FeaturesResult
+from practices.defaults import asset
+from practices.point_in_time_features import PointInTimeFeatures
+from tests.practices.airfield import Airfield
+from tests.practices.landing import DAY
+
+VIEW = "flight_delay"
+
+
+def built(field: Airfield, **nulls: int) -> FeaturesResult:
+    view = field.catalog.view(VIEW)
+    limits = {name: feature.constraints for name, feature in view.features.items()}
+    facts = [
+        FeatureFacts(name=name, rows=900, nulls=nulls.get(name, 0), minimum=limit.minimum or 0.0, maximum=limit.maximum)
+        for name, limit in limits.items()
+    ]
+    return FeaturesResult(
+        view=VIEW,
+        day=DAY,
+        days=[DAY],
+        rows=900,
+        table=f"features/{VIEW}",
+        version=4,
+        features=facts,
+        profile="profiles/x.json",
+        definition_digests=view.definition_digests(),
+    )
+
+
+def build(field: Airfield) -> tuple[dict[str, Any], set[str]]:
+    context = field.context("validate", "build_features", partition_key=f"{DAY}")
+    result = PointInTimeFeatures(task_id="build_features", view=VIEW).execute(context)
+    return result, context["outlet_events"][asset(VIEW, "features")].partition_keys
+
+
+def test_features_within_their_constraints_are_handed_on(field: Airfield) -> None:
+    field.answers["build_features"] = built(field)
+    result, handed_on = build(field)
+    assert field.asked == [FeaturesRequest(view=VIEW, day=DAY)]
+    assert FeaturesResult.model_validate(result) == built(field)
+    assert handed_on == {"2013-01-05"}
+
+
+def test_a_broken_constraint_refuses_the_day_and_is_on_the_ledger(field: Airfield) -> None:
+    field.answers["build_features"] = built(field, carrier=900, origin=1)
+    with pytest.raises(Refused, match="carrier") as error:
+        build(field)
+    assert len(error.value.reasons) == 2
+    [(_, details)] = field.lines("data_verdict")
+    assert (details["check"], details["day"], details["outcome"]) == ("point_in_time_features", f"{DAY}", "fail")
