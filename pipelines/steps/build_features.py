@@ -7,6 +7,7 @@ its newest inputs, and a day whose content did not change is not written at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -42,9 +43,10 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     built: dict[date, pl.DataFrame] = {}
     pending, versions = [request.day, *later], inputs.versions()
     for _ in range(ROUNDS):
-        for day in pending:
-            built[day] = compute_features(view, inputs.frames(day), [day], timezone=dataset.calendar.timezone)
-            _write(store, view, day, built[day])
+        there = _there(store, table, pending)
+        for day, frames in inputs.frames(pending):
+            built[day] = compute_features(view, frames, [day], timezone=dataset.calendar.timezone)
+            _write(store, view, day, built[day], there.get(day))
         newest = inputs.versions()
         pending, versions = inputs.changed_since(versions, built), newest
         if not pending:
@@ -65,10 +67,19 @@ def _register(store: Store, view: FeatureView) -> None:
         store.put(path, FeatureDefinitions(view=view.view, features=named).model_dump_json(by_alias=True).encode())
 
 
-def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame) -> None:
+def _there(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.DataFrame]:
+    """What the feature table holds of each of these days."""
+    held = sorted(set(days) & set(store.days(table)))
+    if not held:
+        return {}
+    rows = store.read(table, days=held)
+    return {day: rows.filter(day=day) for day in held}
+
+
+def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, there: pl.DataFrame | None) -> None:
     """The day's rows, if they differ from those there, and the profile of its features."""
     table = layout.features(view.view)
-    if day not in store.days(table) or not _same(store.read(table, days=[day]), frame, view.key):
+    if there is None or not _same(there, frame, view.key):
         store.replace_partition(table, day, frame.drop("day"))
     kinds = {name: feature.type for name, feature in view.features.items()}
     profile = profile_frame(

@@ -187,7 +187,8 @@ def test_the_result_measures_the_day_and_its_profile_is_kept(tmp_path: Path) -> 
     assert (facts["plane_seats"].rows, facts["plane_seats"].nulls) == (2, 1)
     assert (result.rows, result.days, result.definition_digests) == (2, [FIRST], VIEW.definition_digests())
     profile = TableProfile.model_validate_json(ports.store.get(result.profile))
-    assert set(VIEW.features) <= set(profile.model_dump()["columns"])
+    assert {*profile.numeric, *profile.categorical} == set(VIEW.features)
+    assert profile.rows == 2
 
 
 def plane(seats: int) -> dict[str, Any]:

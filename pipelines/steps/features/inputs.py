@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 import polars as pl
@@ -34,9 +34,15 @@ class Inputs:
         """Newest version per source; None where nothing is validated yet."""
         return {source: self._store.version(layout.validated(source)) for source in self._sources}
 
-    def frames(self, day: date) -> dict[str, pl.DataFrame]:
-        """Per source, exactly the rows that the features of ``day`` read, each with its ``day``."""
-        return {source: self._read(source, day) for source in self._sources}
+    def frames(self, days: Sequence[date]) -> Iterator[tuple[date, dict[str, pl.DataFrame]]]:
+        """Each of ``days`` with, per source, exactly the rows that its features read, each with its ``day``.
+
+        Every table is read once, before the first day is handed out.
+        """
+        wanted = {source: self._wanted(source, days) for source in self._sources}
+        tables = {source: self._read(source, wanted[source]) for source in self._sources}
+        for day in days:
+            yield day, {source: tables[source].filter(pl.col("day").is_in(wanted[source][day])) for source in tables}
 
     def reached_by(self, day: date, candidates: Iterable[date]) -> list[date]:
         """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
@@ -69,8 +75,12 @@ class Inputs:
     def _days(self, source: str) -> list[date]:
         return self._store.days(layout.validated(source))
 
-    def _read(self, source: str, day: date) -> pl.DataFrame:
-        days = days_read(self._view, source, day, self._days(source), self._zone)
+    def _wanted(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
+        present = self._days(source)
+        return {day: days_read(self._view, source, day, present, self._zone) for day in days}
+
+    def _read(self, source: str, wanted: dict[date, list[date]]) -> pl.DataFrame:
+        days = sorted({other for others in wanted.values() for other in others})
         if not days:
             return _empty(self._dataset.sources[source])
         return self._store.read(layout.validated(source), days=days)
