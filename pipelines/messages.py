@@ -72,6 +72,8 @@ class SourceAudit(Message):
     """One source of one day under its suite: ``received == accepted + quarantined``, always."""
 
     source: str
+    landed_day: date
+    """The partition judged: the day itself, or for a reference source the day of its newest copy."""
     received: int
     accepted: int
     quarantined: int

@@ -17,6 +17,7 @@ def audited(received: int, accepted: int, quarantined: int, *failures: str) -> S
     reasons = {"wind_speed above 120": quarantined} if quarantined else {}
     return SourceAudit(
         source="weather",
+        landed_day=DAY,
         received=received,
         accepted=accepted,
         quarantined=quarantined,

@@ -1,0 +1,81 @@
+"""Each row of a day is accepted or quarantined, never lost; nothing is published yet."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import AuditResult, SourceAudit, ValidateRequest
+from pipelines.ports import Ports
+from pipelines.spec import DatasetSpec
+from pipelines.steps.auditing.judged import Findings, judge_rows
+from pipelines.steps.auditing.report import render_report
+from pipelines.steps.auditing.suite import read_suite
+
+
+def run(request: ValidateRequest, ports: Ports) -> AuditResult:
+    """Judge the raw partitions of one day and stage what is to be published.
+
+    Daily sources are judged on their own day, a reference source on the newest copy landed by then, and only if that
+    copy is the day's own or is not published yet. Raises ``Refused`` if a source has no raw partition or a suite is
+    faulty, all at once.
+    """
+    spec = ports.catalog.dataset(request.dataset)
+    due = _partitions_due(spec, request.day, ports)
+    suites = {
+        name: read_suite(ports.settings.include / "expectations" / f"{suite}.yaml")
+        for name in due
+        if (suite := spec.sources[name].suite)
+    }
+    staged = layout.staged(spec.dataset, request.day)
+    audits, results = [], {}
+    for name, landed in due.items():
+        version = ports.store.version(layout.raw(name))
+        rows = ports.store.read(layout.raw(name), days=[landed], version=version).drop("day")
+        found = judge_rows(rows, suites.get(name))
+        _stage(ports, f"{staged}/{name}", landed, found)
+        audits.append(
+            SourceAudit(
+                source=name,
+                landed_day=landed,
+                received=rows.height,
+                accepted=found.accepted.height,
+                quarantined=found.quarantined.height,
+                reasons=found.reasons,
+                failures=found.failures,
+                raw_version=version or 0,
+            )
+        )
+        if found.result is not None:
+            results[name] = found.result
+    page = render_report(f"{spec.dataset} {request.day}", audits, results)
+    report = ports.store.put(layout.data_docs(spec.dataset, request.day), page.encode())
+    return AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged, report=report)
+
+
+def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, date]:
+    """Source to the raw partition to judge. Raises ``Refused`` naming every source that was not ingested."""
+    due: dict[str, date] = {}
+    missing = []
+    for name, source in spec.sources.items():
+        held = [on for on in ports.store.days(layout.raw(name)) if on <= day]
+        if source.minimum_rows == 0 and ports.store.version(layout.raw(name)) is not None:
+            due[name] = day  # a silent day leaves no partition behind
+        elif not held or (source.cadence == "daily" and held[-1] != day):
+            missing.append(f"{name}: {layout.raw(name)} holds nothing for {day}")
+        elif held[-1] == day or held[-1] not in ports.store.days(layout.validated(name)):
+            due[name] = held[-1]
+    if missing:
+        raise Refused(f"{spec.dataset} {day} cannot be audited; ingest it first", missing)
+    return due
+
+
+def _stage(ports: Ports, prefix: str, landed: date, found: Findings) -> None:
+    for part, rows in (("accepted", found.accepted), ("quarantined", found.quarantined)):
+        buffer = io.BytesIO()
+        rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)
+        ports.store.put(f"{prefix}.{part}.parquet", buffer.getvalue())

@@ -1,0 +1,97 @@
+"""Every row that breaks an expectation is found, with all of its reasons; nothing is sampled."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import great_expectations as gx
+import polars as pl
+from great_expectations import ExpectationSuite
+from great_expectations.core import ExpectationSuiteValidationResult
+
+from pipelines.errors import Refused
+
+REASONS = "reasons"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a suite found in one table.
+
+    ``accepted`` and ``quarantined`` share the columns and together hold every row; ``quarantined`` has ``reasons``
+    (a list of strings) as well. ``failures`` are expectations on the whole table that failed.
+    """
+
+    accepted: pl.DataFrame
+    quarantined: pl.DataFrame
+    reasons: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    result: ExpectationSuiteValidationResult | None = None
+
+
+def judge_rows(rows: pl.DataFrame, suite: ExpectationSuite | None) -> Findings:
+    """Split ``rows`` by a suite; without a suite, or without rows, everything is accepted.
+
+    Raises ``Refused`` listing every expectation that could not be evaluated (a column that is not there, say).
+    """
+    if suite is None or rows.is_empty():
+        return Findings(rows, _with_reasons(rows.clear(), {}))
+    result = _validate(rows, suite)
+    by_row: defaultdict[int, list[str]] = defaultdict(list)
+    failures: list[str] = []
+    for item, reason in _labelled(result, "reason"):
+        if item.success:
+            continue
+        bad = item.result.get("unexpected_index_list")
+        if bad is None:
+            failures.append(f"{reason} (observed {item.result.get('observed_value')})")
+        for number in bad or []:
+            by_row[int(number)].append(reason)
+    keep = pl.Series([number not in by_row for number in range(rows.height)], dtype=pl.Boolean)
+    counts = Counter(reason for reasons in by_row.values() for reason in reasons)
+    quarantined = _with_reasons(rows.filter(~keep), by_row)
+    return Findings(rows.filter(keep), quarantined, dict(counts), failures, result)
+
+
+def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFrame:
+    reasons = [by_row[number] for number in sorted(by_row)]
+    return rows.with_columns(pl.Series(REASONS, reasons, dtype=pl.List(pl.String)))
+
+
+def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
+    context: Any = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    source = context.data_sources.add_pandas("day")
+    batch = (
+        source.add_dataframe_asset("rows")
+        .add_batch_definition_whole_dataframe("all")
+        .get_batch({"dataframe": rows.to_pandas()})
+    )
+    result: ExpectationSuiteValidationResult = batch.validate(suite, result_format={"result_format": "COMPLETE"})
+    broken = [
+        f"{kind}: {_message(item.exception_info)}"
+        for item, kind in _labelled(result, "type")
+        if _message(item.exception_info)
+    ]
+    if broken:
+        raise Refused(f"suite {suite.name} could not be evaluated; correct these expectations", broken)
+    return result
+
+
+def _labelled(result: ExpectationSuiteValidationResult, label: str) -> list[tuple[Any, str]]:
+    """Each expectation's result with its declared reason, or its type."""
+    configs: list[Any] = [item.expectation_config for item in result.results]
+    labels = [config.type if label == "type" else config.meta["reason"] for config in configs]
+    return list(zip(result.results, labels, strict=True))
+
+
+def _message(info: Any) -> str | None:
+    """The exception's message; Great Expectations nests it one level deeper for metrics than for expectations."""
+    if not isinstance(info, dict):
+        return None
+    for found in [info, *(value for value in info.values() if isinstance(value, dict))]:
+        if found.get("raised_exception"):
+            return str(found.get("exception_message"))
+    return None

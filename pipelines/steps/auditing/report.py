@@ -1,0 +1,64 @@
+"""A day's report is one HTML file that opens anywhere, without a network: counts, reasons, and every expectation."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import Any
+
+from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+from great_expectations.render.view.view import DefaultJinjaPageView
+
+from pipelines.messages import SourceAudit
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;max-width:72rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;margin:1rem 0;width:100%}th,td{padding:.35rem .7rem;border-bottom:1px solid #dde3ea;
+text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}th{color:#5a6b7d;
+font-weight:600}.bad{color:#b3261e}.good{color:#1b7f4b}iframe{width:100%;height:38rem;border:1px solid #dde3ea;
+border-radius:6px}summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
+"""
+FRAME_STYLE = """
+body{font:14px/1.45 system-ui,sans-serif;color:#1d2733;margin:1rem}table{border-collapse:collapse;width:100%}
+th,td{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;vertical-align:top}
+.badge{background:#eef2f6;border-radius:4px;padding:0 .35rem}.navbar,.btn,button,.modal,.breadcrumb,img,
+[id*=filter],[class*=walkthrough]{display:none}.text-success,.fa-check-circle{color:#1b7f4b}.text-danger,
+.fa-times{color:#b3261e}.fa-check-circle::before{content:"\\2713"}.fa-times::before{content:"\\2717"}
+.collapse{display:block}ul{padding-left:1.2rem}.hide-failed-validation-content-block{display:none}
+"""
+OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>", re.DOTALL | re.IGNORECASE)
+
+
+def render_report(title: str, audits: list[SourceAudit], results: dict[str, ExpectationSuiteValidationResult]) -> str:
+    """One page: a table of all sources, the reasons, and below it what Great Expectations says of each source."""
+    rows = "".join(_row(audit) for audit in audits)
+    frames = "".join(
+        f"<details open><summary>{escape(source)}</summary><iframe title='{escape(source)}' "
+        f'srcdoc="{escape(_page(result), quote=True)}"></iframe></details>'
+        for source, result in results.items()
+    )
+    head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
+        f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1><table>{head}{rows}</table>{frames}</body></html>"
+    )
+
+
+def _row(audit: SourceAudit) -> str:
+    why = [f"{escape(reason)} ({count} rows)" for reason, count in sorted(audit.reasons.items())]
+    why += [f"<span class='bad'>{escape(failure)}</span>" for failure in audit.failures]
+    tone = "bad" if audit.quarantined or audit.failures else "good"
+    return (
+        f"<tr><td>{escape(audit.source)}<td class='n'>{audit.received:,}<td class='n'>{audit.accepted:,}"
+        f"<td class='n {tone}'>{audit.quarantined:,}<td>{'<br>'.join(why)}</tr>"
+    )
+
+
+def _page(result: ExpectationSuiteValidationResult) -> str:
+    """Great Expectations' own page, without the scripts and styles that it would fetch from the network."""
+    meta: Any = result.meta
+    meta.setdefault("run_id", {"run_name": "", "run_time": ""})
+    view: Any = DefaultJinjaPageView()
+    page = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
+    return OUTSIDE.sub("", page).replace("</head>", f"<style>{FRAME_STYLE}</style></head>", 1)

@@ -1,0 +1,159 @@
+"""Every row of a day is judged; bad ones are staged with all their reasons, and nothing is published."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from pipelines.steps import audit_partition, publish_partition
+from pipelines.steps.auditing.suite import read_suite
+from pipelines.testing import FakePorts
+
+DAY = date(2013, 2, 12)
+NO_GUSTS = {"wind_gust": None, "wind_dir": 250}
+
+
+def weather(*changes: dict[str, object]) -> pl.DataFrame:
+    """One observation per change, three good ones first."""
+    good = {"origin": "EWR", "temp": 39.0, "dewp": 26.0, "humid": 59.0, "wind_speed": 10.4, "precip": 0.0}
+    rows = [good | NO_GUSTS | {"pressure": 1012.0, "visib": 10.0} | change for change in [{}, {}, {}, *changes]]
+    return pl.DataFrame(rows, schema_overrides={"wind_gust": pl.Float64, "wind_dir": pl.Int64})
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> FakePorts:
+    made = FakePorts.make(tmp_path)
+    flights = pl.DataFrame(
+        {
+            "carrier": ["UA", "AA"],
+            "dest": ["IAH", "MIA"],
+            "tailnum": ["N14228", None],
+            "dep_time": [517, None],
+            "arr_time": [830, None],
+            "dep_delay": [2, None],
+            "arr_delay": [11, None],
+            "air_time": [227, None],
+            "distance": [1400, 1089],
+            "hour": [5, 5],
+        }
+    )
+    made.store.replace_partition(layout.raw("flights"), DAY, flights)
+    planes = pl.DataFrame({"tailnum": ["N14228"], "year": [1999], "seats": [149], "engines": [2]})
+    made.store.replace_partition(layout.raw("planes"), date(2013, 1, 1), planes)
+    made.store.replace_partition(layout.raw("airports"), date(2013, 1, 1), pl.DataFrame({"faa": ["EWR"]}))
+    made.store.replace_partition(layout.raw("weather"), DAY, weather())
+    return made
+
+
+def audit(ports: FakePorts) -> AuditResult:
+    return audit_partition.run(ValidateRequest(dataset="flights", day=DAY), ports)
+
+
+def publish(ports: FakePorts, audited: AuditResult, *, accept: bool = True) -> PublishResult:
+    return publish_partition.run(PublishRequest(audit=audited, accept=accept), ports)
+
+
+def test_a_row_is_quarantined_with_every_reason_and_the_others_are_accepted(ports: FakePorts) -> None:
+    rows = weather({"wind_speed": 1048.4, "visib": -1.0}, {"wind_speed": 1048.4})
+    ports.store.replace_partition(layout.raw("weather"), DAY, rows)
+    found = next(source for source in audit(ports).sources if source.source == "weather")
+    assert (found.received, found.accepted, found.quarantined) == (5, 3, 2)
+    wind, sight = "wind_speed lies outside of 0 to 120 miles per hour", "visib lies outside of 0 to 10 miles"
+    assert found.reasons == {wind: 2, sight: 1}
+    staged = pl.read_parquet(
+        io.BytesIO(ports.store.get(f"{layout.staged('flights', DAY)}/weather.quarantined.parquet"))
+    )
+    assert staged["reasons"].to_list() == [[wind, sight], [wind]]
+
+
+def test_nothing_is_published_by_an_audit(ports: FakePorts) -> None:
+    audit(ports)
+    assert ports.store.days(layout.validated("flights")) == []
+    assert ports.store.days(layout.quarantine("flights")) == []
+
+
+def test_cancelled_flights_and_missing_tail_numbers_are_no_fault(ports: FakePorts) -> None:
+    found = next(source for source in audit(ports).sources if source.source == "flights")
+    assert (found.accepted, found.quarantined) == (2, 0)
+
+
+def test_the_report_opens_without_a_network_and_names_what_was_found(ports: FakePorts) -> None:
+    ports.store.replace_partition(layout.raw("weather"), DAY, weather({"wind_speed": 1048.4}))
+    page = ports.store.get(audit(ports).report or "").decode()
+    assert "wind_speed lies outside" in page
+    assert "1048.4" in page
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_day_that_was_not_ingested_is_refused_naming_the_sources_that_are_never_silent(ports: FakePorts) -> None:
+    with pytest.raises(Refused) as refused:
+        audit_partition.run(ValidateRequest(dataset="flights", day=date(2013, 2, 13)), ports)
+    assert [reason.split(":")[0] for reason in refused.value.reasons] == ["flights"]
+
+
+def test_a_reference_copy_is_judged_once_and_again_only_on_its_own_day(ports: FakePorts) -> None:
+    publish(ports, audit(ports))
+    assert {source.source for source in audit(ports).sources} == {"flights", "weather"}
+
+
+def test_publishing_keeps_every_row_in_one_of_two_tables(ports: FakePorts) -> None:
+    ports.store.replace_partition(layout.raw("weather"), DAY, weather({"humid": 140.0}))
+    published = publish(ports, audit(ports))
+    accepted, refused = (ports.store.read(table, days=[DAY]) for table in ("validated/weather", "quarantine/weather"))
+    assert (accepted.height, refused.height) == (3, 1)
+    assert refused["reasons"].to_list() == [["humid lies outside of 0 to 100 per cent"]]
+    assert ports.store.exists(layout.profile("validated/weather", DAY))
+    assert set(published.profiles) == {f"validated/{source}" for source in ("flights", "weather", "planes", "airports")}
+
+
+def test_publishing_twice_changes_no_content(ports: FakePorts) -> None:
+    audited = audit(ports)
+    publish(ports, audited)
+    before = ports.store.read("validated/weather", days=[DAY])
+    publish(ports, audited)
+    assert ports.store.read("validated/weather", days=[DAY]).equals(before)
+
+
+def test_a_refused_day_leaves_the_published_tables_alone_and_keeps_its_bad_rows(ports: FakePorts) -> None:
+    publish(ports, audit(ports))
+    version = ports.store.version("validated/weather")
+    ports.store.replace_partition(layout.raw("weather"), DAY, weather({"humid": 140.0}))
+    publish(ports, audit(ports), accept=False)
+    assert ports.store.version("validated/weather") == version
+    assert ports.store.read("quarantine/weather", days=[DAY]).height == 1
+
+
+def test_a_day_without_observations_is_published_empty(ports: FakePorts) -> None:
+    ports.store.replace_partition(layout.raw("weather"), DAY, weather().clear())
+    audited = audit(ports)
+    publish(ports, audited)
+    assert next(source.received for source in audited.sources if source.source == "weather") == 0
+
+
+def test_a_faulty_suite_is_refused_with_every_fault(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(
+        "suite: odd\nexpectations:\n"
+        "  - {type: expect_column_to_be_lucky, reason: luck}\n"
+        "  - {type: expect_column_values_to_be_between, kwargs: {colum: x}, reason: typo}\n"
+    )
+    with pytest.raises(Refused) as refused:
+        read_suite(path)
+    assert [reason.split(" (")[0] for reason in refused.value.reasons] == ["expectation 1", "expectation 2"]
+
+
+def test_an_expectation_on_a_column_that_is_not_there_is_refused_by_name(ports: FakePorts) -> None:
+    ports.store.replace_partition(layout.raw("weather"), date(2013, 2, 13), weather().drop("visib"))
+    from pipelines.steps.auditing.judged import judge_rows
+
+    suite = read_suite(ports.settings.include / "expectations" / "weather.yaml")
+    with pytest.raises(Refused, match="visib"):
+        judge_rows(weather().drop("visib"), suite)
