@@ -12,8 +12,6 @@ import re
 import zipfile
 from typing import Any
 
-import skops.io
-
 from pipelines.errors import Refused
 
 SCHEMA = "schema.json"
@@ -24,6 +22,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def dump(model: Any) -> bytes:
     """Raises ``Refused`` if the model holds a type outside sklearn and numpy."""
+    import skops.io  # slow to import (it searches every loaded module), and boosting never needs it
+
     content = skops.io.dumps(model)
     trusted_types(content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -43,11 +43,15 @@ def dump(model: Any) -> bytes:
 
 def load(content: bytes) -> Any:
     """Raises ``Refused`` for a file that names a type outside sklearn and numpy."""
+    import skops.io
+
     return skops.io.loads(content, trusted=trusted_types(content))
 
 
 def trusted_types(content: bytes) -> list[str]:
     """Types of the file that skops does not trust by itself and that are sklearn's or numpy's own."""
+    import skops.io
+
     try:
         found: list[str] = skops.io.get_untrusted_types(data=content)
     except Exception as error:  # skops raises whatever a broken zip or schema makes it raise
