@@ -49,8 +49,9 @@ class MlflowRegistry:
                 if not token:
                     break
             aliases = self._aliases(model)
+            metrics = self._metrics(model, [version.run_id for version in found if version.run_id])
             newest_first = sorted(found, key=lambda version: int(version.version), reverse=True)
-            return [self._info(version, aliases) for version in newest_first]
+            return [self._info(version, aliases, metrics.get(version.run_id)) for version in newest_first]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         self.get(model, version)
@@ -79,9 +80,22 @@ class MlflowRegistry:
         registered = self._registered(model)
         return {alias: str(version) for alias, version in registered.aliases.items()} if registered else {}
 
-    def _info(self, version: Any, aliases: Mapping[str, str]) -> VersionInfo:
+    def _metrics(self, model: str, run_ids: list[str]) -> dict[str, dict[str, float]]:
+        """Metrics by run, for the runs of the model's own experiment: a call per page instead of one per version."""
+        experiment = self._client.get_experiment_by_name(model)
+        found = {}
+        for start in range(0, len(run_ids) if experiment else 0, PAGE):
+            wanted = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + PAGE])
+            runs = self._client.search_runs([experiment.experiment_id], f"attributes.run_id IN ({wanted})")
+            found.update({run.info.run_id: dict(run.data.metrics) for run in runs})
+        return found
+
+    def _info(
+        self, version: Any, aliases: Mapping[str, str], metrics: Mapping[str, float] | None = None
+    ) -> VersionInfo:
         number = str(version.version)
-        metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
+        if metrics is None:
+            metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
         return VersionInfo(
             model=version.name,
             version=number,

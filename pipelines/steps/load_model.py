@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +65,6 @@ class LoadedModel:
     native_file: Path
     model_digest: str
     score: Callable[[Matrix], Answers]
-    keeper: object = None
-    """Removes the folder together with this object, where it is a copy of its own."""
 
     @property
     def features(self) -> list[str]:
@@ -78,28 +78,43 @@ class LoadedModel:
 
 
 def load_model(info: VersionInfo, ports: Ports) -> LoadedModel:
-    """Fetch, verify, load. ``Refused`` for files that are not what was registered, ``Unavailable`` without MLflow."""
-    holder = tempfile.TemporaryDirectory(prefix="airworthy-model-")
-    folder = fetch_model(open_client(ports.settings.tracking), info.source, Path(holder.name))
+    """Fetch, verify, load. ``Refused`` for files that are not what was registered, ``Unavailable`` without MLflow.
+
+    The files lie in a temporary folder that goes when the model does.
+    """
+    holder = tempfile.mkdtemp(prefix="airworthy-model-")
+    try:
+        folder = fetch_model(open_client(ports.settings.tracking), info.source, Path(holder))
+        _verify(info, folder)
+        model = read_model_folder(folder)
+    except BaseException:
+        shutil.rmtree(holder, ignore_errors=True)
+        raise
+    weakref.finalize(model, shutil.rmtree, holder, ignore_errors=True)
+    return model
+
+
+def _verify(info: VersionInfo, folder: Path) -> None:
+    subject = f"{info.model} version {info.version}"
     registered = {tag: info.tags.get(tag) for tag in (MODEL_DIGEST_TAG, INPUTS_DIGEST_TAG)}
     missing = [f"tag {tag} is missing" for tag, value in registered.items() if value is None]
     if missing:
-        raise Refused(f"{info.model} version {info.version} was not registered by training; it is not loaded", missing)
-    faults = []
+        raise Refused(f"{subject} was not registered by training; it is not loaded", missing)
     try:
-        predictor = read_predictor(folder)
-        found = {MODEL_DIGEST_TAG: model_digest(folder, predictor), INPUTS_DIGEST_TAG: inputs_digest(folder)}
+        found = {
+            MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
+            INPUTS_DIGEST_TAG: inputs_digest(folder),
+        }
     except OSError as error:
-        raise Refused(f"the files of {info.model} version {info.version} are incomplete", [str(error)]) from error
-    faults += [
+        raise Refused(f"the files of {subject} are incomplete; it is not loaded", [str(error)]) from error
+    faults = [
         f"{tag} is {found[tag]}, registered was {value}" for tag, value in registered.items() if found[tag] != value
     ]
     if faults:
-        raise Refused(f"{info.model} version {info.version} was altered since it was registered; not loaded", faults)
-    return read_model_folder(folder, keeper=holder)
+        raise Refused(f"{subject} was altered since it was registered; it is not loaded", faults)
 
 
-def read_model_folder(folder: Path, keeper: object = None) -> LoadedModel:
+def read_model_folder(folder: Path) -> LoadedModel:
     """Load a folder whose digests were checked before."""
     predictor = read_predictor(folder)
     inputs = with_vocabularies(predictor.features, json.loads((folder / CATEGORIES).read_bytes()))
@@ -123,9 +138,7 @@ def read_model_folder(folder: Path, keeper: object = None) -> LoadedModel:
             return predict(estimator, predictor.problem, rows)
 
     digest = model_digest(folder, predictor)
-    return LoadedModel(
-        predictor.problem, predictor.estimator, inputs, native, folder, native_file, digest, score, keeper
-    )
+    return LoadedModel(predictor.problem, predictor.estimator, inputs, native, folder, native_file, digest, score)
 
 
 def read_predictor(folder: Path) -> PredictorFile:

@@ -1,0 +1,70 @@
+"""A registered version is trained again from its own record; nothing is registered, the digests are compared."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipelines.errors import Refused
+from pipelines.messages import ReproduceRequest, ReproduceResult
+from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.environment import Environment, environment
+from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
+from pipelines.steps.training.order import Order, fill_order
+from pipelines.steps.training.registration import digest_of
+from pipelines.steps.training.search import Trial
+from pipelines.steps.training.snapshot import open_snapshot
+from pipelines.tracking import mlflow_answers, open_client
+
+
+def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
+    """Fill the version's order again, from scratch: no checkpoint, and a search by its recorded result.
+
+    ``Refused`` if the version has no record of its training, or its snapshot is gone or altered.
+    """
+    info = ports.registry.get(request.model, request.version)
+    registered = digest_of(info)
+    order, then, best_trial = _record(info, ports)
+    snapshot = open_snapshot(ports.store, request.model, order.request.snapshot)
+    filled = fill_order(order, snapshot, best_trial=best_trial)
+    return ReproduceResult(
+        model=request.model,
+        version=request.version,
+        registered_digest=registered,
+        reproduced_digest=hashlib.sha256(filled.fitted.native).hexdigest(),
+        snapshot=order.request.snapshot,
+        differences=then.differences(environment()) + _declaration_changes(order, ports),
+    )
+
+
+def _record(info: VersionInfo, ports: Ports) -> tuple[Order, Environment, Trial | None]:
+    client = open_client(ports.settings.tracking)
+    with tempfile.TemporaryDirectory() as folder:
+        with mlflow_answers(ports.settings.tracking):
+            kept = Path(client.download_artifacts(info.run_id, str(Path(ORDER).parent), folder))
+        try:
+            order = Order.model_validate_json((kept / Path(ORDER).name).read_bytes())
+            then = Environment.model_validate_json((kept / Path(ENVIRONMENT).name).read_bytes())
+            trial_file = kept / Path(TRIAL).name
+            trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
+        except (OSError, ValidationError) as error:
+            raise Refused(f"{info.model} version {info.version} has no record of its training", [str(error)]) from error
+    if order.training.search is not None and trial is None:
+        raise Refused(f"{info.model} version {info.version} has a search but no record of its result")
+    return order, then, trial
+
+
+def _declaration_changes(order: Order, ports: Ports) -> list[str]:
+    """Where the declaration of today differs; the reproduction used the one of then."""
+    spec = ports.catalog.models.get(order.request.model)
+    if spec is None:
+        return [f"the declaration of {order.request.model} is gone; the one of then was used"]
+    then, now = order.training.model_dump(), spec.training.model_dump()
+    return [
+        f"training.{name}: {then[name]} then, {now[name]} declared now (then was used)"
+        for name in then
+        if then[name] != now[name]
+    ]
