@@ -117,8 +117,8 @@ def test_a_killed_worker_loses_at_most_its_last_moment_while_the_others_serve(
     logged = set(predictions(gateway)["entity_id"])
     lost = [at for load in loads for one, at in load.answered if one not in logged]
     # The bound is 0.1 s; the machine may be busy, so the timer may be late.
-    assert [at for at in lost if at < killed - 0.5] == []
-    assert [at for at in lost if at > killed + 0.5] == []
+    assert [at for at in lost if at < killed - 1.0] == []
+    assert [at for at in lost if at > killed + 1.0] == []
     gateway.wait_for(lambda: httpx.get(f"{gateway.base}/ready").status_code == 200)
 
 
