@@ -69,6 +69,10 @@ class Store(Protocol):
         """Content of a file, by path or by the URI that ``put`` returned."""
         ...
 
+    def delete(self, path: str) -> None:
+        """Remove a file; nothing happens if there is none."""
+        ...
+
     def exists(self, path: str) -> bool: ...
 
     def list(self, prefix: str) -> list[str]:
