@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipelines import layout
+from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages import MonitorRequest
 from pipelines.steps import measure_performance
@@ -24,9 +26,9 @@ def scores(count: int) -> list[float]:
     return [0.2 + 0.5 * (number % 3 == 0) * (number % 2) + 0.001 * (number % 97) for number in range(count)]
 
 
-def lived(*days: date, count: int = 60, labelled: bool = True) -> MemoryStore:
+def lived(*days: date, count: int = 60, labelled: bool = True, store: Any = None) -> Any:
     """A store with flights, answered by version 3, of these days."""
-    store = MemoryStore()
+    store = store or MemoryStore()
     for on in days:
         about = flights(on, count)
         log(store, about, scores(count), part=str(on))
@@ -52,6 +54,17 @@ def test_every_day_of_the_horizon_is_joined_again_and_written() -> None:
     written = store.tables[layout.performance(MODEL)][DAY].row(0, named=True)
     assert (written["predictions"], written["labelled"], json.loads(written["versions"])) == (60, 60, {"3": 60})
     assert written["roc_auc"] == pytest.approx(result.days[-1].metrics["roc_auc"])
+
+
+def test_a_delta_store_keeps_one_row_per_day_however_often_it_is_measured(tmp_path: Path) -> None:
+    store = lived(DAY, YESTERDAY, store=DeltaStore(str(tmp_path)))
+    asked = ports(catalog(), store=store)
+    results = [measure_performance.run(REQUEST, asked) for _ in range(2)]
+    table = store.read(layout.performance(MODEL))
+    assert results[0] == results[1]
+    assert table["day"].to_list() == [DAY - timedelta(days=n) for n in (3, 2, 1, 0)]
+    assert table["labelled"].to_list() == [0, 0, 60, 60]
+    assert table["roc_auc"].is_null().to_list() == [True, True, False, False]
 
 
 def test_labels_that_come_late_count_and_replace_the_days_row() -> None:
