@@ -8,6 +8,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
+
+METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 TOP = 6
 """Lines of a list before the rest is only counted."""
@@ -51,14 +54,14 @@ def _versions(name: str, model: dict[str, Any]) -> Table:
     for heading in ("version", "status", "alias", f"test {model['metric']}", "other test metrics", "gates"):
         table.add_column(heading)
     for one in model["versions"]:
-        metrics = {key.removeprefix("test_"): value for key, value in one["metrics"].items() if key.startswith("test_")}
+        metrics = {name: one["metrics"][f"test_{name}"] for name in METRICS if f"test_{name}" in one["metrics"]}
         own = metrics.pop(model["metric"], None)
         table.add_row(
             f"{one['version']} ({one['semantic']})" if one["semantic"] else one["version"],
             one["status"] or "-",
             ", ".join(one["aliases"]) or "-",
             "-" if own is None else f"{own:.4f}",
-            ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items())),
+            ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items()),
             "\n".join(_gate(gate) for gate in model["gates"] if gate["version"] == one["version"]) or "-",
         )
     return table
@@ -75,7 +78,7 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
         before = f", before it {live['previous']}" if live["previous"] else ""
         yield f"  live: version [bold]{live['version']}[/bold]{before} ({live['workers']} workers)"
     else:
-        yield "  live: nothing"
+        yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
     if not model["monitoring"]:
         yield "  monitoring: no day was checked yet"
     for check, verdict in model["monitoring"].items():

@@ -112,7 +112,7 @@ def _most_answering(answers: pl.DataFrame) -> str | None:
 
 
 def _reference(model: str, version: str | None, ports: Ports, notes: list[str]) -> dict[str, float]:
-    """Test metrics of a version by their bare names; empty, with a note, if the registry does not know it."""
+    """Test metrics of a version by their bare names; empty, with a note, if the registry does not know the version."""
     if version is None:
         return {}
     try:
@@ -120,7 +120,8 @@ def _reference(model: str, version: str | None, ports: Ports, notes: list[str]) 
     except Refused as error:
         notes.append(f"the answers name version {version}, which the registry does not have: {error}")
         return {}
-    return {name.removeprefix(TEST_PREFIX): value for name, value in metrics.items() if name.startswith(TEST_PREFIX)}
+    known = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
+    return {name: metrics[TEST_PREFIX + name] for name in known if TEST_PREFIX + name in metrics}
 
 
 def _row(measured: DayPerformance, spec: ModelSpec) -> pl.DataFrame:

@@ -184,6 +184,7 @@ def test_what_does_not_answer_is_named_and_the_rest_is_told(ports: Any) -> None:
     assert told["models"]["flight_delay"]["versions"] == []
     assert told["datasets"]["flights"]["flights"]["accepted"] == 3
     assert "nobody answers" in page(ports)
+    assert "live: not known" in page(ports)
 
 
 def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(ports: Any) -> None:
