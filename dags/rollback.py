@@ -8,6 +8,8 @@ from practices.release_rollback import ReleaseRollback
 
 DOC = """
 ### Roll back `{spec.model}`
+{spec.description}
+
 Owner: **{spec.owner}**
 
 **restore_previous** puts the version before back, traffic first, then writes the ledger and moves the aliases. It

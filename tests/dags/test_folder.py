@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.settings import REPOSITORY
+from pipelines.spec import Catalog
+
+Parse = Callable[..., dict[str, Any]]
+CATALOG = Catalog.read(REPOSITORY / "include")
+OF_A_DATASET = ("ingest", "arrive", "validate")
+OF_A_MODEL = ("train", "evaluate", "deploy", "rollback", "monitor")
+HEAVY = {
+    *("polars", "pandas", "numpy", "pyarrow", "deltalake", "scipy", "sklearn", "matplotlib"),
+    *("mlflow", "xgboost", "great_expectations", "evidently", "optuna", "onnxruntime", "kubernetes", "boto3"),
+}
+
+
+def test_every_declaration_has_the_dag_of_each_of_its_stages(folder: dict[str, Any]) -> None:
+    datasets = {f"{name}__{stage}" for name in CATALOG.datasets for stage in OF_A_DATASET}
+    models = {f"{name}__{stage}" for name in CATALOG.models for stage in OF_A_MODEL}
+    assert folder["errors"] == {}
+    assert set(folder["dags"]) == datasets | models
+    assert {"flights", "flight_delay", "arrival_delay_minutes"} <= {dag.split("__")[0] for dag in folder["dags"]}
+
+
+def test_parsing_the_folder_imports_no_data_or_learning_library(folder: dict[str, Any]) -> None:
+    assert HEAVY.isdisjoint(folder["loaded"])
+
+
+def test_every_dag_says_what_it_is_for_whose_it_is_and_what_it_is_about(folder: dict[str, Any]) -> None:
+    for name, dag in folder["dags"].items():
+        subject, _, stage = name.partition("__")
+        spec = CATALOG.datasets.get(subject) or CATALOG.models[subject]
+        assert {subject, stage, spec.owner} <= set(dag["tags"]), name
+        assert dag["owner"] == spec.owner, name
+        assert spec.description in dag["doc"], name
+        assert dag["description"], name
+        for task in dag["tasks"]:
+            assert f"**{task}" in dag["doc"] or task.startswith("build_features_"), f"{name} does not explain {task}"
+
+
+def test_every_field_of_a_form_has_a_title_a_description_and_a_type(folder: dict[str, Any]) -> None:
+    fields = {(name, field): form for name, dag in folder["dags"].items() for field, form in dag["params"].items()}
+    assert len(fields) >= 8
+    for where, form in fields.items():
+        assert form["schema"].get("title"), where
+        assert form["schema"].get("type"), where
+        assert form["description"], where
+
+
+def test_every_task_is_tried_again_only_when_that_can_help(folder: dict[str, Any]) -> None:
+    tasks = {(name, task): facts for name, dag in folder["dags"].items() for task, facts in dag["tasks"].items()}
+    assert all(facts["policy"] for facts in tasks.values())
+    assert all(facts["retries"] >= 1 for facts in tasks.values())
+
+
+@pytest.mark.parametrize(
+    ("dag", "task", "asset"),
+    [
+        ("flights__ingest", "ingest_partition", "flights:ingested"),
+        ("flights__arrive", "ingest_late_day", "flights:ingested"),
+        ("flights__validate", "publish_partition", "flights:validated"),
+        ("flights__validate", "build_features_flight_delay", "flight_delay:features"),
+        ("flight_delay__train", "train_model", "flight_delay:candidate"),
+        ("flight_delay__evaluate", "approve_candidate", "flight_delay:approved"),
+    ],
+)
+def test_a_stage_hands_over_by_the_asset_that_the_next_one_waits_for(
+    folder: dict[str, Any], dag: str, task: str, asset: str
+) -> None:
+    assert asset in folder["dags"][dag]["tasks"][task]["outlets"]
+
+
+def test_nothing_floods_a_small_machine(folder: dict[str, Any]) -> None:
+    assert {name: dag["max_active_runs"] for name, dag in folder["dags"].items() if dag["max_active_runs"] > 16} == {}
+    assert folder["dags"]["flights__arrive"]["max_active_runs"] == 1
+    assert folder["dags"]["flights__ingest"]["max_active_runs"] <= 8
+
+
+@pytest.mark.parametrize("dag_id", ["flights__validate", "flight_delay__monitor", "arrival_delay_minutes__train"])
+def test_a_running_task_builds_only_its_own_dag(parse: Parse, tmp_path: Path, dag_id: str) -> None:
+    assert set(parse(tmp_path, dag_id=dag_id)["dags"]) == {dag_id}
+
+
+@pytest.fixture
+def include(tmp_path: Path) -> Path:
+    """A copy of the declarations, to be spoilt."""
+    return Path(shutil.copytree(REPOSITORY / "include", tmp_path / "include"))
+
+
+def test_a_faulty_declaration_is_told_fault_by_fault_and_hides_no_good_one(
+    parse: Parse, tmp_path: Path, include: Path
+) -> None:
+    path = include / "models" / "flight_delay.yaml"
+    path.write_text(path.read_text().replace("owner:", "ownr:").replace("threshold: 0.35", "threshold: 35"))
+    found = parse(tmp_path, include=include)
+    assert list(found["errors"]) == ["declarations.py"]
+    told = found["errors"]["declarations.py"]
+    assert all(word in told for word in ("include/models/flight_delay.yaml", "ownr", "owner", "threshold"))
+    assert "arrival_delay_minutes__train" in found["dags"]
+    assert "flights__ingest" in found["dags"]
+    assert not [name for name in found["dags"] if name.startswith("flight_delay__")]
+
+
+def test_a_faulty_declaration_does_not_disturb_a_task_of_another_model(
+    parse: Parse, tmp_path: Path, include: Path
+) -> None:
+    (include / "models" / "flight_delay.yaml").write_text("model: [")
+    found = parse(tmp_path, include=include, dag_id="arrival_delay_minutes__train")
+    assert (set(found["dags"]), found["errors"]) == ({"arrival_delay_minutes__train"}, {})
+
+
+def test_an_empty_installation_parses_to_nothing(parse: Parse, tmp_path: Path) -> None:
+    (tmp_path / "include").mkdir()
+    found = parse(tmp_path, include=tmp_path / "include")
+    assert (found["dags"], found["errors"]) == ({}, {})
