@@ -23,6 +23,11 @@ def raw(source: str) -> str:
     return f"raw/{source}"
 
 
+def raw_receipt(source: str, day: date) -> str:
+    """What the raw partition holds: the delivery's digests and the version that wrote it."""
+    return f"receipts/raw/{source}/{day:%Y-%m-%d}.json"
+
+
 def validated(source: str) -> str:
     return f"validated/{source}"
 

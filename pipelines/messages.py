@@ -33,6 +33,14 @@ class Manifest(Message):
     files: list[LandedFile]
 
 
+class RawReceipt(Message):
+    """Written after a raw partition: which delivery it holds, and the table version that wrote it."""
+
+    rows: int
+    sha256: dict[str, str]
+    version: int
+
+
 class IngestRequest(Message):
     dataset: str
     day: date

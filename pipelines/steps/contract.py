@@ -1,0 +1,125 @@
+"""A delivered file is read as text and held to its contract; every broken promise is found before one is reported."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+
+import polars as pl
+
+from pipelines.spec import Column, SourceSpec
+
+TYPES: dict[str, pl.DataType] = {
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "string": pl.String(),
+    "timestamp": pl.Datetime("us", "UTC"),
+}
+TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
+EXAMPLES = 3
+
+
+def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.DataFrame, list[str]]:
+    """Rows in the contract's columns and types, and every failure; with failures the rows are not to be used.
+
+    The source's own column ``day`` (the day of the month) gives way to the partition column of that name, which says
+    the same: it is checked against ``day`` and dropped.
+    """
+    text, failures = _decode(content, source)
+    if text is None:
+        return pl.DataFrame(), failures
+    failures += _column_faults(text.columns, list(source.columns))
+    present = {name: column for name, column in source.columns.items() if name in text.columns}
+    if text.height < source.minimum_rows:
+        failures.append(f"{text.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
+    rows = text.select(list(present)).with_columns(
+        pl.when(pl.all().is_in(source.null_values)).then(None).otherwise(pl.all()).name.keep()
+    )
+    typed = rows.with_columns(_parsed(name, column) for name, column in present.items())
+    for name, column in present.items():
+        failures += _value_faults(rows[name], typed[name], column)
+    if all(name in present for name in source.key):
+        failures += _key_faults(typed, source.key)
+    if source.day_columns and all(name in present for name in source.day_columns):
+        failures += _day_faults(typed, source.day_columns, day)
+    return typed.drop("day", strict=False), failures
+
+
+def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, list[str]]:
+    if not content:
+        return None, ["the file is empty; deliver it again"]
+    if source.format == "parquet":
+        try:
+            return pl.read_parquet(io.BytesIO(content)).cast(pl.String), []
+        except (pl.exceptions.PolarsError, OSError) as error:
+            return None, [f"the file is no readable Parquet: {error}"]
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return None, [f"line {line} is not UTF-8 (byte {content[error.start]:#04x}); deliver the file as UTF-8"]
+    try:
+        return pl.read_csv(io.BytesIO(content), infer_schema=False), []
+    except pl.exceptions.PolarsError as error:
+        return None, [f"the file is no readable CSV: {' '.join(str(error).split())[:200]}"]
+
+
+def _column_faults(found: list[str], promised: list[str]) -> list[str]:
+    missing = [f"column {name!r} is missing" for name in promised if name not in found]
+    extra = [
+        f"column {name!r} is not in the contract; remove it, or declare it" for name in found if name not in promised
+    ]
+    return missing + extra
+
+
+def _parsed(name: str, column: Column) -> pl.Expr:
+    text = pl.col(name)
+    if column.type == "timestamp":
+        return text.str.to_datetime(TIMESTAMP, time_unit="us", time_zone="UTC", strict=False)
+    return text.cast(TYPES[column.type], strict=False)
+
+
+def _value_faults(text: pl.Series, typed: pl.Series, column: Column) -> list[str]:
+    """Faults of one column: type, null, category and range, each with its number of rows and examples."""
+    name = text.name
+    wrong_type = text.is_not_null() & typed.is_null()
+    if column.type == "number":
+        wrong_type |= typed.is_nan().fill_null(value=False) | typed.is_infinite().fill_null(value=False)
+    faults = [(wrong_type, f"not of type {column.type}")]
+    if not column.nullable:
+        faults.append((text.is_null(), "null, which the contract does not allow"))
+    if column.allowed is not None:
+        faults.append((typed.is_not_null() & ~typed.is_in(column.allowed), f"not one of {', '.join(column.allowed)}"))
+    if column.minimum is not None:
+        faults.append(((typed < column.minimum).fill_null(value=False), f"below {column.minimum:g}"))
+    if column.maximum is not None:
+        faults.append(((typed > column.maximum).fill_null(value=False), f"above {column.maximum:g}"))
+    return [
+        f"column {name!r}: {bad.sum()} of {len(text)} values {what}{_examples(text.filter(bad))}"
+        for bad, what in faults
+        if bad.any()
+    ]
+
+
+def _examples(values: pl.Series) -> str:
+    shown = [repr(value) for value in values.drop_nulls().unique(maintain_order=True).head(EXAMPLES)]
+    return f", for example {', '.join(shown)}" if shown else ""
+
+
+def _key_faults(rows: pl.DataFrame, key: list[str]) -> list[str]:
+    repeated = rows.select(key).filter(rows.select(key).is_duplicated())
+    if repeated.is_empty():
+        return []
+    first = "|".join(str(value) for value in repeated.row(0))
+    return [f"key ({', '.join(key)}): {repeated.height} rows share their key with another, for example {first}"]
+
+
+def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date) -> list[str]:
+    wanted = (day.year, day.month, day.day)
+    other = rows.select(day_columns).filter(
+        ~pl.all_horizontal(pl.col(name).eq_missing(part) for name, part in zip(day_columns, wanted, strict=True))
+    )
+    if other.is_empty():
+        return []
+    shown = "-".join(str(part) for part in other.row(0))
+    return [f"{other.height} of {rows.height} rows are of another day than {day}, for example {shown}"]

@@ -1,0 +1,160 @@
+"""A day is written to the raw tables as a whole, from files that are what their manifests say, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+from pydantic import ValidationError
+
+from pipelines import layout
+from pipelines.errors import Unavailable
+from pipelines.messages import IngestRequest, IngestResult, Manifest, RawReceipt, SourceIngest
+from pipelines.ports import Ports, Store
+from pipelines.spec import DatasetSpec, SourceSpec
+from pipelines.steps.contract import read_delivery
+
+MANIFEST = "_manifest.json"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What was found in one landing folder: rows to keep, or failures."""
+
+    source: str
+    day: date
+    manifest: Manifest | None
+    rows: pl.DataFrame
+    failures: list[str]
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        return {file.name: file.sha256 for file in self.manifest.files} if self.manifest else {}
+
+
+def run(request: IngestRequest, ports: Ports) -> IngestResult:
+    """Read, check and keep one day of a dataset.
+
+    Every source is read and checked before anything is written; if one fails, nothing is, and the result lists every
+    failure of every source. A delivery that the raw table holds already is not written again. Raises ``Unavailable``
+    naming each source that has not been delivered.
+    """
+    spec = ports.catalog.dataset(request.dataset)
+    folders = _folders(spec, request.day, ports.store)
+    found: list[SourceIngest | Delivery] = []
+    for name, day in folders.items():
+        held = _held(name, day, ports.store)
+        found.append(held or _read(name, spec.sources[name], day, ports.store))
+    failed = any(isinstance(item, Delivery) and item.failures for item in found)
+    sources = [
+        item if isinstance(item, SourceIngest) else _refused(item) if failed else _keep(item, ports.store)
+        for item in found
+    ]
+    return IngestResult(dataset=spec.dataset, day=request.day, sources=sources)
+
+
+def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
+    """Source to the day whose landing folder is to be read."""
+    folders: dict[str, date] = {}
+    missing = []
+    for name in spec.sources:
+        if name in spec.reference():
+            landed = [path.split("/")[2] for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
+            folder = max((on for on in landed if on <= day.isoformat()), default=None)
+        else:
+            folder = day.isoformat() if store.exists(layout.landing(name, day, MANIFEST)) else None
+        if folder is None:
+            missing.append(f"{name} (no {layout.landing(name, day, MANIFEST)})")
+        else:
+            folders[name] = date.fromisoformat(folder)
+    if missing:
+        raise Unavailable(f"{spec.dataset} {day} has not been delivered by {', '.join(missing)}; deliver it, or wait")
+    return folders
+
+
+def _manifest(name: str, day: date, store: Store) -> Manifest:
+    return Manifest.model_validate_json(store.get(layout.landing(name, day, MANIFEST)))
+
+
+def _held(name: str, day: date, store: Store) -> SourceIngest | None:
+    """The receipt of this very delivery, if the raw table holds it and nobody wrote the day since."""
+    path = layout.raw_receipt(name, day)
+    if not store.exists(path):
+        return None
+    receipt = RawReceipt.model_validate_json(store.get(path))
+    if day in store.changed_days(layout.raw(name), receipt.version):
+        return None
+    try:
+        manifest = _manifest(name, day, store)
+    except ValidationError:
+        return None
+    if receipt.sha256 != {file.name: file.sha256 for file in manifest.files}:
+        return None
+    return SourceIngest(
+        source=name,
+        landed_day=day,
+        rows=receipt.rows,
+        sha256=receipt.sha256,
+        table=layout.raw(name),
+        version=receipt.version,
+        unchanged=True,
+    )
+
+
+def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
+    nothing = pl.DataFrame()
+    try:
+        manifest = _manifest(name, day, store)
+    except ValidationError as error:
+        faults = [f"{MANIFEST}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
+        return Delivery(name, day, None, nothing, faults)
+    failures = []
+    if (manifest.source, manifest.day) != (name, day):
+        failures.append(f"{MANIFEST} speaks of {manifest.source} {manifest.day}, not of {name} {day}")
+    listed = {file.name: file for file in manifest.files}
+    failures += [
+        f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.file}
+    ]
+    if source.file not in listed:
+        return Delivery(name, day, manifest, nothing, [*failures, f"{MANIFEST} does not list {source.file}"])
+    path = layout.landing(name, day, source.file)
+    if not store.exists(path):
+        return Delivery(name, day, manifest, nothing, [*failures, f"{path} is listed but not there; deliver it again"])
+    content = store.get(path)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != listed[source.file].sha256:
+        failures.append(
+            f"{source.file} has sha256 {digest[:12]}…, its manifest says {listed[source.file].sha256[:12]}…; "
+            "it was truncated or changed, deliver it again"
+        )
+    rows, broken = read_delivery(content, source, day)
+    if not broken and rows.height != listed[source.file].rows:
+        broken.append(f"{source.file} has {rows.height} rows, its manifest says {listed[source.file].rows}")
+    return Delivery(name, day, manifest, rows, failures + broken)
+
+
+def _refused(delivery: Delivery) -> SourceIngest:
+    return SourceIngest(
+        source=delivery.source,
+        landed_day=delivery.day,
+        rows=delivery.rows.height,
+        sha256=delivery.sha256,
+        failures=delivery.failures,
+    )
+
+
+def _keep(delivery: Delivery, store: Store) -> SourceIngest:
+    table = layout.raw(delivery.source)
+    version = store.replace_partition(table, delivery.day, delivery.rows)
+    receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version)
+    store.put(layout.raw_receipt(delivery.source, delivery.day), receipt.model_dump_json(by_alias=True).encode())
+    return SourceIngest(
+        source=delivery.source,
+        landed_day=delivery.day,
+        rows=delivery.rows.height,
+        sha256=delivery.sha256,
+        table=table,
+        version=version,
+    )
