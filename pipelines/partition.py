@@ -38,7 +38,9 @@ def conform(table: str, day: date, frame: pl.DataFrame, held: Types | None) -> p
     """
     held = {name: dtype for name, dtype in (held or {}).items() if name != DAY}
     faults, columns = [], []
-    if DAY in frame.columns and frame.filter(pl.col(DAY).ne_missing(day)).height:
+    if DAY in frame.columns and frame.schema[DAY] != pl.Date:
+        faults.append(f"column 'day' is {frame.schema[DAY]}, not the date of the partition; drop or rename it")
+    elif DAY in frame.columns and frame.filter(pl.col(DAY).ne_missing(day)).height:
         faults.append(f"rows name another day than {day}")
     names = [*held, *(name for name in frame.columns if name not in held and name != DAY)]
     for name in names:

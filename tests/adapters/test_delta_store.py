@@ -154,6 +154,12 @@ class TestStoreContract:
         ]
         assert store.version(TABLE) == before
 
+    def test_a_day_column_that_is_no_date_is_refused(self, store: Store) -> None:
+        with pytest.raises(Refused, match="column 'day' is Int64"):
+            store.replace_partition(TABLE, FIRST, rows(1).with_columns(day=pl.lit(1, pl.Int64)))
+        store.replace_partition(TABLE, FIRST, rows(1).with_columns(day=pl.lit(FIRST)))
+        assert numbers(store) == [(1, FIRST)]
+
     def test_types_are_stored_alike_whoever_writes_them(self, store: Store) -> None:
         narrow = rows(1).with_columns(
             pl.col("flight").cast(pl.Int16),
