@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from datetime import date
 
 import polars as pl
+from polars import selectors
 
 from pipelines.spec import Column, SourceSpec
 
@@ -39,7 +41,7 @@ def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.Dat
     for name, column in present.items():
         failures += _value_faults(rows[name], typed[name], column)
     if all(name in present for name in source.key):
-        failures += _key_faults(typed, source.key)
+        failures += _key_faults(typed, source.key, shown=not any(source.columns[name].pii for name in source.key))
     if source.day_columns and all(name in present for name in source.day_columns):
         failures += _day_faults(typed, source.day_columns, day)
     return typed.drop("day", strict=False), failures
@@ -50,18 +52,47 @@ def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, li
         return None, ["the file is empty; deliver it again"]
     if source.format == "parquet":
         try:
-            return pl.read_parquet(io.BytesIO(content)).cast(pl.String), []
+            return _as_text(pl.read_parquet(io.BytesIO(content))), []
         except (pl.exceptions.PolarsError, OSError) as error:
             return None, [f"the file is no readable Parquet: {error}"]
     try:
-        content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return None, [f"line {line} is not UTF-8 (byte {content[error.start]:#04x}); deliver the file as UTF-8"]
+    header, failures = _shape(text)
+    if failures:
+        return None, failures + _column_faults(header, list(source.columns))
     try:
-        return pl.read_csv(io.BytesIO(content), infer_schema=False), []
+        return pl.read_csv(content, infer_schema=False), []
     except pl.exceptions.PolarsError as error:
         return None, [f"the file is no readable CSV: {' '.join(str(error).split())[:200]}"]
+
+
+def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
+    """Typed rows as a CSV would write them; a time without a zone is taken as UTC."""
+    zoned = selectors.datetime(time_zone="*").dt.convert_time_zone("UTC")
+    return rows.with_columns(zoned).with_columns(selectors.datetime().dt.strftime(TIMESTAMP)).cast(pl.String)
+
+
+def _shape(text: str) -> tuple[list[str], list[str]]:
+    """The header, and every way in which the lines are no table: the fast reader fills a short line up with nulls."""
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    failures = []
+    try:
+        header = next(lines, [])
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        failures += [f"column {name!r} is in the header more than once" for name in repeated]
+        uneven = [(lines.line_num, len(fields)) for fields in lines if len(fields) != len(header)]
+        if uneven:
+            failures.append(
+                f"the file is no readable CSV: {len(uneven)} lines have not the header's {len(header)} fields, "
+                f"for example line {uneven[0][0]} with {uneven[0][1]}"
+            )
+    except csv.Error as error:
+        failures.append(f"the file is no readable CSV: line {lines.line_num}: {error}")
+    return header, failures
 
 
 def _column_faults(found: list[str], promised: list[str]) -> list[str]:
@@ -95,7 +126,7 @@ def _value_faults(text: pl.Series, typed: pl.Series, column: Column) -> list[str
     if column.maximum is not None:
         faults.append(((typed > column.maximum).fill_null(value=False), f"above {column.maximum:g}"))
     return [
-        f"column {name!r}: {bad.sum()} of {len(text)} values {what}{_examples(text.filter(bad))}"
+        f"column {name!r}: {bad.sum()} of {len(text)} values {what}{'' if column.pii else _examples(text.filter(bad))}"
         for bad, what in faults
         if bad.any()
     ]
@@ -106,12 +137,12 @@ def _examples(values: pl.Series) -> str:
     return f", for example {', '.join(shown)}" if shown else ""
 
 
-def _key_faults(rows: pl.DataFrame, key: list[str]) -> list[str]:
+def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]:
     repeated = rows.select(key).filter(rows.select(key).is_duplicated())
     if repeated.is_empty():
         return []
-    first = "|".join(str(value) for value in repeated.row(0))
-    return [f"key ({', '.join(key)}): {repeated.height} rows share their key with another, for example {first}"]
+    example = f", for example {'|'.join(str(value) for value in repeated.row(0))}" if shown else ""
+    return [f"key ({', '.join(key)}): {repeated.height} rows share their key with another{example}"]
 
 
 def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date) -> list[str]:
