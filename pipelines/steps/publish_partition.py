@@ -31,7 +31,8 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     for source in audit.sources if request.accept else []:
         table, rows = layout.validated(source.source), _staged(request, source, "accepted", ports)
         versions[table] = ports.store.replace_partition(table, source.landed_day, rows)
-        profile = profile_frame(rows, **_columns(spec.sources[source.source], rows))
+        labelled = rows.with_columns(**_labels(source.source, audit.dataset, ports))
+        profile = profile_frame(labelled, **_columns(spec.sources[source.source], labelled))
         path = layout.profile(table, source.landed_day)
         profiles[table] = ports.store.put(path, profile.model_dump_json().encode())
     return PublishResult(dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles)
@@ -42,10 +43,16 @@ def _staged(request: PublishRequest, source: SourceAudit, part: str, ports: Port
     return pl.read_parquet(io.BytesIO(content)).drop("day")
 
 
+def _labels(source: str, dataset: str, ports: Ports) -> dict[str, pl.Expr]:
+    """The label of each feature view whose entities are this source's rows: the profile then holds class balance."""
+    views = [view for view in ports.catalog.views_of(dataset) if view.entity_source == source]
+    return {view.label.name: pl.col(view.label.column) >= view.label.at_least for view in views}
+
+
 def _columns(source: SourceSpec, rows: pl.DataFrame) -> dict[str, list[str]]:
-    """What is profiled: numbers and strings, personal data left out."""
-    names = [name for name in rows.columns if name in source.columns and not source.columns[name].pii]
+    """What is profiled: numbers, strings and labels; personal data left out."""
+    names = [name for name in rows.columns if name not in source.columns or not source.columns[name].pii]
     return {
         "numeric": [name for name in names if rows.schema[name].is_numeric()],
-        "categorical": [name for name in names if rows.schema[name] == pl.String],
+        "categorical": [name for name in names if rows.schema[name] in (pl.String, pl.Boolean)],
     }

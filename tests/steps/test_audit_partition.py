@@ -12,6 +12,7 @@ import pytest
 from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from pipelines.profile import TableProfile
 from pipelines.steps import audit_partition, publish_partition
 from pipelines.steps.auditing.suite import read_suite
 from pipelines.testing import FakePorts
@@ -112,6 +113,13 @@ def test_publishing_keeps_every_row_in_one_of_two_tables(ports: FakePorts) -> No
     assert refused["reasons"].to_list() == [["humid lies outside of 0 to 100 per cent"]]
     assert ports.store.exists(layout.profile("validated/weather", DAY))
     assert set(published.profiles) == {f"validated/{source}" for source in ("flights", "weather", "planes", "airports")}
+
+
+def test_the_profile_of_a_published_day_holds_its_class_balance(ports: FakePorts) -> None:
+    published = publish(ports, audit(ports))
+    profile = TableProfile.model_validate_json(ports.store.get(published.profiles["validated/flights"]))
+    assert (profile.categorical["late"].counts, profile.categorical["late"].nulls) == ({"false": 1}, 1)
+    assert profile.numeric["distance"].maximum == 1400
 
 
 def test_publishing_twice_changes_no_content(ports: FakePorts) -> None:

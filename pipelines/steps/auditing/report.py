@@ -33,9 +33,10 @@ OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>", re.DOTALL | re.IGNO
 def render_report(title: str, audits: list[SourceAudit], results: dict[str, ExpectationSuiteValidationResult]) -> str:
     """One page: a table of all sources, the reasons, and below it what Great Expectations says of each source."""
     rows = "".join(_row(audit) for audit in audits)
+    view: Any = DefaultJinjaPageView()  # one for all sources: each compiles its templates anew
     frames = "".join(
         f"<details open><summary>{escape(source)}</summary><iframe title='{escape(source)}' "
-        f'srcdoc="{escape(_page(result), quote=True)}"></iframe></details>'
+        f'srcdoc="{escape(_page(result, view), quote=True)}"></iframe></details>'
         for source, result in results.items()
     )
     head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
@@ -55,10 +56,9 @@ def _row(audit: SourceAudit) -> str:
     )
 
 
-def _page(result: ExpectationSuiteValidationResult) -> str:
+def _page(result: ExpectationSuiteValidationResult, view: Any) -> str:
     """Great Expectations' own page, without the scripts and styles that it would fetch from the network."""
     meta: Any = result.meta
     meta.setdefault("run_id", {"run_name": "", "run_time": ""})
-    view: Any = DefaultJinjaPageView()
     page = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
     return OUTSIDE.sub("", page).replace("</head>", f"<style>{FRAME_STYLE}</style></head>", 1)
