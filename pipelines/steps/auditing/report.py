@@ -22,12 +22,16 @@ border-radius:6px}summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
 FRAME_STYLE = """
 body{font:14px/1.45 system-ui,sans-serif;color:#1d2733;margin:1rem}table{border-collapse:collapse;width:100%}
 th,td{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;vertical-align:top}
-.badge{background:#eef2f6;border-radius:4px;padding:0 .35rem}.navbar,.btn,button,.modal,.breadcrumb,img,
+.badge{background:#eef2f6;border-radius:4px;padding:0 .35rem}.navbar,.col-lg-2,.btn,button,.modal,.breadcrumb,
 [id*=filter],[class*=walkthrough]{display:none}.text-success,.fa-check-circle{color:#1b7f4b}.text-danger,
 .fa-times{color:#b3261e}.fa-check-circle::before{content:"\\2713"}.fa-times::before{content:"\\2717"}
 .collapse{display:block}ul{padding-left:1.2rem}.hide-failed-validation-content-block{display:none}
 """
-OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>", re.DOTALL | re.IGNORECASE)
+OUTSIDE = re.compile(
+    r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>|\s(?:href|src)=\"(?!#)[^\"]*\"|url\([^)]*\)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What would be fetched from the network, or leads to pages that are not part of this one."""
 
 
 def render_report(title: str, audits: list[SourceAudit], results: dict[str, ExpectationSuiteValidationResult]) -> str:
