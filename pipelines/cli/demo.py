@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -30,7 +31,7 @@ ENDED = {"success", "failed"}
 def add_parser(subparsers: Any) -> None:
     demo = subparsers.add_parser("demo", help="land real flights and drive a model's whole life through Airflow")
     demo.add_argument("--first", type=date.fromisoformat, default=date(2013, 1, 1), help="first day of history")
-    demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 2, 14), help="last day of history")
+    demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 1, 31), help="last day of history")
     demo.add_argument("--live", type=int, default=14, help="days that arrive one by one after the history")
     demo.set_defaults(run=lambda options, ports: run(options, ports.settings))
 
@@ -63,7 +64,7 @@ class Story:
         self.view = self.models[0].view
 
     def wake_airflow(self) -> None:
-        """Wait until every DAG is there, then unpause them all."""
+        """Wait until every DAG is there, then unpause all but monitoring, which has nothing to watch yet."""
         expected = {f"{DATASET}__{stage}" for stage in ("ingest", "arrive", "validate")} | {
             f"{model.model}__{stage}"
             for model in self.models
@@ -77,8 +78,11 @@ class Story:
         self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
         for error in self.airflow.import_errors():
             self.progress.note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
+        self._unpause(lambda stage: stage != "monitor")
+
+    def _unpause(self, wanted: Callable[[str], bool]) -> None:
         for dag in self.airflow.dags():
-            if dag["is_paused"]:
+            if dag["is_paused"] and wanted(dag["dag_id"].rpartition("__")[2]):
                 self.airflow.unpause(dag["dag_id"])
 
     def bring_history(self) -> None:
@@ -116,7 +120,9 @@ class Story:
         waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
         for model in waiting:
             if not any(run["state"] not in ENDED for run in self.airflow.runs(f"{model}__train")):
-                self.airflow.trigger(f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()})
+                self.airflow.trigger(
+                    f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()}
+                )
         if waiting:
             self.progress.wait(lambda: self._released(waiting), timeout=600, what="training and releasing")
         else:
@@ -133,8 +139,20 @@ class Story:
         }
         if failed:
             raise Refused("the first models did not get into the air; open the runs in Airflow", sorted(failed))
-        said = ", ".join(f"{model}: {'live' if live[model] else stages[model]}" for model in models)
-        return all(live.values()), said
+        rejected = {model for model in models if not live[model] and self._rejected(model)}
+        said = {
+            model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
+            for model in models
+        }
+        ended = all(live[model] or model in rejected for model in models)
+        return ended, ", ".join(f"{model}: {what}" for model, what in said.items())
+
+    def _rejected(self, model: str) -> bool:
+        """Whether the newest candidate was refused: an answer, after which nothing follows."""
+        newest = self.ports.registry.versions(model)[:1]
+        runs = self.airflow.runs(f"{model}__evaluate")[:1]
+        ended = bool(runs) and runs[0]["state"] in ENDED
+        return ended and bool(newest) and newest[0].tags.get("airworthy.status") == "rejected"
 
     def _stage(self, model: str) -> str:
         for stage in ("deploy", "evaluate", "train"):
@@ -148,6 +166,7 @@ class Story:
         from pipelines.cli.replay import replay
 
         self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
+        self._unpause(lambda stage: stage == "monitor")
         answered = self._answered()
         for day in self.live:
             if day.isoformat() not in answered:
