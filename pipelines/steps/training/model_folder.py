@@ -39,7 +39,7 @@ def write_model_folder(
     from mlflow.models.signature import ModelSignature
     from mlflow.models.utils import _save_example
     from mlflow.types.schema import ColSpec, DataType, Schema
-    from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
+    from mlflow.utils.environment import _PythonEnv
 
     (folder / NATIVE[estimator]).write_bytes(native)
     (folder / CATEGORIES).write_bytes(categories_json(features))
@@ -59,14 +59,11 @@ def write_model_folder(
         artifact_path=model, run_id=run_id, model_id=model_id, signature=ModelSignature(inputs, answers)
     )
     _save_example(description, _example(example, features), str(folder))
-    pyfunc.add_to_model(
-        description, loader_module=LOADER, conda_env="conda.yaml", python_env="python_env.yaml", code=None
-    )
+    pyfunc.add_to_model(description, loader_module=LOADER, python_env="python_env.yaml", code=None)
     _add_flavour(description, estimator)
     description.save(str(folder / "MLmodel"))
     requirements = [f"{name}=={version(name)}" for name in ["mlflow", "airworthy", *REQUIREMENTS[estimator]]]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
-    _mlflow_conda_env(str(folder / "conda.yaml"), additional_pip_deps=requirements[1:])  # type: ignore[no-untyped-call]
     _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))  # type: ignore[no-untyped-call]
 
 
