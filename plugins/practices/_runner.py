@@ -11,6 +11,8 @@ from pipelines.messages import Message
 from practices import _hooks
 
 Result = TypeVar("Result", bound=Message)
+TALKATIVE = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
+"""Libraries whose everyday remarks would bury what a step says in the task's log."""
 log = logging.getLogger(__name__)
 
 
@@ -36,4 +38,6 @@ def run_step(step: str, request: Message, result: type[Result], *, runner: str |
 def _run_here(step: str, request: Message) -> Message:
     from pipelines import wiring
 
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     return wiring.run_step(step, request.model_dump_json(by_alias=True), _hooks.open_ports())
