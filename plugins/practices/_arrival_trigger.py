@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from pipelines.errors import AirworthyError
 from pipelines.spec import DatasetSpec
-from practices import _deliveries, _hooks
+from practices import _deliveries, _hooks, _receipts
 
 RECHECK_SECONDS = 60.0
 """How often days that were dealt with are looked at again, in case the source delivered them anew."""
@@ -69,28 +69,28 @@ class LateArrivals(BaseEventTrigger):
         return f"{__name__}.LateArrivals", {"dataset": self.dataset, "poll_seconds": self.poll_seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        announced: dict[tuple[date, str], float] = {}
+        announced: dict[date, float] = {}
         now, looked_at_all = asyncio.get_running_loop().time, float("-inf")
         while True:
             if again := now() - looked_at_all >= RECHECK_SECONDS:
                 looked_at_all = now()
             waiting = await asyncio.to_thread(self._look, again)
-            fresh = {key: now() for key in waiting if now() - announced.get(key, float("-inf")) >= REMIND_SECONDS}
-            announced = {key: announced[key] for key in waiting if key in announced} | fresh
+            fresh = {day: now() for day in waiting if now() - announced.get(day, float("-inf")) >= REMIND_SECONDS}
+            announced = {day: announced[day] for day in waiting if day in announced} | fresh
             if fresh:
-                yield TriggerEvent({"days": [f"{day}" for day, _ in fresh]})  # type: ignore[no-untyped-call]
+                yield TriggerEvent({"days": [f"{day}" for day in fresh]})  # type: ignore[no-untyped-call]
             await asyncio.sleep(self.poll_seconds)
 
-    def _look(self, again: bool) -> list[tuple[date, str]]:
-        """Days that wait to be taken up, with their delivery; ``again`` looks also at those that were dealt with."""
+    def _look(self, again: bool) -> list[date]:
+        """Days that wait to be taken up; ``again`` looks also at those that were dealt with."""
         ports = _hooks.open_ports()
         try:
             if again:
                 self._spec, self._settled = _hooks.load_catalog().dataset(self.dataset), set()
             late = _deliveries.late(ports.store, self._spec, ports.clock()) - self._settled
-            waiting = _deliveries.untried(ports.store, self._spec, late)
+            waiting = _receipts.untried(ports.store, self._spec, late)
         except AirworthyError as error:
             log.warning("cannot look for late days of %s, looking again: %s", self.dataset, error)
             return []
         self._settled |= late - set(waiting)
-        return list(waiting.items())
+        return waiting

@@ -1,11 +1,8 @@
-"""What has landed, what was made of it and what is overdue is read from the store alone, so nothing is forgotten."""
+"""What has landed and what is overdue is read from the store alone, so nothing is forgotten."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -56,12 +53,16 @@ def _manifest(store: Store, source: str, day: date) -> Manifest:
         raise Refused(f"{path} is no manifest; let the source deliver {source} of {day} again", faults) from error
 
 
-def delivery(store: Store, spec: DatasetSpec, day: date) -> str:
-    """Names what the daily sources delivered for a day: sha256 over their manifests as they lie there."""
+def delivery(store: Store, spec: DatasetSpec, day: date, *, whole: bool = False) -> str:
+    """Names what the daily sources delivered for a day: sha256 over the manifests as they lie there.
+
+    ``whole`` covers the delivered files, too: it also differs when a damaged file was put right under its manifest.
+    """
     digest = hashlib.sha256()
     for source in sorted(spec.daily()):
-        path = layout.landing(source, day, MANIFEST)
-        digest.update(store.get(path) if store.exists(path) else b"missing")
+        paths = [layout.landing(source, day, MANIFEST)]
+        for path in store.list(layout.landing(source, day)) if whole else filter(store.exists, paths):
+            digest.update(path.encode() + b"\0" + hashlib.sha256(store.get(path)).digest())
     return digest.hexdigest()
 
 
@@ -73,29 +74,6 @@ def wait_ends(calendar: Calendar, day: date) -> datetime:
     midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=zone)
     turn: datetime = croniter(calendar.schedule, midnight - timedelta(seconds=1)).get_next(datetime)
     return turn + timedelta(minutes=calendar.wait_minutes)
-
-
-def tried(store: Store, dataset: str, day: date) -> str | None:
-    """The delivery that was last ingested or refused for a day; None if there was none."""
-    path = layout.receipt(dataset, day)
-    return str(json.loads(store.get(path))["delivery"]) if store.exists(path) else None
-
-
-@contextmanager
-def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
-    """Note that a delivery was dealt with, taken or refused, so that it is not taken up again until it changes.
-
-    What could not be dealt with (the store was away, the worker died) leaves no receipt.
-    """
-    content, refusal = delivery(store, spec, day), None
-    try:
-        yield
-    except Refused as error:
-        refusal = error
-    outcome = "refused" if refusal else "taken"
-    store.put(layout.receipt(spec.dataset, day), json.dumps({"delivery": content, "outcome": outcome}).encode())
-    if refusal:
-        raise refusal
 
 
 def newest_overdue(calendar: Calendar, now: datetime) -> date:
@@ -110,12 +88,6 @@ def late(store: Store, spec: DatasetSpec, now: datetime) -> set[date]:
     """Days of the calendar that have landed and whose scheduled run has stopped waiting."""
     newest = min(newest_overdue(spec.calendar, now), spec.calendar.end or date.max)
     return {day for day in complete(store, spec) if spec.calendar.start <= day <= newest}
-
-
-def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> dict[date, str]:
-    """Those of ``days`` whose delivery nobody has taken or refused yet, ascending, and that delivery."""
-    found = {day: delivery(store, spec, day) for day in sorted(days)}
-    return {day: content for day, content in found.items() if content != tried(store, spec.dataset, day)}
 
 
 def _read_day(text: str) -> date | None:

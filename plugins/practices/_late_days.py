@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from practices import _deliveries, _hooks
+from practices import _deliveries, _hooks, _receipts
 
 MOST_AT_ONCE = 366
 """Days of one run; what is left is announced again."""
@@ -26,7 +26,7 @@ class LateDays(BaseOperator):
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002 - the signature of an operator
         ports = _hooks.open_ports()
         spec, store = ports.catalog.dataset(self.dataset), ports.store
-        days = _deliveries.untried(store, spec, _deliveries.late(store, spec, ports.clock()))
+        days = _receipts.untried(store, spec, _deliveries.late(store, spec, ports.clock()))
         if not days:
             raise AirflowSkipException(f"no late delivery of {self.dataset} waits to be taken up")
-        return [f"{day}" for day in list(days)[:MOST_AT_ONCE]]
+        return [f"{day}" for day in days[:MOST_AT_ONCE]]

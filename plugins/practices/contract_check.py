@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from pipelines.rules.contract_check import judge_contract
 
 from pipelines.errors import Refused
 from pipelines.messages import IngestRequest, IngestResult
+from pipelines.rules.contract_check import judge_contract
 from pipelines.verdict import Verdict
-from practices import _deliveries, _hooks, _runner
+from practices import _hooks, _receipts, _runner
 from practices._partition import day_of, hand_on
 from practices._settle import settle
 from practices.defaults import asset
@@ -33,7 +33,7 @@ class ContractCheck(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = _hooks.open_ports(), day_of(self.day, context)
-        with _deliveries.receipt(ports.store, ports.catalog.dataset(self.dataset), day):
+        with _receipts.receipt(ports.store, ports.catalog.dataset(self.dataset), day):
             result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day))
             settle(
                 verdict,

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger
 from pipelines import layout
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing import FixedClock
-from practices import _arrival_trigger, _deliveries, _hooks
+from practices import _arrival_trigger, _deliveries, _hooks, _receipts
 from practices._arrival_trigger import ArrivalTrigger, LateArrivals
 from practices._late_days import LateDays
 from practices.partition_arrival import PartitionArrival
@@ -158,7 +158,7 @@ def late(field: Airfield, store: Any) -> Any:
 
 def deal_with(field: Airfield, *days: date) -> None:
     for day in days:
-        with _deliveries.receipt(field.store, field.catalog.datasets["flights"], day):
+        with _receipts.receipt(field.store, field.catalog.datasets["flights"], day):
             pass
 
 
@@ -198,6 +198,18 @@ def test_a_day_dealt_with_is_quiet_until_it_is_delivered_anew(
     assert watch(field, lambda: deliver(late, DAY, sources={"flights": 901})) == ["2013-01-05"]
 
 
+def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
+    field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_arrival_trigger, "RECHECK_SECONDS", 0.02)
+    path = layout.landing("flights", DAY, "rows.csv")
+    deliver(late, DAY)
+    late.put(path, b"trunca")
+    with pytest.raises(Refused), _receipts.receipt(late, field.catalog.datasets["flights"], DAY):
+        raise Refused("a truncated file")
+    assert watch(field, lambda: late.put(path, b"truncated no more")) == ["2013-01-05"]
+
+
 def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
     field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +240,7 @@ def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(field: Airfiel
 def test_a_receipt_tells_what_became_of_which_delivery(field: Airfield, late: Any) -> None:
     spec = field.catalog.datasets["flights"]
     deliver(late, DAY)
-    with pytest.raises(Refused), _deliveries.receipt(late, spec, DAY):
+    with pytest.raises(Refused), _receipts.receipt(late, spec, DAY):
         raise Refused("a truncated file")
     refused = json.loads(late.get(layout.receipt("flights", DAY)))
     deal_with(field, DAY)
