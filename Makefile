@@ -60,5 +60,5 @@ lock: $(READY)  ## Resolve the lock file anew
 
 secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \
-	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'AIRFLOW_JWT_SECRET'))); \
+	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'AIRFLOW_JWT_SECRET', 'GATEWAY_TOKEN'))); \
 	print('AIRFLOW_FERNET_KEY=' + base64.urlsafe_b64encode(os.urandom(32)).decode())" > .env && echo "drew secrets into .env")

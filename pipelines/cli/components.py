@@ -91,6 +91,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRWORTHY_GIT_REVISION": revision(),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port['mlflow']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Threads that spin while they wait take the other processes' turns on a small machine.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),

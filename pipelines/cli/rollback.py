@@ -28,8 +28,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         ports.ledger.append("rollback", options.model, after.version, details, actor=ports.settings.actor, key=key)
 
     def tell_registry() -> None:
+        ports.registry.move_alias(options.model, "previous", after.previous)
         ports.registry.move_alias(options.model, "champion", after.version)
-        ports.registry.move_alias(options.model, "previous", before.version)
 
     for what, tell in (("ledger", tell_ledger), ("registry", tell_registry)):
         try:
