@@ -9,14 +9,12 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-from rich.console import Console
-
 from pipelines import layout
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
-from pipelines.cli.progress import Progress
+from pipelines.cli.progress import Progress, open_console
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -31,14 +29,14 @@ ENDED = {"success", "failed"}
 def add_parser(subparsers: Any) -> None:
     demo = subparsers.add_parser("demo", help="land real flights and drive a model's whole life through Airflow")
     demo.add_argument("--first", type=date.fromisoformat, default=date(2013, 1, 1), help="first day of history")
-    demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 1, 31), help="last day of history")
+    demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 2, 28), help="last day of history")
     demo.add_argument("--live", type=int, default=14, help="days that arrive one by one after the history")
     demo.set_defaults(run=lambda options, ports: run(options, ports.settings))
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """The whole story in six acts; each act looks first whether it was done before."""
-    progress = Progress(Console())
+    progress = Progress(open_console())
     progress.stage("Starting Airflow, MLflow and the gateway")
     stack.start(settings, progress.console)
     ports = open_ports()  # anew: the first start has just chosen the ports

@@ -13,6 +13,12 @@ LOG_EVERY = 10.0
 POLL_EVERY = 0.5
 
 
+def open_console() -> Console:
+    """As wide as the terminal; a log is given room for its tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 class Progress:
     """Says what is being waited for and how far it is."""
 

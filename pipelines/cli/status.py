@@ -27,9 +27,9 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     if options.json:
         print(json.dumps(summary(ports), indent=2, default=str))
         return 0
-    from rich.console import Console
+    from pipelines.cli.progress import open_console
 
-    print_summary(ports, Console())
+    print_summary(ports, open_console())
     return 0
 
 

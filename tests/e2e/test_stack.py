@@ -1,0 +1,164 @@
+"""The embedded stack under a real scheduler: days arrive, are refused, are mended, and no kill loses any of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from pipelines import layout
+from pipelines.adapters.airflow_rest import AirflowApi
+from pipelines.cli import stack
+from pipelines.cli.components import passwords
+from pipelines.cli.components import ports as stack_ports
+from pipelines.cli.land import MANIFEST, land
+from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
+from pipelines.settings import Settings
+from pipelines.wiring import RealPorts, open_ports, run_step
+
+pytestmark = pytest.mark.e2e
+
+FIRST = date(2013, 1, 1)
+DAYS = [FIRST + timedelta(days=number) for number in range(4)]
+LATE = FIRST + timedelta(days=4)
+TABLES = ["raw/flights", "raw/weather", "validated/flights", "validated/weather", "features/flight_delay"]
+PATIENCE = 420.0
+
+
+@dataclass
+class Installation:
+    """The whole stack in a folder of its own, on ports of its own."""
+
+    settings: Settings
+
+    @property
+    def ports(self) -> RealPorts:
+        return open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(self.settings.home)}))
+
+    @property
+    def airflow(self) -> AirflowApi:
+        base = f"http://127.0.0.1:{stack_ports(self.settings)['airflow']}"
+        return AirflowApi(base, "admin", passwords(self.settings)["admin"])
+
+    def up(self) -> None:
+        stack.start(self.settings, Console(quiet=True))
+
+    def built(self) -> list[date]:
+        return self.ports.store.days(layout.features("flight_delay"))
+
+    def until(self, done: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE:.0f} s"
+            time.sleep(0.5)
+
+    def busy(self) -> bool:
+        dags = [f"flights__{stage}" for stage in ("ingest", "arrive", "validate")]
+        return any(self.airflow.runs(dag, state=state) for dag in dags for state in ("queued", "running"))
+
+    def backfill(self, again: str = "none") -> None:
+        self.until(lambda: all(b["completed_at"] for b in self.airflow.backfills("flights__ingest")), "a free place")
+        self.airflow.backfill("flights__ingest", DAYS[0], DAYS[-1], max_active_runs=4, again=again)
+
+    def kill_scheduler(self) -> None:
+        """``kill -9`` the scheduler and every task it runs."""
+        scheduler = stack.alive(self.settings, "scheduler")
+        assert scheduler is not None
+        os.killpg(scheduler.pid, signal.SIGKILL)
+        self.until(lambda: stack.alive(self.settings, "scheduler") is None, "the scheduler's end")
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    home = tmp_path_factory.mktemp("stack")
+    made = Installation(Settings.from_environment({"AIRWORTHY_HOME": str(home)}))
+    made.up()
+    try:
+        made.until(lambda: len(made.airflow.dags()) >= 3, "parsing")
+        made.until(lambda: "flights__validate" in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
+        for stage in ("ingest", "arrive", "validate"):
+            made.airflow.unpause(f"flights__{stage}")
+        yield made
+    finally:
+        stack.stop(made.settings)
+
+
+def content(ports: RealPorts) -> dict[str, pl.DataFrame]:
+    frames = {table: ports.store.read(table, days=DAYS) for table in TABLES}
+    return {table: frame.select(sorted(frame.columns)).sort(pl.all()) for table, frame in frames.items()}
+
+
+def undisturbed(home: Path) -> dict[str, pl.DataFrame]:
+    """The same days by the steps alone, one after the other, with no scheduler and no kill."""
+    ports = open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(home)}))
+    land(DAYS[0], DAYS[-1], ports)
+
+    def step(name: str, request: Message) -> Message:
+        return run_step(name, request.model_dump_json(by_alias=True), ports)
+
+    for day in DAYS:
+        step("ingest_partition", IngestRequest(dataset="flights", day=day))
+        audit = step("audit_partition", ValidateRequest(dataset="flights", day=day))
+        assert isinstance(audit, AuditResult)
+        step("publish_partition", PublishRequest(audit=audit, accept=True))
+        step("build_features", FeaturesRequest(view="flight_delay", day=day))
+    return content(ports)
+
+
+def test_a_backfill_whose_scheduler_and_tasks_are_killed_ends_as_if_nothing_had_happened(
+    installation: Installation, tmp_path: Path
+) -> None:
+    land(DAYS[0], DAYS[-1], installation.ports)
+    installation.backfill()
+    installation.until(lambda: bool(installation.ports.store.days("raw/flights")), "the first day")
+    installation.kill_scheduler()
+    installation.up()
+    installation.until(lambda: installation.built() == DAYS, "features of all days")
+    installation.until(lambda: not installation.busy(), "quiet")
+    expected = undisturbed(tmp_path)
+    for table, frame in content(installation.ports).items():
+        assert frame.equals(expected[table]), table
+
+
+def test_a_backfill_of_the_same_days_again_leaves_identical_tables(installation: Installation) -> None:
+    before = content(installation.ports)
+    installation.backfill(again="completed")
+    installation.until(installation.busy, "the second backfill")
+    installation.until(lambda: not installation.busy(), "its end")
+    after = content(installation.ports)
+    assert all(after[table].equals(before[table]) for table in TABLES)
+
+
+def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_once_mended(
+    installation: Installation,
+) -> None:
+    store = installation.ports.store
+    land(LATE, LATE, installation.ports)
+    path = layout.landing("flights", LATE, "flights.csv")
+    installation.until(lambda: LATE in installation.built(), "the late day")
+
+    spoilt = LATE + timedelta(days=1)
+    land(spoilt, spoilt, installation.ports, sources=["flights"])
+    path = layout.landing("flights", spoilt, "flights.csv")
+    good = store.get(path)
+    store.put(path, good.replace(b"dep_delay", b"delay_at_departure", 1))
+    land(spoilt, spoilt, installation.ports, sources=["weather"])
+    installation.until(lambda: bool(installation.airflow.runs("flights__arrive", state="failed")), "the refusal")
+    line = installation.ports.ledger.entries(model="flights", kind="data_verdict")[-1]
+    assert line.details["outcome"] == "fail"
+    assert any("'dep_delay' is missing" in reason for reason in line.details["reasons"])
+    assert any("sha256" in reason for reason in line.details["reasons"])
+    assert spoilt not in store.days("raw/flights")
+    assert LATE in installation.built()
+
+    store.delete(layout.landing("flights", spoilt, MANIFEST))
+    land(spoilt, spoilt, installation.ports, sources=["flights"], force=True)
+    installation.until(lambda: spoilt in installation.built(), "the mended day")
