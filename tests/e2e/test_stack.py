@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -39,11 +40,11 @@ class Installation:
 
     settings: Settings
 
-    @property
+    @cached_property
     def ports(self) -> RealPorts:
         return open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(self.settings.home)}))
 
-    @property
+    @cached_property
     def airflow(self) -> AirflowApi:
         base = f"http://127.0.0.1:{stack_ports(self.settings)['airflow']}"
         return AirflowApi(base, "admin", passwords(self.settings)["admin"])
@@ -84,10 +85,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     try:
         made.until(lambda: len(made.airflow.dags()) >= 3, "parsing")
         made.until(lambda: "flights__validate" in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
-        for stage in ("ingest", "arrive", "validate"):
+        for stage in ("ingest", "validate"):
             made.airflow.unpause(f"flights__{stage}")
         yield made
     finally:
+        made.airflow.close()
         stack.stop(made.settings)
 
 
@@ -141,8 +143,8 @@ def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_o
     installation: Installation,
 ) -> None:
     store = installation.ports.store
+    installation.airflow.unpause("flights__arrive")
     land(LATE, LATE, installation.ports)
-    path = layout.landing("flights", LATE, "flights.csv")
     installation.until(lambda: LATE in installation.built(), "the late day")
 
     spoilt = LATE + timedelta(days=1)

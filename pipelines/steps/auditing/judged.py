@@ -10,6 +10,7 @@ import great_expectations as gx
 import polars as pl
 from great_expectations import ExpectationSuite
 from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
 from pipelines.errors import Refused
 
@@ -61,7 +62,9 @@ def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFr
 
 
 def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
-    context: Any = gx.get_context(mode="ephemeral")
+    # Without temporary sites for documents: they would be left behind in the temporary folder, two for each audit.
+    defaults = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    context: Any = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=defaults))
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("day")
     batch = (
