@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock secrets
+.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock schemas secrets
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench-full: $(READY)  ## The same, with the year and the million rows
 
 lock: $(READY)  ## Resolve the lock file anew
 	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock
+
+schemas: $(READY)  ## Write the JSON schemas that editors read
+	@$(BIN)/python -m pipelines.spec.schemas
 
 secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \

@@ -1,0 +1,28 @@
+"""An editor knows every field of a declaration: the JSON schemas are written from the code that reads the files.
+
+``python -m pipelines.spec.schemas`` writes ``include/schemas/``; a test says when they are behind.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipelines.spec import DatasetSpec, FeatureView, ModelSpec
+
+SCHEMAS = {"model": ModelSpec, "dataset": DatasetSpec, "features": FeatureView}
+FOLDER = Path(__file__).resolve().parents[2] / "include" / "schemas"
+
+
+def rendered() -> dict[str, str]:
+    """File name to content."""
+    return {
+        f"{name}.schema.json": json.dumps(spec.model_json_schema(by_alias=True), indent=2) + "\n"
+        for name, spec in SCHEMAS.items()
+    }
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, content in rendered().items():
+        (FOLDER / name).write_text(content)
