@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from pipelines.spec import DatasetSpec, FeatureView, ModelSpec
 
-SCHEMAS = {"model": ModelSpec, "dataset": DatasetSpec, "features": FeatureView}
+SCHEMAS: dict[str, type[BaseModel]] = {"model": ModelSpec, "dataset": DatasetSpec, "features": FeatureView}
 FOLDER = Path(__file__).resolve().parents[2] / "include" / "schemas"
 
 

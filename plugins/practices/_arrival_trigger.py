@@ -69,28 +69,32 @@ class LateArrivals(BaseEventTrigger):
         return f"{__name__}.LateArrivals", {"dataset": self.dataset, "poll_seconds": self.poll_seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        announced: dict[date, float] = {}
+        announced: dict[tuple[date, str], float] = {}
         now, looked_at_all = asyncio.get_running_loop().time, float("-inf")
         while True:
             if again := now() - looked_at_all >= RECHECK_SECONDS:
                 looked_at_all = now()
             waiting = await asyncio.to_thread(self._look, again)
-            fresh = {day: now() for day in waiting if now() - announced.get(day, float("-inf")) >= REMIND_SECONDS}
-            announced = {day: announced[day] for day in waiting if day in announced} | fresh
+            fresh = {item: now() for item in waiting if now() - announced.get(item, float("-inf")) >= REMIND_SECONDS}
+            announced = {item: announced[item] for item in waiting if item in announced} | fresh
             if fresh:
-                yield TriggerEvent({"days": [f"{day}" for day in fresh]})  # type: ignore[no-untyped-call]
+                yield TriggerEvent({"days": [f"{day}" for day, _ in fresh]})  # type: ignore[no-untyped-call]
             await asyncio.sleep(self.poll_seconds)
 
-    def _look(self, again: bool) -> list[date]:
-        """Days that wait to be taken up; ``again`` looks also at those that were dealt with."""
+    def _look(self, again: bool) -> list[tuple[date, str]]:
+        """Days that wait to be taken up, each with the digest of what lies there; ``again``: all days are looked at.
+
+        The digest tells a delivery that was announced already from one that was put right a moment later.
+        """
         ports = _hooks.open_ports()
         try:
             if again:
                 self._spec, self._settled = _hooks.load_catalog().dataset(self.dataset), set()
             late = _deliveries.late(ports.store, self._spec, ports.clock()) - self._settled
-            waiting = _receipts.untried(ports.store, self._spec, late)
+            days = _receipts.untried(ports.store, self._spec, late)
+            waiting = [(day, _deliveries.delivery(ports.store, self._spec, day, whole=True)) for day in days]
         except AirworthyError as error:
             log.warning("cannot look for late days of %s, looking again: %s", self.dataset, error)
             return []
-        self._settled |= late - set(waiting)
+        self._settled |= late - set(days)
         return waiting

@@ -227,6 +227,22 @@ def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
     assert asyncio.run(listen()) == [["2013-01-05"], ["2013-01-05"]]
 
 
+def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(field: Airfield, late: Any) -> None:
+    path = layout.landing("flights", DAY, "rows.csv")
+
+    async def listen() -> list[Any]:
+        events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
+        heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"]]
+        with pytest.raises(Refused), _receipts.receipt(late, field.catalog.datasets["flights"], DAY):
+            raise Refused("a truncated file")
+        late.put(path, b"truncated no more")
+        return [*heard, (await asyncio.wait_for(anext(events), 5)).payload["days"]]
+
+    deliver(late, DAY)
+    late.put(path, b"trunca")
+    assert asyncio.run(listen()) == [["2013-01-05"], ["2013-01-05"]]
+
+
 def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(field: Airfield, late: Any) -> None:
     days = [date(2013, 1, 1) + timedelta(days=number) for number in range(5)]
     deliver(late, *days)
