@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from pipelines.rules.partition_arrival import judge_arrival
 
 from pipelines.errors import Unavailable
+from pipelines.rules.partition_arrival import judge_arrival
 from practices import _deliveries, _hooks
 from practices._arrival_trigger import ArrivalTrigger
 from practices._partition import day_of

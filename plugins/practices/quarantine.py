@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from pipelines.rules.quarantine import judge_audit
 
 from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from pipelines.rules.quarantine import judge_audit
 from practices import _hooks, _runner
 from practices._partition import day_of, hand_on
 from practices._settle import settle
