@@ -6,12 +6,12 @@ import json
 import os
 import secrets
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.revision import git_revision
 from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports
 
 USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
@@ -63,17 +63,6 @@ def _secret(folder: Path, name: str) -> str:
     return path.read_text()
 
 
-def revision() -> str:
-    """The git revision of the checkout, ``-dirty`` if edited; ``unknown`` outside of git."""
-    described = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
-
-
 def environment(settings: Settings) -> dict[str, str]:
     """Environment of every component: the installation's places and Airflow's settings for one small machine."""
     port = ports(settings)
@@ -88,7 +77,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRWORTHY_LEDGER": settings.ledger,
         "AIRWORTHY_GATEWAY": f"http://127.0.0.1:{port['gateway']}",
         "AIRWORTHY_GATEWAY_ADMIN": f"http://127.0.0.1:{port['gateway_admin']}",
-        "AIRWORTHY_GIT_REVISION": revision(),
+        "AIRWORTHY_GIT_REVISION": git_revision({}),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port['mlflow']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Threads that spin while they wait take the other processes' turns on a small machine.

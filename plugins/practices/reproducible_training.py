@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import Any
 
 from airflow.sdk import Context
 
 from pipelines.messages import SnapshotResult, TrainRequest, TrainResult
+from pipelines.revision import git_revision
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
-from pipelines.settings import REPOSITORY
 from practices import _asked, _hooks, _runner
 from practices._model_practice import ModelPractice
 from practices._settle import settle
@@ -73,15 +71,3 @@ def _record(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
     asked = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "snapshot", "request_digest", "environment_digest"}
     return {**asked, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}
-
-
-def git_revision() -> str:
-    """``AIRWORTHY_GIT_REVISION`` (an image has no git), else the checkout's commit, ``-dirty`` if it was changed."""
-    if given := os.environ.get("AIRWORTHY_GIT_REVISION"):
-        return given
-    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"

@@ -6,8 +6,9 @@ import pytest
 
 from pipelines.errors import Unavailable
 from pipelines.messages import SnapshotRequest, TrainRequest, TrainResult
+from pipelines.revision import git_revision
 from practices import reproducible_training
-from practices.reproducible_training import ReproducibleTraining, git_revision
+from practices.reproducible_training import ReproducibleTraining
 from tests.practices.airfield import MODEL, NOW, Airfield, emitted
 from tests.practices.test_training_snapshot import snapshot
 
