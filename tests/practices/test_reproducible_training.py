@@ -6,8 +6,6 @@ import pytest
 
 from pipelines.errors import Unavailable
 from pipelines.messages import SnapshotRequest, TrainRequest, TrainResult
-from pipelines.revision import git_revision
-from practices import reproducible_training
 from practices.reproducible_training import ReproducibleTraining
 from tests.practices.airfield import MODEL, NOW, Airfield, emitted
 from tests.practices.test_training_snapshot import snapshot
@@ -99,9 +97,3 @@ def test_a_registry_that_does_not_answer_leaves_no_trace(field: Airfield) -> Non
 def test_the_revision_of_a_checkout_is_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRWORTHY_GIT_REVISION")
     assert len(git_revision().removesuffix("-dirty")) == 40
-
-
-def test_a_folder_without_git_has_an_unknown_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.delenv("AIRWORTHY_GIT_REVISION")
-    monkeypatch.setattr(reproducible_training, "REPOSITORY", tmp_path)
-    assert git_revision() == "unknown"
