@@ -92,8 +92,3 @@ def test_a_registry_that_does_not_answer_leaves_no_trace(field: Airfield) -> Non
     with pytest.raises(Unavailable):
         train(field)
     assert field.lines("training") == []
-
-
-def test_the_revision_of_a_checkout_is_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRWORTHY_GIT_REVISION")
-    assert len(git_revision().removesuffix("-dirty")) == 40
