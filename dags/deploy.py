@@ -10,7 +10,7 @@ DOC = """
 ### Deploy `{spec.model}`
 {spec.description}
 
-Owner: **{spec.owner}** · declared under `deployment` in `include/models/{spec.model}.yaml`
+Owner: **{spec.owner}**
 
 **release_champion** builds the bundle that the gateway serves and checks that it answers like the registered model;
 asks the ledger whether every gate passed for this very model file and the version was approved; switches traffic and

@@ -46,7 +46,7 @@ def version_facts(spec: ModelSpec, view: FeatureView) -> VersionFacts:
     return VersionFacts(
         problem=spec.problem,
         target=spec.target.model_dump(),
-        output=spec.deployment.output,
+        output="probability" if spec.problem == "classification" else "value",
         inputs={name: view.features[name].type for name in names},
         feature_versions={name: view.features[name].version for name in names},
         estimator={

@@ -168,11 +168,6 @@ class Evaluation(Declared):
     slices: Slices | None = None
 
 
-class Deployment(Declared):
-    output: Literal["probability", "as_pyfunc"] = "probability"
-    keep_previous: int = Field(default=1, ge=1)
-
-
 class Drift(Declared):
     """Drift is declared only if a test is significant **and** its effect is large.
 
@@ -238,7 +233,6 @@ class ModelSpec(Declared):
     target: Target
     training: Training = Training()
     evaluation: Evaluation
-    deployment: Deployment = Deployment()
     monitoring: Monitoring
     runner: dict[Annotated[str, Field(pattern="^(train|evaluate|monitor)$")], Runner] = {}
 
