@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
+MANIFEST = "_manifest.json"
+"""Name of the file that a source writes last: with it a delivery is complete."""
+
 
 def landing(source: str, day: date, name: str = "") -> str:
     return f"landing/{source}/{day:%Y-%m-%d}/{name}"

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import layout
 from pipelines.errors import Refused
+from pipelines.layout import MANIFEST
 from pipelines.messages import LandedFile, Manifest
 from pipelines.ports import Ports, Store
 from pipelines.spec import DatasetSpec, SourceSpec
 
 if TYPE_CHECKING:
     import polars as pl
-
-MANIFEST = "_manifest.json"
 
 
 def add_parser(subparsers: Any) -> None:

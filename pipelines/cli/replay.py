@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -142,27 +142,18 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
 
     source, text = dataset.sources[name], source_text(name)
     if source.cadence == "reference":
-        return typed(source, text).with_columns(day=pl.lit(dataset.calendar.start))
+        return _typed(source, text).with_columns(day=pl.lit(dataset.calendar.start))
     parts = [pl.col(column).cast(pl.Int32) for column in source.day_columns or []]
     reached = first_day(view, name, min(days), dataset.calendar.timezone) or min(days)
     within = text.with_columns(pl.date(*parts).alias("__day")).filter(pl.col("__day").is_between(reached, max(days)))
-    return typed(source, within.drop("__day")).with_columns(within["__day"].alias("day"))
+    return _typed(source, within.drop("__day")).with_columns(within["__day"].alias("day"))
 
 
-def typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
+def _typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
     """Text columns as the contract's types; what is no such value is null, as a quarantined cell would be."""
-    import polars as pl
+    from pipelines.steps.contract import parse
 
-    types: Mapping[str, pl.DataType] = {"integer": pl.Int64(), "number": pl.Float64(), "string": pl.String()}
-    columns = []
-    for name, column in source.columns.items():
-        value = pl.when(~pl.col(name).is_in(source.null_values)).then(pl.col(name))
-        if column.type == "timestamp":
-            moment = value.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False)
-            columns.append(moment.alias(name))
-        else:
-            columns.append(value.cast(types[column.type], strict=False).alias(name))
-    return text.select(columns)
+    return parse(text, source.columns, source.null_values)[1]
 
 
 def _requests(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -34,10 +35,7 @@ def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.Dat
     present = {name: column for name, column in source.columns.items() if name in text.columns}
     if text.height < source.minimum_rows:
         failures.append(f"{text.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
-    rows = text.select(list(present)).with_columns(
-        pl.when(pl.all().is_in(source.null_values)).then(None).otherwise(pl.all()).name.keep()
-    )
-    typed = rows.with_columns(_parsed(name, column) for name, column in present.items())
+    rows, typed = parse(text, present, source.null_values)
     for name, column in present.items():
         failures += _value_faults(rows[name], typed[name], column)
     if all(name in present for name in source.key):
@@ -45,6 +43,19 @@ def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.Dat
     if source.day_columns and all(name in present for name in source.day_columns):
         failures += _day_faults(typed, source.day_columns, day)
     return typed.drop("day", strict=False), failures
+
+
+def parse(
+    text: pl.DataFrame, columns: Mapping[str, Column], null_values: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The named columns as text, and in the types that the contract promises.
+
+    A word that stands for null is null in both; what is no value of its type is null in the second alone.
+    """
+    rows = text.select(list(columns)).with_columns(
+        pl.when(pl.all().is_in(null_values)).then(None).otherwise(pl.all()).name.keep()
+    )
+    return rows, rows.with_columns(_parsed(name, column) for name, column in columns.items())
 
 
 def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, list[str]]:

@@ -11,12 +11,11 @@ from pydantic import ValidationError
 
 from pipelines import layout
 from pipelines.errors import Unavailable
+from pipelines.layout import MANIFEST
 from pipelines.messages import IngestRequest, IngestResult, Manifest, RawReceipt, SourceIngest
 from pipelines.ports import Ports, Store
 from pipelines.spec import DatasetSpec, SourceSpec
 from pipelines.steps.contract import read_delivery
-
-MANIFEST = "_manifest.json"
 
 
 @dataclass(frozen=True)

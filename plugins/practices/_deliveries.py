@@ -10,12 +10,11 @@ from pydantic import ValidationError
 
 from pipelines import layout
 from pipelines.errors import Refused
+from pipelines.layout import MANIFEST
 from pipelines.messages import Manifest
 from pipelines.ports import Store
 from pipelines.spec import DatasetSpec
 from pipelines.spec.dataset import Calendar
-
-MANIFEST = "_manifest.json"
 
 
 def landed(store: Store, source: str) -> set[date]:

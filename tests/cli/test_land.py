@@ -11,9 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.cli.land import MANIFEST, land
+from pipelines.cli.land import land
 from pipelines.cli.main import main
 from pipelines.errors import Refused
+from pipelines.layout import MANIFEST
 from pipelines.messages import Manifest
 from pipelines.testing import FakePorts
 

@@ -20,7 +20,8 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
-from pipelines.cli.land import MANIFEST, land
+from pipelines.cli.land import land
+from pipelines.layout import MANIFEST
 from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
 from pipelines.settings import Settings
 from pipelines.wiring import RealPorts, open_ports, run_step

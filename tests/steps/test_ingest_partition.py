@@ -12,8 +12,9 @@ import pytest
 
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.cli.land import MANIFEST, land
+from pipelines.cli.land import land
 from pipelines.errors import Unavailable
+from pipelines.layout import MANIFEST
 from pipelines.messages import IngestRequest, IngestResult, LandedFile, Manifest
 from pipelines.steps import ingest_partition
 from pipelines.testing import FakePorts
