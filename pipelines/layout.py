@@ -86,6 +86,16 @@ def checkpoint(model: str, run_key_digest: str, name: str = "") -> str:
     return f"checkpoints/{model}/{run_key_digest}/{name}"
 
 
+def pod_run(dag_id: str, run: str, task: str, attempt: str, name: str = "") -> str:
+    """One launch of one step in a pod: its ticket, log, result and, last, its manifest."""
+    return f"runs/{dag_id}/{run}/{task}/{attempt}/{name}"
+
+
+def declarations(digest: str) -> str:
+    """The declarations that a launch was made under, all files of the include folder in one."""
+    return f"declarations/{digest}.json"
+
+
 def bundle(model: str, version: str, name: str = "") -> str:
     return f"bundles/{model}/{version}/{name}"
 

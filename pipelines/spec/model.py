@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.runner import STAGES, StageRunner
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 REGRESSION_METRICS = ("mae", "rmse", "r2", "mape")
+Stage = Annotated[str, Field(pattern=f"^({'|'.join(STAGES)})$")]
 LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "mape")
 
 
@@ -216,9 +218,6 @@ class Monitoring(Declared):
     """Predictions of this many earlier days are joined again every day, so that late labels count."""
 
 
-Runner = Literal["process", "kubernetes"]
-
-
 class ModelSpec(Declared):
     """``include/models/<model>.yaml``."""
 
@@ -234,7 +233,8 @@ class ModelSpec(Declared):
     training: Training = Training()
     evaluation: Evaluation
     monitoring: Monitoring
-    runner: dict[Annotated[str, Field(pattern="^(train|evaluate|monitor)$")], Runner] = {}
+    runner: dict[Stage, StageRunner] = {}
+    """Per stage; a stage that is not named runs where the installation says."""
 
     @model_validator(mode="after")
     def problem_fits(self) -> Self:
@@ -252,6 +252,15 @@ class ModelSpec(Declared):
             for where, metric in named.items()
             if metric not in known
         ]
+        problems += [
+            f"runner.{stage} has gpus or workers; only train is shared out or accelerated"
+            for stage, runner in self.runner.items()
+            if stage != "train" and (runner.gpus or runner.workers > 1)
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def runs(self, stage: str) -> StageRunner:
+        """Where the steps of a stage run and what they are given there."""
+        return self.runner.get(stage, StageRunner())

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pipelines.errors import Refused
 from pipelines.messages import Message
+from pipelines.spec.runner import StageRunner
 from practices import _hooks
 
 Result = TypeVar("Result", bound=Message)
@@ -16,13 +17,13 @@ TALKATIVE = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
 log = logging.getLogger(__name__)
 
 
-def run_step(step: str, request: Message, result: type[Result], *, runner: str | None = None) -> Result:
+def run_step(step: str, request: Message, result: type[Result], *, runner: StageRunner | None = None) -> Result:
     """Run a step where ``runner`` says (None: the installation's setting) and return its result.
 
     ``process`` runs it here, in the task's own process. Raises what the step raises (``Refused``, ``Unavailable``),
     and ``Refused`` for a runner that this installation does not have.
     """
-    where = runner or _hooks.open_ports().settings.runner
+    where = (runner and runner.on) or _hooks.open_ports().settings.runner
     if where != "process":
         hint = "set AIRWORTHY_RUNNER=process, or take the stage's runner out of the model's YAML"
         raise Refused(f"step {step} cannot run on {where!r} in this installation", [hint])

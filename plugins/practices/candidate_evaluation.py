@@ -33,7 +33,7 @@ class CandidateEvaluation(ModelPractice):
         if champion is not None and champion.version == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion already; nothing to decide")
         request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
-        result = _runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runner.get("evaluate"))
+        result = _runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
         settle(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {version}",

@@ -27,7 +27,7 @@ class DriftCheck(ModelPractice):
         spec, day = ports.catalog.model(self.model), _asked.day(context)
         _watched.skip_unless_watched(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
-        result = _runner.run_step("measure_drift", request, DriftResult, runner=spec.runner.get("monitor"))
+        result = _runner.run_step("measure_drift", request, DriftResult, runner=spec.runs("monitor"))
         verdict = judge_drift(result, spec)
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(

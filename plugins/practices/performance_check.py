@@ -27,7 +27,7 @@ class PerformanceCheck(ModelPractice):
         spec, day = ports.catalog.model(self.model), _asked.day(context)
         _watched.skip_unless_watched(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
-        result = _runner.run_step("measure_performance", request, PerformanceResult, runner=spec.runner.get("monitor"))
+        result = _runner.run_step("measure_performance", request, PerformanceResult, runner=spec.runs("monitor"))
         verdict = judge_performance(result, spec)
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(

@@ -36,7 +36,7 @@ class ReproducibleTraining(ModelPractice):
         spec = ports.catalog.model(self.model)
         request = self._request(context, ports.settings.actor)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
-        result = _runner.run_step("train_model", request, TrainResult, runner=spec.runner.get("train"))
+        result = _runner.run_step("train_model", request, TrainResult, runner=spec.runs("train"))
         settle(
             judge_training(result, spec),
             subject=f"the training of {self.model} version {result.version}",

@@ -28,7 +28,7 @@ class TrainingSnapshot(ModelPractice):
         spec = ports.catalog.model(self.model)
         moment = _asked.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
         request = SnapshotRequest(model=self.model, as_of=moment)
-        result = _runner.run_step("take_snapshot", request, SnapshotResult, runner=spec.runner.get("train"))
+        result = _runner.run_step("take_snapshot", request, SnapshotResult, runner=spec.runs("train").without_gpus())
         settle(
             judge_snapshot(result, spec),
             subject=f"the training snapshot of {self.model} as of {moment:%Y-%m-%d %H:%M} UTC",

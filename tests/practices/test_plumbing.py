@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines import wiring
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages import IngestRequest, IngestResult, PublishResult
+from pipelines.spec.runner import StageRunner
 from pipelines.testing import FakePorts, MemoryLedger
 from pipelines.verdict import Verdict
 from practices import _hooks, _runner, defaults
@@ -135,7 +136,7 @@ def test_a_step_that_answers_something_else_is_a_fault(ports: FakePorts, step: M
 
 def test_a_runner_that_is_not_there_is_refused_saying_what_to_set(ports: FakePorts, step: ModuleType) -> None:
     with pytest.raises(Refused, match="AIRWORTHY_RUNNER"):
-        _runner.run_step("probe", REQUEST, IngestResult, runner="kubernetes")
+        _runner.run_step("probe", REQUEST, IngestResult, runner=StageRunner(on="kubernetes"))
 
 
 def test_ports_are_opened_once_per_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -1,0 +1,140 @@
+"""A stage declares where its steps run and what they are given there; what Kubernetes would not take is refused here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from pipelines.spec.declared import Declared
+
+STAGES = ("train", "evaluate", "monitor")
+Place = Literal["process", "kubernetes"]
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+"""What Kubernetes calls a DNS subdomain name."""
+LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{LABEL}$")]
+LabelValue = Annotated[str, StringConstraints(pattern=rf"^({LABEL})?$")]
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
+"""Memory or disk, as in ``512Mi`` or ``4Gi``."""
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$")]
+SecretKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9_.-]+$")]
+Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}$")]
+Template = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.yaml$")]
+MEBIBYTES = {"Mi": 1, "Gi": 1024}
+
+
+class Toleration(Declared):
+    """Lets the pod onto nodes that keep others away."""
+
+    key: LabelKey | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    seconds: int | None = Field(default=None, ge=0)
+    """With ``NoExecute``: how long the pod may stay on a node that turns it away."""
+
+    @model_validator(mode="after")
+    def says_what_it_tolerates(self) -> Self:
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("operator Equal needs a key; give one, or say operator: Exists to tolerate every taint")
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("operator Exists takes no value")
+        return self
+
+
+class Volume(Declared):
+    """One mounted thing: give exactly one of ``claim``, ``host_path``, ``secret``, ``config_map`` and ``scratch``."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    mount_path: MountPath
+    read_only: bool = True
+    claim: Name | None = None
+    """A PersistentVolumeClaim."""
+    host_path: MountPath | None = None
+    secret: Name | None = None
+    config_map: Name | None = None
+    scratch: Size | None = None
+    """Empty disk of at most this size, which goes with the pod."""
+
+    @model_validator(mode="after")
+    def is_one_thing(self) -> Self:
+        given = [name for name in ("claim", "host_path", "secret", "config_map", "scratch") if getattr(self, name)]
+        if len(given) != 1:
+            found = ", ".join(given) or "none of them"
+            raise ValueError(f"give exactly one of claim, host_path, secret, config_map, scratch; found {found}")
+        return self
+
+
+class StageRunner(Declared):
+    """Where the steps of one stage run (``on``; none: where the installation says) and what a pod is given.
+
+    ``cpus``, ``memory`` and ``gpus`` are limits; a pod requests nine tenths of the first two. ``train: kubernetes`` is
+    short for ``train: {on: kubernetes}``. ``gpus`` decides the device in a process, too.
+    """
+
+    on: Place | None = None
+    image: Image | None = None
+    """By digest (``name@sha256:…``); none: the installation's (``AIRWORTHY_POD_IMAGE``)."""
+    gpus: int = Field(default=0, ge=0, le=16)
+    cpu_fallback: bool = False
+    """Whether a training that asks for a GPU may go on without one where no CUDA device answers."""
+    cpus: float = Field(default=2, gt=0, le=512)
+    memory: Size = "4Gi"
+    workers: int = Field(default=1, ge=1, le=64)
+    """Pods among which one training is shared, each of this size."""
+    node_selector: dict[LabelKey, LabelValue] = {}
+    tolerations: list[Toleration] = []
+    priority_class: Name | None = None
+    service_account: Name | None = None
+    volumes: list[Volume] = []
+    environment: dict[Variable, str] = {}
+    secrets: dict[Variable, SecretKey] = {}
+    """Variable to ``<secret>/<key>``: the value is read by Kubernetes, never by Airflow."""
+    template: Template | None = None
+    """A pod template in ``include/pods/``, to which all the above is added; none: ``step.yaml``."""
+    queue: LabelValue | None = None
+    """A Kueue queue by which the pod is admitted."""
+    schedule_minutes: float = Field(default=10, gt=0)
+    """How long a pod may wait for a node."""
+    start_minutes: float = Field(default=10, gt=0)
+    """How long it may take from a node to running: image, volumes, secrets."""
+    timeout_minutes: float = Field(default=24 * 60, gt=0)
+    """How long it may run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def place_alone(cls, value: Any) -> Any:
+        return {"on": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def holds_together(self) -> Self:
+        twice = sorted(self.environment.keys() & self.secrets.keys())
+        names = [volume.name for volume in self.volumes]
+        problems = [f"{name} is both in environment and in secrets" for name in twice]
+        problems += [f"two volumes are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
+        reserved = [name for name in (*self.environment, *self.secrets) if name.startswith("AIRWORTHY_RUN")]
+        problems += [f"{name} is set by the runner itself" for name in reserved]
+        if self.cpu_fallback and not self.gpus:
+            problems.append("cpu_fallback needs gpus: 1 or more to fall back from")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def memory_mebibytes(self) -> int:
+        return mebibytes(self.memory)
+
+    def without_gpus(self) -> StageRunner:
+        """The same place for the stage's other steps, which need no GPU and no second worker."""
+        return self.model_copy(update={"gpus": 0, "cpu_fallback": False, "workers": 1})
+
+
+def mebibytes(size: str) -> int:
+    """``4Gi`` to 4096."""
+    found = re.fullmatch(r"([0-9]+)(Mi|Gi)", size)
+    if not found:
+        raise ValueError(f"{size!r} is no size; write it as 512Mi or 4Gi")
+    return int(found[1]) * MEBIBYTES[found[2]]
