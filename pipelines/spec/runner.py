@@ -1,4 +1,4 @@
-"""A stage declares where its steps run and what they are given there; what Kubernetes would not take is refused here."""
+"""A stage declares where its steps run and what they get there; what Kubernetes would not take is refused here."""
 
 from __future__ import annotations
 
