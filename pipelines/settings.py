@@ -43,6 +43,13 @@ class Settings(BaseModel):
     """Base URL of the gateway's admin listener (never public)."""
     runner: str = "process"
     """Where steps run: ``process`` or ``kubernetes``."""
+    installation: str = "airworthy"
+    """Names this installation among those that share a cluster: its pods bear it as a label."""
+    pod_image: str | None = None
+    """The image that steps run in where a model names none (the Dockerfile's target ``step``)."""
+    pod_namespace: str = "default"
+    kubernetes_connection: str | None = None
+    """Airflow connection to the cluster; None: the pod's own service account, or ``KUBECONFIG``."""
     actor: str = "airworthy"
     """Who is named in the ledger when no person acts."""
 
@@ -61,5 +68,9 @@ class Settings(BaseModel):
             gateway=env.get("AIRWORTHY_GATEWAY", f"http://127.0.0.1:{port['gateway']}"),
             gateway_admin=env.get("AIRWORTHY_GATEWAY_ADMIN", f"http://127.0.0.1:{port['gateway_admin']}"),
             runner=env.get("AIRWORTHY_RUNNER", "process"),
+            installation=env.get("AIRWORTHY_INSTALLATION", "airworthy"),
+            pod_image=env.get("AIRWORTHY_POD_IMAGE") or None,
+            pod_namespace=env.get("AIRWORTHY_POD_NAMESPACE", "default"),
+            kubernetes_connection=env.get("AIRWORTHY_KUBERNETES_CONNECTION") or None,
             actor=env.get("AIRWORTHY_ACTOR", "airworthy"),
         )
