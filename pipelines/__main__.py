@@ -1,7 +1,8 @@
 """The one door to a step: the same request gives the same result on this machine and in a pod.
 
 ``python -m pipelines <step> --request <file> [--result <file>]`` reads a JSON request, runs the step, writes the
-JSON result, and exits 0 (done), 65 (refused) or 75 (unavailable, try again).
+JSON result, and exits 0 (done), 65 (refused) or 75 (unavailable, try again). In a pod, ``--run <path in the store>``
+takes the place of the files: ticket, log, result and manifest lie there.
 """
 
 from __future__ import annotations
@@ -19,26 +20,36 @@ from pipelines.wiring import open_ports, run_step
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     parser.add_argument("step")
-    parser.add_argument("--request", required=True, type=Path)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--request", type=Path)
+    source.add_argument("--run")
     parser.add_argument("--result", type=Path)
     options = parser.parse_args(arguments)
+    if options.run:
+        from pipelines.pod_door import run_ticket
+
+        return run_ticket(options.step, options.run)
     try:
-        try:
-            text = options.request.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"request {options.request} cannot be read", [str(error)]) from error
-        result = run_step(options.step, text, open_ports()).model_dump_json(by_alias=True)
-    except ValidationError as error:
-        print(Refused(f"request {options.request} is not a request of {options.step}", [str(error)]), file=sys.stderr)
-        return Refused.exit_code
+        return _run_file(options.step, options.request, options.result)
     except AirworthyError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    if options.result:
-        options.result.parent.mkdir(parents=True, exist_ok=True)
-        options.result.write_text(result, encoding="utf-8")
+
+
+def _run_file(step: str, request: Path, result: Path | None) -> int:
+    try:
+        text = request.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"request {request} cannot be read", [str(error)]) from error
+    try:
+        answer = run_step(step, text, open_ports()).model_dump_json(by_alias=True)
+    except ValidationError as error:
+        raise Refused(f"request {request} is not a request of {step}", [str(error)]) from error
+    if result:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.write_text(answer, encoding="utf-8")
     else:
-        print(result)
+        print(answer)
     return 0
 
 

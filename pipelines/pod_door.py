@@ -1,0 +1,147 @@
+"""A pod does what its ticket says, and whatever comes of it is in the store before the pod ends.
+
+``python -m pipelines <step> --run runs/…`` reads ``ticket.json`` and the declarations that it names from the store,
+runs the step, and writes ``log.txt`` (as it goes), ``result.json`` and, last, ``manifest.json`` with the digests.
+Exit codes are those of the door; what the store could not be told is in the container's termination message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from pipelines import layout
+from pipelines.errors import AirworthyError, Refused
+from pipelines.messages import RunManifest, RunTicket
+from pipelines.pod_log import LogCopy
+from pipelines.ports import Store
+from pipelines.settings import Settings
+from pipelines.wiring import RealPorts, open_ports, run_step
+
+TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
+TERMINATED = 128 + signal.SIGTERM
+TERMINATION_MESSAGE = Path("/dev/termination-log")
+LONGEST_MESSAGE = 4000
+"""Kubernetes keeps 4096 bytes of a termination message."""
+Outcome = Literal["done", "refused", "unavailable"]
+
+
+def run_ticket(step: str, run: str) -> int:
+    """Do what the ticket of ``run`` asks; returns the exit code. ``run`` is a path in the store."""
+    signal.signal(signal.SIGTERM, _terminated)
+    os.environ["AIRWORTHY_RUN"] = run
+    settings = Settings.from_environment()
+    store = RealPorts(settings).store
+    with LogCopy(store, f"{run}/{LOG}"), tempfile.TemporaryDirectory() as folder:
+        try:
+            return _run(step, run, store, settings.model_copy(update={"include": Path(folder)}))
+        except AirworthyError as error:
+            _last_words(error)
+            return error.exit_code
+        except Exception:
+            traceback.print_exc()
+            return 1
+
+
+def declare(store: Store, include: Path) -> str:
+    """Put all declarations below ``include`` into the store under their digest, once; returns the digest."""
+    files = sorted(path for path in include.rglob("*") if path.suffix in (".yaml", ".yml", ".sql") and path.is_file())
+    texts = {path.relative_to(include).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    content = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    if not store.exists(layout.declarations(digest)):
+        store.put(layout.declarations(digest), content)
+    return digest
+
+
+def _run(step: str, run: str, store: Store, settings: Settings) -> int:
+    ports = open_ports(settings)
+    started = ports.clock()
+    ticket = _read_ticket(step, run, store)
+    _unfold(store, ticket.declarations, settings.include)
+    result, error = _answer(ticket, ports)
+    if result is not None:
+        store.put(f"{run}/{RESULT}", result)
+    manifest = _manifest(ticket, result, error, started, ports.clock())
+    store.put(f"{run}/{MANIFEST}", manifest.model_dump_json(by_alias=True, indent=1).encode())
+    if error is not None:
+        _last_words(error)
+        return error.exit_code
+    return 0
+
+
+def _answer(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, AirworthyError | None]:
+    """The result as JSON, or why there is none; a fault of ours passes through, for it is no answer."""
+    try:
+        return run_step(ticket.step, ticket.request, ports).model_dump_json(by_alias=True).encode(), None
+    except ValidationError as fault:
+        return None, Refused(f"the ticket holds no request of {ticket.step}", [str(fault)])
+    except AirworthyError as error:
+        return None, error
+
+
+def _read_ticket(step: str, run: str, store: Store) -> RunTicket:
+    path = f"{run}/{TICKET}"
+    try:
+        ticket = RunTicket.model_validate_json(store.get(path))
+    except ValidationError as fault:
+        raise Refused(f"{path} is no ticket; start the task again", [str(fault)]) from fault
+    if ticket.step != step:
+        raise Refused(f"{path} asks for {ticket.step}, the pod was started for {step}; start the task again")
+    return ticket
+
+
+def _unfold(store: Store, digest: str, include: Path) -> None:
+    """Write the declarations out as the folder that the task saw."""
+    content = store.get(layout.declarations(digest))
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise Refused(
+            f"{layout.declarations(digest)} was altered: its content has digest {found}; start the task again"
+        )
+    texts: dict[str, str] = json.loads(content)
+    for name, text in texts.items():
+        target = include / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def _manifest(
+    ticket: RunTicket, result: bytes | None, error: AirworthyError | None, started: datetime, finished: datetime
+) -> RunManifest:
+    outcome: Outcome = "done" if error is None else "refused" if isinstance(error, Refused) else "unavailable"
+    return RunManifest(
+        step=ticket.step,
+        request_sha256=hashlib.sha256(ticket.request.encode()).hexdigest(),
+        declarations=ticket.declarations,
+        outcome=outcome,
+        subject=error.subject if isinstance(error, Refused) else error and str(error),
+        reasons=error.reasons if isinstance(error, Refused) else [],
+        result_sha256=None if result is None else hashlib.sha256(result).hexdigest(),
+        started=started,
+        finished=finished,
+        pod=socket.gethostname(),
+    )
+
+
+def _last_words(error: AirworthyError) -> None:
+    """For a task that cannot reach the store either: Kubernetes keeps this text with the pod."""
+    print(error, file=sys.stderr, flush=True)
+    if TERMINATION_MESSAGE.exists():
+        TERMINATION_MESSAGE.write_text(str(error)[:LONGEST_MESSAGE], encoding="utf-8")
+
+
+def _terminated(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001
+    """A pod is told to go (deleted, evicted): leave by the front door, so that the log is written out."""
+    raise SystemExit(TERMINATED)
