@@ -40,7 +40,7 @@ def namespace(core_api: Any) -> Iterator[str]:
 
 
 def _await_service_account(core_api: Any, namespace: str, seconds: float = 30) -> None:
-    """A namespace takes pods only once the controllers have made its service account, and its token where it has one."""
+    """A namespace takes pods only once the controllers have made its service account (and, once, its token)."""
     from kubernetes.client import ApiException
 
     pod = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [{"name": "probe", "image": "probe"}]}}
