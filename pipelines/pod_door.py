@@ -8,7 +8,6 @@ Exit codes are those of the door; what the store could not be told is in the con
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import socket
@@ -22,12 +21,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pipelines import layout
+from pipelines.declarations import unfold
 from pipelines.errors import AirworthyError, Refused
-from pipelines.messages import RunManifest, RunTicket
 from pipelines.pod_log import LogCopy
 from pipelines.ports import Store
 from pipelines.settings import Settings
+from pipelines.ticket import RunManifest, RunTicket
 from pipelines.wiring import RealPorts, open_ports, run_step
 
 TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
@@ -55,22 +54,11 @@ def run_ticket(step: str, run: str) -> int:
             return 1
 
 
-def declare(store: Store, include: Path) -> str:
-    """Put all declarations below ``include`` into the store under their digest, once; returns the digest."""
-    files = sorted(path for path in include.rglob("*") if path.suffix in (".yaml", ".yml", ".sql") and path.is_file())
-    texts = {path.relative_to(include).as_posix(): path.read_text(encoding="utf-8") for path in files}
-    content = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    if not store.exists(layout.declarations(digest)):
-        store.put(layout.declarations(digest), content)
-    return digest
-
-
 def _run(step: str, run: str, store: Store, settings: Settings) -> int:
     ports = open_ports(settings)
     started = ports.clock()
     ticket = _read_ticket(step, run, store)
-    _unfold(store, ticket.declarations, settings.include)
+    unfold(store, ticket.declarations, settings.include)
     result, error = _answer(ticket, ports)
     if result is not None:
         store.put(f"{run}/{RESULT}", result)
@@ -101,20 +89,6 @@ def _read_ticket(step: str, run: str, store: Store) -> RunTicket:
     if ticket.step != step:
         raise Refused(f"{path} asks for {ticket.step}, the pod was started for {step}; start the task again")
     return ticket
-
-
-def _unfold(store: Store, digest: str, include: Path) -> None:
-    """Write the declarations out as the folder that the task saw."""
-    content = store.get(layout.declarations(digest))
-    if (found := hashlib.sha256(content).hexdigest()) != digest:
-        raise Refused(
-            f"{layout.declarations(digest)} was altered: its content has digest {found}; start the task again"
-        )
-    texts: dict[str, str] = json.loads(content)
-    for name, text in texts.items():
-        target = include / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
 
 
 def _manifest(

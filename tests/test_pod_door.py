@@ -16,9 +16,10 @@ import pytest
 
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.messages import AuditResult, RunManifest, RunTicket, SnapshotRequest, ValidateRequest
-from pipelines.pod_door import declare
+from pipelines.declarations import declare
+from pipelines.messages import AuditResult, SnapshotRequest, ValidateRequest
 from pipelines.settings import REPOSITORY
+from pipelines.ticket import RunManifest, RunTicket
 
 RUN = layout.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
 

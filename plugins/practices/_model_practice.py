@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from inspect import getdoc
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from practices._step_practice import StepPractice
 
 
-class ModelPractice(BaseOperator):
+class ModelPractice(StepPractice):
     """An operator about one model; its docstring is the task's documentation unless the DAG gives another."""
 
     template_fields: Sequence[str] = ("model",)

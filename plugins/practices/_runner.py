@@ -20,15 +20,18 @@ log = logging.getLogger(__name__)
 def run_step(step: str, request: Message, result: type[Result], *, runner: StageRunner | None = None) -> Result:
     """Run a step where ``runner`` says (None: the installation's setting) and return its result.
 
-    ``process`` runs it here, in the task's own process. Raises what the step raises (``Refused``, ``Unavailable``),
-    and ``Refused`` for a runner that this installation does not have.
+    ``process`` runs it here, in the task's own process; ``kubernetes`` in a pod, for which the task is deferred (see
+    ``_pods``). Raises what the step raises (``Refused``, ``Unavailable``).
     """
-    where = (runner and runner.on) or _hooks.open_ports().settings.runner
-    if where != "process":
-        hint = "set AIRWORTHY_RUNNER=process, or take the stage's runner out of the model's YAML"
-        raise Refused(f"step {step} cannot run on {where!r} in this installation", [hint])
+    place = (runner and runner.on) or _hooks.open_ports().settings.runner
+    if place not in ("process", "kubernetes"):
+        raise Refused(f"AIRWORTHY_RUNNER {place!r} is no runner", ["set it to process or to kubernetes"])
     log.info("%s: %s", step, request.model_dump_json(by_alias=True))
     begun = time.monotonic()
+    if place == "kubernetes":
+        from practices._pods.run import run_in_pod
+
+        return result.model_validate_json(run_in_pod(step, request, runner or StageRunner()))
     done = _run_here(step, request)
     if not isinstance(done, result):
         raise TypeError(f"step {step} returned {type(done).__name__}, not {result.__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.errors import Refused
 from pipelines.messages import IngestRequest, IngestResult
@@ -13,10 +13,11 @@ from pipelines.verdict import Verdict
 from practices import _hooks, _receipts, _runner
 from practices._partition import day_of, hand_on
 from practices._settle import settle
+from practices._step_practice import StepPractice
 from practices.defaults import asset
 
 
-class ContractCheck(BaseOperator):
+class ContractCheck(StepPractice):
     """Read one landed day into the raw tables and hold it against the contract: digests, columns, types, keys.
 
     A refusal is on the ledger (``data_verdict``) and leaves other days alone; the same delivery is not tried again

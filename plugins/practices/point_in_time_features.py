@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import FeaturesRequest, FeaturesResult
 from pipelines.rules.point_in_time_features import judge_features
 from practices import _hooks, _runner
 from practices._partition import day_of, hand_on
 from practices._settle import settle
+from practices._step_practice import StepPractice
 from practices.defaults import asset
 
 
-class PointInTimeFeatures(BaseOperator):
+class PointInTimeFeatures(StepPractice):
     """Build a view's features of one day, and again those of later days whose windows reach into it.
 
     A broken constraint (range, share of nulls) or a definition changed without a new version refuses the day with

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
 from pipelines.rules.quarantine import judge_audit
 from practices import _hooks, _runner
 from practices._partition import day_of, hand_on
 from practices._settle import settle
+from practices._step_practice import StepPractice
 from practices.defaults import asset
 
 
-class Quarantine(BaseOperator):
+class Quarantine(StepPractice):
     """Audit one raw day by its suites, then publish: write, audit, publish.
 
     Rows that fail go to the quarantine table with every reason, the others to the validated table; received =

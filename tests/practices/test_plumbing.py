@@ -134,9 +134,12 @@ def test_a_step_that_answers_something_else_is_a_fault(ports: FakePorts, step: M
         _runner.run_step("probe", REQUEST, PublishResult)
 
 
-def test_a_runner_that_is_not_there_is_refused_saying_what_to_set(ports: FakePorts, step: ModuleType) -> None:
-    with pytest.raises(Refused, match="AIRWORTHY_RUNNER"):
-        _runner.run_step("probe", REQUEST, IngestResult, runner=StageRunner(on="kubernetes"))
+def test_a_runner_that_is_not_there_is_refused_saying_what_to_set(
+    ports: FakePorts, step: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "settings", ports.settings.model_copy(update={"runner": "mainframe"}))
+    with pytest.raises(Refused, match="AIRWORTHY_RUNNER 'mainframe'"):
+        _runner.run_step("probe", REQUEST, IngestResult, runner=StageRunner())
 
 
 def test_ports_are_opened_once_per_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

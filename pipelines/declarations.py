@@ -1,0 +1,38 @@
+"""A pod reads the declarations that its task saw, to the byte, whatever its image holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.ports import Store
+
+SUFFIXES = (".yaml", ".yml", ".sql")
+
+
+def declare(store: Store, include: Path) -> str:
+    """Put all declarations below ``include`` into the store under their digest, once; returns the digest."""
+    files = sorted(path for path in include.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    texts = {path.relative_to(include).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    content = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    if not store.exists(layout.declarations(digest)):
+        store.put(layout.declarations(digest), content)
+    return digest
+
+
+def unfold(store: Store, digest: str, include: Path) -> None:
+    """Write the declarations out as a folder again. ``Refused`` if they are not what bore the digest."""
+    content = store.get(layout.declarations(digest))
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise Refused(
+            f"{layout.declarations(digest)} was altered: its content has digest {found}; start the task again"
+        )
+    texts: dict[str, str] = json.loads(content)
+    for name, text in texts.items():
+        target = include / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")

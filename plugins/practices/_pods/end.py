@@ -1,0 +1,141 @@
+"""How a pod ended, or why it will never begin, is told from what the cluster says of it, in words for a person.
+
+Pure: facts in, an end out. ``refused``: another try is useless until someone changes something; ``unavailable``: the
+cluster took the pod away or had no room, and the next try goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
+from pipelines.spec.runner import StageRunner
+
+Kind = Literal["done", "refused", "unavailable"]
+TAKEN_AWAY = {
+    "Evicted", "Preempting", "Preempted", "Shutdown", "NodeShutdown", "NodeLost", "NodeAffinity", "Terminated",
+    "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfnvidia.com/gpu", "UnexpectedAdmissionError",
+}  # fmt: skip
+"""Reasons of a failed pod that say something of the node and nothing of the step."""
+MISCONFIGURED = {
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError",
+    "InvalidImageName", "ErrImageNeverPull",
+}  # fmt: skip
+PULLING = {"ErrImagePull", "ImagePullBackOff"}
+NO_SUCH_IMAGE = ("not found", "notfound", "unauthorized", "denied", "manifest unknown", "invalid reference")
+NEVER_FITS = ("node selector", "node affinity", "node(s) had taint", "untolerated taint")
+"""What the scheduler says when no node of the kind asked for exists, as opposed to one that is full."""
+KILLED, TERMINATED = 137, 143
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """One pod as the API server shows it; None where it says nothing. Times are aware."""
+
+    name: str
+    created: datetime
+    phase: str = "Pending"
+    reason: str | None = None
+    message: str | None = None
+    scheduled: datetime | None = None
+    unscheduled: str | None = None
+    """The scheduler's words while it finds no node."""
+    gated: bool = False
+    """Held back on purpose, by a queue."""
+    waiting: str | None = None
+    waiting_message: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    exit_code: int | None = None
+    ended: str | None = None
+    """The container's reason, such as ``OOMKilled``."""
+    last_words: str | None = None
+    """The container's termination message."""
+    warnings: list[str] = field(default_factory=list)
+    """Warning events, oldest first."""
+    image_id: str | None = None
+
+
+@dataclass(frozen=True)
+class PodEnd:
+    """``done`` says only that the step exited well: what it did is in its manifest."""
+
+    kind: Kind
+    subject: str
+    reasons: list[str] = field(default_factory=list)
+
+
+def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datetime) -> PodEnd | None:
+    """The end of the pod ``name``, or None while it is worth waiting. ``facts`` None: the pod is gone."""
+    if facts is None:
+        said = f"pod {name} is gone: it was deleted or preempted, or its node was lost; the next try goes on"
+        return PodEnd("unavailable", said)
+    if facts.phase in ("Succeeded", "Failed") or facts.exit_code is not None:
+        return _ended(facts, runner)
+    if facts.started is None:
+        return _stuck(facts, runner, now)
+    return None
+
+
+def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
+    pod, code = f"pod {facts.name}", facts.exit_code
+    words = [line for line in (facts.last_words or facts.message or "").strip().splitlines() if line.strip()]
+    if facts.reason in TAKEN_AWAY:
+        return PodEnd("unavailable", f"{pod} was taken off its node ({facts.reason}): {facts.message}")
+    if facts.reason == "DeadlineExceeded":
+        hint = "raise timeout_minutes of the stage's runner; a training then goes on from its last checkpoint"
+        return PodEnd("refused", f"{pod} ran longer than timeout_minutes {runner.timeout_minutes:g}", [hint])
+    if facts.ended == "OOMKilled":
+        hints = [f"memory: the step used more than its limit of {runner.memory} and was killed (exit code {code})"]
+        hints += ["raise memory of the stage's runner, train out of core, or on fewer days"]
+        return PodEnd("refused", f"{pod} ran out of memory", hints)
+    if facts.ended in MISCONFIGURED:
+        return PodEnd("refused", f"{pod} could not start its container ({facts.ended})", words)
+    if code == 0 or (code is None and facts.phase == "Succeeded"):
+        return PodEnd("done", f"{pod} is done")
+    if code == EXIT_REFUSED:
+        return PodEnd("refused", words[0] if words else f"{pod} refused", words[1:])
+    if code == EXIT_UNAVAILABLE:
+        return PodEnd("unavailable", "\n".join(words) or f"{pod} found something unavailable")
+    if code in (KILLED, TERMINATED) or code is None:
+        how = "killed" if code == KILLED else "told to go" if code == TERMINATED else f"lost ({facts.reason})"
+        return PodEnd(
+            "unavailable", f"{pod} was {how} (exit code {code}); the next try goes on from the last checkpoint"
+        )
+    return PodEnd("unavailable", f"{pod} broke with exit code {code}", words[-20:])
+
+
+def _stuck(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
+    pod = f"pod {facts.name}"
+    if facts.waiting in MISCONFIGURED:
+        said = [facts.waiting_message or "the cluster gives no reason", *facts.warnings[-3:]]
+        return PodEnd("refused", f"{pod} cannot start ({facts.waiting}); correct the stage's runner", said)
+    if facts.scheduled is None:
+        limit = timedelta(minutes=runner.schedule_minutes)
+        return None if facts.gated or now - facts.created < limit else _unscheduled(facts, runner)
+    words = " ".join([facts.waiting_message or "", *facts.warnings])
+    if facts.waiting in PULLING and any(hint in words.lower() for hint in NO_SUCH_IMAGE):
+        return PodEnd("refused", f"{pod}: its image cannot be pulled; correct the image", _said(facts))
+    if now - facts.scheduled < timedelta(minutes=runner.start_minutes):
+        return None
+    late = f"{pod} did not start within start_minutes {runner.start_minutes:g}"
+    missing = any("not found" in warning for warning in facts.warnings)
+    return PodEnd("refused" if missing else "unavailable", late, _said(facts))
+
+
+def _unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
+    words = facts.unscheduled or "the scheduler has said nothing"
+    never = any(hint in words for hint in NEVER_FITS) and "Insufficient" not in words
+    asked = f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
+    found = f"pod {facts.name} found no node within schedule_minutes {runner.schedule_minutes:g}"
+    hint = "correct node_selector or tolerations, or add such a node" if never else "ask for less, or wait for room"
+    return PodEnd(
+        "refused" if never else "unavailable", found, [f"the scheduler says: {words}", f"asked: {asked}", hint]
+    )
+
+
+def _said(facts: PodFacts) -> list[str]:
+    waiting = f"{facts.waiting}: {facts.waiting_message}" if facts.waiting else None
+    return [said for said in (waiting, *facts.warnings[-5:]) if said]

@@ -1,0 +1,172 @@
+"""One try of a task starts a step in a pod at most once, and takes over what an earlier try left running or done.
+
+Everything is in the store below ``runs/<dag>/<run>/<task>/``: per attempt the ticket, what the pod wrote (log, result,
+manifest) and what the task noted (``end.json``, ``adopts.json``, ``collected.json``). An attempt is named by try and
+request, so a request that changed in between is another attempt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from pipelines import layout
+from pipelines.errors import AirworthyError, Refused, Unavailable
+from pipelines.ports import Store
+from pipelines.ticket import RunManifest, RunTicket
+from practices._pods.end import PodEnd
+
+TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
+END, ADOPTS, COLLECTED = "end.json", "adopts.json", "collected.json"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One step that one task instance asks for, in one try."""
+
+    store: Store
+    step: str
+    request: str
+    """The request as JSON text."""
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+
+    @classmethod
+    def of(cls, context: Any, store: Store, step: str, request: str) -> Launch:
+        ti = context["ti"]
+        place = -1 if ti.map_index is None else int(ti.map_index)
+        return cls(store, step, request, ti.dag_id, ti.run_id, ti.task_id, place, int(ti.try_number))
+
+    @property
+    def request_sha256(self) -> str:
+        return hashlib.sha256(self.request.encode()).hexdigest()
+
+    @property
+    def attempt(self) -> str:
+        return f"{self.try_number}-{self.request_sha256[:8]}"
+
+    @property
+    def root(self) -> str:
+        task = self.task_id if self.map_index < 0 else f"{self.task_id}-{self.map_index}"
+        return layout.pod_run(self.dag_id, slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
+
+    @property
+    def task_digest(self) -> str:
+        """The same for all tries of the task instance; 16 hex digits."""
+        parts = (self.dag_id, self.run_id, self.task_id, str(self.map_index), self.step)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    def pod_name(self, attempt: str) -> str:
+        """The same whenever the same attempt is launched again."""
+        words = re.sub(r"[^a-z0-9]+", "-", f"{self.dag_id}-{self.step}".lower()).strip("-")
+        digest = hashlib.sha256(f"{self.task_digest}/{attempt}".encode()).hexdigest()[:10]
+        return f"{words[:45].strip('-')}-{digest}"
+
+    def path(self, attempt: str, name: str = "") -> str:
+        return f"{self.root}/{attempt}/{name}".rstrip("/")
+
+    # ---- what is there -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _files(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for path in self.store.list(f"{self.root}/"):
+            attempt, _, name = path.removeprefix(f"{self.root}/").partition("/")
+            found.setdefault(attempt, set()).add(name)
+        return found
+
+    def current(self) -> str | None:
+        """The attempt that this try has begun or taken over; None if it has not."""
+        held = self._files.get(self.attempt, set())
+        if ADOPTS in held:
+            return str(json.loads(self.store.get(self.path(self.attempt, ADOPTS)))["attempt"])
+        return self.attempt if TICKET in held else None
+
+    def left_over(self) -> str | None:
+        """The newest attempt of an earlier try at the same request, unless it is settled: it may run still."""
+        mine = re.compile(rf"(\d+)-{self.request_sha256[:8]}")
+        earlier = {int(found[1]): name for name in self._files if (found := mine.fullmatch(name))}
+        earlier = {number: name for number, name in earlier.items() if number < self.try_number}
+        if not earlier:
+            return None
+        newest = earlier[max(earlier)]
+        held = self._files[newest]
+        if TICKET not in held or COLLECTED in held or END in held:
+            return None
+        if MANIFEST in held and self._manifest(newest).outcome != "done":
+            return None
+        return newest
+
+    def has_manifest(self, attempt: str) -> bool:
+        return self.store.exists(self.path(attempt, MANIFEST))
+
+    def fresh(self) -> Launch:
+        """The same, looking at the store anew."""
+        return replace(self)
+
+    def answer(self, attempt: str) -> bytes | None:
+        """The result that the attempt's manifest vouches for; None while there is neither manifest nor end.
+
+        Raises what the step raised (``Refused``, ``Unavailable``), or what became of a pod that wrote no manifest.
+        """
+        held = self._files.get(attempt, set())
+        if MANIFEST not in held:
+            if END in held:
+                raise _error(PodEnd(**json.loads(self.store.get(self.path(attempt, END)))))
+            return None
+        manifest = self._manifest(attempt)
+        if manifest.outcome == "refused":
+            raise Refused(manifest.subject or f"step {self.step} refused", manifest.reasons)
+        if manifest.outcome == "unavailable":
+            raise Unavailable(manifest.subject or f"step {self.step} found something unavailable")
+        result = self.store.get(self.path(attempt, RESULT))
+        if hashlib.sha256(result).hexdigest() != manifest.result_sha256:
+            path = self.path(attempt, RESULT)
+            raise Refused(f"{path} is not what the pod wrote: its digest differs from its manifest; clear the task")
+        self.store.put(self.path(attempt, COLLECTED), json.dumps({"try": self.try_number}).encode())
+        return result
+
+    def _manifest(self, attempt: str) -> RunManifest:
+        path = self.path(attempt, MANIFEST)
+        try:
+            manifest = RunManifest.model_validate_json(self.store.get(path))
+        except ValueError as fault:
+            raise Refused(f"{path} is no manifest; clear the task", [str(fault)]) from fault
+        if (manifest.step, manifest.request_sha256) != (self.step, self.request_sha256):
+            raise Refused(f"{path} answers another request; clear the task")
+        return manifest
+
+    # ---- what is noted -----------------------------------------------------------------------------------------
+
+    def begin(self, declarations: str, workers: int) -> None:
+        """Write the ticket; before the pod is asked for, so that a pod always finds one."""
+        ticket = RunTicket(step=self.step, request=self.request, declarations=declarations, workers=workers)
+        self.store.put(self.path(self.attempt, TICKET), ticket.model_dump_json(by_alias=True, indent=1).encode())
+
+    def adopt(self, attempt: str) -> None:
+        """This try goes on with the pod of an earlier one."""
+        self.store.put(self.path(self.attempt, ADOPTS), json.dumps({"attempt": attempt}).encode())
+
+    def note_end(self, attempt: str, end: PodEnd) -> None:
+        """What became of a pod that wrote no manifest."""
+        note = {"kind": end.kind, "subject": end.subject, "reasons": end.reasons}
+        self.store.put(self.path(attempt, END), json.dumps(note, indent=1).encode())
+
+
+def slug(run_id: str) -> str:
+    """A run id as part of a path: readable, and different for different ids."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)
+    return plain if plain == run_id else f"{plain}-{hashlib.sha256(run_id.encode()).hexdigest()[:6]}"
+
+
+def _error(end: PodEnd) -> AirworthyError:
+    if end.kind == "refused":
+        return Refused(end.subject, end.reasons)
+    return Unavailable("".join([end.subject, *(f"\n  - {reason}" for reason in end.reasons)]))
