@@ -1,0 +1,49 @@
+"""Whether a task waits for a pod is asked of Airflow, and whether the pod is ours of the store; nothing is guessed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.ports import Store
+from pipelines.rules.orphaned_pods import LaunchedPod
+
+RUNS = 50
+"""Run ids per question: they travel in the address of the request."""
+States = Mapping[tuple[str, str, str], Mapping[str, str | None]]
+"""DAG, task and run to Airflow's answer: ``<task>`` or ``<task>_<map index>`` to its state."""
+
+
+def with_tasks(pods: Sequence[LaunchedPod], ti: Any, store: Store) -> list[LaunchedPod]:
+    """The pods with the state of their task instances, and whether the store knows their launch.
+
+    ``ti`` is the running task instance, by which Airflow is asked. A run, a task or a DAG that was deleted has no
+    task instances.
+    """
+    states = _states(pods, ti)
+    return [_with_task(pod, states, store) for pod in pods]
+
+
+def _states(pods: Sequence[LaunchedPod], ti: Any) -> States:
+    runs: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for one in (pod.identity for pod in pods if pod.identity):
+        runs[one.dag_id, one.task_id].add(one.run_id)
+    found: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
+    for (dag_id, task_id), run_ids in runs.items():
+        several = sorted(run_ids)
+        for some in (several[at : at + RUNS] for at in range(0, len(several), RUNS)):
+            answer = ti.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=some)
+            found |= {(dag_id, task_id, run_id): answer[run_id] for run_id in some if run_id in answer}
+    return found
+
+
+def _with_task(pod: LaunchedPod, states: States, store: Store) -> LaunchedPod:
+    one = pod.identity
+    if one is None:
+        return pod
+    instances = states.get((one.dag_id, one.task_id, one.run_id), {})
+    name = one.task_id if one.map_index < 0 else f"{one.task_id}_{one.map_index}"
+    known = bool(store.list(f"{one.run}/"))
+    told = {"task_exists": name in instances, "task_state": instances.get(name), "launched_here": known}
+    return pod.model_copy(update=told)

@@ -1,0 +1,82 @@
+"""No pod outlives the task that waits for it: what was cleared, killed or deleted leaves nothing running behind."""
+
+from __future__ import annotations
+
+from inspect import getdoc
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.ports import Ports
+from pipelines.rules.orphaned_pods import PodJudgement, judge_pods
+from practices import _asked, _hooks
+from practices._launched_pods import LaunchedPods, configured
+from practices._waiting_tasks import with_tasks
+
+
+class OrphanedPods(BaseOperator):
+    """Delete the pods of this installation that nobody waits for; every pod is judged and told in the log.
+
+    A deletion is a line of the ledger (kind ``orphaned_pod``, by the pod's uid) with identity and reason. It hits the
+    pod that was judged or none: one that changed since is judged anew in the next run. ``only_tell`` deletes
+    nothing. Skipped where the installation knows no cluster. Returns the pods ``deleted``, ``reported`` and ``kept``,
+    by name.
+    """
+
+    template_fields = ("only_tell",)
+    ui_color = "#d0d0d0"
+
+    def __init__(self, *, only_tell: Any = False, **arguments: Any) -> None:
+        super().__init__(**{"doc_md": getdoc(type(self)), **arguments})
+        self.only_tell = only_tell
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        ports = _hooks.open_ports()
+        if not configured(ports.settings):
+            where = "no KUBECONFIG, no connection, and not in a cluster"
+            raise AirflowSkipException(f"this installation knows no Kubernetes: {where}")
+        cluster = LaunchedPods(ports.settings)
+        judgements = judge_pods(with_tasks(cluster.find(), context["ti"], ports.store), ports.clock())
+        found: dict[str, list[str]] = {"deleted": [], "reported": [], "kept": []}
+        for judgement in judgements:
+            found[self._act(judgement, cluster, ports, _asked.actor(context, ports.settings.actor))].append(
+                judgement.pod.name
+            )
+        self.log.info("%s", ", ".join(f"{len(names)} {outcome}" for outcome, names in found.items()))
+        return found
+
+    def _act(self, judgement: PodJudgement, cluster: LaunchedPods, ports: Ports, who: str) -> str:
+        """Tell it, and delete if that is the judgement; returns what became of the pod."""
+        pod, said = judgement.pod, _said(judgement)
+        if not judgement.delete:
+            self.log.log(30 if judgement.reported else 20, "kept: %s", said)
+            return "reported" if judgement.reported else "kept"
+        if str(self.only_tell).lower() == "true":
+            self.log.warning("would be deleted: %s", said)
+            return "reported"
+        identity = pod.identity.model_dump() if pod.identity else {}
+        details = {**identity, "pod": pod.name, "namespace": cluster.namespace, "uid": pod.uid, "phase": pod.phase}
+        model = str(identity.get("dag_id", "")).partition("__")[0]
+        ports.ledger.append(
+            "orphaned_pod",
+            model,
+            None,
+            {**details, "reason": judgement.reason},
+            actor=who,
+            key=f"orphaned_pod/{pod.uid}",
+        )
+        if cluster.delete(pod):
+            self.log.warning("deleted: %s", said)
+            return "deleted"
+        self.log.info("kept: it changed since it was judged, or is gone: %s", said)
+        return "kept"
+
+
+def _said(judgement: PodJudgement) -> str:
+    """``<pod> of <dag>/<run>/<task> (try 2): why``."""
+    pod, one = judgement.pod, judgement.pod.identity
+    if one is None:
+        return f"{pod.name}: {judgement.reason}"
+    task = one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]"
+    return f"{pod.name} of {one.dag_id}/{one.run_id}/{task} (try {one.try_number}, {pod.phase}): {judgement.reason}"

@@ -1,0 +1,202 @@
+"""On a real cluster the reaper takes the pods that nobody waits for, and no other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.settings import Settings
+from pipelines.testing import FixedClock
+from practices._launched_pods import LaunchedPods
+from practices.orphaned_pods import OrphanedPods
+from tests.practices.airfield import Airfield
+
+pytestmark = pytest.mark.kubernetes
+IMAGE = "docker.io/local/python:3.11"
+DAG = "flight_delay__train"
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str) -> Airfield:
+    """An installation whose pods lie in the test's namespace, an hour after they were started."""
+    made = Airfield.open(tmp_path, monkeypatch)
+    made.settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "AIRWORTHY_POD_NAMESPACE": namespace})
+    made.clock = FixedClock(datetime.now(UTC) + timedelta(hours=1))  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def start(core_api: Any, namespace: str, field: Airfield) -> Start:
+    """Start a pod of try 1 of ``train_model`` in the run of the pod's own name; annotations can be changed."""
+
+    def run(name: str, *, command: str = "sleep 600", installation: str = "airworthy", **annotations: str) -> Any:
+        launch = f"runs/{DAG}/{name}/train_model/{annotations.get('try_number', 1)}-aa"
+        told = {"dag-id": DAG, "run-id": name, "task-id": "train_model", "map-index": "-1", "try-number": "1"}
+        told |= {"run": launch, **{key.replace("_", "-"): value for key, value in annotations.items()}}
+        labels = {"app.kubernetes.io/name": "airworthy", "airworthy.dev/step": "train_model"}
+        pod = {
+            "metadata": {
+                "name": name,
+                "labels": {**labels, "airworthy.dev/installation": installation},
+                "annotations": {f"airworthy.dev/{key}": value for key, value in told.items() if value},
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": "step",
+                        "image": IMAGE,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["sh", "-c", f"exec {command}"],
+                    }
+                ],
+            },
+        }
+        field.store.put(f"{told['run']}/ticket.json", b"{}")
+        return core_api.create_namespaced_pod(namespace, pod)
+
+    return run
+
+
+class Asked:
+    """Airflow's answer about ``train_model`` in each run."""
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self.states = states
+
+    def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, Any]:
+        return {run: {"train_model": self.states[run]} for run in run_ids if run in self.states}
+
+
+def reap(field: Airfield, **states: str) -> dict[str, list[str]]:
+    context = field.context("train", "reap")
+    context["ti"] = Asked({run.replace("_", "-"): state for run, state in states.items()})
+    found: dict[str, list[str]] = OrphanedPods(task_id="reap").execute(context)
+    return {outcome: sorted(names) for outcome, names in found.items()}
+
+
+def until(what: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.2)
+    return found
+
+
+def alive(core_api: Any, namespace: str) -> set[str]:
+    """Pods that are there and not on their way out."""
+    pods = core_api.list_namespaced_pod(namespace).items
+    return {pod.metadata.name for pod in pods if not pod.metadata.deletion_timestamp}
+
+
+def test_only_the_pods_that_nobody_waits_for_go(core_api: Any, namespace: str, field: Airfield, start: Start) -> None:
+    start("wanted")
+    start("ended")
+    start("run-deleted")
+    start("finished", command="true")
+    start("finished-wanted", command="true")
+    start("replaced", run_id="again")
+    time.sleep(1.1)  # the age of a pod is told in whole seconds
+    start("later", run_id="again", try_number="2")
+    start("foreign", installation="somebody-else")
+    start("unreadable", task_id="")
+
+    def settled() -> bool:
+        phases = {pod.metadata.name: pod.status.phase for pod in core_api.list_namespaced_pod(namespace).items}
+        done = {name for name, phase in phases.items() if phase == "Succeeded"}
+        return done == {"finished", "finished-wanted"} and set(phases.values()) == {"Succeeded", "Running"}
+
+    until(settled)
+    states = {"wanted": "deferred", "ended": "failed", "finished": "success", "finished_wanted": "deferred"}
+    found = reap(field, **states, again="running")
+    assert found["deleted"] == ["ended", "finished", "replaced", "run-deleted"]
+    assert found["reported"] == ["unreadable"]
+    assert found["kept"] == ["finished-wanted", "later", "wanted"]
+    left = {"wanted", "finished-wanted", "later", "foreign", "unreadable"}
+    until(lambda: alive(core_api, namespace) == left)
+    recorded = {line.details["pod"] for line in field.ledger.entries(kind="orphaned_pod")}
+    assert recorded == set(found["deleted"])
+    until(lambda: len(core_api.list_namespaced_pod(namespace).items) == len(left))
+    assert reap(field, **states, again="running") == {**found, "deleted": []}
+
+
+def test_a_pod_that_was_made_anew_under_the_same_name_is_not_hit(
+    core_api: Any, namespace: str, field: Airfield, start: Start
+) -> None:
+    start("ended")
+    until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
+    pods = LaunchedPods(field.settings)
+    [seen] = pods.find()
+    core_api.delete_namespaced_pod("ended", namespace, grace_period_seconds=0)
+    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    start("ended")
+    assert not pods.delete(seen)
+    assert alive(core_api, namespace) == {"ended"}
+
+
+def test_a_pod_that_changed_since_it_was_seen_is_not_hit(
+    core_api: Any, namespace: str, field: Airfield, start: Start
+) -> None:
+    start("ended")
+    until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
+    pods = LaunchedPods(field.settings)
+    [seen] = pods.find()
+    core_api.patch_namespaced_pod("ended", namespace, {"metadata": {"labels": {"touched": "yes"}}})
+    assert not pods.delete(seen)
+    [again] = pods.find()
+    assert pods.delete(again)
+    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    assert not pods.delete(again)
+
+
+def test_a_pod_that_never_found_a_node_goes_like_any_other(
+    core_api: Any, namespace: str, field: Airfield, start: Start
+) -> None:
+    start("ended", command="true")
+    body = core_api.read_namespaced_pod("ended", namespace)
+    core_api.delete_namespaced_pod("ended", namespace, grace_period_seconds=0)
+    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    body.metadata.resource_version = body.metadata.uid = body.spec.node_name = None
+    body.spec.node_selector = {"no-such": "node"}
+    core_api.create_namespaced_pod(namespace, body)
+    assert reap(field, ended="failed")["deleted"] == ["ended"]
+    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+
+
+def test_an_api_server_that_does_not_answer_is_tried_again(
+    core_api: Any, field: Airfield, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "kubeconfig"
+    text = Path(os.environ["KUBECONFIG"]).read_text()
+    config.write_text(re.sub(r"https://[^\s\"',}]+", "https://127.0.0.1:9", text))
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(config)}}
+    monkeypatch.setenv("AIRFLOW_CONN_DEAD_CLUSTER", json.dumps(connection))
+    field.settings = field.settings.model_copy(update={"kubernetes_connection": "dead_cluster"})
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="does not answer"):
+        reap(field)
+    assert time.monotonic() - begun < 60
+
+
+def test_a_user_who_may_not_list_pods_is_refused_with_what_to_allow(
+    core_api: Any, namespace: str, field: Airfield
+) -> None:
+    from kubernetes import client
+
+    pods = LaunchedPods(field.settings)
+    configuration = client.Configuration.get_default_copy()
+    configuration.cert_file = configuration.key_file = None
+    pods._api = client.CoreV1Api(client.ApiClient(configuration))
+    with pytest.raises(Refused, match="allow Airflow's service account to list and delete pods"):
+        pods.find()
