@@ -3,7 +3,7 @@
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices.defaults import DEFAULT_ARGS, asked_for, asset, gpu_queue
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
 
@@ -14,7 +14,8 @@ DOC = """
 Owner: **{spec.owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
 
 1. **take_snapshot** freezes the features and labels known at one moment; too little data is refused.
-2. **train_model** trains and registers a candidate. A retry goes on from the last checkpoint.
+2. **train_model** trains and registers a candidate. A retry goes on from the last checkpoint. With GPUs declared it
+   queues in the pool `gpu`.
 
 Runs by schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
 The candidate starts `{spec.model}__evaluate`. Repeat a training with `airworthy reproduce {spec.model} <version>`.
@@ -44,9 +45,11 @@ for spec in load_catalog().models.values():
         doc_md=DOC.format(spec=spec),
         tags=[spec.model, "train", spec.owner],
         default_args={**DEFAULT_ARGS, "owner": spec.owner},
-        max_active_runs=1,
+        max_active_runs=spec.training.max_active,
         catchup=False,
     ):
         take = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
         candidate = asset(spec.model, "candidate")
-        ReproducibleTraining(task_id="train_model", model=spec.model, snapshot=take.output, outlets=[candidate])
+        ReproducibleTraining(
+            task_id="train_model", model=spec.model, snapshot=take.output, outlets=[candidate], **gpu_queue(spec)
+        )

@@ -50,6 +50,8 @@ class Settings(BaseModel):
     pod_namespace: str = "default"
     kubernetes_connection: str | None = None
     """Airflow connection to the cluster; None: the pod's own service account, or ``KUBECONFIG``."""
+    gpus: int | None = None
+    """GPUs that trainings may hold at once; None: as many as the most that one model declares."""
     actor: str = "airworthy"
     """Who is named in the ledger when no person acts."""
 
@@ -72,5 +74,6 @@ class Settings(BaseModel):
             pod_image=env.get("AIRWORTHY_POD_IMAGE") or None,
             pod_namespace=env.get("AIRWORTHY_POD_NAMESPACE", "default"),
             kubernetes_connection=env.get("AIRWORTHY_KUBERNETES_CONNECTION") or None,
+            gpus=int(env["AIRWORTHY_GPUS"]) if env.get("AIRWORTHY_GPUS") else None,
             actor=env.get("AIRWORTHY_ACTOR", "airworthy"),
         )

@@ -111,6 +111,8 @@ class Estimator(Declared):
 
 class Training(Declared):
     schedule: str = "0 7 * * 1"
+    max_active: int = Field(default=1, ge=1, le=16, exclude=True)
+    """How many runs may train this model at once. It decides nothing about the result, so no digest covers it."""
     history_days: int | None = Field(default=None, ge=1)
     """Only rows of this many days before the as-of date; none: all."""
     minimum_rows: int = Field(default=1000, ge=10)
@@ -260,6 +262,12 @@ class ModelSpec(Declared):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def gpus_at_once(self) -> int:
+        """GPUs that one training holds, over all its workers."""
+        train = self.runs("train")
+        return train.gpus * train.workers
 
     def runs(self, stage: str) -> StageRunner:
         """Where the steps of a stage run and what they are given there."""

@@ -18,6 +18,8 @@ from airflow.sdk import (
 )
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.settings import Settings
+from pipelines.spec import ModelSpec
 from pipelines.spec.dataset import Calendar
 
 RETRIES = ExceptionRetryPolicy(
@@ -36,6 +38,21 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_policy": RETRIES,
 }
 """Five more tries after 5, 10, 20, 40 and 80 seconds, for failures that a retry can mend."""
+
+
+GPU_POOL = "gpu"
+
+
+def gpu_queue(spec: ModelSpec) -> dict[str, Any]:
+    """``pool`` and ``pool_slots`` of a training that holds GPUs, so that its wait for them is seen; else nothing.
+
+    One that asks for more than the installation has takes the whole pool and is told so by the cluster: Airflow would
+    let it wait for ever.
+    """
+    if not (wanted := spec.gpus_at_once):
+        return {}
+    have = Settings.from_environment().gpus
+    return {"pool": GPU_POOL, "pool_slots": wanted if have is None else min(wanted, max(1, have))}
 
 
 def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) -> Asset:

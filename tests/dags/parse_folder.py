@@ -56,6 +56,8 @@ def told(dag: DAG) -> dict[str, Any]:
                 "outlets": sorted(outlet.name for outlet in task.outlets),
                 "retries": task.retries,
                 "policy": task.has_retry_policy,
+                "pool": task.pool,
+                "pool_slots": task.pool_slots,
             }
             for task in dag.tasks
         },

@@ -1,0 +1,45 @@
+"""Reap: no pod runs on for a task that no longer waits for it. There only where steps run in pods."""
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param
+
+from pipelines.settings import Settings
+from practices._hooks import load_catalog
+from practices.defaults import DEFAULT_ARGS, asked_for
+from practices.orphaned_pods import OrphanedPods
+
+DOC = """
+### Delete the pods that nobody waits for
+**delete_orphaned_pods** asks Airflow about the task of every pod of this installation. It deletes the pods whose task
+has ended or is gone, which a later try has replaced, or which outlived their deadline. Whatever is in doubt stays and
+is told in the log. Each deletion is a line of the ledger (`orphaned_pod`).
+
+Runs every 15 minutes, and by hand (*Trigger*, with a form).
+"""
+FORM = {
+    "dry_run": Param(
+        False, type="boolean", title="Only tell", description="Say what would be deleted, and delete nothing."
+    )
+}
+DAG_ID = "airworthy__reap_pods"
+
+
+def steps_run_in_pods() -> bool:
+    """Whether the installation, or a stage of any model, says so."""
+    stages = [stage for spec in load_catalog().models.values() for stage in spec.runner.values()]
+    return Settings.from_environment().runner == "kubernetes" or any(stage.on == "kubernetes" for stage in stages)
+
+
+if asked_for(DAG_ID) and steps_run_in_pods():
+    with DAG(
+        dag_id=DAG_ID,
+        schedule=CronTriggerTimetable("*/15 * * * *", timezone="UTC"),
+        params=FORM,
+        description="Delete the pods that nobody waits for",
+        doc_md=DOC,
+        tags=["airworthy", "reap_pods"],
+        default_args={**DEFAULT_ARGS, "owner": "airworthy"},
+        max_active_runs=1,
+        catchup=False,
+        is_paused_upon_creation=False,
+    ):
+        OrphanedPods(task_id="delete_orphaned_pods", only_tell="{{ params.dry_run }}")

@@ -1,0 +1,61 @@
+"""The pool in which trainings queue for GPUs is there whenever a scheduler runs: without it they wait for ever, unseen.
+
+Airflow makes no pool by itself, and its scheduler only logs that it passes over the tasks of a missing one. The pool
+counts deferred tasks: a task that waits for its pod holds the pod's GPUs.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+from pipelines.settings import Settings
+from pipelines.spec import Catalog
+
+DESCRIPTION = "GPUs that trainings may hold at once (AIRWORTHY_GPUS)"
+log = logging.getLogger(__name__)
+
+
+@hookimpl
+def on_starting(component: object) -> None:  # noqa: ARG001 - the signature of the hook
+    """Called when an Airflow process starts; only the scheduler looks after pools."""
+    if sys.argv[1:2] == ["scheduler"]:
+        settings = Settings.from_environment()
+        keep_pool(settings.gpus, Catalog.read(settings.include))
+
+
+def slots_wanted(asked: int | None, catalog: Catalog, slots: int | None) -> int:
+    """Size of the pool that has ``slots`` (None: there is none; -1: no bound).
+
+    ``asked`` GPUs, else what it has, but never fewer than the most that one training declares; at least 1, so that a
+    training that asks in vain is told so by the cluster.
+    """
+    if asked is not None:
+        return max(1, asked)
+    if slots == -1:
+        return slots
+    return max(1, slots or 0, *(spec.gpus_at_once for spec in catalog.models.values()))
+
+
+def keep_pool(asked: int | None, catalog: Catalog) -> None:
+    """Create the pool, or mend it where it would let a task wait for ever; what a person set stays otherwise."""
+    from airflow.models.pool import Pool
+
+    from practices.defaults import GPU_POOL
+
+    found = Pool.get_pool(GPU_POOL)
+    wanted = slots_wanted(asked, catalog, found.slots if found else None)
+    if found is None or found.slots != wanted or not found.include_deferred:
+        description = (found.description if found else None) or DESCRIPTION
+        Pool.create_or_update_pool(GPU_POOL, wanted, description, True, team_name=found.team_name if found else None)
+        log.info("pool %s has %d slot(s) and counts deferred tasks", GPU_POOL, wanted)
+
+
+class GpuPool(AirflowPlugin):
+    """Registers ``on_starting``."""
+
+    name = "gpu_pool"
+    listeners = [sys.modules[__name__]]
