@@ -197,6 +197,10 @@ class Installation:
     def pods(self) -> list[Any]:
         return list(self.api.list_namespaced_pod(self.namespace).items)
 
+    def left(self) -> list[Any]:
+        """Pods that are not on their way out."""
+        return [pod for pod in self.pods() if pod.metadata.deletion_timestamp is None]
+
     def run_files(self, name: str) -> list[str]:
         """Paths of all files of that name that launches have written."""
         return [path for path in self.store.list("runs/") if path.endswith(f"/{name}")]
