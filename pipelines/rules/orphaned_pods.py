@@ -93,7 +93,7 @@ def _judge(pod: LaunchedPod, pods: Sequence[LaunchedPod], now: datetime) -> PodJ
         return keep(f"it is younger than {_minutes(YOUNG)}")
     orphaned = _why_orphaned(pod, pod.identity, pods, now)
     if not orphaned:
-        return keep(f"its task is {pod.task_state or 'cleared and will run again'}")
+        return keep(f"its task is {pod.task_state or 'to be scheduled'}")
     if not pod.launched_here:
         return keep(f"{orphaned}; but the store of this installation has no {pod.identity.run}", reported=True)
     if pod.phase in FINISHED and now - (pod.finished or pod.created) < GRACE:
