@@ -1,41 +1,60 @@
 # Two images from one file: `step` is what a pod runs (no Airflow), `airflow` is what the services run.
-FROM python:3.11-slim-bookworm AS locked
+# Dependencies and code are layers of their own, so that a change of code sends a megabyte to the registry and the nodes.
+FROM python:3.11-slim-bookworm AS builder
+# For a mirror of PyPI and its certificate; none of it stays in an image.
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE
 COPY bootstrap.lock /build/
 RUN pip install --no-cache-dir --require-hashes -r /build/bootstrap.lock
 WORKDIR /build
-COPY pyproject.toml README.md requirements.lock ./
+RUN uv venv --quiet /opt/airworthy
+COPY pyproject.toml requirements.lock ./
+
+FROM builder AS step-environment
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE
+RUN uv pip compile --quiet pyproject.toml --python-version 3.11 --constraint requirements.lock --generate-hashes -o step.lock \
+ && uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode --require-hashes step.lock
+
+FROM builder AS airflow-environment
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE
+RUN uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode --require-hashes requirements.lock
+
+FROM builder AS code
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE
+COPY README.md ./
 COPY pipelines pipelines
-RUN uv build --wheel --out-dir /build/dist
+RUN uv build --quiet --wheel --out-dir dist \
+ && uv pip install --python /opt/airworthy/bin/python --prefix /code --no-deps --compile-bytecode dist/*.whl
 
-FROM locked AS step-environment
-RUN uv venv /opt/airworthy \
- && uv pip compile --quiet pyproject.toml --python-version 3.11 --constraint requirements.lock --generate-hashes -o step.lock \
- && uv pip sync --python /opt/airworthy/bin/python --compile-bytecode --require-hashes step.lock \
- && uv pip install --python /opt/airworthy/bin/python --no-deps --compile-bytecode dist/*.whl
-
-FROM locked AS airflow-environment
-RUN uv venv /opt/airworthy \
- && uv pip sync --python /opt/airworthy/bin/python --compile-bytecode --require-hashes requirements.lock \
- && uv pip install --python /opt/airworthy/bin/python --no-deps --compile-bytecode dist/*.whl
-
-FROM python:3.11-slim-bookworm AS step
-RUN useradd --uid 50000 --create-home airworthy
-COPY --from=step-environment /opt/airworthy /opt/airworthy
-COPY include /opt/include
-ENV PATH=/opt/airworthy/bin:$PATH AIRWORTHY_INCLUDE=/opt/include AIRWORTHY_HOME=/home/airworthy/var
-USER 50000
+# The base image comes without the standard library's bytecode, and a pod that may not write would compile it each time.
+FROM python:3.11-slim-bookworm AS runtime
+RUN useradd --uid 50000 --create-home airworthy \
+ && python -m compileall -qq -x 'site-packages|dist-packages|/test/' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+ENV PATH=/opt/airworthy/bin:$PATH AIRWORTHY_INCLUDE=/opt/include AIRWORTHY_HOME=/home/airworthy/var PYTHONUNBUFFERED=1
 WORKDIR /home/airworthy
+
+FROM runtime AS step
+COPY --from=step-environment /opt/airworthy /opt/airworthy
+COPY --from=code /code /opt/airworthy
+COPY include /opt/include
+ARG AIRWORTHY_GIT_REVISION
+ENV AIRWORTHY_GIT_REVISION=$AIRWORTHY_GIT_REVISION
+USER 50000
 ENTRYPOINT ["python", "-m", "pipelines"]
 
-FROM python:3.11-slim-bookworm AS airflow
-RUN useradd --uid 50000 --create-home airworthy
+FROM runtime AS airflow
 COPY --from=airflow-environment /opt/airworthy /opt/airworthy
+COPY --from=code /code /opt/airworthy
 COPY include /opt/include
 COPY dags /opt/dags
 COPY plugins /opt/plugins
-ENV PATH=/opt/airworthy/bin:$PATH AIRWORTHY_INCLUDE=/opt/include AIRWORTHY_HOME=/home/airworthy/var \
-    AIRFLOW_HOME=/home/airworthy/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/dags AIRFLOW__CORE__PLUGINS_FOLDER=/opt/plugins \
+ENV AIRFLOW_HOME=/home/airworthy/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/dags AIRFLOW__CORE__PLUGINS_FOLDER=/opt/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False
+ARG AIRWORTHY_GIT_REVISION
+ENV AIRWORTHY_GIT_REVISION=$AIRWORTHY_GIT_REVISION
 USER 50000
-WORKDIR /home/airworthy
 CMD ["airflow", "version"]
