@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-from pipelines.settings import Settings
-from pipelines.spec import Catalog
+if TYPE_CHECKING:
+    from pipelines.spec import Catalog
 
 DESCRIPTION = "GPUs that trainings may hold at once (AIRWORTHY_GPUS)"
 log = logging.getLogger(__name__)
 
 
 @hookimpl
-def on_starting(component: object) -> None:  # noqa: ARG001 - the signature of the hook
-    """Called when an Airflow process starts; only the scheduler looks after pools."""
-    if sys.argv[1:2] == ["scheduler"]:
-        settings = Settings.from_environment()
-        keep_pool(settings.gpus, Catalog.read(settings.include))
+def on_starting(component: object) -> None:
+    """Called when an Airflow process or a task starts; only the scheduler, which is a ``Job``, looks after pools."""
+    if sys.argv[1:2] != ["scheduler"] or type(component).__name__ != "Job":
+        return
+    loaded = set(sys.modules)
+    from pipelines.settings import Settings
+    from pipelines.spec import Catalog
+
+    settings = Settings.from_environment()
+    keep_pool(settings.gpus, Catalog.read(settings.include))
+    # The scheduler forks its tasks: what it keeps in memory they would run, however old it is by then.
+    for name in set(sys.modules) - loaded:
+        if name.partition(".")[0] in ("pipelines", "practices"):
+            del sys.modules[name]
 
 
 def slots_wanted(asked: int | None, catalog: Catalog, slots: int | None) -> int:

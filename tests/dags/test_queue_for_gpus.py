@@ -111,14 +111,33 @@ def test_the_pool_has_the_gpus_asked_for_else_room_for_the_largest_training(
     assert gpu_pool.slots_wanted(asked, catalog, slots) == wanted
 
 
-def test_only_the_scheduler_looks_after_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+class Job:
+    """What Airflow hands over when one of its processes starts."""
+
+
+class TaskRunnerMarker:
+    """What it hands over when a task starts, in a fork of the scheduler that still bears its command line."""
+
+
+@pytest.mark.parametrize(
+    ("command", "component", "looks"),
+    [
+        ("scheduler", Job(), [5]),
+        ("scheduler", TaskRunnerMarker(), []),
+        ("dag-processor", Job(), []),
+        ("triggerer", Job(), []),
+        ("api-server", Job(), []),
+    ],
+)
+def test_only_the_scheduler_looks_after_the_pool(
+    monkeypatch: pytest.MonkeyPatch, command: str, component: object, looks: list[int]
+) -> None:
     kept: list[int | None] = []
     monkeypatch.setattr(gpu_pool, "keep_pool", lambda asked, catalog: kept.append(asked))
     monkeypatch.setenv("AIRWORTHY_GPUS", "5")
-    for command in ("scheduler", "api-server", "dag-processor", "triggerer"):
-        monkeypatch.setattr(sys, "argv", ["airflow", command])
-        gpu_pool.on_starting(component=object())
-    assert kept == [5]
+    monkeypatch.setattr(sys, "argv", ["airflow", command])
+    gpu_pool.on_starting(component=component)
+    assert kept == looks
 
 
 @pytest.fixture(scope="module")
