@@ -84,6 +84,11 @@ class AirflowApi:
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return self._pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
 
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Set a task's state by hand, as a person does in the UI: ``failed`` or ``success``."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._call("PATCH", path, json={"new_state": state})
+
     def _pages(self, path: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:

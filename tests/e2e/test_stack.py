@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import date, timedelta
-from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 import pytest
-from rich.console import Console
 
 from pipelines import layout
-from pipelines.adapters.airflow_rest import AirflowApi
-from pipelines.cli import stack
-from pipelines.cli.components import passwords
-from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.land import land
 from pipelines.layout import MANIFEST
 from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
 from pipelines.settings import Settings
 from pipelines.wiring import RealPorts, open_ports, run_step
+from tests.e2e.installation import Installation
 
 pytestmark = pytest.mark.e2e
 
@@ -32,50 +23,6 @@ FIRST = date(2013, 1, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(4)]
 LATE = FIRST + timedelta(days=4)
 TABLES = ["raw/flights", "raw/weather", "validated/flights", "validated/weather", "features/flight_delay"]
-PATIENCE = 420.0
-
-
-@dataclass
-class Installation:
-    """The whole stack in a folder of its own, on ports of its own."""
-
-    settings: Settings
-
-    @cached_property
-    def ports(self) -> RealPorts:
-        return open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(self.settings.home)}))
-
-    @cached_property
-    def airflow(self) -> AirflowApi:
-        base = f"http://127.0.0.1:{stack_ports(self.settings)['airflow']}"
-        return AirflowApi(base, "admin", passwords(self.settings)["admin"])
-
-    def up(self) -> None:
-        stack.start(self.settings, Console(quiet=True))
-
-    def built(self) -> list[date]:
-        return self.ports.store.days(layout.features("flight_delay"))
-
-    def until(self, done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not done():
-            assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE:.0f} s"
-            time.sleep(0.5)
-
-    def busy(self) -> bool:
-        dags = [f"flights__{stage}" for stage in ("ingest", "arrive", "validate")]
-        return any(self.airflow.runs(dag, state=state) for dag in dags for state in ("queued", "running"))
-
-    def backfill(self, again: str = "none") -> None:
-        self.until(lambda: all(b["completed_at"] for b in self.airflow.backfills("flights__ingest")), "a free place")
-        self.airflow.backfill("flights__ingest", DAYS[0], DAYS[-1], max_active_runs=4, again=again)
-
-    def kill_scheduler(self) -> None:
-        """``kill -9`` the scheduler and every task it runs."""
-        scheduler = stack.alive(self.settings, "scheduler")
-        assert scheduler is not None
-        os.killpg(scheduler.pid, signal.SIGKILL)
-        self.until(lambda: stack.alive(self.settings, "scheduler") is None, "the scheduler's end")
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +37,18 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             made.airflow.unpause(f"flights__{stage}")
         yield made
     finally:
-        made.airflow.close()
-        stack.stop(made.settings)
+        made.down()
+
+
+def busy(installation: Installation) -> bool:
+    dags = [f"flights__{stage}" for stage in ("ingest", "arrive", "validate")]
+    return any(installation.airflow.runs(dag, state=state) for dag in dags for state in ("queued", "running"))
+
+
+def backfill(installation: Installation, again: str = "none") -> None:
+    airflow = installation.airflow
+    installation.until(lambda: all(b["completed_at"] for b in airflow.backfills("flights__ingest")), "a free place")
+    airflow.backfill("flights__ingest", DAYS[0], DAYS[-1], max_active_runs=4, again=again)
 
 
 def content(ports: RealPorts) -> dict[str, pl.DataFrame]:
@@ -120,12 +77,12 @@ def test_a_backfill_whose_scheduler_and_tasks_are_killed_ends_as_if_nothing_had_
     installation: Installation, tmp_path: Path
 ) -> None:
     land(DAYS[0], DAYS[-1], installation.ports)
-    installation.backfill()
+    backfill(installation)
     installation.until(lambda: bool(installation.ports.store.days("raw/flights")), "the first day")
-    installation.kill_scheduler()
+    installation.kill("scheduler")
     installation.up()
     installation.until(lambda: installation.built() == DAYS, "features of all days")
-    installation.until(lambda: not installation.busy(), "quiet")
+    installation.until(lambda: not busy(installation), "quiet")
     expected = undisturbed(tmp_path)
     for table, frame in content(installation.ports).items():
         assert frame.equals(expected[table]), table
@@ -133,9 +90,9 @@ def test_a_backfill_whose_scheduler_and_tasks_are_killed_ends_as_if_nothing_had_
 
 def test_a_backfill_of_the_same_days_again_leaves_identical_tables(installation: Installation) -> None:
     before = content(installation.ports)
-    installation.backfill(again="completed")
-    installation.until(installation.busy, "the second backfill")
-    installation.until(lambda: not installation.busy(), "its end")
+    backfill(installation, again="completed")
+    installation.until(lambda: busy(installation), "the second backfill")
+    installation.until(lambda: not busy(installation), "its end")
     after = content(installation.ports)
     assert all(after[table].equals(before[table]) for table in TABLES)
 

@@ -30,6 +30,16 @@ def core_api() -> Any:
 @pytest.fixture
 def namespace(core_api: Any) -> Iterator[str]:
     """The name of an empty namespace, deleted with all that is in it when the test ends."""
+    yield from _made_namespace(core_api)
+
+
+@pytest.fixture(scope="module")
+def module_namespace(core_api: Any) -> Iterator[str]:
+    """The same for all tests of a module."""
+    yield from _made_namespace(core_api)
+
+
+def _made_namespace(core_api: Any) -> Iterator[str]:
     name = f"airworthy-test-{secrets.token_hex(4)}"
     core_api.create_namespace({"metadata": {"name": name}}, _request_timeout=ANSWER_SECONDS)
     try:

@@ -270,6 +270,7 @@ def as_task(try_number: int = 1, run_id: str = "manual__1", map_index: int = -1)
         run_id=run_id,
         map_index=map_index,
         try_number=try_number,
+        id=f"0190{try_number:04x}-{abs(hash(run_id)) % 65536:04x}-7000-8000-000000000000",
         xcom_push=lambda key, value: None,
     )
     context: Any = {"ti": ti, "run_id": run_id, "dag": SimpleNamespace(parent_dag=None)}

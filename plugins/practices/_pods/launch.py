@@ -1,8 +1,9 @@
 """One try of a task starts a step in a pod at most once, and takes over what an earlier try left running or done.
 
-Everything is in the store below ``runs/<dag>/<run>/<task>/``: per attempt the ticket, what the pod wrote (log, result,
-manifest) and what the task noted (``end.json``, ``adopts.json``, ``collected.json``). An attempt is named by try and
-request, so a request that changed in between is another attempt.
+Everything is in the store below ``runs/<dag>/<run>/<task>/``: per attempt the ticket,
+what the pod wrote (log, result, manifest) and what the task noted (``end.json``, ``adopts.json``, ``collected.json``).
+An attempt is a try of the task, told from the tries of a deleted run of the same name by the moment it was made.
+Within a try the ticket stands: what has changed since (a release, a redeployment) waits for the next one.
 """
 
 from __future__ import annotations
@@ -30,27 +31,26 @@ class Launch:
 
     store: Store
     step: str
-    request: str
-    """The request as JSON text."""
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
     try_number: int
+    made: str = ""
+    """When Airflow made this try of the task: the first 12 hex digits of its id, a UUID of version 7."""
+    request: str = ""
+    """The request as JSON text, as it would be made now."""
 
     @classmethod
-    def of(cls, context: Any, store: Store, step: str, request: str) -> Launch:
+    def of(cls, context: Any, store: Store, step: str, request: str = "") -> Launch:
         ti = context["ti"]
         place = -1 if ti.map_index is None else int(ti.map_index)
-        return cls(store, step, request, ti.dag_id, ti.run_id, ti.task_id, place, int(ti.try_number))
-
-    @property
-    def request_sha256(self) -> str:
-        return hashlib.sha256(self.request.encode()).hexdigest()
+        made = str(ti.id).replace("-", "")[:12]
+        return cls(store, step, ti.dag_id, ti.run_id, ti.task_id, place, int(ti.try_number), made, request)
 
     @property
     def attempt(self) -> str:
-        return f"{self.try_number}-{self.request_sha256[:8]}"
+        return f"{self.try_number}-{self.made}"
 
     @property
     def root(self) -> str:
@@ -90,15 +90,13 @@ class Launch:
         return self.attempt if TICKET in held else None
 
     def left_over(self) -> str | None:
-        """The newest attempt of an earlier try at the same request, unless it is settled: it may run still."""
-        mine = re.compile(rf"(\d+)-{self.request_sha256[:8]}")
-        earlier = {int(found[1]): name for name in self._files if (found := mine.fullmatch(name))}
-        earlier = {number: name for number, name in earlier.items() if number < self.try_number}
-        if not earlier:
-            return None
-        newest = earlier[max(earlier)]
-        held = self._files[newest]
+        """The attempt of the newest earlier try, if it is at the same work and not settled: it may run still."""
+        tries = [(int(number), made, name) for name in self._files for number, _, made in [name.partition("-")]]
+        *_, newest = max((found for found in tries if found[0] < self.try_number), default=(0, "", ""))
+        held = self._files.get(newest, set())
         if TICKET not in held or COLLECTED in held or END in held:
+            return None
+        if not same_work(self._ticket(newest).request, self.request):
             return None
         if MANIFEST in held and self._manifest(newest).outcome != "done":
             return None
@@ -139,9 +137,13 @@ class Launch:
             manifest = RunManifest.model_validate_json(self.store.get(path))
         except ValueError as fault:
             raise Refused(f"{path} is no manifest; clear the task", [str(fault)]) from fault
-        if (manifest.step, manifest.request_sha256) != (self.step, self.request_sha256):
-            raise Refused(f"{path} answers another request; clear the task")
+        asked = hashlib.sha256(self._ticket(attempt).request.encode()).hexdigest()
+        if (manifest.step, manifest.request_sha256) != (self.step, asked):
+            raise Refused(f"{path} answers another request than its ticket; clear the task")
         return manifest
+
+    def _ticket(self, attempt: str) -> RunTicket:
+        return RunTicket.model_validate_json(self.store.get(self.path(attempt, TICKET)))
 
     # ---- what is noted -----------------------------------------------------------------------------------------
 
@@ -158,6 +160,12 @@ class Launch:
         """What became of a pod that wrote no manifest."""
         note = {"kind": end.kind, "subject": end.subject, "reasons": end.reasons}
         self.store.put(self.path(attempt, END), json.dumps(note, indent=1).encode())
+
+
+def same_work(one: str, other: str) -> bool:
+    """Whether two requests ask for the same; a redeployment in between does not make a running pod's work another."""
+    first, second = json.loads(one), json.loads(other)
+    return bool({**first, "git_revision": None} == {**second, "git_revision": None})
 
 
 def slug(run_id: str) -> str:

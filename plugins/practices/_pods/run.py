@@ -61,7 +61,7 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
 def conclude(asked: dict[str, Any]) -> None:
     """Called when a pod has ended or will never begin: its log, its end and its deletion."""
     context, ports = get_current_context(), _hooks.open_ports()
-    launch = Launch.of(context, ports.store, asked["step"], asked["request"])
+    launch = Launch.of(context, ports.store, asked["step"])
     attempt, name = asked["attempt"], launch.pod_name(asked["attempt"])
     cluster, begun = Cluster(ports.settings), datetime.now(UTC)
     pod = cluster.read(name)
@@ -108,7 +108,7 @@ def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
     settings = _hooks.open_ports().settings
     name, declared = launch.pod_name(attempt), runner.model_dump(mode="json")
     watch = PodWatch(name, settings.pod_namespace, settings.kubernetes_connection, in_cluster(settings), declared)
-    asked = {"step": launch.step, "request": launch.request, "attempt": attempt, "runner": declared}
+    asked = {"step": launch.step, "attempt": attempt, "runner": declared}
     if conf.getboolean("operators", "default_deferrable", fallback=True):
         raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": asked})
     if name not in [started for _, started in _started]:

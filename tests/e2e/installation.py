@@ -1,0 +1,62 @@
+"""The embedded stack of a test: in a folder of its own, on ports of its own, its processes there to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+from rich.console import Console
+
+from pipelines import layout
+from pipelines.adapters.airflow_rest import AirflowApi
+from pipelines.cli import stack
+from pipelines.cli.components import passwords
+from pipelines.cli.components import ports as stack_ports
+from pipelines.settings import Settings
+from pipelines.wiring import RealPorts, open_ports
+
+PATIENCE = 420.0
+
+
+@dataclass
+class Installation:
+    """The whole stack in a folder of its own, on ports of its own."""
+
+    settings: Settings
+
+    @cached_property
+    def ports(self) -> RealPorts:
+        return open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(self.settings.home)}))
+
+    @cached_property
+    def airflow(self) -> AirflowApi:
+        base = f"http://127.0.0.1:{stack_ports(self.settings)['airflow']}"
+        return AirflowApi(base, "admin", passwords(self.settings)["admin"])
+
+    def up(self) -> None:
+        stack.start(self.settings, Console(quiet=True))
+
+    def built(self) -> list[date]:
+        return self.ports.store.days(layout.features("flight_delay"))
+
+    def until(self, done: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE:.0f} s"
+            time.sleep(0.5)
+
+    def kill(self, component: str) -> None:
+        """``kill -9`` a component and all that it has started (the scheduler: every task)."""
+        process = stack.alive(self.settings, component)
+        assert process is not None
+        os.killpg(process.pid, signal.SIGKILL)
+        self.until(lambda: stack.alive(self.settings, component) is None, f"the end of {component}")
+
+    def down(self) -> None:
+        self.airflow.close()
+        stack.stop(self.settings)

@@ -1,0 +1,140 @@
+"""A real Airflow trains in real pods: whatever is killed, the run goes on with the pod it had, or ends as a failure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.cli.land import land
+from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
+from pipelines.settings import REPOSITORY, Settings
+from pipelines.wiring import RealPorts, run_step
+from tests.e2e.installation import Installation
+from tests.kubernetes.lab import IMAGE, own_address, template
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.e2e]
+
+DAYS = [date(2013, 1, 1) + timedelta(days=number) for number in range(14)]
+DAG = "flight_delay__train"
+SLOW = {
+    "estimator": {"rounds": 2500, "parameters": {"max_depth": 8, "nthread": 1}},
+    "early_stopping": {"enabled": False},
+}
+"""About half a minute: long enough to be disturbed."""
+
+
+def declarations(folder: Path, home: Path) -> Path:
+    """The shipped declarations, with one model that trains slowly and in pods."""
+    include = Path(shutil.copytree(REPOSITORY / "include", folder / "include"))
+    model = include / "models" / "flight_delay.yaml"
+    declared = yaml.safe_load(model.read_text())
+    declared["training"] |= SLOW
+    store = {"name": "home", "mount_path": str(home), "host_path": str(home), "read_only": False}
+    declared["runner"] = {"train": {"on": "kubernetes", "cpus": 1, "memory": "2Gi", "volumes": [store]}}
+    model.write_text(yaml.safe_dump(declared, sort_keys=False))
+    pod = template()
+    pod["spec"]["hostNetwork"] = True  # the embedded MLflow listens on this machine's loopback
+    (include / "pods").mkdir(exist_ok=True)
+    (include / "pods" / "step.yaml").write_text(yaml.safe_dump(pod))
+    return include
+
+
+def prepare(ports: RealPorts) -> None:
+    """Two weeks of features, by the steps alone."""
+    land(DAYS[0], DAYS[-1], ports)
+
+    def step(name: str, request: Message) -> Message:
+        return run_step(name, request.model_dump_json(by_alias=True), ports)
+
+    for day in DAYS:
+        step("ingest_partition", IngestRequest(dataset="flights", day=day))
+        audit = step("audit_partition", ValidateRequest(dataset="flights", day=day))
+        assert isinstance(audit, AuditResult)
+        step("publish_partition", PublishRequest(audit=audit, accept=True))
+        step("build_features", FeaturesRequest(view="flight_delay", day=day))
+
+
+@pytest.fixture(scope="module")
+def flights(
+    core_api: Any, module_namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Installation, str]]:
+    if own_address(core_api) is None:
+        pytest.skip("the cluster's node is another machine: this one's Python cannot be mounted into its pods")
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRWORTHY_HOME", str(home))
+        patch.setenv("AIRWORTHY_INCLUDE", str(declarations(tmp_path_factory.mktemp("declared"), home)))
+        patch.setenv("AIRWORTHY_POD_IMAGE", IMAGE)
+        patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
+        patch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+        made = Installation(Settings.from_environment())
+        prepare(made.ports)
+        made.up()
+        try:
+            made.until(lambda: DAG in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
+            made.airflow.unpause(DAG)
+            yield made, module_namespace
+        finally:
+            made.down()
+
+
+def train(made: Installation, seed: int) -> str:
+    return made.airflow.trigger(DAG, {"as_of": f"{DAYS[-1]}", "seed": seed})
+
+
+def tickets(made: Installation, run_id: str) -> list[str]:
+    """Launches of the training of one run."""
+    found = made.ports.store.list(f"runs/{DAG}/")
+    slug = run_id.split("T")[0]
+    return [
+        path for path in found if slug in path and "train_model-train_model" in path and path.endswith("ticket.json")
+    ]
+
+
+def checkpointed(made: Installation) -> bool:
+    return bool(made.ports.store.list("checkpoints/flight_delay/"))
+
+
+def state_of(made: Installation, run_id: str) -> str:
+    return str(next(run["state"] for run in made.airflow.runs(DAG) if run["dag_run_id"] == run_id))
+
+
+def test_a_run_whose_triggerer_and_scheduler_are_killed_goes_on_with_the_pod_it_had(
+    flights: tuple[Installation, str], core_api: Any
+) -> None:
+    made, namespace = flights
+    run_id = train(made, seed=1)
+    made.until(lambda: checkpointed(made), "the first checkpoint")
+    pods = core_api.list_namespaced_pod(namespace).items
+    made.kill("triggerer")
+    made.kill("scheduler")
+    made.up()
+    made.until(lambda: state_of(made, run_id) in ("success", "failed"), "the run's end")
+    assert state_of(made, run_id) == "success"
+    assert len(pods) == 1
+    assert len(tickets(made, run_id)) == 1, "a second pod was started"
+    assert core_api.list_namespaced_pod(namespace).items == []
+    versions = made.ports.registry.versions("flight_delay")
+    assert [version.version for version in versions] == ["1"]
+
+
+def test_a_run_that_a_person_marks_as_failed_takes_its_pod_along(
+    flights: tuple[Installation, str], core_api: Any
+) -> None:
+    made, namespace = flights
+    run_id = train(made, seed=2)
+
+    def training() -> bool:
+        pods = core_api.list_namespaced_pod(namespace, label_selector="airworthy.dev/step=train_model").items
+        return any(pod.status.phase == "Running" for pod in pods)
+
+    made.until(training, "the training's pod")
+    made.airflow.mark(DAG, run_id, "train_model", "failed")
+    made.until(lambda: core_api.list_namespaced_pod(namespace).items == [], "the pod's end")
+    made.until(lambda: state_of(made, run_id) == "failed", "the run's end")

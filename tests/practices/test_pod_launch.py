@@ -1,0 +1,187 @@
+"""A try starts at most one pod, believes only manifests, and takes over what an earlier try left."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.testing import MemoryStore
+from pipelines.ticket import RunManifest
+from practices._pods.end import PodEnd
+from practices._pods.launch import Launch, same_work
+
+NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
+REQUEST = '{"model": "m", "git_revision": "a"}'
+
+
+def launch(store: MemoryStore, try_number: int = 1, made: str = "0190aaaa-0001", **fields: Any) -> Launch:
+    named = {"dag_id": "m__train", "run_id": "manual__1", "task_id": "train_model", "map_index": -1, **fields}
+    ti = SimpleNamespace(**named, try_number=try_number, id=f"{made}-7000-8000-000000000000")
+    return Launch.of({"ti": ti}, store, "train_model", fields.get("request", REQUEST))
+
+
+def begun(store: MemoryStore, try_number: int = 1, **fields: Any) -> Launch:
+    started = launch(store, try_number, **fields)
+    started.begin("d" * 64, 1)
+    return started.fresh()
+
+
+def finish(
+    store: MemoryStore,
+    of: Launch,
+    outcome: Literal["done", "refused", "unavailable"] = "done",
+    result: bytes = b'{"ok": 1}',
+    **changes: Any,
+) -> Launch:
+    if outcome == "done":
+        store.put(of.path(of.attempt, "result.json"), result)
+    told = {
+        "step": "train_model",
+        "request_sha256": hashlib.sha256(of.request.encode()).hexdigest(),
+        "declarations": "d" * 64,
+        "outcome": outcome,
+        "subject": None if outcome == "done" else "no",
+        "reasons": ["one", "two"] if outcome == "refused" else [],
+        "result_sha256": hashlib.sha256(result).hexdigest() if outcome == "done" else None,
+        "started": NOW,
+        "finished": NOW,
+        "pod": "p",
+    }
+    manifest = RunManifest.model_validate({**told, **changes})
+    store.put(of.path(of.attempt, "manifest.json"), manifest.model_dump_json(by_alias=True).encode())
+    return of.fresh()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def test_a_first_try_finds_nothing(store: MemoryStore) -> None:
+    assert (launch(store).current(), launch(store).left_over()) == (None, None)
+
+
+def test_the_same_try_finds_its_own_launch_and_waits_while_there_is_no_manifest(store: MemoryStore) -> None:
+    again = begun(store)
+    assert again.current() == again.attempt
+    assert again.answer(again.attempt) is None
+
+
+def test_a_manifest_vouches_for_the_result(store: MemoryStore) -> None:
+    done = finish(store, begun(store))
+    assert done.answer(done.attempt) == b'{"ok": 1}'
+
+
+def test_within_a_try_the_ticket_stands_whatever_has_changed_since(store: MemoryStore) -> None:
+    finish(store, begun(store))
+    later = launch(store, request='{"model": "m", "git_revision": "b", "champion": "7"}')
+    assert later.answer(str(later.current())) == b'{"ok": 1}'
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"result_sha256": "0" * 64}, "is not what the pod wrote"),
+        ({"request_sha256": "0" * 64}, "answers another request"),
+        ({"step": "build_bundle"}, "answers another request"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(store: MemoryStore, changes: dict[str, Any], said: str) -> None:
+    forged = finish(store, begun(store), **changes)
+    with pytest.raises(Refused, match=said):
+        forged.answer(forged.attempt)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(store: MemoryStore) -> None:
+    of = begun(store)
+    store.put(of.path(of.attempt, "manifest.json"), b"{")
+    with pytest.raises(Refused, match="is no manifest"):
+        of.fresh().answer(of.attempt)
+
+
+def test_what_the_step_raised_is_raised_again_with_all_its_reasons(store: MemoryStore) -> None:
+    no = finish(store, begun(store), "refused")
+    with pytest.raises(Refused) as error:
+        no.answer(no.attempt)
+    assert (error.value.subject, error.value.reasons) == ("no", ["one", "two"])
+    late = finish(store, begun(store, 2), "unavailable")
+    with pytest.raises(Unavailable, match="no"):
+        late.answer(late.attempt)
+
+
+@pytest.mark.parametrize(("kind", "error"), [("refused", Refused), ("unavailable", Unavailable)])
+def test_the_end_of_a_pod_without_a_manifest_is_raised_in_its_try(
+    store: MemoryStore, kind: Any, error: type[Exception]
+) -> None:
+    of = begun(store)
+    of.note_end(of.attempt, PodEnd(kind, "the pod is gone", ["why"]))
+    with pytest.raises(error, match="the pod is gone"):
+        of.fresh().answer(of.attempt)
+
+
+def test_a_manifest_outweighs_the_end_of_its_pod(store: MemoryStore) -> None:
+    of = begun(store)
+    of.note_end(of.attempt, PodEnd("unavailable", "evicted"))
+    assert finish(store, of).answer(of.attempt) == b'{"ok": 1}'
+
+
+def test_a_later_try_finds_what_an_earlier_one_left_unsettled(store: MemoryStore) -> None:
+    first = begun(store)
+    assert launch(store, 2).left_over() == first.attempt
+
+
+def test_a_redeployment_does_not_make_the_work_of_a_running_pod_another(store: MemoryStore) -> None:
+    first = begun(store)
+    assert launch(store, 2, request='{"model": "m", "git_revision": "b"}').left_over() == first.attempt
+    assert launch(store, 2, request='{"model": "n", "git_revision": "a"}').left_over() is None
+
+
+def test_a_later_try_leaves_alone_what_is_settled(store: MemoryStore) -> None:
+    first = begun(store)
+    finish(store, first).answer(first.attempt)
+    assert launch(store, 2).left_over() is None, "collected: a cleared task runs anew"
+    second = begun(store, 2)
+    second.note_end(second.attempt, PodEnd("unavailable", "evicted"))
+    assert launch(store, 3).left_over() is None
+    finish(store, begun(store, 3), "refused")
+    assert launch(store, 4).left_over() is None
+
+
+def test_an_adopted_attempt_is_the_try_s_own_from_then_on(store: MemoryStore) -> None:
+    first = begun(store)
+    launch(store, 2).adopt(first.attempt)
+    assert launch(store, 2).current() == first.attempt
+    assert launch(store, 3).left_over() is None
+
+
+def test_a_run_made_anew_under_the_name_of_a_deleted_one_takes_nothing_from_it(store: MemoryStore) -> None:
+    finish(store, begun(store, made="0190aaaa-0001"))
+    anew = launch(store, made="0190bbbb-0001")
+    assert (anew.current(), anew.left_over()) == (None, None)
+
+
+@pytest.mark.parametrize("change", [{"map_index": 3}, {"run_id": "manual__2"}, {"task_id": "other"}, {"dag_id": "n"}])
+def test_every_task_instance_has_pods_and_files_of_its_own(store: MemoryStore, change: dict[str, Any]) -> None:
+    one, other = launch(store), launch(store, **change)
+    assert one.root != other.root
+    assert one.pod_name(one.attempt) != other.pod_name(other.attempt)
+    assert one.task_digest != other.task_digest
+
+
+@pytest.mark.parametrize("run_id", ["manual__2026-11-02T07:00:00.123+00:00", "x" * 250, "ä/ö b", "a..b"])
+def test_any_run_id_makes_a_path_and_a_pod_name(store: MemoryStore, run_id: str) -> None:
+    of = launch(store, run_id=run_id, dag_id=f"{'long_' * 12}model__train")
+    name = of.pod_name(of.attempt)
+    assert len(name) <= 63
+    assert name.strip("-") == name.lower()
+    assert set(of.root) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/")
+
+
+def test_the_same_work_differs_in_nothing_but_the_revision() -> None:
+    assert same_work('{"a": 1, "git_revision": "x"}', '{"git_revision": "y", "a": 1}')
+    assert not same_work('{"a": 1}', '{"a": 2}')
