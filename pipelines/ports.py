@@ -79,6 +79,10 @@ class Store(Protocol):
         """Paths of all files below a prefix, ascending."""
         ...
 
+    def stamps(self, prefix: str) -> dict[str, str]:
+        """The same paths, each with a text that changes when the file is written anew; costs no more than ``list``."""
+        ...
+
     def uri(self, path: str) -> str: ...
 
 

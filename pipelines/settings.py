@@ -33,6 +33,8 @@ class Settings(BaseModel):
     """The folder of declarations: models, features, datasets, expectations."""
     store: str
     """Root URI of the store: a folder path or ``s3://bucket/prefix``."""
+    store_connection: str | None = None
+    """Airflow's amazon connection that tasks reach an S3 store by; None: what the environment says (``AWS_*``)."""
     ledger: str
     """SQLAlchemy URL of the ledger."""
     tracking: str
@@ -65,6 +67,7 @@ class Settings(BaseModel):
             home=home,
             include=Path(env.get("AIRWORTHY_INCLUDE", REPOSITORY / "include")).resolve(),
             store=env.get("AIRWORTHY_STORE", str(home / "store")),
+            store_connection=env.get("AIRWORTHY_STORE_CONNECTION") or None,
             ledger=env.get("AIRWORTHY_LEDGER", f"sqlite:///{home / 'ledger' / 'ledger.db'}"),
             tracking=env.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port['mlflow']}"),
             gateway=env.get("AIRWORTHY_GATEWAY", f"http://127.0.0.1:{port['gateway']}"),

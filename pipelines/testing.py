@@ -5,6 +5,7 @@ Every fake has ``down``: set it, and the fake raises ``Unavailable`` as the real
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -152,6 +153,9 @@ class MemoryStore(_Fake):
     def list(self, prefix: str) -> list[str]:
         self._answer()
         return sorted(path for path in self.files if path.startswith(prefix))
+
+    def stamps(self, prefix: str) -> dict[str, str]:
+        return {path: hashlib.sha256(self.files[path]).hexdigest() for path in self.list(prefix)}
 
     def uri(self, path: str) -> str:
         return f"memory://{path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
@@ -38,10 +39,13 @@ def run_step(name: str, request: str, ports: Ports) -> messages.Message:
 
 
 class RealPorts:
-    """Ports of one installation; an adapter is imported and opened when first used."""
+    """Ports of one installation; an adapter is imported and opened when first used.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    ``store_options`` returns the storage options of the moment; None: the environment says how the store is reached.
+    """
+
+    def __init__(self, settings: Settings, store_options: Callable[[], Mapping[str, str]] | None = None) -> None:
+        self.settings, self._store_options = settings, store_options
 
     @staticmethod
     def clock() -> datetime:
@@ -55,7 +59,7 @@ class RealPorts:
     def store(self) -> Store:
         from pipelines.adapters.delta_store import DeltaStore
 
-        return DeltaStore(self.settings.store)
+        return DeltaStore(self.settings.store, self._store_options)
 
     @cached_property
     def registry(self) -> Registry:
@@ -76,6 +80,8 @@ class RealPorts:
         return GatewayEndpoint(self.settings.gateway, self.settings.gateway_admin)
 
 
-def open_ports(settings: Settings | None = None) -> RealPorts:
+def open_ports(
+    settings: Settings | None = None, store_options: Callable[[], Mapping[str, str]] | None = None
+) -> RealPorts:
     """Ports of the installation that the environment describes."""
-    return RealPorts(settings or Settings.from_environment())
+    return RealPorts(settings or Settings.from_environment(), store_options)

@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines import layout
-from pipelines.adapters.store_files import answering, checked, open_files
+from pipelines.adapters.store_files import Access, answering, checked, open_files, turned_away
 from pipelines.errors import Refused, Unavailable
 from pipelines.partition import DAY, conform
 
@@ -38,13 +38,13 @@ KEPT_LOG = {"delta.logRetentionDuration": "interval 3650 days"}
 class DeltaStore:
     """The ``Store`` below ``root``: a folder path or a URL such as ``s3://bucket/prefix``.
 
-    ``options`` are Delta Lake's storage options (``AWS_ENDPOINT_URL``, ...); what is not given comes from the
-    environment.
+    ``options`` are Delta Lake's storage options (``AWS_ENDPOINT_URL``, ...) or a function that returns those of the
+    moment; what is not given comes from the environment.
     """
 
-    def __init__(self, root: str, options: Mapping[str, str] | None = None) -> None:
-        self._options = dict(options or {})
-        self._files = open_files(root, self._options)
+    def __init__(self, root: str, options: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None) -> None:
+        self._access = Access(options)
+        self._files = open_files(root, self._access)
         self.root = self._files.root
 
     # ---- tables ------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ class DeltaStore:
         """Rows ascending by day, within a day as they were written. Only the files of the wanted days are read."""
         with self._reaching(table):
             handle = self._existing(table, version)
-            rows = pl.scan_delta(handle, storage_options=self._options or None)
+            rows = pl.scan_delta(handle, storage_options=self._access.options() or None)
             held = rows.collect_schema().names()
             unknown = [name for name in columns or [] if name not in held]
             if unknown:
@@ -158,12 +158,12 @@ class DeltaStore:
             mode="ignore",
             partition_by=[DAY],
             configuration=KEPT_LOG,
-            storage_options=self._options,
+            storage_options=self._access.options(),
         )
 
     def _opened(self, table: str, version: int | None = None) -> DeltaTable | None:
         try:
-            return DeltaTable(self._table_uri(table), version=version, storage_options=self._options)
+            return DeltaTable(self._table_uri(table), version=version, storage_options=self._access.options())
         except TableNotFoundError:
             return None
 
@@ -184,39 +184,48 @@ class DeltaStore:
     @contextmanager
     def _reaching(self, table: str) -> Iterator[None]:
         """Turn what the libraries say into ``Refused`` and ``Unavailable``; a lost race passes through."""
+        doing = f"table {table} in the store {self.root}"
         try:
-            with answering(f"table {table} in the store {self.root}"):
+            with answering(doing, self._access):
                 yield
         except CommitFailedError:
             raise
         except (DeltaError, pl.exceptions.PolarsError) as error:
-            text = " ".join(str(error).split())[:400]
+            told = " ".join(str(error).split())
+            text = self._access.hide(told)
+            cause = error if text == told else None
+            if refused := turned_away(doing, text):
+                raise refused from cause
             if "Generic " in text or "object-store error" in text:
-                raise Unavailable(f"table {table} in the store {self.root} does not answer: {text}") from error
-            raise Refused(f"table {table} in the store {self.root} cannot be used; restore it", [text]) from error
+                raise Unavailable(f"{doing} does not answer: {text[:400]}") from cause
+            raise Refused(f"{doing} cannot be used; restore it", [text[:400]]) from cause
 
     # ---- files -------------------------------------------------------------------------------------------------
 
     def put(self, path: str, content: bytes) -> str:
-        with answering(f"writing {path} to the store {self.root}"):
+        with answering(f"writing {path} to the store {self.root}", self._access):
             self._files.put(checked(path, self.root), content)
         return self.uri(path)
 
     def get(self, path: str) -> bytes:
-        with answering(f"reading {path} from the store {self.root}"):
+        with answering(f"reading {path} from the store {self.root}", self._access):
             return self._files.get(checked(path, self.root))
 
     def delete(self, path: str) -> None:
-        with answering(f"deleting {path} from the store {self.root}"):
+        with answering(f"deleting {path} from the store {self.root}", self._access):
             self._files.delete(checked(path, self.root))
 
     def exists(self, path: str) -> bool:
-        with answering(f"looking for {path} in the store {self.root}"):
+        with answering(f"looking for {path} in the store {self.root}", self._access):
             return self._files.exists(checked(path, self.root))
 
     def list(self, prefix: str) -> list[str]:
-        with answering(f"listing {prefix} in the store {self.root}"):
+        with answering(f"listing {prefix} in the store {self.root}", self._access):
             return self._files.list(prefix)
+
+    def stamps(self, prefix: str) -> dict[str, str]:
+        with answering(f"listing {prefix} in the store {self.root}", self._access):
+            return self._files.stamps(prefix)
 
     def uri(self, path: str) -> str:
         return f"{self.root}/{checked(path, self.root)}"

@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from pipelines.errors import Refused, Unavailable
 
+HIDDEN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""What S3 repeats in some of its errors, and nobody may read."""
+
+
+class Access:
+    """How object storage is reached: Delta Lake's storage options, asked for anew at each use and never shown.
+
+    ``options`` are the options or a function that returns them, so that credentials may be renewed meanwhile.
+    """
+
+    def __init__(self, options: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None) -> None:
+        self._given = options or {}
+        self._shown: set[str] = set()
+
+    def options(self) -> dict[str, str]:
+        """The options of this moment. Plain http is allowed where the endpoint says http."""
+        given = self._given() if callable(self._given) else self._given
+        options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in given.items()}
+        self._shown |= {options[key] for key in HIDDEN if options.get(key)}
+        if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options.setdefault("AWS_ALLOW_HTTP", "true")
+        return options
+
+    def hide(self, text: str) -> str:
+        """The text without any credential that was used here, or that the environment holds."""
+        for secret in self._shown | {os.environ[key] for key in HIDDEN if os.environ.get(key)}:
+            text = text.replace(secret, "***")
+        return text
+
 
 class Files(Protocol):
-    """Files by checked relative path, below one root. ``list`` takes any beginning of a path."""
+    """Files by checked relative path, below one root. ``list`` and ``stamps`` take any beginning of a path."""
 
     root: str
 
@@ -23,12 +51,13 @@ class Files(Protocol):
     def delete(self, path: str) -> None: ...
     def exists(self, path: str) -> bool: ...
     def list(self, prefix: str) -> list[str]: ...
+    def stamps(self, prefix: str) -> dict[str, str]: ...
 
 
-def open_files(root: str, options: Mapping[str, str]) -> Files:
+def open_files(root: str, access: Access) -> Files:
     """Files below a folder path, ``file://`` or any other URL (``s3://bucket/prefix``)."""
     root = root.removeprefix("file://")
-    return RemoteFiles(root, options) if "://" in root else LocalFiles(root)
+    return RemoteFiles(root, access) if "://" in root else LocalFiles(root)
 
 
 def checked(path: str, root: str) -> str:
@@ -41,16 +70,33 @@ def checked(path: str, root: str) -> str:
 
 
 @contextmanager
-def answering(doing: str) -> Iterator[None]:
-    """Say in our words why the storage gave nothing: ``Refused`` for what is not there, else ``Unavailable``."""
+def answering(doing: str, access: Access) -> Iterator[None]:
+    """Say in our words why the storage gave nothing: ``Unavailable``, or ``Refused`` for what is not there or not ours.
+
+    Where the storage repeated a credential, the error is told without it and without its cause.
+    """
     try:
         yield
     except FileNotFoundError as error:
         raise Refused(f"{doing}: there is no such file") from error
     except OSError as error:
         # Errors of cloud storage come as several lines drawn as a tree with terminal colours.
-        text = " ".join(str(error).replace("\x1b[31m↳\x1b[0m", "").split())
-        raise Unavailable(f"{doing}: the storage does not answer ({type(error).__name__}: {text[:400]})") from error
+        told = " ".join(str(error).replace("\x1b[31m↳\x1b[0m", "").split())
+        text = access.hide(told)
+        raise turned_away(doing, text) or Unavailable(
+            f"{doing}: the storage does not answer ({type(error).__name__}: {text[:400]})"
+        ) from (error if text == told else None)
+
+
+FORBIDDEN = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
+"""How pyarrow and Delta Lake say that S3 knows us, or does not, and will not let us."""
+
+
+def turned_away(doing: str, text: str) -> Refused | None:
+    """``Refused`` where ``text`` says that the storage does not let us in; expired credentials are no such case."""
+    if "Expired" in text or not any(word in text for word in FORBIDDEN):
+        return None
+    return Refused(f"{doing}: the storage does not let us in; check the credentials and their policy", [text[:400]])
 
 
 class LocalFiles:
@@ -87,6 +133,14 @@ class LocalFiles:
             found += [str(inside / name) for name in names if not (name.startswith(".") and name.endswith(".tmp"))]
         return sorted(path for path in found if path.startswith(prefix))
 
+    def stamps(self, prefix: str) -> dict[str, str]:
+        found = {}
+        for path in self.list(prefix):
+            with suppress(FileNotFoundError):  # moved away since it was listed
+                seen = Path(self.root, path).stat()
+                found[path] = f"{seen.st_mtime_ns}-{seen.st_size}-{seen.st_ino}"
+        return found
+
 
 S3_ARGUMENTS = {
     "AWS_ACCESS_KEY_ID": "access_key",
@@ -101,20 +155,29 @@ S3_ARGUMENTS = {
 class RemoteFiles:
     """Files in object storage by ``pyarrow.fs``; an object appears whole when its upload is closed.
 
-    ``options`` are those of the Delta tables; they are needed only where the environment does not say (S3 alone:
-    other clouds are reached by what the environment says).
+    ``access`` is that of the Delta tables; it is needed only where the environment does not say (S3 alone: other
+    clouds are reached by what the environment says).
     """
 
-    def __init__(self, root: str, options: Mapping[str, str]) -> None:
+    def __init__(self, root: str, access: Access) -> None:
         self.root = root.rstrip("/")
-        self._options = {key.upper(): value for key, value in options.items()}
+        self._access = access
+        self._opened: tuple[dict[str, str], Any] | None = None
 
-    @cached_property
+    @property
     def _system(self) -> Any:
+        """Kept as long as the credentials are the same."""
+        options = self._access.options()
+        opened = self._opened
+        if opened is None or opened[0] != options:
+            opened = self._opened = (options, self._open(options))
+        return opened[1]
+
+    def _open(self, options: Mapping[str, str]) -> Any:
         from pyarrow.fs import FileSystem, S3FileSystem, SubTreeFileSystem
 
         scheme, _, place = self.root.partition("://")
-        given = {S3_ARGUMENTS[key]: value for key, value in self._options.items() if key in S3_ARGUMENTS}
+        given = {S3_ARGUMENTS[key]: value for key, value in options.items() if value and key in S3_ARGUMENTS}
         if scheme not in ("s3", "s3a") or not given:
             system, place = FileSystem.from_uri(self.root)
             return SubTreeFileSystem(place, system)
@@ -139,8 +202,13 @@ class RemoteFiles:
         return bool(self._system.get_file_info(path).is_file)
 
     def list(self, prefix: str) -> list[str]:
+        return sorted(self.stamps(prefix))
+
+    def stamps(self, prefix: str) -> dict[str, str]:
+        """One request per thousand files below the prefix's folder."""
         from pyarrow.fs import FileSelector
 
         folder = prefix.rpartition("/")[0]
         found = self._system.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
-        return sorted(info.path for info in found if info.is_file and info.path.startswith(prefix))
+        files = [info for info in found if info.is_file and info.path.startswith(prefix)]
+        return {info.path: f"{info.mtime_ns}-{info.size}" for info in files}

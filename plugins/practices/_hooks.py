@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -18,7 +19,18 @@ def open_ports() -> Ports:
 def _open(settings: Settings) -> Ports:
     from pipelines import wiring
 
-    return wiring.open_ports(settings)
+    if settings.store_connection is None:
+        return wiring.open_ports(settings)
+    from practices._amazon import StoreConnection
+
+    return wiring.open_ports(settings, StoreConnection(settings.store_connection, settings.store))
+
+
+def open_queue(connection: str | None) -> Any:
+    """A client of Amazon SQS by an Airflow connection; None: by what the environment says."""
+    from practices._amazon import open_client
+
+    return open_client(connection, "sqs")
 
 
 def load_catalog() -> Catalog:

@@ -1,13 +1,9 @@
-"""Both stores keep one contract; the Delta store keeps it among rival writers, on a disk and on S3."""
+"""Both stores keep one contract; the Delta store keeps it among rival writers."""
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -185,6 +181,15 @@ class TestStoreContract:
         store.delete("profiles/ab.json")
         assert store.list("") == ["profiles/a/2013-01-01.json"]
 
+    def test_a_stamp_changes_with_its_file_and_with_no_other(self, store: Store) -> None:
+        store.put("landing/a/1.csv", b"one")
+        store.put("landing/a/2.csv", b"two")
+        before = store.stamps("landing/a/")
+        store.put("landing/a/2.csv", b"three")
+        after = store.stamps("landing/a/")
+        assert list(before) == list(after) == store.list("landing/a/")
+        assert [path for path in before if before[path] != after[path]] == ["landing/a/2.csv"]
+
     def test_a_file_that_is_not_there_is_refused(self, store: Store) -> None:
         with pytest.raises(Refused, match=r"profiles/none\.json"):
             store.get("profiles/none.json")
@@ -279,58 +284,3 @@ def test_rival_processes_that_replace_one_day_leave_exactly_one_content(
     list(rivals.map(_write, [str(tmp_path)] * len(tasks), tasks))
     found = [number for number, _ in numbers(DeltaStore(str(tmp_path)))]
     assert found == [found[0]] * (found[0] + 1)
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[dict[str, str]]:
-    """Storage options of an S3 server, a process of its own, with a bucket ``models``."""
-    import boto3  # type: ignore[import-untyped]
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        url, region = f"http://127.0.0.1:{port}", "us-east-1"
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        boto3.client("s3", endpoint_url=url, region_name=region, **keys).create_bucket(Bucket="models")
-        options = {"AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true", "AWS_REGION": region}
-        yield options | {key.upper(): value for key, value in keys.items()}
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def test_tables_and_files_live_on_s3_under_the_same_contract(bucket: dict[str, str]) -> None:
-    store = DeltaStore("s3://models/airworthy", bucket)
-    store.replace_partition(TABLE, SECOND, rows(2))
-    first = store.replace_partition(TABLE, FIRST, rows(1))
-    store.replace_partition(TABLE, FIRST, rows(3))
-    assert numbers(store) == [(3, FIRST), (2, SECOND)]
-    assert numbers(store, days=[FIRST], version=first) == [(1, FIRST)]
-    uri = store.put("a/b.json", b"content")
-    assert uri == "s3://models/airworthy/a/b.json"
-    assert store.get(uri) == store.get("a/b.json") == b"content"
-    assert store.list("a/") == ["a/b.json"]
-    assert not store.exists("a/none.json")
-    with pytest.raises(Refused, match="no such file"):
-        store.get("a/none.json")
-    store.delete("a/b.json")
-    store.delete("a/b.json")
-    assert store.list("a/") == []
-
-
-def test_s3_that_is_down_is_unavailable() -> None:
-    options = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
-    options |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "timeout": "1s", "max_retries": "0"}
-    store = DeltaStore("s3://models/airworthy", options)
-    with pytest.raises(Unavailable, match="does not answer"):
-        store.days(TABLE)
-    with pytest.raises(Unavailable, match="does not answer"):
-        store.get("a.json")
