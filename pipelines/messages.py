@@ -221,6 +221,8 @@ class TrainResult(Message):
     resumed_from_round: int | None = None
     metrics: dict[str, float]
     seconds: float
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where boosting really ran; differs from the declaration only where it allows ``cpu_fallback``."""
 
 
 class ReproduceRequest(Message):

@@ -13,6 +13,7 @@ from pipelines.messages import ReproduceRequest, ReproduceResult
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.environment import Environment, environment
 from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
+from pipelines.steps.training.device import expect_cuda
 from pipelines.steps.training.order import Order, fill_order
 from pipelines.steps.training.registration import digest_of
 from pipelines.steps.training.search import Trial
@@ -23,11 +24,14 @@ from pipelines.tracking import mlflow_answers, open_client
 def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     """Fill the version's order again, from scratch: no checkpoint, and a search by its recorded result.
 
-    ``Refused`` if the version has no record of its training, or its snapshot is gone or altered.
+    ``Refused`` if the version has no record of its training, or its snapshot is gone or altered, or it was trained on
+    a CUDA device and none answers.
     """
     info = ports.registry.get(request.model, request.version)
     registered = digest_of(info)
     order, then, best_trial = _record(info, ports)
+    if order.device == "cuda":
+        expect_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
     snapshot = open_snapshot(ports.store, request.model, order.request.snapshot)
     filled = fill_order(order, snapshot, best_trial=best_trial)
     return ReproduceResult(

@@ -17,6 +17,7 @@ from pipelines.profile import profile_frame
 from pipelines.steps.environment import environment, installed
 from pipelines.steps.load_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
+from pipelines.steps.training.device import DEVICES
 from pipelines.steps.training.facts import data_metrics, dataset_input, flattened, previous_best
 from pipelines.steps.training.order import Filled, Order, checkpoints_of, fill_order, make_order
 from pipelines.steps.training.registration import find_registered, register
@@ -35,7 +36,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     started = ports.clock()
     snapshot = open_snapshot(ports.store, request.model, request.snapshot)
     order = make_order(request, snapshot.record.features, ports)
-    earlier = find_registered(ports.registry, request.model, order.digest())
+    earlier = _earlier(order, ports)
     if earlier:
         return _found_again(earlier, snapshot, ports)
     client = open_client(ports.settings.tracking)
@@ -57,6 +58,14 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     return result
 
 
+def _earlier(order: Order, ports: Ports) -> VersionInfo | None:
+    """The version that another attempt registered; if it may fall back, it can have run on the other device."""
+    either = ports.catalog.model(order.request.model).runs("train").cpu_fallback
+    same = [order.on(device) for device in DEVICES] if either else [order]
+    found = (find_registered(ports.registry, order.request.model, one.digest()) for one in same)
+    return next((info for info in found if info), None)
+
+
 def _tags(order: Order, ports: Ports) -> dict[str, str]:
     """Tags of the run; those that start with ``airworthy.`` are on the model version, too."""
     request = order.request
@@ -69,6 +78,7 @@ def _tags(order: Order, ports: Ports) -> dict[str, str]:
         "airworthy.requested_by": request.requested_by,
         "airworthy.git_revision": request.git_revision,
         "airworthy.seed": str(order.seed),
+        "airworthy.device": order.device,
         "airworthy.experiment_tags": ", ".join(order.training.experiment_tags),
         "airworthy.environment_digest": environment().digest(),
         "airworthy.previous_best": previous_best(ports.registry, request.model, order.metric),
@@ -80,7 +90,14 @@ def _tags(order: Order, ports: Ports) -> dict[str, str]:
 
 def _describe(record: RunRecord, order: Order, snapshot: Snapshot) -> None:
     """What goes in, before the first round: a run that fails still says what it was."""
-    record.parameters({**flattened(order.training), "seed_used": order.seed, "features": ", ".join(order.features)})
+    record.parameters(
+        {
+            **flattened(order.training),
+            "seed_used": order.seed,
+            "device_used": order.device,
+            "features": ", ".join(order.features),
+        }
+    )
     record.metrics(data_metrics(snapshot, order.problem))
     record.files(
         {
@@ -147,6 +164,7 @@ def _register(
         "resumed_from_round": fitted.resumed_from_round,
         "metrics": filled.metrics | {f"cv_{name}": value for name, value in filled.fold_summary.items()},
         "seconds": _seconds(started, ports.clock()),
+        "device": order.device,
     }
     record.files({RESULT: json.dumps(partial).encode()})
     record.flush()

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.errors import Refused
 from pipelines.spec.model import Checkpointing, EarlyStopping, LearningRate, Training
+from pipelines.steps.training.device import Device
 from pipelines.steps.training.scores import Mode, mode_of
 
 THREADS = 2
@@ -26,6 +27,7 @@ RESERVED = {
     "n_jobs": "declare it as nthread",
     "early_stopping_rounds": "declare it as training.early_stopping.patience",
     "num_class": "only two classes are supported",
+    "device": "declare it as runner.train.gpus",
 }
 """Parameters that have a place of their own in the declaration."""
 
@@ -52,7 +54,7 @@ class BoostingPlan:
         return self.parameters.get("tree_method", "hist") in ("hist", "auto")
 
 
-def plan_boosting(training: Training, problem: str, seed: int) -> BoostingPlan:
+def plan_boosting(training: Training, problem: str, seed: int, device: Device = "cpu") -> BoostingPlan:
     """Raises ``Refused`` with every parameter that is reserved or does not fit the problem."""
     given = training.estimator.parameters
     faults = [f"{name}: {why}" for name, why in RESERVED.items() if name in given]
@@ -76,6 +78,7 @@ def plan_boosting(training: Training, problem: str, seed: int) -> BoostingPlan:
         "seed_per_iteration": True,
         "nthread": threads,
         "validate_parameters": True,
+        **({} if device == "cpu" else {"device": device}),
     }
     return BoostingPlan(
         parameters=parameters,

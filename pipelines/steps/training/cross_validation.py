@@ -13,6 +13,7 @@ from pipelines.encoding import FeatureInput
 from pipelines.errors import Refused
 from pipelines.spec.model import CrossValidation, Training
 from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.training.device import Device
 from pipelines.steps.training.fitting import Part, fit
 
 Places = npt.NDArray[np.int64]
@@ -52,6 +53,7 @@ def cross_validate(
     times: npt.NDArray[np.datetime64],
     rounds: int,
     threshold: float,
+    device: Device = "cpu",
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Metrics per fold, and ``<metric>_mean`` and ``<metric>_std`` (of the sample) over the folds that define it.
 
@@ -68,7 +70,7 @@ def cross_validate(
     scores = []
     for train, held_out in folds(training.cross_validation, times, rows.target, seed):
         part = rows.take(held_out)
-        model = fit(alike, problem, seed, features, rows.take(train), part)
+        model = fit(alike, problem, seed, features, rows.take(train), part, device=device)
         measured = measure(problem, part.target, model.predict(part.rows), threshold)
         scores.append({name: value for name, value in measured.items() if value is not None})
     summary = {}

@@ -16,6 +16,7 @@ from pipelines.steps.training import sklearn_estimator, skops_file
 from pipelines.steps.training.boosting import OnRound, boost, matrix
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
+from pipelines.steps.training.device import Device
 
 Target = npt.NDArray[np.float64]
 NATIVE = {"xgboost": "model.ubj", "sklearn": "model.skops"}
@@ -59,19 +60,21 @@ def fit(
     train: Part,
     validation: Part,
     *,
+    device: Device = "cpu",
     checkpoints: Checkpoints | None = None,
     on_round: OnRound | None = None,
 ) -> Fitted:
     """Fit the declared estimator on ``train``, watching ``validation``."""
     if training.estimator.kind == "sklearn":
         return _fit_sklearn(training, problem, seed, features, train)
-    plan = plan_boosting(training, problem, seed)
+    plan = plan_boosting(training, problem, seed, device)
     try:
         quantised = matrix(plan, train.rows, train.target)
         held_out = matrix(plan, validation.rows, validation.target, quantised if plan.quantile else None)
         done = boost(plan, quantised, held_out, checkpoints=checkpoints, on_round=on_round)
     except xgb.core.XGBoostError as error:
         raise Refused("XGBoost does not accept the declared training", [str(error).partition("Stack")[0]]) from error
+    done.booster.set_param({"device": "cpu"})  # whoever asks for predictions holds rows in main memory
     gains = done.booster.get_score(importance_type="total_gain")
     return Fitted(
         native=bytes(done.booster.save_raw("ubj")),

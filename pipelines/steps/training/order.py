@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.encoding import FeatureInput, Kind, learn_inputs
 from pipelines.errors import Refused
 from pipelines.messages import TrainRequest
 from pipelines.ports import Ports
-from pipelines.spec.model import LOWER_IS_BETTER, Training
+from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec, Training
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.load_model import Problem
 from pipelines.steps.training.boosting import OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.cross_validation import cross_validate
+from pipelines.steps.training.device import Device, choose_device
 from pipelines.steps.training.fitting import Fitted, Part, fit
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
 from pipelines.steps.training.snapshot import Snapshot, check_rows, part_of, times_of
@@ -40,6 +41,8 @@ class Order(BaseModel):
     threshold: float
     metric: str
     """The metric by which candidates are compared; a search maximises or minimises it on the validation part."""
+    device: Device = Field(default="cpu", exclude_if=lambda device: device == "cpu")
+    """Where boosting really runs. Left out of the digest for the CPU, which needs no saying."""
 
     @property
     def seed(self) -> int:
@@ -48,6 +51,9 @@ class Order(BaseModel):
     @property
     def mode(self) -> Any:
         return "min" if self.metric in LOWER_IS_BETTER else "max"
+
+    def on(self, device: Device) -> Order:
+        return self.model_copy(update={"device": device})
 
     def digest(self) -> str:
         """sha256 of the whole order, 64 hex digits; retries of one request share it."""
@@ -81,17 +87,25 @@ def make_order(request: TrainRequest, features: list[str], ports: Ports) -> Orde
         features={name: view.features[name].type for name in features},
         threshold=spec.evaluation.threshold,
         metric=spec.evaluation.comparison.metric,
+        device=_device(spec),
     )
     if spec.training.estimator.kind == "xgboost":
-        plan_boosting(spec.training, spec.problem, order.seed)
+        plan_boosting(spec.training, spec.problem, order.seed, order.device)
     return order
+
+
+def _device(spec: ModelSpec) -> Device:
+    kind, runner = spec.training.estimator.kind, spec.runs("train")
+    if runner.gpus and kind != "xgboost":
+        raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; say gpus: 0")
+    return choose_device(spec.model, runner)
 
 
 def checkpoints_of(order: Order, ports: Ports) -> Checkpoints | None:
     """None where checkpoints are not declared, or the estimator cannot go on from one."""
     if not order.training.checkpointing.enabled or order.training.estimator.kind != "xgboost":
         return None
-    plan = plan_boosting(order.training, order.problem, order.seed)
+    plan = plan_boosting(order.training, order.problem, order.seed, order.device)
     keep = order.training.checkpointing.keep_best
     return Checkpoints(ports.store, order.request.model, order.digest(), plan.mode, keep)
 
@@ -122,7 +136,15 @@ def fill_order(
     if best_trial is not None:
         training = with_parameters(training, best_trial.parameters)
     fitted = fit(
-        training, order.problem, order.seed, features, train, validation, checkpoints=checkpoints, on_round=on_round
+        training,
+        order.problem,
+        order.seed,
+        features,
+        train,
+        validation,
+        device=order.device,
+        checkpoints=checkpoints,
+        on_round=on_round,
     )
     metrics = {
         f"{name}_{metric}": value
@@ -156,7 +178,7 @@ def _search(
         on_trial(trial)
 
     def score(training: Training) -> float:
-        model = fit(training, order.problem, order.seed, features, train, validation)
+        model = fit(training, order.problem, order.seed, features, train, validation, device=order.device)
         found = measure(order.problem, validation.target, model.predict(validation.rows), order.threshold)[order.metric]
         if found is None:
             raise Refused(f"{order.metric} is not defined on the validation part; search by another metric")
@@ -184,5 +206,5 @@ def _folds(
     times = times_of(seen).astype("datetime64[us]")
     part = part_of(seen, features)
     return cross_validate(
-        training, order.problem, order.seed, features, part, np.asarray(times), rounds, order.threshold
+        training, order.problem, order.seed, features, part, np.asarray(times), rounds, order.threshold, order.device
     )
