@@ -7,6 +7,9 @@ from typing import Literal
 
 from pipelines.messages import Message
 
+TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
+"""Files of one launch, below ``layout.pod_run``."""
+
 
 class RunTicket(Message):
     """``<run>/ticket.json``: what a pod is to do. Written before the pod is asked for."""

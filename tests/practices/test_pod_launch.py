@@ -156,6 +156,8 @@ def test_an_adopted_attempt_is_the_try_s_own_from_then_on(store: MemoryStore) ->
     first = begun(store)
     launch(store, 2).adopt(first.attempt)
     assert launch(store, 2).current() == first.attempt
+    assert launch(store, 3).left_over() == first.attempt, "still running: the next try goes on with it, too"
+    first.note_end(first.attempt, PodEnd("unavailable", "evicted"))
     assert launch(store, 3).left_over() is None
 
 

@@ -18,10 +18,9 @@ from typing import Any
 from pipelines import layout
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import Store
-from pipelines.ticket import RunManifest, RunTicket
+from pipelines.ticket import MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from practices._pods.end import PodEnd
 
-TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
 END, ADOPTS, COLLECTED = "end.json", "adopts.json", "collected.json"
 
 
@@ -84,17 +83,22 @@ class Launch:
 
     def current(self) -> str | None:
         """The attempt that this try has begun or taken over; None if it has not."""
-        held = self._files.get(self.attempt, set())
+        return self._begun(self.attempt)
+
+    def _begun(self, attempt: str) -> str | None:
+        """The attempt, or the one that it took over; None if it has neither ticket nor predecessor."""
+        held = self._files.get(attempt, set())
         if ADOPTS in held:
-            return str(json.loads(self.store.get(self.path(self.attempt, ADOPTS)))["attempt"])
-        return self.attempt if TICKET in held else None
+            return str(json.loads(self.store.get(self.path(attempt, ADOPTS)))["attempt"])
+        return attempt if TICKET in held else None
 
     def left_over(self) -> str | None:
         """The attempt of the newest earlier try, if it is at the same work and not settled: it may run still."""
         tries = [(int(number), made, name) for name in self._files for number, _, made in [name.partition("-")]]
-        *_, newest = max((found for found in tries if found[0] < self.try_number), default=(0, "", ""))
-        held = self._files.get(newest, set())
-        if TICKET not in held or COLLECTED in held or END in held:
+        *_, last = max((found for found in tries if found[0] < self.try_number), default=(0, "", ""))
+        newest = self._begun(last)
+        held = self._files.get(newest or "", set())
+        if newest is None or COLLECTED in held or END in held:
             return None
         if not same_work(self._ticket(newest).request, self.request):
             return None

@@ -19,13 +19,15 @@ from pipelines.declarations import declare
 from pipelines.errors import AirworthyError
 from pipelines.messages import Message
 from pipelines.spec.runner import StageRunner
+from pipelines.ticket import LOG
 from practices import _hooks
 from practices._pods.cluster import Cluster, in_cluster
 from practices._pods.end import PodEnd, judge_pod
 from practices._pods.facts import phases
-from practices._pods.launch import LOG, Launch
+from practices._pods.launch import Launch
 from practices._pods.plan import pod_arguments
 from practices._pods.watch import PodWatch
+from practices._pods.workers import worker_pods
 
 log = logging.getLogger(__name__)
 _started: list[tuple[Cluster, str]] = []
@@ -99,6 +101,8 @@ def _start(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) 
     launch.begin(declare(launch.store, cluster.settings.include), runner.workers)
     _started.append((cluster, name))
     created = cluster.create(pod)
+    for worker in worker_pods(pod, created, launch.path(launch.attempt), runner.workers - 1):
+        cluster.create(worker)
     container = created.spec.containers[0]
     log.info("pod %s in %s: image %s, %s", name, cluster.namespace, container.image, container.resources.limits)
 

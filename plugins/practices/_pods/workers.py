@@ -1,0 +1,34 @@
+"""Pods that share one training are made of its own pod, and go when it goes."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+ROLE = "airworthy.dev/role"
+
+
+def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
+    """``count`` pods like ``pod`` (as it was asked for) that join the launch at ``run``, owned by the ``created`` one.
+
+    They find their coordinator through the store, so they need neither a service nor its name.
+    """
+    from kubernetes.client import models as k8s
+
+    owner = k8s.V1OwnerReference(
+        api_version="v1",
+        kind="Pod",
+        name=created.metadata.name,
+        uid=created.metadata.uid,
+        controller=False,
+        block_owner_deletion=False,
+    )
+    found = []
+    for number in range(1, count + 1):
+        worker = deepcopy(pod)
+        worker.metadata.name = f"{pod.metadata.name}-w{number}"
+        worker.metadata.labels = {**pod.metadata.labels, ROLE: "worker"}
+        worker.metadata.owner_references = [owner]
+        worker.spec.containers[0].args = ["work", "--run", run]
+        found.append(worker)
+    return found
