@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import ValidationError
 
-from pipelines.errors import Refused, Unavailable
 from pipelines.rules.orphaned_pods import LaunchedPod, PodIdentity
 from pipelines.settings import Settings
+from practices._pods.answering import ANSWER_SECONDS, answering
 
-ANSWER_SECONDS = (5, 30)
-"""To connect, and to answer."""
 PAGE = 500
 
 
@@ -28,15 +23,11 @@ class LaunchedPods:
 
     def __init__(self, settings: Settings) -> None:
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-        from kubernetes.config import ConfigException
 
         self.namespace, self._installation = settings.pod_namespace, settings.installation
-        try:
+        with answering("reaching the cluster"):
             hook = KubernetesHook(conn_id=settings.kubernetes_connection, kubernetes_conn_id=None)
             self._api = hook.core_v1_client
-        except (ConfigException, AirflowNotFoundException) as error:
-            hint = "correct KUBECONFIG, or the connection that AIRWORTHY_KUBERNETES_CONNECTION names"
-            raise Refused(f"the way to the cluster is not described well: {error}", [hint]) from error
 
     def find(self) -> list[LaunchedPod]:
         """All of them, as the cluster shows them."""
@@ -100,21 +91,3 @@ def _identity(annotations: dict[str, str], labels: dict[str, str]) -> PodIdentit
     except ValidationError:
         return None
     return identity if identity.run.startswith("runs/") and ".." not in identity.run.split("/") else None
-
-
-@contextmanager
-def answering(doing: str) -> Iterator[None]:
-    """Say in our words why the API server gave nothing: ``Refused`` for a no, else ``Unavailable``."""
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except ApiException as error:
-        said = f"{doing}: the API server answered {error.status} {error.reason}"
-        if error.status in (401, 403):
-            hint = "allow Airflow's service account to list and delete pods there"
-            raise Refused(said, [hint]) from error
-        raise Unavailable(said) from error
-    except (HTTPError, OSError) as error:
-        raise Unavailable(f"{doing}: the API server does not answer ({type(error).__name__}: {error})") from error

@@ -14,7 +14,7 @@ import yaml
 from pipelines.cli.land import land
 from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.wiring import RealPorts, run_step
+from pipelines.wiring import RealPorts, open_ports, run_step
 from tests.e2e.installation import Installation
 from tests.kubernetes.lab import IMAGE, own_address, template
 
@@ -74,7 +74,7 @@ def flights(
         patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
         patch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
         made = Installation(Settings.from_environment())
-        prepare(made.ports)
+        prepare(open_ports(made.settings))  # the ports of the stack are chosen when it starts
         made.up()
         try:
             made.until(lambda: DAG in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")

@@ -216,7 +216,7 @@ def test_the_end_of_a_pod_is_that_of_its_last_container() -> None:
         (ConnectionResetError(), Unavailable, "does not answer"),
         (ApiException(status=503, reason="Busy"), Unavailable, "503 Busy"),
         (ApiException(status=429, reason="Slow"), Unavailable, "429 Slow"),
-        (ApiException(status=403, reason="Forbidden"), Refused, "list and delete pods"),
+        (ApiException(status=403, reason="Forbidden"), Refused, "service account the role"),
         (ApiException(status=401, reason="Unauthorized"), Refused, "401"),
     ],
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,16 +10,15 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Context
 
-from pipelines.errors import Refused, Unavailable
+from pipelines.errors import AirworthyError
 from pipelines.settings import Settings
+from practices._pods.answering import ANSWER_SECONDS, answering
 from practices._pods.end import PodFacts
 from practices._pods.facts import facts_of
 from practices._pods.plan import CONTAINER, check_reach
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 LOG_BYTES = 5_000_000
-FINAL = {400, 401, 403, 404, 405, 422}
-"""Answers that another try would get again."""
 
 
 def in_cluster(settings: Settings) -> bool:
@@ -40,7 +36,7 @@ class Cluster:
 
     def build(self, arguments: dict[str, Any], context: Context) -> Any:
         """The ``V1Pod`` that the provider's operator makes of its template and our arguments."""
-        with self._answering(f"building pod {arguments['name']}"):
+        with answering(f"building pod {arguments['name']} in namespace {self.namespace}"):
             pod = self._operator(**arguments).build_pod_request_obj(context)
         check_reach(pod, self.settings)
         return pod
@@ -49,21 +45,21 @@ class Cluster:
         """The created pod; one of the same name that is there already is taken for it."""
         from kubernetes.client.exceptions import ApiException
 
-        with self._answering(f"creating pod {pod.metadata.name}"):
+        with answering(f"creating pod {pod.metadata.name} in namespace {self.namespace}"):
             try:
-                return self._api.create_namespaced_pod(self.namespace, pod)
+                return self._api.create_namespaced_pod(self.namespace, pod, _request_timeout=ANSWER_SECONDS)
             except ApiException as error:
                 if error.status != 409:
                     raise
-                return self._api.read_namespaced_pod(pod.metadata.name, self.namespace)
+                return self._api.read_namespaced_pod(pod.metadata.name, self.namespace, _request_timeout=ANSWER_SECONDS)
 
     def read(self, name: str) -> Any | None:
         """The pod, or None if there is none."""
         from kubernetes.client.exceptions import ApiException
 
-        with self._answering(f"reading pod {name}"):
+        with answering(f"reading pod {name} in namespace {self.namespace}"):
             try:
-                return self._api.read_namespaced_pod(name, self.namespace)
+                return self._api.read_namespaced_pod(name, self.namespace, _request_timeout=ANSWER_SECONDS)
             except ApiException as error:
                 if error.status == 404:
                     return None
@@ -75,17 +71,21 @@ class Cluster:
 
     def of_task(self, task_digest: str) -> list[Any]:
         """Pods that any try of the task instance started and that are still there."""
-        with self._answering("listing pods"):
+        with answering(f"listing pods in namespace {self.namespace}"):
             wanted = f"airworthy.dev/installation={self.settings.installation},airworthy.dev/task={task_digest}"
-            return list(self._api.list_namespaced_pod(self.namespace, label_selector=wanted).items)
+            return list(
+                self._api.list_namespaced_pod(
+                    self.namespace, label_selector=wanted, _request_timeout=ANSWER_SECONDS
+                ).items
+            )
 
     def delete(self, name: str) -> None:
         """Nothing happens if it is gone."""
         from kubernetes.client.exceptions import ApiException
 
-        with self._answering(f"deleting pod {name}"):
+        with answering(f"deleting pod {name} in namespace {self.namespace}"):
             try:
-                self._api.delete_namespaced_pod(name, self.namespace)
+                self._api.delete_namespaced_pod(name, self.namespace, _request_timeout=ANSWER_SECONDS)
             except ApiException as error:
                 if error.status != 404:
                     raise
@@ -93,18 +93,25 @@ class Cluster:
     def log(self, name: str) -> str | None:
         """The newest of what the pod has printed; None if the cluster cannot tell."""
         try:
-            with self._answering(f"reading the log of pod {name}"):
+            with answering(f"reading the log of pod {name} in namespace {self.namespace}"):
                 answer = self._api.read_namespaced_pod_log(
-                    name, self.namespace, container=CONTAINER, limit_bytes=LOG_BYTES, _preload_content=False
+                    name,
+                    self.namespace,
+                    container=CONTAINER,
+                    limit_bytes=LOG_BYTES,
+                    _preload_content=False,
+                    _request_timeout=ANSWER_SECONDS,
                 )
                 return str(answer.data.decode("utf-8", errors="replace"))
-        except (Refused, Unavailable):
+        except AirworthyError:
             return None
 
     def _warnings(self, name: str) -> list[str]:
-        with self._answering(f"reading the events of pod {name}"):
+        with answering(f"reading the events of pod {name} in namespace {self.namespace}"):
             selector = f"involvedObject.name={name},type=Warning"
-            found = self._api.list_namespaced_event(self.namespace, field_selector=selector).items
+            found = self._api.list_namespaced_event(
+                self.namespace, field_selector=selector, _request_timeout=ANSWER_SECONDS
+            ).items
         return list(dict.fromkeys(f"{event.reason}: {event.message}" for event in found))
 
     def _operator(self, **arguments: Any) -> KubernetesPodOperator:
@@ -115,37 +122,5 @@ class Cluster:
 
     @cached_property
     def _api(self) -> Any:
-        with self._answering("reaching the cluster"):
+        with answering(f"reaching the cluster in namespace {self.namespace}"):
             return self._operator(name="airworthy").client
-
-    @contextmanager
-    def _answering(self, doing: str) -> Iterator[None]:
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.config import ConfigException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            yield
-        except ApiException as error:
-            said = f"{doing} in namespace {self.namespace}: {error.status} {_message(error)}"
-            if error.status in FINAL and "exceeded quota" not in said:
-                raise Refused(said, _hints(error.status)) from error
-            raise Unavailable(said) from error
-        except (HTTPError, OSError) as error:
-            raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
-        except ConfigException as error:
-            hint = "set AIRWORTHY_KUBERNETES_CONNECTION to an Airflow connection, or KUBECONFIG, or run in the cluster"
-            raise Refused(f"this installation reaches no cluster: {error}", [hint]) from error
-
-
-def _message(error: Any) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
-
-
-def _hints(status: int) -> list[str]:
-    if status in (401, 403):
-        return ["give Airflow's service account the role of docs/run-on-kubernetes.md"]
-    return ["correct the stage's runner, the pod template or AIRWORTHY_POD_NAMESPACE"]

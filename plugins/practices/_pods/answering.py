@@ -1,0 +1,50 @@
+"""What a cluster answers with an error is ``Refused`` or ``Unavailable``, in words for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipelines.errors import Refused, Unavailable
+
+ANSWER_SECONDS = (5, 30)
+"""To connect, and to answer."""
+FINAL = {400, 401, 403, 404, 405, 422}
+"""Answers that another try would get again."""
+
+
+@contextmanager
+def answering(doing: str) -> Iterator[None]:
+    """Translate the client's errors while ``doing`` something (``creating pod p in namespace n``)."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.config import ConfigException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ApiException as error:
+        said = f"{doing}: the API server answered {error.status} {_message(error)}"
+        if error.status in FINAL and "exceeded quota" not in said:
+            raise Refused(said, _hints(error.status)) from error
+        raise Unavailable(said) from error
+    except (HTTPError, OSError) as error:
+        raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
+    except (ConfigException, AirflowNotFoundException) as error:
+        hint = "set AIRWORTHY_KUBERNETES_CONNECTION to an Airflow connection, or KUBECONFIG, or run in the cluster"
+        raise Refused(f"this installation reaches no cluster: {error}", [hint]) from error
+
+
+def _message(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+def _hints(status: int) -> list[str]:
+    if status in (401, 403):
+        return ["give Airflow's service account the role of docs/run-on-kubernetes.md"]
+    return ["correct the stage's runner, the pod template or AIRWORTHY_POD_NAMESPACE"]
