@@ -1,9 +1,10 @@
 """A task of the LocalExecutor starts with the heavy libraries of the daily steps in memory, and does not import them.
 
 The scheduler imports them once, before it forks its workers, which fork a process for each task: of the 3.5 s of
-processor time that the audit of one day takes, 2.5 s are the import of Great Expectations. None of these libraries
-starts a Python thread when imported, which a fork would lose. ``AIRWORTHY_PRELOAD`` names other modules, separated by
-commas; empty, none.
+processor time that the audit of one day takes, 2.5 s are the import of Great Expectations. Where steps run in pods
+(``AIRWORTHY_POD_IMAGE`` is set), the provider's pod operator is imported, too: a task needs it to start a pod and
+again to collect it. None of these libraries starts a Python thread when imported, which a fork would lose.
+``AIRWORTHY_PRELOAD`` names other modules, separated by commas; empty, none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 PRELOADED = "great_expectations,mlflow"
+FOR_PODS = "airflow.providers.cncf.kubernetes.operators.pod"
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,13 @@ log = logging.getLogger(__name__)
 def on_starting(component: object) -> None:  # noqa: ARG001 - the signature of the hook
     """Called when an Airflow process starts; only the scheduler forks workers."""
     if sys.argv[1:2] == ["scheduler"] and "LocalExecutor" in conf.get("core", "executor"):
-        preload([name.strip() for name in os.environ.get("AIRWORTHY_PRELOAD", PRELOADED).split(",") if name.strip()])
+        preload(wanted())
+
+
+def wanted() -> list[str]:
+    """Names of the modules to import, by the environment."""
+    usual = f"{PRELOADED},{FOR_PODS}" if os.environ.get("AIRWORTHY_POD_IMAGE") else PRELOADED
+    return [name.strip() for name in os.environ.get("AIRWORTHY_PRELOAD", usual).split(",") if name.strip()]
 
 
 def preload(modules: list[str]) -> None:

@@ -46,15 +46,27 @@ def test_a_library_that_is_not_there_is_told_and_does_not_stop_the_rest(
     assert "no_such_library" in caplog.text
 
 
+@pytest.mark.parametrize(("image", "imported"), [(None, False), ("step@sha256:1", True)])
+def test_the_pod_operator_is_imported_only_where_steps_run_in_pods(
+    monkeypatch: pytest.MonkeyPatch, image: str | None, imported: bool
+) -> None:
+    monkeypatch.delenv("AIRWORTHY_PRELOAD", raising=False)
+    monkeypatch.delenv("AIRWORTHY_POD_IMAGE", raising=False)
+    if image:
+        monkeypatch.setenv("AIRWORTHY_POD_IMAGE", image)
+    assert (preloaded_libraries.FOR_PODS in preloaded_libraries.wanted()) is imported
+
+
 def test_what_is_preloaded_starts_no_thread_that_a_fork_would_lose(tmp_path: Path) -> None:
     program = (
-        "import threading, preloaded_libraries as p; p.preload(p.PRELOADED.split(','));"
+        "import threading, preloaded_libraries as p; p.preload(p.wanted());"
         "print([thread.name for thread in threading.enumerate()])"
     )
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path),
         "PYTHONPATH": str(Path(preloaded_libraries.__file__).parent),
+        "AIRWORTHY_POD_IMAGE": "some",
     }
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['MainThread']"
