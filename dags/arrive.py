@@ -5,6 +5,7 @@ from airflow.sdk import DAG, AssetWatcher
 from practices._arrival_trigger import LateArrivals
 from practices._hooks import load_catalog
 from practices._late_days import LateDays
+from practices._queued_arrivals import QueuedArrivals
 from practices.contract_check import ContractCheck
 from practices.defaults import DEFAULT_ARGS, asked_for, asset
 
@@ -14,8 +15,8 @@ DOC = """
 
 Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml`
 
-The triggerer watches the landing folder. A day whose scheduled run has stopped waiting, or that was never scheduled,
-and a day that was delivered anew start this DAG:
+The triggerer watches the landing folder, or the queue that tells of it. A day whose scheduled run has stopped waiting,
+or that was never scheduled, and a day that was delivered anew start this DAG:
 
 1. **list_late_days** says which days nobody has dealt with.
 2. **ingest_late_day** does for each what `{spec.dataset}__ingest` does, and sends it on to `{spec.dataset}__validate`.
@@ -26,7 +27,13 @@ A delivery that was refused is not tried again until the source replaces it. Tri
 for spec in load_catalog().datasets.values():
     if not asked_for(f"{spec.dataset}__arrive"):
         continue
-    watcher = AssetWatcher(name=f"{spec.dataset}_landing", trigger=LateArrivals(dataset=spec.dataset))
+    told = spec.arrival
+    trigger = (
+        QueuedArrivals(spec.dataset, told.queue, told.connection, poll_seconds=told.poll_minutes * 60)
+        if told
+        else LateArrivals(spec.dataset)
+    )
+    watcher = AssetWatcher(name=f"{spec.dataset}_landing", trigger=trigger)
     with DAG(
         dag_id=f"{spec.dataset}__arrive",
         schedule=[asset(spec.dataset, "arrived", watchers=[watcher])],

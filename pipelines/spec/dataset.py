@@ -76,6 +76,17 @@ class Calendar(Declared):
         return name
 
 
+class ArrivalQueue(Declared):
+    """The Amazon SQS queue that S3 tells of each file in the landing folder; one queue per dataset."""
+
+    queue: str = Field(pattern=r"^https?://[^\s/]+/\S+$")
+    """URL of the queue."""
+    connection: Identifier | None = "aws_default"
+    """Airflow's amazon connection that opens the queue; null: what the environment says."""
+    poll_minutes: float = Field(default=5, gt=0)
+    """How often the landing folder is looked at all the same, in case a message was lost."""
+
+
 class DatasetSpec(Declared):
     """``include/datasets/<dataset>.yaml``."""
 
@@ -85,6 +96,8 @@ class DatasetSpec(Declared):
     owner: str = Field(min_length=1)
     calendar: Calendar
     sources: dict[Identifier, SourceSpec] = Field(min_length=1)
+    arrival: ArrivalQueue | None = None
+    """What tells that a file has landed; none: the landing folder is looked at now and then."""
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     """A day with a larger share of quarantined rows in any source is refused."""
 

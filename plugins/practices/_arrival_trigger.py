@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import Any
@@ -14,8 +15,12 @@ from pipelines.errors import AirworthyError
 from pipelines.spec import DatasetSpec
 from practices import _deliveries, _hooks, _receipts
 
-RECHECK_SECONDS = 60.0
-"""How often days that were dealt with are looked at again, in case the source delivered them anew."""
+REREAD_SECONDS = 60.0
+"""How often the declaration of the dataset is read again."""
+RECHECK_SECONDS = 3600.0
+"""How often days that were dealt with are compared by content again; else time and size tell that a file is new."""
+REMOTE_POLL_SECONDS = 60.0
+"""How often, at most, the landing folder is listed where each listing is paid for; a queue is faster and cheaper."""
 REMIND_SECONDS = 300.0
 """How long an announced day may stay untouched before it is announced again."""
 log = logging.getLogger(__name__)
@@ -44,9 +49,8 @@ class ArrivalTrigger(BaseTrigger):
     def _arrived(self) -> bool:
         ports = _hooks.open_ports()
         try:
-            return date.fromisoformat(self.day) in _deliveries.complete(
-                ports.store, ports.catalog.dataset(self.dataset)
-            )
+            spec = ports.catalog.dataset(self.dataset)
+            return _deliveries.has_landed(ports.store, spec, date.fromisoformat(self.day))
         except AirworthyError as error:
             log.warning("cannot look for %s of %s, looking again: %s", self.dataset, self.day, error)
             return False
@@ -63,38 +67,46 @@ class LateArrivals(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.dataset, self.poll_seconds = dataset, poll_seconds
         self._spec: DatasetSpec
-        self._settled: set[date]
+        self._settled: dict[date, str] = {}
+        self._blind = False
+        self._read_at = self._checked_at = float("-inf")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return f"{__name__}.LateArrivals", {"dataset": self.dataset, "poll_seconds": self.poll_seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         announced: dict[tuple[date, str], float] = {}
-        now, looked_at_all = asyncio.get_running_loop().time, float("-inf")
+        now = asyncio.get_running_loop().time
         while True:
-            if again := now() - looked_at_all >= RECHECK_SECONDS:
-                looked_at_all = now()
-            waiting = await asyncio.to_thread(self._look, again)
+            waiting = await asyncio.to_thread(self._look)
             fresh = {item: now() for item in waiting if now() - announced.get(item, float("-inf")) >= REMIND_SECONDS}
             announced = {item: announced[item] for item in waiting if item in announced} | fresh
             if fresh:
                 yield TriggerEvent({"days": [f"{day}" for day, _ in fresh]})  # type: ignore[no-untyped-call]
-            await asyncio.sleep(self.poll_seconds)
+            await self._rest()
 
-    def _look(self, again: bool) -> list[tuple[date, str]]:
-        """Days that wait to be taken up, each with the digest of what lies there; ``again``: all days are looked at.
+    async def _rest(self) -> None:
+        """Until the next look."""
+        remote = "://" in _hooks.open_ports().settings.store
+        await asyncio.sleep(max(self.poll_seconds, REMOTE_POLL_SECONDS) if remote else self.poll_seconds)
 
-        The digest tells a delivery that was announced already from one that was put right a moment later.
+    def _look(self) -> list[tuple[date, str]]:
+        """Days that wait to be taken up, each with the stamp of what lies there.
+
+        The stamp tells a delivery that was announced already from one that was put right a moment later. Days that
+        were dealt with cost nothing until their stamp changes.
         """
-        ports = _hooks.open_ports()
+        ports, now = _hooks.open_ports(), time.monotonic()
         try:
-            if again:
-                self._spec, self._settled = _hooks.load_catalog().dataset(self.dataset), set()
-            late = _deliveries.late(ports.store, self._spec, ports.clock()) - self._settled
-            days = _receipts.untried(ports.store, self._spec, late)
-            waiting = [(day, _deliveries.delivery(ports.store, self._spec, day, whole=True)) for day in days]
+            if now - self._read_at >= REREAD_SECONDS:
+                self._spec, self._read_at = _hooks.load_catalog().dataset(self.dataset), now
+            if now - self._checked_at >= RECHECK_SECONDS:
+                self._settled, self._checked_at = {}, now
+            late = _deliveries.late(ports.store, self._spec, ports.clock())
+            days = _receipts.untried(ports.store, self._spec, (d for d in late if late[d] != self._settled.get(d)))
         except AirworthyError as error:
             log.warning("cannot look for late days of %s, looking again: %s", self.dataset, error)
+            self._blind = True
             return []
-        self._settled |= late - set(days)
-        return waiting
+        self._blind, self._settled = False, {day: stamp for day, stamp in late.items() if day not in days}
+        return [(day, late[day]) for day in days]

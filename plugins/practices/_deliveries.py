@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,19 +20,17 @@ from pipelines.spec.dataset import Calendar
 
 def landed(store: Store, source: str) -> set[date]:
     """Days for which the source has delivered completely: the manifest is written last."""
-    days = set()
-    for path in store.list(layout.landing_of(source)):
-        *_, day, name = path.split("/")
-        if name == MANIFEST and (read := _read_day(day)):
-            days.add(read)
-    return days
+    return set(_by_day(store.list(layout.landing_of(source))))
 
 
-def complete(store: Store, spec: DatasetSpec) -> set[date]:
-    """Days for which every daily source has delivered, and every reference source some day before."""
-    daily = [landed(store, source) for source in spec.daily()]
-    first = [min(landed(store, source), default=date.max) for source in spec.reference()]
-    return {day for day in set.intersection(*daily) if all(day >= earliest for earliest in first)} if daily else set()
+def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
+    """Whether every daily source has delivered the day, and every reference source that day or one before.
+
+    While a daily source is missing this costs one look at one file per source that is there already, and one more.
+    """
+    return all(store.exists(layout.landing(source, day, MANIFEST)) for source in spec.daily()) and all(
+        min(landed(store, source), default=date.max) <= day for source in spec.reference()
+    )
 
 
 def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, Manifest]:
@@ -83,10 +82,35 @@ def newest_overdue(calendar: Calendar, now: datetime) -> date:
     return day
 
 
-def late(store: Store, spec: DatasetSpec, now: datetime) -> set[date]:
-    """Days of the calendar that have landed and whose scheduled run has stopped waiting."""
+def late(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
+    """Days of the calendar that have landed completely and whose scheduled run has stopped waiting.
+
+    Each with a stamp that changes when any daily source writes a file of the day anew. Costs one listing per source.
+    """
+    seen = {source: store.stamps(layout.landing_of(source)) for source in spec.sources}
+    daily = {source: _by_day(seen[source]) for source in spec.daily()}
+    first = max((min(_by_day(seen[source]), default=date.max) for source in spec.reference()), default=date.min)
     newest = min(newest_overdue(spec.calendar, now), spec.calendar.end or date.max)
-    return {day for day in complete(store, spec) if spec.calendar.start <= day <= newest}
+    oldest = max(spec.calendar.start, first)
+    days = set.intersection(*map(set, daily.values())) if daily else set()
+    return {
+        day: "\n".join(f"{path} {seen[source][path]}" for source, paths in daily.items() for path in paths[day])
+        for day in sorted(days)
+        if oldest <= day <= newest
+    }
+
+
+def _by_day(paths: Iterable[str]) -> dict[date, list[str]]:
+    """Paths below ``landing/<source>/<day>/`` by day; only days whose manifest is there."""
+    found: dict[date, list[str]] = {}
+    complete = set()
+    for path in paths:
+        _, _, text, *names = path.split("/")
+        if names and (day := _read_day(text)):
+            found.setdefault(day, []).append(path)
+            if names == [MANIFEST]:
+                complete.add(day)
+    return {day: found[day] for day in complete}
 
 
 def _read_day(text: str) -> date | None:

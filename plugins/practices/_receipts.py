@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 
@@ -12,6 +13,9 @@ from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.spec import DatasetSpec
 from practices._deliveries import delivery
+
+AT_ONCE = 16
+"""Receipts that are read at once: each costs a few requests to the store, and a dataset may have years of them."""
 
 
 @contextmanager
@@ -45,4 +49,7 @@ def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
 
 def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
     """Those of ``days`` whose delivery nobody has taken or refused yet, ascending."""
-    return [day for day in sorted(days) if not dealt_with(store, spec, day)]
+    ascending = sorted(days)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(lambda day: dealt_with(store, spec, day), ascending))
+    return [day for day, dealt in zip(ascending, done, strict=True) if not dealt]
