@@ -130,18 +130,11 @@ class Installation:
         options = {name: value for name, value in self.environment.items() if name.startswith("AWS")}
         self.store = DeltaStore(self.environment["AIRWORTHY_STORE"], options)
         core_api.create_namespaced_secret(namespace, {"metadata": {"name": "s3"}, "stringData": KEYS})
-        _write(self.include / "pods" / "step.yaml", template())
-        flights = REPOSITORY / "include" / "datasets" / "flights.yaml"
-        _write(self.include / "datasets" / "flights.yaml", yaml.safe_load(flights.read_text()))
-        for suite in (REPOSITORY / "include" / "expectations").glob("*.yaml"):
-            _write(self.include / "expectations" / suite.name, yaml.safe_load(suite.read_text()))
-        _write(self.include / "features" / "small.yaml", _view())
+        self.declare()
 
     def declare(self, **training: Any) -> None:
-        """Write the model's YAML."""
-        spec = small_training.spec(**training)
-        content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        _write(self.include / "models" / "small_delay.yaml", content)
+        """Write all declarations, the model's with these changes to its training."""
+        declare_small(self.include, template(), **training)
 
     def request(self, rows: int = 1200, run: str = "manual__1") -> TrainRequest:
         """A training of a snapshot of that many rows, told apart from every other test's."""
@@ -226,6 +219,19 @@ class Installation:
             time.sleep(0.1)
 
 
+def declare_small(include: Path, pod: dict[str, Any], **training: Any) -> None:
+    """A folder of declarations with the small model, its view, the dataset of that, and a pod template."""
+    _write(include / "pods" / "step.yaml", pod)
+    flights = REPOSITORY / "include" / "datasets" / "flights.yaml"
+    _write(include / "datasets" / "flights.yaml", yaml.safe_load(flights.read_text()))
+    for suite in (REPOSITORY / "include" / "expectations").glob("*.yaml"):
+        _write(include / "expectations" / suite.name, yaml.safe_load(suite.read_text()))
+    _write(include / "features" / "small.yaml", _view())
+    spec = small_training.spec(**training)
+    content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    _write(include / "models" / "small_delay.yaml", content)
+
+
 def _view() -> dict[str, Any]:
     """The small view, its wind taken from a column that the flights have (the snapshots are written by hand)."""
     declared = small_training.view().model_dump(mode="json", by_alias=True)
@@ -234,8 +240,11 @@ def _view() -> dict[str, Any]:
     return declared
 
 
-def template() -> dict[str, Any]:
-    """A pod template that runs this machine's Python in any image with its C library."""
+def template(*, host_network: bool = False) -> dict[str, Any]:
+    """A pod template that runs this machine's Python in any image with its C library.
+
+    ``host_network``: pods reach what listens on this machine's loopback, as the embedded stack does.
+    """
     folders = {"repository": str(REPOSITORY), "environment": sys.prefix, "interpreter": sys.base_prefix}
     mounts = [{"name": name, "mountPath": path, "readOnly": True} for name, path in folders.items()]
     container = {
@@ -253,6 +262,7 @@ def template() -> dict[str, Any]:
         "spec": {
             "containers": [container],
             "volumes": volumes,
+            "hostNetwork": host_network,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 5,
         },

@@ -38,10 +38,8 @@ def declarations(folder: Path, home: Path) -> Path:
     store = {"name": "home", "mount_path": str(home), "host_path": str(home), "read_only": False}
     declared["runner"] = {"train": {"on": "kubernetes", "cpus": 1, "memory": "2Gi", "volumes": [store]}}
     model.write_text(yaml.safe_dump(declared, sort_keys=False))
-    pod = template()
-    pod["spec"]["hostNetwork"] = True  # the embedded MLflow listens on this machine's loopback
     (include / "pods").mkdir(exist_ok=True)
-    (include / "pods" / "step.yaml").write_text(yaml.safe_dump(pod))
+    (include / "pods" / "step.yaml").write_text(yaml.safe_dump(template(host_network=True)))
     return include
 
 

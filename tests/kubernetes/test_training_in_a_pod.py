@@ -36,7 +36,6 @@ def lab(
     lab = Installation(core_api, namespace, tmp_path, *servers, prefix=f"test-{secrets.token_hex(4)}")
     for name, value in lab.environment.items():
         monkeypatch.setenv(name, value)
-    lab.declare()
     return lab
 
 

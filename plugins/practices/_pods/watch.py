@@ -19,7 +19,7 @@ from practices._pods.facts import facts_of
 from practices._pods.plan import CONTAINER
 
 STARTING_SECONDS = 0.5
-RUNNING_SECONDS = 2.0
+RUNNING_SECONDS = 1.0
 LOG_SECONDS = 10.0
 PATIENCE_SECONDS = 300.0
 """How long the API server may be silent before the task itself goes and looks."""
