@@ -3,8 +3,14 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Images: REGISTRY=registry.example/team TAG=… make images push; IMAGE_ARGS and PUSH_ARGS go to docker or buildah.
+REGISTRY ?= airworthy
+REVISION = $(shell git describe --always --abbrev=40 '--exclude=*' --dirty 2>/dev/null || echo unknown)
+TAG ?= $(REVISION)
+BUILDER ?= $(shell if docker info >/dev/null 2>&1; then echo docker; else echo buildah; fi)
+TARGETS ?= step airflow
 
-.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock schemas secrets
+.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock schemas secrets images push
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,3 +71,24 @@ secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \
 	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'AIRFLOW_JWT_SECRET', 'GATEWAY_TOKEN'))); \
 	print('AIRFLOW_FERNET_KEY=' + base64.urlsafe_b64encode(os.urandom(32)).decode())" > .env && echo "drew secrets into .env")
+
+images:  ## Build the images of steps and of Airflow, with docker or buildah
+	@command -v $(BUILDER) >/dev/null || { echo "neither a docker engine nor buildah is there; on Debian: apt-get install buildah"; exit 1; }
+	@for target in $(TARGETS); do \
+	  echo "Building $(REGISTRY)/$$target:$(TAG) with $(BUILDER) ..."; \
+	  $(BUILDER) $(if $(filter buildah,$(BUILDER)),bud --layers,build) --quiet --target $$target \
+	    --build-arg AIRWORTHY_GIT_REVISION=$(REVISION) $(IMAGE_ARGS) --tag $(REGISTRY)/$$target:$(TAG) . || exit 1; \
+	done
+
+push:  ## Push them to REGISTRY and print their names by digest
+	@for target in $(TARGETS); do \
+	  image=$(REGISTRY)/$$target; \
+	  if [ $(BUILDER) = buildah ]; then \
+	    file=$$(mktemp) && buildah push --quiet $(PUSH_ARGS) --digestfile $$file $$image:$(TAG) docker://$$image:$(TAG) \
+	      && digest=$$(cat $$file) && rm $$file || exit 1; \
+	  else \
+	    digest=$$(docker push $(PUSH_ARGS) $$image:$(TAG) | sed -n 's/.*digest: \(sha256:[0-9a-f]*\).*/\1/p'); \
+	    test -n "$$digest" || exit 1; \
+	  fi; \
+	  echo "$$image@$$digest"; \
+	done
