@@ -178,7 +178,8 @@ class SplitPart(Message):
 
 class SnapshotResult(Message):
     """A frozen training table: ``snapshots/<model>/<digest>/data.parquet`` with columns key, prediction_time,
-    label_time, features, ``target`` and ``part`` (train, validation, test)."""
+    label_time, features, ``target`` and ``part`` (train, validation, test); or, with ``batch_rows``, several such
+    files, which ``files.json`` beside them names."""
 
     model: str
     as_of: datetime
@@ -189,6 +190,8 @@ class SnapshotResult(Message):
     features: list[str]
     table_versions: dict[str, int]
     latest_label_time: datetime | None = None
+    batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    """Most rows per file, where the table was frozen in batches."""
 
 
 class TrainRequest(Message):

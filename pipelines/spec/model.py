@@ -109,6 +109,13 @@ class Estimator(Declared):
         return self
 
 
+class OutOfCore(Declared):
+    """The training table is taken, read and quantised in batches of rows; it is never in memory as a whole."""
+
+    batch_rows: int = Field(default=1_000_000, ge=100)
+    """Rows per file of the snapshot and per batch in memory. A day must fit in memory, too."""
+
+
 class Training(Declared):
     schedule: str = "0 7 * * 1"
     max_active: int = Field(default=1, ge=1, le=16, exclude=True)
@@ -127,6 +134,33 @@ class Training(Declared):
     cross_validation: CrossValidation | None = None
     search: Search | None = None
     experiment_tags: list[str] = []
+    out_of_core: OutOfCore | None = Field(default=None, exclude_if=lambda declared: declared is None)
+    """For data larger than memory; none: the table is held in memory. Left out of digests where it is not declared."""
+
+    @model_validator(mode="after")
+    def out_of_core_fits(self) -> Self:
+        if self.out_of_core is None:
+            return self
+        method = self.estimator.parameters.get("tree_method", "hist")
+        reasons = {
+            f"estimator.kind is {self.estimator.kind}, which fits on all rows at once; say kind: xgboost": (
+                self.estimator.kind != "xgboost"
+            ),
+            f"estimator.parameters.tree_method is {method!r}; only hist works on batches of quantised rows": (
+                method not in ("hist", "auto")
+            ),
+            f"split.strategy is {self.split.strategy}, which ranks all rows at once; say time_ordered": (
+                self.split.strategy != "time_ordered"
+            ),
+            "cross_validation needs all rows at once; leave it out": self.cross_validation is not None,
+            "search would read all rows for each trial; search without out_of_core, on a shorter history_days": (
+                self.search is not None
+            ),
+        }
+        faults = [reason for reason, holds in reasons.items() if holds]
+        if faults:
+            raise ValueError(f"out_of_core cannot be done: {'; '.join(faults)}")
+        return self
 
 
 class Bound(Declared):
@@ -259,6 +293,10 @@ class ModelSpec(Declared):
             for stage, runner in self.runner.items()
             if stage != "train" and (runner.gpus or runner.workers > 1)
         ]
+        if self.training.out_of_core and self.runs("train").gpus:
+            problems.append(
+                "runner.train has gpus, and out_of_core quantises batches on the CPU; declare one of the two"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

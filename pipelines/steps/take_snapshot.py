@@ -13,6 +13,7 @@ from pipelines.errors import Refused
 from pipelines.messages import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
 from pipelines.spec import FeatureView, ModelSpec
+from pipelines.steps.snapshot_files import open_files
 from pipelines.steps.split import PARTS, assign_parts
 from pipelines.steps.table_digest import table_digest
 
@@ -51,7 +52,9 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
 
 
 def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
-    """The frozen table. ``Refused`` if there is none, or if its content no longer bears its name."""
+    """The frozen table, whole. ``Refused`` if there is none, or if its content no longer bears its name."""
+    if files := open_files(store, model, digest):
+        return files.frame(*PARTS)
     path = layout.snapshot(model, digest, DATA)
     if not store.exists(path):
         raise Refused(f"model {model} has no snapshot {digest}; take one, or correct the digest")

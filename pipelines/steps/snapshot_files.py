@@ -1,0 +1,120 @@
+"""A snapshot in batches is named by a digest over all its files, and each file read is what the digest says.
+
+The digest covers the rows, their order and where they are cut into files: XGBoost's quantiles depend on the cut, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from io import BytesIO
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.ports import Store
+from pipelines.steps.table_digest import table_digest
+
+FILES = "files.json"
+FORM = b"airworthy.table.batches.1\n"
+
+
+class SnapshotFile(BaseModel):
+    """One Parquet file: rows of one part. ``content``: its ``table_digest``; ``sha256``: of its bytes as written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    part: str
+    rows: int
+    first: datetime
+    last: datetime
+    """First and last prediction time."""
+    content: str
+    sha256: str
+
+
+class FileList(BaseModel):
+    """``files.json``: the files of each part in order of day and, within it, of prediction time and key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_rows: int
+    files: list[SnapshotFile]
+
+    def digest(self) -> str:
+        """sha256, 64 hex digits, over part, rows, prediction times and content of every file in order."""
+        digest = hashlib.sha256(FORM)
+        for file in self.files:
+            digest.update(f"{file.part}|{file.rows}|{file.first!s}|{file.last!s}|{file.content}\n".encode())
+        return digest.hexdigest()
+
+    def of(self, *parts: str) -> list[SnapshotFile]:
+        return [file for part in parts for file in self.files if file.part == part]
+
+    def last(self, *parts: str) -> datetime | None:
+        """Last prediction time of the named parts."""
+        return max((file.last for file in self.of(*parts)), default=None)
+
+
+@dataclass
+class FrozenFiles:
+    """The files of one snapshot. Content is digested when a file is first read; later its bytes must be the same."""
+
+    store: Store
+    model: str
+    digest: str
+    list: FileList
+    _checked: set[str] = field(default_factory=set)
+
+    def read(self, file: SnapshotFile, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """``Refused`` if the file is not what was frozen, or lacks a column."""
+        path = layout.snapshot(self.model, self.digest, file.name)
+        bytes_ = self.store.get(path)
+        if hashlib.sha256(bytes_).hexdigest() != file.sha256:
+            raise Refused(f"{path} was altered: its sha256 is not {file.sha256}; restore it or take a new snapshot")
+        if file.name not in self._checked:
+            frame = pl.read_parquet(BytesIO(bytes_))
+            if table_digest(frame) != file.content:
+                raise Refused(f"{path} was altered: its content is not what {self.digest} names; take a new snapshot")
+            self._checked.add(file.name)
+            return frame if columns is None else _selected(frame, columns, path)
+        lacking = [name for name in columns or [] if name not in pl.read_parquet_schema(BytesIO(bytes_))]
+        if lacking:
+            raise Refused(f"{path} lacks columns", lacking)
+        return pl.read_parquet(BytesIO(bytes_), columns=None if columns is None else [*columns])
+
+    def batches(self, part: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows of a part, one file after the other."""
+        for file in self.list.of(part):
+            yield self.read(file, columns)
+
+    def frame(self, *parts: str) -> pl.DataFrame:
+        """The parts as one table, which must fit in memory."""
+        frames = [self.read(file) for file in self.list.of(*parts)]
+        return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
+    """None where the snapshot is one file. ``Refused`` if the list of files does not bear the snapshot's name."""
+    path = layout.snapshot(model, digest, FILES)
+    if not store.exists(path):
+        return None
+    try:
+        found = FileList.model_validate_json(store.get(path))
+    except ValidationError as error:
+        raise Refused(f"{path} is no list of files; restore it or take a new snapshot", [str(error)]) from error
+    if found.digest() != digest:
+        raise Refused(f"{path} was altered: its digest is {found.digest()}; restore it or take a new snapshot")
+    return FrozenFiles(store, model, digest, found)
+
+
+def _selected(frame: pl.DataFrame, columns: Sequence[str], path: str) -> pl.DataFrame:
+    lacking = [name for name in columns if name not in frame.columns]
+    if lacking:
+        raise Refused(f"{path} lacks columns", lacking)
+    return frame.select(columns)
