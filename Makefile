@@ -10,7 +10,7 @@ TAG ?= $(REVISION)
 BUILDER ?= $(shell if docker info >/dev/null 2>&1; then echo docker; else echo buildah; fi)
 TARGETS ?= step airflow
 
-.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock schemas secrets images push
+.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock schemas secrets images push test-kubernetes
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,9 +51,13 @@ imports: $(READY)
 	@PYTHONPATH=plugins $(BIN)/lint-imports --no-logo
 
 unit: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=80
+	@env -u KUBECONFIG $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 test: lint types imports unit  ## Lint, types, import rules and all tests, with coverage
+
+test-kubernetes: $(READY)  ## Run the tests that need a cluster, on the one of KUBECONFIG
+	@test -n "$$KUBECONFIG" || { echo "no cluster: set KUBECONFIG to the kubeconfig of one whose node is this machine"; exit 1; }
+	@$(BIN)/python -m pytest -m kubernetes --durations=5
 
 bench: $(READY)  ## Print measurements as JSON lines
 	@$(BIN)/python -m tests.bench

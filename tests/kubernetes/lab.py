@@ -164,6 +164,13 @@ class Installation:
             content = run_in_pod("train_model", request, runner or self.runner())
         return TrainResult.model_validate_json(content)
 
+    def squeeze(self, pod: Any) -> bool:
+        """Lower the memory limit of the pod's container under what it uses, so that the kernel kills it."""
+        for process in psutil.process_iter(["cmdline"]):
+            if self.run_of(pod) in (process.info["cmdline"] or []):
+                return _lower_limit(process.pid, process.memory_info().rss // 3)
+        return False
+
     def abandon(self, request: TrainRequest, runner: StageRunner | None = None, run_id: str = "manual__1") -> Any:
         """A first try that started its pod and was never heard of again; returns the pod."""
         from airflow.sdk.exceptions import TaskDeferred
@@ -286,6 +293,23 @@ def as_task(try_number: int = 1, run_id: str = "manual__1", map_index: int = -1)
     context: Any = {"ti": ti, "run_id": run_id, "dag": SimpleNamespace(parent_dag=None)}
     with set_current_context(context):
         yield context
+
+
+def _lower_limit(pid: int, limit: int) -> bool:
+    """Write the limit of the process's memory cgroup (version 1 or 2); False if that cannot be done here."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for file in (
+            Path(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes") if "memory" in controllers else None,
+            Path(f"/sys/fs/cgroup{path}/memory.max") if not controllers else None,
+        ):
+            if file and file.exists():
+                try:
+                    file.write_text(str(limit))
+                except OSError:
+                    return False
+                return True
+    return False
 
 
 class _Apart:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,37 @@ def test_a_pod_lost_half_way_is_unavailable_and_the_retry_resumes_to_the_same_mo
     assert second.resumed_from_round is not None
     assert second.resumed_from_round > 0
     assert second.model_digest == lab.in_process(request, tmp_path).model_digest
+
+
+def test_a_kubelet_that_dies_and_comes_back_disturbs_nothing(lab: Installation) -> None:
+    start = os.environ.get("AIRWORTHY_TEST_CLUSTER_START")
+    if not start:
+        pytest.skip("AIRWORTHY_TEST_CLUSTER_START names no command that starts the cluster's kubelet again")
+    lab.declare(**LONG)
+    task = Background(partial(lab.train, lab.request(ROWS)))
+    lab.await_checkpoint()
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "kubelet":
+            process.kill()
+    subprocess.run([start], check=True, capture_output=True, timeout=120)
+    assert task.result().resumed_from_round is None
+    assert len(lab.run_files("ticket.json")) == 1
+
+
+def test_memory_raised_after_a_refusal_goes_on_from_the_checkpoint(lab: Installation, tmp_path: Path) -> None:
+    """The limit is lowered on the running container, as if the step had grown."""
+    lab.declare(**LONG)
+    request = lab.request(ROWS)
+    task = Background(partial(lab.train, request))
+    pod = lab.await_pod(lambda pod: pod.status.phase == "Running")
+    lab.await_checkpoint()
+    if not lab.squeeze(pod):
+        pytest.skip("the memory limit of a running container cannot be lowered on this machine")
+    with pytest.raises(Refused, match="ran out of memory"):
+        task.result()
+    resumed = lab.train(request, lab.runner(memory="2Gi"), try_number=2)
+    assert resumed.resumed_from_round is not None
+    assert resumed.model_digest == lab.in_process(request, tmp_path).model_digest
 
 
 def test_a_step_that_outgrows_its_memory_is_refused_at_once_with_the_numbers(lab: Installation) -> None:
