@@ -1,0 +1,153 @@
+"""Evidence that may be looked at after every request: whoever stops at ``1/alpha`` is wrong at most ``alpha`` times.
+
+The one primitive is the mixture e-process on Bernoulli counts of Lindon and Malek, *Anytime-Valid Inference for
+Multinomial Count Data* (NeurIPS 2022, arXiv 2011.03567), with its Beta prior cut off at the limit for one-sided
+questions. Its logarithm is 0 without data, grows with the evidence against "the limit is kept", and may be compared
+with ``log(1/alpha)`` at any time and as often as one likes (Ville's inequality).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from pipelines.errors import Refused
+
+Alternative = Literal["greater", "less", "two-sided"]
+Floats = NDArray[np.float64]
+
+CONCENTRATION = 10.0
+"""Weight of the prior in events, k: small finds great differences soon, great finds small differences in the end."""
+
+_FAR_TAIL = 1e-200
+_TERMS = 400
+
+
+def log_e_value(
+    bad: int,
+    total: int,
+    limit: float,
+    *,
+    alternative: Alternative = "greater",
+    concentration: float = CONCENTRATION,
+) -> float:
+    """Natural log of the evidence that the probability of a bad one is beyond ``limit``.
+
+    ``bad`` of ``total`` trials went wrong. Under "the probability is at most ``limit``" (``greater``), "at least"
+    (``less``) or "exactly" (``two-sided``) the chance that this ever reaches ``log(1/alpha)`` is at most ``alpha``.
+
+    Refused: counts that cannot be, a limit outside (0, 1), a concentration that is not positive.
+    """
+    return float(log_e_values(bad, total, limit, alternative=alternative, concentration=concentration))
+
+
+def log_e_values(
+    bad: ArrayLike,
+    total: ArrayLike,
+    limit: ArrayLike,
+    *,
+    alternative: Alternative = "greater",
+    concentration: float = CONCENTRATION,
+) -> Floats:
+    """``log_e_value`` of arrays that are broadcast against each other.
+
+    With ``a = k limit`` and ``b = k (1 - limit)`` it is the log of
+    ``B(a + x, b + n - x) / B(a, b) / (limit^x (1 - limit)^(n - x))``, times the posterior over the prior mass on the
+    alternative's side of the limit. The Beta functions are taken by Stirling's series around ``n KL(x/n, limit)``, and
+    masses below 1e-200 by their continued fraction, so it is good to 1e-9 up to a billion trials.
+    """
+    x, n, limits = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (bad, total, limit)))
+    _possible(x, n, limits, alternative, concentration)
+    bound, rest = limits, 1.0 - limits
+    if alternative == "two-sided":
+        return np.where(n == 0, 0.0, _log_mixture(x, n, bound, rest, concentration))
+    if alternative == "less":
+        x, bound, rest = n - x, rest, bound
+    return np.where(n == 0, 0.0, _log_mixture_above(x, n, bound, rest, concentration))
+
+
+def _possible(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:
+    reasons = []
+    if not np.all((x >= 0) & (x <= n) & np.isfinite(n)):
+        reasons.append(f"counts: {_shown(x)} of {_shown(n)}; give 0 <= bad <= total")
+    if not np.all((limits > 0) & (limits < 1)):
+        reasons.append(f"limit: {_shown(limits)} is not between 0 and 1, both excluded")
+    if alternative not in ("greater", "less", "two-sided"):
+        reasons.append(f"alternative: {alternative!r} is none of greater, less, two-sided")
+    if not (concentration > 0 and math.isfinite(concentration)):
+        reasons.append(f"concentration: {concentration} is not a positive number")
+    if reasons:
+        raise Refused("there is no such evidence", reasons)
+
+
+def _shown(values: Floats) -> str:
+    return f"{float(values):g}" if values.ndim == 0 else f"{values.size} values from {values.min():g}"
+
+
+def _log_mixture(x: Floats, n: Floats, p: Floats, q: Floats, k: float) -> Floats:
+    """Log of the likelihood ratio of Beta(kp, kq) to ``p``: the great terms cancel on paper, not in the computer."""
+    return _log_beta_about(k * p + x, k * q + (n - x), x - n * p, p, q) - _log_beta_about(k * p, k * q, 0 * p, p, q)
+
+
+def _log_mixture_above(x: Floats, n: Floats, p: Floats, q: Floats, k: float) -> Floats:
+    """The same with the prior cut off below ``p``.
+
+    Where the mass left of the posterior is too small for a float it is ``p^A q^B / (B Beta(A, B))`` over a continued
+    fraction (DLMF 8.17.22), whose Beta function and powers cancel against those of the mixture.
+    """
+    a, b = k * p + x, k * q + (n - x)
+    mass = special.betaincc(a, b, p)
+    far = mass < _FAR_TAIL
+    evidence = np.asarray(_log_mixture(x, n, p, q, k) + np.log(np.where(far, 1.0, mass)))
+    if np.any(far):
+        fraction = _continued_fraction(b[far], a[far], q[far])
+        prior = _log_beta_about(k * p[far], k * q[far], 0 * p[far], p[far], q[far])
+        evidence[far] = -np.log(b[far]) - np.log(fraction) - prior
+    return np.asarray(evidence - np.log(special.betaincc(k * p, k * q, p)), dtype=np.float64)
+
+
+def _log_beta_about(a: Floats, b: Floats, excess: Floats, p: Floats, q: Floats) -> Floats:
+    """``ln B(a, b) - a ln p - b ln q`` where ``excess`` is ``a - (a + b) p``."""
+    both = a + b
+    divergence = a * _log_ratio(a, both * p, excess) + b * _log_ratio(b, both * q, -excess)
+    halves = 0.5 * (np.log(both) - np.log(a) - np.log(b) + math.log(2 * math.pi))
+    return divergence + halves + _stirling(a) + _stirling(b) - _stirling(both)
+
+
+def _log_ratio(of: Floats, to: Floats, difference: Floats) -> Floats:
+    """``ln(of / to)``, from their difference where they are close."""
+    change = difference / to
+    return np.where(np.abs(change) < 0.5, np.log1p(np.clip(change, -0.5, 0.5)), np.log(of / to))
+
+
+def _stirling(z: Floats) -> Floats:
+    """``ln Gamma(z) - (z - 1/2) ln z + z - ln(2 pi)/2``, whose series is good to 1e-15 from 15 upwards."""
+    small = np.minimum(z, 15.0)
+    exact = special.gammaln(small) - (small - 0.5) * np.log(small) + small - 0.5 * math.log(2 * math.pi)
+    y = 1.0 / np.maximum(z, 15.0)
+    series = y * (1 / 12 - y * y * (1 / 360 - y * y * (1 / 1260 - y * y / 1680)))
+    return np.where(z < 15.0, exact, series)
+
+
+def _continued_fraction(a: Floats, b: Floats, z: Floats) -> Floats:
+    """Denominator ``1 + d1/(1 + d2/(1 + ...))`` of the incomplete beta function, by Lentz's method."""
+    tiny = 1e-300
+    value, upper, lower = np.ones_like(a), np.ones_like(a), np.zeros_like(a)
+    for term in range(1, _TERMS):
+        m, odd = divmod(term, 2)
+        if odd:
+            d = -(a + m) * (a + b + m) * z / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            d = m * (b - m) * z / ((a + 2 * m - 1) * (a + 2 * m))
+        lower = 1.0 + d * lower
+        lower = 1.0 / np.where(np.abs(lower) < tiny, tiny, lower)
+        upper = 1.0 + d / upper
+        upper = np.where(np.abs(upper) < tiny, tiny, upper)
+        value = value * upper * lower
+        if np.all(np.abs(upper * lower - 1.0) < 1e-15):
+            break
+    return value
