@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
@@ -21,6 +23,7 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import AirworthyError, Refused, Unavailable
+from pipelines.settings import REPOSITORY
 from tests.adapters.s3_server import BUCKET, S3Server, s3_server
 
 TABLE = "raw/flights"
@@ -158,6 +161,81 @@ def test_a_commit_is_written_only_where_none_lies(server: S3Server, tmp_path: Pa
     written = Counter(path for path, status in commits if status == 200)
     assert set(written.values()) == {1}
     assert {status for _, status in commits} <= {200, 412}
+
+
+# ---- rights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict() -> Iterator[tuple[S3Server, Callable[[dict[str, Any]], dict[str, str]]]]:
+    """A server that asks for rights, and a function: a policy to the options of a role that was assumed with it."""
+    with s3_server() as server:
+        iam, sts = server.client("iam"), server.client("sts")
+        made = []
+
+        def allow(count: int) -> None:
+            """The server lets so many requests pass, and asks from then on."""
+            plain = {"Content-Type": "text/plain"}
+            url = f"{server.url}/moto-api/reset-auth"
+            urllib.request.urlopen(urllib.request.Request(url, str(count).encode(), plain)).close()
+
+        def assume(policy: dict[str, Any]) -> dict[str, str]:
+            allow(100)
+            name = f"role{len(made)}"
+            made.append(name)
+            trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}
+            role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+            iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+            keys = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+            allow(0)
+            return server.options | {
+                "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+                "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+                "AWS_SESSION_TOKEN": keys["SessionToken"],
+            }
+
+        yield server, assume
+
+
+def documented_policy() -> dict[str, Any]:
+    found = re.search(r"```json\n(.*?)```", (REPOSITORY / "docs" / "use-s3.md").read_text(), re.DOTALL)
+    assert found
+    policy: dict[str, Any] = json.loads(found[1])
+    return policy
+
+
+def test_a_role_with_the_documented_rights_does_all_that_the_store_does(strict: Any) -> None:
+    _, assume = strict
+    store = DeltaStore("s3://models/air", assume(documented_policy()))
+    store.put("a/b.json", b"x" * 6_000_000)
+    assert len(store.get("a/b.json")) == 6_000_000
+    assert store.list("a/") == ["a/b.json"]
+    assert not store.exists("a/c.json")
+    store.replace_partition(TABLE, FIRST, rows(1))
+    first = store.replace_partition(TABLE, FIRST, rows(2))
+    store.replace_partition(TABLE, SECOND, rows(3))
+    assert numbers(store) == [(2, FIRST), (3, SECOND)]
+    store.restore(TABLE, first)
+    assert store.changed_days(TABLE, first) == {SECOND}
+    store.delete("a/b.json")
+    with pytest.raises(Refused, match="does not let us in"):
+        DeltaStore("s3://models/elsewhere", store._access.options()).put("a.json", b"x")
+
+
+def test_a_role_without_rights_to_the_files_is_refused(strict: Any) -> None:
+    _, assume = strict
+    listing = documented_policy()
+    store = DeltaStore("s3://models/air", assume(listing | {"Statement": listing["Statement"][:1]}))
+    for ask in (lambda: store.get("a.json"), lambda: store.put("a.json", b""), lambda: store.version(TABLE)):
+        with pytest.raises(Refused, match="does not let us in"):
+            ask()
+
+
+def test_keys_of_a_role_without_their_token_are_turned_away_by_this_server(strict: Any) -> None:
+    _, assume = strict
+    keys = {key: value for key, value in assume(documented_policy()).items() if key != "AWS_SESSION_TOKEN"}
+    with pytest.raises(AirworthyError):
+        DeltaStore("s3://models/air", keys).put("a.json", b"")
 
 
 # ---- access ----------------------------------------------------------------------------------------------------------
