@@ -165,10 +165,12 @@ class Installation:
         return TrainResult.model_validate_json(content)
 
     def squeeze(self, pod: Any) -> bool:
-        """Lower the memory limit of the pod's container under what it uses, so that the kernel kills it."""
+        """Use up the memory of the pod's container beside the step, so that the kernel kills the step for it."""
         for process in psutil.process_iter(["cmdline"]):
-            if self.run_of(pod) in (process.info["cmdline"] or []):
-                return _lower_limit(process.pid, process.memory_info().rss // 3)
+            if self.run_of(pod) in (process.info["cmdline"] or []) and (group := _memory_group(process.pid)):
+                Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
+                subprocess.run([sys.executable, "-c", EATER, str(group), str(process.pid)], timeout=60, check=False)
+                return True
         return False
 
     def abandon(self, request: TrainRequest, runner: StageRunner | None = None, run_id: str = "manual__1") -> Any:
@@ -295,21 +297,24 @@ def as_task(try_number: int = 1, run_id: str = "manual__1", map_index: int = -1)
         yield context
 
 
-def _lower_limit(pid: int, limit: int) -> bool:
-    """Write the limit of the process's memory cgroup (version 1 or 2); False if that cannot be done here."""
+EATER = """
+import os, pathlib, sys
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+eaten = []
+while os.path.exists(f"/proc/{sys.argv[2]}"):
+    eaten.append(bytearray(os.urandom(1024)) * 20_000)
+"""
+
+
+def _memory_group(pid: int) -> Path | None:
+    """The file that takes processes into the memory cgroup (version 1 or 2) of a process; None if it is not here."""
+    roots = {"memory": "/sys/fs/cgroup/memory", "": "/sys/fs/cgroup"}
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        for file in (
-            Path(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes") if "memory" in controllers else None,
-            Path(f"/sys/fs/cgroup{path}/memory.max") if not controllers else None,
-        ):
-            if file and file.exists():
-                try:
-                    file.write_text(str(limit))
-                except OSError:
-                    return False
-                return True
-    return False
+        file = Path(f"{roots[controllers]}{path}/cgroup.procs") if controllers in roots else None
+        if file and file.exists():
+            return file
+    return None
 
 
 class _Apart:
