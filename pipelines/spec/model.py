@@ -293,10 +293,9 @@ class ModelSpec(Declared):
             for stage, runner in self.runner.items()
             if stage != "train" and (runner.gpus or runner.workers > 1)
         ]
-        if self.training.out_of_core and self.runs("train").gpus:
-            problems.append(
-                "runner.train has gpus, and out_of_core quantises batches on the CPU; declare one of the two"
-            )
+        train = self.runs("train")
+        if self.training.out_of_core and (train.gpus or train.workers > 1):
+            problems.append("out_of_core is for one worker on its CPU; leave out gpus and workers of runner.train")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 import polars as pl
 
@@ -42,9 +43,18 @@ def assign_parts(frame: pl.DataFrame, split: Split, *, seed: int, classification
 
 def _by_time(moments: pl.Series, split: Split) -> pl.Series:
     ordered = moments.sort()
-    rows = ordered.len()
-    ends = [round(rows * split.train), round(rows * (split.train + split.validation))]
+    train, validation = (ordered[end - 1] if end else None for end in part_ends(ordered.len(), split))
+    return parts_until(moments, train, validation)
+
+
+def part_ends(rows: int, split: Split) -> tuple[int, int]:
+    """How many rows, the earliest first, end the train part, and the validation part."""
+    return round(rows * split.train), round(rows * (split.train + split.validation))
+
+
+def parts_until(moments: pl.Series, train: datetime | None, validation: datetime | None) -> pl.Series:
+    """The part of each prediction time, given the last moment of train and of validation; None: no row is in it."""
     moment = pl.col("moment")
-    train, validation = (moment <= ordered[end - 1] if end else moment.is_null() for end in ends)
-    part = pl.when(train).then(pl.lit(TRAIN)).when(validation).then(pl.lit(VALIDATION)).otherwise(pl.lit(TEST))
-    return pl.DataFrame({"moment": moments}).select(part.alias("part")).to_series()
+    in_train, until_validation = (moment.is_null() if end is None else moment <= end for end in (train, validation))
+    part = pl.when(in_train).then(pl.lit(TRAIN)).when(until_validation).then(pl.lit(VALIDATION))
+    return pl.DataFrame({"moment": moments}).select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +16,8 @@ from pipelines.errors import Refused
 from pipelines.messages import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
 from pipelines.spec import FeatureView, ModelSpec
-from pipelines.steps.snapshot_files import open_files
+from pipelines.steps.snapshot_files import FILES, open_files
+from pipelines.steps.snapshot_spool import local_folder, spool
 from pipelines.steps.split import PARTS, assign_parts
 from pipelines.steps.table_digest import table_digest
 
@@ -26,6 +30,9 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     One row per entity whose label was known by then: key, ``prediction_time``, ``label_time``, features, ``target``
     (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. A snapshot that is
     already there is left as it is; its ``snapshot.json`` tells which request and table versions made it first.
+
+    With ``training.out_of_core`` the same rows are read day by day and written as files of ``batch_rows`` rows, one
+    part each and in order of day; the table is never in memory as a whole.
     """
     if request.as_of.tzinfo is None:
         raise Refused(f"as_of {request.as_of} has no time zone; write it as in 2013-03-01T05:00:00Z")
@@ -34,17 +41,21 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = [layout.features(view.view), layout.validated(view.entity_source)]
     versions = {table: _version(ports.store, table) for table in tables}
-    frame = _labelled(ports.store, spec, view, features, as_of, versions)
+    facts = {"model": spec.model, "as_of": as_of, "features": features, "table_versions": versions}
+    if spec.training.out_of_core:
+        days = _days(ports.store, spec, as_of, versions)
+        frames = (_labelled(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
+        return _freeze_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
+    asked = _days(ports.store, spec, as_of, versions) if spec.training.history_days else None
+    frame = _labelled(ports.store, spec, view, features, as_of, versions, asked)
+    frame = frame.with_columns(_parts(frame.with_columns(entity_id(view)), spec))
     digest = table_digest(frame)
     result = SnapshotResult(
-        model=spec.model,
-        as_of=as_of,
+        **facts,
         digest=digest,
         uri=ports.store.uri(layout.snapshot(spec.model, digest, DATA)),
         rows=frame.height,
         parts={part: _measure(frame.filter(part=part), spec) for part in PARTS},
-        features=features,
-        table_versions=versions,
         latest_label_time=frame.select(pl.col("label_time").max()).item(),
     )
     _freeze(ports.store, result, frame)
@@ -71,13 +82,28 @@ def _version(store: Store, table: str) -> int:
     return version
 
 
+def _earliest(spec: ModelSpec, as_of: datetime) -> datetime | None:
+    return as_of - timedelta(days=spec.training.history_days) if spec.training.history_days else None
+
+
+def _days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> list[date]:
+    """Days of the feature table within the declared history, and one before: a day is local, a moment is UTC."""
+    earliest = _earliest(spec, as_of)
+    days = store.days(next(iter(versions)))
+    return days if earliest is None else [day for day in days if day >= earliest.date() - timedelta(1)]
+
+
 def _labelled(
-    store: Store, spec: ModelSpec, view: FeatureView, features: list[str], as_of: datetime, versions: dict[str, int]
+    store: Store,
+    spec: ModelSpec,
+    view: FeatureView,
+    features: list[str],
+    as_of: datetime,
+    versions: dict[str, int],
+    days: list[date] | None,
 ) -> pl.DataFrame:
-    """Rows whose label was known by ``as_of``, within the declared history, each with its part of the split."""
+    """Rows of the days (None: all) whose label was known by ``as_of``, within the history, by prediction time."""
     table, entities = versions
-    earliest = as_of - timedelta(days=spec.training.history_days) if spec.training.history_days else None
-    days = None if earliest is None else [day for day in store.days(table) if day >= (earliest.date() - timedelta(1))]
     asked = list(dict.fromkeys([*view.key, "prediction_time", *features]))
     known = store.read(table, days=days, columns=[*asked, "day"], version=versions[table])
     truth = store.read(entities, days=days, version=versions[entities])
@@ -86,13 +112,15 @@ def _labelled(
     labels = truth.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
     labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
     frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
-    if earliest is not None:
+    if (earliest := _earliest(spec, as_of)) is not None:
         frame = frame.filter(pl.col("prediction_time") >= earliest)
-    frame = frame.sort("prediction_time", *view.key).with_columns(entity_id(view))
-    is_class = spec.problem == "classification"
-    part = assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
     columns = dict.fromkeys([*view.key, "prediction_time", "label_time", *features, "target"])
-    return frame.select(*columns, part)
+    return frame.sort("prediction_time", *view.key).select(*columns)
+
+
+def _parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
+    is_class = spec.problem == "classification"
+    return assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
 
 
 def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
@@ -110,3 +138,29 @@ def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
     frame.write_parquet(content, compression="zstd")
     store.put(layout.snapshot(result.model, result.digest, DATA), content.getvalue())
     store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
+
+
+def _freeze_in_batches(
+    store: Store, spec: ModelSpec, days: Iterable[pl.DataFrame], batch_rows: int, facts: dict[str, Any]
+) -> SnapshotResult:
+    """The same, file by file: then the list of them, then the record."""
+    is_class = spec.problem == "classification"
+    with local_folder() as name:
+        made = spool(days, spec.training.split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
+        digest = made.list.digest()
+        result = SnapshotResult(
+            **facts,
+            digest=digest,
+            uri=store.uri(layout.snapshot(spec.model, digest, FILES)),
+            rows=made.rows,
+            parts=made.parts,
+            latest_label_time=made.latest_label_time,
+            batch_rows=batch_rows,
+        )
+        record = layout.snapshot(spec.model, digest, RECORD)
+        if not store.exists(record):
+            for file in made.list.files:
+                store.put(layout.snapshot(spec.model, digest, file.name), (made.folder / file.name).read_bytes())
+            store.put(layout.snapshot(spec.model, digest, FILES), made.list.model_dump_json(indent=1).encode())
+            store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
+    return result

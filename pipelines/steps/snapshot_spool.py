@@ -1,0 +1,170 @@
+"""A table of any length is frozen day by day: in memory are one day and one batch of rows, on local disk the rest.
+
+The parts of a split by time are the very ones that the whole table would be given: days are counted first, and only
+the day in which a part ends is looked at row by row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.messages import SplitPart
+from pipelines.spec.model import Split
+from pipelines.steps.snapshot_files import FileList, SnapshotFile
+from pipelines.steps.split import PARTS, part_ends, parts_until
+from pipelines.steps.table_digest import table_digest
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """A table in batches on local disk, and what it holds."""
+
+    folder: Path
+    list: FileList
+    parts: dict[str, SplitPart]
+    latest_label_time: datetime | None
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts.values())
+
+
+def spool(
+    days: Iterable[pl.DataFrame], split: Split, *, batch_rows: int, classification: bool, folder: Path
+) -> Spooled:
+    """Write ``days`` below ``folder`` as files of one part each, every one but a part's last of ``batch_rows`` rows.
+
+    ``days``: frames with ``prediction_time``, ``label_time`` and ``target``, sorted, one after the other in order of
+    day. They need up to twice the disk that they take as Parquet.
+    """
+    waiting = _Waiting.of(days, folder)
+    ends = part_ends(waiting.rows, split)
+    train, validation = (waiting.moment(end) for end in ends)
+    writers = {part: _Writer(folder, part, batch_rows, classification) for part in PARTS}
+    for path in waiting.paths:
+        frame = pl.read_parquet(path)
+        frame = frame.with_columns(parts_until(frame["prediction_time"], train, validation))
+        for part, writer in writers.items():
+            writer.add(frame.filter(pl.col("part") == part))
+        path.unlink()
+    for writer in writers.values():
+        writer.close()
+    files = [file for writer in writers.values() for file in writer.files]
+    return Spooled(
+        folder=folder,
+        list=FileList(batch_rows=batch_rows, files=files),
+        parts={part: writer.measured() for part, writer in writers.items()},
+        latest_label_time=waiting.latest_label_time,
+    )
+
+
+@dataclass
+class _Waiting:
+    """Days as they came, with the rows of each UTC date of prediction."""
+
+    paths: list[Path] = field(default_factory=list)
+    dates: list[set[date]] = field(default_factory=list)
+    counted: Counter[date] = field(default_factory=Counter)
+    latest_label_time: datetime | None = None
+
+    @classmethod
+    def of(cls, days: Iterable[pl.DataFrame], folder: Path) -> _Waiting:
+        waiting = cls()
+        for number, frame in enumerate(days):
+            if frame.is_empty():
+                continue
+            path = folder / f"day-{number:06d}.parquet"
+            frame.write_parquet(path, compression="lz4")
+            dates = frame["prediction_time"].dt.date().value_counts()
+            waiting.paths.append(path)
+            waiting.dates.append(set(dates["prediction_time"].to_list()))
+            waiting.counted.update(dict(dates.iter_rows()))
+            latest = frame["label_time"].max()
+            assert isinstance(latest, datetime)
+            waiting.latest_label_time = max(latest, waiting.latest_label_time or latest)
+        return waiting
+
+    @property
+    def rows(self) -> int:
+        return self.counted.total()
+
+    def moment(self, place: int) -> datetime | None:
+        """Prediction time of the row at ``place`` (from 1) in order of time; None for place 0."""
+        for on in sorted(self.counted):
+            if place <= self.counted[on]:
+                break
+            place -= self.counted[on]
+        if not place:
+            return None
+        holding = [path for path, dates in zip(self.paths, self.dates, strict=True) if on in dates]
+        moments = pl.concat([pl.read_parquet(path, columns=["prediction_time"]) for path in holding]).to_series()
+        found = moments.filter(moments.dt.date() == on).sort()[place - 1]
+        assert isinstance(found, datetime)
+        return found
+
+
+@dataclass
+class _Writer:
+    """Cuts the rows of one part into files."""
+
+    folder: Path
+    part: str
+    batch_rows: int
+    classification: bool
+    files: list[SnapshotFile] = field(default_factory=list)
+    positives: int = 0
+    _held: list[pl.DataFrame] = field(default_factory=list)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        self._held.append(frame)
+        if sum(held.height for held in self._held) < self.batch_rows:
+            return
+        rows = pl.concat(self._held)
+        whole = rows.height // self.batch_rows * self.batch_rows
+        for batch in rows.head(whole).iter_slices(self.batch_rows):
+            self._write(batch)
+        self._held = [rows.slice(whole)]
+
+    def close(self) -> None:
+        if any(held.height for held in self._held):
+            self._write(pl.concat(self._held))
+        self._held = []
+
+    def measured(self) -> SplitPart:
+        return SplitPart(
+            rows=sum(file.rows for file in self.files),
+            first=min((file.first for file in self.files), default=None),
+            last=max((file.last for file in self.files), default=None),
+            positives=self.positives if self.classification else None,
+        )
+
+    def _write(self, batch: pl.DataFrame) -> None:
+        name = f"{self.part}-{len(self.files):05d}.parquet"
+        path = self.folder / name
+        batch.write_parquet(path, compression="zstd")
+        first, last = batch["prediction_time"].min(), batch["prediction_time"].max()
+        assert isinstance(first, datetime)
+        assert isinstance(last, datetime)
+        if self.classification:
+            self.positives += int(batch["target"].sum())
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        content = table_digest(batch)
+        self.files.append(
+            SnapshotFile(
+                name=name, part=self.part, rows=batch.height, first=first, last=last, content=content, sha256=sha256
+            )
+        )
+
+
+def local_folder() -> tempfile.TemporaryDirectory[str]:
+    """An empty folder on local disk (``TMPDIR``), gone at the end."""
+    return tempfile.TemporaryDirectory(prefix="airworthy-snapshot-")
