@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
 
 from pipelines.spec.declared import Declared
 
@@ -103,6 +103,11 @@ class StageRunner(Declared):
     """How long it may take from a node to running: image, volumes, secrets."""
     timeout_minutes: float = Field(default=24 * 60, gt=0)
     """How long it may run."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Editors are to know the short form, too."""
+        return {"anyOf": [{"enum": list(get_args(Place))}, handler(core)]}
 
     @model_validator(mode="before")
     @classmethod
