@@ -18,6 +18,7 @@ from practices._pods.launch import Launch
 from practices._pods.plan import CONTAINER, TEMPLATE, pod_arguments
 
 MANIFESTS = REPOSITORY / "deploy" / "kubernetes"
+SECRETS = "secrets.example.yaml"
 PODS = REPOSITORY / "include" / "pods"
 VALUES: dict[str, Any] = yaml.safe_load((MANIFESTS / "helm-values.yaml").read_text())
 IMAGE = f"registry.example/airworthy/step@sha256:{'0' * 64}"
@@ -81,6 +82,16 @@ def test_a_pod_that_may_not_write_to_its_image_has_a_scratch_home_and_tmp(templa
     container = documents(PODS / template)[0]["spec"]["containers"][0]
     written = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     assert written["/tmp"] == written["/home/airworthy"] == "scratch"
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, "gpu.yaml"])
+def test_every_step_gets_the_credentials_of_the_store_where_there_are_any(
+    template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = built(template, monkeypatch).spec.containers[0].env_from[0].secret_ref
+    secrets = {one["metadata"]["name"]: one["metadata"]["namespace"] for one in documents(MANIFESTS / SECRETS)}
+    assert source.optional is True
+    assert secrets[source.name] == "airworthy-steps"
 
 
 def test_a_pod_with_gpus_is_let_onto_the_nodes_kept_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
