@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -13,6 +13,8 @@ from pipelines.errors import Refused, Unavailable
 
 HIDDEN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """What S3 repeats in some of its errors, and nobody may read."""
+SHORTEST = 8
+"""A shorter one is a test's, and could be part of any word."""
 
 
 class Access:
@@ -29,14 +31,14 @@ class Access:
         """The options of this moment. Plain http is allowed where the endpoint says http."""
         given = self._given() if callable(self._given) else self._given
         options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in given.items()}
-        self._shown |= {options[key] for key in HIDDEN if options.get(key)}
+        self._shown |= {options[key] for key in HIDDEN if len(options.get(key, "")) >= SHORTEST}
         if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options.setdefault("AWS_ALLOW_HTTP", "true")
         return options
 
     def hide(self, text: str) -> str:
         """The text without any credential that was used here, or that the environment holds."""
-        for secret in self._shown | {os.environ[key] for key in HIDDEN if os.environ.get(key)}:
+        for secret in self._shown | {os.environ[key] for key in HIDDEN if len(os.environ.get(key, "")) >= SHORTEST}:
             text = text.replace(secret, "***")
         return text
 
@@ -126,20 +128,33 @@ class LocalFiles:
         return Path(self.root, path).is_file()
 
     def list(self, prefix: str) -> list[str]:
-        folder = Path(self.root, prefix) if prefix.endswith("/") or not prefix else Path(self.root, prefix).parent
-        found = []
-        for where, _, names in os.walk(folder):
-            inside = Path(where).relative_to(self.root)
-            found += [str(inside / name) for name in names if not (name.startswith(".") and name.endswith(".tmp"))]
-        return sorted(path for path in found if path.startswith(prefix))
+        return [path for path, _ in self._walked(prefix)]
 
     def stamps(self, prefix: str) -> dict[str, str]:
         found = {}
-        for path in self.list(prefix):
+        for path, entry in self._walked(prefix):
             with suppress(FileNotFoundError):  # moved away since it was listed
-                seen = Path(self.root, path).stat()
+                seen = entry.stat()
                 found[path] = f"{seen.st_mtime_ns}-{seen.st_size}-{seen.st_ino}"
         return found
+
+    def _walked(self, prefix: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
+        """Files whose path begins so, ascending. Years of landing folders are walked every few seconds: no ``Path``."""
+        found, folders = [], [prefix.rpartition("/")[0]]
+        while folders:
+            folder = folders.pop()
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{self.root}/{folder}") as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                    elif (
+                        path.startswith(prefix)
+                        and not (entry.name.startswith(".") and entry.name.endswith(".tmp"))
+                        and entry.is_file()
+                    ):
+                        found.append((path, entry))
+        return sorted(found, key=lambda pair: pair[0])
 
 
 S3_ARGUMENTS = {
