@@ -14,7 +14,7 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.environment import Environment, environment
 from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
 from pipelines.steps.training.device import expect_cuda
-from pipelines.steps.training.order import Order, fill_order
+from pipelines.steps.training.order import Order, fill_order, team_of
 from pipelines.steps.training.registration import digest_of
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import open_snapshot
@@ -33,7 +33,7 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     if order.device == "cuda":
         expect_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
     snapshot = open_snapshot(ports.store, request.model, order.request.snapshot)
-    filled = fill_order(order, snapshot, best_trial=best_trial)
+    filled = fill_order(order, snapshot, best_trial=best_trial, team=team_of(order, ports, None))
     return ReproduceResult(
         model=request.model,
         version=request.version,

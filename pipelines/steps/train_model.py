@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,7 @@ from pipelines.steps.load_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
 from pipelines.steps.training.facts import data_metrics, dataset_input, flattened, previous_best
-from pipelines.steps.training.order import Filled, Order, checkpoints_of, fill_order, make_order
+from pipelines.steps.training.order import Filled, Order, checkpoints_of, fill_order, make_order, team_of
 from pipelines.steps.training.registration import find_registered, register
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord, recorded_run
 from pipelines.steps.training.search import Trial
@@ -28,6 +29,8 @@ from pipelines.tracking import mlflow_answers, open_client
 
 ORDER, RESULT, ENVIRONMENT = "training/order.json", "training/result.json", "training/environment.json"
 LOCK, TRIAL, SNAPSHOT = "training/environment.txt", "training/best_trial.json", "training/snapshot.json"
+LAUNCH = "AIRWORTHY_RUN"
+"""Set where the step runs in a pod: the launch's folder in the store, which other pods of it may join."""
 Predict = Callable[[pl.DataFrame], Any]
 
 
@@ -51,6 +54,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
             on_round=record.round,
             on_trial=lambda trial: _keep_trial(record, order, trial),
             seconds=lambda: _seconds(started, ports.clock()),
+            team=team_of(order, ports, os.environ.get(LAUNCH)),
         )
         _report(record, filled)
         result = _register(record, order, filled, snapshot, tags, started, ports)
@@ -79,6 +83,7 @@ def _tags(order: Order, ports: Ports) -> dict[str, str]:
         "airworthy.git_revision": request.git_revision,
         "airworthy.seed": str(order.seed),
         "airworthy.device": order.device,
+        "airworthy.workers": str(order.workers),
         "airworthy.experiment_tags": ", ".join(order.training.experiment_tags),
         "airworthy.environment_digest": environment().digest(),
         "airworthy.previous_best": previous_best(ports.registry, request.model, order.metric),

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,22 @@ import xgboost as xgb
 from pipelines.encoding import Matrix
 from pipelines.errors import Refused
 from pipelines.steps.training.boosting_plan import BoostingPlan
-from pipelines.steps.training.checkpoints import Checkpoints
+from pipelines.steps.training.checkpoints import Index
 from pipelines.steps.training.early_stopping import Stopper
 from pipelines.steps.training.learning_rate import Schedule
 
 OnRound = Callable[[int, Mapping[str, float], float], None]
 """Called after each round with its number from 0, its scores (``validation/auc``) and its learning rate."""
 Target = npt.NDArray[np.float64]
+
+
+class Resumable(Protocol):
+    """Where a training goes on from, and what it leaves for the next attempt: ``Checkpoints``, or a way to them."""
+
+    def newest(self) -> tuple[bytes, Index] | None: ...
+    def save(
+        self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ def boost(
     train: xgb.DMatrix,
     validation: xgb.DMatrix,
     *,
-    checkpoints: Checkpoints | None = None,
+    checkpoints: Resumable | None = None,
     on_round: OnRound | None = None,
 ) -> Boosted:
     """Fit. With ``checkpoints`` it goes on from the newest one. Raises ``Refused`` for what XGBoost does not accept."""

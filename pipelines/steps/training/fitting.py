@@ -13,8 +13,8 @@ from pipelines.encoding import FeatureInput, Matrix
 from pipelines.errors import Refused
 from pipelines.spec.model import Training
 from pipelines.steps.training import sklearn_estimator, skops_file
-from pipelines.steps.training.boosting import OnRound, boost, matrix
-from pipelines.steps.training.boosting_plan import plan_boosting
+from pipelines.steps.training.boosting import Boosted, OnRound, boost, matrix
+from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.device import Device
 
@@ -74,6 +74,11 @@ def fit(
         done = boost(plan, quantised, held_out, checkpoints=checkpoints, on_round=on_round)
     except xgb.core.XGBoostError as error:
         raise Refused("XGBoost does not accept the declared training", [str(error).partition("Stack")[0]]) from error
+    return boosted(done, plan, features)
+
+
+def boosted(done: Boosted, plan: BoostingPlan, features: list[FeatureInput]) -> Fitted:
+    """What boosting made, wherever it was made; it predicts on this machine."""
     done.booster.set_param({"device": "cpu"})  # whoever asks for predictions holds rows in main memory
     gains = done.booster.get_score(importance_type="total_gain")
     return Fitted(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.encoding import FeatureInput, Kind, learn_inputs
+from pipelines.encoding import FeatureInput, Kind, learn_inputs, vocabularies
 from pipelines.errors import Refused
 from pipelines.messages import TrainRequest
 from pipelines.ports import Ports
@@ -22,6 +22,8 @@ from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.cross_validation import cross_validate
 from pipelines.steps.training.device import Device, choose_device
+from pipelines.steps.training.distributed import Team
+from pipelines.steps.training.distributed_work import SharedWork
 from pipelines.steps.training.fitting import Fitted, Part, fit
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
 from pipelines.steps.training.snapshot import Snapshot, check_rows, part_of, times_of
@@ -43,6 +45,8 @@ class Order(BaseModel):
     """The metric by which candidates are compared; a search maximises or minimises it on the validation part."""
     device: Device = Field(default="cpu", exclude_if=lambda device: device == "cpu")
     """Where boosting really runs. Left out of the digest for the CPU, which needs no saying."""
+    workers: int = Field(default=1, exclude_if=lambda workers: workers == 1)
+    """Among how many workers the rows are shared out; it decides the model, except that one needs no saying."""
 
     @property
     def seed(self) -> int:
@@ -88,6 +92,7 @@ def make_order(request: TrainRequest, features: list[str], ports: Ports) -> Orde
         threshold=spec.evaluation.threshold,
         metric=spec.evaluation.comparison.metric,
         device=_device(spec),
+        workers=_workers(spec),
     )
     if spec.training.estimator.kind == "xgboost":
         plan_boosting(spec.training, spec.problem, order.seed, order.device)
@@ -99,6 +104,23 @@ def _device(spec: ModelSpec) -> Device:
     if runner.gpus and kind != "xgboost":
         raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; say gpus: 0")
     return choose_device(spec.model, runner)
+
+
+def _workers(spec: ModelSpec) -> int:
+    training, workers = spec.training, spec.runs("train").workers
+    faults = []
+    if training.estimator.kind != "xgboost":
+        faults.append(f"training.estimator.kind: {training.estimator.kind} is fitted by one worker")
+    if training.cross_validation:
+        faults.append("training.cross_validation: folds are not shared out; leave it out")
+    if workers > 1 and faults:
+        raise Refused(f"runner.train.workers of {spec.model} is {workers}; say workers: 1, or", faults)
+    return workers
+
+
+def team_of(order: Order, ports: Ports, run: str | None) -> Team | None:
+    """None for a training of one worker. ``run``: the launch whose pods are the other workers; None: processes here."""
+    return Team(ports.store, ports.settings.store, run) if order.workers > 1 else None
 
 
 def checkpoints_of(order: Order, ports: Ports) -> Checkpoints | None:
@@ -124,28 +146,35 @@ def fill_order(
     on_trial: Callable[[Trial], None] = _ignore,
     seconds: Callable[[], float] = lambda: 0.0,
     best_trial: Trial | None = None,
+    team: Team | None = None,
 ) -> Filled:
-    """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one."""
+    """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one.
+
+    ``team``: the workers that share every fit, as ``team_of`` the order has them.
+    """
     check_rows(snapshot, order.problem, order.features)
     train_rows, validation_rows = snapshot.rows("train"), snapshot.rows("validation")
     features = learn_inputs(train_rows, order.features)
     train, validation = part_of(train_rows, features), part_of(validation_rows, features)
     training = order.training
     if training.search and best_trial is None:
-        best_trial = _search(order, features, train, validation, checkpoints, on_trial, seconds)
+        best_trial = _search(order, features, train, validation, checkpoints, on_trial, seconds, team)
     if best_trial is not None:
         training = with_parameters(training, best_trial.parameters)
-    fitted = fit(
-        training,
-        order.problem,
-        order.seed,
-        features,
-        train,
-        validation,
-        device=order.device,
-        checkpoints=checkpoints,
-        on_round=on_round,
-    )
+    if team:
+        fitted = team.fit(shared_work(order, training, features), features, checkpoints=checkpoints, on_round=on_round)
+    else:
+        fitted = fit(
+            training,
+            order.problem,
+            order.seed,
+            features,
+            train,
+            validation,
+            device=order.device,
+            checkpoints=checkpoints,
+            on_round=on_round,
+        )
     metrics = {
         f"{name}_{metric}": value
         for name, part in (("train", train), ("validation", validation))
@@ -153,6 +182,21 @@ def fill_order(
         if value is not None
     }
     return Filled(fitted, training, features, metrics, *_folds(order, training, features, snapshot, fitted), best_trial)
+
+
+def shared_work(order: Order, training: Training, features: list[FeatureInput]) -> SharedWork:
+    """What every worker of the order must know."""
+    return SharedWork(
+        model=order.request.model,
+        snapshot=order.request.snapshot,
+        problem=order.problem,
+        training=training,
+        seed=order.seed,
+        device=order.device,
+        workers=order.workers,
+        types={feature.name: feature.type for feature in features},
+        vocabularies=vocabularies(features),
+    )
 
 
 def _search(
@@ -163,6 +207,7 @@ def _search(
     checkpoints: Checkpoints | None,
     on_trial: Callable[[Trial], None],
     seconds: Callable[[], float],
+    team: Team | None,
 ) -> Trial:
     assert order.training.search is not None
     recalled = checkpoints.recall(TRIALS_FILE) if checkpoints else None
@@ -178,7 +223,10 @@ def _search(
         on_trial(trial)
 
     def score(training: Training) -> float:
-        model = fit(training, order.problem, order.seed, features, train, validation, device=order.device)
+        if team:
+            model = team.fit(shared_work(order, training, features), features, last=False)
+        else:
+            model = fit(training, order.problem, order.seed, features, train, validation, device=order.device)
         found = measure(order.problem, validation.target, model.predict(validation.rows), order.threshold)[order.metric]
         if found is None:
             raise Refused(f"{order.metric} is not defined on the validation part; search by another metric")

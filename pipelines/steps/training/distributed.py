@@ -1,0 +1,229 @@
+"""Several workers train one model as one does: same plan, rows and number of workers, same bytes; killed, it resumes.
+
+The step is the coordinator. Rank 0 runs on its machine in a process of its own; the other ranks are pods that were
+started for the launch (``worker.join``) or, without a launch, further processes on this machine. Checkpoints and
+curves are kept by the coordinator alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xgboost as xgb
+
+from pipelines import layout
+from pipelines.encoding import FeatureInput
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Store
+from pipelines.steps.training.boosting import Boosted, OnRound
+from pipelines.steps.training.boosting_plan import plan_boosting
+from pipelines.steps.training.checkpoints import Checkpoints
+from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
+from pipelines.steps.training.distributed_rank import FIRST, SILENCE_SECONDS
+from pipelines.steps.training.distributed_work import (
+    DONE,
+    INVITATION,
+    MODEL,
+    REPORTS,
+    RESUME,
+    WORK,
+    Invitation,
+    Resume,
+    SharedWork,
+)
+from pipelines.steps.training.fitting import Fitted, boosted
+
+JOIN_SECONDS = 600.0
+"""How long the coordinator waits for all workers: a pod may have to wait for a node and an image."""
+GRACE_SECONDS = 10.0
+"""When one rank is lost, another may still say the true reason."""
+LOOPBACK = "127.0.0.1"
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Team:
+    """The workers of one launch. ``run``: its folder in the store; None: all workers are processes on this machine.
+
+    ``root``: the store's root as the environment would say it (``Settings.store``).
+    """
+
+    store: Store
+    root: str
+    run: str | None
+    join_seconds: float = JOIN_SECONDS
+    silence_seconds: float = SILENCE_SECONDS
+    _sessions: int = field(default=0, init=False)
+
+    def fit(
+        self,
+        work: SharedWork,
+        features: list[FeatureInput],
+        *,
+        checkpoints: Checkpoints | None = None,
+        on_round: OnRound | None = None,
+        last: bool = True,
+    ) -> Fitted:
+        """Fit as ``fitting.fit`` does. ``last``: the launch has no more for its workers to do.
+
+        ``Unavailable`` if the workers do not all join in ``join_seconds``, or one of them is lost: the next attempt
+        goes on from the newest checkpoint.
+        """
+        self._sessions += 1
+        found = checkpoints.newest() if checkpoints else None
+        with tempfile.TemporaryDirectory(prefix="airworthy-ranks-") as name, Ranks() as ranks:
+            folder = Path(name)
+            if found:
+                content, index = found
+                (folder / RESUME).write_bytes(content)
+                resume = Resume(sha256=hashlib.sha256(content).hexdigest(), index=index)
+                work = work.model_copy(update={"resume": resume})
+            (folder / WORK).write_text(work.model_dump_json(), encoding="utf-8")
+            host = LOOPBACK if self.run is None else own_address()
+            self._start(ranks, FIRST, folder, host, 0, work)
+            self._follow(ranks, folder, work, last, checkpoints, on_round)
+            ranks.leave()
+            done = _read_done(folder)
+        plan = plan_boosting(work.training, work.problem, work.seed, work.device)
+        return boosted(done, plan, features)
+
+    def _start(self, ranks: Ranks, task: str, folder: Path, host: str, port: int, work: SharedWork) -> None:
+        root = self._root_for_ranks(folder, work) if self.run is None else self.root
+        environment = {"AIRWORTHY_STORE": root}
+        if self.run is None and work.device == "cuda":
+            environment["CUDA_VISIBLE_DEVICES"] = _own_device(int(task))
+        ranks.start(task, folder, host, port, self.silence_seconds, environment)
+
+    def _follow(
+        self,
+        ranks: Ranks,
+        folder: Path,
+        work: SharedWork,
+        last: bool,
+        checkpoints: Checkpoints | None,
+        on_round: OnRound | None,
+    ) -> None:
+        """Hear rank 0 until it is done."""
+        curves: dict[str, list[float]] = {}
+        rates: list[float] = []
+        if work.resume:
+            index = work.resume.index
+            curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
+        deadline: float | None = time.monotonic() + self.join_seconds
+        while True:
+            heard = ranks.hear(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if heard is None:
+                raise Unavailable(
+                    f"the {work.workers} workers of {work.model} did not all join in {self.join_seconds:g} s; "
+                    "see whether the pods of the other workers got a node, and what their logs say"
+                )
+            task, event = heard
+            if "tracker" in event:
+                self._invite(ranks, folder, work, last, event["tracker"])
+            elif task == FIRST and "joined" in event:
+                deadline = None
+                log.info("all %d workers of %s have joined", work.workers, work.model)
+            elif "round" in event:
+                for name, value in event["scores"].items():
+                    curves.setdefault(name, []).append(value)
+                rates.append(event["rate"])
+                if on_round:
+                    on_round(event["round"], event["scores"], event["rate"])
+            elif "checkpoint" in event:
+                path = folder / event["checkpoint"]
+                if checkpoints:
+                    checkpoints.save(path.read_bytes(), curves, rates, event["score"])
+                path.unlink()
+            elif task == FIRST and "done" in event:
+                return
+            elif "refused" in event:
+                raise Refused(event["refused"], event["reasons"])
+            elif "unavailable" in event or event.get("ended"):
+                raise self._lost(ranks, work, task, event, len(rates))
+
+    def _invite(self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, meeting: Mapping[str, Any]) -> None:
+        host, port = str(meeting["host"]), int(meeting["port"])
+        if self.run is None:
+            for number in range(1, work.workers):
+                self._start(ranks, str(number), folder, host, port, work)
+            return
+        if work.resume:
+            self.store.put(f"{self.run}/{RESUME}", (folder / RESUME).read_bytes())
+        invitation = Invitation(session=self._sessions, last=last, host=host, port=port, work=work)
+        self.store.put(f"{self.run}/{INVITATION}", invitation.model_dump_json().encode())
+
+    def _lost(
+        self, ranks: Ranks, work: SharedWork, task: str, event: Mapping[str, Any], rounds: int
+    ) -> Refused | Unavailable:
+        """The reason that stands behind the loss of a rank, as far as anyone still says it."""
+        said = str(event.get("unavailable", ""))
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
+            for report in self._reports():
+                if "refused" in report:
+                    return Refused(report["refused"], report["reasons"])
+            heard = ranks.hear(0.5)
+            if heard and "refused" in heard[1]:
+                return Refused(heard[1]["refused"], heard[1]["reasons"])
+            if heard and heard[1].get("ended") and not said and task == FIRST:
+                task, event = heard
+        how = said or f"worker {task} ended with {how_it_ended(int(event['ended']))}"
+        return Unavailable(
+            f"the shared training of {work.model} lost a worker after {rounds} rounds: {how}; "
+            "the next attempt goes on from the newest checkpoint"
+        )
+
+    def _reports(self) -> list[dict[str, Any]]:
+        """What workers in pods left in the store before they went."""
+        if self.run is None:
+            return []
+        return [json.loads(self.store.get(path)) for path in self.store.list(f"{self.run}/{REPORTS}")]
+
+    def _root_for_ranks(self, folder: Path, work: SharedWork) -> str:
+        """A root that a process on this machine reaches without credentials: the store itself or a copy of the rows."""
+        prefix = layout.snapshot(work.model, work.snapshot, "")
+        paths = self.store.list(prefix)
+        if "://" not in self.root and all(Path(self.root, path).is_file() for path in paths):
+            return self.root
+        root = folder / "store"
+        for path in paths:
+            if not (root / path).exists():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_bytes(self.store.get(path))
+        return str(root)
+
+
+def own_address() -> str:
+    """The address at which other pods reach this one. ``Unavailable`` if it has none but the loopback's."""
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError as error:
+        raise Unavailable(f"the address of {socket.gethostname()} is not known here: {error}") from error
+    if address.startswith("127."):
+        raise Unavailable(
+            f"{socket.gethostname()} is {address}: no other pod reaches it; do not use the host's network"
+        )
+    return address
+
+
+def _own_device(place: int) -> str:
+    """Processes on one machine share out its GPUs: the first visible one to rank 0, and so on."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if not visible:
+        return str(place)
+    return visible[place] if place < len(visible) else ""
+
+
+def _read_done(folder: Path) -> Boosted:
+    facts = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    return Boosted(booster=xgb.Booster(model_file=bytearray((folder / MODEL).read_bytes())), **facts)

@@ -1,0 +1,87 @@
+"""The processes of a shared training are started, heard and ended together: none is left behind, none dies unheard."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+DOOR = "pipelines.rank_door"
+END_SECONDS = 20.0
+"""How long a rank whose work is done may take to leave."""
+Heard = tuple[str, dict[str, Any]]
+"""A task's name and one event of it; the last is ``{"ended": exit status}``."""
+
+
+class Ranks:
+    """Ranks on this machine, as a context: at its end every one of them is gone."""
+
+    def __init__(self) -> None:
+        self._heard: queue.Queue[Heard] = queue.Queue()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(
+        self, task: str, folder: Path, host: str, port: int, silence: float, environment: Mapping[str, str]
+    ) -> None:
+        """Start one rank; ``environment`` is added to this process's."""
+        reading, writing = os.pipe()
+        command = [sys.executable, "-m", DOOR, str(folder), host, str(port), task, str(writing), str(int(silence))]
+        inherited = {name: value for name, value in os.environ.items() if name != "AIRWORTHY_RUN"}
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, pass_fds=(writing,), env={**inherited, **environment}
+            )
+        finally:
+            os.close(writing)
+        self._running[task] = process
+        threading.Thread(target=self._listen, args=(task, process, reading), daemon=True).start()
+
+    def hear(self, seconds: float | None = None) -> Heard | None:
+        """The next event of any rank; None if there was none for ``seconds``."""
+        try:
+            return self._heard.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def leave(self) -> None:
+        """Let the ranks that are done end by themselves, for a while."""
+        for process in self._running.values():
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                return
+
+    def _listen(self, task: str, process: subprocess.Popen[bytes], reading: int) -> None:
+        with os.fdopen(reading, "rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # a rank killed while it wrote leaves half a line
+                    self._heard.put((task, json.loads(line)))
+        self._heard.put((task, {"ended": process.wait()}))
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._running.values():
+            process.kill()
+        for process in self._running.values():
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+
+
+def how_it_ended(status: int) -> str:
+    """``exit status 1``, or ``signal SIGKILL`` for a negative status."""
+    if status >= 0:
+        return f"exit status {status}"
+    return f"signal {signal.Signals(-status).name}"

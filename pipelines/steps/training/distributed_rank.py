@@ -1,0 +1,162 @@
+"""One rank of a shared training: the ring that it joins sums every histogram, so all ranks grow the same trees.
+
+The engine is XGBoost's own (``xgboost.collective``). It may end the whole process when a peer is lost, therefore a
+rank is never the process of the step: ``distributed_processes`` starts it, and listens to the events that it tells.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xgboost as xgb
+from xgboost import collective
+from xgboost.tracker import RabitTracker
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Store
+from pipelines.steps.training.boosting import Boosted, boost, matrix
+from pipelines.steps.training.boosting_plan import plan_boosting
+from pipelines.steps.training.checkpoints import Index
+from pipelines.steps.training.device import expect_cuda
+from pipelines.steps.training.distributed_work import DONE, MODEL, RESUME, WORK, SharedWork
+from pipelines.steps.training.fitting import Part
+from pipelines.steps.training.snapshot import Snapshot, open_snapshot, part_of
+
+FIRST = "0"
+"""Task of the rank that keeps the meeting point; ranks are given in the order of the tasks' names, so it is rank 0."""
+SILENCE_SECONDS = 600
+"""How long a rank waits for its peers, when it joins and in every sum, before it gives up."""
+_open: list[RabitTracker] = []
+"""Kept until the process ends: a meeting point that is tidied away after a loss prints pages of its own errors."""
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell: Tell, silence: int) -> None:
+    """Do one rank's share of the work in ``folder``. Rank 0 leaves ``model.ubj`` and ``done.json`` there.
+
+    ``tell`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}`` and ``{"checkpoint": ...}``.
+    ``Unavailable`` if a peer is lost or silent for ``silence`` seconds; ``Refused`` as a training of one worker.
+    """
+    work = SharedWork.model_validate_json((folder / WORK).read_bytes())
+    if work.device == "cuda":
+        expect_cuda(f"worker {task} of {work.model}")
+    tracker = _meeting_point(work.workers, host) if task == FIRST else None
+    if tracker:
+        host, port = str(tracker.worker_args()["dmlc_tracker_uri"]), int(tracker.worker_args()["dmlc_tracker_port"])
+        tell({"tracker": {"host": host, "port": port}})
+    ring: dict[str, Any] = {
+        "dmlc_communicator": "rabit",
+        "dmlc_tracker_uri": host,
+        "dmlc_tracker_port": port,
+        "dmlc_task_id": task,
+        "dmlc_timeout": silence,
+        "dmlc_retry": 30,
+        **({"dmlc_nccl_path": nccl()} if work.device == "cuda" else {}),
+    }
+    try:
+        collective.init(**ring)
+        tell({"joined": collective.get_rank()})
+        done = _boosted(folder, work, open_snapshot(store, work.model, work.snapshot), tell)
+        if collective.get_rank() == 0:
+            _leave(folder, done)
+            tell({"done": done.rounds})
+        collective.finalize()  # after a fault it would wait for the others; the process just ends then
+    except xgb.core.XGBoostError as error:
+        text = " ".join(str(error).partition("Stack")[0].split())
+        if "/collective/" in text:
+            raise Unavailable(f"worker {task} lost the others: {text[:600]}") from error
+        raise Refused("XGBoost does not accept the declared training", [text]) from error
+
+
+def share_of(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> Part:
+    """The rank's rows of a part: every ``workers``-th, so that shares are alike in time and in their targets."""
+    return part_of(snapshot.rows(part).gather_every(work.workers, rank), work.features)
+
+
+def nccl() -> str:
+    """Path of NVIDIA's library by which GPUs add up. ``Refused`` where there is none."""
+    package = importlib.util.find_spec("nvidia.nccl") if importlib.util.find_spec("nvidia") else None
+    for root in (package.submodule_search_locations or []) if package else []:
+        found = Path(root, "lib", "libnccl.so.2")
+        if found.exists():
+            return str(found)
+    try:
+        ctypes.CDLL("libnccl.so.2")
+    except OSError as error:
+        reasons = [str(error), "add the package nvidia-nccl-cu12 to the image, or say workers: 1 or gpus: 0"]
+        raise Refused("several workers with GPUs need NCCL, and it is not installed here", reasons) from error
+    return "libnccl.so.2"
+
+
+def _meeting_point(workers: int, host: str) -> RabitTracker:
+    tracker = RabitTracker(n_workers=workers, host_ip=host, sortby="task")
+    tracker.start()
+    _open.append(tracker)
+    return tracker
+
+
+def _boosted(folder: Path, work: SharedWork, snapshot: Snapshot, tell: Tell) -> Boosted:
+    rank = collective.get_rank()
+    plan = plan_boosting(work.training, work.problem, work.seed, work.device)
+    train, validation = (share_of(snapshot, part, work, rank) for part in ("train", "validation"))
+    quantised = matrix(plan, train.rows, train.target)
+    held_out = matrix(plan, validation.rows, validation.target, quantised if plan.quantile else None)
+    speak = tell if rank == 0 else _silent
+    return boost(
+        plan,
+        quantised,
+        held_out,
+        checkpoints=_ToldCheckpoints(folder, work, speak, rank == 0),
+        on_round=lambda number, scores, rate: speak({"round": number, "scores": dict(scores), "rate": rate}),
+    )
+
+
+def _silent(event: Mapping[str, Any]) -> None:
+    """All ranks score the same; one of them tells it."""
+    del event
+
+
+def _leave(folder: Path, done: Boosted) -> None:
+    facts = {
+        "rounds": done.rounds,
+        "best_round": done.best_round,
+        "resumed_from_round": done.resumed_from_round,
+        "curves": done.curves,
+        "learning_rates": done.learning_rates,
+    }
+    (folder / DONE).write_text(json.dumps(facts), encoding="utf-8")
+    (folder / MODEL).write_bytes(bytes(done.booster.save_raw("ubj")))
+
+
+@dataclass(frozen=True)
+class _ToldCheckpoints:
+    """Reads the checkpoint that the coordinator laid down; rank 0 hands it new ones, for it alone keeps them."""
+
+    folder: Path
+    work: SharedWork
+    tell: Tell
+    speaks: bool
+
+    def newest(self) -> tuple[bytes, Index] | None:
+        if self.work.resume is None:
+            return None
+        content = (self.folder / RESUME).read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.work.resume.sha256:
+            raise Unavailable(
+                "the checkpoint to go on from is not what the coordinator laid down; the next try reads anew"
+            )
+        return content, self.work.resume.index
+
+    def save(self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float) -> None:
+        del curves  # told round by round
+        if self.speaks:
+            path = self.folder / f"round-{len(learning_rates):06d}.ubj"
+            path.write_bytes(content)
+            self.tell({"checkpoint": path.name, "score": score})

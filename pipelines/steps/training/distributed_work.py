@@ -1,0 +1,62 @@
+"""Every worker of one training does the same, because all of them read it from one message."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.encoding import FeatureInput, Kind, with_vocabularies
+from pipelines.spec.model import Training
+from pipelines.steps.load_model import Problem
+from pipelines.steps.training.checkpoints import Index
+from pipelines.steps.training.device import Device
+
+WORK, RESUME, MODEL, DONE = "work.json", "resume.ubj", "model.ubj", "done.json"
+"""Files of a rank's folder: what it is told, where it goes on from, and what rank 0 has made of it."""
+INVITATION = "workers.json"
+"""Written by the coordinator into the launch's folder in the store when the workers may join."""
+
+REPORTS = "workers/"
+"""Where a worker leaves why it was refused, so that the coordinator can say it."""
+
+
+class Resume(BaseModel):
+    """The checkpoint that all workers go on from; its bytes are in a file beside."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    sha256: str
+    index: Index
+
+
+class SharedWork(BaseModel):
+    """One fit. Of ``n`` workers, rank ``r`` holds the rows ``r``, ``r + n``, ``r + 2n``, ... of each part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    model: str
+    snapshot: str
+    problem: Problem
+    training: Training
+    seed: int
+    device: Device
+    workers: int = Field(ge=2)
+    types: dict[str, Kind]
+    vocabularies: dict[str, list[str]]
+    resume: Resume | None = None
+
+    @property
+    def features(self) -> list[FeatureInput]:
+        return with_vocabularies(self.types, self.vocabularies)
+
+
+class Invitation(BaseModel):
+    """Where the workers of a launch meet, and for what. ``session`` counts the fits of the launch from 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    session: int
+    last: bool
+    """Whether the workers may leave after it."""
+    host: str
+    port: int
+    work: SharedWork

@@ -1,0 +1,90 @@
+"""A worker pod does its share of every fit of its launch and leaves; it never stays when the coordinator is gone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.ports import Ports, Store
+from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
+from pipelines.steps.training.distributed_rank import SILENCE_SECONDS
+from pipelines.steps.training.distributed_work import INVITATION, REPORTS, RESUME, WORK, Invitation
+
+WAIT_SECONDS = 600.0
+"""How long a worker waits to be invited: the coordinator's pod may have to wait for a node and an image."""
+MANIFEST = "manifest.json"
+"""Written last by the coordinator's pod; with it the launch is over."""
+PAUSE_SECONDS = 1.0
+
+
+def join(
+    run: str, ports: Ports, *, wait_seconds: float = WAIT_SECONDS, silence_seconds: float = SILENCE_SECONDS
+) -> None:
+    """Wait for ``<run>/workers.json``, take part, and return when the coordinator needs no more.
+
+    ``run``: the path of the launch in the store. ``Unavailable`` if no invitation comes for ``wait_seconds``, or the
+    coordinator or another worker is lost; ``Refused`` as a training of one worker.
+    """
+    done = 0
+    while invitation := _invitation(run, ports.store, done, wait_seconds):
+        _take_part(run, invitation, ports, silence_seconds)
+        done = invitation.session
+        if invitation.last:
+            return
+
+
+def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation | None:
+    """The next session's; None if the launch is over without one."""
+    deadline = time.monotonic() + seconds
+    path = f"{run}/{INVITATION}"
+    while True:
+        if store.exists(path):
+            try:
+                invitation = Invitation.model_validate_json(store.get(path))
+            except ValidationError as error:
+                raise Refused(
+                    f"{path} is no invitation; do all pods of the launch run one image?", [str(error)]
+                ) from error
+            if invitation.session > done:
+                return invitation
+        if store.exists(f"{run}/{MANIFEST}"):
+            return None
+        if time.monotonic() >= deadline:
+            raise Unavailable(
+                f"{path} did not appear in {seconds:g} s: the coordinator of the training does not answer"
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def _take_part(run: str, invitation: Invitation, ports: Ports, silence: float) -> None:
+    task = f"worker-{socket.gethostname()}"
+    with tempfile.TemporaryDirectory(prefix="airworthy-rank-") as name, Ranks() as ranks:
+        folder = Path(name)
+        (folder / WORK).write_text(invitation.work.model_dump_json(), encoding="utf-8")
+        if invitation.work.resume:
+            content = ports.store.get(f"{run}/{RESUME}")
+            if hashlib.sha256(content).hexdigest() != invitation.work.resume.sha256:
+                raise Unavailable(f"{run}/{RESUME} is not the checkpoint that the invitation names")
+            (folder / RESUME).write_bytes(content)
+        environment = {"AIRWORTHY_STORE": ports.settings.store}
+        ranks.start(task, folder, invitation.host, invitation.port, silence, environment)
+        while heard := ranks.hear():
+            _, event = heard
+            if "refused" in event:
+                report = f"{run}/{REPORTS}{task}.json"
+                ports.store.put(report, json.dumps(event).encode())
+                raise Refused(event["refused"], event["reasons"])
+            if "unavailable" in event:
+                raise Unavailable(event["unavailable"])
+            if event.get("ended") == 0:
+                return
+            if "ended" in event:
+                how = how_it_ended(event["ended"])
+                raise Unavailable(f"{task} ended with {how}: the coordinator or another worker was lost, or memory was")
