@@ -24,7 +24,8 @@ class QueuedArrivals(LateArrivals):
 
     A message only says when to look. What has landed is read from the landing folder, and what was dealt with from the
     receipts; a message is deleted after the look that it asked for. So one that is lost is made up for by the next
-    look, one that comes twice finds a receipt, and one received by a triggerer that dies comes again.
+    look, one that comes twice finds a receipt, and one received by a triggerer that dies comes again. (The amazon
+    provider's ``SqsSensorTrigger`` deletes messages before anybody has acted on them.)
     """
 
     def __init__(self, dataset: str, queue: str, connection: str | None = None, poll_seconds: float = 300.0) -> None:

@@ -306,6 +306,19 @@ def test_a_look_for_one_day_costs_the_same_however_much_has_landed(
     assert look._arrived() is True
 
 
+def test_a_wait_for_a_day_on_s3_ends_when_its_last_source_has_delivered(field: Airfield, queue: str) -> None:
+    field.clock = FixedClock(datetime(2013, 1, 6, 11, 15, tzinfo=UTC))
+    deliver(field.store, DAY, sources={"flights": 900, "planes": 1})
+
+    async def wait() -> Any:
+        waiting = asyncio.ensure_future(anext(ArrivalTrigger("flights", f"{DAY}", LONG_AFTER.isoformat(), 0.2).run()))
+        assert await nothing_heard(waiting, 1)
+        await asyncio.to_thread(deliver, field.store, DAY, sources={"weather": 72})
+        return (await asyncio.wait_for(waiting, 5)).payload
+
+    assert asyncio.run(wait()) == {"arrived": True}
+
+
 def test_a_look_for_late_days_costs_one_listing_per_source_once_all_are_dealt_with(
     field: Airfield, server: S3Server, queue: str
 ) -> None:
