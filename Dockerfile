@@ -57,4 +57,6 @@ ENV AIRFLOW_HOME=/home/airworthy/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/dags AI
 ARG AIRWORTHY_GIT_REVISION
 ENV AIRWORTHY_GIT_REVISION=$AIRWORTHY_GIT_REVISION
 USER 50000
+# A new volume mounted here takes over this owner; it would be root's otherwise.
+RUN mkdir -p airflow/logs airflow/passwords gateway
 CMD ["airflow", "version"]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipelines.settings import REPOSITORY, Settings
+from pipelines.spec import plain_yaml
 from pipelines.spec.runner import StageRunner
 from pipelines.testing import MemoryStore
 from practices._pods.cluster import Cluster
@@ -49,6 +50,16 @@ def built(template: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     ti = SimpleNamespace(dag_id="a__train", task_id="train_model", run_id="manual__1", map_index=-1, try_number=1)
     context: Any = {"ti": ti, "run_id": "manual__1", "dag": SimpleNamespace(parent_dag=None)}
     return Cluster(settings).build(arguments, context)
+
+
+def test_the_page_names_every_field_of_a_runner_and_its_example_is_one() -> None:
+    page = (REPOSITORY / "docs" / "run-on-kubernetes.md").read_text()
+    for field in StageRunner.model_fields:
+        assert f"`{field}`" in page, field
+    example = plain_yaml.load(page.split("```yaml\n")[1].split("```")[0])
+    runners = {stage: StageRunner.model_validate(one) for stage, one in example["runner"].items()}
+    assert runners["train"].template in {path.name for path in PODS.glob("*.yaml")}
+    assert runners["evaluate"].on == "kubernetes"
 
 
 @pytest.mark.parametrize("path", sorted([*MANIFESTS.glob("*.yaml"), *PODS.glob("*.yaml")]), ids=lambda path: path.name)
