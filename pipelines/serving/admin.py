@@ -5,16 +5,19 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.serving.application import Receive, Send
+from pipelines.serving.rollout_pages import Changed, RolloutPages, parse
+from pipelines.serving.state import Mismatch
 from pipelines.serving.supervisor import Supervisor
 
 MODEL = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history)?")
+ROLLOUT = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(?:/rollout|/rollouts/([^/]+)(?:/([a-z]+))?)")
 
 
 class Release(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,18 +28,21 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
+    rollout_id: str | None = None
 
 
 class Admin:
     """ASGI application of the admin listener.
 
     ``GET /models[/<model>[/history]]``, ``POST /models/<model>/release``, ``POST /models/<model>/rollback``,
-    ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``. POSTs on models need ``Idempotency-Key``.
-    Refused is 422, unavailable 503, both with ``subject`` and ``reasons``.
+    ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the pages of ``RolloutPages``. Changes of
+    models need ``Idempotency-Key``, steps of a rollout ``If-Match`` too. Refused is 422, another generation 412, none
+    named 428, unavailable 503, all with ``subject`` and ``reasons``.
     """
 
     def __init__(self, supervisor: Supervisor, token: str | None) -> None:
         self._supervisor, self._token = supervisor, token
+        self._rollouts = RolloutPages(supervisor.rollouts)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,6 +56,8 @@ class Admin:
         headers = dict(scope["headers"])
         try:
             status, content = await self._answer(scope["method"], scope["path"], headers, body)
+        except Mismatch as error:
+            status, content = 412, {"subject": str(error), "reasons": [], "generation": error.generation}
         except Refused as error:
             status, content = 422, {"subject": error.subject, "reasons": error.reasons}
         except Unavailable as error:
@@ -57,8 +65,10 @@ class Admin:
         text = isinstance(content, str)
         kind = b"text/plain; version=0.0.4; charset=utf-8" if text else b"application/json"
         payload = content.encode() if isinstance(content, str) else orjson.dumps(content)
-        length = (b"content-length", str(len(payload)).encode())
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), length]})
+        sent = [(b"content-type", kind), (b"content-length", str(len(payload)).encode())]
+        if isinstance(content, dict) and "generation" in content:
+            sent.append((b"etag", f'"{content["generation"]}"'.encode()))
+        await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": payload})
 
     async def _answer(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, Any]:
@@ -77,6 +87,10 @@ class Admin:
         }
         if (method, path) in pages:
             return await pages[method, path]()
+        rollout = ROLLOUT.fullmatch(path)
+        if rollout is not None:
+            changed = Changed(headers.get(b"if-match"), headers.get(b"idempotency-key", b"").decode("latin-1"))
+            return await self._rollouts.answer(method, rollout[1], rollout[2], rollout[3], changed, body)
         match = MODEL.fullmatch(path)
         if match is None:
             return 404, {"subject": f"the admin listener has no page {path}", "reasons": []}
@@ -91,9 +105,9 @@ class Admin:
         if not key:
             raise Refused("a change of what is live needs the header Idempotency-Key; send one that is new")
         if verb == "/rollback":
-            asked = _parse(body, Rollback)
-            return 200, await found.rollback(model, key=key, reason=asked.reason)
-        wanted = _parse(body, Release)
+            asked = parse(body, Rollback)
+            return 200, await found.rollback(model, key=key, reason=asked.reason, rollout_id=asked.rollout_id)
+        wanted = parse(body, Release)
         state = await found.release(model, wanted.version, wanted.bundle, wanted.sha256, key=key)
         return (200 if state["applied"] else 202), state
 
@@ -109,13 +123,3 @@ class Admin:
 
     async def _flush(self) -> tuple[int, Any]:
         return 200, await self._supervisor.flush()
-
-
-Asked = TypeVar("Asked")
-
-
-def _parse(body: bytes, kind: type[Asked]) -> Asked:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise Refused("the body is not what this page takes", [str(error)]) from error

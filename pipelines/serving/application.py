@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 import orjson
 
+from pipelines.serving.arms import Answered, Arms, Headers
+from pipelines.serving.host import CandidateFailed
 from pipelines.serving.metrics import Counters
 from pipelines.serving.openapi import document
 from pipelines.serving.prediction_log import Answer, Columns, LogWriter
 from pipelines.serving.predictors import Predictor
-from pipelines.serving.scoring import BadRequest, Reader
+from pipelines.serving.scoring import BadRequest, Reader, Rows
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -28,12 +30,14 @@ PREFIX, SUFFIX = "/models/", "/invocations"
 
 
 class Live(msgspec.Struct, frozen=True):
-    """One version as this worker serves it."""
+    """One version as this worker serves it; ``arms`` while a rollout has a candidate beside it."""
 
     version: str
     predictor: Predictor
     reader: Reader
     columns: Columns
+    headers: Headers
+    arms: Arms | None = None
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -88,42 +92,49 @@ class Application:
             name, live = _route(table, path, headers)
             moment = _prediction_time(headers)
             rows = live.reader.read(body)
-            try:
-                predictions = live.predictor.predict(rows.values, rows.count)
-            except OverflowError:
-                raise live.reader.out_of_range(rows) from None
+            answered = await _predict(live, headers, rows, request_id, started)
         except BadRequest as error:
             version = live.version if live else ""
             await _answer(send, error.status, _problem(error.faults), echo)
             self.counters.answered(name, version, error.status, 0, time.perf_counter() - started)
             return
         except Exception as error:  # a fault of the model, not of the request: said, counted, survived
-            problem = _problem(
-                [f"model {name!r} version {live.version if live else ''} failed: {type(error).__name__}"]
-            )
+            why = error if isinstance(error, CandidateFailed) else type(error).__name__
+            problem = _problem([f"model {name!r} version {live.version if live else ''} failed: {why}"])
             await _answer(send, 500, problem, echo)
             self.counters.answered(name, live.version if live else "", 500, 0, time.perf_counter() - started)
             return
-        answer = orjson.dumps({"predictions": predictions})
-        await _answer(send, 200, answer, echo, (b"x-model-version", live.version.encode("latin-1")))
+        answer = orjson.dumps({"predictions": answered.predictions})
+        await _answer(send, 200, answer, echo, *answered.headers)
         elapsed = time.perf_counter() - started
         now = self._clock() // 1000
+        when = now if moment is None else moment
+        self._append(answered, when, now, request_id, correlation, table.generation, elapsed)
+        self.counters.answered(name, answered.version, 200, rows.count, elapsed)
+        if live.arms is not None:
+            live.arms.mirror(answered, request_id, correlation, when, table.generation)
+
+    def _append(
+        self, answered: Answered, when: int, now: int, request_id: str, correlation: str, generation: int, took: float
+    ) -> None:
+        """Log one answer; ``when`` and ``now`` in microseconds since 1970, ``took`` in seconds."""
         self._log.append(
-            live.columns,
+            answered.columns,
             Answer(
-                live.columns.number,
-                now if moment is None else moment,
+                answered.columns.number,
+                when,
                 now,
                 request_id,
                 correlation,
-                table.generation,
-                int(elapsed * 1e6),
-                rows.ids,
-                rows.values,
-                predictions,
+                generation,
+                int(took * 1e6),
+                answered.rows.ids,
+                answered.rows.values,
+                answered.predictions,
+                answered.bucket,
+                answered.fallback,
             ),
         )
-        self.counters.answered(name, live.version, 200, rows.count, elapsed)
 
     async def _body(self, receive: Receive) -> tuple[bytes, bool]:
         """The whole body; one that is too large is read to its end, so that its sender can read our answer."""
@@ -171,6 +182,21 @@ PAGES: dict[str, Callable[[Application, Send], Awaitable[None]]] = {
     "/metrics": Application._metrics,
     "/openapi.json": Application._openapi,
 }
+
+
+async def _predict(live: Live, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float) -> Answered:
+    """The champion's answer, or that of the arm a rollout gives the request to. Raises ``BadRequest`` for numbers out
+    of range, and whatever the champion raises."""
+    try:
+        if live.arms is None:
+            predictions = live.predictor.predict(rows.values, rows.count)
+            return Answered(predictions, live.version, live.headers, live.columns, rows)
+        champion = live.predictor
+        return await live.arms.answer(
+            headers, rows, request_id, started, lambda: champion.predict(rows.values, rows.count)
+        )
+    except OverflowError:
+        raise live.reader.out_of_range(rows) from None
 
 
 def _route(table: Table, path: str, headers: Mapping[bytes, bytes]) -> tuple[str, Live]:

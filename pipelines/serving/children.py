@@ -45,8 +45,9 @@ async def start(
     handle: Handler,
     *,
     share: Sequence[int] = (),
+    niceness: int = 0,
 ) -> Child:
-    """Start ``python -m <module> [shared descriptors] <control descriptor> <arguments>``."""
+    """Start ``python -m <module> [shared descriptors] <control descriptor> <arguments>`` at this niceness."""
     ours, theirs = socket.socketpair()
     try:
         descriptors = [*share, theirs.fileno()]
@@ -61,6 +62,9 @@ async def start(
         )
     finally:
         theirs.close()
+    if niceness:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
     ours.setblocking(False)
     channel = Channel(ours, handle)
     return Child(name, process, channel, asyncio.create_task(channel.run()))

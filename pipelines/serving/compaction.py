@@ -27,6 +27,10 @@ FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
     "generation": pl.Int64,
     "prediction": pl.Float64,
     "latency_us": pl.Int64,
+    "role": pl.String,
+    "rollout_id": pl.String,
+    "bucket": pl.Int64,
+    "fallback": pl.Boolean,
 }
 
 
@@ -53,6 +57,10 @@ def rows(columns: Columns, answers: list[Answer]) -> pl.DataFrame:
         "generation": spread([answer.generation for answer in answers]),
         "prediction": [value for answer in answers for value in answer.predictions],
         "latency_us": spread([answer.latency_us for answer in answers]),
+        "role": [columns.role] * sum(counts),
+        "rollout_id": [columns.rollout_id or None] * sum(counts),
+        "bucket": spread([None if answer.bucket < 0 else answer.bucket for answer in answers]),
+        "fallback": spread([answer.fallback for answer in answers]),
     }
     series = [pl.Series(name, content[name], dtype=kind, strict=False) for name, kind in FIXED.items()]
     for place, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):

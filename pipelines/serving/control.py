@@ -26,8 +26,8 @@ class Channel:
     """Questions and answers in both directions over one stream socket.
 
     ``handle`` answers the other end's questions; a question asked by ``ask`` is answered by the other end's ``handle``.
-    Questions are handled one after the other, in the order sent. An exception of ``handle`` travels back as
-    ``{"error": text}``.
+    Questions are handled one after the other, in the order sent; one with ``"aside": True`` is handled beside them, so
+    that what takes long keeps nobody waiting. An exception of ``handle`` travels back as ``{"error": text}``.
     """
 
     def __init__(self, endpoint: socket.socket, handle: Handler) -> None:
@@ -38,6 +38,7 @@ class Channel:
         self._numbers = itertools.count(1)
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
+        self._aside: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self.closed = asyncio.Event()
 
@@ -49,7 +50,8 @@ class Channel:
         try:
             await self._read()
         finally:
-            answering.cancel()
+            for task in (answering, *self._aside):
+                task.cancel()
             self.closed.set()
             self._writer.close()
             for future in self._waiting.values():
@@ -74,11 +76,19 @@ class Channel:
     async def _answer(self) -> None:
         while True:
             message = await self._questions.get()
-            try:
-                body = await self._handle(message["body"])
-            except Exception as error:  # whatever it was, the other end must hear of it
-                body = {"error": f"{type(error).__name__}: {error}"}
-            self._send({"answers": message["number"], "body": body})
+            if message["body"].get("aside"):
+                task = asyncio.create_task(self._handled(message))
+                self._aside.add(task)
+                task.add_done_callback(self._aside.discard)
+            else:
+                await self._handled(message)
+
+    async def _handled(self, message: Message) -> None:
+        try:
+            body = await self._handle(message["body"])
+        except Exception as error:  # whatever it was, the other end must hear of it
+            body = {"error": f"{type(error).__name__}: {error}"}
+        self._send({"answers": message["number"], "body": body})
 
     def _send(self, message: Message) -> None:
         content = msgspec.msgpack.encode(message)

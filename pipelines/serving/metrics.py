@@ -70,7 +70,7 @@ def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
     }
 
 
-def _labels(**values: str) -> str:
+def labels(**values: str) -> str:
     escaped = {
         name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in values.items()
     }
@@ -84,10 +84,10 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
         "# TYPE airworthy_requests_total counter",
     ]
     for model, version, code, count in sorted(merged["requests"]):
-        lines.append(f"airworthy_requests_total{_labels(model=model, version=version, code=code)} {count}")
+        lines.append(f"airworthy_requests_total{labels(model=model, version=version, code=code)} {count}")
     lines += ["# HELP airworthy_predictions_total Answered rows.", "# TYPE airworthy_predictions_total counter"]
     for model, version, count in sorted(merged["rows"]):
-        lines.append(f"airworthy_predictions_total{_labels(model=model, version=version)} {count}")
+        lines.append(f"airworthy_predictions_total{labels(model=model, version=version)} {count}")
     lines += [
         "# HELP airworthy_request_seconds Time from the whole body to the sent answer.",
         "# TYPE airworthy_request_seconds histogram",
@@ -97,8 +97,8 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
         running = 0
         for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
             running += count
-            lines.append(f"airworthy_request_seconds_bucket{_labels(model=model, version=version, le=bound)} {running}")
-        arm = _labels(model=model, version=version)
+            lines.append(f"airworthy_request_seconds_bucket{labels(model=model, version=version, le=bound)} {running}")
+        arm = labels(model=model, version=version)
         lines.append(f"airworthy_request_seconds_sum{arm} {totals[(model, version)]:.9f}")
         lines.append(f"airworthy_request_seconds_count{arm} {running}")
     lines += [

@@ -7,6 +7,7 @@ also take what the kernel had not yet written. Reading stops at the first incomp
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import time
@@ -25,17 +26,25 @@ ROTATE_SECONDS = 60.0
 
 
 class Columns(msgspec.Struct, array_like=True, tag="columns", frozen=True):
-    """Names and types of the features of the records that follow under ``number``."""
+    """Names and types of the features of the records that follow under ``number``, and the part the version plays.
+
+    ``role``: champion, candidate, control, variant (who was to answer the caller), shadow or probe (nobody was).
+    """
 
     number: int
     model: str
     version: str
     names: list[str]
     types: list[str]
+    role: str = "champion"
+    rollout_id: str = ""
 
 
 class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
-    """One answered request: feature values by column, one prediction per row; times in microseconds since 1970 UTC."""
+    """One answered request: feature values by column, one prediction per row; times in microseconds since 1970 UTC.
+
+    ``bucket``: -1 where none was drawn. ``fallback``: the champion answered in its role's place.
+    """
 
     columns: int
     prediction_time: int
@@ -47,6 +56,8 @@ class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     ids: list[str] | None
     values: list[Sequence[Any]]
     predictions: list[float]
+    bucket: int = -1
+    fallback: bool = False
 
 
 Record = Columns | Answer
@@ -79,7 +90,8 @@ class LogWriter:
         self._folder, self._worker, self._schedule, self._write, self._clock = folder, worker, schedule, write, clock
         self._buffer = bytearray()
         self._buffered_rows = 0
-        self._known: dict[tuple[str, str], Columns] = {}
+        self._known: dict[tuple[str, str, str, str], Columns] = {}
+        self._numbers = itertools.count()
         self._in_segment: set[int] = set()
         self._segment = 0
         self._descriptor: int | None = None
@@ -90,11 +102,20 @@ class LogWriter:
         self.dropped = 0
         """Answered rows that are not in the log."""
 
-    def columns(self, model: str, version: str, names: Sequence[str], types: Sequence[str]) -> Columns:
-        """The description under which answers of this version are logged; one per version and worker."""
-        key = (model, version)
+    def columns(
+        self,
+        model: str,
+        version: str,
+        names: Sequence[str],
+        types: Sequence[str],
+        role: str = "champion",
+        rollout_id: str = "",
+    ) -> Columns:
+        """The description under which answers of this version in this role are logged; one per worker."""
+        key = (model, version, role, rollout_id)
         if key not in self._known or self._known[key].names != list(names):
-            self._known[key] = Columns(len(self._known), model, version, list(names), list(types))
+            number = next(self._numbers)
+            self._known[key] = Columns(number, model, version, list(names), list(types), role, rollout_id)
         return self._known[key]
 
     def append(self, columns: Columns, answer: Answer) -> None:

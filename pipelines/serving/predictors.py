@@ -21,6 +21,18 @@ Score = Callable[[Matrix], NDArray[Any]]
 TOLERANCE = 1e-5
 
 
+def fault_of(answers: Sequence[float], count: int, output: str) -> str:
+    """Why this is no answer to ``count`` rows; empty if it is one: one finite number per row, probabilities in 0..1."""
+    if len(answers) != count:
+        return f"{len(answers)} answers to {count} rows"
+    for place, answer in enumerate(answers):
+        if not math.isfinite(answer):
+            return f"answer {place} is {answer}"
+        if output == "probability" and not -TOLERANCE <= answer <= 1 + TOLERANCE:
+            return f"answer {place} is {answer}, which is no probability"
+    return ""
+
+
 class Predictor:
     """Scores rows of one version. ``predict(values, count)`` returns ``count`` floats."""
 
@@ -122,6 +134,8 @@ def load(folder: Path, sha256: str) -> Predictor:
         raise
     except Exception as error:  # whatever a library says of a broken file, the answer is no
         raise BundleRefused(str(folder), [f"cannot be loaded: {type(error).__name__}: {error}"]) from error
+    if len(answers) != len(golden.predictions):
+        raise BundleRefused(str(folder), [f"{len(answers)} answers to {len(golden.predictions)} golden rows"])
     wrong = [
         f"golden row {place}: answers {found}, expected {expected}"
         for place, (found, expected) in enumerate(zip(answers, golden.predictions, strict=True))

@@ -1,4 +1,4 @@
-"""What is live survives any crash: one SQLite file, written ahead and synced before a release is acknowledged."""
+"""What is live survives any crash: one SQLite file, written ahead and synced before a change is acknowledged."""
 
 from __future__ import annotations
 
@@ -8,31 +8,23 @@ from typing import Any
 
 import msgspec
 
+from pipelines.serving.rollout import Mirror, Rollout, Route, RoutingTable, Served, check
 
-class Served(msgspec.Struct, frozen=True):
-    """One version and the bundle it is served from."""
+__all__ = ["KeyReused", "Mirror", "Mismatch", "Rollout", "Route", "RoutingTable", "Served", "State"]
 
-    version: str
-    bundle: str
-    sha256: str
-
-
-class Route(msgspec.Struct, frozen=True):
-    """What one model serves: the live version and the one to put back."""
-
-    live: Served
-    previous: Served | None = None
-
-
-class RoutingTable(msgspec.Struct, frozen=True):
-    """All routes of one generation. Never changed, only replaced."""
-
-    generation: int = 0
-    routes: dict[str, Route] = {}
+SCHEMA = 2
 
 
 class KeyReused(Exception):
     """The idempotency key came before, with another request."""
+
+
+class Mismatch(Exception):
+    """Somebody else changed the model in between; ``generation`` is what it has now."""
+
+    def __init__(self, model: str, expected: int, generation: int) -> None:
+        self.generation = generation
+        super().__init__(f"{model} is at generation {generation}, not {expected}; read its state and decide anew")
 
 
 class State:
@@ -47,9 +39,22 @@ class State:
             "CREATE TABLE IF NOT EXISTS routes (model TEXT PRIMARY KEY, route BLOB NOT NULL);"
             "CREATE TABLE IF NOT EXISTS generations (number INTEGER PRIMARY KEY, at TEXT NOT NULL, key TEXT NOT NULL,"
             " model TEXT NOT NULL, action TEXT NOT NULL, details BLOB NOT NULL);"
+            "CREATE INDEX IF NOT EXISTS generations_of ON generations (model, number);"
             "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request BLOB NOT NULL,"
             " generation INTEGER NOT NULL);"
+            "CREATE TABLE IF NOT EXISTS rollouts (model TEXT NOT NULL, id TEXT NOT NULL, record BLOB NOT NULL,"
+            " PRIMARY KEY (model, id));"
         )
+        self._migrate()
+
+    def _migrate(self) -> None:
+        """Schema 1 had no stored answers; its routes read as routes without a rollout."""
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        columns = {row[1] for row in self._connection.execute("PRAGMA table_info(answers)")}
+        if "answer" not in columns:
+            self._connection.execute("ALTER TABLE answers ADD COLUMN answer BLOB")
+        if found < SCHEMA:
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def table(self) -> RoutingTable:
         """The newest routing table."""
@@ -57,8 +62,11 @@ class State:
         routes = {model: msgspec.json.decode(route, type=Route) for model, route in rows}
         return RoutingTable(generation=self.generation(), routes=routes)
 
-    def generation(self) -> int:
-        (number,) = self._connection.execute("SELECT COALESCE(MAX(number), 0) FROM generations").fetchone()
+    def generation(self, model: str | None = None) -> int:
+        """Number of the last change, of one model or of any; 0 before the first."""
+        (number,) = self._connection.execute(
+            "SELECT COALESCE(MAX(number), 0) FROM generations WHERE ?1 IS NULL OR model = ?1", (model,)
+        ).fetchone()
         return int(number)
 
     def answered(self, key: str, request: dict[str, Any]) -> int | None:
@@ -70,37 +78,82 @@ class State:
             raise KeyReused(f"idempotency key {key!r} was used for {row[0].decode()}; take a new key")
         return int(row[1])
 
-    def remember(self, key: str, request: dict[str, Any]) -> int:
+    def stored(self, key: str) -> dict[str, Any] | None:
+        """The very answer that this key's request got; None if none was kept."""
+        row = self._connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None or row[0] is None else msgspec.json.decode(row[0], type=dict[str, Any])
+
+    def remember(self, key: str, request: dict[str, Any], answer: dict[str, Any] | None = None) -> int:
         """Note a request that changed nothing, so that its repeat is answered alike."""
         generation = self.generation()
-        self._connection.execute(
-            "INSERT INTO answers VALUES (?, ?, ?)", (key, msgspec.json.encode(request), generation)
-        )
+        self._answer(key, request, generation, answer)
         return generation
 
+    def _answer(self, key: str, request: dict[str, Any], generation: int, answer: dict[str, Any] | None) -> None:
+        self._connection.execute(
+            "INSERT INTO answers (key, request, generation, answer) VALUES (?, ?, ?, ?)",
+            (key, msgspec.json.encode(request), generation, None if answer is None else msgspec.json.encode(answer)),
+        )
+
     def change(
-        self, model: str, route: Route, *, key: str, request: dict[str, Any], action: str, at: str
+        self,
+        model: str,
+        route: Route,
+        *,
+        key: str,
+        request: dict[str, Any],
+        action: str,
+        at: str,
+        expect: int | None = None,
+        answer: dict[str, Any] | None = None,
+        generation: bool = True,
+        ended: Rollout | None = None,
     ) -> RoutingTable:
-        """Replace one route in one transaction with its key and its line of history; returns the new table."""
+        """Replace one row in one transaction with its rollout, its key and its line of history.
+
+        ``expect``: the model's generation that the change was decided on; ``Mismatch`` if it has another one by now.
+        ``answer`` is kept for repeats of ``key``, with its generation filled in. ``generation=False`` changes the row
+        without a new generation, for what workers need not hear of. ``ended``: the last word on a rollout that this
+        change takes the place of. Returns the new table.
+        """
+        check(route)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            number = self.generation() + 1
+            found = self.generation(model)
+            if expect is not None and expect != found:
+                raise Mismatch(model, expect, found)
+            number = self.generation() + 1 if generation else found
             self._connection.execute(
                 "INSERT INTO routes VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET route = excluded.route",
                 (model, msgspec.json.encode(route)),
             )
-            self._connection.execute(
-                "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?)",
-                (number, at, key, model, action, msgspec.json.encode(request)),
-            )
-            self._connection.execute(
-                "INSERT INTO answers VALUES (?, ?, ?)", (key, msgspec.json.encode(request), number)
-            )
+            for record in (ended, route.rollout):
+                if record is not None:
+                    self._keep(model, record)
+            if generation:
+                self._connection.execute(
+                    "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?)",
+                    (number, at, key, model, action, msgspec.json.encode(request)),
+                )
+            self._answer(key, request, number, None if answer is None else answer | {"generation": number})
             self._connection.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
         return self.table()
+
+    def _keep(self, model: str, record: Rollout) -> None:
+        self._connection.execute(
+            "INSERT INTO rollouts VALUES (?, ?, ?) ON CONFLICT (model, id) DO UPDATE SET record = excluded.record",
+            (model, record.rollout_id, msgspec.json.encode(record)),
+        )
+
+    def rollout(self, model: str, rollout_id: str) -> Rollout | None:
+        """The record of any rollout there ever was."""
+        row = self._connection.execute(
+            "SELECT record FROM rollouts WHERE id = ? AND model = ?", (rollout_id, model)
+        ).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=Rollout)
 
     def history(self, model: str | None = None) -> list[dict[str, Any]]:
         """Every change of what is live, oldest first."""

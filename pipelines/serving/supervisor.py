@@ -19,10 +19,17 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.serving import children
 from pipelines.serving.children import Child
 from pipelines.serving.control import Message
+from pipelines.serving.counts import Counts
+from pipelines.serving.feed import line
 from pipelines.serving.metrics import Snapshot, merge, render
 from pipelines.serving.prediction_log import adopt
 from pipelines.serving.releases import Releases
+from pipelines.serving.rollout_metrics import rollout_lines
+from pipelines.serving.rollouts import Rollouts
+from pipelines.serving.sentinel import Sentinel
+from pipelines.serving.shadowing import ShadowKeeper
 from pipelines.serving.state import State
+from pipelines.serving.tally import received
 from pipelines.serving.worker import Limits
 
 log = logging.getLogger("airworthy.gateway")
@@ -64,7 +71,12 @@ class Supervisor:
             ) from error
         self._state = State(self._folder / "state.db")
         self._workers: dict[int, Child] = {}
-        self.releases = Releases(self._state, self._cache, self._alive, now=now)
+        self._feed, feed_out = line()
+        self.counts = Counts(self._folder / "counts.db")
+        self.releases = Releases(self._state, self._cache, self._alive, now=now, changed=self._changed)
+        self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now)
+        self._shadow = ShadowKeeper(self._folder, feed_out, self.releases, self._asked)
+        self._sentinel = Sentinel(self.releases, self.rollouts, self.counts, self._gather, now=now)
         self._compactor: Child | None = None
         self._retired: Snapshot = {}
         self._stopping = False
@@ -80,6 +92,7 @@ class Supervisor:
         first = asyncio.Event()
         self._tasks = [asyncio.create_task(self._keep_worker(number, first)) for number in range(self._config.workers)]
         self._tasks += [asyncio.create_task(self._keep_compactor()), asyncio.create_task(self._compact_regularly())]
+        self._tasks += [asyncio.create_task(self._shadow.keep()), asyncio.create_task(self._sentinel.watch())]
         waiting = asyncio.create_task(first.wait())
         done, _ = await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
@@ -90,7 +103,7 @@ class Supervisor:
         self._stopping = True
         workers = list(self._workers.values())
         await asyncio.gather(*(self._tell(child, {"ask": "stop"}) for child in workers))
-        await asyncio.gather(*(child.end(15) for child in workers))
+        await asyncio.gather(*(child.end(15) for child in workers), self._shadow.stop())
         adopt(self._wal)
         with contextlib.suppress(Unavailable):
             await self._compact()
@@ -100,6 +113,7 @@ class Supervisor:
         if self._compactor is not None:
             await self._compactor.end(0)
         self._state.close()
+        self.counts.close()
         self._lock_file.close()
 
     def _alive(self) -> list[Child]:
@@ -118,14 +132,15 @@ class Supervisor:
                 name,
                 [name, str(self._folder), limits],
                 lambda message, holder=holder: self._asked(message, holder),  # type: ignore[misc]
-                share=[self._listener.fileno()],
+                share=[self._listener.fileno(), self._feed.fileno()],
             )
             holder.append(child)
             with contextlib.suppress(ConnectionError, TimeoutError):
-                async with self.releases.changing:
-                    await self.releases.apply(child)
-                    self._workers[number] = child
+                # Known from now on, so that a change made meanwhile reaches it too, after the table it begins with.
+                self._workers[number] = child
+                refused = await self.releases.apply(child)
                 first.set()
+                await self.rollouts.unload(refused)
             await child.process.wait()
             self._workers.pop(number, None)
             self._retired = merge([self._retired, child.counters])
@@ -173,12 +188,27 @@ class Supervisor:
     async def _asked(self, message: Message, holder: list[Child]) -> Message:
         if message["ask"] == "counted":
             holder[0].counters = message["counters"]
+            self.counts.add(received(message["tallies"]))
             return {}
         if message["ask"] == "metrics":
             return {"text": await self.metrics()}
         if message["ask"] == "ready":
             return self.ready()
         return {"error": f"the supervisor does not know {message['ask']!r}"}
+
+    def _changed(self) -> None:
+        self._shadow.changed()
+
+    async def _gather(self) -> None:
+        """Have every process say what it counted up to now."""
+
+        async def ask(child: Child) -> None:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                answer = await child.channel.ask({"ask": "tallies"}, timeout=2)
+                self.counts.add(received(answer["tallies"]))
+
+        children = [*self._alive(), *self._shadow.alive()]
+        await asyncio.gather(*map(ask, children))
 
     async def _tell(self, child: Child, message: Message) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -188,7 +218,8 @@ class Supervisor:
 
     async def flush(self) -> Message:
         """Every prediction answered so far is in Parquet on return."""
-        await asyncio.gather(*(self._tell(child, {"ask": "rotate"}) for child in self._workers.values()))
+        children = [*self._workers.values(), *self._shadow.alive()]
+        await asyncio.gather(*(self._tell(child, {"ask": "rotate"}) for child in children))
         return await self._compact()
 
     def ready(self) -> dict[str, Any]:
@@ -226,4 +257,4 @@ class Supervisor:
             "airworthy_models": ("Models with a live version.", float(len(self.releases.table.routes))),
             "airworthy_log_lag_seconds": ("Age of the oldest answer that is not in Parquet yet, at most.", lag),
         }
-        return render(merge([self._retired, *snapshots]), gauges)
+        return render(merge([self._retired, *snapshots]), gauges) + rollout_lines(self.releases.table, self.counts)

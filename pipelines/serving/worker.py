@@ -15,13 +15,22 @@ import msgspec
 import uvicorn
 import uvloop
 
+from pipelines.serving import settings
 from pipelines.serving.application import Application, Live, Table
+from pipelines.serving.arms import Arms, arm_headers
 from pipelines.serving.bundle import BundleRefused
+from pipelines.serving.cache import cached
+from pipelines.serving.candidates import Candidates
 from pipelines.serving.control import Channel, Message
+from pipelines.serving.feed import Feed
+from pipelines.serving.plan import Plan
+from pipelines.serving.front import Front, watch_of
 from pipelines.serving.prediction_log import ROTATE_SECONDS, LogWriter
 from pipelines.serving.predictors import load
 from pipelines.serving.scoring import Reader
-from pipelines.serving.state import RoutingTable, Served
+from pipelines.serving.state import Route, RoutingTable, Served
+from pipelines.serving.tally import Tallies
+from pipelines.serving.wire import Watch, guarded
 
 REPORT_SECONDS = 0.5
 
@@ -39,11 +48,11 @@ class QuietServer(uvicorn.Server):
         yield
 
 
-def server_of(application: Any) -> QuietServer:
-    """Uvicorn at its leanest around an ASGI application."""
+def server_of(application: Any, watch: Watch) -> QuietServer:
+    """Uvicorn at its leanest around an ASGI application, whose connections keep the limits of ``watch``."""
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http=guarded(watch),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -58,15 +67,21 @@ def server_of(application: Any) -> QuietServer:
 
 
 class Worker:
-    """One worker: the server, its loaded versions, its log, and its line to the supervisor."""
+    """One worker: the server, its loaded versions, its log, and its lines to the supervisor and the shadow worker."""
 
-    def __init__(self, control: socket.socket, cache: Path, log: LogWriter, limits: Limits) -> None:
-        self._cache, self._log, self._limits = cache, log, limits
+    def __init__(self, control: socket.socket, cache: Path, log: LogWriter, feed: Feed, limits: Limits) -> None:
+        self._cache, self._log, self._feed, self._limits = cache, log, feed, limits
+        self._tallies = Tallies()
+        self._candidates = Candidates(cache)
         self._loaded: dict[tuple[str, str], Live] = {}
         self._channel = Channel(control, self._handle)
         self._first_table = asyncio.Event()
         self.application = Application(log, self._ask, max_bytes=limits.max_bytes)
-        self.server = server_of(self.application)
+        self._door = settings.read(cache.parent)
+        watch = watch_of(self._door, limits.max_bytes, self.application.counters)
+        front = Front(self.application, self._door, watch, cache.parent, limits.max_rows)
+        self.server = server_of(front, watch)
+        self._cached = cached(self._door.cache)
 
     async def run(self, listener: socket.socket) -> None:
         """Serve from the first routing table on, until told to stop or until the supervisor is gone."""
@@ -78,10 +93,11 @@ class Worker:
         reporting = asyncio.create_task(self._report())
         await self.server.serve(sockets=[listener])
         reporting.cancel()
+        self._candidates.close()
         self._log.rotate()
         if not self._channel.closed.is_set():
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._channel.ask({"ask": "counted", "counters": self._snapshot()}, timeout=1)
+                await self._channel.ask(self._counted(), timeout=1)
 
     def _stop(self) -> None:
         self.server.should_exit = True
@@ -97,7 +113,10 @@ class Worker:
             if self._log.age() >= ROTATE_SECONDS:
                 self._log.rotate()
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._channel.ask({"ask": "counted", "counters": self._snapshot()}, timeout=5)
+                await self._channel.ask(self._counted(), timeout=5)
+
+    def _counted(self) -> Message:
+        return {"ask": "counted", "counters": self._snapshot(), "tallies": msgspec.to_builtins(self._tallies.take())}
 
     def _snapshot(self) -> Message:
         lag = {"dropped": self._log.dropped, "log_age": self._log.age()}
@@ -106,10 +125,16 @@ class Worker:
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "prepare":
             return await self._prepare(message["model"], msgspec.convert(message["served"], Served))
+        if message["ask"] == "try":
+            return await self._try(message["model"], message["served"], msgspec.convert(message["plan"], Plan))
         if message["ask"] == "apply":
             return await self._apply(msgspec.convert(message["table"], RoutingTable))
+        if message["ask"] == "settle":
+            return {"refused": await self._candidates.settled()}
         if message["ask"] == "counters":
             return self._snapshot()
+        if message["ask"] == "tallies":
+            return {"tallies": msgspec.to_builtins(self._tallies.take())}
         if message["ask"] == "rotate":
             self._log.rotate()
             return {}
@@ -126,6 +151,14 @@ class Worker:
             return {"refused": error.reasons}
         return {}
 
+    async def _try(self, model: str, served: Message, plan: Plan) -> Message:
+        """Load a candidate in a process of its own and try it against the champion's columns and the deadline."""
+        champion = self.application.table.live.get(model)
+        if champion is None:
+            return {"error": f"{model} has no champion here"}
+        host = self._candidates.of(model, msgspec.convert(served, Served), champion.predictor.manifest, plan)
+        return {"refused": await host.settled()}
+
     async def _load(self, model: str, served: Served) -> Live:
         key = (model, served.sha256)
         if key not in self._loaded:
@@ -135,18 +168,25 @@ class Worker:
             columns = self._log.columns(
                 model, served.version, predictor.manifest.names, [feature.type for feature in features]
             )
-            reader = Reader(features, self._limits.max_rows)
-            self._loaded[key] = Live(served.version, predictor, reader, columns)
+            checks = self._door.checks
+            reader = Reader(
+                features, self._limits.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
+            )
+            headers = arm_headers(served.version, "champion")
+            self._loaded[key] = Live(served.version, self._cached(predictor, served.sha256), reader, columns, headers)
         return self._loaded[key]
 
     async def _apply(self, table: RoutingTable) -> Message:
-        """Serve this table from the next request on; versions in no route are let go."""
+        """Serve this table from the next request on; versions in no route are let go.
+
+        It does not wait for candidates to load: until they have, the champion answers for them.
+        """
         live: dict[str, Live] = {}
         broken: dict[str, str] = {}
         kept: set[tuple[str, str]] = set()
         for model, route in table.routes.items():
             try:
-                live[model] = await self._load(model, route.live)
+                live[model] = self._beside(model, route, await self._load(model, route.live))
             except BundleRefused as error:
                 broken[model] = "; ".join(error.reasons)
             kept.add((model, route.live.sha256))
@@ -157,24 +197,38 @@ class Worker:
         if table.generation >= self.application.table.generation:
             self.application.table = Table(table.generation, live, broken)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
+        self._candidates.keep(
+            {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
+        )
         self._first_table.set()
         return {"generation": self.application.table.generation, "broken": broken}
 
+    def _beside(self, model: str, route: Route, champion: Live) -> Live:
+        """The champion with the arms of its rollout, if it has a candidate."""
+        record = route.rollout
+        if record is None or not record.active or route.candidate is None:
+            return champion
+        manifest = champion.predictor.manifest
+        host = self._candidates.of(model, route.candidate, manifest, record.plan)
+        kinds = [feature.type for feature in manifest.features]
+        arms = Arms(model, route, record, host, manifest.names, kinds, self._log, self._tallies, self._feed)
+        return msgspec.structs.replace(champion, arms=arms)
 
-async def serve(listener: int, control: int, name: str, folder: Path, limits: Limits) -> None:
+
+async def serve(listener: int, feed: int, control: int, name: str, folder: Path, limits: Limits) -> None:
     loop = asyncio.get_running_loop()
     log = LogWriter(folder / "wal", name, loop.call_later)
-    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, limits)
+    mirror = Feed(socket.socket(fileno=feed))
+    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror, limits)
     await worker.run(socket.socket(fileno=listener))
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m pipelines.serving.worker <listener> <control> <name> <state folder> <limits as JSON>``."""
-    listener, control, name, folder, limits = arguments
+    """``python -m pipelines.serving.worker <listener> <feed> <control> <name> <state folder> <limits as JSON>``."""
+    listener, feed, control, name, folder, limits = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvloop.run(
-        serve(int(listener), int(control), name, Path(folder), msgspec.json.decode(limits.encode(), type=Limits))
-    )
+    decoded = msgspec.json.decode(limits.encode(), type=Limits)
+    uvloop.run(serve(int(listener), int(feed), int(control), name, Path(folder), decoded))
 
 
 if __name__ == "__main__":

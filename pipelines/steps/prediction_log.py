@@ -23,6 +23,9 @@ SCHEMA = pl.Schema(
 )
 """The columns that monitoring reads; the log holds more (the features, the latency, the correlation id)."""
 
+UNANSWERED = ["shadow", "probe"]
+"""Roles of rows that no caller got: mirrored requests, and those that try a candidate out."""
+
 
 def flush_log(ports: Ports, model: str) -> list[str]:
     """Have every answer given so far written out; if the endpoint cannot, say so and go on with what is logged."""
@@ -65,7 +68,7 @@ def utc_dates(first: date, last: date, zone: ZoneInfo, lead: timedelta) -> list[
 
 
 def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
-    """All logged rows of these UTC dates, with the columns of ``SCHEMA``; empty if nothing was logged.
+    """All rows answered to callers on these UTC dates, with the columns of ``SCHEMA``; empty if nothing was logged.
 
     Raises ``Refused`` that names every unreadable file.
     """
@@ -76,9 +79,18 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
             if not path.endswith(".parquet"):
                 continue
             try:
-                frames.append(pl.read_parquet(BytesIO(store.get(path)), columns=list(SCHEMA)).cast(SCHEMA))
+                frames.append(_answered(store.get(path)))
             except (pl.exceptions.PolarsError, OSError) as error:
                 faults.append(f"{path}: {str(error).splitlines()[0]}")
     if faults:
         raise Refused(f"the prediction log of {model} has unreadable files; restore or move them away", faults)
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+
+
+def _answered(content: bytes) -> pl.DataFrame:
+    """Rows that callers got. A file of before there were roles has no others."""
+    roles = ["role"] if "role" in pl.read_parquet_schema(BytesIO(content)) else []
+    frame = pl.read_parquet(BytesIO(content), columns=[*SCHEMA, *roles])
+    if roles:
+        frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
+    return frame.select(SCHEMA.names()).cast(SCHEMA)

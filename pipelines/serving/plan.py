@@ -1,0 +1,112 @@
+"""A plan says by what a rollout can fail; one that cannot fail is refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Strategy = Literal["canary", "ab", "shadow", "blue_green"]
+OnExpiry = Literal["rollback", "hold", "stop_mirror"]
+EXPIRY: dict[Strategy, OnExpiry] = {
+    "canary": "rollback",
+    "blue_green": "rollback",
+    "ab": "hold",
+    "shadow": "stop_mirror",
+}
+MAX_LEASE = 31 * 86400.0
+
+
+class LatencyLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At most ``max_share`` of the requests take longer than ``over_ms`` milliseconds."""
+
+    over_ms: float
+    max_share: float
+
+
+class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Absolute limits that the gateway itself enforces. ``alpha``: chance of a false rollback over a whole rollout."""
+
+    max_error_rate: float | None = None
+    latency: tuple[LatencyLimit, ...] = ()
+    alpha: float = 0.05
+
+
+class BreakerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """After ``failures`` within ``window`` seconds the candidate is not asked for ``open_for`` seconds."""
+
+    failures: int = 20
+    window: float = 10.0
+    open_for: float = 5.0
+
+
+class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests whose ``header`` equals ``equals`` go to ``arm``, before any hashing."""
+
+    header: str
+    equals: str
+    arm: Literal["champion", "candidate"]
+
+
+class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``key``: ``request_id``, ``header:<name>`` or ``field:ids`` (the first row's id). ``salt``: empty for the id
+    of the rollout, which makes two rollouts independent of each other."""
+
+    key: str = "request_id"
+    salt: str = ""
+    segments: tuple[Segment, ...] = ()
+
+
+class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a mirrored answer differs: by more than ``tolerance``, or on the other side of ``threshold``."""
+
+    tolerance: float = 0.05
+    threshold: float = 0.5
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a rollout is allowed to do. It does not change once the rollout is created."""
+
+    strategy: Strategy
+    lease_seconds: float = 0.0
+    guard: Guard = Guard()
+    on_lease_expiry: OnExpiry | None = None
+    """None: by strategy, rollback for canary and blue_green, hold for ab, stop_mirror for shadow."""
+    routing: Routing = Routing()
+    breaker: BreakerLimits = BreakerLimits()
+    comparison: Comparison = Comparison()
+    deadline_ms: float = 1000.0
+    """A candidate that has not answered by then is answered for by the champion."""
+
+    @property
+    def expiry(self) -> OnExpiry:
+        return self.on_lease_expiry or EXPIRY[self.strategy]
+
+    def faults(self) -> list[str]:
+        """Every reason why this plan cannot be followed."""
+        found = []
+        if not 0 < self.lease_seconds <= MAX_LEASE:
+            found.append(
+                f"lease_seconds is {self.lease_seconds:g}; without a lease nobody ends it: give up to {MAX_LEASE:g}"
+            )
+        if self.guard.max_error_rate is None and not self.guard.latency:
+            found.append("guard has no limit, so the rollout could not fail; give max_error_rate or latency")
+        if self.guard.max_error_rate is not None and not 0 < self.guard.max_error_rate < 1:
+            found.append(f"guard.max_error_rate is {self.guard.max_error_rate:g}; it lies between 0 and 1")
+        found += [
+            f"guard.latency {limit.over_ms:g} ms for {limit.max_share:g}; the share lies between 0 and 1"
+            for limit in self.guard.latency
+            if limit.over_ms <= 0 or not 0 < limit.max_share < 1
+        ]
+        if not 0 < self.guard.alpha < 1:
+            found.append(f"guard.alpha is {self.guard.alpha:g}; it lies between 0 and 1")
+        key = self.routing.key
+        if key not in ("request_id", "field:ids") and not (key.startswith("header:") and len(key) > len("header:")):
+            found.append(f"routing.key is {key!r}; give request_id, field:ids or header:<name>")
+        if len(self.routing.salt.encode()) > 64:
+            found.append("routing.salt is longer than 64 bytes")
+        if self.deadline_ms <= 0:
+            found.append(f"deadline_ms is {self.deadline_ms:g}; it must be more than 0")
+        if min(self.breaker.failures, self.breaker.window, self.breaker.open_for) <= 0:
+            found.append("breaker.failures, window and open_for must all be more than 0")
+        return found

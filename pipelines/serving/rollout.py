@@ -1,0 +1,228 @@
+"""What a rollout is and where it may go next: every change is a pure function from one row to the next or a refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from pipelines.errors import Refused
+from pipelines.serving.plan import Plan
+
+WHOLE = 10_000
+"""All traffic in basis points."""
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
+"""Phases in which a candidate may get requests and a rollback takes them all away."""
+
+Phase = Literal[
+    "PENDING", "READY", "SHADOWING", "BAKING", "PAUSED", "FINALISING", "SUCCEEDED", "ROLLED_BACK", "SUPERSEDED"
+]
+
+
+class Served(msgspec.Struct, frozen=True):
+    """One version and the bundle it is served from."""
+
+    version: str
+    bundle: str
+    sha256: str
+
+
+class Mirror(msgspec.Struct, frozen=True):
+    """The version that sees a copy of ``basis_points`` of the requests; nobody gets its answers."""
+
+    version: str
+    basis_points: int
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """The record of one rollout. It is written in the same transaction as the traffic it speaks of."""
+
+    rollout_id: str
+    plan: Plan
+    phase: Phase
+    created: datetime
+    lease_until: datetime
+    champion: Served
+    candidate: Served | None = None
+    step: int = 0
+    step_started: datetime | None = None
+    reason: str = ""
+    """Why it is paused, rolled back or superseded."""
+    probe: str = ""
+    """Requests that carry this secret in the header x-rollout-probe go to the candidate, whatever the split."""
+
+    @property
+    def active(self) -> bool:
+        return self.phase in ACTIVE
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What one model serves: champion, the version to put back, candidate, traffic, mirror, rollout.
+
+    ``split`` maps versions to basis points; empty means that the champion has them all.
+    """
+
+    live: Served
+    previous: Served | None = None
+    candidate: Served | None = None
+    split: dict[str, int] = {}
+    mirror: Mirror | None = None
+    rollout: Rollout | None = None
+
+    def share(self) -> int:
+        """Basis points of the candidate."""
+        return self.split.get(self.candidate.version, 0) if self.candidate else 0
+
+
+class RoutingTable(msgspec.Struct, frozen=True):
+    """All routes of one generation. Never changed, only replaced."""
+
+    generation: int = 0
+    routes: dict[str, Route] = {}
+
+
+def check(route: Route) -> Route:
+    """The row itself if it may be written. Raises ``Refused`` for a split that is not whole or names a stranger."""
+    known = {served.version for served in (route.live, route.candidate) if served}
+    faults = [
+        f"version {version!r} is neither champion nor candidate" for version in route.split if version not in known
+    ]
+    faults += [f"version {version!r} gets {share}" for version, share in route.split.items() if not 0 <= share <= WHOLE]
+    if route.split and sum(route.split.values()) != WHOLE:
+        faults.append(f"the shares sum to {sum(route.split.values())}, they must sum to {WHOLE} basis points")
+    if route.mirror and (route.candidate is None or route.mirror.version != route.candidate.version):
+        faults.append(f"version {route.mirror.version!r} is mirrored to, but it is not the prepared candidate")
+    if route.mirror and not 0 < route.mirror.basis_points <= WHOLE:
+        faults.append(f"the mirror gets {route.mirror.basis_points}; give 1 to {WHOLE} basis points")
+    if faults:
+        raise Refused("this traffic is refused", faults)
+    return route
+
+
+def current(route: Route, rollout_id: str) -> Rollout:
+    """The rollout of this id if it still runs. Raises ``Refused`` if another one does or it has ended."""
+    found = route.rollout
+    if found is None or found.rollout_id != rollout_id:
+        raise Refused(f"rollout {rollout_id} does not run; {found.rollout_id if found else 'none'} is the newest")
+    if not found.active:
+        raise Refused(f"rollout {rollout_id} is {found.phase} ({found.reason or 'done'}); start a new one")
+    return found
+
+
+def create(route: Route, rollout_id: str, plan: Plan, now: datetime, probe: str, supersede: bool) -> Route:
+    """A new rollout at 0 %. Raises ``Refused`` while another one runs, unless it is to be superseded."""
+    faults = plan.faults()
+    if not ID.fullmatch(rollout_id):
+        faults.append(f"its id {rollout_id[:80]!r} does not match {ID.pattern}")
+    before = route.rollout
+    if before is not None and before.active and not supersede:
+        faults.append(f"rollout {before.rollout_id} is {before.phase}; roll it back, or say supersede")
+    if faults:
+        raise Refused(f"rollout {rollout_id} is refused", faults)
+    until = now + timedelta(seconds=plan.lease_seconds)
+    record = Rollout(rollout_id, plan, "PENDING", now, until, route.live, probe=probe)
+    return Route(route.live, route.previous, rollout=record)
+
+
+def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Route:
+    """The candidate is loaded, at 0 %."""
+    found = current(route, rollout_id)
+    if served.version == route.live.version:
+        raise Refused(f"version {served.version} is the champion itself; prepare another one")
+    if found.phase not in ("PENDING", "READY"):
+        raise Refused(
+            f"rollout {rollout_id} is {found.phase} with version {found.candidate and found.candidate.version}"
+        )
+    record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now)
+    return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
+
+
+def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: datetime) -> Route:
+    """The next step. A canary only grows and an A/B split stays, so that nobody changes sides."""
+    found = current(route, rollout_id)
+    if route.candidate is None:
+        raise Refused(f"rollout {rollout_id} is {found.phase}; prepare its candidate before it gets traffic")
+    if found.plan.strategy == "shadow":
+        raise Refused(f"rollout {rollout_id} is a shadow; its candidate gets no caller's traffic")
+    after = check(msgspec.structs.replace(route, split=dict(split)))
+    least = route.share()
+    if after.share() < least:
+        raise Refused(f"the candidate has {least} basis points and keeps them; roll back to take them away")
+    if found.plan.strategy == "ab" and least not in (0, after.share()):
+        raise Refused(f"an A/B split stays as it began, at {least} basis points; start another rollout")
+    phase = "BAKING" if after.share() else "READY"
+    record = msgspec.structs.replace(found, phase=phase, step=found.step + 1, step_started=now, reason="")
+    return msgspec.structs.replace(after, rollout=record)
+
+
+def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime) -> Route:
+    """Start, change or stop the mirror; its counts begin anew."""
+    found = current(route, rollout_id)
+    after = check(msgspec.structs.replace(route, mirror=mirror))
+    phase = found.phase
+    if phase in ("READY", "SHADOWING"):
+        phase = "SHADOWING" if mirror else "READY"
+    record = msgspec.structs.replace(found, phase=phase, step=found.step + 1, step_started=now)
+    return msgspec.structs.replace(after, rollout=record)
+
+
+def renewed(route: Route, rollout_id: str, seconds: float, now: datetime) -> Route:
+    """The lease counts from now."""
+    record = msgspec.structs.replace(current(route, rollout_id), lease_until=now + timedelta(seconds=seconds))
+    return msgspec.structs.replace(route, rollout=record)
+
+
+def paused(route: Route, rollout_id: str, reason: str, *, split: Mapping[str, int] | None = None) -> Route:
+    """Traffic stays (or becomes ``split``); the guard and the lease go on."""
+    record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
+    return msgspec.structs.replace(route, rollout=record, split=route.split if split is None else dict(split))
+
+
+def resumed(route: Route, rollout_id: str, now: datetime) -> Route:
+    """Back to where it was paused, with the lease counted from now."""
+    found = current(route, rollout_id)
+    if found.phase != "PAUSED":
+        raise Refused(f"rollout {rollout_id} is {found.phase}, not PAUSED")
+    phase = "BAKING" if route.share() else "SHADOWING" if route.mirror else "READY" if route.candidate else "PENDING"
+    record = msgspec.structs.replace(found, phase=phase, reason="")
+    return renewed(msgspec.structs.replace(route, rollout=record), rollout_id, found.plan.lease_seconds, now)
+
+
+def promoted(route: Route, rollout_id: str, version: str) -> Route:
+    """The candidate is the champion; the former champion is the version to put back."""
+    found = current(route, rollout_id)
+    if route.candidate is None or route.candidate.version != version:
+        raise Refused(f"version {version} is not the prepared candidate of rollout {rollout_id}")
+    record = msgspec.structs.replace(found, phase="FINALISING", reason="")
+    return Route(route.candidate, route.live, rollout=record)
+
+
+def rolled_back(route: Route, reason: str) -> Route:
+    """The champion has all traffic again, in one write. A promotion that is being finished is taken back."""
+    found = route.rollout
+    if found is None or not (found.active or found.phase == "FINALISING"):
+        raise Refused("no rollout is active")
+    if found.phase == "FINALISING":
+        if route.previous is None:
+            raise Refused(f"rollout {found.rollout_id} has let go of the version to put back; release one instead")
+        return Route(route.previous, rollout=msgspec.structs.replace(found, phase="ROLLED_BACK", reason=reason))
+    record = msgspec.structs.replace(found, phase="ROLLED_BACK", reason=reason)
+    return Route(route.live, route.previous, rollout=record)
+
+
+def retired(route: Route, rollout_id: str, version: str | None) -> Route:
+    """A promotion is finished; ``version`` is let go of, if one is named."""
+    found = route.rollout
+    if found is None or found.rollout_id != rollout_id:
+        raise Refused(f"rollout {rollout_id} is not the newest of this model")
+    if found.active:
+        raise Refused(f"rollout {rollout_id} is {found.phase}; promote it or roll it back before a version is retired")
+    if version is not None and (route.previous is None or route.previous.version != version):
+        raise Refused(f"version {version} is not the previous one; only that can be retired")
+    if found.phase == "FINALISING":
+        found = msgspec.structs.replace(found, phase="SUCCEEDED")
+    return Route(route.live, None if version else route.previous, rollout=found)

@@ -1,0 +1,65 @@
+"""The same key meets the same arm as long as a rollout lasts, and whoever is in a growing canary stays in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Literal
+
+from pipelines.serving.plan import Routing
+
+BUCKETS = 10_000
+NO_BUCKET = -1
+"""The bucket of a request that a segment rule decided: it is in no random sample."""
+
+Arm = Literal["champion", "candidate"]
+
+
+def hashed(key: str, salt: bytes) -> int:
+    """64 bits of the key, keyed by ``salt`` (at most 64 bytes): other salts are other, independent lotteries."""
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest(), "big")
+
+
+def bucket(key: str, salt: bytes) -> int:
+    """0 to 9,999; an arm with n basis points from 0 on owns the buckets below n."""
+    return hashed(key, salt) % BUCKETS
+
+
+class Choice:
+    """Who answers one request. ``unit`` identifies the key, None where a segment rule decided."""
+
+    __slots__ = ("arm", "bucket", "unit")
+
+    def __init__(self, arm: Arm, bucket: int, unit: int | None) -> None:
+        self.arm, self.bucket, self.unit = arm, bucket, unit
+
+
+class Chooser:
+    """Chooses by segment rules first and then by the key's bucket; without a key, by the request's own id."""
+
+    def __init__(self, routing: Routing, rollout_id: str, share: int) -> None:
+        self._salt = (routing.salt or rollout_id).encode()
+        self._share = share
+        self._segments: list[tuple[bytes, bytes, Arm]] = [
+            (one.header.lower().encode("latin-1", "replace"), one.equals.encode(), one.arm) for one in routing.segments
+        ]
+        self._header = routing.key.partition("header:")[2].lower().encode("latin-1", "replace")
+        self._by_ids = routing.key == "field:ids"
+
+    def __call__(self, headers: Mapping[bytes, bytes], ids: Sequence[str] | None, request_id: str) -> Choice:
+        for header, equals, arm in self._segments:
+            if headers.get(header) == equals:
+                return Choice(arm, NO_BUCKET, None)
+        key = request_id
+        if self._header:
+            key = headers.get(self._header, b"").decode("latin-1") or request_id
+        elif self._by_ids and ids:
+            key = ids[0]
+        unit = hashed(key, self._salt)
+        place = unit % BUCKETS
+        return Choice("candidate" if place < self._share else "champion", place, unit)
+
+
+def sampled(request_id: str, rollout_id: str, basis_points: int) -> bool:
+    """Whether a request is mirrored; independent of the arm that answers it."""
+    return bucket(request_id, blake2b(f"mirror {rollout_id}".encode(), digest_size=16).digest()) < basis_points

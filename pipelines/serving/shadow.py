@@ -1,0 +1,180 @@
+"""A mirrored version answers nobody: its answers are compared with the champion's and logged under role shadow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from pipelines.serving.bundle import BundleRefused
+from pipelines.serving.control import Channel, Message
+from pipelines.serving.feed import Mirrored, receive
+from pipelines.serving.plan import Comparison
+from pipelines.serving.prediction_log import ROTATE_SECONDS, Answer, LogWriter
+from pipelines.serving.predictors import Predictor, fault_of, load
+from pipelines.serving.rollout import Rollout, RoutingTable
+from pipelines.serving.tally import Tallies
+
+REPORT_SECONDS = 0.5
+BATCH = 64
+"""Packets handled before the loop looks elsewhere."""
+
+
+class Shadow:
+    """The shadow worker: one line in, a log and counts out."""
+
+    def __init__(self, feed: socket.socket, control: socket.socket, cache: Path, log: LogWriter) -> None:
+        self._feed, self._cache, self._log = feed, cache, log
+        self._channel = Channel(control, self._handle)
+        self._tallies = Tallies()
+        self._loaded: dict[str, Predictor] = {}
+        self._serving: dict[tuple[str, str, int], tuple[Rollout, Predictor]] = {}
+
+    async def run(self) -> None:
+        """Work until the supervisor is gone or says stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._feed, self._read)
+        reporting = asyncio.create_task(self._report())
+        await self._channel.run()
+        reporting.cancel()
+        self._log.rotate()
+
+    def _read(self) -> None:
+        for _ in range(BATCH):
+            packet = receive(self._feed)
+            if packet is None:
+                return
+            found = self._serving.get((packet.model, packet.rollout_id, packet.step))
+            if found is not None:  # what waited on the line for an earlier step belongs to nobody
+                self._compare(packet, *found)
+
+    def _compare(self, packet: Mirrored, record: Rollout, predictor: Predictor) -> None:
+        names = list(predictor.manifest.names)
+        values = packet.values
+        if names != packet.names:
+            values = [values[packet.names.index(name)] for name in names]
+        started = time.perf_counter()
+        bad, answers = "", []
+        try:
+            answers = predictor.predict(values, len(packet.predictions))
+            bad = "invalid" if fault_of(answers, len(packet.predictions), predictor.manifest.output) else ""
+        except Exception:  # whatever it is, it is the mirrored version's failure and nobody else's
+            bad = "error"
+        elapsed = time.perf_counter() - started
+        key = (packet.model, packet.rollout_id, packet.step, packet.version, "shadow")
+        limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
+        self._tallies.answered(key, elapsed, limits, bad=bad)
+        if bad:
+            return
+        tally = self._tallies.of(key)
+        differing, flipped = difference(packet.predictions, answers, record.plan.comparison)
+        tally.compared += len(answers)
+        tally.disagreed += differing
+        tally.flipped += flipped
+        self._append(packet, predictor, values, answers, elapsed)
+
+    def _append(
+        self, packet: Mirrored, predictor: Predictor, values: list[Any], answers: list[float], elapsed: float
+    ) -> None:
+        manifest = predictor.manifest
+        kinds = [feature.type for feature in manifest.features]
+        columns = self._log.columns(packet.model, packet.version, manifest.names, kinds, "shadow", packet.rollout_id)
+        self._log.append(
+            columns,
+            Answer(
+                columns.number,
+                packet.moment,
+                time.time_ns() // 1000,
+                packet.request_id,
+                packet.correlation_id,
+                packet.generation,
+                int(elapsed * 1e6),
+                packet.ids,
+                values,
+                answers,
+                packet.bucket,
+            ),
+        )
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            if self._log.age() >= ROTATE_SECONDS:
+                self._log.rotate()
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._channel.ask(
+                    {"ask": "counted", "counters": self._lag(), "tallies": self._taken()}, timeout=5
+                )
+
+    def _lag(self) -> Message:
+        return {"dropped": self._log.dropped, "log_age": self._log.age()}
+
+    def _taken(self) -> Any:
+        return msgspec.to_builtins(self._tallies.take())
+
+    async def _handle(self, message: Message) -> Message:
+        if message["ask"] == "apply":
+            return self._apply(msgspec.convert(message["table"], RoutingTable))
+        if message["ask"] == "counters":
+            return self._lag()
+        if message["ask"] == "tallies":
+            return {"tallies": self._taken()}
+        if message["ask"] == "rotate":
+            self._read()
+            self._log.rotate()
+            return {}
+        return {"error": f"a shadow worker does not know {message['ask']!r}"}
+
+    def _apply(self, table: RoutingTable) -> Message:
+        """Compare by this table from the next request on."""
+        serving, kept = {}, {}
+        refused: dict[str, str] = {}
+        for model, route in table.routes.items():
+            if route.mirror is None or route.candidate is None or route.rollout is None:
+                continue
+            sha256 = route.candidate.sha256
+            try:
+                predictor = self._loaded.get(sha256) or load(self._cache / sha256, sha256)
+            except BundleRefused as error:
+                refused[model] = "; ".join(error.reasons)
+                continue
+            kept[sha256] = predictor
+            serving[model, route.rollout.rollout_id, route.rollout.step] = (route.rollout, predictor)
+        self._serving, self._loaded = serving, kept
+        return {"generation": table.generation, "refused": refused}
+
+
+def difference(champion: list[float], mirrored: list[float], how: Comparison) -> tuple[int, int]:
+    """How many rows differ by more than the tolerance, and how many would be decided otherwise."""
+    pairs = list(zip(champion, mirrored, strict=True))
+    differing = sum(abs(one - other) > how.tolerance for one, other in pairs)
+    return differing, sum((one >= how.threshold) != (other >= how.threshold) for one, other in pairs)
+
+
+async def serve(feed: int, control: int, name: str, folder: Path) -> None:
+    loop = asyncio.get_running_loop()
+    log = LogWriter(folder / "wal", name, loop.call_later)
+    worker = Shadow(socket.socket(fileno=feed), socket.socket(fileno=control), folder / "bundles", log)
+    await worker.run()
+
+
+def main(arguments: list[str]) -> None:
+    """``python -m pipelines.serving.shadow <feed> <control> <name> <state folder>``."""
+    feed, control, name, folder = arguments
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(10)
+    uvloop.run(serve(int(feed), int(control), name, Path(folder)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,103 @@
+"""What each version did since a step began is counted once, whichever process it happened in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+BAD = ("error", "invalid", "deadline")
+"""The candidate failed or died; answered what is no answer; did not answer in time."""
+MAX_UNITS = 200_000
+"""Units one worker remembers per arm and step; beyond that it counts requests only."""
+
+Key = tuple[str, str, int, str, str]
+"""Model, rollout, step, version, role."""
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """Sums of one arm. ``slow`` counts the answers over each configured limit (text of the limit in ms).
+
+    ``fallback``: answered by the champion instead. ``shed``: not tried, since the breaker was open or it was not
+    loaded yet. ``seen`` and ``bad_units``: distinct routing keys, and those with a bad event.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    bad: dict[str, int] = {}
+    slow: dict[str, int] = {}
+    fallback: int = 0
+    shed: int = 0
+    compared: int = 0
+    disagreed: int = 0
+    flipped: int = 0
+    sent: int = 0
+    dropped: int = 0
+    units: list[tuple[int, bool]] = []
+
+    def add(self, other: Tally) -> None:
+        """Add another one's sums; units are merged elsewhere, since they may overlap."""
+        for name in ("requests", "failed", "fallback", "shed", "compared", "disagreed", "flipped", "sent", "dropped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for kind, count in other.bad.items():
+            self.bad[kind] = self.bad.get(kind, 0) + count
+        for limit, count in other.slow.items():
+            self.slow[limit] = self.slow.get(limit, 0) + count
+
+
+class Tallies:
+    """What one process counted since it last reported."""
+
+    def __init__(self) -> None:
+        self._new: dict[Key, Tally] = {}
+        self._units: dict[Key, dict[int, bool]] = {}
+
+    def of(self, key: Key) -> Tally:
+        if key not in self._new:
+            self._new[key] = Tally()
+        return self._new[key]
+
+    def answered(
+        self,
+        key: Key,
+        seconds: float,
+        limits: tuple[float, ...],
+        *,
+        bad: str = "",
+        unit: int | None = None,
+    ) -> None:
+        """One request of this arm: how long it took, and the kind of its bad event, if it was one."""
+        tally = self.of(key)
+        tally.requests += 1
+        if bad:
+            tally.failed += 1
+            tally.bad[bad] = tally.bad.get(bad, 0) + 1
+        for limit in limits:
+            if seconds * 1000 > limit:
+                name = f"{limit:g}"
+                tally.slow[name] = tally.slow.get(name, 0) + 1
+        if unit is not None:
+            self._met(key, tally, unit, bool(bad))
+
+    def _met(self, key: Key, tally: Tally, unit: int, bad: bool) -> None:
+        known = self._units.get(key)
+        if known is None:
+            # A new step: what was counted of the units of earlier ones is reported already.
+            self._units = {old: units for old, units in self._units.items() if old[:3] == key[:3] or old[0] != key[0]}
+            known = self._units[key] = {}
+        before = known.get(unit)
+        if before is None and len(known) >= MAX_UNITS:
+            return
+        if before is None or (bad and not before):
+            known[unit] = bad
+            tally.units.append((unit, bad))
+
+    def take(self) -> list[tuple[Key, Tally]]:
+        """Everything new since the last time, handed over."""
+        taken, self._new = self._new, {}
+        return list(taken.items())
+
+
+def received(content: Any) -> list[tuple[Key, Tally]]:
+    """Tallies as they came through a channel."""
+    return msgspec.convert(content, list[tuple[Key, Tally]])
