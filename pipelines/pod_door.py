@@ -26,10 +26,11 @@ from pipelines.errors import AirworthyError, Refused
 from pipelines.pod_log import LogCopy
 from pipelines.ports import Store
 from pipelines.settings import Settings
-from pipelines.ticket import RunManifest, RunTicket
+from pipelines.ticket import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.wiring import RealPorts, open_ports, run_step
 
-TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
+WORK = "work"
+"""In place of a step: join the launch as one of its workers."""
 TERMINATED = 128 + signal.SIGTERM
 TERMINATION_MESSAGE = Path("/dev/termination-log")
 LONGEST_MESSAGE = 4000
@@ -39,13 +40,16 @@ Outcome = Literal["done", "refused", "unavailable"]
 
 def run_ticket(step: str, run: str) -> int:
     """Do what the ticket of ``run`` asks; returns the exit code. ``run`` is a path in the store."""
+    worker = step == WORK
     signal.signal(signal.SIGTERM, _terminated)
     os.environ["AIRWORTHY_RUN"] = run
     settings = Settings.from_environment()
     store = RealPorts(settings).store
-    with LogCopy(store, f"{run}/{LOG}"), tempfile.TemporaryDirectory() as folder:
+    log = f"{run}/{socket.gethostname()}.txt" if worker else f"{run}/{LOG}"
+    with LogCopy(store, log), tempfile.TemporaryDirectory() as folder:
+        declared = settings.model_copy(update={"include": Path(folder)})
         try:
-            return _run(step, run, store, settings.model_copy(update={"include": Path(folder)}))
+            return _work(run, store, declared) if worker else _run(step, run, store, declared)
         except AirworthyError as error:
             _last_words(error)
             return error.exit_code
@@ -54,10 +58,22 @@ def run_ticket(step: str, run: str) -> int:
             return 1
 
 
+def _work(run: str, store: Store, settings: Settings) -> int:
+    """Take a share of the training that another pod of the same launch leads."""
+    from pipelines.steps.training.worker import join
+
+    ticket = _read_ticket(run, store)
+    unfold(store, ticket.declarations, settings.include)
+    join(run, open_ports(settings))
+    return 0
+
+
 def _run(step: str, run: str, store: Store, settings: Settings) -> int:
     ports = open_ports(settings)
     started = ports.clock()
-    ticket = _read_ticket(step, run, store)
+    ticket = _read_ticket(run, store)
+    if ticket.step != step:
+        raise Refused(f"{run} asks for {ticket.step}, the pod was started for {step}; start the task again")
     unfold(store, ticket.declarations, settings.include)
     result, error = _answer(ticket, ports)
     if result is not None:
@@ -80,15 +96,12 @@ def _answer(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, Airworth
         return None, error
 
 
-def _read_ticket(step: str, run: str, store: Store) -> RunTicket:
+def _read_ticket(run: str, store: Store) -> RunTicket:
     path = f"{run}/{TICKET}"
     try:
-        ticket = RunTicket.model_validate_json(store.get(path))
+        return RunTicket.model_validate_json(store.get(path))
     except ValidationError as fault:
         raise Refused(f"{path} is no ticket; start the task again", [str(fault)]) from fault
-    if ticket.step != step:
-        raise Refused(f"{path} asks for {ticket.step}, the pod was started for {step}; start the task again")
-    return ticket
 
 
 def _manifest(
