@@ -226,6 +226,8 @@ class TrainResult(Message):
     seconds: float
     device: Literal["cpu", "cuda"] = "cpu"
     """Where boosting really ran; differs from the declaration only where it allows ``cpu_fallback``."""
+    notes: list[str] = []
+    """What was measured on a sample only."""
 
 
 class ReproduceRequest(Message):

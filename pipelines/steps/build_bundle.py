@@ -22,11 +22,15 @@ from pipelines.steps.bundling.conversion import NotConvertible, booster_score, o
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
 from pipelines.steps.load_model import LoadedModel, load_model, read_model_folder
+from pipelines.steps.snapshot_files import open_files
+from pipelines.steps.split import PARTS
 
 SNAPSHOT_TAG = "airworthy.snapshot"
 MANIFEST = "bundle.json"
 GOLDEN_ROWS = 64
 """Rows that each worker scores before it lets a bundle go live."""
+DRAWN_ROWS = 100_000
+"""Of a snapshot in batches, so many rows stand for all of it."""
 LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops", "xgboost")
 
 
@@ -212,6 +216,8 @@ def _snapshot(info: VersionInfo, ports: Ports) -> pl.DataFrame:
     digest = info.tags.get(SNAPSHOT_TAG)
     if not digest:
         raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
+    if files := open_files(ports.store, info.model, digest):
+        return files.sample(DRAWN_ROWS, *PARTS)
     return pl.read_parquet(io.BytesIO(ports.store.get(layout.snapshot(info.model, digest, "data.parquet"))))
 
 

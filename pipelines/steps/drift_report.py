@@ -18,6 +18,7 @@ from pipelines import layout
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages import DriftMeasure, DriftResult
 from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.snapshot_files import open_files
 
 SAMPLE_ROWS = 2000
 """Rows per side at most: enough to see a shape, few enough to take seconds."""
@@ -33,7 +34,8 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
     view, drift = ports.catalog.view_of(result.model), ports.catalog.model(result.model).monitoring.drift
     kinds = {name: view.features[name].type for name in names}
     try:
-        reference, reference_rows = _sample(_training_rows(live, names, ports), result.day)
+        held, reference_rows = _training_rows(live, names, ports)
+        reference, _ = _sample(held, result.day)
         current, current_rows = _sample(_window_rows(result, view.view, names, ports), result.day)
         page = _evidently_page(reference, current, kinds, drift.psi_threshold)
     except AirworthyError as error:
@@ -52,12 +54,17 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
     )
 
 
-def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> pl.DataFrame:
+def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> tuple[pl.DataFrame, int]:
+    """Rows that may be drawn, and how many the training saw: a snapshot in batches is not read into memory whole."""
     digest = live.tags.get("airworthy.snapshot")
     if digest is None:
         raise Refused(f"version {live.version} has no tag airworthy.snapshot, so its training rows are not known")
+    parts = ("train", "validation")
+    if files := open_files(ports.store, live.model, digest):
+        return files.sample(SAMPLE_ROWS, *parts).select(names), sum(file.rows for file in files.list.of(*parts))
     rows = pl.read_parquet(BytesIO(ports.store.get(layout.snapshot(live.model, digest, "data.parquet"))))
-    return rows.filter(pl.col("part").is_in(["train", "validation"])).select(names)
+    rows = rows.filter(pl.col("part").is_in(parts)).select(names)
+    return rows, rows.height
 
 
 def _window_rows(result: DriftResult, view: str, names: list[str], ports: Ports) -> pl.DataFrame:

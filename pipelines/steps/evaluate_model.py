@@ -19,11 +19,11 @@ from pipelines.steps.evaluation.plots import Drawing, draw
 from pipelines.steps.evaluation.recording import record
 from pipelines.steps.evaluation.rows import (
     completed,
+    end_of_training,
     later_than,
+    seen_of,
     snapshot_digest,
-    snapshot_of,
     span,
-    trained_until,
 )
 from pipelines.steps.evaluation.slices import slice_metrics
 from pipelines.steps.load_model import load_model
@@ -42,17 +42,18 @@ class Compared:
 def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     """Measure metrics, gain over the champion, slices and plots; log them on the version's run.
 
-    Metrics are those of the whole test part. Comparison, slices and plots use the rows of it that are later than
+    Metrics are those of the whole test part; of one in batches that is larger than a sample, ``notes`` says on how
+    many rows they are. Comparison, slices and plots use the rows of it that are later than
     the training of both; where the champion cannot answer, ``notes`` says why and no comparison is given.
     """
     spec = ports.catalog.model(request.model)
     info = ports.registry.get(request.model, request.version)
-    snapshot = snapshot_of(info, ports)
-    test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
+    seen = seen_of(info, ports)
+    test, until = seen.test, seen.until
     target = test.get_column("target").cast(pl.Float64).to_numpy()
     candidate = _answers(info, test, ports)
-    until = trained_until(snapshot)
     compared, champion_until, notes = _compare(request, spec, test, candidate, until, ports)
+    notes = [*seen.notes, *notes]
     comparison = _interval(spec, compared)
     if compared.champion is not None and comparison is None:
         notes.append(f"{spec.evaluation.comparison.metric} is not defined on the {compared.rows.height} compared rows")
@@ -97,7 +98,7 @@ def _compare(
     champion = ports.registry.get(request.model, request.champion)
     champion_until = None
     try:
-        champion_until = trained_until(snapshot_of(champion, ports))
+        champion_until = end_of_training(champion, ports)
         own = until if spec.training.split.strategy == "time_ordered" else None
         rows = later_than(test, own, champion_until)
         if rows.is_empty():

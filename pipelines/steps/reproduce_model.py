@@ -68,7 +68,7 @@ def _declaration_changes(order: Order, ports: Ports) -> list[str]:
         return [f"the declaration of {order.request.model} is gone; the one of then was used"]
     then, now = order.training.model_dump(), spec.training.model_dump()
     return [
-        f"training.{name}: {then[name]} then, {now[name]} declared now (then was used)"
-        for name in then
-        if then[name] != now[name]
+        f"training.{name}: {then.get(name)} then, {now.get(name)} declared now (then was used)"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +22,8 @@ from pipelines.steps.table_digest import table_digest
 
 FILES = "files.json"
 FORM = b"airworthy.table.batches.1\n"
+SAMPLE_ROWS = 1_000_000
+"""What cannot be done batch by batch (ranks, resamples) is done on so many rows of a part, and is said in notes."""
 
 
 class SnapshotFile(BaseModel):
@@ -97,6 +100,24 @@ class FrozenFiles:
         """The parts as one table, which must fit in memory."""
         frames = [self.read(file) for file in self.list.of(*parts)]
         return pl.concat(frames) if frames else pl.DataFrame()
+
+    def sample(self, most: int, *parts: str) -> pl.DataFrame:
+        """The parts, or where they have more rows, ``most`` of them: an equal share of every file, drawn by its place.
+
+        The same snapshot gives the same rows. In memory are the sample and one file.
+        """
+        files = self.list.of(*parts)
+        total = sum(file.rows for file in files)
+        if total <= most:
+            return self.frame(*parts)
+        drawn, before = [], 0
+        for number, file in enumerate(files):
+            share = (before + file.rows) * most // total - before * most // total
+            before += file.rows
+            random = np.random.default_rng([int(self.digest[:16], 16), number])
+            places = np.sort(random.choice(file.rows, share, replace=False))
+            drawn.append(self.read(file)[places])
+        return pl.concat(drawn)
 
 
 def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:

@@ -75,6 +75,13 @@ def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
     return frame
 
 
+def verified_rows(store: Store, model: str, digest: str) -> int:
+    """How many rows the snapshot has, after all of them were read and found as named; one file in memory at a time."""
+    if files := open_files(store, model, digest):
+        return sum(files.read(file).height for file in files.list.files)
+    return read_snapshot(store, model, digest).height
+
+
 def _version(store: Store, table: str) -> int:
     version = store.version(table)
     if version is None:

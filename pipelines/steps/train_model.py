@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipelines import layout
 from pipelines.encoding import encode
 from pipelines.messages import TrainRequest, TrainResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.profile import profile_frame
+from pipelines.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.steps.environment import environment, installed
 from pipelines.steps.load_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
@@ -170,10 +170,11 @@ def _register(
         "metrics": filled.metrics | {f"cv_{name}": value for name, value in filled.fold_summary.items()},
         "seconds": _seconds(started, ports.clock()),
         "device": order.device,
+        **({"notes": filled.notes} if filled.notes else {}),
     }
     record.files({RESULT: json.dumps(partial).encode()})
     record.flush()
-    done = register(record, order, filled, snapshot.rows("train"), facts)
+    done = register(record, order, filled, _first_rows(snapshot), facts)
     return TrainResult(
         model=order.request.model,
         run_id=record.run_id,
@@ -216,15 +217,28 @@ def _found_again(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainRe
 
 def _profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, version: str, predict: Predict) -> None:
     """Keep what drift is measured against: the rows it was fitted on, and its own answers to them."""
-    rows = snapshot.rows("train", "validation")
+    held = [snapshot.rows("train", "validation")] if snapshot.files is None else _fitted_on(snapshot)
+    profiles = [_profiled(rows, features, predict) for rows in held]
+    profile = profiles[0] if len(profiles) == 1 else merge_profiles(profiles)
+    path = layout.training_profile(snapshot.record.model, version)
+    ports.store.put(path, profile.model_dump_json().encode())
+
+
+def _fitted_on(snapshot: Snapshot) -> Iterator[pl.DataFrame]:
+    return (batch for part in ("train", "validation") for batch in snapshot.batches(part))
+
+
+def _profiled(rows: pl.DataFrame, features: Mapping[str, str], predict: Predict) -> TableProfile:
     frame = rows.select(list(features)).with_columns(pl.Series("prediction", predict(rows), dtype=pl.Float64))
-    profile = profile_frame(
+    return profile_frame(
         frame,
         categorical=[name for name, kind in features.items() if kind == "categorical"],
         numeric=[name for name, kind in features.items() if kind == "numeric"] + ["prediction"],
     )
-    path = layout.training_profile(snapshot.record.model, version)
-    ports.store.put(path, profile.model_dump_json().encode())
+
+
+def _first_rows(snapshot: Snapshot) -> pl.DataFrame:
+    return next(snapshot.batches("train"))
 
 
 def _answers(filled: Filled, rows: pl.DataFrame) -> Any:

@@ -16,7 +16,7 @@ from pipelines.certificate import Certificate, Check, check_lines, collect
 from pipelines.chain import head_faults
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.take_snapshot import read_snapshot
+from pipelines.steps.take_snapshot import verified_rows
 from pipelines.tracking import fetch_model, open_client
 
 TAGS = {
@@ -63,7 +63,7 @@ def _check_snapshot(certificate: Certificate, ports: Ports) -> Check:
     if named is None:
         return _judge("snapshot", ["the training names none"], "")
     try:
-        rows = read_snapshot(ports.store, certificate.model, named).height
+        rows = verified_rows(ports.store, certificate.model, named)
     except (Refused, pl.exceptions.PolarsError, OSError) as error:
         return _judge("snapshot", [str(error)], "")
     return _judge("snapshot", [], f"{rows} rows, {named}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.snapshot_files import SAMPLE_ROWS, open_files
 from pipelines.steps.take_snapshot import read_snapshot
 
 SNAPSHOT_TAG = "airworthy.snapshot"
@@ -23,9 +25,46 @@ def snapshot_digest(info: VersionInfo) -> str:
     return digest
 
 
-def snapshot_of(info: VersionInfo, ports: Ports) -> pl.DataFrame:
-    """The snapshot of a version, one row per entity, in order of prediction time. ``Refused`` if it was altered."""
-    return read_snapshot(ports.store, info.model, snapshot_digest(info))
+@dataclass(frozen=True)
+class Seen:
+    """What an evaluation needs of a version's snapshot.
+
+    ``test``: labelled rows of the test part, in order of prediction time; ``held``: how many there are, of which
+    ``test`` is a sample where a snapshot in batches holds more than ``SAMPLE_ROWS``; ``until``: the last prediction
+    time of its train and validation parts, None if there are none.
+    """
+
+    test: pl.DataFrame
+    held: int
+    until: datetime | None
+
+    @property
+    def notes(self) -> list[str]:
+        if self.test.height >= self.held:
+            return []
+        return [f"measured on {self.test.height} of {self.held} test rows, drawn evenly over time"]
+
+
+def seen_of(info: VersionInfo, ports: Ports) -> Seen:
+    """``Refused`` if the snapshot is gone or was altered."""
+    digest = snapshot_digest(info)
+    files = open_files(ports.store, info.model, digest)
+    if files is None:
+        snapshot = read_snapshot(ports.store, info.model, digest)
+        test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
+        return Seen(test, test.height, trained_until(snapshot))
+    rows = files.sample(SAMPLE_ROWS, "test")
+    held = sum(file.rows for file in files.list.of("test"))
+    return Seen(rows.sort("prediction_time", maintain_order=True), held, files.list.last("train", "validation"))
+
+
+def end_of_training(info: VersionInfo, ports: Ports) -> datetime | None:
+    """Last prediction time that the version's training saw. ``Refused`` if its snapshot is gone or was altered."""
+    digest = snapshot_digest(info)
+    files = open_files(ports.store, info.model, digest)
+    if files is not None:
+        return files.list.last("train", "validation")
+    return trained_until(read_snapshot(ports.store, info.model, digest))
 
 
 def trained_until(snapshot: pl.DataFrame) -> datetime | None:
@@ -65,11 +104,17 @@ def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Po
     if first is not None and last is not None:  # a day is local, a prediction time is UTC
         margin = timedelta(days=2)
         days = [day for day in days if first.date() - margin <= day <= last.date() + margin]
-    known = ports.store.read(table, days=days)
-    unknown = [name for name in missing if name not in known.columns]
+    held = ports.store.read(table, days=days[:1]).columns
+    unknown = [name for name in missing if name not in held]
     if unknown:
         raise Refused(f"neither the snapshot nor {table} has the columns {', '.join(unknown)}")
-    known = known.select(*view.key, *missing).with_columns(pl.lit(True).alias("_found"))
+    wanted = frame.select(view.key)
+    asked = [*view.key, *missing]
+    by_day = [  # a day at a time, of which only the wanted rows stay: the days together may be larger than memory
+        ports.store.read(table, days=[day], columns=asked).select(asked).join(wanted, on=view.key, how="semi")
+        for day in days
+    ]
+    known = pl.concat(by_day).with_columns(pl.lit(True).alias("_found"))
     joined = frame.join(known, on=view.key, how="left", maintain_order="left")
     lost = joined.get_column("_found").null_count()
     if lost or joined.height != frame.height:

@@ -34,12 +34,13 @@ def flattened(declared: BaseModel) -> dict[str, Any]:
 
 def data_metrics(snapshot: Snapshot, problem: str) -> dict[str, float]:
     """Rows per part, and their share of positives or their mean target."""
-    found: dict[str, float] = {"data/rows": float(snapshot.frame.height)}
-    for (part,), rows in snapshot.frame.group_by(["part"]):
-        share = rows["target"].mean()
-        found[f"data/{part}_rows"] = float(rows.height)
-        if isinstance(share, float):
-            found[f"data/{part}_{'positive_share' if problem == 'classification' else 'mean_target'}"] = share
+    found: dict[str, float] = {"data/rows": float(sum(facts.rows for facts in snapshot.targets.values()))}
+    for part, facts in snapshot.targets.items():
+        if not facts.rows:
+            continue
+        found[f"data/{part}_rows"] = float(facts.rows)
+        if facts.mean is not None:
+            found[f"data/{part}_{'positive_share' if problem == 'classification' else 'mean_target'}"] = facts.mean
     return found
 
 
@@ -75,6 +76,4 @@ def previous_best(registry: Registry, model: str, metric: str) -> str:
 
 def _columns(snapshot: Snapshot) -> list[dict[str, str]]:
     kinds = {True: "double", False: "string"}
-    return [
-        {"name": name, "type": kinds[snapshot.frame.schema[name].is_numeric()]} for name in snapshot.record.features
-    ]
+    return [{"name": name, "type": kinds[snapshot.columns[name].is_numeric()]} for name in snapshot.record.features]

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.encoding import FeatureInput, Kind, learn_inputs, vocabularies
+from pipelines.encoding import FeatureInput, Kind, encode, learn_inputs, vocabularies
 from pipelines.errors import Refused
 from pipelines.messages import TrainRequest
 from pipelines.ports import Ports
 from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec, Training
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.load_model import Problem
+from pipelines.steps.snapshot_files import SAMPLE_ROWS
 from pipelines.steps.training.boosting import OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
@@ -25,6 +27,7 @@ from pipelines.steps.training.device import Device, choose_device
 from pipelines.steps.training.distributed import Team
 from pipelines.steps.training.distributed_work import SharedWork
 from pipelines.steps.training.fitting import Fitted, Part, fit
+from pipelines.steps.training.out_of_core import fit_in_batches, learn_inputs_in_batches
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
 from pipelines.steps.training.snapshot import Snapshot, check_rows, part_of, times_of
 
@@ -75,6 +78,7 @@ class Filled:
     folds: list[dict[str, float]] = field(default_factory=list)
     fold_summary: dict[str, float] = field(default_factory=dict)
     best_trial: Trial | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def make_order(request: TrainRequest, features: list[str], ports: Ports) -> Order:
@@ -153,6 +157,8 @@ def fill_order(
     ``team``: the workers that share every fit, as ``team_of`` the order has them.
     """
     check_rows(snapshot, order.problem, order.features)
+    if order.training.out_of_core:
+        return _fill_in_batches(order, snapshot, checkpoints, on_round)
     train_rows, validation_rows = snapshot.rows("train"), snapshot.rows("validation")
     features = learn_inputs(train_rows, order.features)
     train, validation = part_of(train_rows, features), part_of(validation_rows, features)
@@ -182,6 +188,38 @@ def fill_order(
         if value is not None
     }
     return Filled(fitted, training, features, metrics, *_folds(order, training, features, snapshot, fitted), best_trial)
+
+
+def _fill_in_batches(
+    order: Order, snapshot: Snapshot, checkpoints: Checkpoints | None, on_round: OnRound | None
+) -> Filled:
+    """The same with one batch in memory. Metrics are of a sample where a part is larger than one; notes say so."""
+    if snapshot.files is None:
+        raise Refused(
+            f"snapshot {snapshot.record.digest} is one table, and {order.request.model} declares training.out_of_core; "
+            "take a new snapshot"
+        )
+    features = learn_inputs_in_batches(snapshot, order.features)
+    fitted = fit_in_batches(
+        order.training,
+        order.problem,
+        order.seed,
+        features,
+        snapshot,
+        key=order.digest(),
+        checkpoints=checkpoints,
+        on_round=on_round,
+    )
+    metrics: dict[str, float] = {}
+    notes = []
+    for part in ("train", "validation"):
+        rows = snapshot.files.sample(SAMPLE_ROWS, part)
+        target = rows["target"].cast(pl.Float64).to_numpy()
+        found = measure(order.problem, target, fitted.predict(encode(rows, features)), order.threshold)
+        metrics |= {f"{part}_{metric}": value for metric, value in found.items() if value is not None}
+        if rows.height < (held := snapshot.targets[part].rows):
+            notes.append(f"metrics of {part} are those of {rows.height} of its {held} rows, drawn evenly over time")
+    return Filled(fitted, order.training, features, metrics, notes=notes)
 
 
 def shared_work(order: Order, training: Training, features: list[FeatureInput]) -> SharedWork:

@@ -25,6 +25,34 @@ BATCH_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
+class TargetFacts:
+    """Targets of one part. ``missing``: null or NaN; ``odd``: known, and neither 0 nor 1."""
+
+    rows: int = 0
+    missing: int = 0
+    odd: int = 0
+    total: float = 0.0
+    smallest: float = float("inf")
+    largest: float = float("-inf")
+
+    @property
+    def mean(self) -> float | None:
+        known = self.rows - self.missing
+        return self.total / known if known else None
+
+    def and_those_of(self, targets: pl.Series) -> TargetFacts:
+        known = targets.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
+        return TargetFacts(
+            rows=self.rows + targets.len(),
+            missing=self.missing + targets.len() - len(known),
+            odd=self.odd + int(np.sum((known != 0) & (known != 1))),
+            total=self.total + float(known.sum()),
+            smallest=float(known.min(initial=self.smallest)),
+            largest=float(known.max(initial=self.largest)),
+        )
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """One row per entity, with features, ``target``, ``part`` and ``prediction_time``.
 
@@ -42,6 +70,24 @@ class Snapshot:
             assert self.table is not None
             return self.table
         return self.files.frame(*PARTS)
+
+    @cached_property
+    def columns(self) -> dict[str, pl.DataType]:
+        """Name and type of each column; none in a snapshot of no file."""
+        if self.files is None:
+            return dict(self.frame.schema)
+        return dict(next((self.files.read(file).schema for file in self.files.list.files), {}))
+
+    @cached_property
+    def targets(self) -> dict[str, TargetFacts]:
+        """By part. In a snapshot in batches this reads, and so verifies, every file."""
+        found = {}
+        for part in PARTS:
+            found[part] = TargetFacts()
+            held = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
+            for frame in held:
+                found[part] = found[part].and_those_of(frame["target"])
+        return found
 
     def rows(self, *parts: str) -> pl.DataFrame:
         """Rows of the named parts, in order of prediction time; all of them in memory."""
@@ -82,24 +128,22 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
 
 def check_rows(snapshot: Snapshot, problem: str, features: dict[str, Kind]) -> None:
     """``Refused`` with everything that makes the rows unfit for a training."""
-    frame = snapshot.frame
     wanted = [*features, "target", "part", "prediction_time"]
-    faults = [f"column {name!r} is missing" for name in wanted if name not in frame.columns]
+    faults = [f"column {name!r} is missing" for name in wanted if snapshot.columns and name not in snapshot.columns]
     if faults:
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
-    unlabelled = frame.filter(pl.col("target").is_null() | pl.col("target").is_nan()).height
+    unlabelled = sum(facts.missing for facts in snapshot.targets.values())
     if unlabelled:
         faults.append(f"{unlabelled} rows have no target")
     for part in ("train", "validation"):
-        targets = frame.filter(pl.col("part") == part)["target"]
-        if targets.is_empty():
+        facts = snapshot.targets[part]
+        if not facts.rows:
             faults.append(f"part {part!r} has no rows")
         elif problem == "classification":
-            odd = targets.filter(~targets.is_in([0.0, 1.0])).len()
-            if odd:
-                faults.append(f"part {part!r} has {odd} targets that are neither 0 nor 1")
-            elif targets.n_unique() < 2:
-                faults.append(f"part {part!r} has only targets of {targets[0]:g}; a classification needs both")
+            if facts.odd:
+                faults.append(f"part {part!r} has {facts.odd} targets that are neither 0 nor 1")
+            elif facts.smallest == facts.largest:
+                faults.append(f"part {part!r} has only targets of {facts.smallest:g}; a classification needs both")
     if faults:
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
 
