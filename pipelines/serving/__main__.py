@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import logging
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from pipelines.errors import AirworthyError, Refused
+from pipelines.serving import key_sets, settings, wire
 from pipelines.serving.admin import Admin
+from pipelines.serving.settings import Door
 from pipelines.serving.supervisor import Config, Supervisor
 from pipelines.serving.worker import Limits, server_of
+from pipelines.spec.gateway import is_loopback
 
 TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
+CONFIG = "AIRWORTHY_GATEWAY_CONFIG"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -32,19 +36,28 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--state", required=True, help="local folder of the gateway's own: state, bundles, log segments"
     )
     parser.add_argument("--store", required=True, help="folder or s3:// URI where predictions/ is written")
-    parser.add_argument("--max-rows", type=int, default=Limits().max_rows, help="rows per request")
-    parser.add_argument("--max-bytes", type=int, default=Limits().max_bytes, help="bytes per request body")
+    parser.add_argument("--max-rows", type=int, help=f"rows per request; {Limits().max_rows} if nobody says")
+    parser.add_argument("--max-bytes", type=int, help=f"bytes per request body; {Limits().max_bytes} if nobody says")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=os.environ.get(CONFIG) or None,
+        help=f"declaration of the public door, such as include/gateway.yaml; else what {CONFIG} names",
+    )
 
 
-def config(parsed: argparse.Namespace) -> Config:
-    """Check the options. ``Refused`` lists everything wrong with them."""
+def config(parsed: argparse.Namespace, door: Door) -> Config:
+    """Check the options, which go before the declaration. ``Refused`` lists everything wrong with them."""
     token = os.environ.get(TOKEN) or None
-    faults = [
-        f"--{name.replace('_', '-')} is {getattr(parsed, name)}; it must be at least {least}"
-        for name, least in (("workers", 1), ("max_rows", 1), ("max_bytes", 1), ("port", 0), ("admin_port", 0))
-        if getattr(parsed, name) < least
-    ]
-    if token is None and not _is_loopback(parsed.admin_host):
+    limits = Limits(
+        _first(parsed.max_bytes, door.limits.body_bytes, Limits().max_bytes),
+        _first(parsed.max_rows, door.limits.rows, Limits().max_rows),
+    )
+    least = {"workers": parsed.workers, "max-rows": limits.max_rows, "max-bytes": limits.max_bytes}
+    faults = [f"--{name} is {value}; it must be at least 1" for name, value in least.items() if value < 1]
+    ports = {"port": parsed.port, "admin-port": parsed.admin_port}
+    faults += [f"--{name} is {value}; it must be at least 0" for name, value in ports.items() if value < 0]
+    if token is None and not is_loopback(parsed.admin_host):
         faults.append(f"--admin-host {parsed.admin_host} is reachable from outside; set {TOKEN}")
     if faults:
         raise Refused("the gateway cannot start", faults)
@@ -56,16 +69,13 @@ def config(parsed: argparse.Namespace) -> Config:
         workers=parsed.workers,
         state=parsed.state,
         store=parsed.store,
-        limits=Limits(parsed.max_bytes, parsed.max_rows),
+        limits=limits,
         token=token,
     )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _first(*given: int | None) -> int:
+    return next(one for one in given if one is not None)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -83,16 +93,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def run(settings: Config) -> None:
+async def run(how: Config, door: Door) -> None:
     """Run one gateway until it is told to stop."""
-    supervisor = Supervisor(settings)
-    public = listen(settings.host, settings.port)
-    private = listen(settings.admin_host, settings.admin_port)
+    supervisor = Supervisor(how)
+    folder = settings.write(Path(how.state), door)
+    public = listen(how.host, how.port)
+    private = listen(how.admin_host, how.admin_port)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = server_of(Admin(supervisor, settings.token))
+    server = server_of(Admin(supervisor, how.token), wire.Watch(wire.Limits()))
+    fetching = asyncio.create_task(key_sets.keep_fresh(door, folder))
     await supervisor.start(public)
     serving = asyncio.create_task(server.serve(sockets=[private]))
     host, port = public.getsockname()[:2]
@@ -100,6 +112,7 @@ async def run(settings: Config) -> None:
         "serving on %s:%s, admin on %s:%s", host, port, *private.getsockname()[:2]
     )
     await stopped.wait()
+    fetching.cancel()
     server.should_exit = True
     await serving
     await supervisor.stop()
@@ -116,7 +129,10 @@ def start(parsed: argparse.Namespace) -> int:
     """Run the gateway that the options describe; returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(run(config(parsed)))
+        door = settings.declared(parsed.config, parsed.host, max(1, parsed.workers))
+        for note in settings.notes(door):
+            logging.getLogger("airworthy.gateway").warning(note)
+        asyncio.run(run(config(parsed, door), door))
     except AirworthyError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -25,10 +25,12 @@ class BundleRefused(Exception):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """One feature column, in the order in which the model takes it."""
+    """One feature column, in the order in which the model takes it; a number outside its range is no feature."""
 
     name: str
     type: Literal["categorical", "numeric"]
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -31,6 +31,8 @@ FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
     "rollout_id": pl.String,
     "bucket": pl.Int64,
     "fallback": pl.Boolean,
+    "cache_hit": pl.Boolean,
+    "weight": pl.Float64,
 }
 
 
@@ -61,6 +63,8 @@ def rows(columns: Columns, answers: list[Answer]) -> pl.DataFrame:
         "rollout_id": [columns.rollout_id or None] * sum(counts),
         "bucket": spread([None if answer.bucket < 0 else answer.bucket for answer in answers]),
         "fallback": spread([answer.fallback for answer in answers]),
+        "cache_hit": spread([answer.cache_hit for answer in answers]),
+        "weight": spread([answer.weight for answer in answers]),
     }
     series = [pl.Series(name, content[name], dtype=kind, strict=False) for name, kind in FIXED.items()]
     for place, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):

@@ -58,6 +58,9 @@ class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     predictions: list[float]
     bucket: int = -1
     fallback: bool = False
+    cache_hit: bool = False
+    weight: float = 1.0
+    """How many answers this one stands for where only a sample is logged."""
 
 
 Record = Columns | Answer

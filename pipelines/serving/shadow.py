@@ -18,6 +18,7 @@ import uvloop
 from pipelines.serving.bundle import BundleRefused
 from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Mirrored, receive
+from pipelines.serving.masking import writer
 from pipelines.serving.plan import Comparison
 from pipelines.serving.prediction_log import ROTATE_SECONDS, Answer, LogWriter
 from pipelines.serving.predictors import Predictor, fault_of, load
@@ -162,7 +163,7 @@ def difference(champion: list[float], mirrored: list[float], how: Comparison) ->
 
 async def serve(feed: int, control: int, name: str, folder: Path) -> None:
     loop = asyncio.get_running_loop()
-    log = LogWriter(folder / "wal", name, loop.call_later)
+    log = writer(folder, name, loop.call_later)
     worker = Shadow(socket.socket(fileno=feed), socket.socket(fileno=control), folder / "bundles", log)
     await worker.run()
 

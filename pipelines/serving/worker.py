@@ -23,8 +23,9 @@ from pipelines.serving.cache import cached
 from pipelines.serving.candidates import Candidates
 from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Feed
-from pipelines.serving.plan import Plan
 from pipelines.serving.front import Front, watch_of
+from pipelines.serving.masking import writer
+from pipelines.serving.plan import Plan
 from pipelines.serving.prediction_log import ROTATE_SECONDS, LogWriter
 from pipelines.serving.predictors import load
 from pipelines.serving.scoring import Reader
@@ -217,7 +218,7 @@ class Worker:
 
 async def serve(listener: int, feed: int, control: int, name: str, folder: Path, limits: Limits) -> None:
     loop = asyncio.get_running_loop()
-    log = LogWriter(folder / "wal", name, loop.call_later)
+    log = writer(folder, name, loop.call_later)
     mirror = Feed(socket.socket(fileno=feed))
     worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror, limits)
     await worker.run(socket.socket(fileno=listener))

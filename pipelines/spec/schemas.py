@@ -11,8 +11,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from pipelines.spec import DatasetSpec, FeatureView, ModelSpec
+from pipelines.spec.gateway import GatewaySpec
 
-SCHEMAS: dict[str, type[BaseModel]] = {"model": ModelSpec, "dataset": DatasetSpec, "features": FeatureView}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "model": ModelSpec,
+    "dataset": DatasetSpec,
+    "features": FeatureView,
+    "gateway": GatewaySpec,
+}
 FOLDER = Path(__file__).resolve().parents[2] / "include" / "schemas"
 
 

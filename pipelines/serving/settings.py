@@ -1,0 +1,177 @@
+"""What the supervisor read from the declaration, each worker reads again without pydantic; no secret is in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from pipelines.errors import Refused
+from pipelines.spec.plain_yaml import load
+
+FILE = "door.json"
+KEY_SET = "key_set.json"
+"""In the gateway's state folder: the last key set that a URL answered."""
+LEAST_SECRET = 32
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    id: str
+    sha256: str
+    scopes: list[str]
+    expires: float | None
+    """Seconds since 1970."""
+
+
+class Jwt(msgspec.Struct, frozen=True):
+    algorithms: list[str]
+    key_set: str | None
+    refresh_seconds: float
+    development_secret: str | None
+    audience: str
+    issuer: str
+    leeway_seconds: float
+    scope_claim: str
+
+
+class Authentication(msgspec.Struct, frozen=True):
+    keys: list[ApiKey]
+    jwt: Jwt | None
+    anonymous: str | None
+    open_pages: list[str]
+    failures_per_minute: int
+
+
+class Limits(msgspec.Struct, frozen=True):
+    body_bytes: int | None = None
+    rows: int | None = None
+    header_bytes: int = 64 * 1024
+    request_seconds: float = 30.0
+    connections: int = 2000
+    concurrency: int = 512
+
+
+class Rate(msgspec.Struct, frozen=True):
+    per_minute: float
+    burst: int
+
+
+class Checks(msgspec.Struct, frozen=True):
+    missing: str = "accept"
+    ranges: str = "refuse"
+
+
+class Cache(msgspec.Struct, frozen=True):
+    backend: str
+    max_bytes: int
+    ttl_seconds: float
+
+
+class Privacy(msgspec.Struct, frozen=True):
+    secret: str | None
+    columns: dict[str, dict[str, str]]
+    entity_ids: str
+    net: bool
+
+
+class Log(msgspec.Struct, frozen=True):
+    sample: float = 1.0
+
+
+class Door(msgspec.Struct, frozen=True):
+    """``pipelines.spec.gateway.GatewaySpec``, field by field; see there. ``workers`` share what is per gateway."""
+
+    authentication: Authentication | None = None
+    limits: Limits = Limits()
+    rate: Rate | None = None
+    checks: Checks = Checks()
+    cache: Cache | None = None
+    privacy: Privacy | None = None
+    log: Log = Log()
+    workers: int = 1
+
+
+def declared(path: Path | None, host: str, workers: int) -> Door:
+    """The door that ``path`` declares for a listener at ``host``; without a file the one that is open on loopback.
+
+    Raises ``Refused`` with every fault of the declaration, and every secret that it names and that is not there.
+    """
+    from pydantic import ValidationError
+
+    from pipelines.spec.gateway import GatewaySpec
+
+    subject = f"the gateway cannot start as {path} declares it" if path else "the gateway cannot start"
+    try:
+        content = load(path.read_text()) if path else {"schema": 1}
+        spec = GatewaySpec.model_validate(content)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Refused(subject, [str(error)]) from error
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        raise Refused(subject, [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong]) from None
+    plain = spec.model_dump(mode="python", by_alias=True, exclude={"schema_"})
+    for key in (plain["authentication"] or {}).get("keys", ()):
+        key["expires"] = None if key["expires"] is None else key["expires"].timestamp()
+    door = msgspec.convert(plain | {"workers": workers}, Door)
+    faults = spec.faults_on(host) + secret_faults(door)
+    if faults:
+        raise Refused(subject, faults)
+    return door
+
+
+def notes(door: Door) -> list[str]:
+    """What whoever starts this gateway should hear."""
+    if door.authentication is None:
+        return []
+    found = []
+    if door.authentication.anonymous is not None:
+        found.append(f"everyone who reaches the public listener may predict: {door.authentication.anonymous}")
+    if door.authentication.jwt is not None and door.authentication.jwt.development_secret is not None:
+        found.append("tokens are signed with a shared secret (HS256), which is for development alone")
+    return found
+
+
+def secret_faults(door: Door) -> list[str]:
+    """Every secret named and not there, or too short to be one."""
+    jwt = door.authentication.jwt if door.authentication else None
+    named = {
+        "authentication.jwt.development_secret": jwt.development_secret if jwt else None,
+        "privacy.secret": door.privacy.secret if door.privacy else None,
+    }
+    faults = []
+    for field, reference in named.items():
+        if reference is None:
+            continue
+        try:
+            length = len(secret(reference))
+        except (OSError, KeyError):
+            faults.append(f"{field}: {reference} cannot be read; set it before the gateway starts")
+            continue
+        if length < LEAST_SECRET:
+            faults.append(f"{field}: {reference} has {length} bytes; give at least {LEAST_SECRET}")
+    return faults
+
+
+def secret(reference: str) -> bytes:
+    """The secret behind ``env:NAME`` or ``file:/path``. Raises ``KeyError`` or ``OSError`` if it is not there."""
+    kind, _, where = reference.partition(":")
+    return os.environ[where].encode() if kind == "env" else Path(where).read_bytes().strip()
+
+
+def write(folder: Path, door: Door) -> Path:
+    """Leave the door's settings for the workers of the gateway whose state is in ``folder``; returns ``folder``."""
+    partial = folder / f".{FILE}"
+    partial.write_bytes(msgspec.json.encode(door))
+    partial.chmod(0o600)
+    partial.replace(folder / FILE)
+    return folder
+
+
+def read(folder: Path) -> Door:
+    """What ``write`` left there; the open door if nothing was."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Door)
+    except FileNotFoundError:
+        return Door()
