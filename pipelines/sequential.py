@@ -9,6 +9,8 @@ with ``log(1/alpha)`` at any time and as often as one likes (Ville's inequality)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,8 +25,27 @@ Floats = NDArray[np.float64]
 CONCENTRATION = 10.0
 """Weight of the prior in events, k: small finds great differences soon, great finds small differences in the end."""
 
+SPLIT_CONCENTRATION = 100.0
+"""The prior of the sample-ratio test: a share that is off is off by little, and the units are many."""
+
 _FAR_TAIL = 1e-200
 _TERMS = 400
+
+
+@dataclass(frozen=True)
+class Step:
+    """Events of one metric while the candidate was assigned ``weight`` of all units, strictly between 0 and 1.
+
+    An event is counted once per unit: the first of a key where routing is sticky, of a request where it is not.
+    """
+
+    weight: float
+    candidate: int
+    champion: int
+
+    @property
+    def total(self) -> int:
+        return self.candidate + self.champion
 
 
 def log_e_value(
@@ -68,6 +89,112 @@ def log_e_values(
     if alternative == "less":
         x, bound, rest = n - x, rest, bound
     return np.where(n == 0, 0.0, _log_mixture_above(x, n, bound, rest, concentration))
+
+
+def expected_share(weight: ArrayLike, ratio: ArrayLike = 1.0) -> Floats:
+    """Probability that an event falls to the candidate where its rate is ``ratio`` times the champion's.
+
+    ``w r / (w r + 1 - w)``, whatever the base rate is and however it moves with the hour of the day (Lindon and Malek,
+    the sections on inhomogeneous Bernoulli and Poisson processes).
+    """
+    odds = np.asarray(weight, dtype=np.float64) * np.asarray(ratio, dtype=np.float64)
+    return np.asarray(odds / (odds + 1.0 - np.asarray(weight, dtype=np.float64)), dtype=np.float64)
+
+
+def log_e_rate_ratio(
+    steps: Sequence[Step],
+    *,
+    margin: float = 1.0,
+    alternative: Alternative = "greater",
+    concentration: float = CONCENTRATION,
+) -> float:
+    """Evidence that the candidate's rate of events is more (``less``: less) than ``margin`` times the champion's.
+
+    Every step starts a mixture of its own, for its own weight; the product of their e-processes is one again, so it
+    too may be looked at at any time. Refused: a weight outside (0, 1), a margin that is not positive.
+    """
+    if not (margin > 0 and math.isfinite(margin)):
+        raise Refused("there is no such evidence", [f"margin: {margin} is not a positive ratio of rates"])
+    evidence = (
+        log_e_value(
+            step.candidate,
+            step.total,
+            float(expected_share(step.weight, margin)),
+            alternative=alternative,
+            concentration=concentration,
+        )
+        for step in steps
+    )
+    return math.fsum(evidence)
+
+
+def rate_ratio_interval(
+    steps: Sequence[Step], *, alpha: float = 0.05, concentration: float = CONCENTRATION
+) -> tuple[float, float]:
+    """Ratios of the rates that the two-sided evidence does not refute at ``1/alpha``; (0, inf) without events.
+
+    It covers the truth at all times at once with probability ``1 - alpha``. The hull of the kept ratios between a
+    millionth and a million is returned, to eight digits; where steps contradict each other so much that none is kept,
+    the least refuted one.
+    """
+    if not any(step.total for step in steps):
+        return 0.0, math.inf
+    bound, reach = math.log(1.0 / alpha), math.log(1e6)
+
+    def evidence(logs: Floats) -> Floats:
+        total = np.zeros_like(logs)
+        for step in steps:
+            share = expected_share(step.weight, np.exp(logs))
+            total += log_e_values(
+                step.candidate, step.total, share, alternative="two-sided", concentration=concentration
+            )
+        return total
+
+    grid = np.linspace(-reach, reach, 201)
+    best, width = float(grid[np.argmin(evidence(grid))]), float(grid[1] - grid[0])
+    for _ in range(7):
+        near = np.linspace(max(best - width, -reach), min(best + width, reach), 21)
+        best, width = float(near[np.argmin(evidence(near))]), width / 10
+    grid = np.union1d(grid, [best])
+    kept = np.flatnonzero((evidence(grid) < bound) | (grid == best))
+    first, last = int(kept[0]), int(kept[-1])
+    low = 0.0 if first == 0 else math.exp(_crossing(evidence, grid[first], grid[first - 1], bound))
+    high = math.inf if last == len(grid) - 1 else math.exp(_crossing(evidence, grid[last], grid[last + 1], bound))
+    return low, high
+
+
+def log_e_sample_ratio(units: Sequence[Step], *, concentration: float = SPLIT_CONCENTRATION) -> float:
+    """Evidence that the units were not split by the declared weights; count units, never the requests of sticky keys.
+
+    From ``log(1/alpha)`` on, customarily with ``alpha = 0.001``, the comparison of the arms is not valid.
+    """
+    return log_e_rate_ratio(units, alternative="two-sided", concentration=concentration)
+
+
+def log_e_disagreement(
+    candidate_wrong: int,
+    champion_wrong: int,
+    *,
+    alternative: Alternative = "greater",
+    concentration: float = CONCENTRATION,
+) -> float:
+    """Evidence that, of requests answered by both, the candidate alone is wrong more often than the champion alone.
+
+    A sequential McNemar test: of the discordant pairs each is wrong with probability 1/2 under equal accuracy. Pairs
+    on which both are right or both wrong carry no evidence and are not given.
+    """
+    pairs = candidate_wrong + champion_wrong
+    return log_e_value(candidate_wrong, pairs, 0.5, alternative=alternative, concentration=concentration)
+
+
+def _crossing(evidence: Callable[[Floats], Floats], inside: float, outside: float, bound: float) -> float:
+    for _ in range(24):
+        middle = 0.5 * (inside + outside)
+        if float(evidence(np.array([middle]))[0]) < bound:
+            inside = middle
+        else:
+            outside = middle
+    return float(outside)
 
 
 def _possible(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:

@@ -1,0 +1,282 @@
+"""A rollout is judged from counts alone: PASS is shown, FAIL is shown, and everything else holds the traffic.
+
+The rule is that of Schultzberg, Ankargren and Frånberg, *Risk-aware product decisions in A/B tests with multiple
+metrics* (Spotify, 2024): ship if at least one success metric is superior, all guardrails are non-inferior, nothing
+deteriorated, and the split of the units is as declared. Only the tests for deterioration share ``alpha``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import Refused
+from pipelines.sequential import Step, log_e_rate_ratio, log_e_sample_ratio, log_e_value, rate_ratio_interval
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Outcome(StrEnum):
+    """INCONCLUSIVE: too little evidence, or an invalid comparison. ERROR: the measurement itself did not work."""
+
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MetricLimits(_Strict):
+    """What is demanded of one counted event.
+
+    ``max_rate`` bounds the candidate's own rate: FAIL once shown above, PASS once shown below. ``max_ratio`` and
+    ``fail_ratio`` bound its rate over the champion's: a guardrail passes once shown below ``max_ratio`` (the margin of
+    non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` turns the ratio of
+    good events round, so that the limits above 1 always mean worse. A success metric passes once shown better than 1.
+    """
+
+    name: str
+    event: str
+    role: Literal["guardrail", "success", "deterioration"] = "guardrail"
+    better: Literal["lower", "higher"] = "lower"
+    max_rate: Share | None = None
+    max_ratio: Annotated[float, Field(gt=1, lt=1000)] | None = None
+    fail_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 1.0
+
+    @model_validator(mode="after")
+    def can_be_decided(self) -> Self:
+        if self.role == "guardrail" and self.max_rate is None and self.max_ratio is None:
+            raise ValueError(f"guardrail {self.name} cannot pass: give it max_rate or max_ratio")
+        if self.max_rate is not None and (self.better == "higher" or self.role != "guardrail"):
+            raise ValueError(f"{self.name}: max_rate bounds bad events of a guardrail")
+        if self.fail_ratio is not None and self.max_ratio is not None and self.fail_ratio > self.max_ratio:
+            raise ValueError(f"{self.name}: fail_ratio {self.fail_ratio} is beyond max_ratio {self.max_ratio}")
+        return self
+
+    @property
+    def compares(self) -> bool:
+        return self.max_ratio is not None or self.role != "guardrail"
+
+    @property
+    def ways_to_fail(self) -> int:
+        return (self.max_rate is not None) + (self.compares and self.fail_ratio is not None)
+
+
+class AnalysisPlan(_Strict):
+    """``minimum_units`` per arm before anything passes; ``alpha`` is shared by all ways to fail, not to pass."""
+
+    metrics: tuple[MetricLimits, ...]
+    unit: Literal["key", "request"] = "request"
+    sticky: bool = False
+    alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    srm_alpha: Annotated[float, Field(gt=0, le=0.05)] = 0.001
+    minimum_units: Annotated[int, Field(ge=1)] = 100
+    concentration: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+
+    @model_validator(mode="after")
+    def can_fail(self) -> Self:
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f"metrics: a name occurs twice among {', '.join(names)}")
+        if not sum(metric.ways_to_fail for metric in self.metrics):
+            raise ValueError("metrics: none has a limit it can fail; give one a max_rate or a fail_ratio")
+        if self.sticky and self.unit == "request":
+            raise ValueError("unit: requests of a sticky key are not independent; count keys (unit: key)")
+        return self
+
+
+class Arm(_Strict):
+    """Distinct ``units`` of one version in one step, and of each event how many of them met it."""
+
+    units: Annotated[int, Field(ge=0)]
+    events: dict[str, Annotated[int, Field(ge=0)]] = {}
+
+
+class StepCounts(_Strict):
+    """One step: the share of all units assigned to the candidate, and what each arm met."""
+
+    weight: Share
+    candidate: Arm
+    champion: Arm
+
+
+class MetricVerdict(_Strict):
+    """``facts``: counts, evidence (natural logs) beside what was needed, rates, interval of the ratio and limits."""
+
+    metric: str
+    role: str
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    facts: dict[str, float | int | str | None]
+
+
+class RolloutVerdict(_Strict):
+    """The verdict over all, the reasons of each metric that did not pass, and each metric's own."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    metrics: tuple[MetricVerdict, ...]
+    facts: dict[str, float | int | str | None]
+
+
+def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> AnalysisPlan:
+    """The plan of a declaration, checked against the events that the target counts.
+
+    Refused, with every reason: an event nobody counts, a metric that cannot pass, a plan that cannot fail, requests
+    counted where keys are sticky.
+    """
+    try:
+        plan = AnalysisPlan.model_validate(declared)
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, each['loc'])) or 'plan'}: {each['msg']}" for each in error.errors()]
+        raise Refused("the analysis of this rollout is refused", reasons) from error
+    unknown = [metric for metric in plan.metrics if metric.event not in measured]
+    if unknown:
+        known = ", ".join(sorted(measured))
+        reasons = [
+            f"{metric.name}: nobody counts the event {metric.event!r}; counted are {known}" for metric in unknown
+        ]
+        raise Refused("the analysis of this rollout is refused", reasons)
+    return plan
+
+
+def judge_rollout(
+    plan: AnalysisPlan, steps: Sequence[StepCounts], *, errors: Mapping[str, str] | None = None
+) -> RolloutVerdict:
+    """FAIL if any metric fails, else ERROR if any could not be measured, else PASS if all that is demanded was shown.
+
+    ``errors`` names the events that could not be read, and why. Where the split of units is refuted, what compares the
+    arms is INCONCLUSIVE; the candidate's own rate still fails.
+    """
+    units = [Step(step.weight, step.candidate.units, step.champion.units) for step in steps]
+    split, limit = log_e_sample_ratio(units), math.log(1.0 / plan.srm_alpha)
+    invalid = split >= limit
+    judged = tuple(_judge(metric, plan, steps, errors or {}, invalid=invalid) for metric in plan.metrics)
+    outcome, reasons = _over_all(judged)
+    if invalid:
+        counted = f"{sum(unit.candidate for unit in units)} of {sum(unit.total for unit in units)} {plan.unit}s"
+        mismatch = f"split of units: the candidate has {counted}, log evidence {split:.2f} >= {limit:.2f} of a mismatch"
+        reasons = (mismatch, *reasons)
+        outcome = Outcome.INCONCLUSIVE if outcome is Outcome.PASS else outcome
+    facts: dict[str, float | int | str | None] = {
+        "split_log_e": split,
+        "split_needed": limit,
+        "alpha": plan.alpha,
+        "unit": plan.unit,
+    }
+    return RolloutVerdict(outcome=outcome, reasons=reasons, metrics=judged, facts=facts)
+
+
+def _over_all(judged: Sequence[MetricVerdict]) -> tuple[Outcome, tuple[str, ...]]:
+    reasons = tuple(reason for verdict in judged for reason in verdict.reasons if verdict.outcome is not Outcome.PASS)
+    outcomes = {verdict.outcome for verdict in judged}
+    for decisive in (Outcome.FAIL, Outcome.ERROR):
+        if decisive in outcomes:
+            return decisive, reasons
+    successes = [verdict for verdict in judged if verdict.role == "success"]
+    superior = not successes or any(verdict.outcome is Outcome.PASS for verdict in successes)
+    others = all(verdict.outcome is Outcome.PASS for verdict in judged if verdict.role != "success")
+    return (Outcome.PASS, ()) if superior and others else (Outcome.INCONCLUSIVE, reasons)
+
+
+def _judge(
+    metric: MetricLimits, plan: AnalysisPlan, steps: Sequence[StepCounts], errors: Mapping[str, str], *, invalid: bool
+) -> MetricVerdict:
+    facts: dict[str, float | int | str | None] = {}
+
+    def verdict(outcome: Outcome, *reasons: str) -> MetricVerdict:
+        named = tuple(f"{metric.name}: {reason}" for reason in reasons)
+        return MetricVerdict(metric=metric.name, role=metric.role, outcome=outcome, reasons=named, facts=facts)
+
+    if wrong := _unusable(metric, steps, errors):
+        return verdict(Outcome.ERROR, *wrong)
+    counts = [
+        Step(step.weight, step.candidate.events[metric.event], step.champion.events[metric.event]) for step in steps
+    ]
+    bad, units = sum(count.candidate for count in counts), sum(step.candidate.units for step in steps)
+    others, champion = sum(count.champion for count in counts), sum(step.champion.units for step in steps)
+    facts |= {"candidate": bad, "candidate_units": units, "champion": others, "champion_units": champion}
+    failed, lacking = _own_rate(metric, plan, bad, units, facts)
+    if metric.compares:
+        if invalid:
+            lacking.append("the arms cannot be compared, because the units were not split as declared")
+        else:
+            worse, unshown = _against_champion(metric, plan, counts, facts)
+            failed, lacking = failed + worse, lacking + unshown
+    if failed:
+        return verdict(Outcome.FAIL, *failed)
+    if min(units, champion if metric.compares else units) < plan.minimum_units:
+        has = f"candidate {units}, champion {champion}"
+        lacking.insert(0, f"too few {plan.unit}s ({has}; {plan.minimum_units} needed in each)")
+    return verdict(Outcome.INCONCLUSIVE, *lacking) if lacking else verdict(Outcome.PASS)
+
+
+def _unusable(metric: MetricLimits, steps: Sequence[StepCounts], errors: Mapping[str, str]) -> list[str]:
+    if metric.event in errors:
+        return [f"{metric.event} could not be read: {errors[metric.event]}"]
+    wrong = []
+    for place, step in enumerate(steps, start=1):
+        for name, arm in (("candidate", step.candidate), ("champion", step.champion)):
+            found = arm.events.get(metric.event)
+            if found is None:
+                wrong.append(f"step {place} has no count of {metric.event} for the {name}")
+            elif found > arm.units:
+                wrong.append(f"step {place} has {found} {metric.event} among {arm.units} units of the {name}")
+    return wrong
+
+
+def _own_rate(
+    metric: MetricLimits, plan: AnalysisPlan, bad: int, units: int, facts: dict[str, float | int | str | None]
+) -> tuple[list[str], list[str]]:
+    if metric.max_rate is None:
+        return [], []
+    above, below = (
+        log_e_value(bad, units, metric.max_rate, alternative=side, concentration=plan.concentration)
+        for side in ("greater", "less")
+    )
+    fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
+    facts |= {"max_rate": metric.max_rate, "above_log_e": above, "below_log_e": below, "fail_needed": fail}
+    said = f"{bad} of {units} {plan.unit}s of the candidate"
+    if above >= fail:
+        return [f"{said} > {metric.max_rate:g} (log evidence {above:.2f} >= {fail:.2f})"], []
+    if below < needed:
+        return [], [f"{said} not shown < {metric.max_rate:g} (log evidence {below:.2f} < {needed:.2f})"]
+    return [], []
+
+
+def _against_champion(
+    metric: MetricLimits, plan: AnalysisPlan, counts: Sequence[Step], facts: dict[str, float | int | str | None]
+) -> tuple[list[str], list[str]]:
+    low, high = rate_ratio_interval(counts, alpha=plan.alpha, concentration=plan.concentration)
+    fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
+    facts |= {"ratio_low": low, "ratio_high": high if math.isfinite(high) else None, "fail_needed": fail}
+    said = f"ratio to the champion {low:.3g} to {high:.3g}"
+
+    def evidence(limit: float, *, worse: bool) -> float:
+        margin = limit if metric.better == "lower" else 1.0 / limit
+        side: Literal["greater", "less"] = "greater" if worse == (metric.better == "lower") else "less"
+        return log_e_rate_ratio(counts, margin=margin, alternative=side, concentration=plan.concentration)
+
+    if metric.fail_ratio is not None:
+        facts |= {"fail_ratio": metric.fail_ratio, "worse_log_e": (worse := evidence(metric.fail_ratio, worse=True))}
+        if worse >= fail:
+            return [f"{said}, worse than {metric.fail_ratio:g} times (log evidence {worse:.2f} >= {fail:.2f})"], []
+    if metric.role == "deterioration":
+        return [], []
+    limit = 1.0 if metric.role == "success" else metric.max_ratio or 1.0
+    facts |= {"pass_ratio": limit, "pass_log_e": (shown := evidence(limit, worse=False)), "pass_needed": needed}
+    if shown < needed:
+        aim = "better" if metric.role == "success" else f"within {limit:g} times"
+        return [], [f"{said}, not shown {aim} (log evidence {shown:.2f} < {needed:.2f})"]
+    return [], []
+
+
+def _needed_to_fail(plan: AnalysisPlan) -> float:
+    return math.log(sum(metric.ways_to_fail for metric in plan.metrics) / plan.alpha)

@@ -1,0 +1,115 @@
+"""How many requests a decision will take is known before the first of them, and a hopeless design is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pipelines.errors import Refused
+from pipelines.sequential import CONCENTRATION, expected_share, log_e_values
+
+LOOKS = 100
+"""Looks within the events that a test of fixed size would take; the true test is looked at more often, not less."""
+
+_SPAN = 8
+
+
+@dataclass(frozen=True)
+class SampleSize:
+    """What the test of the rate ratio needs.
+
+    ``events`` and ``requests`` of both arms together until the effect is found with the power asked for,
+    ``median_requests`` until it is found in half of all runs, ``fixed_requests`` of a test that is looked at once.
+    """
+
+    events: int
+    requests: int
+    median_requests: int
+    fixed_requests: int
+
+
+def sample_size(
+    *,
+    rate: float,
+    ratio: float,
+    weight: float,
+    margin: float = 1.0,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    concentration: float = CONCENTRATION,
+) -> SampleSize:
+    """Requests until a candidate with ``ratio`` times the champion's ``rate`` of events is told from ``margin`` times.
+
+    A ratio below the margin asks for the evidence of non-inferiority, one above for that of deterioration. The chance
+    to have crossed ``log(1/alpha)`` is computed over the exact distribution of the events' arms, at 100 looks within
+    the events of a fixed test; requests follow from the mean number of events.
+
+    Refused: rates outside (0, 1), and a ratio equal to the margin, which no number of requests tells apart.
+    """
+    if not (0 < rate < 1 and 0 < rate * ratio < 1 and 0 < weight < 1 and ratio != margin):
+        asked = f"rate {rate:g}, ratio {ratio:g}, weight {weight:g}, margin {margin:g}"
+        remedy = "rates and weight must lie in (0, 1), and the ratio must differ from the margin"
+        raise Refused("no number of requests decides this", [f"{asked}: {remedy}"])
+    limit, truth = float(expected_share(weight, margin)), float(expected_share(weight, ratio))
+    spread = special.ndtri(1 - alpha) * math.sqrt(limit * (1 - limit))
+    spread += special.ndtri(power) * math.sqrt(truth * (1 - truth))
+    fixed = max(1, math.ceil((spread / (truth - limit)) ** 2))
+    if truth < limit:
+        limit, truth = 1 - limit, 1 - truth
+    block = max(1, round(fixed / LOOKS))
+    found = _found(limit, truth, block, _SPAN * max(fixed // block, LOOKS // 2), alpha, concentration)
+    share_with_event = rate * (1 - weight + weight * ratio)
+    looks = [int(np.searchsorted(found, wanted)) + 1 for wanted in (power, 0.5)]
+    if looks[0] > len(found):
+        raise Refused("no number of requests decides this", [f"power {power:g} is not reached; ask for less"])
+    events, median = (look * block for look in looks)
+    return SampleSize(
+        events=events,
+        requests=math.ceil(events / share_with_event),
+        median_requests=math.ceil(median / share_with_event),
+        fixed_requests=math.ceil(fixed / share_with_event),
+    )
+
+
+def days_to_decide(size: SampleSize, *, requests_per_day: float, max_days: float) -> float:
+    """Days at the current traffic. Refused where there is no traffic or it takes longer than ``max_days``."""
+    days = size.requests / requests_per_day if requests_per_day > 0 else math.inf
+    if days > max_days:
+        taken = f"{size.requests} requests at {requests_per_day:g} a day take {days:.1f} days > {max_days:g}"
+        remedy = "give the candidate more weight, look for a greater effect, or compare in the shadow"
+        raise Refused("this design will not decide in time", [f"{taken}; {remedy}"])
+    return days
+
+
+def _found(limit: float, truth: float, block: int, looks: int, alpha: float, k: float) -> NDArray[np.float64]:
+    """Chance to have crossed by each look of ``block`` events, until 0.999 is reached."""
+    totals = block * np.arange(1, looks + 1)
+    bounds = _boundary(totals, limit, alpha, k)
+    count = np.arange(block + 1)
+    ways = special.gammaln(block + 1) - special.gammaln(count + 1) - special.gammaln(block - count + 1)
+    step = np.exp(ways + count * math.log(truth) + (block - count) * math.log1p(-truth))
+    alive, crossed, found = np.ones(1), 0.0, []
+    for bound in bounds:
+        alive = np.convolve(alive, step)
+        crossed += float(alive[bound:].sum())
+        alive = alive[:bound]
+        found.append(crossed)
+        if crossed > 0.999 or not len(alive):
+            break
+    return np.array(found)
+
+
+def _boundary(totals: NDArray[np.int64], limit: float, alpha: float, k: float) -> NDArray[np.int64]:
+    """The least number of events in the arm that gives ``log(1/alpha)``, for each total; beyond it where none does."""
+    low, high = np.zeros_like(totals), totals + 1
+    while np.any(low < high):
+        middle = (low + high) // 2
+        enough = (log_e_values(np.minimum(middle, totals), totals, limit, concentration=k) >= -math.log(alpha)) & (
+            middle <= totals
+        )
+        low, high = np.where(enough | (low >= high), low, middle + 1), np.where(enough, middle, high)
+    return low

@@ -1,0 +1,76 @@
+"""The bound on a difference of means holds at every look, and a covariate narrows it without moving it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pipelines.errors import Refused
+from pipelines.mean_difference import Moments, cuped_coefficient, mean_difference
+
+
+def moments(y: np.ndarray, x: np.ndarray | None = None) -> Moments:
+    if x is None:
+        return Moments(len(y), float(y.mean()), float(y.var(ddof=1)))
+    covariance = float(np.cov(y, x)[0, 1])
+    return Moments(len(y), float(y.mean()), float(y.var(ddof=1)), float(x.mean()), float(x.var(ddof=1)), covariance)
+
+
+def test_the_half_width_is_the_one_of_the_formula() -> None:
+    found = mean_difference(Moments(400, 1.0, 2.0), Moments(600, 0.5, 3.0), alpha=0.05, tightest_at=1000)
+    rho = math.sqrt((-2 * math.log(0.05) + math.log(-2 * math.log(0.05) + 1)) / 1000)
+    s2, n = (2.0 / 400 + 3.0 / 600) * 1000, 1000
+    inner = 2 * (n * rho**2 + 1) * math.log(math.sqrt(n * rho**2 + 1) / 0.05) / (n * rho) ** 2
+    assert found.estimate == pytest.approx(0.5)
+    assert found.high - found.estimate == pytest.approx(math.sqrt(s2) * math.sqrt(inner), rel=1e-12)
+    assert found.estimate - found.low == pytest.approx(found.high - found.estimate)
+
+
+def test_no_look_at_two_equal_arms_excludes_zero_more_often_than_alpha() -> None:
+    rng, runs, looks, size = np.random.default_rng(3), 400, 60, 50
+    batches = rng.exponential(1.0, (2, runs, looks, size))
+    totals = np.cumsum(batches.sum(axis=3), axis=2)
+    squares = np.cumsum((batches**2).sum(axis=3), axis=2)
+    missed = 0
+    for run in range(runs):
+        for look in range(looks):
+            count = (look + 1) * size
+            arms = []
+            for arm in (0, 1):
+                mean = totals[arm, run, look] / count
+                variance = (squares[arm, run, look] - count * mean * mean) / (count - 1)
+                arms.append(Moments(count, float(mean), float(variance)))
+            found = mean_difference(*arms, tightest_at=3000)
+            if not found.low <= 0 <= found.high:
+                missed += 1
+                break
+    assert missed / runs <= 0.05
+
+
+def test_a_covariate_removes_the_variance_it_explains_and_keeps_the_effect() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(10, 2, (2, 20_000))
+    y = 3 * x + rng.normal(0, 1, (2, 20_000)) + np.array([[0.1], [0.0]])
+    plain = mean_difference(moments(y[0]), moments(y[1]), tightest_at=40_000)
+    narrowed = mean_difference(moments(y[0], x[0]), moments(y[1], x[1]), tightest_at=40_000)
+    assert cuped_coefficient(moments(y[0], x[0]), moments(y[1], x[1])) == pytest.approx(3.0, abs=0.02)
+    explained = 1 - np.corrcoef(y[1], x[1])[0, 1] ** 2
+    shrunk = (narrowed.high - narrowed.low) / (plain.high - plain.low)
+    assert shrunk == pytest.approx(math.sqrt(explained), rel=0.03)
+    assert narrowed.low <= 0.1 <= narrowed.high
+    assert plain.low <= 0.0 <= plain.high
+    assert narrowed.low > 0.0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_under_two_units_in_an_arm_nothing_is_known(count: int) -> None:
+    found = mean_difference(Moments(count, 0.0, 0.0), Moments(900, 0.0, 1.0), tightest_at=1000)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("alpha", "tightest_at"), [(0.0, 10), (1.0, 10), (0.05, 0)])
+def test_what_cannot_be_is_refused(alpha: float, tightest_at: int) -> None:
+    with pytest.raises(Refused):
+        mean_difference(Moments(9, 0, 1), Moments(9, 0, 1), alpha=alpha, tightest_at=tightest_at)

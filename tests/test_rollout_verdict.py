@@ -1,0 +1,186 @@
+"""A candidate passes only on what was shown, fails only on what was shown, and is held on everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.errors import Refused
+from pipelines.rollout_verdict import AnalysisPlan, Arm, Outcome, RolloutVerdict, StepCounts, judge_rollout, make_plan
+
+ERRORS: dict[str, Any] = {"name": "errors", "event": "error", "max_ratio": 1.5}
+BOUNDED: dict[str, Any] = {"name": "error_rate", "event": "error", "max_rate": 0.02}
+CLICKS: dict[str, Any] = {"name": "clicks", "event": "click", "role": "success", "better": "higher"}
+SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "role": "deterioration"}
+COUNTED = ("error", "click", "slow")
+
+
+def plan(*metrics: dict[str, Any], **limits: Any) -> AnalysisPlan:
+    return make_plan({"metrics": list(metrics), **limits}, measured=COUNTED)
+
+
+def step(
+    candidate: tuple[int, int], champion: tuple[int, int], *, weight: float = 0.5, event: str = "error"
+) -> StepCounts:
+    return StepCounts(
+        weight=weight,
+        candidate=Arm(units=candidate[1], events={event: candidate[0]}),
+        champion=Arm(units=champion[1], events={event: champion[0]}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "candidate", "champion", "outcome"),
+    [
+        (ERRORS, (500, 50_000), (500, 50_000), Outcome.PASS),
+        (ERRORS, (700, 50_000), (500, 50_000), Outcome.FAIL),
+        (ERRORS, (0, 50_000), (0, 50_000), Outcome.INCONCLUSIVE),
+        (ERRORS, (5, 500), (5, 500), Outcome.INCONCLUSIVE),
+        (ERRORS, (0, 0), (0, 0), Outcome.INCONCLUSIVE),
+        (ERRORS | {"fail_ratio": 1.5}, (700, 50_000), (500, 50_000), Outcome.INCONCLUSIVE),
+        (ERRORS | {"fail_ratio": 1.5}, (1200, 50_000), (500, 50_000), Outcome.FAIL),
+        (BOUNDED, (500, 50_000), (0, 50_000), Outcome.PASS),
+        (BOUNDED, (1500, 50_000), (9999, 50_000), Outcome.FAIL),
+        (BOUNDED, (1000, 50_000), (0, 50_000), Outcome.INCONCLUSIVE),
+        (BOUNDED, (0, 0), (0, 0), Outcome.INCONCLUSIVE),
+        (SLOW | {"event": "error"}, (510, 50_000), (500, 50_000), Outcome.PASS),
+        (SLOW | {"event": "error"}, (700, 50_000), (500, 50_000), Outcome.FAIL),
+        (SLOW | {"event": "error"}, (0, 20), (0, 20), Outcome.INCONCLUSIVE),
+        (CLICKS | {"event": "error"}, (6500, 50_000), (5000, 50_000), Outcome.PASS),
+        (CLICKS | {"event": "error"}, (5000, 50_000), (5000, 50_000), Outcome.INCONCLUSIVE),
+        (CLICKS | {"event": "error"}, (4000, 50_000), (5000, 50_000), Outcome.FAIL),
+        (CLICKS | {"event": "error", "better": "lower"}, (4000, 50_000), (5000, 50_000), Outcome.PASS),
+    ],
+)
+def test_each_metric_is_decided_by_what_its_counts_show(
+    metric: dict[str, Any], candidate: tuple[int, int], champion: tuple[int, int], outcome: Outcome
+) -> None:
+    verdict = judge_rollout(plan(metric), [step(candidate, champion)])
+    assert verdict.outcome is outcome
+    assert bool(verdict.reasons) is (outcome is not Outcome.PASS)
+
+
+def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_000, 50_000)) -> RolloutVerdict:
+    candidate = Arm(units=split[0], events={"error": errors, "click": clicks, "slow": slow})
+    champion = Arm(units=split[1], events={"error": 500, "click": 5000, "slow": 2500})
+    return judge_rollout(
+        plan(ERRORS | {"max_ratio": 1.3}, CLICKS, SLOW),
+        [StepCounts(weight=0.5, candidate=candidate, champion=champion)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "clicks", "slow", "outcome"),
+    [
+        (500, 5600, 2500, Outcome.PASS),
+        (500, 5000, 2500, Outcome.INCONCLUSIVE),
+        (600, 5600, 2500, Outcome.INCONCLUSIVE),
+        (500, 5600, 3000, Outcome.FAIL),
+        (900, 5600, 2500, Outcome.FAIL),
+        (500, 4000, 2500, Outcome.FAIL),
+    ],
+)
+def test_it_ships_with_one_success_all_guardrails_kept_and_nothing_worse(
+    errors: int, clicks: int, slow: int, outcome: Outcome
+) -> None:
+    assert judged(errors, clicks, slow).outcome is outcome
+
+
+def test_one_superior_success_metric_is_enough() -> None:
+    second = CLICKS | {"name": "slow_is_better", "event": "slow"}
+    counts = [
+        StepCounts(
+            weight=0.5,
+            candidate=Arm(units=50_000, events={"click": 5600, "slow": 2500, "error": 500}),
+            champion=Arm(units=50_000, events={"click": 5000, "slow": 2500, "error": 500}),
+        )
+    ]
+    assert judge_rollout(plan(ERRORS, CLICKS, second), counts).outcome is Outcome.PASS
+
+
+def test_a_split_that_is_off_never_passes_and_says_so() -> None:
+    verdict = judged(500, 5600, 2500, split=(52_000, 48_000))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reasons[0].startswith("split of units: the candidate has 52000 of 100000 requests, log evidence")
+
+
+def test_a_split_that_is_off_does_not_hide_a_candidate_that_breaks_its_own_limit() -> None:
+    verdict = judge_rollout(plan(BOUNDED), [step((3000, 52_000), (0, 48_000))])
+    assert verdict.outcome is Outcome.FAIL
+    assert judge_rollout(plan(ERRORS), [step((3000, 52_000), (10, 48_000))]).outcome is Outcome.INCONCLUSIVE
+
+
+def test_evidence_of_all_steps_is_put_together() -> None:
+    steps = [step((8, 400), (60, 7600), weight=0.05), step((12, 600), (30, 3400), weight=0.15)]
+    assert [judge_rollout(plan(ERRORS), [each]).outcome for each in steps] == [Outcome.INCONCLUSIVE] * 2
+    assert judge_rollout(plan(ERRORS), steps).outcome is Outcome.FAIL
+
+
+def test_no_step_at_all_is_inconclusive() -> None:
+    assert judge_rollout(plan(ERRORS), []).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("counts", "errors", "reason"),
+    [
+        (step((1, 9), (1, 9), event="slow"), {}, "errors: step 1 has no count of error for the candidate"),
+        (step((9, 1), (1, 9)), {}, "errors: step 1 has 9 error among 1 units of the candidate"),
+        (step((1, 9), (1, 9)), {"error": "no answer in 5 s"}, "errors: error could not be read: no answer in 5 s"),
+    ],
+)
+def test_what_could_not_be_measured_is_an_error_and_no_verdict_on_the_candidate(
+    counts: StepCounts, errors: dict[str, str], reason: str
+) -> None:
+    verdict = judge_rollout(plan(ERRORS), [counts], errors=errors)
+    assert verdict.outcome is Outcome.ERROR
+    assert reason in verdict.reasons
+
+
+def test_a_metric_that_fails_outweighs_one_that_was_not_measured() -> None:
+    counts = [step((900, 50_000), (500, 50_000))]
+    assert judge_rollout(plan(ERRORS, SLOW), counts).outcome is Outcome.FAIL
+
+
+def test_ways_to_fail_share_alpha_and_ways_to_pass_do_not() -> None:
+    one, three = (
+        judge_rollout(plan(*metrics), [step((0, 0), (0, 0))]) for metrics in ((ERRORS,), (ERRORS, SLOW, CLICKS))
+    )
+    assert one.metrics[0].facts["fail_needed"] == pytest.approx(2.9957, abs=1e-4)
+    lone = judge_rollout(plan(ERRORS, SLOW | {"event": "error"}, BOUNDED), [step((500, 50_000), (500, 50_000))])
+    assert lone.metrics[0].facts["fail_needed"] == pytest.approx(4.0943, abs=1e-4)
+    assert lone.metrics[0].facts["pass_needed"] == pytest.approx(2.9957, abs=1e-4)
+    assert three.outcome is Outcome.ERROR
+
+
+def test_a_verdict_says_the_counts_the_interval_the_evidence_and_the_limit() -> None:
+    verdict = judge_rollout(plan(ERRORS), [step((700, 50_000), (500, 50_000))])
+    assert verdict.reasons == (
+        "errors: ratio to the champion 1.15 to 1.7, worse than 1 times (log evidence 14.89 >= 3.00)",
+    )
+    assert verdict.metrics[0].facts["candidate"] == 700
+    assert verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            {"metrics": [ERRORS | {"event": "eror"}]},
+            "errors: nobody counts the event 'eror'; counted are click, error, slow",
+        ),
+        ({"metrics": []}, "none has a limit it can fail"),
+        ({"metrics": [ERRORS | {"fail_ratio": None}]}, "none has a limit it can fail"),
+        ({"metrics": [{"name": "e", "event": "error"}]}, "guardrail e cannot pass"),
+        ({"metrics": [ERRORS | {"max_ration": 2}]}, "max_ration"),
+        ({"metrics": [ERRORS, ERRORS]}, "a name occurs twice"),
+        ({"metrics": [ERRORS], "sticky": True}, "count keys"),
+        ({"metrics": [ERRORS | {"fail_ratio": 2.0}]}, "beyond max_ratio"),
+        ({"metrics": [CLICKS | {"max_rate": 0.1}]}, "bounds bad events"),
+        ({"metrics": [ERRORS], "alpha": 0.5}, "alpha"),
+    ],
+)
+def test_a_plan_that_could_never_decide_rightly_is_refused_when_it_is_made(declared: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        make_plan(declared, measured=COUNTED)
+    assert said in str(refusal.value)
