@@ -45,8 +45,8 @@ from pipelines.steps.training.fitting import Fitted, boosted
 
 JOIN_SECONDS = 600.0
 """How long the coordinator waits for all workers: a pod may have to wait for a node and an image."""
-GRACE_SECONDS = 10.0
-"""When one rank is lost, another may still say the true reason."""
+GRACE_SECONDS, POD_GRACE_SECONDS = 3.0, 10.0
+"""When one rank is lost, another may still say the true reason: a process at once, a pod by the store."""
 LOOPBACK = "127.0.0.1"
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Team:
     ) -> Refused | Unavailable:
         """The reason that stands behind the loss of a rank, as far as anyone still says it."""
         said = str(event.get("unavailable", ""))
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + (GRACE_SECONDS if self.run is None else POD_GRACE_SECONDS)
         while time.monotonic() < deadline:
             for report in self._reports():
                 if "refused" in report:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xgboost as xgb
 from xgboost import collective
 from xgboost.tracker import RabitTracker
@@ -22,7 +23,7 @@ from xgboost.tracker import RabitTracker
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
 from pipelines.steps.training.boosting import Boosted, boost, matrix
-from pipelines.steps.training.boosting_plan import plan_boosting
+from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Index
 from pipelines.steps.training.device import expect_cuda
 from pipelines.steps.training.distributed_work import DONE, MODEL, RESUME, WORK, SharedWork
@@ -63,7 +64,7 @@ def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell:
     try:
         collective.init(**ring)
         tell({"joined": collective.get_rank()})
-        done = _boosted(folder, work, open_snapshot(store, work.model, work.snapshot), tell)
+        done = _boosted(folder, work, store, tell)
         if collective.get_rank() == 0:
             _leave(folder, done)
             tell({"done": done.rounds})
@@ -76,8 +77,23 @@ def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell:
 
 
 def share_of(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> Part:
-    """The rank's rows of a part: every ``workers``-th, so that shares are alike in time and in their targets."""
-    return part_of(snapshot.rows(part).gather_every(work.workers, rank), work.features)
+    """The rank's rows of a part: every ``workers``-th, so that shares are alike in time and in their targets.
+
+    In memory are the share and one batch. ``Refused`` for a part of fewer rows than workers.
+    """
+    features, total = work.features, snapshot.record.parts[part].rows
+    if total < work.workers:
+        raise Refused(f"part {part!r} has {total} rows for {work.workers} workers; say fewer workers")
+    size = len(range(rank, total, work.workers))
+    rows, target = np.empty((size, len(features)), dtype=np.float32), np.empty(size)
+    seen = filled = 0
+    for batch in snapshot.batches(part, [*(feature.name for feature in features), "target"]):
+        mine = part_of(batch.gather_every(work.workers, (rank - seen) % work.workers), features)
+        rows[filled : filled + len(mine.target)], target[filled : filled + len(mine.target)] = mine.rows, mine.target
+        seen, filled = seen + batch.height, filled + len(mine.target)
+    if (seen, filled) != (total, size):
+        raise Refused(f"part {part!r} has {seen} rows, its record says {total}; take the snapshot again")
+    return Part(rows, target)
 
 
 def nccl() -> str:
@@ -102,20 +118,29 @@ def _meeting_point(workers: int, host: str) -> RabitTracker:
     return tracker
 
 
-def _boosted(folder: Path, work: SharedWork, snapshot: Snapshot, tell: Tell) -> Boosted:
+def _boosted(folder: Path, work: SharedWork, store: Store, tell: Tell) -> Boosted:
     rank = collective.get_rank()
     plan = plan_boosting(work.training, work.problem, work.seed, work.device)
-    train, validation = (share_of(snapshot, part, work, rank) for part in ("train", "validation"))
-    quantised = matrix(plan, train.rows, train.target)
-    held_out = matrix(plan, validation.rows, validation.target, quantised if plan.quantile else None)
+    train, held_out = _matrices(plan, work, rank, open_snapshot(store, work.model, work.snapshot))
     speak = tell if rank == 0 else _silent
     return boost(
         plan,
-        quantised,
+        train,
         held_out,
         checkpoints=_ToldCheckpoints(folder, work, speak, rank == 0),
         on_round=lambda number, scores, rate: speak({"round": number, "scores": dict(scores), "rate": rate}),
     )
+
+
+def _matrices(plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapshot) -> tuple[xgb.DMatrix, xgb.DMatrix]:
+    """The rows themselves are let go of as soon as they are quantised."""
+
+    def quantised(part: str, reference: xgb.DMatrix | None) -> xgb.DMatrix:
+        share = share_of(snapshot, part, work, rank)
+        return matrix(plan, share.rows, share.target, reference)
+
+    train = quantised("train", None)
+    return train, quantised("validation", train if plan.quantile else None)
 
 
 def _silent(event: Mapping[str, Any]) -> None:
