@@ -84,7 +84,8 @@ class StageRunner(Declared):
     cpus: float = Field(default=2, gt=0, le=512)
     memory: Size = "4Gi"
     workers: int = Field(default=1, ge=1, le=64)
-    """Pods among which one training is shared, each of this size."""
+    """Pods among which one training is shared, each of this size; the step's own pod is one of them. In a process:
+    processes of this machine."""
     node_selector: dict[LabelKey, LabelValue] = {}
     tolerations: list[Toleration] = []
     priority_class: Name | None = None
