@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("features", "data", "drift", "training", "gpu", "evaluation", "airflow", "pods", "serving")
+ORDER = ("sequential", "features", "data", "drift", "training", "gpu", "evaluation", "airflow", "pods", "serving")
 """Stems of the modules ``bench_<stem>.py``, the quickest first."""
 
 
