@@ -132,9 +132,9 @@ class Installation:
         core_api.create_namespaced_secret(namespace, {"metadata": {"name": "s3"}, "stringData": KEYS})
         self.declare()
 
-    def declare(self, **training: Any) -> None:
+    def declare(self, runner: dict[str, Any] | None = None, **training: Any) -> None:
         """Write all declarations, the model's with these changes to its training."""
-        declare_small(self.include, template(), **training)
+        declare_small(self.include, template(), runner, **training)
 
     def request(self, rows: int = 1200, run: str = "manual__1") -> TrainRequest:
         """A training of a snapshot of that many rows, told apart from every other test's."""
@@ -221,6 +221,13 @@ class Installation:
             time.sleep(0.1)
         raise TimeoutError(f"no such pod within {seconds:.0f} s; there are {[p.metadata.name for p in self.pods()]}")
 
+    def await_no_pods(self, seconds: float = 60) -> None:
+        """What its owner took along goes a moment later."""
+        deadline = time.monotonic() + seconds
+        while self.left():
+            assert time.monotonic() < deadline, f"{[pod.metadata.name for pod in self.left()]} are left behind"
+            time.sleep(0.2)
+
     def await_checkpoint(self, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while not self.store.list("checkpoints/"):
@@ -228,7 +235,7 @@ class Installation:
             time.sleep(0.1)
 
 
-def declare_small(include: Path, pod: dict[str, Any], **training: Any) -> None:
+def declare_small(include: Path, pod: dict[str, Any], runner: dict[str, Any] | None = None, **training: Any) -> None:
     """A folder of declarations with the small model, its view, the dataset of that, and a pod template."""
     _write(include / "pods" / "step.yaml", pod)
     flights = REPOSITORY / "include" / "datasets" / "flights.yaml"
@@ -238,7 +245,7 @@ def declare_small(include: Path, pod: dict[str, Any], **training: Any) -> None:
     _write(include / "features" / "small.yaml", _view())
     spec = small_training.spec(**training)
     content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    _write(include / "models" / "small_delay.yaml", content)
+    _write(include / "models" / "small_delay.yaml", {**content, **({"runner": {"train": runner}} if runner else {})})
 
 
 def _view() -> dict[str, Any]:
@@ -340,7 +347,8 @@ class _Apart:
         return self._own[path] if path.startswith("checkpoints/") else self._store.get(path)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(path for path in self._own if path.startswith(prefix))
+        own = sorted(path for path in self._own if path.startswith(prefix))
+        return own if prefix.startswith("checkpoints/") else self._store.list(prefix)
 
     def delete(self, path: str) -> None:
         self._own.pop(path, None)

@@ -125,6 +125,33 @@ def test_a_step_that_outgrows_its_memory_is_refused_at_once_with_the_numbers(lab
     assert lab.left() == []
 
 
+# ---- several pods, one model ---------------------------------------------------------------------------------------
+
+
+def test_two_workers_in_two_pods_train_the_model_that_two_processes_train(lab: Installation, tmp_path: Path) -> None:
+    lab.declare(runner={"workers": 2})
+    request = lab.request(20_000)
+    task = Background(partial(lab.train, request, lab.runner(workers=2, cpus=0.9)))
+    lab.await_pod(lambda pod: pod.metadata.labels.get("airworthy.dev/role") == "worker")
+    in_pods = task.result()
+    assert in_pods.model_digest == lab.in_process(request, tmp_path).model_digest
+    lab.await_no_pods()
+
+
+def test_a_worker_lost_half_way_fails_the_try_and_the_next_one_resumes(lab: Installation, tmp_path: Path) -> None:
+    lab.declare(runner={"workers": 2}, **LONG)
+    request, runner = lab.request(ROWS), lab.runner(workers=2, cpus=0.9)
+    first = Background(partial(lab.train, request, runner))
+    worker = lab.await_pod(lambda pod: pod.metadata.labels.get("airworthy.dev/role") == "worker")
+    lab.await_checkpoint()
+    delete_the_pod(lab, worker)
+    with pytest.raises(Unavailable):
+        first.result()
+    second = lab.train(request, runner, try_number=2)
+    assert second.resumed_from_round
+    assert second.model_digest == lab.in_process(request, tmp_path).model_digest
+
+
 # ---- what can never work ends soon, and says why ---------------------------------------------------------------------
 
 IMPOSSIBLE = {
