@@ -93,7 +93,10 @@ class AnalysisPlan(_Strict):
 
 
 class Arm(_Strict):
-    """Distinct ``units`` of one version in one step, and of each event how many of them met it."""
+    """Distinct ``units`` that met one version in one step, and of each event how many of them met it.
+
+    A key counts among ``events`` in the step of its first such event of the whole rollout, and in no later step.
+    """
 
     units: Annotated[int, Field(ge=0)]
     events: dict[str, Annotated[int, Field(ge=0)]] = {}

@@ -36,7 +36,8 @@ _TERMS = 400
 class Step:
     """Events of one metric while the candidate was assigned ``weight`` of all units, strictly between 0 and 1.
 
-    An event is counted once per unit: the first of a key where routing is sticky, of a request where it is not.
+    An event is counted once per unit. Where routing is sticky the unit is the key, which counts in the step of its
+    first event of the whole rollout and in no later one: a key that failed before is known to fail, and to which arm.
     """
 
     weight: float

@@ -152,6 +152,27 @@ def test_sticky_heavy_users_deceive_a_test_on_requests_and_not_one_on_keys() -> 
     assert alarms["split by request"] / runs > 0.50
 
 
+def test_keys_that_stay_with_a_growing_candidate_count_once_in_the_whole_rollout() -> None:
+    rng, runs, alarms = np.random.default_rng(19), 200, 0
+    for _ in range(runs):
+        activity, propensity, place = (
+            rng.lognormal(0, 1.5, 500),
+            np.minimum(rng.gamma(0.5, 0.2, 500), 1),
+            rng.random(500),
+        )
+        failed_before, steps, highest = np.zeros(500, dtype=bool), [], 0.0
+        for weight in (0.05, 0.15, 0.25, 0.5):
+            asked = rng.choice(500, size=5000, p=activity / activity.sum())
+            failing = np.unique(asked[rng.random(5000) < propensity[asked]])
+            fresh = failing[~failed_before[failing]]
+            failed_before[fresh] = True
+            candidate = int((place[fresh] < weight).sum())
+            steps.append(Step(weight, candidate, len(fresh) - candidate))
+            highest = max(highest, log_e_rate_ratio(steps))
+        alarms += highest >= math.log(20)
+    assert alarms / runs <= 0.05
+
+
 def test_in_the_shadow_only_discordant_pairs_count_and_they_tell_sooner_than_two_arms() -> None:
     assert log_e_disagreement(0, 0) == 0.0
     assert log_e_disagreement(70, 30) == log_e_value(70, 100, 0.5)
