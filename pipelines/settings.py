@@ -45,6 +45,8 @@ class Settings(BaseModel):
     """Base URL of the gateway's admin listener (never public)."""
     runner: str = "process"
     """Where steps run: ``process`` or ``kubernetes``."""
+    defer_pods: bool = True
+    """Whether a task gives its worker back while its pod runs; False where no triggerer runs."""
     installation: str = "airworthy"
     """Names this installation among those that share a cluster: its pods bear it as a label."""
     pod_image: str | None = None
@@ -73,6 +75,7 @@ class Settings(BaseModel):
             gateway=env.get("AIRWORTHY_GATEWAY", f"http://127.0.0.1:{port['gateway']}"),
             gateway_admin=env.get("AIRWORTHY_GATEWAY_ADMIN", f"http://127.0.0.1:{port['gateway_admin']}"),
             runner=env.get("AIRWORTHY_RUNNER", "process"),
+            defer_pods=env.get("AIRWORTHY_DEFER_PODS", "true").lower() not in ("false", "0", "no", "off"),
             installation=env.get("AIRWORTHY_INSTALLATION", "airworthy"),
             pod_image=env.get("AIRWORTHY_POD_IMAGE") or None,
             pod_namespace=env.get("AIRWORTHY_POD_NAMESPACE", "default"),

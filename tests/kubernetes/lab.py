@@ -125,7 +125,7 @@ class Installation:
             "AWS_ENDPOINT_URL": s3,
             "AWS_REGION": "us-east-1",
             "AWS_ALLOW_HTTP": "true",
-            "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "False",
+            "AIRWORTHY_DEFER_PODS": "false",
         }
         options = {name: value for name, value in self.environment.items() if name.startswith("AWS")}
         self.store = DeltaStore(self.environment["AIRWORTHY_STORE"], options)
@@ -179,14 +179,14 @@ class Installation:
 
         from practices._pods.run import run_in_pod
 
-        os.environ["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = "True"
+        os.environ["AIRWORTHY_DEFER_PODS"] = "true"
         try:
             with as_task(1, run_id):
                 run_in_pod("train_model", request, runner or self.runner())
         except TaskDeferred as deferred:
             return self.api.read_namespaced_pod(deferred.trigger.pod_name, self.namespace)
         finally:
-            os.environ["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = "False"
+            os.environ["AIRWORTHY_DEFER_PODS"] = "false"
         raise AssertionError("it should have been deferred")
 
     def in_process(self, request: TrainRequest, home: Path) -> TrainResult:

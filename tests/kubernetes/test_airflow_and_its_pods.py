@@ -70,7 +70,6 @@ def flights(
         patch.setenv("AIRWORTHY_INCLUDE", str(declarations(tmp_path_factory.mktemp("declared"), home)))
         patch.setenv("AIRWORTHY_POD_IMAGE", IMAGE)
         patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
-        patch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
         made = Installation(Settings.from_environment())
         prepare(open_ports(made.settings))  # the ports of the stack are chosen when it starts
         made.up()

@@ -12,7 +12,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import conf, get_current_context
+from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import TaskDeferred
 
 from pipelines.declarations import declare
@@ -113,7 +113,7 @@ def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
     name, declared = launch.pod_name(attempt), runner.model_dump(mode="json")
     watch = PodWatch(name, settings.pod_namespace, settings.kubernetes_connection, in_cluster(settings), declared)
     asked = {"step": launch.step, "attempt": attempt, "runner": declared}
-    if conf.getboolean("operators", "default_deferrable", fallback=True):
+    if settings.defer_pods:
         raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": asked})
     if name not in [started for _, started in _started]:
         _started.append((Cluster(settings), name))
