@@ -11,7 +11,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("sequential", "features", "data", "drift", "training", "gpu", "evaluation", "airflow", "pods", "serving")
+ORDER = (
+    "sequential",
+    "features",
+    "data",
+    "drift",
+    "training",
+    "gpu",
+    "out_of_core",
+    "evaluation",
+    "airflow",
+    "pods",
+    "serving",
+)
 """Stems of the modules ``bench_<stem>.py``, the quickest first."""
 
 

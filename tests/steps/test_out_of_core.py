@@ -23,15 +23,15 @@ from polars.testing import assert_frame_equal
 from pipelines import layout
 from pipelines.encoding import encode
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import ReproduceRequest, SnapshotRequest, SnapshotResult
+from pipelines.messages import BundleRequest, EvaluateRequest, ReproduceRequest, SnapshotRequest, SnapshotResult
 from pipelines.profile import TableProfile, histogram, profile_frame
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.spec import ModelSpec
 from pipelines.spec.model import OutOfCore, Split
-from pipelines.steps import reproduce_model, train_model
+from pipelines.steps import build_bundle, drift_report, evaluate_model, reproduce_model, train_model
 from pipelines.steps.snapshot_spool import local_folder, spool
-from pipelines.steps.take_snapshot import read_snapshot, run
+from pipelines.steps.take_snapshot import read_snapshot, run, verified_rows
 from pipelines.steps.training.order import Order, checkpoints_of, fill_order, make_order
 from pipelines.steps.training.snapshot import open_snapshot
 from pipelines.testing import FakePorts, MemoryStore
@@ -402,3 +402,43 @@ def test_too_little_room_on_the_local_disk_is_said_before_the_first_round(
     with pytest.raises(Unavailable, match="point TMPDIR to a larger disk"):
         fill_order(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
     assert not list(local.iterdir())
+
+
+def test_all_that_follows_a_training_reads_the_snapshot_in_batches(tmp_path: Path, shared: Path, local: Path) -> None:
+    world = ports(tmp_path, shared, out_of_core())
+    frame = rows(count=3000)
+    digest = keep_batches(world.store, frame)
+    version = train_model.run(request(digest), world).version
+    asked = EvaluateRequest(model=MODEL, version=version)
+    evaluated = evaluate_model.run(asked, world)
+    assert (evaluated.rows, evaluated.notes) == (450, [])
+    assert evaluated.first is not None
+    assert evaluated.trained_until is not None
+    assert evaluated.first > evaluated.trained_until == START + timedelta(minutes=10 * 2549)
+    again = evaluate_model.run(EvaluateRequest(model=MODEL, version=version, champion=version), world)
+    assert again.champion_trained_until == evaluated.trained_until
+    assert again.comparison is not None
+    bundle = build_bundle.run(BundleRequest(model=MODEL, version=version), world)
+    assert bundle.parity_rows > 1000
+    live = world.registry.get(MODEL, version)
+    reference, held = drift_report._training_rows(live, ["distance"], world)
+    assert (reference.height, held) == (2000, 2550)
+    assert verified_rows(world.store, MODEL, digest) == 3000
+    altered(world.store, layout.snapshot(MODEL, digest, "train-00003.parquet"))
+    with pytest.raises(Refused, match="was altered"):
+        verified_rows(world.store, MODEL, digest)
+
+
+def test_an_evaluation_of_more_test_rows_than_a_sample_says_so(
+    tmp_path: Path, shared: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ports(tmp_path, shared, out_of_core())
+    version = train_model.run(request(keep_batches(world.store, rows(count=3000))), world).version
+    asked = EvaluateRequest(model=MODEL, version=version)
+    everything = evaluate_model.run(asked, world)
+    monkeypatch.setattr("pipelines.steps.evaluation.rows.SAMPLE_ROWS", 300)
+    sampled = evaluate_model.run(asked, world)
+    assert sampled.rows == 300
+    assert sampled.notes == ["measured on 300 of 450 test rows, drawn evenly over time"]
+    assert sampled.metrics["roc_auc"] == pytest.approx(everything.metrics["roc_auc"], abs=0.1)
+    assert sampled == evaluate_model.run(asked, world)
