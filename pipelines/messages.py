@@ -16,29 +16,7 @@ class Message(BaseModel):
     schema_: Literal[1] = Field(default=1, alias="schema", validation_alias="schema", serialization_alias="schema")
 
 
-# ---- landing and ingestion ---------------------------------------------------------------------------------------
-
-
-class LandedFile(Message):
-    name: str
-    rows: int
-    sha256: str
-
-
-class Manifest(Message):
-    """``landing/<source>/<day>/_manifest.json``, written last: what was delivered for one source and day."""
-
-    source: str
-    day: date
-    files: list[LandedFile]
-
-
-class RawReceipt(Message):
-    """Written after a raw partition: which delivery it holds, and the table version that wrote it."""
-
-    rows: int
-    sha256: dict[str, str]
-    version: int
+# ---- ingestion ---------------------------------------------------------------------------------------
 
 
 class IngestRequest(Message):

@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import layout
+from pipelines.delivery import LandedFile, Manifest
 from pipelines.errors import Refused
 from pipelines.layout import MANIFEST
-from pipelines.messages import LandedFile, Manifest
 from pipelines.ports import Ports, Store
 from pipelines.spec import DatasetSpec, SourceSpec
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from pipelines import layout
+from pipelines.delivery import Manifest
 from pipelines.errors import Refused
 from pipelines.layout import MANIFEST
-from pipelines.messages import Manifest
 from pipelines.ports import Store
 from pipelines.spec import DatasetSpec
 from pipelines.spec.dataset import Calendar

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from pipelines import layout
-from pipelines.messages import LandedFile, Manifest
+from pipelines.delivery import LandedFile, Manifest
 from pipelines.ports import Store
 from pipelines.spec import DatasetSpec
 

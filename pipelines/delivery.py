@@ -1,0 +1,29 @@
+"""What a source delivered for one day is named file by file, by the source itself and by who took it in."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pipelines.messages import Message
+
+
+class LandedFile(Message):
+    name: str
+    rows: int
+    sha256: str
+
+
+class Manifest(Message):
+    """``landing/<source>/<day>/_manifest.json``, written last: what was delivered for one source and day."""
+
+    source: str
+    day: date
+    files: list[LandedFile]
+
+
+class RawReceipt(Message):
+    """Written after a raw partition: which delivery it holds, and the table version that wrote it."""
+
+    rows: int
+    sha256: dict[str, str]
+    version: int
