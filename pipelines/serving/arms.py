@@ -125,6 +125,11 @@ class Arms:
         self._tallies.of(self._keys[role]).fallback += 1
         return Answered(predictions, self._route.live.version, *self._instead, rows, choice.bucket, fallback=True)
 
+    async def named(self, version: str, rows: Rows) -> Answered | None:
+        """The candidate's own answer if this is its version, else None; counted by nobody."""
+        candidate = self._route.candidate
+        return await self._probed(rows) if candidate is not None and candidate.version == version else None
+
     async def _probed(self, rows: Rows) -> Answered:
         """Asked for the candidate by name: no champion steps in, nothing is counted."""
         host = self._host

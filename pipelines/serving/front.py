@@ -155,18 +155,15 @@ class Front:
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
             parts, size = [body], len(body)
-            while message.get("more_body"):
+            while message.get("more_body") and size <= self._max_bytes:
                 message = await receive()
-                part = message.get("body", b"")
-                size += len(part)
-                if size > self._max_bytes:
-                    raise too_large
-                parts.append(part)
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
             body = b"".join(parts)
-        if message["type"] == "http.disconnect":
-            return None
         if len(body) > self._max_bytes:
             raise too_large
+        if message["type"] == "http.disconnect":
+            return None
         if self._watch.waiting > self._waiting:
             raise Stopped(503, "too many requests wait for an answer; try again", (b"retry-after", b"1"))
         return body
