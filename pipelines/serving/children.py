@@ -22,6 +22,8 @@ class Child:
         """What it last said it had counted."""
         self.generation = -1
         """The routing table it last acknowledged."""
+        self.settled = -1
+        """The routing table whose candidates it has loaded or refused."""
 
     @property
     def alive(self) -> bool:

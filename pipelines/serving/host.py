@@ -122,6 +122,7 @@ class Host:
         """End the process for good, without waiting for it."""
         if self._keeping is not None:
             self._keeping.cancel()
+        self._settled.set()  # whoever waits for it waits for nothing any more
         self.recycle()
 
 

@@ -50,33 +50,39 @@ class Releases:
         """Held by a release from its check to its switch; a rollback waits for nobody."""
         self._fetched: set[str] = set()
 
-    async def apply(self, child: Child) -> list[Unloadable]:
-        """Give one worker the newest table; returns the candidates that it cannot load.
-
-        Raises ``ConnectionError`` or ``TimeoutError`` if it does not take it.
-        """
-        table = self.table
-        question = {"ask": "apply", "table": msgspec.to_builtins(table)}
+    async def apply(self, child: Child) -> None:
+        """Give one worker the newest table. Raises ``ConnectionError`` or ``TimeoutError`` if it does not take it."""
+        question = {"ask": "apply", "table": msgspec.to_builtins(self.table)}
         answer = await child.channel.ask(question, timeout=APPLY_TIMEOUT)
         for model, why in answer.get("broken", {}).items():
             log.error("worker %s cannot serve %s: %s", child.name, model, why)
-        refused: list[Unloadable] = []
-        if any(route.candidate for route in table.routes.values()):
-            settled = await child.channel.ask({"ask": "settle", "aside": True}, timeout=APPLY_TIMEOUT)
-            refused = [(model, sha256, reasons) for model, sha256, reasons in settled["refused"]]
         child.generation = max(child.generation, answer.get("generation", -1))
+
+    async def settle(self, child: Child) -> list[Unloadable]:
+        """Wait until one worker has loaded its candidates; returns those that it cannot load."""
+        generation = child.generation
+        refused: list[Unloadable] = []
+        if any(route.candidate for route in self.table.routes.values()):
+            answer = await child.channel.ask({"ask": "settle", "aside": True}, timeout=APPLY_TIMEOUT)
+            refused = [(model, sha256, reasons) for model, sha256, reasons in answer["refused"]]
+        child.settled = max(child.settled, generation)
         return refused
 
     async def push(self) -> list[Unloadable]:
         """Give every worker the newest table; returns the candidates that some worker cannot load."""
-        heard = await asyncio.gather(*(self.apply(child) for child in self._workers()), return_exceptions=True)
+
+        async def tell(child: Child) -> list[Unloadable]:
+            await self.apply(child)
+            return await self.settle(child)
+
+        heard = await asyncio.gather(*map(tell, self._workers()), return_exceptions=True)
         return [one for answer in heard if not isinstance(answer, BaseException) for one in answer]
 
     @property
     def applied(self) -> bool:
-        """Whether every live worker answers by the newest table."""
+        """Whether every live worker answers by the newest table, with its candidates loaded."""
         alive = self._workers()
-        return bool(alive) and all(child.generation == self.table.generation for child in alive)
+        return bool(alive) and all(child.generation == child.settled == self.table.generation for child in alive)
 
     @property
     def workers(self) -> int:

@@ -76,7 +76,7 @@ class RolloutPages:
         self, method: str, model: str, rollout_id: str | None, verb: str | None, changed: Changed, body: bytes
     ) -> Page:
         if method == "GET":
-            return self._read(model, rollout_id, verb)
+            return await self._read(model, rollout_id, verb)
         wanted = {"PUT": verb is None, "POST": verb in VERBS or verb == "rollback"}.get(method, False)
         if rollout_id is None or not wanted:
             return 405, {"subject": f"{method} is not served here; POST one of {', '.join(VERBS)}", "reasons": []}
@@ -92,13 +92,13 @@ class RolloutPages:
         state = await VERBS[verb or ""](self._rollouts, model, rollout_id, body, expect=int(found[1]), key=changed.key)
         return (200 if state["applied"] else 202), state
 
-    def _read(self, model: str, rollout_id: str | None, verb: str | None) -> Page:
+    async def _read(self, model: str, rollout_id: str | None, verb: str | None) -> Page:
         if rollout_id is None:
             return 200, self._rollouts.state(model)
         if verb is None:
             return 200, msgspec.to_builtins(self._rollouts.record(model, rollout_id))
         if verb == "counts":
-            return 200, self._rollouts.counts(model, rollout_id)
+            return 200, await self._rollouts.counts(model, rollout_id)
         return 405, {"subject": f"{verb} is asked for by POST", "reasons": []}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ class Rollouts:
     """The verbs of a rollout. ``expect`` is the generation of the model that the caller decided on.
 
     Every verb answers with the state of the model (``state``). Raises ``Mismatch`` if the model has another generation,
-    ``Refused`` for a move that the record does not allow.
+    ``Refused`` for a move that the record does not allow. ``gather`` has every process report what it counted.
     """
 
     def __init__(
@@ -39,8 +39,9 @@ class Rollouts:
         counts: Counts,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        gather: Callable[[], Awaitable[None]],
     ) -> None:
-        self._state, self._releases, self._counts, self._now = state, releases, counts, now
+        self._state, self._releases, self._counts, self._now, self._gather = state, releases, counts, now, gather
 
     def state(self, model: str) -> Answer:
         """Champion, candidate, traffic in basis points, mirror, the rollout's record, and the model's generation."""
@@ -53,9 +54,10 @@ class Rollouts:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         return found
 
-    def counts(self, model: str, rollout_id: str, step: int | None = None) -> Answer:
-        """What each version did since a step began, the present one if none is named."""
+    async def counts(self, model: str, rollout_id: str, step: int | None = None) -> Answer:
+        """What each version did since a step began up to now, the present step if none is named."""
         record = self.record(model, rollout_id)
+        await self._gather()
         wanted = record.step if step is None else step
         started = record.step_started if wanted == record.step else None
         return {

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from pipelines.serving.tally import Tallies
 REPORT_SECONDS = 0.5
 BATCH = 64
 """Packets handled before the loop looks elsewhere."""
+EARLY = 1000
+"""Packets kept that came before the table that explains them."""
 
 
 class Shadow:
@@ -38,12 +41,11 @@ class Shadow:
         self._channel = Channel(control, self._handle)
         self._tallies = Tallies()
         self._loaded: dict[str, Predictor] = {}
-        self._serving: dict[tuple[str, str, int], tuple[Rollout, Predictor]] = {}
+        self._serving: dict[tuple[str, str, str], tuple[Rollout, Predictor]] = {}
+        self._early: deque[Mirrored] = deque(maxlen=EARLY)
 
     async def run(self) -> None:
         """Work until the supervisor is gone or says stop."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._feed, self._read)
         reporting = asyncio.create_task(self._report())
         await self._channel.run()
         reporting.cancel()
@@ -54,9 +56,15 @@ class Shadow:
             packet = receive(self._feed)
             if packet is None:
                 return
-            found = self._serving.get((packet.model, packet.rollout_id, packet.step))
-            if found is not None:  # what waited on the line for an earlier step belongs to nobody
-                self._compare(packet, *found)
+            if not self._known(packet):
+                self._early.append(packet)
+
+    def _known(self, packet: Mirrored) -> bool:
+        """Compare it if its version is loaded; a data worker may have heard of a new mirror first."""
+        found = self._serving.get((packet.model, packet.rollout_id, packet.version))
+        if found is not None:
+            self._compare(packet, *found)
+        return found is not None
 
     def _compare(self, packet: Mirrored, record: Rollout, predictor: Predictor) -> None:
         names = list(predictor.manifest.names)
@@ -112,23 +120,22 @@ class Shadow:
             if self._log.age() >= ROTATE_SECONDS:
                 self._log.rotate()
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._channel.ask(
-                    {"ask": "counted", "counters": self._lag(), "tallies": self._taken()}, timeout=5
-                )
+                await self._channel.ask(self._counted(), timeout=5)
+
+    def _counted(self) -> Message:
+        return {"ask": "counted", "counters": self._lag(), "tallies": msgspec.to_builtins(self._tallies.take())}
 
     def _lag(self) -> Message:
         return {"dropped": self._log.dropped, "log_age": self._log.age()}
-
-    def _taken(self) -> Any:
-        return msgspec.to_builtins(self._tallies.take())
 
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "apply":
             return self._apply(msgspec.convert(message["table"], RoutingTable))
         if message["ask"] == "counters":
             return self._lag()
-        if message["ask"] == "tallies":
-            return {"tallies": self._taken()}
+        if message["ask"] == "report":
+            await self._channel.ask(self._counted(), timeout=5)
+            return {}
         if message["ask"] == "rotate":
             self._read()
             self._log.rotate()
@@ -149,8 +156,12 @@ class Shadow:
                 refused[model] = "; ".join(error.reasons)
                 continue
             kept[sha256] = predictor
-            serving[model, route.rollout.rollout_id, route.rollout.step] = (route.rollout, predictor)
+            serving[model, route.rollout.rollout_id, route.candidate.version] = (route.rollout, predictor)
         self._serving, self._loaded = serving, kept
+        early, self._early = self._early, deque(maxlen=EARLY)
+        for packet in early:
+            self._known(packet)  # what nobody mirrors any more belongs to nobody
+        asyncio.get_running_loop().add_reader(self._feed, self._read)
         return {"generation": table.generation, "refused": refused}
 
 

@@ -74,7 +74,7 @@ class Supervisor:
         self._feed, feed_out = line()
         self.counts = Counts(self._folder / "counts.db")
         self.releases = Releases(self._state, self._cache, self._alive, now=now, changed=self._changed)
-        self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now)
+        self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now, gather=self._gather)
         self._shadow = ShadowKeeper(self._folder, feed_out, self.releases, self._asked)
         self._sentinel = Sentinel(self.releases, self.rollouts, self.counts, self._gather, now=now)
         self._compactor: Child | None = None
@@ -138,9 +138,9 @@ class Supervisor:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 # Known from now on, so that a change made meanwhile reaches it too, after the table it begins with.
                 self._workers[number] = child
-                refused = await self.releases.apply(child)
+                await self.releases.apply(child)
                 first.set()
-                await self.rollouts.unload(refused)
+                await self.rollouts.unload(await self.releases.settle(child))
             await child.process.wait()
             self._workers.pop(number, None)
             self._retired = merge([self._retired, child.counters])
@@ -200,12 +200,11 @@ class Supervisor:
         self._shadow.changed()
 
     async def _gather(self) -> None:
-        """Have every process say what it counted up to now."""
+        """Have every process report what it counted up to now; what a slow one counted comes a little later."""
 
         async def ask(child: Child) -> None:
             with contextlib.suppress(ConnectionError, TimeoutError):
-                answer = await child.channel.ask({"ask": "tallies"}, timeout=2)
-                self.counts.add(received(answer["tallies"]))
+                await child.channel.ask({"ask": "report", "aside": True}, timeout=2)
 
         children = [*self._alive(), *self._shadow.alive()]
         await asyncio.gather(*map(ask, children))

@@ -134,8 +134,9 @@ class Worker:
             return {"refused": await self._candidates.settled()}
         if message["ask"] == "counters":
             return self._snapshot()
-        if message["ask"] == "tallies":
-            return {"tallies": msgspec.to_builtins(self._tallies.take())}
+        if message["ask"] == "report":
+            await self._channel.ask(self._counted(), timeout=5)
+            return {}
         if message["ask"] == "rotate":
             self._log.rotate()
             return {}

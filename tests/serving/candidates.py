@@ -70,7 +70,8 @@ def _graph(fault: Fault, answer: float) -> bytes:
                 helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
             ],
         )
-        start += [constant("turns", 200_000, "int64"), constant("yes", True, "bool"), constant("one", 1, "int64")]
+        turns = 800_000 if fault == "slow always" else 200_000
+        start += [constant("turns", turns, "int64"), constant("yes", True, "bool"), constant("one", 1, "int64")]
         nodes.append(helper.make_node("ReduceMax", ["flat"], ["any"], keepdims=0))
         nodes.append(helper.make_node("Mul", ["one" if fault == "slow always" else "any", "turns"], ["count"]))
         nodes.append(helper.make_node("Mul", ["triggered", "zero"], ["none"]))

@@ -1,0 +1,94 @@
+"""The admin listener's rollout pages as a test calls them: the newest generation and a new key, unless it says so."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.serving.candidates import Fault, write_candidate
+from tests.serving.gateway_process import COLUMNS, Gateway
+
+GUARD = {"max_error_rate": 0.2}
+CHAMPION = 0.5
+_keys = itertools.count()
+
+
+class Rollout:
+    """One rollout of flight_delay on a gateway; version 1, which answers 0.5, is its champion."""
+
+    def __init__(self, gateway: Gateway, folder: Path, rollout_id: str = "r1") -> None:
+        self.gateway, self.folder, self.id = gateway, folder, rollout_id
+        self.model = f"{gateway.admin}/models/flight_delay"
+
+    def champion(self) -> Rollout:
+        """Make version 1 live."""
+        response = self.gateway.release("1", write_candidate(self.folder, "1", answer=CHAMPION))
+        assert response.status_code == 200, response.text
+        return self
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{self.model}/rollout", timeout=30).json()
+        return found
+
+    def call(self, verb: str, content: Any, *, match: int | None = None, key: str = "") -> httpx.Response:
+        """``verb`` is empty for the PUT that creates it."""
+        headers = {"idempotency-key": key or f"k{next(_keys)}"}
+        headers["if-match"] = f'"{self.state()["generation"] if match is None else match}"'
+        url = f"{self.model}/rollouts/{self.id}" + (f"/{verb}" if verb else "")
+        return httpx.request("POST" if verb else "PUT", url, json=content, headers=headers, timeout=120)
+
+    def create(self, **plan: Any) -> httpx.Response:
+        return self.call("", {"strategy": "canary", "lease_seconds": 600, "guard": GUARD, "deadline_ms": 500} | plan)
+
+    def prepare(self, fault: Fault = "none", version: str = "2", **how: Any) -> httpx.Response:
+        uri, sha256 = write_candidate(self.folder, version, fault, **how)
+        return self.call("prepare", {"version": version, "bundle": uri, "sha256": sha256})
+
+    def traffic(self, share: int, version: str = "2") -> httpx.Response:
+        champion = self.state()["champion"]["version"]
+        return self.call("traffic", {"split": {champion: 10_000 - share, version: share}})
+
+    def begin(self, fault: Fault = "none", share: int = 0, **plan: Any) -> Rollout:
+        """Create, prepare and, if a share is given, send traffic."""
+        for response in (self.create(**plan), self.prepare(fault)):
+            assert response.status_code == 200, response.text
+        if share:
+            response = self.traffic(share)
+            assert response.status_code == 200, response.text
+        return self
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """Counts of the present step by role."""
+        found = httpx.get(f"{self.model}/rollouts/{self.id}/counts", timeout=30).json()
+        return {arm["role"]: arm for arm in found["arms"]}
+
+    def phase(self) -> str:
+        phase: str = self.state()["rollout"]["phase"]
+        return phase
+
+
+def row(hour: float = 7.0, distance: float = 500.0) -> list[Any]:
+    return ["UA", distance, hour]
+
+
+def body(*rows: list[Any], ids: list[str] | None = None) -> dict[str, Any]:
+    content: dict[str, Any] = {"dataframe_split": {"columns": COLUMNS, "data": list(rows)}}
+    return content if ids is None else content | {"ids": ids}
+
+
+def pids(gateway: Gateway, module: str) -> list[int]:
+    """Processes of ``pipelines.serving.<module>`` under this gateway."""
+    assert gateway.process is not None
+    found, look = [], [gateway.process.pid]
+    while look:
+        pid = look.pop()
+        try:
+            look += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            if f"pipelines.serving.{module}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
