@@ -37,6 +37,7 @@ from pipelines.steps.training.fitting import Fitted
 from pipelines.steps.training.order import Order, make_order, shared_work
 from pipelines.steps.training.worker import join
 from pipelines.testing import FakePorts
+from pipelines.tracking import open_client
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
 MODEL = "small_delay"
@@ -174,8 +175,8 @@ def train(tmp_path: Path, shared: Path, name: str, model: ModelSpec) -> tuple[Fa
 
 
 def test_two_workers_give_a_model_as_good_as_one_and_it_is_reproduced(tmp_path: Path, shared: Path) -> None:
-    _, alone = train(tmp_path, shared, "one", stopping())
-    world, result = train(tmp_path, shared, "two", by(2, stopping()))
+    _, alone = train(tmp_path, shared, "one", spec())
+    world, result = train(tmp_path, shared, "two", by(2, spec()))
     assert result.model_digest != alone.model_digest
     assert result.metrics["validation_roc_auc"] == pytest.approx(alone.metrics["validation_roc_auc"], abs=0.03)
     assert result.metrics["validation_log_loss"] == pytest.approx(alone.metrics["validation_log_loss"], abs=0.03)
@@ -183,6 +184,20 @@ def test_two_workers_give_a_model_as_good_as_one_and_it_is_reproduced(tmp_path: 
     found = reproduce_model.run(ReproduceRequest(model=MODEL, version=result.version), world)
     assert found.reproduced_digest == result.model_digest
     assert ranks() == []
+
+
+def test_a_search_is_tried_and_its_best_is_trained_by_all_workers(tmp_path: Path, shared: Path) -> None:
+    searched = spec(
+        estimator={"rounds": 5, "parameters": {"nthread": 1}},
+        search={"trials": 2, "space": {"max_depth": {"choices": [1, 4]}}},
+    )
+    world, result = train(tmp_path, shared, "two", by(2, searched))
+    client = open_client(world.settings.tracking)
+    experiment = client.get_experiment_by_name(MODEL).experiment_id
+    children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{result.run_id}'")
+    scores = [run.data.metrics["validation_roc_auc"] for run in children]
+    assert len(scores) == 2
+    assert result.metrics["validation_roc_auc"] == pytest.approx(max(scores))
 
 
 def test_stopping_and_curves_are_those_of_the_whole_data(undisturbed: Fitted) -> None:

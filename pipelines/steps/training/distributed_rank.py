@@ -42,7 +42,8 @@ Tell = Callable[[Mapping[str, Any]], None]
 def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell: Tell, silence: int) -> None:
     """Do one rank's share of the work in ``folder``. Rank 0 leaves ``model.ubj`` and ``done.json`` there.
 
-    ``tell`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}`` and ``{"checkpoint": ...}``.
+    ``tell`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}``, ``{"checkpoint": ...}`` and
+    ``{"done": rounds}``, after which nothing is lost if the process ends.
     ``Unavailable`` if a peer is lost or silent for ``silence`` seconds; ``Refused`` as a training of one worker.
     """
     work = SharedWork.model_validate_json((folder / WORK).read_bytes())
@@ -58,7 +59,7 @@ def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell:
         "dmlc_tracker_port": port,
         "dmlc_task_id": task,
         "dmlc_timeout": silence,
-        "dmlc_retry": 30,
+        "dmlc_retry": 3,
         **({"dmlc_nccl_path": nccl()} if work.device == "cuda" else {}),
     }
     try:
@@ -67,8 +68,10 @@ def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell:
         done = _boosted(folder, work, store, tell)
         if collective.get_rank() == 0:
             _leave(folder, done)
-            tell({"done": done.rounds})
+        tell({"done": done.rounds})
         collective.finalize()  # after a fault it would wait for the others; the process just ends then
+        if tracker:
+            tracker.wait_for(silence)  # who says farewell to a meeting point that is gone tries for minutes
     except xgb.core.XGBoostError as error:
         text = " ".join(str(error).partition("Stack")[0].split())
         if "/collective/" in text:

@@ -81,10 +81,11 @@ def _take_part(run: str, invitation: Invitation, ports: Ports, silence: float) -
                 report = f"{run}/{REPORTS}{task}.json"
                 ports.store.put(report, json.dumps(event).encode())
                 raise Refused(event["refused"], event["reasons"])
+            if "done" in event:
+                ranks.leave()
+                return
             if "unavailable" in event:
                 raise Unavailable(event["unavailable"])
-            if event.get("ended") == 0:
-                return
             if "ended" in event:
                 how = how_it_ended(event["ended"])
                 raise Unavailable(f"{task} ended with {how}: the coordinator or another worker was lost, or memory was")
