@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.runner import StageRunner
 
 ColumnType = Literal["integer", "number", "string", "timestamp"]
 
@@ -100,6 +101,15 @@ class DatasetSpec(Declared):
     """What tells that a file has landed; none: the landing folder is looked at now and then."""
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     """A day with a larger share of quarantined rows in any source is refused."""
+    runner: StageRunner = StageRunner()
+    """Where the steps that ingest, validate and build features run; none: where the installation says."""
+
+    @field_validator("runner")
+    @classmethod
+    def needs_no_gpu(cls, runner: StageRunner) -> StageRunner:
+        if runner.gpus or runner.workers > 1:
+            raise ValueError("gpus and workers are for training; remove them")
+        return runner
 
     def daily(self) -> list[str]:
         return [name for name, source in self.sources.items() if source.cadence == "daily"]

@@ -9,7 +9,7 @@ from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_valid
 
 from pipelines.spec.declared import Declared
 
-STAGES = ("train", "evaluate", "monitor")
+STAGES = ("train", "evaluate", "deploy", "monitor")
 Place = Literal["process", "kubernetes"]
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]

@@ -36,10 +36,10 @@ class CandidateEvaluation(ModelPractice):
         result = _runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
         settle(
             judge_evaluation(result, spec),
-            subject=f"the evaluation of {self.model} version {version}",
+            subject=f"the evaluation of {self.model} version {result.version}",
             ledger_kind="gate",
             model=self.model,
-            version=version,
+            version=result.version,  # a later candidate may have come while a pod was measuring
             ports=ports,
             context=context,
             on_fail="fail",

@@ -31,8 +31,10 @@ class ChampionRelease(ModelPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = _hooks.open_ports()
-        version = _asked.version(context, f"{self.model}:approved", waiting(ports, self.model))
-        bundle = _runner.run_step("build_bundle", BundleRequest(model=self.model, version=version), BundleResult)
+        asked = _asked.version(context, f"{self.model}:approved", waiting(ports, self.model))
+        request, runner = BundleRequest(model=self.model, version=asked), ports.catalog.model(self.model).runs("deploy")
+        bundle = _runner.run_step("build_bundle", request, BundleResult, runner=runner)
+        version = bundle.version  # a later approval may have come while a pod was building
         self._judge(bundle, ports, context)
         former = ports.registry.by_alias(self.model, "champion")
         key = _asked.act_key(context, version)

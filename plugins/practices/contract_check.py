@@ -9,6 +9,7 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages import IngestRequest, IngestResult
 from pipelines.rules.contract_check import judge_contract
+from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict
 from practices import _hooks, _receipts, _runner
 from practices._partition import day_of, hand_on
@@ -34,8 +35,9 @@ class ContractCheck(StepPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = _hooks.open_ports(), day_of(self.day, context)
-        with _receipts.receipt(ports.store, ports.catalog.dataset(self.dataset), day):
-            result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day))
+        spec = ports.catalog.dataset(self.dataset)
+        with _receipts.receipt(ports.store, spec, day):
+            result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day), spec.runner)
             settle(
                 verdict,
                 subject=f"the delivery of {self.dataset} for {day}",
@@ -51,10 +53,10 @@ class ContractCheck(StepPractice):
         return result.model_dump(mode="json", by_alias=True) if result else {}
 
     @staticmethod
-    def ingest(request: IngestRequest) -> tuple[IngestResult | None, Verdict]:
+    def ingest(request: IngestRequest, runner: StageRunner) -> tuple[IngestResult | None, Verdict]:
         """What the step found and what the rule says; a delivery that cannot even be read is a "no" as well."""
         try:
-            result = _runner.run_step("ingest_partition", request, IngestResult)
+            result = _runner.run_step("ingest_partition", request, IngestResult, runner=runner)
         except Refused as error:
             return None, Verdict.of("contract_check", failures=[error.subject, *error.reasons])
         return result, judge_contract(result)

@@ -31,7 +31,9 @@ class PointInTimeFeatures(StepPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = _hooks.open_ports(), day_of(self.day, context)
-        result = _runner.run_step("build_features", FeaturesRequest(view=self.view, day=day), FeaturesResult)
+        request = FeaturesRequest(view=self.view, day=day)
+        runner = ports.catalog.dataset(ports.catalog.view(self.view).dataset).runner
+        result = _runner.run_step("build_features", request, FeaturesResult, runner=runner)
         settle(
             judge_features(result, ports.catalog.view(self.view)),
             subject=f"the features {self.view} of {day}",

@@ -32,10 +32,11 @@ class Quarantine(StepPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = _hooks.open_ports(), day_of(self.day, context)
-        audit = _runner.run_step("audit_partition", ValidateRequest(dataset=self.dataset, day=day), AuditResult)
-        verdict = judge_audit(audit, ports.catalog.dataset(self.dataset).max_quarantined_share)
+        spec, asked = ports.catalog.dataset(self.dataset), ValidateRequest(dataset=self.dataset, day=day)
+        audit = _runner.run_step("audit_partition", asked, AuditResult, runner=spec.runner)
+        verdict = judge_audit(audit, spec.max_quarantined_share)
         request = PublishRequest(audit=audit, accept=verdict.passed)
-        published = _runner.run_step("publish_partition", request, PublishResult)
+        published = _runner.run_step("publish_partition", request, PublishResult, runner=spec.runner)
         settle(
             verdict,
             subject=f"the audit of {self.dataset} for {day}",

@@ -109,7 +109,7 @@ def test_all_faults_of_a_file_are_listed_at_once_each_with_its_place(tmp_path: P
         ({"training": {"estimator": {"kind": "sklearn"}}}, "class_path is needed"),
         ({"training": {"estimator": {"kind": "sklearn", "class_path": "os.system"}}}, "must lie in sklearn"),
         ({"training": {"search": {"trials": 2, "space": {"eta": {"low": 1}}}}}, "either low and high, or choices"),
-        ({"runner": {"deploy": "process"}}, "runner.deploy"),
+        ({"runner": {"score": "process"}}, "runner.score"),
         ({"schema": 2}, "schema"),
     ],
 )
