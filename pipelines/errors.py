@@ -4,6 +4,7 @@ Errors
 ------
 ``AirworthyError``
     ├── ``Refused``      trying again is useless until a person changes something
+    │       └── ``Conflict``  somebody else changed the thing in between: read it and decide anew
     └── ``Unavailable``  something outside did not answer; try again later
 
 A message names the thing, the value, the limit and what to do. A check that finds several faults raises
@@ -40,6 +41,10 @@ class Refused(AirworthyError):
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str, list[str]]]:
         return type(self), (self.subject, self.reasons)
+
+
+class Conflict(Refused):
+    """It was decided on a state that is no more: read the new one and decide anew."""
 
 
 class Unavailable(AirworthyError):

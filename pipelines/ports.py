@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.messages import LiveState
+from pipelines.messages import ArmCounts, LiveState, RolloutState
 from pipelines.settings import Settings
 from pipelines.spec import Catalog
 
@@ -191,6 +191,61 @@ class Endpoint(Protocol):
         prediction_time: datetime | None = None,
     ) -> list[float]:
         """One answer per row."""
+        ...
+
+
+class RolloutTarget(Protocol):
+    """Where a candidate is served beside the champion.
+
+    Every change names the generation it was decided on (``expect``) and is idempotent by ``key``. Raises ``Conflict``
+    when the model has another generation by now, ``Refused`` for a move that the rollout does not allow,
+    ``Unavailable`` when the target does not answer.
+    """
+
+    def rollout(self, model: str) -> RolloutState: ...
+
+    def create_rollout(
+        self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
+    ) -> RolloutState:
+        """Begin a rollout at 0 %; the same id with the same plan finds the one there is."""
+        ...
+
+    def prepare(
+        self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
+    ) -> RolloutState:
+        """Load and try the candidate, without traffic."""
+        ...
+
+    def set_traffic(
+        self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
+    ) -> RolloutState:
+        """The next step: basis points by version."""
+        ...
+
+    def set_mirror(
+        self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
+    ) -> RolloutState: ...
+
+    def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState: ...
+
+    def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState: ...
+
+    def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState: ...
+
+    def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
+        """The candidate becomes the champion; the former one can be put back until it is retired."""
+        ...
+
+    def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
+        """Finish a promotion, and let go of ``version`` if one is named."""
+        ...
+
+    def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
+        """All traffic to the champion, whatever the generation; one that has ended stays as it is."""
+        ...
+
+    def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
+        """What each version did since the present step began, up to now."""
         ...
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Refused, Unavailable
+from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages import LiveState
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class GatewayEndpoint:
         subject = answer.get("subject") or answer.get("error") or "no reason given"
         subject = f"the gateway answered {response.status_code} to {method} {url}: {subject}"
         reasons = answer.get("reasons") or answer.get("faults") or []
+        if response.status_code == httpx.codes.PRECONDITION_FAILED:
+            raise Conflict(subject, reasons)
         if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
             raise Refused(subject, reasons)
         raise Unavailable("; ".join([subject, *reasons]))

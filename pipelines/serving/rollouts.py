@@ -75,7 +75,7 @@ class Rollouts:
         request = {"create": model, "rollout_id": rollout_id, "plan": msgspec.to_builtins(plan)}
         known = self._state.rollout(model, rollout_id)
         if known is not None and known.plan == plan:
-            return self._stored(key, request) or self.state(model)
+            return self.state(model)
         if known is not None:
             raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
         before = self._route(model).rollout

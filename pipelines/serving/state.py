@@ -74,7 +74,7 @@ class State:
         row = self._connection.execute("SELECT request, generation FROM answers WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        if msgspec.json.decode(row[0]) != request:
+        if msgspec.json.decode(row[0]) != msgspec.json.decode(msgspec.json.encode(request)):
             raise KeyReused(f"idempotency key {key!r} was used for {row[0].decode()}; take a new key")
         return int(row[1])
 

@@ -158,7 +158,7 @@ def test_a_second_rollout_waits_or_says_that_it_supersedes() -> None:
 
 
 def change(state: State, route: Route, key: str, expect: int | None = None, **how: Any) -> None:
-    state.change("m", route, key=key, request={"key": key}, action="a", at="now", expect=expect, **how)
+    state.change("m", route, key=key, request={"key": key, "of": ()}, action="a", at="now", expect=expect, **how)
 
 
 def test_a_change_decided_on_an_older_generation_changes_nothing(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_change_decided_on_an_older_generation_changes_nothing(tmp_path: Path)
     with pytest.raises(Mismatch, match="at generation 1, not 0"):
         change(state, begun(100), "b", 0)
     assert state.table().routes["m"] == Route(ONE)
-    assert state.answered("b", {"key": "b"}) is None
+    assert state.answered("b", {"key": "b", "of": ()}) is None
     change(state, begun(100), "b", 1)
     assert state.table().routes["m"] == begun(100)
 
@@ -193,6 +193,7 @@ def test_a_key_keeps_its_answer_and_its_meaning(tmp_path: Path) -> None:
     change(state, Route(ONE), "a", answer={"split": {"1": WHOLE}})
     change(state, begun(100), "b")
     assert state.stored("a") == {"split": {"1": WHOLE}, "generation": 1}
+    assert state.answered("a", {"key": "a", "of": ()}) == 1
     with pytest.raises(KeyReused):
         state.answered("a", {"key": "other"})
 

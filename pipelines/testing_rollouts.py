@@ -1,0 +1,191 @@
+"""The fake of a rollout's target moves by the gateway's own rules, in memory; time passes only when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.messages import ArmCounts, RolloutState
+from pipelines.ports import Clock
+from pipelines.serving import rollout as moves
+from pipelines.serving.plan import Plan
+from pipelines.serving.rollout import WHOLE, Mirror, Route, Served
+from pipelines.testing import FixedClock
+
+
+class FakeRollouts:
+    """A ``RolloutTarget`` with version ``champion`` live. Set ``down`` and it does not answer.
+
+    ``arms`` is what ``counts`` answers; ``calls`` what was asked, oldest first: ``("set_traffic", "r1", {...})``.
+    """
+
+    def __init__(self, champion: str = "1", *, clock: Clock | None = None) -> None:
+        self.down = False
+        self.arms: list[ArmCounts] = []
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
+        self._clock = clock or FixedClock()
+        self._routes: dict[str, Route] = {}
+        self._champion = Served(champion, f"bundles/{champion}", "0" * 64)
+        self._generation = 1
+        self._answers: dict[str, RolloutState] = {}
+
+    def rollout(self, model: str) -> RolloutState:
+        self._up()
+        route = self._route(model)
+        record, mirror = route.rollout, route.mirror
+        told: dict[str, Any] = {}
+        if record is not None:
+            told = {field: getattr(record, field) for field in ("rollout_id", "phase", "step", "step_started")}
+            told |= {"lease_until": record.lease_until, "reason": record.reason, "probe": record.probe}
+        return RolloutState(
+            model=model,
+            generation=self._generation,
+            champion=route.live.version,
+            candidate=route.candidate.version if route.candidate else None,
+            previous=route.previous.version if route.previous else None,
+            split=route.split or {route.live.version: WHOLE},
+            mirror=mirror.version if mirror else None,
+            mirror_basis_points=mirror.basis_points if mirror else 0,
+            workers=1,
+            **told,
+        )
+
+    def expire(self, model: str) -> None:
+        """The lease of the rollout has passed, and the target rolled back by itself."""
+        self._routes[model] = moves.rolled_back(self._route(model), "its lease ended")
+        self._generation += 1
+
+    def create_rollout(
+        self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
+    ) -> RolloutState:
+        given = {name: value for name, value in plan.items() if name != "supersede"}
+        wanted, now = msgspec.convert(given, Plan), self._clock()
+        found = self._route(model).rollout
+        if found is not None and found.rollout_id == rollout_id and found.plan == wanted:
+            return self.rollout(model)
+        supersede = bool(plan.get("supersede"))
+        return self._move(
+            "create_rollout",
+            model,
+            rollout_id,
+            dict(plan),
+            lambda route: moves.create(route, rollout_id, wanted, now, "probe", supersede),
+            expect,
+            key,
+        )
+
+    def prepare(
+        self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
+    ) -> RolloutState:
+        served, now = Served(version, bundle, sha256), self._clock()
+        asked = {"version": version, "bundle": bundle, "sha256": sha256}
+        return self._move(
+            "prepare", model, rollout_id, asked, lambda r: moves.prepared(r, rollout_id, served, now), expect, key
+        )
+
+    def set_traffic(
+        self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
+    ) -> RolloutState:
+        now = self._clock()
+        return self._move(
+            "set_traffic",
+            model,
+            rollout_id,
+            dict(split),
+            lambda r: moves.shifted(r, rollout_id, split, now),
+            expect,
+            key,
+        )
+
+    def set_mirror(
+        self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
+    ) -> RolloutState:
+        mirror, now = None if version is None else Mirror(version, basis_points), self._clock()
+        asked = {"version": version, "basis_points": basis_points}
+        return self._move(
+            "set_mirror", model, rollout_id, asked, lambda r: moves.mirrored(r, rollout_id, mirror, now), expect, key
+        )
+
+    def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
+        now = self._clock()
+        asked = {"seconds": seconds}
+        return self._move(
+            "renew_lease",
+            model,
+            rollout_id,
+            asked,
+            lambda r: moves.renewed(r, rollout_id, seconds, now),
+            expect,
+            key,
+            0,
+        )
+
+    def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
+        asked = {"reason": reason}
+        return self._move("pause", model, rollout_id, asked, lambda r: moves.paused(r, rollout_id, reason), expect, key)
+
+    def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
+        now = self._clock()
+        return self._move("resume", model, rollout_id, {}, lambda r: moves.resumed(r, rollout_id, now), expect, key)
+
+    def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
+        asked = {"version": version}
+        return self._move(
+            "promote", model, rollout_id, asked, lambda r: moves.promoted(r, rollout_id, version), expect, key
+        )
+
+    def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
+        asked = {"version": version}
+        return self._move(
+            "retire", model, rollout_id, asked, lambda r: moves.retired(r, rollout_id, version), expect, key
+        )
+
+    def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
+        found = self._route(model).rollout
+        if found is None or found.rollout_id != rollout_id:
+            raise Refused(f"{model} never had a rollout {rollout_id}")
+
+        def back(route: Route) -> Route:
+            ended = not (found.active or found.phase == "FINALISING")
+            return route if ended else moves.rolled_back(route, reason)
+
+        return self._move("roll_back", model, rollout_id, {"reason": reason}, back, None, key)
+
+    def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
+        self._up()
+        if self._route(model).rollout is None:
+            raise Refused(f"{model} never had a rollout {rollout_id}")
+        return list(self.arms)
+
+    def _move(
+        self,
+        verb: str,
+        model: str,
+        rollout_id: str,
+        asked: dict[str, Any],
+        move: Callable[[Route], Route],
+        expect: int | None,
+        key: str,
+        step: int = 1,
+    ) -> RolloutState:
+        self._up()
+        self.calls.append((verb, rollout_id, asked))
+        if key in self._answers:
+            return self._answers[key]
+        if expect is not None and expect != self._generation:
+            raise Conflict(f"{model} is at generation {self._generation}, not {expect}")
+        before = self._route(model)
+        self._routes[model] = move(before)
+        self._generation += step if self._routes[model] != before else 0
+        self._answers[key] = self.rollout(model)
+        return self._answers[key]
+
+    def _route(self, model: str) -> Route:
+        return self._routes.get(model, Route(self._champion))
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unavailable("the endpoint does not answer")
