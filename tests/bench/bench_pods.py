@@ -64,15 +64,14 @@ def main() -> int:
 
 def _measure(api: Any, folder: Path) -> int:
     namespace, home = f"airworthy-bench-{os.getpid()}", folder / "home"
-    store = {"name": "home", "mount_path": str(home), "host_path": str(home), "read_only": False}
-    runner = {"on": "kubernetes", "cpus": 1, "memory": "1500Mi", "volumes": [store]}
+    runner = {"on": "kubernetes", "cpus": 1, "memory": "1500Mi"}
     (folder / "dags").mkdir()
     (folder / "dags" / "probe.py").write_text(PROBE.replace("RUNNER", repr(runner)))
     os.environ["AIRWORTHY_HOME"] = str(home)
     os.environ["AIRWORTHY_INCLUDE"] = str(folder / "include")
     os.environ["AIRWORTHY_POD_IMAGE"] = IMAGE
     os.environ["AIRWORTHY_POD_NAMESPACE"] = namespace
-    declare_small(folder / "include", template(host_network=True))
+    declare_small(folder / "include", template(home))
     stack.environment = lambda found: environment(found) | {"AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags")}
     made = Installation(Settings.from_environment())
     api.create_namespace({"metadata": {"name": namespace}})

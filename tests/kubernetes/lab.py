@@ -256,13 +256,18 @@ def _view() -> dict[str, Any]:
     return declared
 
 
-def template(*, host_network: bool = False) -> dict[str, Any]:
+def template(home: Path | None = None) -> dict[str, Any]:
     """A pod template that runs this machine's Python in any image with its C library.
 
-    ``host_network``: pods reach what listens on this machine's loopback, as the embedded stack does.
+    ``home``: pods share it with the embedded stack, and reach what the stack has listening on this machine's loopback.
     """
     folders = {"repository": str(REPOSITORY), "environment": sys.prefix, "interpreter": sys.base_prefix}
-    mounts = [{"name": name, "mountPath": path, "readOnly": True} for name, path in folders.items()]
+    mounts: list[dict[str, Any]] = [
+        {"name": name, "mountPath": path, "readOnly": True} for name, path in folders.items()
+    ]
+    if home:
+        folders["home"] = str(home)
+        mounts.append({"name": "home", "mountPath": str(home)})
     container = {
         "name": "step",
         "image": IMAGE,
@@ -278,7 +283,7 @@ def template(*, host_network: bool = False) -> dict[str, Any]:
         "spec": {
             "containers": [container],
             "volumes": volumes,
-            "hostNetwork": host_network,
+            "hostNetwork": home is not None,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 5,
         },

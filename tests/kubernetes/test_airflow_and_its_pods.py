@@ -30,16 +30,16 @@ SLOW = {
 
 
 def declarations(folder: Path, home: Path) -> Path:
-    """The shipped declarations, with one model that trains slowly and in pods."""
+    """The shipped declarations, with pods of a size for one small node and one model that trains slowly."""
     include = Path(shutil.copytree(REPOSITORY / "include", folder / "include"))
-    model = include / "models" / "flight_delay.yaml"
-    declared = yaml.safe_load(model.read_text())
-    declared["training"] |= SLOW
-    store = {"name": "home", "mount_path": str(home), "host_path": str(home), "read_only": False}
-    declared["runner"] = {"train": {"on": "kubernetes", "cpus": 1, "memory": "2Gi", "volumes": [store]}}
-    model.write_text(yaml.safe_dump(declared, sort_keys=False))
-    (include / "pods").mkdir(exist_ok=True)
-    (include / "pods" / "step.yaml").write_text(yaml.safe_dump(template(host_network=True)))
+    size = {"cpus": 0.9, "memory": "1500Mi"}
+    stages = {"runner": {"train": size, "evaluate": size, "monitor": size}}
+    for path, changes in (("models/flight_delay.yaml", stages), ("datasets/flights.yaml", {"runner": size})):
+        declared = yaml.safe_load((include / path).read_text()) | changes
+        if "training" in declared:
+            declared["training"] |= SLOW
+        (include / path).write_text(yaml.safe_dump(declared, sort_keys=False))
+    (include / "pods" / "step.yaml").write_text(yaml.safe_dump(template(home)))
     return include
 
 
@@ -68,6 +68,7 @@ def flights(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRWORTHY_HOME", str(home))
         patch.setenv("AIRWORTHY_INCLUDE", str(declarations(tmp_path_factory.mktemp("declared"), home)))
+        patch.setenv("AIRWORTHY_RUNNER", "kubernetes")
         patch.setenv("AIRWORTHY_POD_IMAGE", IMAGE)
         patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
         made = Installation(Settings.from_environment())
@@ -98,8 +99,8 @@ def checkpointed(made: Installation) -> bool:
     return bool(made.ports.store.list("checkpoints/flight_delay/"))
 
 
-def state_of(made: Installation, run_id: str) -> str:
-    return str(next(run["state"] for run in made.airflow.runs(DAG) if run["dag_run_id"] == run_id))
+def state_of(made: Installation, run_id: str, dag: str = DAG) -> str:
+    return str(next(run["state"] for run in made.airflow.runs(dag) if run["dag_run_id"] == run_id))
 
 
 def test_a_run_whose_triggerer_and_scheduler_are_killed_goes_on_with_the_pod_it_had(
@@ -135,3 +136,23 @@ def test_a_run_that_a_person_marks_as_failed_takes_its_pod_along(
     made.airflow.mark(DAG, run_id, "train_model", "failed")
     made.until(lambda: core_api.list_namespaced_pod(namespace).items == [], "the pod's end")
     made.until(lambda: state_of(made, run_id) == "failed", "the run's end")
+
+
+def test_every_stage_of_a_day_and_of_a_candidate_runs_in_pods(flights: tuple[Installation, str], core_api: Any) -> None:
+    made, namespace = flights
+    day = DAYS[-1] + timedelta(days=1)
+    land(day, day, made.ports)
+    for dag in ("flights__ingest", "flights__validate", "flight_delay__evaluate"):
+        made.airflow.unpause(dag)
+    made.airflow.backfill("flights__ingest", day, day, max_active_runs=1)
+    made.until(lambda: day in made.built(), "features of the day")
+    run_id = made.airflow.trigger("flight_delay__evaluate", {"version": "1"})
+    ran = {"ingest_partition", "audit_partition", "publish_partition", "build_features", "evaluate_model"}
+
+    def launched() -> set[str]:
+        paths = [path for path in made.ports.store.list("runs/") if path.endswith("/manifest.json")]
+        return {path.split("/")[3].rpartition("-")[2] for path in paths}
+
+    made.until(lambda: ran <= launched(), "all stages")
+    made.until(lambda: state_of(made, run_id, "flight_delay__evaluate") == "success", "the verdicts")
+    assert core_api.list_namespaced_pod(namespace).items == []
