@@ -58,28 +58,36 @@ class Access:
 
     def of(self, headers: Mapping[bytes, bytes]) -> Client:
         """Raises ``Unknown``, or ``KeysMissing`` for a token while there is no key set."""
-        sent = headers.get(b"x-api-key")
-        if sent is None:
-            kind, _, sent = headers.get(b"authorization", b"").partition(b" ")
-            if kind.lower() != b"bearer" or not sent:
-                raise Unknown
+        sent = _sent(headers)
         digest = hashlib.sha256(sent).digest()
-        client = self._key(digest)
-        if client is None and self._tokens is not None:
+        client = self._key(digest) if sent else None
+        if client is None and sent and self._tokens is not None:
             client = self._tokens.of(sent, digest)
         if client is None or client.until <= self._now():
             raise Unknown
         return client
 
+    def by_key(self, headers: Mapping[bytes, bytes]) -> Client | None:
+        """The caller if it sent a key that holds: found at the price of one digest."""
+        client = self._key(hashlib.sha256(_sent(headers)).digest())
+        return client if client is not None and client.until > self._now() else None
+
     def is_familiar(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether these credentials can be judged without checking a signature."""
-        sent = headers.get(b"x-api-key") or headers.get(b"authorization", b"").partition(b" ")[2]
-        digest = hashlib.sha256(sent).digest()
-        return self._key(digest) is not None or (self._tokens is not None and self._tokens.knows(digest))
+        """Whether this is a token whose signature was checked before."""
+        return self._tokens is not None and self._tokens.knows(hashlib.sha256(_sent(headers)).digest())
 
     def _key(self, digest: bytes) -> Client | None:
         stored, client = self._keys.get(digest, (b"", None))
         return client if hmac.compare_digest(stored, digest) else None
+
+
+def _sent(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key or token; empty if there is none."""
+    key = headers.get(b"x-api-key")
+    if key is not None:
+        return key
+    kind, _, token = headers.get(b"authorization", b"").partition(b" ")
+    return token if kind.lower() == b"bearer" else b""
 
 
 class Tokens:

@@ -125,6 +125,9 @@ class Front:
                 raise Stopped(429, "too many requests; slow down", _retry_after(wait))
 
     def _identify(self, access: Access, headers: Mapping[bytes, bytes], address: str) -> Client:
+        known = access.by_key(headers)
+        if known is not None:
+            return known
         sent = b"x-api-key" in headers or b"authorization" in headers
         if not sent and self._anonymous:
             return OPEN
@@ -147,10 +150,9 @@ class Front:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """None if the caller went away."""
-        too_large = Stopped(413, f"the body is larger than {self._max_bytes} bytes; send fewer rows")
         for name, value in scope["headers"]:
             if name == b"content-length" and int(value) > self._max_bytes:
-                raise too_large
+                raise self._too_large()
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -161,12 +163,15 @@ class Front:
                 size += len(parts[-1])
             body = b"".join(parts)
         if len(body) > self._max_bytes:
-            raise too_large
+            raise self._too_large()
         if message["type"] == "http.disconnect":
             return None
         if self._watch.waiting > self._waiting:
             raise Stopped(503, "too many requests wait for an answer; try again", (b"retry-after", b"1"))
         return body
+
+    def _too_large(self) -> Stopped:
+        return Stopped(413, f"the body is larger than {self._max_bytes} bytes; send fewer rows")
 
     # ---- pages of the door itself ------------------------------------------------------------------------------
 

@@ -70,7 +70,8 @@ class Reader:
         forms = [form for form in FORMS if form in content]
         faults = Faults()
         unknown = [name for name in content if name not in FORMS and name not in ("ids", "params")]
-        faults.extend(unknown, lambda name: f"unknown field {_short(name)}")
+        if unknown:
+            faults.extend(unknown, lambda name: f"unknown field {_short(name)}")
         if len(forms) != 1:
             faults.add(f"send exactly one of {', '.join(FORMS)}; found {', '.join(forms) or 'none'}")
             raise BadRequest(faults.said())
@@ -173,6 +174,9 @@ def _split(content: Any, names: list[str], faults: Faults) -> tuple[list[Sequenc
         faults.add(f"dataframe_split is a JSON {_kind(content)}; give an object with columns and data")
         return [], 0
     before = faults.count
+    columns, data = content.get("columns"), content.get("data")
+    if columns == names and isinstance(data, list) and len(content) == 2:
+        return _matrix("dataframe_split.data", data, columns, names, faults)
     faults.extend(
         [field for field in ("columns", "data") if field not in content],
         lambda field: f"dataframe_split has no {field!r}",

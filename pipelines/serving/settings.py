@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from pipelines.errors import Refused
-from pipelines.spec.plain_yaml import load
 
 FILE = "door.json"
 KEY_SET = "key_set.json"
@@ -98,9 +96,11 @@ def declared(path: Path | None, host: str, workers: int) -> Door:
 
     Raises ``Refused`` with every fault of the declaration, and every secret that it names and that is not there.
     """
+    import yaml
     from pydantic import ValidationError
 
     from pipelines.spec.gateway import GatewaySpec
+    from pipelines.spec.plain_yaml import load
 
     subject = f"the gateway cannot start as {path} declares it" if path else "the gateway cannot start"
     try:

@@ -29,6 +29,16 @@ from tests.serving.gateway_process import Gateway, free_port
 
 NAMES = [f"column_{number}" for number in range(15)]
 MODEL = "bench"
+KEY = "bench-key-0123456789abcdef0123456789"
+GUARDED: dict[str, Any] = {
+    "schema": 1,
+    "authentication": {"keys": [{"id": "bench", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]},
+    "rate": {"per_minute": 60_000_000, "burst": 1_000_000},
+    "privacy": {"net": True},
+}
+"""Everything a production door does: key, rate, limits, checks, masking, every answer logged."""
+LOADS = ((1, 1), (16, 1), (16, 100))
+"""Clients and rows per request."""
 
 
 def say(**line: Any) -> None:
@@ -73,8 +83,10 @@ def bundle(folder: Path, model: Any, rows: np.ndarray[Any, Any], version: str) -
 
 
 def request(rows: np.ndarray[Any, Any], count: int) -> bytes:
+    """The same bytes for every server; the key means something to the guarded gateway alone."""
     body = json.dumps({"dataframe_split": {"columns": NAMES, "data": rows[:count].astype(float).tolist()}}).encode()
-    head = f"POST /invocations HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    head = f"POST /invocations HTTP/1.1\r\nhost: bench\r\nx-api-key: {KEY}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
@@ -128,7 +140,7 @@ def measure(server: str, port: int, rows: np.ndarray[Any, Any], seconds: float) 
     import uvloop
 
     rates = {}
-    for clients, count in ((1, 1), (16, 1), (16, 100)):
+    for clients, count in LOADS:
         latencies, failures = uvloop.run(_load(port, request(rows, count), clients, seconds))
         p50, p99 = (float(np.percentile(latencies, share)) * 1000 for share in (50, 99))
         rates[f"{clients} clients, {count} rows"] = len(latencies) / seconds
@@ -158,7 +170,7 @@ def await_answer(port: int, content: bytes) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            sent = {"content-type": "application/json"}
+            sent = {"content-type": "application/json", "x-api-key": KEY}
             if httpx.post(f"http://127.0.0.1:{port}/invocations", content=body, headers=sent).status_code == 200:
                 return
         except httpx.HTTPError:
@@ -191,8 +203,11 @@ def bench_switch(gateway: Gateway, bundles: dict[str, tuple[str, str]], content:
 
 
 def bench_gateway(folder: Path, model: Any, rows: np.ndarray[Any, Any], seconds: float) -> dict[str, float]:
+    """Start, load, memory, switches and log of a gateway whose door is guarded."""
+    declared = folder / "gateway.json"
+    declared.write_text(json.dumps(GUARDED))
     bundles = {version: bundle(folder / "bundles", model, rows, version) for version in "123"}
-    gateway = Gateway(folder / "gateway").start()
+    gateway = Gateway(folder / "gateway", extra=["--config", str(declared)]).start()
     try:
         gateway.release("1", bundles["1"], model=MODEL).raise_for_status()
         gateway.stop()
@@ -209,6 +224,47 @@ def bench_gateway(folder: Path, model: Any, rows: np.ndarray[Any, Any], seconds:
         return rates
     finally:
         gateway.stop()
+
+
+def spent(gateway: Gateway) -> tuple[float, int]:
+    """CPU seconds of the only worker, and requests it has answered."""
+    (worker,) = gateway.worker_pids()
+    times = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[11:13]
+    text = httpx.get(f"{gateway.admin}/metrics", timeout=10).text
+    answered = sum(int(count) for count in re.findall(r"^airworthy_requests_total\{.*\} (\d+)$", text, re.MULTILINE))
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK"), answered
+
+
+def bench_door(folder: Path, model: Any, rows: np.ndarray[Any, Any], seconds: float, rounds: int = 3) -> None:
+    """What a guarded door costs: CPU per request of the same worker, open and with everything on, in turns."""
+    declared = folder / "door.json"
+    declared.write_text(json.dumps(GUARDED))
+    sealed = bundle(folder / "sealed", model, rows, "1")
+    gateways = {
+        "open": Gateway(folder / "open"),
+        "guarded": Gateway(folder / "guarded", extra=["--config", str(declared)]),
+    }
+    costs: dict[tuple[str, int, int], list[float]] = {}
+    try:
+        for gateway in gateways.values():
+            gateway.start().release("1", sealed, model=MODEL).raise_for_status()
+        for _ in range(rounds):
+            for clients, count in LOADS:
+                for name, gateway in gateways.items():
+                    cpu, answered = spent(gateway)
+                    asyncio.run(_load(gateway.port, request(rows, count), clients, seconds / 2))
+                    after, more = spent(gateway)
+                    costs.setdefault((name, clients, count), []).append((after - cpu) / (more - answered) * 1e6)
+        for clients, count in LOADS:
+            cheap, dear = (float(np.median(costs[name, clients, count])) for name in ("open", "guarded"))
+            figures = {"open_us": round(cheap), "guarded_us": round(dear), "times": round(dear / cheap, 3)}
+            say(bench="serving_door_cpu", clients=clients, rows=count, **figures)
+        for name, gateway in gateways.items():
+            (worker,) = gateway.worker_pids()
+            say(bench="serving_memory", server=f"gateway, {name}", pss_mb=round(pss_mb(worker), 1))
+    finally:
+        for gateway in gateways.values():
+            gateway.stop()
 
 
 def bench_mlflow(folder: Path, model: Any, rows: np.ndarray[Any, Any], seconds: float) -> dict[str, float]:
@@ -251,6 +307,7 @@ def main() -> None:
     options = parser.parse_args()
     model, rows = train()
     with tempfile.TemporaryDirectory() as folder:
+        bench_door(Path(folder), model, rows, options.seconds)
         ours = bench_gateway(Path(folder), model, rows, options.seconds)
         if options.skip_mlflow:
             return
