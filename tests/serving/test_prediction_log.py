@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
 from pipelines.serving.compaction import compact_all
-from pipelines.serving.prediction_log import Answer, Columns, LogWriter, adopt, pack, read_segment
+from pipelines.serving.prediction_log import HEADER, Answer, Columns, LogWriter, adopt, pack, read_segment
+from pipelines.steps.prediction_log import read_log
+from pipelines.testing import MemoryStore
 
 MARCH = int(datetime(2013, 3, 1, 23, 59, 59, tzinfo=UTC).timestamp() * 1e6)
 
@@ -154,6 +159,45 @@ def test_versions_with_other_features_share_a_file_with_nulls_where_one_has_none
     frame = pl.read_parquet(path).sort("entity_id")
     assert frame["f_x0"].to_list() == [0.0, 0.0]
     assert frame["f_x1"].to_list() == [None, 1.0]
+
+
+def test_monitoring_reads_what_callers_got_and_neither_mirrored_rows_nor_probes(tmp_path: Path) -> None:
+    log = writer(tmp_path / "wal")
+    roles = ["champion", "candidate", "control", "variant", "shadow", "probe"]
+    for role in roles:
+        columns = log.columns("flight_delay", "2", ["x0"], ["numeric"], role, "r1")
+        log.append(columns, Answer(columns.number, MARCH, MARCH, role, role, 1, 10, [role], [[0.0]], [0.5], 7, False))
+    log.rotate()
+    compact_all(tmp_path / "wal", str(tmp_path / "store"))
+    (path,) = (tmp_path / "store").glob("predictions/*/*/*.parquet")
+    frame = pl.read_parquet(path)
+    assert sorted(frame["role"]) == sorted(roles)
+    assert (set(frame["rollout_id"]), set(frame["bucket"]), set(frame["fallback"])) == ({"r1"}, {7}, {False})
+    store, day = MemoryStore(), datetime(2013, 3, 1, tzinfo=UTC).date()
+    before = BytesIO()
+    frame.filter(role="shadow").drop("role", "rollout_id", "bucket", "fallback").write_parquet(before)
+    store.put(f"predictions/flight_delay/date={day}/part-new.parquet", path.read_bytes())
+    assert sorted(read_log(store, "flight_delay", [day])["entity_id"]) == sorted(roles[:4])
+    store.put(f"predictions/flight_delay/date={day}/part-old.parquet", before.getvalue())
+    assert read_log(store, "flight_delay", [day]).height == 5, "a file of before there were roles counts as a whole"
+
+
+def test_a_segment_of_before_there_were_roles_is_read(tmp_path: Path) -> None:
+    old = [["columns", 0, "m", "1", ["x0"], ["numeric"]], ["answer", 0, 1, 1, "q", "c", 1, 10, None, [[0.5]], [0.5]]]
+    content = b""
+    for record in old:
+        body = msgspec.msgpack.encode(record)
+        content += HEADER.pack(len(body), zlib.crc32(body)) + body
+    (columns, answered), left = read_segment(content)
+    assert isinstance(columns, Columns)
+    assert isinstance(answered, Answer)
+    assert (left, columns.role, columns.rollout_id, answered.bucket, answered.fallback) == (
+        0,
+        "champion",
+        "",
+        -1,
+        False,
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 100, pack(Columns(0, "m", "1", [], []))[:-1]])
