@@ -1,7 +1,7 @@
 """Batches of a snapshot train the model that all its rows would train, with one batch and the quantised pages at hand.
 
 XGBoost keeps the quantised rows in pages on local disk (``ExtMemQuantileDMatrix``) and goes through them once per
-level of a tree. In memory remain one page, and per row its gradient, target and score: about 30 bytes. The quantiles
+level of a tree. In memory remain one page, and per row its gradient, target and score: about 40 bytes. The quantiles
 are sketched over the batches, so the cut of the snapshot decides the model, too; its digest covers the cut.
 """
 
