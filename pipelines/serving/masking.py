@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from pipelines.serving import settings
 from pipelines.serving.cache import HIT
 from pipelines.serving.prediction_log import Answer, Columns, LogWriter
 from pipelines.serving.settings import Door, Privacy
+
+log = logging.getLogger("airworthy.gateway")
 
 Treatment = Callable[[Any], Any]
 EMAIL = re.compile(r"[^\s@<>,;\"']+@[^\s@<>,;\"']+\.[^\s@<>,;\"']+")
@@ -94,11 +97,15 @@ class Masking:
         hashed = Hash(settings.secret(declared.secret)) if declared.secret else drop
         self._treatments: dict[str, Treatment] = {"drop": drop, "mask": mask, "hash": hashed}
         self._net = Net() if declared.net else None
+        self._warned: set[str] = set()
         self.entity_id = self._treatments.get(declared.entity_ids)
 
     def of(self, model: str, names: Sequence[str], types: Sequence[str]) -> tuple[list[Treatment | None], list[str]]:
         """What to do with each column, None where nothing is, and the types the log then has."""
         chosen = self._declared.columns.get(model, {})
+        for name in chosen.keys() - set(names) - self._warned:
+            self._warned.add(name)
+            log.warning("privacy.columns.%s names %s, which this version does not have; is it misspelt?", model, name)
         treatments = [
             self._treatments[chosen[name]] if name in chosen else self._net if kind == "categorical" else None
             for name, kind in zip(names, types, strict=True)
@@ -133,27 +140,33 @@ class CarefulLog(LogWriter):
             return super().columns(model, version, names, types, *part)
         treatments, kinds = self._masking.of(model, names, types)
         columns = super().columns(model, version, names, kinds, *part)
-        self._treated[columns.number] = treatments
+        self._treated[columns.number] = treatments if any(treatments) else []
         return columns
 
     def append(self, columns: Columns, answer: Answer) -> None:
-        weight = 1.0
+        changes: dict[str, Any] = {}
         if self._sample < 1 and not answer.fallback:
             if int.from_bytes(blake2b(answer.request_id.encode(), digest_size=8).digest(), "big") >= self._bound:
                 return
-            weight = 1 / self._sample
-        changes: dict[str, Any] = {"weight": weight, "cache_hit": HIT.get()}
+            changes["weight"] = 1 / self._sample
+        if HIT.get():
+            changes["cache_hit"] = True
         if self._masking is not None:
             changes |= self._masked(columns, answer, self._masking)
-        super().append(columns, msgspec.structs.replace(answer, **changes))
+        super().append(columns, msgspec.structs.replace(answer, **changes) if changes else answer)
 
     def _masked(self, columns: Columns, answer: Answer, masking: Masking) -> dict[str, Any]:
-        values = [
-            column if treat is None else [treat(value) for value in column]
-            for treat, column in zip(self._treated[columns.number], answer.values, strict=True)
-        ]
-        ids = answer.ids
-        if ids is not None and masking.entity_id is not None:
-            hidden = [masking.entity_id(one) for one in ids]
-            ids = None if None in hidden else hidden
-        return {"values": values, "ids": ids, "correlation_id": masking.correlation(answer.correlation_id)}
+        """What changes in this answer."""
+        changes: dict[str, Any] = {}
+        treatments = self._treated[columns.number]
+        if treatments:
+            changes["values"] = [
+                column if treat is None else [treat(value) for value in column]
+                for treat, column in zip(treatments, answer.values, strict=True)
+            ]
+        if answer.ids is not None and masking.entity_id is not None:
+            hidden = [masking.entity_id(one) for one in answer.ids]
+            changes["ids"] = None if None in hidden else hidden
+        if answer.correlation_id != answer.request_id:  # one that the caller chose
+            changes["correlation_id"] = masking.correlation(answer.correlation_id)
+        return changes

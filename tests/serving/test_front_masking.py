@@ -168,3 +168,13 @@ def _leaks(folder: Path, raw: list[str]) -> list[str]:
             found += [f"{value} in {path.name}" for value in raw if value.encode() in content]
             found += ["the distance"] if struct.pack(">d", 987654.25) in content else []  # as msgpack writes it
     return found
+
+
+def test_a_column_that_the_model_does_not_have_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = log(tmp_path, Door(privacy=Privacy(None, {"m": {"nmae": "drop"}}, "keep", False)))
+    for version in ("1", "2"):
+        writer.columns("m", version, ["name"], ["categorical"])
+    (message,) = caplog.messages
+    assert "privacy.columns.m names nmae" in message
