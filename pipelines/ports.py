@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.messages import ArmCounts, LiveState, RolloutState
+from pipelines.messages import LiveState
+from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.settings import Settings
 from pipelines.spec import Catalog
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import Conflict, Refused, Unavailable
-from pipelines.messages import ArmCounts, RolloutState
 from pipelines.ports import Clock
+from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.serving import rollout as moves
 from pipelines.serving.plan import Plan
 from pipelines.serving.rollout import WHOLE, Mirror, Route, Served

@@ -13,7 +13,7 @@ from pipelines.serving.host import CandidateFailed, Host
 from pipelines.serving.plan import Routing
 from pipelines.serving.prediction_log import Columns, LogWriter
 from pipelines.serving.rollout import Rollout, Route
-from pipelines.serving.routing import NO_BUCKET, Choice, Chooser, sampled
+from pipelines.serving.routing import NO_BUCKET, Choice, Chooser, bucket, mirror_salt
 from pipelines.serving.scoring import Rows
 from pipelines.serving.tally import Key, Tallies
 
@@ -63,6 +63,7 @@ class Arms:
         routing = record.plan.routing if share else Routing()
         self._choose = Chooser(routing, record.rollout_id, share)
         self._probe = record.probe.encode()
+        self._mirror_salt = mirror_salt(record.rollout_id)
         self._deadline = record.plan.deadline_ms / 1000
         self._limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
         self._log, self._model, self._names, self._types = log, model, list(names), list(types)
@@ -158,7 +159,7 @@ class Arms:
         mirror = self._route.mirror
         if mirror is None or answered.version != self._route.live.version:
             return
-        if not sampled(request_id, self._record.rollout_id, mirror.basis_points):
+        if bucket(request_id, self._mirror_salt) >= mirror.basis_points:
             return
         packet = Mirrored(
             self._model,

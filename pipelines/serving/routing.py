@@ -60,6 +60,6 @@ class Chooser:
         return Choice("candidate" if place < self._share else "champion", place, unit)
 
 
-def sampled(request_id: str, rollout_id: str, basis_points: int) -> bool:
-    """Whether a request is mirrored; independent of the arm that answers it."""
-    return bucket(request_id, blake2b(f"mirror {rollout_id}".encode(), digest_size=16).digest()) < basis_points
+def mirror_salt(rollout_id: str) -> bytes:
+    """The salt of the lottery of mirrored requests; it is independent of the one that chooses the arm."""
+    return blake2b(f"mirror {rollout_id}".encode(), digest_size=16).digest()

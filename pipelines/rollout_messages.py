@@ -1,0 +1,56 @@
+"""What travels between tasks about a rollout: versions, shares and counts, never rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pipelines.messages import Message
+
+
+class RolloutState(Message):
+    """What one model serves while a rollout goes on, and the record of its newest rollout."""
+
+    model: str
+    generation: int
+    """Generation of this model's last change: every change of a rollout names the one it was decided on."""
+    champion: str
+    candidate: str | None = None
+    previous: str | None = None
+    split: dict[str, int]
+    """Basis points of the traffic by version, 10,000 in all."""
+    mirror: str | None = None
+    mirror_basis_points: int = 0
+    rollout_id: str | None = None
+    phase: str | None = None
+    step: int = 0
+    step_started: datetime | None = None
+    lease_until: datetime | None = None
+    reason: str = ""
+    probe: str = ""
+    """Requests with this secret in the header x-rollout-probe are answered by the candidate at any split."""
+    workers: int = 0
+    applied: bool = True
+
+
+class ArmCounts(Message):
+    """What one version did in one role since a step began."""
+
+    version: str
+    role: Literal["champion", "candidate", "control", "variant", "shadow"]
+    requests: int = 0
+    failed: int = 0
+    bad: dict[str, int] = {}
+    """Bad events by kind: error, invalid, deadline."""
+    slow: dict[str, int] = {}
+    """Answers slower than each limit of the guard, by the limit in milliseconds."""
+    fallback: int = 0
+    shed: int = 0
+    units: int = 0
+    bad_units: int = 0
+    """Distinct routing keys, and those of them that met a bad event."""
+    compared: int = 0
+    disagreed: int = 0
+    flipped: int = 0
+    sent: int = 0
+    dropped: int = 0
