@@ -18,6 +18,7 @@ from pipelines.encoding import categories_json, encode
 from pipelines.errors import Refused
 from pipelines.messages import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
+from pipelines.spec import FeatureView
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
@@ -67,7 +68,7 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
     chosen, parity, notes = _choose(model, rows, expected, thresholds)
     files = chosen.files | _descriptions(model, rows, expected)
-    content = _manifest(info, model, chosen, files, parity, notes)
+    content = _manifest(info, model, chosen, files, parity, notes, _columns(model, ports.catalog.views.get(spec.view)))
     for name, file in files.items():
         ports.store.put(layout.bundle(info.model, info.version, name), file)
     ports.store.put(layout.bundle(info.model, info.version, MANIFEST), content)
@@ -148,6 +149,16 @@ def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> di
     }
 
 
+def _columns(model: LoadedModel, view: FeatureView | None) -> list[dict[str, Any]]:
+    """Name, type and declared range of each feature: the gateway refuses what no published day could hold."""
+    columns: list[dict[str, Any]] = []
+    for feature in model.inputs:
+        declared = view.features.get(feature.name) if view else None
+        bounds = declared.constraints.model_dump(include={"minimum", "maximum"}, exclude_none=True) if declared else {}
+        columns.append({"name": feature.name, "type": feature.type} | (bounds if feature.type == "numeric" else {}))
+    return columns
+
+
 def _manifest(
     info: VersionInfo,
     model: LoadedModel,
@@ -155,6 +166,7 @@ def _manifest(
     files: Mapping[str, bytes],
     parity: Parity,
     notes: list[str],
+    columns: list[dict[str, Any]],
 ) -> bytes:
     return _json(
         {
@@ -162,7 +174,7 @@ def _manifest(
             "version": info.version,
             "predictor": chosen.predictor,
             "output": "probability" if model.problem == "classification" else "value",
-            "features": [{"name": feature.name, "type": feature.type} for feature in model.inputs],
+            "features": columns,
             "files": {name: _sha256(content) for name, content in sorted(files.items())},
             "model_digest": model.model_digest,
             "entry": chosen.entry,

@@ -224,6 +224,16 @@ def test_the_manifest_names_every_file_and_the_libraries(ports: FakePorts, tmp_p
     assert served.digest(content) == result.sha256
 
 
+def test_the_manifest_has_the_ranges_that_the_feature_view_declares(tmp_path: Path) -> None:
+    ports = FakePorts.make(tmp_path, catalog=Catalog.read(REPOSITORY / "include"))
+    version = register(ports, tmp_path / "model")
+    built(ports, version)
+    manifest = served.read_manifest(ports.store.get(layout.bundle("flight_delay", version, "bundle.json")))
+    features = {feature.name: (feature.minimum, feature.maximum) for feature in manifest.features}
+    assert features["distance"] == (1, 10000)
+    assert features["carrier"] == (None, None)
+
+
 @pytest.mark.parametrize("height", [1, 7, 999, 1500, 5000])
 def test_there_are_always_a_thousand_reference_rows_with_every_awkward_value(height: int) -> None:
     frame = snapshot(height)
