@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from pipelines.errors import AirworthyError, Refused
+from pipelines.loopback import is_loopback
 from pipelines.serving import key_sets, settings, wire
 from pipelines.serving.admin import Admin
 from pipelines.serving.settings import Door
 from pipelines.serving.supervisor import Config, Supervisor
 from pipelines.serving.worker import Limits, server_of
-from pipelines.spec.gateway import is_loopback
 
 TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 CONFIG = "AIRWORTHY_GATEWAY_CONFIG"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from pipelines.serving.access import public_keys
 from pipelines.serving.settings import KEY_SET, Door
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -26,6 +28,8 @@ async def keep_fresh(door: Door, folder: Path) -> None:
     declared = door.authentication.jwt if door.authentication else None
     if declared is None or declared.key_set is None or declared.key_set.startswith("file:"):
         return
+    import httpx
+
     if not _same_source(declared.key_set, folder):
         (folder / KEY_SET).unlink(missing_ok=True)
     async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from pipelines.loopback import is_loopback
 from pipelines.spec.declared import Declared, Identifier
 
 Scope = Literal["predict", "admin"]
@@ -191,14 +191,6 @@ class GatewaySpec(Declared):
         if self.authentication.jwt is not None and self.authentication.jwt.development_secret is not None:
             return [f"{outside}; HS256 is for development on loopback: take RS256 or ES256"]
         return []
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a listener at ``host`` is reachable from this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_key_set(where: str) -> bool:

@@ -1,0 +1,13 @@
+"""One answer to whether others can reach an address."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener at ``host`` is reachable from this machine alone; a name other than localhost is not."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
