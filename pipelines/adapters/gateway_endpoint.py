@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     import httpx
 
 TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
+KEY = "AIRWORTHY_GATEWAY_KEY"
 
 
 class GatewayEndpoint:
     """Talks to one gateway: predictions to ``base``, changes to ``admin``.
 
     ``token`` is the admin listener's bearer token; None: the environment's ``AIRWORTHY_GATEWAY_TOKEN``, if set.
+    Predictions carry the key that the environment's ``AIRWORTHY_GATEWAY_KEY`` holds, if it is set.
     ``timeout`` is in seconds; a release loads the bundle in every worker, a flush writes Parquet, so those get
     ``slow_timeout``.
     """
@@ -81,7 +83,8 @@ class GatewayEndpoint:
         }
         if ids is not None:
             content["ids"] = list(ids)
-        headers = {}
+        key = os.environ.get(KEY)
+        headers = {"x-api-key": key} if key else {}
         if prediction_time is not None:
             headers["x-prediction-time"] = prediction_time.astimezone(UTC).isoformat()
         answer = self._call("POST", f"{self._base}/models/{model}/invocations", content, headers=headers)

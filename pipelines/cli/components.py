@@ -120,6 +120,12 @@ def passwords_file(settings: Settings) -> Path:
     return settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
 
 
+def gateway_door(settings: Settings) -> list[str]:
+    """The gateway's option that names its door's declaration, unless the environment does or there is none."""
+    declared = settings.include / "gateway.yaml"
+    return ["--config", str(declared)] if declared.exists() and not os.environ.get("AIRWORTHY_GATEWAY_CONFIG") else []
+
+
 def components(settings: Settings) -> list[Component]:
     """All processes in the order of starting."""
     port = ports(settings)
@@ -138,7 +144,8 @@ def components(settings: Settings) -> list[Component]:
             "gateway",
             [sys.executable, "-m", "pipelines.serving", "--host", "127.0.0.1", "--port", str(port["gateway"])]
             + ["--admin-port", str(port["gateway_admin"]), "--workers", "1"]
-            + ["--state", str(home / "gateway"), "--store", settings.store],
+            + ["--state", str(home / "gateway"), "--store", settings.store]
+            + gateway_door(settings),
             f"{gateway}/health",
         ),
         Component(

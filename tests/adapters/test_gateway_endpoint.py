@@ -14,6 +14,7 @@ from pipelines.adapters.gateway_endpoint import GatewayEndpoint
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import Endpoint
 from pipelines.testing import FakeEndpoint
+from tests.serving.front_gateways import KEYS, front, keys
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, free_port, write_bundle
 
 MODEL = "flight_delay"
@@ -168,5 +169,20 @@ def test_the_admin_listener_demands_its_token_where_one_is_set(tmp_path: Path, m
         wrong = GatewayEndpoint(gateway.base, gateway.admin, token="wrong")
         with closing(wrong), pytest.raises(Refused, match="bearer token"):
             wrong.state(MODEL)
+    finally:
+        gateway.stop()
+
+
+def test_predictions_carry_the_key_of_the_environment(
+    tmp_path: Path, bundles: dict[str, tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = front(tmp_path / "locked", authentication={"keys": keys()})
+    try:
+        gateway.start().release("1", bundles["1"])
+        with closing(GatewayEndpoint(gateway.base, gateway.admin)) as endpoint:
+            with pytest.raises(Refused, match="credentials are missing"):
+                endpoint.predict(MODEL, COLUMNS, ROWS)
+            monkeypatch.setenv("AIRWORTHY_GATEWAY_KEY", KEYS["caller"])
+            assert endpoint.predict(MODEL, COLUMNS, ROWS) == pytest.approx(expected(1), rel=1e-5)
     finally:
         gateway.stop()

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.cli import stack
-from pipelines.cli.components import Component, components, environment, passwords, ports
+from pipelines.cli.components import Component, components, environment, gateway_door, passwords, ports
 from pipelines.errors import Unavailable
 from pipelines.settings import Settings
 
@@ -107,6 +107,15 @@ def test_every_server_listens_on_loopback_only(settings: Settings) -> None:
         ]
         assert all(host == "127.0.0.1" for host in hosts)
     assert environment(settings)["AIRFLOW__API__HOST"] == "127.0.0.1"
+
+
+def test_the_gateway_reads_the_door_that_is_declared_unless_the_environment_names_another(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRWORTHY_GATEWAY_CONFIG", raising=False)
+    assert gateway_door(settings) == ["--config", str(settings.include / "gateway.yaml")]
+    monkeypatch.setenv("AIRWORTHY_GATEWAY_CONFIG", "/etc/airworthy/gateway.yaml")
+    assert gateway_door(settings) == []
 
 
 def test_secrets_are_drawn_once_and_readable_by_the_owner_only(settings: Settings) -> None:
