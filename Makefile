@@ -51,7 +51,7 @@ imports: $(READY)
 	@PYTHONPATH=plugins $(BIN)/lint-imports --no-logo
 
 unit: $(READY)
-	@env -u KUBECONFIG $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=80
+	@env -u KUBECONFIG $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 test: lint types imports unit  ## Lint, types, import rules and all tests, with coverage
 
