@@ -198,5 +198,5 @@ def test_a_user_who_may_not_list_pods_is_refused_with_what_to_allow(
     configuration = client.Configuration.get_default_copy()
     configuration.cert_file = configuration.key_file = None
     pods._api = client.CoreV1Api(client.ApiClient(configuration))
-    with pytest.raises(Refused, match="allow Airflow's service account to list and delete pods"):
+    with pytest.raises(Refused, match="give Airflow's service account the role"):
         pods.find()
