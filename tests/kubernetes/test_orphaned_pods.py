@@ -18,10 +18,10 @@ from pipelines.settings import Settings
 from pipelines.testing import FixedClock
 from practices._launched_pods import LaunchedPods
 from practices.orphaned_pods import OrphanedPods
+from tests.kubernetes.lab import IMAGE
 from tests.practices.airfield import Airfield
 
 pytestmark = pytest.mark.kubernetes
-IMAGE = "docker.io/local/python:3.11"
 DAG = "flight_delay__train"
 Start = Callable[..., Any]
 
