@@ -43,38 +43,41 @@ def run_ticket(step: str, run: str) -> int:
     worker = step == WORK
     signal.signal(signal.SIGTERM, _terminated)
     os.environ["AIRWORTHY_RUN"] = run
-    settings = Settings.from_environment()
-    store = RealPorts(settings).store
     log = f"{run}/{socket.gethostname()}.txt" if worker else f"{run}/{LOG}"
-    with LogCopy(store, log), tempfile.TemporaryDirectory() as folder:
-        declared = settings.model_copy(update={"include": Path(folder)})
-        try:
-            return _work(run, store, declared) if worker else _run(step, run, store, declared)
-        except AirworthyError as error:
-            _last_words(error)
-            return error.exit_code
-        except Exception:
-            traceback.print_exc()
-            return 1
+    with tempfile.TemporaryDirectory() as folder:
+        ports = open_ports(Settings.from_environment().model_copy(update={"include": Path(folder)}))
+        with LogCopy(ports.store, log):
+            return _told(step, run, ports)
 
 
-def _work(run: str, store: Store, settings: Settings) -> int:
+def _told(step: str, run: str, ports: RealPorts) -> int:
+    """The exit code; whatever is raised is in the log by then."""
+    try:
+        return _work(run, ports) if step == WORK else _run(step, run, ports)
+    except AirworthyError as error:
+        _last_words(error)
+        return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _work(run: str, ports: RealPorts) -> int:
     """Take a share of the training that another pod of the same launch leads."""
     from pipelines.steps.training.worker import join
 
-    ticket = _read_ticket(run, store)
-    unfold(store, ticket.declarations, settings.include)
-    join(run, open_ports(settings))
+    ticket = _read_ticket(run, ports.store)
+    unfold(ports.store, ticket.declarations, ports.settings.include)
+    join(run, ports)
     return 0
 
 
-def _run(step: str, run: str, store: Store, settings: Settings) -> int:
-    ports = open_ports(settings)
-    started = ports.clock()
+def _run(step: str, run: str, ports: RealPorts) -> int:
+    store, started = ports.store, ports.clock()
     ticket = _read_ticket(run, store)
     if ticket.step != step:
         raise Refused(f"{run} asks for {ticket.step}, the pod was started for {step}; start the task again")
-    unfold(store, ticket.declarations, settings.include)
+    unfold(store, ticket.declarations, ports.settings.include)
     result, error = _answer(ticket, ports)
     if result is not None:
         store.put(f"{run}/{RESULT}", result)

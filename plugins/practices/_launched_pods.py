@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipelines.rules.orphaned_pods import LaunchedPod, PodIdentity
 from pipelines.settings import Settings
-from practices._pods.answering import ANSWER_SECONDS, answering
+from practices._pods.answering import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
 
 PAGE = 500
 
@@ -60,7 +60,7 @@ class LaunchedPods:
 
 def configured(settings: Settings) -> bool:
     """Whether this installation says how to reach a cluster."""
-    files = (Path("~/.kube/config").expanduser(), Path("/var/run/secrets/kubernetes.io/serviceaccount/token"))
+    files = (Path("~/.kube/config").expanduser(), SERVICE_ACCOUNT)
     named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
     return bool(named) or any(path.exists() for path in files)
 

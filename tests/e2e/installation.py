@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -17,8 +17,10 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
+from pipelines.cli.land import land
+from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
 from pipelines.settings import Settings
-from pipelines.wiring import RealPorts, open_ports
+from pipelines.wiring import RealPorts, open_ports, run_step
 
 PATIENCE = 420.0
 
@@ -60,3 +62,18 @@ class Installation:
     def down(self) -> None:
         self.airflow.close()
         stack.stop(self.settings)
+
+
+def build_days(days: Sequence[date], ports: RealPorts) -> None:
+    """Land, ingest, validate and build these days by the steps alone, one after the other."""
+    land(days[0], days[-1], ports)
+
+    def step(name: str, request: Message) -> Message:
+        return run_step(name, request.model_dump_json(by_alias=True), ports)
+
+    for day in days:
+        step("ingest_partition", IngestRequest(dataset="flights", day=day))
+        audit = step("audit_partition", ValidateRequest(dataset="flights", day=day))
+        assert isinstance(audit, AuditResult)
+        step("publish_partition", PublishRequest(audit=audit, accept=True))
+        step("build_features", FeaturesRequest(view="flight_delay", day=day))

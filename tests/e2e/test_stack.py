@@ -12,10 +12,9 @@ import pytest
 from pipelines import layout
 from pipelines.cli.land import land
 from pipelines.layout import MANIFEST
-from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
 from pipelines.settings import Settings
-from pipelines.wiring import RealPorts, open_ports, run_step
-from tests.e2e.installation import Installation
+from pipelines.wiring import RealPorts, open_ports
+from tests.e2e.installation import Installation, build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -59,17 +58,7 @@ def content(ports: RealPorts) -> dict[str, pl.DataFrame]:
 def undisturbed(home: Path) -> dict[str, pl.DataFrame]:
     """The same days by the steps alone, one after the other, with no scheduler and no kill."""
     ports = open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(home)}))
-    land(DAYS[0], DAYS[-1], ports)
-
-    def step(name: str, request: Message) -> Message:
-        return run_step(name, request.model_dump_json(by_alias=True), ports)
-
-    for day in DAYS:
-        step("ingest_partition", IngestRequest(dataset="flights", day=day))
-        audit = step("audit_partition", ValidateRequest(dataset="flights", day=day))
-        assert isinstance(audit, AuditResult)
-        step("publish_partition", PublishRequest(audit=audit, accept=True))
-        step("build_features", FeaturesRequest(view="flight_delay", day=day))
+    build_days(DAYS, ports)
     return content(ports)
 
 

@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from pipelines.cli.land import land
-from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.wiring import RealPorts, open_ports, run_step
-from tests.e2e.installation import Installation
+from pipelines.wiring import open_ports
+from tests.e2e.installation import Installation, build_days
 from tests.kubernetes.lab import IMAGE, own_address, template
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.e2e]
@@ -43,21 +42,6 @@ def declarations(folder: Path, home: Path) -> Path:
     return include
 
 
-def prepare(ports: RealPorts) -> None:
-    """Two weeks of features, by the steps alone."""
-    land(DAYS[0], DAYS[-1], ports)
-
-    def step(name: str, request: Message) -> Message:
-        return run_step(name, request.model_dump_json(by_alias=True), ports)
-
-    for day in DAYS:
-        step("ingest_partition", IngestRequest(dataset="flights", day=day))
-        audit = step("audit_partition", ValidateRequest(dataset="flights", day=day))
-        assert isinstance(audit, AuditResult)
-        step("publish_partition", PublishRequest(audit=audit, accept=True))
-        step("build_features", FeaturesRequest(view="flight_delay", day=day))
-
-
 @pytest.fixture(scope="module")
 def flights(
     core_api: Any, module_namespace: str, tmp_path_factory: pytest.TempPathFactory
@@ -72,7 +56,7 @@ def flights(
         patch.setenv("AIRWORTHY_POD_IMAGE", IMAGE)
         patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
         made = Installation(Settings.from_environment())
-        prepare(open_ports(made.settings))  # the ports of the stack are chosen when it starts
+        build_days(DAYS, open_ports(made.settings))  # the ports of the stack are chosen when it starts
         made.up()
         try:
             made.until(lambda: DAG in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")

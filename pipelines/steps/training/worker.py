@@ -16,11 +16,10 @@ from pipelines.ports import Ports, Store
 from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
 from pipelines.steps.training.distributed_rank import SILENCE_SECONDS
 from pipelines.steps.training.distributed_work import INVITATION, REPORTS, RESUME, WORK, Invitation
+from pipelines.ticket import MANIFEST
 
 WAIT_SECONDS = 600.0
 """How long a worker waits to be invited: the coordinator's pod may have to wait for a node and an image."""
-MANIFEST = "manifest.json"
-"""Written last by the coordinator's pod; with it the launch is over."""
 PAUSE_SECONDS = 1.0
 
 
@@ -54,7 +53,7 @@ def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation
                 ) from error
             if invitation.session > done:
                 return invitation
-        if store.exists(f"{run}/{MANIFEST}"):
+        if store.exists(f"{run}/{MANIFEST}"):  # written last by the coordinator's pod: the launch is over
             return None
         if time.monotonic() >= deadline:
             raise Unavailable(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Refused, Unavailable
 
 ANSWER_SECONDS = (5, 30)
 """To connect, and to answer."""
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""There in every pod that may speak to its cluster."""
 FINAL = {400, 401, 403, 404, 405, 422}
 """Answers that another try would get again."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -12,12 +11,11 @@ from airflow.sdk import Context
 
 from pipelines.errors import AirworthyError
 from pipelines.settings import Settings
-from practices._pods.answering import ANSWER_SECONDS, answering
+from practices._pods.answering import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
 from practices._pods.end import PodFacts
 from practices._pods.facts import facts_of
 from practices._pods.plan import CONTAINER, check_reach
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 LOG_BYTES = 5_000_000
 
 
