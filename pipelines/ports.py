@@ -246,7 +246,24 @@ class RolloutTarget(Protocol):
         ...
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        """What each version did since the present step began, up to now."""
+        """What each version did in each step so far, oldest step first; the present one up to now.
+
+        A unit counts among ``bad_units`` in the first step in which it met a bad event, and in no later one.
+        """
+        ...
+
+
+class DeploymentTarget(RolloutTarget, Protocol):
+    """Where a model is served: its live version, and a candidate beside it."""
+
+    def state(self, model: str) -> LiveState: ...
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        """Make a version live in one switch; the former one becomes ``previous``. Idempotent by ``key``."""
+        ...
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        """Put the previous version back. Idempotent by ``key``; ``Refused`` if there is no previous."""
         ...
 
 
@@ -267,3 +284,6 @@ class Ports(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def endpoint(self) -> Endpoint: ...
+    def target(self, model: str) -> DeploymentTarget:
+        """Where this model is served, as its declaration says."""
+        ...

@@ -33,10 +33,33 @@ class RolloutState(Message):
     applied: bool = True
 
 
+class RolloutTicket(Message):
+    """What every task of one deploy run is about; the first of them writes it."""
+
+    model: str
+    version: str
+    rollout_id: str
+    """Same for every try of every task of the run."""
+    champion: str | None = None
+    """The version that is live when the run begins; None: this is the first, with nothing to be compared with."""
+    bundle: str
+    sha256: str
+    """Digest over the bundle's files."""
+    model_digest: str
+    """Digest of the registered model; approvals are bound to it."""
+
+    @property
+    def first(self) -> bool:
+        return self.champion is None
+
+
 class ArmCounts(Message):
-    """What one version did in one role since a step began."""
+    """What one version did in one role in one step of a rollout."""
 
     version: str
+    step: int = 0
+    share: int = 0
+    """Basis points of the candidate in that step."""
     role: Literal["champion", "candidate", "control", "variant", "shadow"]
     requests: int = 0
     failed: int = 0

@@ -323,6 +323,11 @@ class FakePorts:
     registry: Any = field(default_factory=MemoryRegistry)
     ledger: Any = field(default_factory=MemoryLedger)
     endpoint: Any = field(default_factory=FakeEndpoint)
+    targets: dict[str, Any] = field(default_factory=dict)
+    """``DeploymentTarget`` by model; a model without one is served by ``endpoint``."""
+
+    def target(self, model: str) -> Any:
+        return self.targets.get(model, self.endpoint)
 
     @classmethod
     def make(cls, tmp_path: Path, **overrides: Any) -> FakePorts:

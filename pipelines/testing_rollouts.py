@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.messages import LiveState
 from pipelines.ports import Clock
 from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.serving import rollout as moves
@@ -16,20 +17,21 @@ from pipelines.serving.rollout import WHOLE, Mirror, Route, Served
 from pipelines.testing import FixedClock
 
 
-class FakeRollouts:
-    """A ``RolloutTarget`` with version ``champion`` live. Set ``down`` and it does not answer.
+class FakeTarget:
+    """A ``DeploymentTarget`` with version ``champion`` live (None: nothing is). Set ``down`` and it does not answer.
 
     ``arms`` is what ``counts`` answers; ``calls`` what was asked, oldest first: ``("set_traffic", "r1", {...})``.
     """
 
-    def __init__(self, champion: str = "1", *, clock: Clock | None = None) -> None:
+    def __init__(self, champion: str | None = "1", *, clock: Clock | None = None) -> None:
         self.down = False
         self.arms: list[ArmCounts] = []
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self._clock = clock or FixedClock()
         self._routes: dict[str, Route] = {}
-        self._champion = Served(champion, f"bundles/{champion}", "0" * 64)
-        self._generation = 1
+        self._champion = Served(champion, f"bundles/{champion}", "0" * 64) if champion else None
+        self._generation = 1 if champion else 0
+        self._told: dict[str, LiveState] = {}
         self._answers: dict[str, RolloutState] = {}
 
     def rollout(self, model: str) -> RolloutState:
@@ -160,6 +162,47 @@ class FakeRollouts:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         return list(self.arms)
 
+    # ---- the live version -------------------------------------------------------------------------------------------
+
+    def state(self, model: str) -> LiveState:
+        self._up()
+        if self._champion is None and model not in self._routes:
+            return LiveState(model=model)
+        route = self._route(model)
+        return LiveState(
+            model=model,
+            version=route.live.version,
+            previous=route.previous.version if route.previous else None,
+            generation=self._generation,
+            bundle_sha256=route.live.sha256,
+            workers=1,
+        )
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        self._up()
+        self.calls.append(("release", "", {"model": model, "version": version, "bundle": bundle, "key": key}))
+        if key not in self._told:
+            live, before = Served(version, bundle, sha256), self.state(model)
+            previous = self._route(model).live if before.version not in (None, version) else None
+            self._routes[model] = Route(live, previous)
+            self._generation += 1
+            self._told[key] = self.state(model)
+        return self._told[key]
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        self._up()
+        self.calls.append(("rollback", "", {"model": model, "reason": reason, "key": key}))
+        if key not in self._told:
+            previous = None if self.state(model).version is None else self._route(model).previous
+            if previous is None:
+                raise Refused(f"{model} has no previous version to go back to")
+            self._routes[model] = Route(previous)
+            self._generation += 1
+            self._told[key] = self.state(model)
+        return self._told[key]
+
+    # ---- one move ---------------------------------------------------------------------------------------------------
+
     def _move(
         self,
         verb: str,
@@ -184,7 +227,9 @@ class FakeRollouts:
         return self._answers[key]
 
     def _route(self, model: str) -> Route:
-        return self._routes.get(model, Route(self._champion))
+        if model not in self._routes and self._champion is None:
+            raise Refused(f"{model} has no champion yet; release one first")
+        return self._routes.get(model) or Route(self._champion)  # type: ignore[arg-type]
 
     def _up(self) -> None:
         if self.down:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from pipelines import messages
 from pipelines.errors import Refused
-from pipelines.ports import Endpoint, Ledger, Ports, Registry, Store
+from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.settings import Settings
 from pipelines.spec import Catalog
+
+if TYPE_CHECKING:
+    from pipelines.adapters.gateway_rollouts import GatewayRollouts
 
 STEPS: dict[str, tuple[str, type[messages.Message]]] = {
     "ingest_partition": ("pipelines.steps.ingest_partition", messages.IngestRequest),
@@ -74,10 +78,16 @@ class RealPorts:
         return SqlLedger(self.settings.ledger)
 
     @cached_property
-    def endpoint(self) -> Endpoint:
-        from pipelines.adapters.gateway_endpoint import GatewayEndpoint
+    def endpoint(self) -> GatewayRollouts:
+        from pipelines.adapters.gateway_rollouts import GatewayRollouts
 
-        return GatewayEndpoint(self.settings.gateway, self.settings.gateway_admin)
+        return GatewayRollouts(self.settings.gateway, self.settings.gateway_admin)
+
+    def target(self, model: str) -> DeploymentTarget:
+        declared = self.catalog.model(model).deployment.target
+        if declared.kind == "embedded":
+            return self.endpoint
+        raise Refused(f"{model}: deployment.target.kind {declared.kind!r} cannot be reached from here")
 
 
 def open_ports(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import Refused
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.features import FeatureView, LatestObservation, Lookup
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load
@@ -96,7 +97,8 @@ class Catalog:
 
 def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dict[str, DatasetSpec]) -> list[str]:
     view = views.get(model.view)
-    return model_faults(model, view) + (target_faults(model, view, datasets[view.dataset]) if view else [])
+    faults = model_faults(model, view) + deployment_faults(model.deployment)
+    return faults + (target_faults(model, view, datasets[view.dataset]) if view else [])
 
 
 def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[str, Refused]) -> dict[str, Spec]:

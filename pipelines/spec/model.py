@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.deployment import Deployment
 from pipelines.spec.runner import STAGES, StageRunner
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
@@ -269,6 +270,7 @@ class ModelSpec(Declared):
     training: Training = Training()
     evaluation: Evaluation
     monitoring: Monitoring
+    deployment: Deployment = Deployment()
     runner: dict[Stage, StageRunner] = {}
     """Per stage; a stage that is not named runs where the installation says."""
 

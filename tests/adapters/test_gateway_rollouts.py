@@ -10,7 +10,7 @@ import pytest
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.ports import RolloutTarget
-from pipelines.testing_rollouts import FakeRollouts
+from pipelines.testing_rollouts import FakeTarget
 from tests.serving.candidates import write_candidate
 from tests.serving.gateway_process import Gateway, free_port
 
@@ -21,7 +21,7 @@ PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 
 @pytest.fixture(params=["gateway", "fake"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RolloutTarget]:
     if request.param == "fake":
-        yield FakeRollouts()
+        yield FakeTarget()
         return
     gateway = Gateway(tmp_path / "gateway").start()
     gateway.release("1", write_candidate(tmp_path, "1", answer=0.5)).raise_for_status()
@@ -86,7 +86,7 @@ def test_a_plan_without_a_limit_and_a_second_rollout_beside_the_first_are_refuse
 
 def test_a_target_that_does_not_answer_is_unavailable() -> None:
     port = free_port()
-    fake = FakeRollouts()
+    fake = FakeTarget()
     fake.down = True
     for target in (GatewayRollouts(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}"), fake):
         with pytest.raises(Unavailable):

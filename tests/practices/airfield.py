@@ -19,6 +19,7 @@ from pipelines.spec import Catalog, DatasetSpec, ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.features import FeatureView
 from pipelines.testing import FakeEndpoint, MemoryLedger, MemoryRegistry, MemoryStore
+from pipelines.testing_rollouts import FakeTarget
 from practices import _hooks, _runner
 from practices.defaults import asset
 
@@ -73,6 +74,8 @@ class Airfield:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.from_environment({"AIRWORTHY_HOME": str(folder)})
         self.registry, self.endpoint, self.store, self.ledger = Registry(), Endpoint(), MemoryStore(), MemoryLedger()
+        self.rollouts: FakeTarget | None = None
+        """Set it, and the model is served there instead of by ``endpoint``."""
         self.catalog = _catalog()
         self.asked: list[Message] = []
         self.answers: dict[str, Message | Callable[[Any], Message]] = {}
@@ -84,6 +87,9 @@ class Airfield:
         monkeypatch.setattr(_hooks, "open_ports", lambda: field)
         monkeypatch.setattr(_runner, "run_step", field.run_step)
         return field
+
+    def target(self, model: str) -> Any:
+        return self.rollouts or self.endpoint
 
     def declare(self, **changes: Any) -> ModelSpec:
         """Change the model's declaration by whole blocks."""

@@ -1,0 +1,214 @@
+"""A model declares how a candidate replaces the champion, who must agree, and where it is served."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.sizing import Cache, HealthCheck, LoadBalancing, LoadTest, Resources
+from pipelines.spec.strategy import WHOLE, AbTest, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
+
+RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
+Named = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+User = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+$", max_length=128)]
+
+
+class Embedded(Declared):
+    """The gateway of the installation (``AIRWORTHY_GATEWAY``)."""
+
+    kind: Literal["embedded"] = "embedded"
+
+
+class HttpRoute(Declared):
+    """One Deployment and Service per version behind a Gateway API HTTPRoute, whose weights split the traffic."""
+
+    kind: Literal["http_route"]
+    namespace: Named = "default"
+    gateway: Named
+    """The Gateway that the route is attached to."""
+    gateway_namespace: Named | None = None
+    hostnames: list[str] = []
+    image: str
+    """The gateway's image (Dockerfile target ``step``)."""
+    connection: str | None = None
+    """Airflow's kubernetes connection; none: the installation's."""
+
+
+class KServe(Declared):
+    """An InferenceService in Standard mode whose ``spec.canary`` splits the traffic."""
+
+    kind: Literal["kserve"]
+    namespace: Named = "default"
+    service: Named | None = None
+    """Name of the InferenceService; none: the model's, with dashes."""
+    model_format: str = "mlflow"
+    runtime: str | None = None
+    storage_prefix: str | None = None
+    """URI under which the cluster finds the bundles; none: that of the store."""
+    connection: str | None = None
+
+
+class SageMaker(Declared):
+    """An endpoint of Amazon SageMaker: weights of two variants, or a guarded update of one."""
+
+    kind: Literal["sagemaker"]
+    mode: Literal["variants", "guardrail"] = "variants"
+    endpoint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](-*[A-Za-z0-9]){0,62}$")] | None = None
+    role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")]
+    image: str
+    instance_type: Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9.-]+$")]
+    alarms: list[str] = []
+    """CloudWatch alarms that roll a guarded update back."""
+    data_capture: str | None = None
+    """S3 URI that requests and answers are captured under."""
+    connection: str | None = None
+    """Airflow's amazon connection; none: what the environment says."""
+
+
+Target = Annotated[Embedded | HttpRoute | KServe | SageMaker, Field(discriminator="kind")]
+
+
+class SegmentRule(Declared):
+    """Requests whose ``header`` equals ``equals`` go to ``arm``, before any hashing."""
+
+    header: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+    equals: str
+    arm: Literal["champion", "candidate"]
+
+
+class Routing(Declared):
+    """``key`` decides who sticks together; ``request_id`` draws anew for each request."""
+
+    key: RouteKey = "request_id"
+    segments: list[SegmentRule] = []
+    deadline_ms: float = Field(default=1000, gt=0)
+    """A candidate that has not answered by then is answered for by the champion."""
+
+
+class Approver(Declared):
+    """A role, and who may answer for it."""
+
+    role: Identifier
+    users: list[User] = Field(min_length=1)
+    count: int = Field(default=1, ge=1, le=10)
+    """So many different people of this role."""
+
+    @model_validator(mode="after")
+    def has_enough_people(self) -> Self:
+        if len(set(self.users)) < self.count:
+            raise ValueError(f"{self.role} has {len(set(self.users))} user(s) and needs {self.count}")
+        return self
+
+
+class Approval(Declared):
+    """Who must agree before a candidate answers anybody."""
+
+    requires_approval: bool = True
+    approval_count: int | None = Field(default=None, ge=1)
+    """Different people in all; none: the sum over the roles."""
+    approvers: list[Approver] = []
+    deployers: list[User] = []
+    """Who may start a deployment by hand; none: everyone whom Airflow lets."""
+    timeout: float = Field(default=86400, gt=0, le=7 * 86400)
+    """Seconds until an unanswered request counts as no."""
+
+    @model_validator(mode="after")
+    def can_be_given(self) -> Self:
+        faults = []
+        asked = sum(approver.count for approver in self.approvers)
+        if self.requires_approval and not self.approvers:
+            faults.append("requires_approval needs approvers")
+        if self.approval_count is not None and self.approval_count > asked:
+            faults.append(f"approval_count is {self.approval_count}, but the roles give {asked}")
+        people = {user for approver in self.approvers for user in approver.users}
+        if self.requires_approval and len(people) < self.people:
+            faults.append(f"{self.people} different people are needed, {len(people)} are named")
+        roles = [approver.role for approver in self.approvers]
+        faults += [f"role {role} occurs twice" for role in sorted({r for r in roles if roles.count(r) > 1})]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def people(self) -> int:
+        """How many different people must agree."""
+        return self.approval_count or sum(approver.count for approver in self.approvers)
+
+
+class Rollback(Declared):
+    window: float = Field(default=3600, ge=0, le=31 * 86400)
+    """Seconds after a promotion in which the former champion stays loaded and can be put back at once."""
+    drill: str | None = None
+    """Cron (UTC) of the drill that rolls back a harmless rollout and times it; none: no drill."""
+    max_seconds: float = Field(default=1.0, gt=0)
+    """Until the last answer of the candidate; the drill holds the target to it."""
+
+
+class Deployment(Declared):
+    """The default is the release of an approved version in one switch."""
+
+    strategy: Strategy = "all_at_once"
+    target: Target = Embedded()
+    shadow: Shadow | None = None
+    """With any strategy: a shadow first."""
+    canary: Canary | None = None
+    blue_green: BlueGreen | None = None
+    ab: AbTest | None = None
+    analysis: Analysis = Analysis()
+    routing: Routing = Routing()
+    lease: float = Field(default=900, ge=10, le=86400)
+    """Seconds after the last sign of life of the deploy run until the target takes the candidate back by itself."""
+    load_test: LoadTest | None = None
+    approval: Approval = Approval(requires_approval=False)
+    rollback: Rollback = Rollback()
+    resources: Resources = Resources()
+    health_check: HealthCheck = HealthCheck()
+    load_balancing: LoadBalancing = LoadBalancing()
+    cache: Cache = Cache()
+
+    @model_validator(mode="after")
+    def blocks_fit_the_strategy(self) -> Self:
+        faults = [
+            f"{block} is declared, but strategy is {self.strategy}"
+            for block in ("canary", "blue_green", "ab")
+            if getattr(self, block) is not None and block != self.strategy
+        ]
+        if self.sticky and self.analysis.unit == "request":
+            faults.append("analysis.unit: requests of one key are not independent; count keys")
+        if self.strategy == "ab" and not self.sticky:
+            faults.append("strategy ab needs routing.key: header:<name> or field:ids, so that users keep their arm")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def sticky(self) -> bool:
+        return self.routing.key != "request_id"
+
+    @property
+    def staged(self) -> bool:
+        """Whether a candidate stands beside the champion before it replaces it."""
+        return self.strategy != "all_at_once" or self.shadow is not None
+
+    @property
+    def shadows(self) -> Shadow | None:
+        return self.shadow or (Shadow() if self.strategy == "shadow" else None)
+
+    @property
+    def error_threshold(self) -> float:
+        """The guard's limit on bad answers."""
+        block = {"canary": self.canary or Canary(), "blue_green": self.blue_green or BlueGreen(), "ab": self.ab}
+        found = block.get(self.strategy)
+        return found.error_threshold if found else Canary().error_threshold
+
+    def shares(self) -> list[int]:
+        """Basis points of each step before the promotion, ascending; empty where callers see no candidate."""
+        if self.strategy == "canary":
+            return (self.canary or Canary()).shares()
+        if self.strategy == "blue_green":
+            return [basis_points((self.blue_green or BlueGreen()).test_traffic_percentage)]
+        if self.strategy == "ab":
+            return [round((self.ab or AbTest()).traffic_split * WHOLE)]
+        return []

@@ -1,0 +1,134 @@
+"""How large a deployment is, how it is probed, balanced and tried under load: declared once, mapped per target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from pipelines.spec.declared import Declared
+from pipelines.spec.runner import Size, mebibytes
+
+Cpu = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]*m|[1-9][0-9]*(\.[0-9]+)?|0\.[0-9]+)$")]
+"""Cores, as in ``500m`` or ``2``."""
+
+
+class Autoscaling(Declared):
+    """More replicas where one has more than ``target_value`` requests per second, or is too busy."""
+
+    enabled: bool = True
+    metric: Literal["requests-per-second", "cpu"] = "requests-per-second"
+    target_value: float = Field(default=100, gt=0)
+    """Requests per second and replica, or percent of the requested CPU."""
+    cpu_utilization: int | None = Field(default=None, ge=1, le=100)
+    memory_utilization: int | None = Field(default=None, ge=1, le=100)
+
+
+class Resources(Declared):
+    replicas: int = Field(default=1, ge=1, le=1000)
+    min_replicas: int | None = Field(default=None, ge=1)
+    max_replicas: int | None = Field(default=None, ge=1)
+    cpu_request: Cpu | None = None
+    cpu_limit: Cpu | None = None
+    memory_request: Size | None = None
+    memory_limit: Size | None = None
+    accelerator: Literal["none", "gpu"] = "none"
+    autoscaling: Autoscaling | None = None
+
+    @model_validator(mode="after")
+    def holds_together(self) -> Self:
+        faults = []
+        least, most = self.min_replicas or self.replicas, self.max_replicas or self.replicas
+        if not least <= self.replicas <= most:
+            faults.append(f"replicas {self.replicas} lies outside min_replicas {least} to max_replicas {most}")
+        if self.cpu_request and self.cpu_limit and cores(self.cpu_request) > cores(self.cpu_limit):
+            faults.append(f"cpu_request {self.cpu_request} > cpu_limit {self.cpu_limit}")
+        if self.memory_request and self.memory_limit and mebibytes(self.memory_request) > mebibytes(self.memory_limit):
+            faults.append(f"memory_request {self.memory_request} > memory_limit {self.memory_limit}")
+        if self.autoscaling and self.autoscaling.enabled and most == least:
+            faults.append("autoscaling needs max_replicas above min_replicas")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+class HealthCheck(Declared):
+    """Times in seconds."""
+
+    enabled: bool = True
+    path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/_.-]*$")] = "/ready"
+    interval: int = Field(default=10, ge=1)
+    timeout: int = Field(default=5, ge=1)
+    success_threshold: int = Field(default=1, ge=1)
+    failure_threshold: int = Field(default=3, ge=1)
+    initial_delay: int = Field(default=0, ge=0)
+
+
+class SessionAffinity(Declared):
+    enabled: bool = False
+    timeout: int = Field(default=3600, ge=1, le=86400)
+
+
+class GeoRouting(Declared):
+    enabled: bool = False
+    regions: list[str] = []
+
+
+class LoadBalancing(Declared):
+    algorithm: Literal["round-robin", "least-connections"] = "round-robin"
+    health_check_interval: int | None = Field(default=None, ge=1)
+    session_affinity: SessionAffinity = SessionAffinity()
+    geo_routing: GeoRouting = GeoRouting()
+
+
+class AtMost(Declared):
+    max: float = Field(gt=0)
+
+
+class Assertions(Declared):
+    """Latencies in milliseconds, from the moment a request was due."""
+
+    p95_latency: AtMost | None = None
+    p99_latency: AtMost | None = None
+    error_rate: AtMost | None = None
+
+    @model_validator(mode="after")
+    def asserts_something(self) -> Self:
+        if self.p95_latency is None and self.p99_latency is None and self.error_rate is None:
+            raise ValueError("give p95_latency, p99_latency or error_rate; a test that cannot fail is none")
+        if self.error_rate is not None and self.error_rate.max >= 1:
+            raise ValueError(f"error_rate.max is {self.error_rate.max:g}; it is a share below 1")
+        return self
+
+
+class LoadTest(Declared):
+    """Requests at a fixed rate whether or not the candidate keeps up (open loop)."""
+
+    duration: float = Field(default=60, gt=0, le=4 * 3600)
+    """Seconds, the ramp included."""
+    target_rps: float = Field(default=50, gt=0, le=20000)
+    ramp_up_time: float = Field(default=10, ge=0)
+    rows: int = Field(default=1, ge=1, le=1000)
+    """Rows per request."""
+    assertions: Assertions
+
+    @model_validator(mode="after")
+    def has_a_plateau(self) -> Self:
+        if self.ramp_up_time >= self.duration:
+            raise ValueError(f"ramp_up_time {self.ramp_up_time:g} leaves nothing of duration {self.duration:g}")
+        return self
+
+
+class Cache(Declared):
+    """The champion's answers, kept by version and rows."""
+
+    enabled: bool = False
+    backend: Literal["memory", "redis"] = "memory"
+    ttl: float = Field(default=300, gt=0)
+    key_pattern: str | None = None
+    max_size: Size = "32Mi"
+
+
+def cores(cpu: str) -> float:
+    """``500m`` to 0.5."""
+    return int(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)
