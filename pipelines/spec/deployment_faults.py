@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
 from pipelines.spec.deployment import Deployment, Embedded
 
 
 def deployment_faults(deployment: Deployment) -> list[str]:
-    """Every declared field that the declared target has no means for."""
-    found = []
-    if deployment.cache.backend == "redis":
-        found.append("cache.backend redis: asking it takes longer than the prediction it would save; say memory")
+    """Every declared field that the declared target has no means for, each with what to do instead."""
+    found = _anywhere(deployment)
     if isinstance(deployment.target, Embedded):
         found += _embedded(deployment)
     return [f"deployment.{fault}" for fault in found]
 
 
+def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
+    """``<place>.<field>: <reason>`` for each field of the block that somebody wrote down."""
+    return [
+        f"{place}.{name}: {reason}"
+        for name, reason in reasons.items()
+        if block is not None and name in block.model_fields_set
+    ]
+
+
+def _anywhere(deployment: Deployment) -> list[str]:
+    cache, found = deployment.cache, []
+    if cache.backend == "redis":
+        found.append("cache.backend: asking redis takes longer than the prediction it would save; say memory")
+    if cache.key_pattern is not None:
+        found.append("cache.key_pattern: a key without version and rows would answer for another version; leave it out")
+    return found
+
+
 def _embedded(deployment: Deployment) -> list[str]:
-    resources, found = deployment.resources, []
-    if resources.autoscaling and resources.autoscaling.enabled:
-        found.append("resources.autoscaling: one machine has no more replicas; say target: {kind: http_route, …}")
+    kernel = "the workers share one socket and the kernel deals out its connections; leave it out"
+    machine = "one machine has no more of them; leave it out, or say target: {kind: http_route, …}"
+    process = "one gateway answers for every model; limit its process by the means of the system"
+    supervisor = "the gateway's supervisor watches its workers and replaces a dead one at once; leave it out"
+    found = refused(
+        "resources",
+        deployment.resources,
+        dict.fromkeys(("min_replicas", "max_replicas", "autoscaling"), machine)
+        | dict.fromkeys(("cpu_request", "cpu_limit", "memory_request", "memory_limit"), process),
+    )
+    if deployment.resources.accelerator == "gpu":
+        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
+    found += refused(
+        "health_check",
+        deployment.health_check,
+        dict.fromkeys(
+            ("path", "interval", "timeout", "success_threshold", "failure_threshold", "initial_delay"), supervisor
+        ),
+    )
+    found += refused(
+        "load_balancing", deployment.load_balancing, dict.fromkeys(("algorithm", "health_check_interval"), kernel)
+    )
+    if deployment.load_balancing.session_affinity.enabled:
+        found.append("load_balancing.session_affinity: any worker answers alike; routing.key keeps users in their arm")
+    if deployment.load_balancing.geo_routing.enabled:
+        found.append("load_balancing.geo_routing: one machine is in one place")
+    if deployment.cache.enabled:
+        found.append("cache.enabled: the embedded gateway keeps one cache for all models; declare it in gateway.yaml")
     return found
