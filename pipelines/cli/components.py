@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipelines.revision import git_revision
 from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports
+from pipelines.spec import Catalog
 
 USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
 """Log-in name to Airflow role; passwords are drawn at the first start and lie in ``var/airflow``."""
@@ -126,6 +127,13 @@ def gateway_door(settings: Settings) -> list[str]:
     return ["--config", str(declared)] if declared.exists() and not os.environ.get("AIRWORTHY_GATEWAY_CONFIG") else []
 
 
+def gateway_workers(settings: Settings) -> int:
+    """As many as the model wants that wants the most: ``deployment.resources.replicas``."""
+    models = Catalog.read(settings.include).models.values()
+    served_here = [model.deployment for model in models if model.deployment.target.kind == "embedded"]
+    return max((deployment.resources.replicas for deployment in served_here), default=1)
+
+
 def components(settings: Settings) -> list[Component]:
     """All processes in the order of starting."""
     port = ports(settings)
@@ -143,7 +151,7 @@ def components(settings: Settings) -> list[Component]:
         Component(
             "gateway",
             [sys.executable, "-m", "pipelines.serving", "--host", "127.0.0.1", "--port", str(port["gateway"])]
-            + ["--admin-port", str(port["gateway_admin"]), "--workers", "1"]
+            + ["--admin-port", str(port["gateway_admin"]), "--workers", str(gateway_workers(settings))]
             + ["--state", str(home / "gateway"), "--store", settings.store]
             + gateway_door(settings),
             f"{gateway}/health",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from rich.console import Console
 
 from pipelines.cli import stack
@@ -107,6 +109,20 @@ def test_every_server_listens_on_loopback_only(settings: Settings) -> None:
         ]
         assert all(host == "127.0.0.1" for host in hosts)
     assert environment(settings)["AIRFLOW__API__HOST"] == "127.0.0.1"
+
+
+def test_the_gateway_has_as_many_workers_as_the_model_with_the_most_replicas(
+    settings: Settings, tmp_path: Path
+) -> None:
+    include = tmp_path / "include"
+    shutil.copytree(settings.include, include)
+    file = include / "models" / "arrival_delay_minutes.yaml"
+    declared = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**declared, "deployment": {"resources": {"replicas": 3}}}, sort_keys=False))
+    asked = {
+        component.name: component.command for component in components(settings.model_copy(update={"include": include}))
+    }["gateway"]
+    assert asked[asked.index("--workers") + 1] == "3"
 
 
 def test_the_gateway_reads_the_door_that_is_declared_unless_the_environment_names_another(
