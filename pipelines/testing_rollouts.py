@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from pipelines import rollout_moves as moves
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages import LiveState
 from pipelines.ports import Clock
 from pipelines.rollout_messages import ArmCounts, RolloutState
-from pipelines.serving import rollout as moves
-from pipelines.serving.plan import Plan
-from pipelines.serving.rollout import WHOLE, Mirror, Route, Served
+from pipelines.rollout_moves import WHOLE, Mirror, Route, Served
+from pipelines.rollout_plan import Plan
 from pipelines.testing import FixedClock
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from pipelines.rollout_moves import Rollout, Route
+from pipelines.rollout_plan import Routing
 from pipelines.serving.feed import Feed, Mirrored
 from pipelines.serving.host import CandidateFailed, Host
-from pipelines.serving.plan import Routing
 from pipelines.serving.prediction_log import Columns, LogWriter
-from pipelines.serving.rollout import Rollout, Route
 from pipelines.serving.routing import NO_BUCKET, Choice, Chooser, bucket, mirror_salt
 from pipelines.serving.scoring import Rows
 from pipelines.serving.tally import Key, Tallies

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from pipelines.serving.plan import BreakerLimits
+from pipelines.rollout_plan import BreakerLimits
 
 
 class Breaker:

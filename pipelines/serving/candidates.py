@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from pipelines.rollout_moves import Served
+from pipelines.rollout_plan import Plan
 from pipelines.serving.bundle import Manifest
 from pipelines.serving.candidate import Wanted
 from pipelines.serving.host import Host
-from pipelines.serving.plan import Plan
-from pipelines.serving.rollout import Served
 
 TRIED_SECONDS = 180.0
 """How long a tried candidate waits for the table that names it."""

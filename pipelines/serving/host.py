@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 
+from pipelines.rollout_moves import Served
+from pipelines.rollout_plan import BreakerLimits
 from pipelines.serving import children
 from pipelines.serving.breaker import Breaker
 from pipelines.serving.candidate import Wanted
 from pipelines.serving.children import Child
 from pipelines.serving.control import Message
-from pipelines.serving.plan import BreakerLimits
 from pipelines.serving.predictors import fault_of
-from pipelines.serving.rollout import Served
 
 LOAD_SECONDS = 60.0
 

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.rollout_moves import rolled_back
+from pipelines.rollout_plan import Plan
 from pipelines.serving.bundle import BundleRefused, fetch, verify
 from pipelines.serving.children import Child
 from pipelines.serving.control import Message
-from pipelines.serving.plan import Plan
-from pipelines.serving.rollout import rolled_back
 from pipelines.serving.state import KeyReused, Route, RoutingTable, Served, State
 
 log = logging.getLogger("airworthy.gateway")

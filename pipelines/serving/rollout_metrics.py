@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pipelines.rollout_moves import WHOLE, RoutingTable
 from pipelines.serving.counts import Counts
 from pipelines.serving.metrics import labels
-from pipelines.serving.rollout import WHOLE, RoutingTable
 
 
 def rollout_lines(table: RoutingTable, counts: Counts) -> str:

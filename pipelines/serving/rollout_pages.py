@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from pipelines.errors import Refused
-from pipelines.serving.plan import Plan
-from pipelines.serving.rollout import Served
+from pipelines.rollout_moves import Served
+from pipelines.rollout_plan import Plan
 from pipelines.serving.rollouts import Rollouts
 
 Page = tuple[int, Any]

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
+from pipelines import rollout_moves as moves
 from pipelines.errors import Refused
-from pipelines.serving import rollout as moves
+from pipelines.rollout_moves import WHOLE, Mirror, Rollout, Route, Served
+from pipelines.rollout_plan import Plan
 from pipelines.serving.counts import Counts
-from pipelines.serving.plan import Plan
 from pipelines.serving.releases import Releases, Unloadable
-from pipelines.serving.rollout import WHOLE, Mirror, Rollout, Route, Served
 from pipelines.serving.state import KeyReused, Mismatch, State
 
 log = logging.getLogger("airworthy.gateway")

@@ -16,14 +16,14 @@ from typing import Any
 import msgspec
 import uvloop
 
+from pipelines.rollout_moves import Rollout, RoutingTable
+from pipelines.rollout_plan import Comparison
 from pipelines.serving.bundle import BundleRefused
 from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Mirrored, receive
 from pipelines.serving.masking import writer
-from pipelines.serving.plan import Comparison
 from pipelines.serving.prediction_log import ROTATE_SECONDS, Answer, LogWriter
 from pipelines.serving.predictors import Predictor, fault_of, load
-from pipelines.serving.rollout import Rollout, RoutingTable
 from pipelines.serving.tally import Tallies
 
 REPORT_SECONDS = 0.5

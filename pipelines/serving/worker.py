@@ -15,6 +15,7 @@ import msgspec
 import uvicorn
 import uvloop
 
+from pipelines.rollout_plan import Plan
 from pipelines.serving import settings
 from pipelines.serving.application import Application, Live, Table
 from pipelines.serving.arms import Arms, arm_headers
@@ -25,7 +26,6 @@ from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Feed
 from pipelines.serving.front import Front, watch_of
 from pipelines.serving.masking import writer
-from pipelines.serving.plan import Plan
 from pipelines.serving.prediction_log import ROTATE_SECONDS, LogWriter
 from pipelines.serving.predictors import load
 from pipelines.serving.scoring import Reader

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.rollout_moves import Rollout, Served
+from pipelines.rollout_plan import BreakerLimits, Guard, LatencyLimit, Plan
 from pipelines.serving.breaker import Breaker
 from pipelines.serving.guard import expired, judge
-from pipelines.serving.plan import BreakerLimits, Guard, LatencyLimit, Plan
-from pipelines.serving.rollout import Rollout, Served
 from pipelines.serving.tally import Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
