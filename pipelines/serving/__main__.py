@@ -16,6 +16,7 @@ from pipelines.loopback import is_loopback
 from pipelines.serving import key_sets, settings, wire
 from pipelines.serving.admin import Admin
 from pipelines.serving.settings import Door
+from pipelines.serving.state import Served
 from pipelines.serving.supervisor import Config, Supervisor
 from pipelines.serving.worker import Limits, server_of
 
@@ -44,6 +45,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get(CONFIG) or None,
         help=f"declaration of the public door, such as include/gateway.yaml; else what {CONFIG} names",
     )
+    parser.add_argument(
+        "--serve",
+        nargs=4,
+        metavar=("MODEL", "VERSION", "BUNDLE", "SHA256"),
+        help="a version to serve from the start: nothing is ready before it is, and one that is refused ends the gateway",
+    )
 
 
 def config(parsed: argparse.Namespace, door: Door) -> Config:
@@ -71,6 +78,8 @@ def config(parsed: argparse.Namespace, door: Door) -> Config:
         store=parsed.store,
         limits=limits,
         token=token,
+        serve=Served(*parsed.serve[1:]) if parsed.serve else None,
+        model=parsed.serve[0] if parsed.serve else "",
     )
 
 
@@ -111,12 +120,15 @@ async def run(how: Config, door: Door) -> None:
     logging.getLogger("airworthy.gateway").info(
         "serving on %s:%s, admin on %s:%s", host, port, *private.getsockname()[:2]
     )
-    await stopped.wait()
-    fetching.cancel()
-    server.should_exit = True
-    await serving
-    await supervisor.stop()
-    public.close()
+    try:
+        await supervisor.serve_declared()
+        await stopped.wait()
+    finally:
+        fetching.cancel()
+        server.should_exit = True
+        await serving
+        await supervisor.stop()
+        public.close()
 
 
 def main(arguments: list[str] | None = None) -> int:

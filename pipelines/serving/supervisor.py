@@ -28,7 +28,7 @@ from pipelines.serving.rollout_metrics import rollout_lines
 from pipelines.serving.rollouts import Rollouts
 from pipelines.serving.sentinel import Sentinel
 from pipelines.serving.shadowing import ShadowKeeper
-from pipelines.serving.state import State
+from pipelines.serving.state import Served, State
 from pipelines.serving.tally import received
 from pipelines.serving.worker import Limits
 
@@ -51,6 +51,10 @@ class Config(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     token: str | None = None
     """Bearer token that the admin listener demands; None: it must be a loopback address."""
+    serve: Served | None = None
+    """The one version that this gateway is started for; until it is live nothing is ready."""
+    model: str = ""
+    """The model of that version."""
 
 
 class Supervisor:
@@ -97,6 +101,14 @@ class Supervisor:
         done, _ = await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
             task.result()
+
+    async def serve_declared(self) -> None:
+        """Make the version live that this gateway is started for. Raises ``Refused`` or ``Unavailable``."""
+        wanted = self._config.serve
+        if wanted is not None:
+            model, version = self._config.model, wanted.version
+            key = f"start/{model}/{version}/{wanted.sha256}"
+            await self.releases.release(model, version, wanted.bundle, wanted.sha256, key=key)
 
     async def stop(self) -> None:
         """Let requests in flight be answered, complete the log, end every child."""
@@ -231,6 +243,9 @@ class Supervisor:
             if generations.get(number) != newest
         ]
         models = {model: route.live.version for model, route in self.releases.table.routes.items()}
+        wanted, model = self._config.serve, self._config.model
+        if wanted is not None and models.get(model) != wanted.version:
+            reasons.append(f"{model} version {wanted.version} is not live yet")
         return {
             "ready": not reasons,
             "generation": self.releases.table.generation,
