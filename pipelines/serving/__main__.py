@@ -49,7 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--serve",
         nargs=4,
         metavar=("MODEL", "VERSION", "BUNDLE", "SHA256"),
-        help="a version to serve from the start: nothing is ready before it is, and one that is refused ends the gateway",
+        help="a version to serve from the start: not ready before it is live, ended if it is refused",
     )
 
 
