@@ -60,6 +60,7 @@ class ArmCounts(Message):
     step: int = 0
     share: int = 0
     """Basis points of the candidate in that step."""
+    step_started: datetime | None = None
     role: Literal["champion", "candidate", "control", "variant", "shadow"]
     requests: int = 0
     failed: int = 0
@@ -71,7 +72,11 @@ class ArmCounts(Message):
     shed: int = 0
     units: int = 0
     bad_units: int = 0
-    """Distinct routing keys, and those of them that met a bad event."""
+    """Distinct routing keys, and those of them that met a bad event in this step and in no earlier one."""
+    slow_units: dict[str, int] = {}
+    """Distinct routing keys that met their first answer over each limit of the guard in this step."""
+    seconds: float = 0.0
+    """Summed time to an answer, over ``requests``."""
     compared: int = 0
     disagreed: int = 0
     flipped: int = 0

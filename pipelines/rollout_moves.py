@@ -38,6 +38,15 @@ class Mirror(msgspec.Struct, frozen=True):
     basis_points: int
 
 
+class Step(msgspec.Struct, frozen=True):
+    """What was set when a step began: basis points of the candidate, and of the mirror."""
+
+    number: int
+    share: int
+    mirror: int
+    started: datetime
+
+
 class Rollout(msgspec.Struct, frozen=True):
     """The record of one rollout. It is written in the same transaction as the traffic it speaks of."""
 
@@ -54,6 +63,8 @@ class Rollout(msgspec.Struct, frozen=True):
     """Why it is paused, rolled back or superseded."""
     probe: str = ""
     """Requests that carry this secret in the header x-rollout-probe go to the candidate, whatever the split."""
+    steps: tuple[Step, ...] = ()
+    """Every step so far, oldest first."""
 
     @property
     def active(self) -> bool:
@@ -137,7 +148,8 @@ def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Ro
         raise Refused(
             f"rollout {rollout_id} is {found.phase} with version {found.candidate and found.candidate.version}"
         )
-    record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now)
+    steps = (Step(found.step, 0, 0, now),)
+    record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now, steps=steps)
     return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
 
 
@@ -155,8 +167,7 @@ def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: dateti
     if found.plan.strategy == "ab" and least not in (0, after.share()):
         raise Refused(f"an A/B split stays as it began, at {least} basis points; start another rollout")
     phase = "BAKING" if after.share() else "READY"
-    record = msgspec.structs.replace(found, phase=phase, step=found.step + 1, step_started=now, reason="")
-    return msgspec.structs.replace(after, rollout=record)
+    return _begun(after, msgspec.structs.replace(found, phase=phase, reason=""), now)
 
 
 def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime) -> Route:
@@ -166,8 +177,15 @@ def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime
     phase = found.phase
     if phase in ("READY", "SHADOWING"):
         phase = "SHADOWING" if mirror else "READY"
-    record = msgspec.structs.replace(found, phase=phase, step=found.step + 1, step_started=now)
-    return msgspec.structs.replace(after, rollout=record)
+    return _begun(after, msgspec.structs.replace(found, phase=phase), now)
+
+
+def _begun(route: Route, record: Rollout, now: datetime) -> Route:
+    """The next step begins with what ``route`` says, and with counts of its own."""
+    number = record.step + 1
+    step = Step(number, route.share(), route.mirror.basis_points if route.mirror else 0, now)
+    record = msgspec.structs.replace(record, step=number, step_started=now, steps=(*record.steps, step))
+    return msgspec.structs.replace(route, rollout=record)
 
 
 def renewed(route: Route, rollout_id: str, seconds: float, now: datetime) -> Route:
@@ -176,10 +194,17 @@ def renewed(route: Route, rollout_id: str, seconds: float, now: datetime) -> Rou
     return msgspec.structs.replace(route, rollout=record)
 
 
-def paused(route: Route, rollout_id: str, reason: str, *, split: Mapping[str, int] | None = None) -> Route:
-    """Traffic stays (or becomes ``split``); the guard and the lease go on."""
+def paused(route: Route, rollout_id: str, reason: str) -> Route:
+    """Traffic stays; the guard and the lease go on."""
     record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
-    return msgspec.structs.replace(route, rollout=record, split=route.split if split is None else dict(split))
+    return msgspec.structs.replace(route, rollout=record)
+
+
+def unloaded(route: Route, rollout_id: str, reason: str, now: datetime) -> Route:
+    """Paused, with all traffic at the champion and no mirror: the candidate cannot be loaded any more."""
+    record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
+    after = msgspec.structs.replace(route, split={route.live.version: WHOLE}, mirror=None)
+    return _begun(after, record, now)
 
 
 def resumed(route: Route, rollout_id: str, now: datetime) -> Route:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,11 +16,14 @@ from pipelines.rollout_moves import WHOLE, Mirror, Route, Served
 from pipelines.rollout_plan import Plan
 from pipelines.testing import FixedClock
 
+Role = Literal["champion", "candidate", "control", "variant", "shadow"]
+
 
 class FakeTarget:
     """A ``DeploymentTarget`` with version ``champion`` live (None: nothing is). Set ``down`` and it does not answer.
 
-    ``arms`` is what ``counts`` answers; ``calls`` what was asked, oldest first: ``("set_traffic", "r1", {...})``.
+    ``arms`` is what ``counts`` answers, and ``met`` adds to it; ``calls`` what was asked, oldest first:
+    ``("set_traffic", "r1", {...})``.
     """
 
     def __init__(self, champion: str | None = "1", *, clock: Clock | None = None) -> None:
@@ -54,6 +57,14 @@ class FakeTarget:
             workers=1,
             **told,
         )
+
+    def met(self, model: str, version: str, role: Role, **counts: Any) -> None:
+        """In the present step, ``version`` met these counts."""
+        record = self._route(model).rollout
+        assert record is not None, f"{model} has no rollout"
+        step = record.steps[-1]
+        known = {"step": step.number, "share": step.share, "step_started": step.started}
+        self.arms.append(ArmCounts(version=version, role=role, **known, **counts))
 
     def expire(self, model: str) -> None:
         """The lease of the rollout has passed, and the target rolled back by itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ class Counts:
         self._connection.executescript(
             "CREATE TABLE IF NOT EXISTS tallies (model TEXT, rollout TEXT, step INTEGER, version TEXT, role TEXT,"
             " tally BLOB NOT NULL, PRIMARY KEY (model, rollout, step, version, role));"
-            "CREATE TABLE IF NOT EXISTS units (model TEXT, rollout TEXT, step INTEGER, version TEXT, role TEXT,"
-            " unit BLOB, bad INTEGER NOT NULL, PRIMARY KEY (model, rollout, step, version, role, unit)) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS met (model TEXT, rollout TEXT, step INTEGER, version TEXT, role TEXT,"
+            " unit BLOB, PRIMARY KEY (model, rollout, step, version, role, unit)) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS firsts (model TEXT, rollout TEXT, event INTEGER, unit BLOB,"
+            " step INTEGER NOT NULL, version TEXT NOT NULL, role TEXT NOT NULL,"
+            " PRIMARY KEY (model, rollout, event, unit)) WITHOUT ROWID;"
         )
         rows = self._connection.execute("SELECT model, rollout, step, version, role, tally FROM tallies")
         self._sums: dict[Key, Tally] = {
@@ -40,42 +44,73 @@ class Counts:
         self._connection.execute("BEGIN")
         try:
             for key, tally in reported:
-                self._sums.setdefault(key, Tally()).add(tally)
+                found = self._sums.setdefault(key, Tally())
+                found.add(tally)
+                found.met += self._meet(key, tally.units)
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?, ?, ?)",
-                    (*key, msgspec.json.encode(self._sums[key])),
-                )
-                self._connection.executemany(
-                    "INSERT INTO units VALUES (?, ?, ?, ?, ?, ?, ?)"
-                    " ON CONFLICT DO UPDATE SET bad = MAX(bad, excluded.bad)",
-                    [(*key, unit.to_bytes(8, "big"), int(bad)) for unit, bad in tally.units],
+                    "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?, ?, ?)", (*key, msgspec.json.encode(found))
                 )
         finally:
             self._connection.execute("COMMIT")
+
+    def _meet(self, key: Key, units: list[tuple[int, int]]) -> int:
+        """Note the units, and of each event the first step it met each of them in; returns how many units are new."""
+        model, rollout, step, version, role = key
+        before = self._connection.total_changes
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO met VALUES (?, ?, ?, ?, ?, ?)",
+            [(*key, unit.to_bytes(8, "big")) for unit, _ in units],
+        )
+        new = self._connection.total_changes - before
+        # Reports of an earlier step may come after those of a later one, from another process.
+        self._connection.executemany(
+            "INSERT INTO firsts VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " step = excluded.step, version = excluded.version, role = excluded.role WHERE excluded.step < step",
+            [
+                (model, rollout, event, unit.to_bytes(8, "big"), step, version, role)
+                for unit, events in units
+                for event in range(events.bit_length())
+                if events >> event & 1
+            ],
+        )
+        return new
 
     def of(self, model: str, rollout_id: str, step: int) -> dict[tuple[str, str], Tally]:
         """Sums since this step began, by version and role."""
         return {key[3:]: tally for key, tally in self._sums.items() if key[:3] == (model, rollout_id, step)}
 
-    def report(self, model: str, rollout_id: str, step: int) -> list[dict[str, Any]]:
-        """One row per version and role, with the distinct units that met it and those that met a bad event."""
+    def report(self, model: str, rollout_id: str, limits: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """One row per step, version and role, oldest step first, with the distinct units that met it.
+
+        ``bad_units`` and ``slow_units`` (by ``limits``): units whose first such event of the whole rollout, in either
+        arm, was here.
+        """
+        firsts: dict[tuple[Any, ...], int] = {
+            tuple(row): count
+            for *row, count in self._connection.execute(
+                "SELECT step, version, role, event, COUNT(*) FROM firsts WHERE model = ? AND rollout = ?"
+                " GROUP BY step, version, role, event",
+                (model, rollout_id),
+            )
+        }
         rows = []
-        for (version, role), tally in sorted(self.of(model, rollout_id, step).items()):
-            units, bad = self._connection.execute(
-                "SELECT COUNT(*), COALESCE(SUM(bad), 0) FROM units"
-                " WHERE model = ? AND rollout = ? AND step = ? AND version = ? AND role = ?",
-                (model, rollout_id, step, version, role),
-            ).fetchone()
-            found = {name: getattr(tally, name) for name in Tally.__struct_fields__ if name != "units"}
-            rows.append({"version": version, "role": role, **found, "units": units, "bad_units": bad})
+        for key in sorted(key for key in self._sums if key[:2] == (model, rollout_id)):
+            tally, (step, version, role) = self._sums[key], key[2:]
+            found = {name: getattr(tally, name) for name in Tally.__struct_fields__ if name not in ("units", "met")}
+            slow = {limit: firsts.get((*key[2:], place), 0) for place, limit in enumerate(limits, start=1)}
+            bad = firsts.get((*key[2:], 0), 0)
+            rows.append(
+                {"step": step, "version": version, "role": role, **found, "units": tally.met}
+                | {"bad_units": bad, "slow_units": slow}
+            )
         return rows
 
     def forget(self, keep: set[tuple[str, str]]) -> None:
         """Drop the counts of all rollouts but these (model, rollout id)."""
         for model, rollout in {key[:2] for key in self._sums} - keep:
-            for table in ("tallies", "units"):
+            for table in ("tallies", "met", "firsts"):
                 self._connection.execute(
-                    f"DELETE FROM {table} WHERE model = ? AND rollout = ?",  # noqa: S608 - one of two names
+                    f"DELETE FROM {table} WHERE model = ? AND rollout = ?",  # noqa: S608 - one of three names
                     (model, rollout),
                 )
             self._sums = {key: tally for key, tally in self._sums.items() if key[:2] != (model, rollout)}

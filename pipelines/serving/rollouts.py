@@ -54,18 +54,23 @@ class Rollouts:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         return found
 
-    async def counts(self, model: str, rollout_id: str, step: int | None = None) -> Answer:
-        """What each version did since a step began up to now, the present step if none is named."""
+    async def counts(self, model: str, rollout_id: str) -> Answer:
+        """What each version did in each step, oldest step first; the present one up to now."""
         record = self.record(model, rollout_id)
         await self._gather()
-        wanted = record.step if step is None else step
-        started = record.step_started if wanted == record.step else None
+        names = [f"{limit.over_ms:g}" for limit in record.plan.guard.latency]
+        steps = {step.number: step for step in record.steps}
+        arms = []
+        for arm in self._counts.report(model, rollout_id, names):
+            step = steps.get(arm["step"])
+            known = {"share": step.share, "step_started": step.started} if step else {"share": 0, "step_started": None}
+            arms.append(arm | known)
         return {
             "model": model,
             "rollout_id": rollout_id,
-            "step": wanted,
-            "step_started": started.isoformat() if started else None,
-            "arms": self._counts.report(model, rollout_id, wanted),
+            "step": record.step,
+            "step_started": record.step_started,
+            "arms": arms,
         }
 
     async def create(
@@ -224,12 +229,10 @@ class Rollouts:
             if not route.rollout.active or (route.rollout.phase == "PAUSED" and not route.share() and not route.mirror):
                 continue
             reason = f"version {route.candidate.version} cannot be loaded: {'; '.join(reasons)}"
-            rollout_id, split = route.rollout.rollout_id, {route.live.version: WHOLE}
+            rollout_id, now = route.rollout.rollout_id, self._now()
 
-            def move(
-                found: Route, rollout_id: str = rollout_id, split: dict[str, int] = split, why: str = reason
-            ) -> Route:
-                return msgspec.structs.replace(moves.paused(found, rollout_id, why, split=split), mirror=None)
+            def move(found: Route, rollout_id: str = rollout_id, why: str = reason, now: datetime = now) -> Route:
+                return moves.unloaded(found, rollout_id, why, now)
 
             await self._decide(model, route.rollout, move, reason)
 

@@ -15,11 +15,27 @@ Key = tuple[str, str, int, str, str]
 """Model, rollout, step, version, role."""
 
 
+SUMS = (
+    "requests",
+    "failed",
+    "fallback",
+    "shed",
+    "compared",
+    "disagreed",
+    "flipped",
+    "sent",
+    "dropped",
+    "seconds",
+)
+
+
 class Tally(msgspec.Struct, array_like=True):
     """Sums of one arm. ``slow`` counts the answers over each configured limit (text of the limit in ms).
 
     ``fallback``: answered by the champion instead. ``shed``: not tried, since the breaker was open or it was not
-    loaded yet. ``seen`` and ``bad_units``: distinct routing keys, and those with a bad event.
+    loaded yet. ``units``: routing keys newly met, or newly met by an event, with the events as bits: 1 for a bad one,
+    ``2 << n`` for an answer over the n-th limit. ``met``: distinct routing keys, counted where all reports arrive.
+    ``seconds``: summed time to an answer.
     """
 
     requests: int = 0
@@ -33,11 +49,13 @@ class Tally(msgspec.Struct, array_like=True):
     flipped: int = 0
     sent: int = 0
     dropped: int = 0
-    units: list[tuple[int, bool]] = []
+    units: list[tuple[int, int]] = []
+    met: int = 0
+    seconds: float = 0.0
 
     def add(self, other: Tally) -> None:
         """Add another one's sums; units are merged elsewhere, since they may overlap."""
-        for name in ("requests", "failed", "fallback", "shed", "compared", "disagreed", "flipped", "sent", "dropped"):
+        for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for kind, count in other.bad.items():
             self.bad[kind] = self.bad.get(kind, 0) + count
@@ -50,7 +68,7 @@ class Tallies:
 
     def __init__(self) -> None:
         self._new: dict[Key, Tally] = {}
-        self._units: dict[Key, dict[int, bool]] = {}
+        self._units: dict[Key, dict[int, int]] = {}
 
     def of(self, key: Key) -> Tally:
         if key not in self._new:
@@ -69,17 +87,21 @@ class Tallies:
         """One request of this arm: how long it took, and the kind of its bad event, if it was one."""
         tally = self.of(key)
         tally.requests += 1
+        tally.seconds += seconds
+        events = 0
         if bad:
             tally.failed += 1
             tally.bad[bad] = tally.bad.get(bad, 0) + 1
-        for limit in limits:
+            events = 1
+        for place, limit in enumerate(limits):
             if seconds * 1000 > limit:
                 name = f"{limit:g}"
                 tally.slow[name] = tally.slow.get(name, 0) + 1
+                events |= 2 << place
         if unit is not None:
-            self._met(key, tally, unit, bool(bad))
+            self._met(key, tally, unit, events)
 
-    def _met(self, key: Key, tally: Tally, unit: int, bad: bool) -> None:
+    def _met(self, key: Key, tally: Tally, unit: int, events: int) -> None:
         known = self._units.get(key)
         if known is None:
             # A new step: what was counted of the units of earlier ones is reported already.
@@ -88,9 +110,9 @@ class Tallies:
         before = known.get(unit)
         if before is None and len(known) >= MAX_UNITS:
             return
-        if before is None or (bad and not before):
-            known[unit] = bad
-            tally.units.append((unit, bad))
+        if before is None or events & ~before:
+            known[unit] = events | (before or 0)
+            tally.units.append((unit, events))
 
     def take(self) -> list[tuple[Key, Tally]]:
         """Everything new since the last time, handed over."""

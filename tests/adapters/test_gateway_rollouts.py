@@ -12,7 +12,8 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.ports import RolloutTarget
 from pipelines.testing_rollouts import FakeTarget
 from tests.serving.candidates import write_candidate
-from tests.serving.gateway_process import Gateway, free_port
+from tests.serving.gateway_process import COLUMNS, Gateway, free_port
+from tests.serving.rollout_calls import row
 
 MODEL = "flight_delay"
 PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.05}}
@@ -52,7 +53,13 @@ def test_a_rollout_goes_its_way_from_creation_to_retirement(target: RolloutTarge
     state = target.pause(MODEL, "r1", "lunch", expect=state.generation, key="pause")
     assert (state.phase, state.reason) == ("PAUSED", "lunch")
     state = target.resume(MODEL, "r1", expect=state.generation, key="resume")
-    assert {arm.role for arm in target.counts(MODEL, "r1")} <= {"champion", "candidate", "shadow"}
+    if isinstance(target, FakeTarget):
+        target.met(MODEL, "2", "candidate", requests=1)
+    elif isinstance(target, GatewayRollouts):
+        target.predict(MODEL, COLUMNS, [row()])
+    (arm,) = [arm for arm in target.counts(MODEL, "r1") if arm.role != "shadow"]
+    assert (arm.step, arm.share, arm.requests) == (2, 500, 1)
+    assert arm.step_started == state.step_started
     state = target.promote(MODEL, "r1", "2", expect=state.generation, key="promote")
     assert (state.champion, state.previous, state.phase) == ("2", "1", "FINALISING")
     state = target.retire(MODEL, "r1", None, expect=state.generation, key="retire")

@@ -63,7 +63,7 @@ class Rollout:
     def counts(self) -> dict[str, dict[str, Any]]:
         """Counts of the present step by role."""
         found = httpx.get(f"{self.model}/rollouts/{self.id}/counts", timeout=30).json()
-        return {arm["role"]: arm for arm in found["arms"]}
+        return {arm["role"]: arm for arm in found["arms"] if arm["step"] == found["step"]}
 
     def phase(self) -> str:
         phase: str = self.state()["rollout"]["phase"]

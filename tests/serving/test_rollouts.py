@@ -163,6 +163,29 @@ def test_users_stay_in_a_canary_as_it_grows_and_the_counts_are_of_units(rollout:
     assert counts["candidate"]["units"] + counts["champion"]["units"] == len(users)
 
 
+def test_the_counts_of_every_step_are_kept_with_its_share(rollout: Rollout) -> None:
+    routing, breaker = {"key": "header:x-user-id"}, {"failures": 1000}
+    rollout.begin(
+        "raises", 1000, routing=routing, guard={"latency": [{"over_ms": 9e9, "max_share": 0.9}]}, breaker=breaker
+    )
+    users = [str(number) for number in range(60)]
+
+    def ask() -> int:
+        return sum(asked(rollout, [row(TRIGGER)], **{"x-user-id": user})[0][2] == "candidate" for user in users)
+
+    first, _ = ask(), rollout.traffic(5000)
+    second = ask()
+    url = f"{rollout.model}/rollouts/r1/counts"
+    found = [arm for arm in httpx.get(url, timeout=30).json()["arms"] if arm["role"] == "candidate"]
+    assert [(arm["step"], arm["share"], arm["units"]) for arm in found] == [(1, 1000, first), (2, 5000, second)]
+    assert [arm["failed"] for arm in found] == [first, second]
+    assert [arm["bad_units"] for arm in found] == [first, second - first]
+    assert found[0]["step_started"] < found[1]["step_started"]
+    rollout.gateway.stop(signal.SIGKILL)
+    rollout.gateway.start()
+    assert [arm for arm in httpx.get(url, timeout=30).json()["arms"] if arm["role"] == "candidate"] == found
+
+
 @pytest.mark.parametrize(("fault", "kind"), [("raises", "error"), ("invalid", "invalid"), ("shape", "invalid")])
 def test_a_failing_candidate_is_answered_for_by_the_champion_and_counted(
     rollout: Rollout, fault: Fault, kind: str
