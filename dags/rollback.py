@@ -1,4 +1,4 @@
-"""Roll back: one click puts the version before back into the air."""
+"""Roll back: one click ends a rollout, or else puts the version before back into the air."""
 
 from airflow.sdk import DAG, Param
 
@@ -12,9 +12,9 @@ DOC = """
 
 Owner: **{spec.owner}**
 
-**restore_previous** puts the version before back, traffic first, then writes the ledger and moves the aliases. It
-refuses when there is no version to go back to. If traffic went back already (`airworthy rollback {spec.model}`), it
-brings the records up to date.
+**restore_previous** takes back what is newest, traffic first: the candidate of a rollout that goes on, a promotion that
+is being finished, else the live version. Then it writes the ledger and moves the aliases. It refuses when there is
+nothing to go back to. If traffic went back already (`airworthy rollback {spec.model}`), it only writes that down.
 
 Runs by hand only. Say why: the reason is kept in the ledger beside your name.
 """
@@ -22,10 +22,19 @@ FORM = {
     "reason": Param(
         "",
         type="string",
+        minLength=10,
         title="Reason",
-        description="Why the live version is taken back.",
+        description="Why it is taken back, in ten letters or more.",
         examples=["Predictions for one carrier are far off since the release"],
-    )
+    ),
+    "version": Param(
+        None,
+        type=["null", "string"],
+        pattern="^[0-9]+$",
+        title="Version",
+        description="Take back this version or nothing. Empty: the candidate of a rollout, else the live version.",
+        examples=["4"],
+    ),
 }
 
 for spec in load_catalog().models.values():
@@ -35,7 +44,7 @@ for spec in load_catalog().models.values():
         dag_id=f"{spec.model}__rollback",
         schedule=None,
         params=FORM,
-        description=f"Put the previous version of {spec.model} back",
+        description=f"Take the newest version of {spec.model} back",
         doc_md=DOC.format(spec=spec),
         tags=[spec.model, "rollback", spec.owner],
         default_args={**DEFAULT_ARGS, "owner": spec.owner},
@@ -45,5 +54,6 @@ for spec in load_catalog().models.values():
             task_id="restore_previous",
             model=spec.model,
             reason="{{ params.reason }}",
+            version="{{ params.version or '' }}",
             outlets=[asset(spec.model, "released")],
         )

@@ -1,39 +1,70 @@
-"""`airworthy rollback <model>` puts the previous version back at once, with Airflow and MLflow down if need be."""
+"""`airworthy rollback <model>` takes the newest thing back at once, with Airflow, MLflow and the ledger down, too."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from pipelines.errors import AirworthyError
-from pipelines.ports import Ports
+from pipelines.errors import AirworthyError, Refused
+from pipelines.ports import DeploymentTarget, Ports
+from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, way_back
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("rollback", help="put the previous version of a model back")
+    command = subparsers.add_parser("rollback", help="end a model's rollout, or else put its previous version back")
     command.add_argument("model")
     command.add_argument("--reason", required=True, help="why; it is written into the ledger")
+    command.add_argument("--version", help="take back this one or nothing (default: whatever is newest)")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Traffic first; the ledger and the registry follow, and what of them is down is named, not waited for."""
-    before = ports.endpoint.state(options.model)
-    key = f"cli/{options.model}/{before.generation}"
-    after = ports.endpoint.rollback(options.model, key=key, reason=options.reason)
-    print(f"{options.model}: version {after.version} is live again (was {before.version})")
-    details = {"from": before.version, "to": after.version, "reason": options.reason, "generation": after.generation}
+    model, target = options.model, reached(options.model, ports)
+    before = target.rollout(model)
+    verdict, way = judge_rollback(before, options.version), way_back(before)
+    if way is None or not verdict.passed:
+        raise Refused(f"nothing of {model} is taken back", verdict.reasons)
+    key = f"cli/{model}/{before.generation}"
+    take_back(target, model, way, options.reason, key, ports.settings.actor)
+    after = target.state(model)
+    lost = f"version {way.takes} has lost its traffic" if way.takes else f"rollout {way.rollout_id} is over"
+    print(f"{model}: {lost}, version {after.version} answers everybody")
+    details = {"from": way.takes, "to": after.version, "reason": options.reason, "generation": after.generation}
+    details |= {"rollout_id": way.rollout_id}
 
     def tell_ledger() -> None:
-        ports.ledger.append("rollback", options.model, after.version, details, actor=ports.settings.actor, key=key)
+        ports.ledger.append("rollback", model, after.version, details, actor=ports.settings.actor, key=key)
 
     def tell_registry() -> None:
-        ports.registry.move_alias(options.model, "previous", after.previous)
-        ports.registry.move_alias(options.model, "champion", after.version)
+        ports.registry.move_alias(model, "previous", after.previous)
+        ports.registry.move_alias(model, "champion", after.version)
 
+    later = f"run the {model}__rollback DAG to tell it"
+    if way.takes != before.champion:
+        later = f"the run of {model}__deploy that it belongs to tells it"
     for what, tell in (("ledger", tell_ledger), ("registry", tell_registry)):
         try:
             tell()
         except AirworthyError as error:
-            print(f"the {what} does not know yet, run the {options.model}__rollback DAG to tell it: {error}")
+            print(f"the {what} does not know yet, {later}: {error}")
     return 0
+
+
+def reached(model: str, ports: Ports) -> DeploymentTarget:
+    """The declared target; the gateway, if the declaration is faulty just now."""
+    try:
+        return ports.target(model)
+    except Refused as error:
+        print(f"asking the gateway, for {model} has no good declaration: {error}")
+        return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
+
+
+def take_back(target: DeploymentTarget, model: str, way: WayBack, reason: str, key: str, who: str) -> None:
+    """One call. ``Refused`` if the rollout was promoted and finished in between."""
+    if way.rollout_id is None:
+        target.rollback(model, key=key, reason=reason)
+        return
+    ended = target.roll_back(model, way.rollout_id, signed(reason, way.takes, who), key=f"{key}/{way.rollout_id}")
+    if ended.phase != "ROLLED_BACK":
+        raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")

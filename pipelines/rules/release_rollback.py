@@ -1,33 +1,77 @@
-"""A rollback goes to the version that was live before, or nowhere."""
+"""A rollback takes the newest thing back: a rollout that goes on, else the live version; or it goes nowhere."""
 
 from __future__ import annotations
 
-from pipelines.messages import LiveState
+import re
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.rollout_messages import RolloutState
 from pipelines.verdict import Verdict
 
 RULE = "release_rollback"
+ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
+"""Phases in which a candidate may get requests."""
 
 
-def judge_rollback(state: LiveState, target: str | None) -> Verdict:
-    """FAIL with nothing live, with no previous version, or with a ``target`` that is not the previous one.
+class WayBack(BaseModel):
+    """``takes``: the version that loses its traffic, None for a rollout without a candidate yet; ``to``: who has it
+    afterwards; ``rollout_id``: the rollout that ends by it, None where the version before the live one is put back."""
 
-    ``target`` None means whatever was live before. PASS does not ask whether every worker has applied the present
-    table: a rollback is the way out of just that.
+    model_config = ConfigDict(frozen=True)
+
+    takes: str | None
+    to: str
+    rollout_id: str | None = None
+
+
+def way_back(state: RolloutState) -> WayBack | None:
+    """What a rollback would do now; None if there is nothing to go back to.
+
+    An active rollout loses its candidate; a promotion that is being finished is taken back to the former champion;
+    else the version before the live one is put back.
     """
-    failures: list[str] = []
-    if state.version is None:
-        failures.append(f"{state.model} has no live version; there is nothing to roll back")
-    elif state.previous is None:
-        failures.append(f"{state.model} has no version before {state.version}; release one instead")
-    if target is not None and target == state.version:
-        failures.append(f"version {target} of {state.model} is live already")
-    elif target is not None and target != state.previous:
-        kept = state.previous or "none"
-        failures.append(f"version {target} is not the one before {state.version} (kept: {kept}); release it instead")
+    if state.phase in ACTIVE:
+        return WayBack(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
+    if state.previous is None:
+        return None
+    finishing = state.rollout_id if state.phase == "FINALISING" else None
+    return WayBack(takes=state.champion, to=state.previous, rollout_id=finishing)
+
+
+def judge_rollback(state: RolloutState, asked: str | None) -> Verdict:
+    """FAIL with nothing to go back to, or if ``asked`` is not the version that would be taken back.
+
+    ``asked`` None takes back whatever is newest. PASS does not ask whether every worker has applied the present table:
+    a rollback is the way out of just that.
+    """
+    way, failures = way_back(state), []
+    if way is None:
+        failures.append(f"{state.model} has no version before {state.champion}; release one instead")
+    elif asked is not None and asked == way.to:
+        failures.append(f"version {asked} is the one that a rollback goes back to; leave the field empty")
+    elif asked is not None and asked != way.takes:
+        failures.append(f"version {asked} answers nobody; version {way.takes} is the one to take back")
     facts: dict[str, object] = {
-        "live": state.version,
+        "live": state.champion,
+        "candidate": state.candidate,
         "previous": state.previous,
-        "target": target,
+        "phase": state.phase,
+        "asked": asked,
         "generation": state.generation,
+        **({} if way is None else way.model_dump()),
     }
     return Verdict.of(RULE, failures=failures, facts=facts)
+
+
+def signed(reason: str, takes: str | None, run: str) -> str:
+    """The reason as the target keeps it: it says which version was taken back, and in which run."""
+    return f"{reason} (version {takes or 'none'} taken back by {run})"
+
+
+def taken_back(state: RolloutState, run: str) -> WayBack | None:
+    """What this very run has done to the newest rollout already, in a try that was cut off."""
+    mine = re.search(rf"\(version (\S+) taken back by {re.escape(run)}\)$", state.reason)
+    if state.phase != "ROLLED_BACK" or mine is None:
+        return None
+    return WayBack(takes=None if mine[1] == "none" else mine[1], to=state.champion, rollout_id=state.rollout_id)

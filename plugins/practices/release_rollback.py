@@ -1,4 +1,4 @@
-"""One click puts the version before back, traffic first; a rollback cut off half-way is finished, not repeated."""
+"""One click takes the newest thing back, traffic first; a rollback cut off half-way is finished, not repeated."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import LiveState
-from pipelines.ports import Ports
-from pipelines.rules.release_rollback import judge_rollback
+from pipelines.errors import Refused
+from pipelines.ports import DeploymentTarget, Ports
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
+from pipelines.verdict import Verdict
 from practices import _asked, _hooks
 from practices._aliases import follow_traffic
 from practices._model_practice import ModelPractice
@@ -17,42 +19,64 @@ from practices.defaults import asset
 
 
 class ReleaseRollback(ModelPractice):
-    """Put the previous version of a model back, record it, and let the aliases follow.
+    """End a model's rollout, or else put its previous version back; then record it and let the aliases follow.
 
-    Refuses when there is no previous version. Where traffic was rolled back already (``airworthy rollback``, or a
-    try that was killed), the records alone are brought up to date. Returns the endpoint's ``LiveState``.
+    Nothing but the target is asked before traffic has moved. ``version``: take back this one or nothing (empty:
+    whatever is newest). Refuses when there is nothing to go back to. Where traffic went back already
+    (``airworthy rollback``, or a try that was killed), the records alone are brought up to date. Returns the target's
+    ``LiveState``.
     """
 
-    template_fields = ("model", "reason")
+    template_fields = ("model", "reason", "version")
     ui_color = "#ea9999"
 
-    def __init__(self, *, model: str, reason: str, **arguments: Any) -> None:
+    def __init__(self, *, model: str, reason: str, version: str = "", **arguments: Any) -> None:
         super().__init__(model=model, **arguments)
         self.reason = reason
+        self.version = version
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, key = _hooks.open_ports(), _asked.act_key(context)
-        former = ports.registry.by_alias(self.model, "champion")
-        state, taken_back = ports.endpoint.state(self.model), former.version if former else None
-        if not rolled_back(ports, state, taken_back, key):
-            self._judge(state, ports, context)
-            taken_back = state.version
-            ports.endpoint.rollback(self.model, key=key, reason=self.reason)
-            state = ports.endpoint.state(self.model)
-        details = {"from": taken_back, "to": state.version, "reason": self.reason, "generation": state.generation}
+        target = ports.target(self.model)
+        before = target.rollout(self.model)
+        verdict = judge_rollback(before, self.version or None)
+        way = taken_back(before, key)
+        if way is None and verdict.passed:
+            way = take_back(target, before, self.reason, key)
+            self._settle(verdict, before, ports, context)
+        way = way or self._known_already(before, verdict, ports, context)
+        state = target.state(self.model)
+        details = {"from": way.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
+        details |= {"rollout_id": way.rollout_id, "run": key}
         who = _asked.actor(context, ports.settings.actor)
-        ports.ledger.append("rollback", self.model, state.version, {**details, "run": key}, actor=who, key=key)
+        ports.ledger.append("rollback", self.model, state.version, details, actor=who, key=key)
         follow_traffic(ports.registry, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _judge(self, state: LiveState, ports: Ports, context: Context) -> None:
+    def _known_already(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> WayBack:
+        """What was taken back before; ``Refused`` with the verdict if nothing was.
+
+        After a rollback the target holds no previous version while the registry still names what was taken back, or
+        the ledger says that this run did it.
+        """
+        lines = ports.ledger.entries(self.model, kind="rollback")
+        for line in lines:
+            if line.details.get("run") == _asked.act_key(context):
+                return WayBack(takes=line.details["from"], to=state.champion)
+        former = ports.registry.by_alias(self.model, "champion")
+        if former is None or former.version == state.champion or state.previous is not None:
+            self._settle(verdict, state, ports, context)
+            raise Refused(f"nothing of {self.model} was taken back")
+        return WayBack(takes=former.version, to=state.champion)
+
+    def _settle(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
         settle(
-            judge_rollback(state, None),
-            subject=f"the rollback of {self.model} from version {state.version}",
+            verdict,
+            subject=f"the rollback of {self.model} from version {verdict.facts.get('takes') or state.champion}",
             ledger_kind="gate",
             model=self.model,
-            version=state.version,
+            version=state.champion,
             ports=ports,
             context=context,
             on_fail="fail",
@@ -60,10 +84,18 @@ class ReleaseRollback(ModelPractice):
         )
 
 
-def rolled_back(ports: Ports, state: LiveState, champion: str | None, run: str) -> bool:
-    """True if traffic went back already: this run recorded it, or the registry still names what was taken back.
-
-    After a rollback the endpoint holds no previous version; after a release it does.
-    """
-    recorded = any(line.details.get("run") == run for line in ports.ledger.entries(state.model, kind="rollback"))
-    return recorded or (state.previous is None and champion not in (None, state.version))
+def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> WayBack:
+    """Move the traffic. ``Refused`` if an earlier try of this run did, and another version was released since."""
+    way = way_back(before)
+    assert way is not None, "the rule passed"
+    if way.rollout_id is not None:
+        said, named = signed(reason, way.takes, key), f"{key}/{way.rollout_id}"
+        ended = target.roll_back(before.model, way.rollout_id, said, key=named)
+        if ended.phase != "ROLLED_BACK":
+            raise Refused(f"rollout {way.rollout_id} of {before.model} is {ended.phase} by now", ["run again"])
+        return way
+    target.rollback(before.model, key=key, reason=reason)
+    if target.state(before.model).version == way.takes:
+        why = "an earlier try of this run moved traffic, and it was released since; run again to take it back"
+        raise Refused(f"version {way.takes} of {before.model} is live again", [why])
+    return way

@@ -10,28 +10,37 @@ import pytest
 from pipelines.cli.rollback import run
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing import FakePorts
+from pipelines.testing_rollouts import FakeTarget
 
 MODEL = "flight_delay"
+PLAN = {"strategy": "canary", "lease_seconds": 60.0, "guard": {"max_error_rate": 0.01}}
 
 
 @pytest.fixture
 def ports(tmp_path: Path) -> FakePorts:
     made = FakePorts.make(tmp_path)
-    for version in ("1", "2"):
+    made.targets[MODEL] = FakeTarget("1")
+    made.targets[MODEL].release(MODEL, "2", "bundles/2", "0" * 64, key="2")
+    for _ in range(3):
         made.registry.register(MODEL)
-        made.endpoint.release(MODEL, version, f"bundles/{version}", "0" * 64, key=version)
     made.registry.move_alias(MODEL, "champion", "2")
     made.registry.move_alias(MODEL, "previous", "1")
     return made
 
 
-def rollback(ports: FakePorts) -> int:
-    return run(argparse.Namespace(model=MODEL, reason="late flights look punctual"), ports)
+def begin_canary(target: FakeTarget) -> None:
+    target.create_rollout(MODEL, "r1", PLAN, expect=2, key="c")
+    target.prepare(MODEL, "r1", "3", "bundle", "sha", expect=3, key="p")
+    target.set_traffic(MODEL, "r1", {"2": 9000, "3": 1000}, expect=4, key="t")
+
+
+def rollback(ports: FakePorts, version: str | None = None) -> int:
+    return run(argparse.Namespace(model=MODEL, reason="late flights look punctual", version=version), ports)
 
 
 def test_the_previous_version_is_live_and_on_record(ports: FakePorts) -> None:
     assert rollback(ports) == 0
-    assert ports.endpoint.state(MODEL).version == "1"
+    assert ports.targets[MODEL].state(MODEL).version == "1"
     champion = ports.registry.by_alias(MODEL, "champion")
     assert champion is not None
     assert champion.version == "1"
@@ -40,22 +49,60 @@ def test_the_previous_version_is_live_and_on_record(ports: FakePorts) -> None:
     assert line.details["reason"] == "late flights look punctual"
 
 
-def test_traffic_goes_back_with_ledger_and_registry_down(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_active_rollout_is_ended_and_the_champion_stays(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin_canary(ports.targets[MODEL])
+    assert rollback(ports) == 0
+    after = ports.targets[MODEL].rollout(MODEL)
+    assert (after.phase, after.champion, after.previous) == ("ROLLED_BACK", "2", "1")
+    assert "version 3 has lost its traffic, version 2 answers everybody" in capsys.readouterr().out
+    [line] = ports.ledger.entries(model=MODEL, kind="rollback")
+    assert (line.details["from"], line.details["rollout_id"]) == ("3", "r1")
+
+
+def test_with_a_version_named_a_second_call_takes_nothing_more_back(ports: FakePorts) -> None:
+    begin_canary(ports.targets[MODEL])
+    rollback(ports, version="3")
+    with pytest.raises(Refused, match="version 3 answers nobody"):
+        rollback(ports, version="3")
+    assert ports.targets[MODEL].state(MODEL).version == "2"
+
+
+@pytest.mark.parametrize("canary", [False, True])
+def test_traffic_goes_back_with_ledger_and_registry_down(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str], canary: bool
+) -> None:
+    if canary:
+        begin_canary(ports.targets[MODEL])
     ports.ledger.down = ports.registry.down = True
     assert rollback(ports) == 0
-    assert ports.endpoint.state(MODEL).version == "1"
+    assert ports.targets[MODEL].state(MODEL).version == ("2" if canary else "1")
     said = capsys.readouterr().out
-    assert "the ledger does not know yet" in said
+    who = f"the run of {MODEL}__deploy that it belongs to tells it" if canary else f"run the {MODEL}__rollback DAG"
+    assert f"the ledger does not know yet, {who}" in said
     assert "the registry does not know yet" in said
+
+
+def test_a_model_whose_declaration_is_faulty_just_now_is_taken_back_on_the_gateway(
+    ports: FakePorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: str) -> FakeTarget:
+        raise Refused(f"include/models/{model}.yaml is refused")
+
+    monkeypatch.setattr(ports, "target", refuse)
+    ports.endpoint = ports.targets[MODEL]
+    assert rollback(ports) == 0
+    assert ports.endpoint.state(MODEL).version == "1"
 
 
 def test_without_a_previous_version_it_is_refused(ports: FakePorts) -> None:
     rollback(ports)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="no version before 1"):
         rollback(ports)
 
 
-def test_a_gateway_that_does_not_answer_is_no_silent_success(ports: FakePorts) -> None:
-    ports.endpoint.down = True
+def test_a_target_that_does_not_answer_is_no_silent_success(ports: FakePorts) -> None:
+    ports.targets[MODEL].down = True
     with pytest.raises(Unavailable):
         rollback(ports)

@@ -1,36 +1,76 @@
-"""Where a rollback may go, by table."""
+"""What a rollback takes back, and to whom, by table."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from pipelines.messages import LiveState
-from pipelines.rules.release_rollback import judge_rollback
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
 from pipelines.verdict import Outcome
 
 
+def state(**fields: Any) -> RolloutState:
+    known = {"model": "flight_delay", "generation": 5, "champion": "3", "split": {"3": 10_000}, **fields}
+    return RolloutState.model_validate(known)
+
+
+def during(phase: str, **fields: Any) -> RolloutState:
+    return state(phase=phase, rollout_id="r1", **fields)
+
+
 @pytest.mark.parametrize(
-    ("version", "previous", "target", "reasons"),
+    ("now", "way"),
     [
-        ("3", "2", None, []),
-        ("3", "2", "2", []),
-        (None, None, None, ["no live version"]),
-        ("3", None, None, ["no version before 3"]),
-        ("3", "2", "3", ["version 3 of flight_delay is live already"]),
-        ("3", "2", "1", ["version 1 is not the one before 3 (kept: 2); release it instead"]),
-        ("3", None, "1", ["no version before 3", "kept: none"]),
+        (state(), None),
+        (state(previous="2"), WayBack(takes="3", to="2")),
+        (during("PENDING", previous="2"), WayBack(takes=None, to="3", rollout_id="r1")),
+        *[
+            (during(phase, candidate="4", previous="2"), WayBack(takes="4", to="3", rollout_id="r1"))
+            for phase in ("READY", "SHADOWING", "BAKING", "PAUSED")
+        ],
+        (during("BAKING", candidate="4"), WayBack(takes="4", to="3", rollout_id="r1")),
+        (during("FINALISING", previous="2"), WayBack(takes="3", to="2", rollout_id="r1")),
+        (during("FINALISING"), None),
+        (during("SUCCEEDED", previous="2"), WayBack(takes="3", to="2")),
+        (during("ROLLED_BACK", previous="2"), WayBack(takes="3", to="2")),
+        (during("SUPERSEDED"), None),
     ],
 )
-def test_a_rollback_goes_to_the_previous_version_or_nowhere(
-    version: str | None, previous: str | None, target: str | None, reasons: list[str]
-) -> None:
-    state = LiveState(model="flight_delay", version=version, previous=previous, generation=5, workers=1)
-    verdict = judge_rollback(state, target)
-    assert verdict.outcome is (Outcome.FAIL if reasons else Outcome.PASS)
-    assert len(verdict.reasons) == len(reasons)
-    assert [part for part, reason in zip(reasons, verdict.reasons, strict=True) if part not in reason] == []
+def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: WayBack | None) -> None:
+    assert way_back(now) == way
+    verdict = judge_rollback(now, None)
+    assert verdict.outcome is (Outcome.PASS if way else Outcome.FAIL)
+    assert verdict.passed or "no version before 3; release one instead" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("now", "asked", "reason"),
+    [
+        (state(previous="2"), "3", None),
+        (state(previous="2"), "2", "version 2 is the one that a rollback goes back to"),
+        (state(previous="2"), "1", "version 1 answers nobody; version 3 is the one to take back"),
+        (during("BAKING", candidate="4", previous="2"), "4", None),
+        (during("BAKING", candidate="4", previous="2"), "3", "goes back to"),
+        (during("ROLLED_BACK", previous="2"), "4", "version 4 answers nobody"),
+    ],
+)
+def test_a_version_that_is_named_is_taken_back_or_nothing_is(now: RolloutState, asked: str, reason: str | None) -> None:
+    verdict = judge_rollback(now, asked)
+    assert verdict.passed is (reason is None)
+    assert reason is None or reason in verdict.reasons[0]
 
 
 def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> None:
-    state = LiveState(model="m", version="3", previous="2", generation=5, workers=2, applied=False)
-    assert judge_rollback(state, None).passed
+    assert judge_rollback(state(previous="2", workers=2, applied=False), None).passed
+
+
+@pytest.mark.parametrize("version", ["4", None])
+def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
+    told = signed("errors (many)", version, "m__rollback/manual__1/t/0")
+    ended = during("ROLLED_BACK", reason=told)
+    assert taken_back(ended, "m__rollback/manual__1/t/0") == WayBack(takes=version, to="3", rollout_id="r1")
+    assert taken_back(ended, "m__rollback/manual__1/t/1") is None
+    assert taken_back(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
+    assert taken_back(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None
