@@ -1,0 +1,159 @@
+"""What a rollout is judged by and what the judgement says: plain data, for a rule that computes nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import Refused
+from pipelines.messages import Message
+from pipelines.rollout_messages import ArmCounts
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Outcome(StrEnum):
+    """INCONCLUSIVE: too little evidence, or an invalid comparison. ERROR: the measurement itself did not work."""
+
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MetricLimits(_Strict):
+    """What is demanded of one counted event.
+
+    ``max_rate`` bounds the candidate's own rate: FAIL once shown above, PASS once shown below. ``max_ratio`` and
+    ``fail_ratio`` bound its rate over the champion's: a guardrail passes once shown below ``max_ratio`` (the margin of
+    non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` turns the ratio of
+    good events round, so that the limits above 1 always mean worse. A success metric passes once shown better than 1.
+    """
+
+    name: str
+    event: str
+    role: Literal["guardrail", "success", "deterioration"] = "guardrail"
+    better: Literal["lower", "higher"] = "lower"
+    max_rate: Share | None = None
+    max_ratio: Annotated[float, Field(gt=1, lt=1000)] | None = None
+    fail_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 1.0
+
+    @model_validator(mode="after")
+    def can_be_decided(self) -> Self:
+        if self.role == "guardrail" and self.max_rate is None and self.max_ratio is None:
+            raise ValueError(f"guardrail {self.name} cannot pass: give it max_rate or max_ratio")
+        if self.max_rate is not None and (self.better == "higher" or self.role != "guardrail"):
+            raise ValueError(f"{self.name}: max_rate bounds bad events of a guardrail")
+        if self.fail_ratio is not None and self.max_ratio is not None and self.fail_ratio > self.max_ratio:
+            raise ValueError(f"{self.name}: fail_ratio {self.fail_ratio} is beyond max_ratio {self.max_ratio}")
+        return self
+
+    @property
+    def compares(self) -> bool:
+        return self.max_ratio is not None or self.role != "guardrail"
+
+    @property
+    def ways_to_fail(self) -> int:
+        return (self.max_rate is not None) + (self.compares and self.fail_ratio is not None)
+
+
+class AnalysisPlan(_Strict):
+    """``minimum_units`` per arm before anything passes; ``alpha`` is shared by all ways to fail, not to pass."""
+
+    metrics: tuple[MetricLimits, ...]
+    unit: Literal["key", "request"] = "request"
+    sticky: bool = False
+    alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    srm_alpha: Annotated[float, Field(gt=0, le=0.05)] = 0.001
+    minimum_units: Annotated[int, Field(ge=1)] = 100
+    concentration: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+
+    @model_validator(mode="after")
+    def can_fail(self) -> Self:
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f"metrics: a name occurs twice among {', '.join(names)}")
+        if not sum(metric.ways_to_fail for metric in self.metrics):
+            raise ValueError("metrics: none has a limit it can fail; give one a max_rate or a fail_ratio")
+        if self.sticky and self.unit == "request":
+            raise ValueError("unit: requests of a sticky key are not independent; count keys (unit: key)")
+        return self
+
+
+class Arm(_Strict):
+    """Distinct ``units`` that met one version in one step, and of each event how many of them met it.
+
+    A key counts among ``events`` in the step of its first such event of the whole rollout, and in no later step.
+    """
+
+    units: Annotated[int, Field(ge=0)]
+    events: dict[str, Annotated[int, Field(ge=0)]] = {}
+
+
+class StepCounts(_Strict):
+    """One step: the share of all units assigned to the candidate, and what each arm met."""
+
+    weight: Share
+    candidate: Arm
+    champion: Arm
+
+
+class MetricVerdict(_Strict):
+    """``facts``: counts, evidence (natural logs) beside what was needed, rates, interval of the ratio and limits."""
+
+    metric: str
+    role: str
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    facts: dict[str, float | int | str | None]
+
+
+class RolloutVerdict(_Strict):
+    """The verdict over all, the reasons of each metric that did not pass, and each metric's own."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    metrics: tuple[MetricVerdict, ...]
+    facts: dict[str, float | int | str | None]
+
+
+def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> AnalysisPlan:
+    """The plan of a declaration, checked against the events that the target counts.
+
+    Refused, with every reason: an event nobody counts, a metric that cannot pass, a plan that cannot fail, requests
+    counted where keys are sticky.
+    """
+    try:
+        plan = AnalysisPlan.model_validate(declared)
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, each['loc'])) or 'plan'}: {each['msg']}" for each in error.errors()]
+        raise Refused("the analysis of this rollout is refused", reasons) from error
+    unknown = [metric for metric in plan.metrics if metric.event not in measured]
+    if unknown:
+        known = ", ".join(sorted(measured))
+        reasons = [
+            f"{metric.name}: nobody counts the event {metric.event!r}; counted are {known}" for metric in unknown
+        ]
+        raise Refused("the analysis of this rollout is refused", reasons)
+    return plan
+
+
+class WeighRequest(Message):
+    """Every step of one rollout up to now, and by what it is judged."""
+
+    plan: AnalysisPlan
+    arms: list[ArmCounts]
+
+
+class WeighedRollout(Message):
+    """``steps`` with callers, oldest first; the verdict is over all of them, for evidence adds up."""
+
+    verdict: RolloutVerdict
+    steps: list[StepCounts] = []

@@ -1,0 +1,43 @@
+"""The counts of a rollout become evidence; what is done about it is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.declared_rollout import BAD, slow
+from pipelines.ports import Ports
+from pipelines.rollout_evidence import Arm, StepCounts, WeighedRollout, WeighRequest
+from pipelines.rollout_messages import ArmCounts
+from pipelines.rollout_verdict import judge_rollout
+from pipelines.spec.strategy import WHOLE
+
+CANDIDATE, CHAMPION = ("candidate", "variant"), ("champion", "control")
+
+
+def run(request: WeighRequest, ports: Ports) -> WeighedRollout:  # noqa: ARG001 - every step is handed its ports
+    """Weigh all steps in which callers met both versions; shadow counts are weighed elsewhere."""
+    steps = read_steps(request.arms, keys=request.plan.unit == "key")
+    return WeighedRollout(verdict=judge_rollout(request.plan, steps), steps=steps)
+
+
+def read_steps(arms: Sequence[ArmCounts], *, keys: bool) -> list[StepCounts]:
+    """Each step with a share between nothing and everything, oldest first; an arm that met nobody counts nothing."""
+    shares = {arm.step: arm.share for arm in arms if arm.role != "shadow" and 0 < arm.share < WHOLE}
+    events = {slow(float(limit)) for arm in arms for limit in arm.slow} | {BAD}
+    return [
+        StepCounts(
+            weight=share / WHOLE,
+            candidate=_arm([one for one in arms if one.step == step and one.role in CANDIDATE], events, keys=keys),
+            champion=_arm([one for one in arms if one.step == step and one.role in CHAMPION], events, keys=keys),
+        )
+        for step, share in sorted(shares.items())
+    ]
+
+
+def _arm(found: Sequence[ArmCounts], events: set[str], *, keys: bool) -> Arm:
+    counted: dict[str, int] = dict.fromkeys(events, 0)
+    for one in found:
+        counted[BAD] += one.bad_units if keys else one.failed
+        for limit, number in (one.slow_units if keys else one.slow).items():
+            counted[slow(float(limit))] = counted.get(slow(float(limit)), 0) + number
+    return Arm(units=sum(one.units if keys else one.requests for one in found), events=counted)
