@@ -108,3 +108,8 @@ def predictions(model: str) -> str:
 def performance(model: str) -> str:
     """Table of one row per prediction day: predictions, labelled, metrics."""
     return f"monitoring/{model}_performance"
+
+
+def rollout(model: str, rollout_id: str, name: str) -> str:
+    """What was measured and drawn about one rollout, for people."""
+    return f"rollouts/{model}/{rollout_id}/{name}"

@@ -1,0 +1,134 @@
+"""What two versions did side by side, as numbers: the result of a comparison travels, the rows stay in the store."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pipelines.messages import Message
+from pipelines.rollout_messages import ArmCounts
+
+# ---- in the shadow -----------------------------------------------------------------------------------------------
+
+
+class ShadowRequest(Message):
+    """Weigh what the mirror counted between ``started`` and ``now``; with ``report``, read the prediction log too."""
+
+    model: str
+    champion: str
+    version: str
+    rollout_id: str
+    started: datetime
+    now: datetime
+    arms: list[ArmCounts]
+    report: bool = False
+
+
+class PairedLabels(Message):
+    """Answers of both versions to the same question, once per entity, where the truth is known by now.
+
+    ``candidate_wrong`` and ``champion_wrong`` count the pairs in which that version alone was wrong (a regression:
+    was further off). ``worse_log_e`` and ``better_log_e``: natural log of the evidence about the candidate.
+    """
+
+    labelled: int
+    candidate_wrong: int
+    champion_wrong: int
+    worse_log_e: float
+    better_log_e: float
+
+
+class ShadowMeasure(Message):
+    """``requests``, ``failed``, ``sent`` and ``dropped`` count requests; ``compared``, ``disagreed``, ``flipped`` rows.
+
+    Evidence is a natural log, of the share of disagreeing (bad) answers being above or below its limit.
+    """
+
+    model: str
+    champion: str
+    version: str
+    rollout_id: str
+    elapsed: float
+    """Seconds since the mirror was set."""
+    requests: int
+    failed: int
+    sent: int
+    dropped: int
+    compared: int
+    disagreed: int
+    flipped: int
+    coverage: float | None
+    """Share of the sampled requests that the candidate has handled; None: there were none."""
+    disagreement_above_log_e: float = 0.0
+    disagreement_below_log_e: float = 0.0
+    bad_above_log_e: float = 0.0
+    bad_below_log_e: float = 0.0
+    errors: list[str] = []
+    """Counts that cannot be."""
+    labels: PairedLabels | None = None
+    score_psi: float | None = None
+    latency_ratio: float | None = None
+    """Median time of the candidate's prediction over that of the champion's whole request."""
+    report: str | None = None
+    picture: str | None = None
+    """URIs of the numbers (JSON) and of the picture (PNG)."""
+    notes: list[str] = []
+
+
+# ---- an experiment on users --------------------------------------------------------------------------------------
+
+
+class ExperimentRequest(Message):
+    """Measure the declared metrics of both arms per user, as of ``now``; with ``report``, draw them too.
+
+    ``counted`` is what the target counted, with the weight of each step in basis points.
+    """
+
+    model: str
+    control: str
+    variant: str
+    rollout_id: str
+    started: datetime
+    now: datetime
+    arms: list[ArmCounts]
+    report: bool = False
+
+
+class MetricInterval(Message):
+    """Variant minus control, in the metric's own unit (``latency``: relative to control), turned so that more is
+    better only by ``better``.
+
+    ``low`` and ``high`` hold at every look at the declared confidence; ``low_shared`` and ``high_shared`` share the
+    error over all metrics. None: nothing is known on that side.
+    """
+
+    metric: str
+    better: Literal["higher", "lower", "same"]
+    control_units: int
+    variant_units: int
+    control: float | None
+    variant: float | None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    low_shared: float | None = None
+    high_shared: float | None = None
+
+
+class ExperimentMeasure(Message):
+    model: str
+    control: str
+    variant: str
+    rollout_id: str
+    elapsed: float
+    """Seconds since the split was set."""
+    control_units: int
+    variant_units: int
+    """Distinct users, by the target's count."""
+    split_log_e: float
+    """Evidence that the users were not split as declared."""
+    metrics: list[MetricInterval]
+    errors: list[str] = []
+    report: str | None = None
+    picture: str | None = None
+    notes: list[str] = []

@@ -1,0 +1,96 @@
+"""A candidate leaves the shadow only when it was shown to agree, to answer, and to have been compared throughout."""
+
+from __future__ import annotations
+
+import math
+
+from pipelines.comparison_messages import PairedLabels, ShadowMeasure
+from pipelines.spec.deployment import Deployment
+from pipelines.spec.strategy import Shadow
+from pipelines.verdict import Outcome, Verdict
+
+RULE = "shadow_comparison"
+WAYS_TO_FAIL = 3
+"""Too much disagreement, too many bad answers, wrong more often than the champion: they share alpha."""
+
+
+def judge_shadow(found: ShadowMeasure, declared: Deployment) -> Verdict:
+    """FAIL if a limit was shown to be broken, UNKNOWN if something demanded was not shown, else PASS.
+
+    ``facts["answer"]`` is ``pass``, ``fail``, ``inconclusive`` or ``error`` (counts that cannot be). Labels can only
+    speak against a candidate: without them nothing is missing.
+    """
+    shadow, fail = declared.shadows or Shadow(), math.log(WAYS_TO_FAIL / declared.analysis.alpha)
+    enough = math.log(1.0 / declared.analysis.alpha)
+    failures, unknowns = [], list(found.errors)
+    if not found.errors:
+        failures = _broken(found, declared, shadow, fail)
+        unknowns = _not_shown(found, declared, shadow, enough)
+    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns if not failures else ())
+    answer = {Outcome.PASS: "pass", Outcome.FAIL: "fail"}.get(verdict.outcome, "inconclusive")
+    facts: dict[str, object] = {
+        "answer": "error" if found.errors else answer,
+        **found.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
+        "disagreement": found.disagreed / found.compared if found.compared else None,
+        "max_disagreement": shadow.max_disagreement,
+        "tolerance": shadow.tolerance,
+        "min_coverage": shadow.min_coverage,
+        "error_threshold": declared.error_threshold,
+        "needed_to_fail": fail,
+        "needed_to_pass": enough,
+    }
+    return verdict.model_copy(update={"facts": facts})
+
+
+def goes_on(verdict: Verdict, elapsed: float, shadow: Shadow) -> bool:
+    """Whether to look again later: a candidate that passes stays for ``duration``, an open question for the maximum."""
+    if verdict.outcome is Outcome.PASS:
+        return elapsed < shadow.duration
+    return verdict.outcome is Outcome.UNKNOWN and elapsed < longest(shadow)
+
+
+def longest(shadow: Shadow) -> float:
+    """Seconds after which what was not shown is refused."""
+    return max(shadow.duration, shadow.max_duration or 2 * shadow.duration)
+
+
+def _broken(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+    failures = []
+    if (evidence := found.disagreement_above_log_e) >= needed:
+        said = f"{found.disagreed} of {found.compared} answers differ by more than {shadow.tolerance:g}"
+        failures.append(f"{said}: more than {shadow.max_disagreement:.3g} ({_evidence(evidence, '>=', needed)})")
+    if (evidence := found.bad_above_log_e) >= needed:
+        said = f"{found.failed} of {found.requests} requests failed"
+        failures.append(f"{said}: more than {declared.error_threshold:.3g} ({_evidence(evidence, '>=', needed)})")
+    if found.labels and (evidence := found.labels.worse_log_e) >= needed:
+        failures.append(f"{_labels(found.labels)}: wrong more often ({_evidence(evidence, '>=', needed)})")
+    return failures
+
+
+def _not_shown(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+    longer = "mirror longer (shadow.duration, max_duration) or more (sample_rate)"
+    unknowns = []
+    if found.compared < shadow.minimum_compared:
+        unknowns.append(f"{found.compared} answers compared < {shadow.minimum_compared}: {longer}")
+    elif (evidence := found.disagreement_below_log_e) < needed:
+        said = f"{found.disagreed} of {found.compared} answers differ by more than {shadow.tolerance:g}"
+        shown = f"not shown below {shadow.max_disagreement:.3g} ({_evidence(evidence, '<', needed)})"
+        unknowns.append(f"{said}, {shown}: {longer}")
+    if (evidence := found.bad_below_log_e) < needed:
+        said = f"{found.failed} of {found.requests} requests failed, not shown below {declared.error_threshold:.3g}"
+        unknowns.append(f"{said} ({_evidence(evidence, '<', needed)}): {longer}")
+    if found.coverage is None:
+        unknowns.append(f"no request was mirrored: does anybody ask {found.model}?")
+    elif found.coverage < shadow.min_coverage:
+        offered = f"{found.requests} of {found.sent + found.dropped} sampled requests"
+        remedy = "the shadow worker does not keep up; lower shadow.sample_rate or give it a core"
+        unknowns.append(f"coverage {found.coverage:.3f} < {shadow.min_coverage:g} ({offered}): {remedy}")
+    return unknowns
+
+
+def _labels(labels: PairedLabels) -> str:
+    return f"the candidate alone was wrong {labels.candidate_wrong} times, the champion {labels.champion_wrong} times"
+
+
+def _evidence(found: float, sign: str, needed: float) -> str:
+    return f"log evidence {found:.2f} {sign} {needed:.2f}"

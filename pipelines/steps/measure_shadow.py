@@ -1,0 +1,170 @@
+"""What the mirror counted becomes evidence; what it logged becomes a report, and is held against the truth."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from pipelines import layout
+from pipelines.comparison_messages import PairedLabels, ShadowMeasure, ShadowRequest
+from pipelines.errors import AirworthyError
+from pipelines.ports import Ports
+from pipelines.rollout_messages import ArmCounts
+from pipelines.sequential import log_e_disagreement, log_e_value
+from pipelines.spec import ModelSpec
+from pipelines.spec.strategy import Shadow
+from pipelines.steps.drift.psi import psi
+from pipelines.steps.prediction_log import flush_log
+from pipelines.steps.rollout_log import read_rollout, with_outcomes
+
+COUNTED = ("requests", "failed", "compared", "disagreed", "flipped", "sent", "dropped")
+PSI_BINS = 10
+
+
+def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
+    """Weigh the counts; with ``report``, pair the logged answers, join their labels and draw.
+
+    Rows of one request are taken as one trial, for they come from one caller: the share of rows counts, at the weight
+    of the requests. A log that cannot be read leaves a note and costs nothing but the report.
+    """
+    spec = ports.catalog.model(request.model)
+    shadow = spec.deployment.shadows or Shadow()
+    counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNTED}
+    offered = counted["sent"] + counted["dropped"]
+    found = ShadowMeasure(
+        model=request.model,
+        champion=request.champion,
+        version=request.version,
+        rollout_id=request.rollout_id,
+        elapsed=(request.now - request.started).total_seconds(),
+        coverage=min(1.0, counted["requests"] / offered) if offered else None,
+        errors=impossible(request.arms),
+        **counted,
+    )
+    if not found.errors:
+        found = found.model_copy(update=_evidence(found, shadow.max_disagreement, spec.deployment.error_threshold))
+    return _reported(found, request, spec, ports) if request.report else found
+
+
+def impossible(arms: Sequence[ArmCounts]) -> list[str]:
+    """Every count that contradicts another."""
+    return [
+        f"step {arm.step} counts {part} {name} of {whole} {of}"
+        for arm in arms
+        for name, part, of, whole in (
+            ("failed", arm.failed, "requests", arm.requests),
+            ("disagreed", arm.disagreed, "compared", arm.compared),
+            ("flipped", arm.flipped, "compared", arm.compared),
+        )
+        if not 0 <= part <= whole
+    ]
+
+
+def _evidence(found: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float]:
+    trials = min(found.compared, found.requests - found.failed)
+    differing = found.disagreed * trials / found.compared if found.compared else 0.0
+    return {
+        "disagreement_above_log_e": log_e_value(math.floor(differing), trials, max_disagreement),
+        "disagreement_below_log_e": log_e_value(math.ceil(differing), trials, max_disagreement, alternative="less"),
+        "bad_above_log_e": log_e_value(found.failed, found.requests, max_bad),
+        "bad_below_log_e": log_e_value(found.failed, found.requests, max_bad, alternative="less"),
+    }
+
+
+def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+    """The same with labels, distances of the scores, and the URIs of the report."""
+    notes = flush_log(ports, request.model)
+    try:
+        rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
+        pairs = paired(rows, request.champion, request.version)
+        labels = compare_labels(with_outcomes(pairs, ports, spec), spec)
+    except AirworthyError as error:
+        return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
+    if pairs.is_empty():
+        notes.append("the prediction log holds no pair of answers yet, so there is nothing to draw")
+    found = found.model_copy(
+        update={
+            "labels": labels,
+            "score_psi": _score_psi(pairs),
+            "latency_ratio": _latency_ratio(pairs),
+            "notes": notes,
+        }
+    )
+    if pairs.is_empty():
+        return found
+    from pipelines.steps.rollout_pictures import shadow_picture
+
+    where = layout.rollout(found.model, found.rollout_id, "shadow.png")
+    picture = ports.store.put(where, shadow_picture(found, pairs, spec))
+    found = found.model_copy(update={"picture": picture})
+    content = json.dumps(found.model_dump(mode="json", by_alias=True), indent=2).encode()
+    report = ports.store.put(layout.rollout(found.model, found.rollout_id, "shadow.json"), content)
+    return found.model_copy(update={"report": report})
+
+
+def paired(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:
+    """One row per row that both answered: ``champion``, ``candidate`` (predictions), their latencies in microseconds,
+    ``logged_at`` of the mirrored answer, ``entity_id``, ``prediction_time``."""
+    mine = rows.filter((pl.col("role") == "shadow") & (pl.col("version") == candidate))
+    theirs = rows.filter((pl.col("role") != "shadow") & (pl.col("version") == champion))
+    known = theirs.select(
+        "request_id",
+        "row",
+        pl.col("prediction").alias("champion"),
+        pl.when(pl.col("cache_hit").fill_null(value=False)).then(None).otherwise("latency_us").alias("champion_us"),
+    )
+    return mine.join(known.unique(["request_id", "row"]), on=["request_id", "row"], how="inner").select(
+        "logged_at",
+        "prediction_time",
+        "entity_id",
+        "request_id",
+        pl.col("prediction").alias("candidate"),
+        "champion",
+        pl.col("latency_us").alias("candidate_us"),
+        "champion_us",
+    )
+
+
+def compare_labels(pairs: pl.DataFrame, spec: ModelSpec) -> PairedLabels | None:
+    """Who was wrong alone, once per entity; None where no truth is known yet."""
+    known = pairs.filter(
+        pl.col("label").is_not_null() & pl.col("candidate").is_finite() & pl.col("champion").is_finite()
+    )
+    known = known.sort("logged_at").unique("entity_id", keep="first")
+    if known.is_empty():
+        return None
+    errors = {name: _error(known, name, spec) for name in ("candidate", "champion")}
+    candidate = int((errors["candidate"] > errors["champion"]).sum())
+    champion = int((errors["champion"] > errors["candidate"]).sum())
+    return PairedLabels(
+        labelled=known.height,
+        candidate_wrong=candidate,
+        champion_wrong=champion,
+        worse_log_e=log_e_disagreement(candidate, champion),
+        better_log_e=log_e_disagreement(candidate, champion, alternative="less"),
+    )
+
+
+def _error(known: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Series:
+    """1 or 0 for a decision that was wrong or right; the distance for a regression."""
+    if spec.problem == "regression":
+        return (known[name] - known["label"]).abs()
+    return ((known[name] >= spec.evaluation.threshold) != (known["label"] >= 0.5)).cast(pl.Float64)
+
+
+def _score_psi(pairs: pl.DataFrame) -> float | None:
+    if pairs.height < PSI_BINS:
+        return None
+    champion, candidate = (pairs[name].to_numpy() for name in ("champion", "candidate"))
+    edges = np.unique(np.quantile(champion, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
+    counts = [np.bincount(np.searchsorted(edges, side), minlength=len(edges) + 1) for side in (champion, candidate)]
+    return round(psi(*(count.astype(np.float64) for count in counts)), 6)
+
+
+def _latency_ratio(pairs: pl.DataFrame) -> float | None:
+    mine, theirs = pairs["candidate_us"].median(), pairs["champion_us"].median()
+    return round(float(mine) / float(theirs), 4) if mine and theirs else None  # type: ignore[arg-type]

@@ -1,0 +1,116 @@
+"""What a rollout's versions answered is read from the prediction log, and meets the truth where that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from io import BytesIO
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.entity import entity_id
+from pipelines.errors import Refused
+from pipelines.ports import Ports, Store
+from pipelines.spec import ModelSpec
+
+SCHEMA = pl.Schema(
+    {
+        "prediction_time": pl.Datetime("us", "UTC"),
+        "logged_at": pl.Datetime("us", "UTC"),
+        "request_id": pl.String(),
+        "row": pl.Int64(),
+        "entity_id": pl.String(),
+        "version": pl.String(),
+        "role": pl.String(),
+        "prediction": pl.Float64(),
+        "latency_us": pl.Int64(),
+        "unit": pl.String(),
+        "fallback": pl.Boolean(),
+        "cache_hit": pl.Boolean(),
+    }
+)
+OUTCOME = "outcome_"
+"""Prefix of a column of the outcomes beside the answers; ``label`` is the declared target."""
+
+
+def read_rollout(store: Store, model: str, rollout_id: str, started: datetime) -> pl.DataFrame:
+    """Rows of this rollout in all roles but ``probe``, with the columns of ``SCHEMA``, oldest first.
+
+    ``unit`` names the routing key; where the log has no such column it is the key's bucket, which several keys share.
+    The log lies by the day that was asked about: read are the days since the rollout began, and if it is in none of
+    them (a replay of the past) all days. Raises ``Refused`` that names every unreadable file.
+    """
+    paths = [path for path in store.list(layout.predictions(model)) if path.endswith(".parquet")]
+    since = f"{started - timedelta(days=1):%Y-%m-%d}"
+    recent = [path for path in paths if path.partition("date=")[2][:10] >= since]
+    frame = _rows(store, recent, model, rollout_id)
+    if frame.is_empty() and len(recent) < len(paths):
+        frame = _rows(store, paths, model, rollout_id)
+    return frame.sort("logged_at", "request_id", "row", "role")
+
+
+def _rows(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl.DataFrame:
+    frames, faults = [], []
+    for path in paths:
+        try:
+            found = _of_rollout(store.get(path), rollout_id)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            faults.append(f"{path}: {str(error).splitlines()[0]}")
+            continue
+        if found.height:
+            frames.append(found)
+    if faults:
+        raise Refused(f"the prediction log of {model} has unreadable files; restore or move them away", faults)
+    return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+
+
+def _of_rollout(content: bytes, rollout_id: str) -> pl.DataFrame:
+    held = pl.read_parquet_schema(BytesIO(content))
+    if "rollout_id" not in held or "role" not in held:
+        return pl.DataFrame(schema=SCHEMA)
+    wanted = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in held]
+    frame = pl.read_parquet(BytesIO(content), columns=wanted)
+    frame = frame.filter((pl.col("rollout_id") == rollout_id) & (pl.col("role") != "probe"))
+    missing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name not in held}
+    if "unit" in missing and "bucket" in held:
+        missing["unit"] = pl.col("bucket").cast(pl.String)
+    return frame.with_columns(**missing).select(SCHEMA.names()).cast(SCHEMA)
+
+
+def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: Sequence[str] = ()) -> pl.DataFrame:
+    """The rows with ``label`` (0 or 1 for a classification, else the value; null: not known yet) and the numeric
+    ``columns`` of the outcomes as ``outcome_<name>``, joined by entity.
+
+    Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
+    """
+    view = ports.catalog.view_of(spec.model)
+    table, asked = layout.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
+    named = {name: f"{OUTCOME}{name}" for name in columns}
+    days = _days_asked_about(asked, ports.store.days(table), view.lead_hours)
+    if not days:
+        return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
+    read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, spec.target.column, *columns])))
+    if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
+        raise Refused(f"{table} cannot say what was asked", faults)
+    value = pl.col(spec.target.column)
+    label = value if spec.target.at_least is None else value >= spec.target.at_least
+    truth = read.select(
+        entity_id(view),
+        label.cast(pl.Float64).alias("label"),
+        *(pl.col(name).cast(pl.Float64).alias(alias) for name, alias in named.items()),
+    )
+    return frame.join(truth.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
+
+
+def _days_asked_about(asked: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
+    """Published days in which an event may lie that these rows asked about."""
+    if asked.is_empty():
+        return []
+    times, reach = asked["prediction_time"], timedelta(hours=lead_hours) + timedelta(days=1)
+    first, last = times.min() - timedelta(days=1), times.max() + reach  # type: ignore[operator]
+    return [day for day in published if first.date() <= day <= last.date()]
+
+
+def _is_number(column: pl.Series) -> bool:
+    return column.dtype.is_numeric() or column.dtype == pl.Boolean

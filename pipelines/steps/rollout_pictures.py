@@ -1,0 +1,164 @@
+"""One picture says at a glance how two versions differed; as PNG, without a display."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+
+from pipelines.comparison_messages import ExperimentMeasure, MetricInterval, ShadowMeasure
+from pipelines.spec import ModelSpec
+from pipelines.spec.strategy import Shadow
+
+CANDIDATE, CHAMPION, GREY, BAD = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
+DRAWN = 2000
+"""Points of the scatter at most, drawn at random."""
+SLOTS = 40
+"""Points of a line over time at most."""
+
+
+def shadow_picture(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec) -> bytes:
+    """Disagreement over time, score against score, the scores' distributions, and the latencies."""
+    shadow = spec.deployment.shadows or Shadow()
+    figure = Figure(figsize=(11, 8.6), layout="constrained")
+    (over_time, scatter), (scores, latency) = figure.subplots(2, 2)
+    asked = f"{found.compared:,} answers compared, {found.disagreed:,} differ by more than {shadow.tolerance:g}"
+    subject = f"{found.model}: version {found.version} in the shadow of version {found.champion}"
+    figure.suptitle(f"{subject}\n{asked}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    _disagreement(over_time, pairs, shadow)
+    _scatter(scatter, pairs, shadow)
+    _scores(scores, pairs, found)
+    _latencies(latency, pairs, found)
+    return _png(figure)
+
+
+def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
+    differs = (pl.col("candidate") - pl.col("champion")).abs() > shadow.tolerance
+    ordered = pairs.sort("logged_at").select("logged_at", differs.alias("differs"))
+    size = max(1, -(-ordered.height // SLOTS))
+    slots = (
+        ordered.with_row_index("place")
+        .group_by(pl.col("place") // size, maintain_order=True)
+        .agg(pl.col("logged_at").last(), pl.col("differs").mean().alias("share"))
+    )
+    times, limit = slots["logged_at"].to_list(), 100 * shadow.max_disagreement
+    running = ordered["differs"].cast(pl.Float64).cum_sum() / np.arange(1, ordered.height + 1)
+    axes.plot(
+        times, 100 * slots["share"].to_numpy(), color=GREY, marker=".", linewidth=1, label=f"per {size:,} answers"
+    )
+    axes.plot(ordered["logged_at"].to_list(), 100 * running.to_numpy(), color=CANDIDATE, linewidth=2, label="so far")
+    axes.axhline(limit, color=BAD, linestyle="--", linewidth=1.2, label=f"limit {limit:g} %")
+    axes.set_ylim(0, max(1.3 * limit, 1.15 * float(100 * slots["share"].max() or 0)))  # type: ignore[arg-type]
+    locator = AutoDateLocator(minticks=3, maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    _finish(axes, "Disagreement over time", "UTC", "Share that differs (%)", legend="upper right")
+
+
+def _scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
+    drawn = pairs.sample(min(DRAWN, pairs.height), seed=0)
+    champion, candidate = drawn["champion"].to_numpy(), drawn["candidate"].to_numpy()
+    low, high = float(min(champion.min(), candidate.min())), float(max(champion.max(), candidate.max()))
+    room = 0.04 * (high - low) or 0.5
+    ends = np.array([low - room, high + room])
+    band = f"within {shadow.tolerance:g}"
+    axes.fill_between(ends, ends - shadow.tolerance, ends + shadow.tolerance, color=GREY, alpha=0.18, label=band, lw=0)
+    axes.scatter(champion, candidate, s=9, alpha=0.35, color=CANDIDATE, linewidths=0)
+    axes.set_xlim(*ends)
+    axes.set_ylim(*ends)
+    shown = f"{drawn.height:,} of {pairs.height:,} answers"
+    _finish(axes, f"The same requests, answered by both ({shown})", "Champion", "Candidate", legend="upper left")
+
+
+def _scores(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
+    both = np.concatenate([pairs[name].to_numpy() for name in ("champion", "candidate")])
+    edges = np.linspace(both.min(), both.max() if both.max() > both.min() else both.min() + 1, 41)
+    for name, colour, version in (("champion", CHAMPION, found.champion), ("candidate", CANDIDATE, found.version)):
+        values = pairs[name].to_numpy()
+        label = f"{name}, version {version} (mean {values.mean():.3g})"
+        axes.hist(values, bins=edges, histtype="step", linewidth=2, color=colour, label=label)
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+    shift = "not measured" if found.score_psi is None else f"{found.score_psi:.3f}"
+    _finish(axes, f"Scores (stability index {shift})", "Prediction", "Answers", legend="upper right")
+
+
+def _latencies(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
+    for name, colour, what in (
+        ("champion_us", CHAMPION, "champion, the whole request"),
+        ("candidate_us", CANDIDATE, "candidate, the prediction alone"),
+    ):
+        values = np.sort(pairs[name].drop_nulls().to_numpy()) / 1000
+        if len(values):
+            said = f"{what} (median {np.median(values):.3g} ms, p99 {np.quantile(values, 0.99):.3g} ms)"
+            axes.plot(np.maximum(values, 1e-3), np.arange(1, len(values) + 1) / len(values), color=colour, label=said)
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.35)
+    ratio = "not measured" if found.latency_ratio is None else f"{found.latency_ratio:.2f}"
+    _finish(axes, f"Latency (ratio of the medians {ratio})", "Milliseconds", "Share answered by then", "upper left")
+
+
+def experiment_picture(found: ExperimentMeasure, spec: ModelSpec) -> bytes:
+    """The interval of each metric's difference, in half-widths of its own scale so that all fit one axis."""
+    declared = spec.deployment.ab
+    margin = declared.margin if declared else 0.0
+    figure = Figure(figsize=(9.6, 2.4 + 1.05 * len(found.metrics)), layout="constrained")
+    grid = figure.subplots(len(found.metrics), 1, squeeze=False)[:, 0]
+    users = f"{found.variant_units:,} users of the variant, {found.control_units:,} of the control"
+    subject = f"{found.model}: version {found.variant} against version {found.control}"
+    figure.suptitle(f"{subject}\n{users}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    for place, (axes, metric) in enumerate(zip(grid, found.metrics, strict=True)):
+        _interval(axes, metric, margin if place else 0.0, decides=place == 0)
+    grid[-1].set_xlabel("variant minus control, each in its own unit (latency: relative)", fontsize=9)
+    return _png(figure)
+
+
+def _interval(axes: Any, metric: MetricInterval, margin: float, *, decides: bool) -> None:
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_yticks([0], [metric.metric + (" (decides)" if decides else "")])
+    axes.set_ylim(-1, 1)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    means = f"control {_shown(metric.control)}, variant {_shown(metric.variant)}"
+    if metric.estimate is None or metric.low is None or metric.high is None:
+        axes.set_title(f"{means}: no interval yet", fontsize=9, loc="left", color="#505762")
+        return
+    sign = {"higher": 1, "lower": -1, "same": 0}[metric.better]
+    colour = GREY
+    if sign and metric.low > 0:
+        colour = CANDIDATE if sign > 0 else BAD
+    elif sign and metric.high < 0:
+        colour = BAD if sign > 0 else CANDIDATE
+    if margin:
+        for end in (-margin, margin) if metric.better == "same" else (-sign * margin,):
+            axes.axvline(end, color=BAD, linestyle="--", linewidth=1)
+    axes.plot([metric.low, metric.high], [0, 0], color=colour, linewidth=4, solid_capstyle="butt")
+    axes.plot([metric.estimate], [0], marker="o", markersize=8, color=colour, markeredgecolor="white")
+    better = {"higher": "more is better", "lower": "less is better", "same": "should stay"}[metric.better]
+    span = f"{metric.estimate:+.4g} [{metric.low:+.4g}, {metric.high:+.4g}]"
+    axes.set_title(f"{span}, {better}; {means}", fontsize=9, loc="left", color="#505762")
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _finish(axes: Any, title: str, across: str, up: str, legend: str) -> None:
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel(across, fontsize=9)
+    axes.set_ylabel(up, fontsize=9)
+    axes.grid(color="#e3e6ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc=legend, frameon=False, fontsize=8)
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    return content.getvalue()
