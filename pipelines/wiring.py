@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pipelines import messages, rollout_evidence
+from pipelines import comparison_messages, messages, release_messages, rollout_evidence
 from pipelines.errors import Refused
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.settings import Settings
@@ -28,6 +28,7 @@ STEPS: dict[str, tuple[str, type[messages.Message]]] = {
     "evaluate_model": ("pipelines.steps.evaluate_model", messages.EvaluateRequest),
     "build_bundle": ("pipelines.steps.build_bundle", messages.BundleRequest),
     "weigh_rollout": ("pipelines.steps.weigh_rollout", rollout_evidence.WeighRequest),
+    "inspect_release": ("pipelines.steps.inspect_release", release_messages.InspectionRequest),
     "measure_performance": ("pipelines.steps.measure_performance", messages.MonitorRequest),
     "measure_drift": ("pipelines.steps.measure_drift", messages.MonitorRequest),
     "measure_shadow": ("pipelines.steps.measure_shadow", comparison_messages.ShadowRequest),

@@ -75,6 +75,15 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     return _result(info, content, ports)
 
 
+def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
+    """What a bundle of this model holds for one predictor: the same model and libraries give the same bytes.
+
+    Raises ``NotConvertible`` where the model has no such predictor, ``KeyError`` for an unknown one.
+    """
+    made = {"onnx": _onnx, "native": _native, "pyfunc": _pyfunc}[predictor](model)
+    return made.files | {"categories.json": categories_json(model.inputs)}
+
+
 def _choose(
     model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
 ) -> tuple[Candidate, Parity, list[str]]:

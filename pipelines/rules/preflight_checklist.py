@@ -1,0 +1,46 @@
+"""A version takes off only after eight items were checked; each that fails is named, and none is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines import checklist
+from pipelines.release_messages import Inspection, Standing
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Verdict
+
+RULE = "preflight_checklist"
+
+
+def judge_checklist(found: Inspection, standing: Standing, spec: ModelSpec, required_gates: Sequence[str]) -> Verdict:
+    """FAIL if any item failed, UNKNOWN if any was not measured; a warning or a waiver holds nothing up.
+
+    The eight items, who may deploy, and whether the rollout can be decided in its time. ``facts["checklist"]`` has
+    each as a ``ChecklistItem``.
+    """
+    items = [
+        checklist.performance(found, standing, spec, required_gates),
+        checklist.size(found, spec),
+        checklist.contract(found, standing, spec),
+        checklist.validation(found),
+        checklist.error_handling(spec),
+        checklist.load(spec),
+        checklist.security(found, standing),
+        checklist.way_back(standing, spec),
+        checklist.deployer(standing, spec),
+        checklist.design(found, standing, spec),
+    ]
+    facts: dict[str, object] = {
+        "version": found.version,
+        "champion": standing.champion,
+        "checklist": [item.line().model_dump(exclude={"schema_"}) for item in items],
+        "model_digest": found.model_digest,
+        "approval_digest": standing.approval_digest,
+        "parity_rows": found.rows,
+        "largest_difference": found.largest_difference,
+        "latency_p99_ms": found.latency_p99_ms,
+        "requests_per_day": round(found.traffic.per_day, 1) if found.traffic else None,
+    }
+    failures = [f"{item.name}: {why}" for item in items for why in item.failed]
+    unknowns = [f"{item.name}: {why}" for item in items for why in item.unmeasured]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)

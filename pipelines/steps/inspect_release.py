@@ -1,0 +1,329 @@
+"""Nothing in a bundle is believed: its files are read, made again from the registered model, and tried."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines import layout
+from pipelines.encoding import FeatureInput, encode
+from pipelines.errors import Refused
+from pipelines.messages import BundleResult
+from pipelines.ports import Ports
+from pipelines.release_messages import Column, Contract, Inspection, InspectionRequest
+from pipelines.steps.build_bundle import MANIFEST, model_files
+from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
+from pipelines.steps.bundling.parity import Array, compare
+from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
+from pipelines.steps.load_model import LoadedModel, load_model
+from pipelines.steps.rollout_design import recent_traffic, rollout_design
+
+TRIES, WARM_UP, PATIENCE_SECONDS = 200, 5, 2.0
+"""Calls with one row that the latency is taken from, and the most time spent on them."""
+TOO_LARGE = 1e39
+"""Beyond 32-bit floats: it must be refused, not answered."""
+MOST_FAULTS = 20
+Answer = Callable[[pl.DataFrame], Array]
+
+
+def run(request: InspectionRequest, ports: Ports) -> Inspection:
+    """Read every file of the bundle, hold it against the registered model, try it, and size the rollout.
+
+    Faults of the bundle are told in the result, not raised. Raises ``Unavailable`` when the store or MLflow does not
+    answer, and ``Refused`` for a version that the registry does not know.
+    """
+    bundle = request.bundle
+    spec = ports.catalog.model(bundle.model)
+    found: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
+    files, manifest = _read(bundle, ports, found["faults"])
+    found["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
+    if manifest is not None:
+        found["contract"] = contract(manifest, ports, bundle.model)
+        found["untyped"] = _untyped(found["contract"], files.get("schema.json"))
+        found |= _against_the_champion(request, found["contract"], ports)
+    if (model := _registered(bundle, ports, found["faults"])) is not None:
+        found["model_digest"] = model.model_digest
+        if manifest is not None and not found["faults"] and not found["pickles"]:
+            found["altered"] = _altered(model, bundle.predictor, manifest)
+            found |= _trial(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
+    return Inspection(
+        model=bundle.model,
+        version=bundle.version,
+        bundle_bytes=sum(map(len, files.values())),
+        predictor=bundle.predictor,
+        traffic=recent_traffic(ports, bundle.model),
+        design=rollout_design(spec) if request.champion is not None else [],
+        **found,
+    )
+
+
+def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[str, bytes], dict[str, Any] | None]:
+    """Every file that is there, and the manifest if it is one; what is wrong with their digests goes to ``faults``."""
+    place = layout.bundle(bundle.model, bundle.version)
+    try:
+        content = ports.store.get(place + MANIFEST)
+    except Refused as error:
+        faults.append(f"{MANIFEST}: {error}")
+        return {}, None
+    if (digest := _sha256(content)) != bundle.sha256:
+        faults.append(f"{MANIFEST} has sha256 {digest}, the bundle that was built has {bundle.sha256}")
+    try:
+        manifest = json.loads(content)
+        named = {str(name): str(value) for name, value in manifest["files"].items()}
+        _ = manifest["features"], manifest["output"], manifest["entry"], manifest["version"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        faults.append(f"{MANIFEST} is no manifest: {type(error).__name__}: {error}")
+        return {MANIFEST: content}, None
+    files = {MANIFEST: content}
+    for name, wanted in named.items():
+        if name.startswith("/") or ".." in name.split("/"):
+            faults.append(f"{name!r} points outside the bundle")
+            continue
+        try:
+            files[name] = ports.store.get(place + name)
+        except Refused:
+            faults.append(f"{name} is missing")
+            continue
+        if (digest := _sha256(files[name])) != wanted:
+            faults.append(f"{name} has sha256 {digest}, the manifest says {wanted}")
+    return files, manifest
+
+
+def is_pickle(name: str, content: bytes) -> bool:
+    """Whether loading this file could run code: a pickle by name or by content, or an archive that holds one."""
+    if name.endswith((".pkl", ".pickle", ".joblib", ".cloudpickle")):
+        return True
+    if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and content.endswith(b"."):
+        return True
+    if content.startswith(b"\x93NUMPY"):
+        return b"|O" in content[:256]
+    if not content.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return any(is_pickle(one, archive.read(one)) for one in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> Contract:
+    """What a manifest promises to callers, with the semantic version that the registry has for it."""
+    version = str(manifest["version"])
+    try:
+        semantic = ports.registry.get(model, version).semantic
+    except Refused:
+        semantic = None
+    columns = [
+        Column(name=one["name"], type=one.get("type") or "", minimum=one.get("minimum"), maximum=one.get("maximum"))
+        for one in manifest["features"]
+    ]
+    return Contract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
+
+
+def _untyped(contract: Contract, schema: bytes | None) -> list[str]:
+    try:
+        typed = {one["name"]: one["type"] for one in json.loads(schema or b"{}").get("columns", [])}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        typed = {}
+    return [
+        one.name
+        for one in contract.columns
+        if one.type not in ("numeric", "categorical") or typed.get(one.name) != one.type
+    ]
+
+
+def _against_the_champion(request: InspectionRequest, mine: Contract, ports: Ports) -> dict[str, Any]:
+    if request.champion is None:
+        return {}
+    model, version = request.bundle.model, request.champion
+    try:
+        manifest = json.loads(ports.store.get(layout.bundle(model, version, MANIFEST)))
+        live = contract(manifest, ports, model)
+    except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {"champion_fault": f"{MANIFEST} of version {version} cannot be read: {error}"}
+    return {"champion": live, "contract_changes": contract_changes(live, mine), "narrowed": narrowed(live, mine)}
+
+
+def contract_changes(live: Contract, mine: Contract) -> list[str]:
+    """What callers of the live version would have to change."""
+    old, new = ({one.name: one.type for one in each.columns} for each in (live, mine))
+    found = [f"column {name} is no longer taken" for name in old if name not in new]
+    found += [f"column {name} is new" for name in new if name not in old]
+    found += [f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    if live.output != mine.output:
+        found.append(f"it answers a {mine.output}, was a {live.output}")
+    return found
+
+
+def narrowed(live: Contract, mine: Contract) -> list[str]:
+    """Values that the live version takes and this one refuses."""
+    old = {one.name: one for one in live.columns}
+    found = []
+    for one in mine.columns:
+        before = old.get(one.name)
+        if before is None:
+            continue
+        if one.minimum is not None and (before.minimum is None or one.minimum > before.minimum):
+            found.append(f"{one.name}: least {one.minimum:g}, was {_bound(before.minimum)}")
+        if one.maximum is not None and (before.maximum is None or one.maximum < before.maximum):
+            found.append(f"{one.name}: most {one.maximum:g}, was {_bound(before.maximum)}")
+    return found
+
+
+def _registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
+    try:
+        return load_model(ports.registry.get(bundle.model, bundle.version), ports)
+    except Refused as error:
+        faults.append(f"the registered model: {' '.join(str(error).split())}")
+        return None
+
+
+def _altered(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Files that are not what the registered model gives, though their digests agree with the manifest."""
+    try:
+        made = model_files(model, predictor)
+    except (NotConvertible, KeyError) as error:
+        return [f"the registered model gives no {predictor}: {error}"]
+    named: Mapping[str, str] = manifest["files"]
+    found = [name for name, content in made.items() if named.get(name) != _sha256(content)]
+    return found + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
+
+
+def _trial(
+    model: LoadedModel, predictor: str, manifest: Mapping[str, Any], files: Mapping[str, bytes], threshold: float
+) -> dict[str, Any]:
+    """Parity with the registered model, edge rows and latency of the predictor opened from these very bytes."""
+    with tempfile.TemporaryDirectory(prefix="airworthy-bundle-") as folder:
+        try:
+            answer, one_row = _open(model, predictor, manifest["entry"], files, Path(folder))
+            golden = pl.read_parquet(io.BytesIO(files["golden.parquet"]))
+            rows = golden.select(_typed(model.inputs))
+            classifies = model.problem == "classification"
+            parity = compare(answer(rows), model.predict(rows), (0.5, threshold) if classifies else ())
+            edges = _edge_faults(answer, model.inputs, classifies)
+            took = _latencies(one_row, rows.slice(rows.height // 2, 1))
+        except Exception as error:  # whatever a library says of a broken file, it is told and the answer is no
+            return {"edge_faults": [f"the {predictor} cannot be used: {_said(error)}"]}
+    return {
+        "rows": parity.rows,
+        "largest_difference": parity.largest if np.isfinite(parity.largest) else None,
+        "flips": parity.flips,
+        "edge_rows": len(_edges(model.inputs)),
+        "edge_faults": edges[:MOST_FAULTS],
+        "latency_p50_ms": float(np.percentile(took, 50)),
+        "latency_p99_ms": float(np.percentile(took, 99)),
+        "calls": len(took),
+    }
+
+
+def _open(
+    model: LoadedModel, predictor: str, entry: str, files: Mapping[str, bytes], folder: Path
+) -> tuple[Answer, Callable[[pl.DataFrame], Callable[[], object]]]:
+    """What the bundle's predictor answers to rows, and what one call with a row costs the gateway."""
+    if predictor == "pyfunc":
+        import mlflow.pyfunc
+
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        loaded = mlflow.pyfunc.load_model(str(folder / entry))
+        return (
+            lambda rows: np.asarray(loaded.predict(rows.to_pandas()), dtype=np.float64),
+            lambda row: lambda: loaded.predict(row.to_pandas()),
+        )
+    if predictor == "onnx":
+        score = onnx_score(files[entry], model.problem == "classification")
+    elif model.estimator == "xgboost":
+        score = booster_score(files[entry])
+    else:
+        from pipelines.steps.training import skops_file
+        from pipelines.steps.training.sklearn_estimator import predict
+
+        estimator = skops_file.load(files[entry])
+        score = lambda matrix: predict(estimator, model.problem, matrix)  # noqa: E731 - one of three alike
+
+    def call(row: pl.DataFrame) -> Callable[[], object]:
+        matrix = encode(row, model.inputs)
+        return lambda: score(matrix)
+
+    return lambda rows: score(encode(rows, model.inputs)), call
+
+
+def _edges(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
+    """Null throughout, every extreme throughout, and each column null alone."""
+    names = [one.name for one in inputs]
+    text = {one.name: UNSEEN for one in inputs if one.type == "categorical"}
+    numbers = [one.name for one in inputs if one.type == "numeric"]
+    rows: list[dict[str, Any]] = [dict.fromkeys(names)]
+    rows += [text | dict.fromkeys(numbers, value) for value in EXTREMES]
+    return rows + [text | dict.fromkeys(numbers, 0.0) | {name: None} for name in names]
+
+
+def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -> list[str]:
+    """Edge rows without an answer, and numbers beyond 32 bits that got one."""
+    faults = []
+    for number, row in enumerate(_edges(inputs)):
+        named = "null throughout" if number == 0 else f"edge row {number}"
+        try:
+            found = answer(pl.DataFrame([row], schema=_schema(inputs)))
+        except Exception as error:
+            faults.append(f"{named}: {_said(error)}")
+            continue
+        if found.shape != (1,) or not np.isfinite(found[0]):
+            faults.append(f"{named}: answers {found.tolist()}")
+        elif classifies and not 0 <= found[0] <= 1:
+            faults.append(f"{named}: {found[0]:g} is no probability")
+    numbers = [one.name for one in inputs if one.type == "numeric"]
+    if numbers:
+        row = dict.fromkeys((one.name for one in inputs), None) | {numbers[0]: TOO_LARGE}
+        try:
+            found = answer(pl.DataFrame([row], schema=_schema(inputs)))
+            faults.append(f"a number beyond 32 bits: answers {found.tolist()}")
+        except Refused:
+            pass  # as it has to be
+        except Exception as error:
+            faults.append(f"a number beyond 32 bits: {_said(error)}")
+    return faults
+
+
+def _latencies(one_row: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
+    """Milliseconds of calls with one row."""
+    call, took = one_row(row), []
+    for _ in range(WARM_UP):
+        call()
+    begun = time.perf_counter()
+    while len(took) < TRIES and (not took or time.perf_counter() - begun < PATIENCE_SECONDS):
+        started = time.perf_counter()
+        call()
+        took.append((time.perf_counter() - started) * 1000)
+    return took
+
+
+def _typed(inputs: list[FeatureInput]) -> list[pl.Expr]:
+    return [pl.col(name).cast(kind) for name, kind in _schema(inputs).items()]
+
+
+def _schema(inputs: list[FeatureInput]) -> dict[str, Any]:
+    return {one.name: pl.String if one.type == "categorical" else pl.Float64 for one in inputs}
+
+
+def _bound(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,149 @@
+"""How many requests a staged rollout needs, and how long they take at the traffic of late, is told before it begins."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import polars as pl
+from scipy import stats
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.ports import Ports, Store
+from pipelines.release_messages import DesignStep, Traffic
+from pipelines.sample_size import sample_size
+from pipelines.sequential import log_e_value
+from pipelines.spec import ModelSpec
+from pipelines.spec.deployment import Deployment
+from pipelines.spec.strategy import WHOLE, AbTest, BlueGreen, Canary
+from pipelines.steps.prediction_log import UNANSWERED
+
+WINDOW = timedelta(days=7)
+SHORTEST = timedelta(hours=1)
+"""A rate is taken over at least so long, lest one burst pass for a day's traffic."""
+MOST_FILES = 200
+POWER = 0.8
+BEYOND = 10**9
+
+
+def recent_traffic(ports: Ports, model: str) -> Traffic | None:
+    """Requests that callers made in the last seven days, by the prediction log; None if there were none.
+
+    At most the 200 newest files are read; the rate is then that of the time which they cover.
+    """
+    until = ports.clock()
+    requests, since = 0.0, until
+    for content in _newest_files(ports.store, model, until):
+        counted, earliest = _counted(content, until - WINDOW)
+        if earliest is not None:
+            requests, since = requests + counted, min(since, earliest)
+    if not requests:
+        return None
+    observed = max(until - since, SHORTEST)
+    return Traffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
+
+
+def rollout_design(spec: ModelSpec) -> list[DesignStep]:
+    """Each step of the declared rollout; empty where the release is one switch."""
+    declared, steps = spec.deployment, []
+    if (shadow := declared.shadows) is not None:
+        seconds = shadow.max_duration or 2 * shadow.duration
+        needed = math.ceil(shadow.minimum_compared / shadow.sample_rate)
+        steps.append(DesignStep(share=0, requests_to_pass=needed, seconds=seconds))
+    return steps + [
+        DesignStep(
+            share=share,
+            requests_to_pass=_to_pass(declared, share / WHOLE),
+            requests_to_find=_to_find(declared, share / WHOLE),
+            seconds=_longest(declared),
+        )
+        for share in declared.shares()
+    ]
+
+
+def _longest(declared: Deployment) -> float:
+    """Seconds that one step may last."""
+    if declared.strategy == "canary":
+        return (declared.canary or Canary()).max_step_duration
+    if declared.strategy == "blue_green":
+        trial = declared.blue_green or BlueGreen()
+        return trial.max_duration or 2 * trial.validation_duration
+    return (declared.ab or AbTest()).max_duration
+
+
+def _to_pass(declared: Deployment, weight: float) -> int | None:
+    """Requests of both arms until a candidate with the expected rate is shown to keep the threshold.
+
+    An experiment asks for its declared number of users in the smaller arm, and to find the expected effect.
+    """
+    least = declared.analysis.minimum_units
+    if declared.strategy == "ab":
+        least = (declared.ab or AbTest()).minimum_sample_size
+        needed = math.ceil(least / min(weight, 1 - weight))
+        found = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTest()).metrics else needed
+        return None if found is None else max(needed, found)
+    alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha)
+    return None if alone is None else math.ceil(max(alone / weight, least / min(weight, 1 - weight)))
+
+
+def _to_find(declared: Deployment, weight: float) -> int | None:
+    analysis = declared.analysis
+    try:
+        return sample_size(
+            rate=_rate(declared), ratio=analysis.expected_ratio, weight=weight, alpha=analysis.alpha, power=POWER
+        ).requests
+    except Refused:
+        return None
+
+
+def _rate(declared: Deployment) -> float:
+    return declared.analysis.expected_rate or declared.error_threshold / 10
+
+
+def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
+    """Requests after which a share of ``rate`` is shown to lie below ``limit``, with a power of 80 %; None: never."""
+    if rate >= limit:
+        return None
+
+    def shown(total: int) -> bool:
+        bad = int(stats.binom.ppf(POWER, total, rate))
+        return log_e_value(bad, total, limit, alternative="less") >= -math.log(alpha)
+
+    high = 1
+    while not shown(high):
+        high *= 2
+        if high > BEYOND:
+            return None
+    low = high // 2
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if shown(middle) else (middle, high)
+    return high
+
+
+def _newest_files(store: Store, model: str, until: datetime) -> Iterator[bytes]:
+    """Files of the last days, newest first; where requests were dated otherwise (a replay), of the newest dates."""
+    root = layout.predictions(model)
+    dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
+    paths = [path for on in dates for path in reversed(store.list(f"{root}date={on:%Y-%m-%d}/"))]
+    paths = paths or list(reversed(store.list(root)))
+    for path in [path for path in paths if path.endswith(".parquet")][:MOST_FILES]:
+        yield store.get(path)
+
+
+def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:
+    """Requests since then, each weighed as it was sampled, and when the first of them was answered."""
+    names = pl.read_parquet_schema(io.BytesIO(content))
+    wanted = [name for name in ("logged_at", "row", "role", "weight") if name in names]
+    frame = pl.read_parquet(io.BytesIO(content), columns=wanted).filter(pl.col("logged_at") >= since)
+    if "row" in wanted:
+        frame = frame.filter(pl.col("row") == 0)
+    if "role" in wanted:
+        frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
+    if frame.is_empty():
+        return 0.0, None
+    earliest = frame["logged_at"].min()
+    return float(frame["weight"].sum() if "weight" in wanted else frame.height), earliest  # type: ignore[return-value]

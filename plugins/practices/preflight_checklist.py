@@ -1,0 +1,114 @@
+"""A version is checked item by item before it answers anybody, and every later task speaks of this very version."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid5
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused
+from pipelines.messages import BundleRequest, BundleResult, LiveState
+from pipelines.ports import Ports
+from pipelines.release_messages import Inspection, InspectionRequest, Standing
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.rules.preflight_checklist import judge_checklist
+from pipelines.spec import ModelSpec
+from pipelines.verdict import Verdict
+from practices import _asked, _hooks, _runner
+from practices._certificate import REQUIRED_GATES, certificates, waiting
+from practices._model_practice import ModelPractice
+from practices._settle import settle
+
+ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
+"""The namespace of rollout ids, the same in every installation."""
+
+
+class PreflightChecklist(ModelPractice):
+    """Build the bundle of an approved version, inspect it, go through the checklist and write the run's ticket.
+
+    The version comes from the form, else from the newest approval. All that speaks against it is listed at once, and
+    it is refused before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
+    Skipped where this very bundle is live and its release on the ledger. Returns the ``RolloutTicket``.
+    """
+
+    ui_color = "#cfe2f3"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports = _hooks.open_ports()
+        spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).runs("deploy")
+        asked = _asked.version(context, f"{self.model}:approved", waiting(ports, self.model))
+        request = BundleRequest(model=self.model, version=asked)
+        bundle = _runner.run_step("build_bundle", request, BundleResult, runner=runner)
+        live = ports.target(self.model).state(self.model)
+        _skip_if_done(bundle, live, spec, ports)
+        inspect = InspectionRequest(bundle=bundle, champion=live.version)
+        found = _runner.run_step("inspect_release", inspect, Inspection, runner=runner)
+        verdict = judge_checklist(found, _standing(bundle, live, ports, context), spec, REQUIRED_GATES)
+        self._tell(verdict, bundle, ports, context)
+        ticket = RolloutTicket(
+            champion=live.version,
+            rollout_id=rollout_id(context, self.model),
+            bundle=bundle.uri,
+            **bundle.model_dump(include={"model", "version", "sha256", "model_digest"}),
+        )
+        return ticket.model_dump(mode="json", by_alias=True)
+
+    def _tell(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
+        """The list in log and XCom, then the verdict: ``Refused`` unless it is PASS."""
+        lines: Any = verdict.facts["checklist"]
+        for line in lines:
+            level = 20 if line["result"] in ("PASS", "WAIVED") else 30
+            self.log.log(level, "%-18s %-8s %s", line["item"], line["result"], "; ".join(line["why"]))
+        context["ti"].xcom_push(key="checklist", value=lines)
+        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
+        settle(
+            verdict,
+            subject=f"the preflight of {self.model} version {bundle.version}",
+            ledger_kind="gate",
+            model=self.model,
+            version=bundle.version,
+            ports=ports,
+            context=context,
+            on_fail="fail",
+            details={"gate": "preflight_checklist", "model_digest": bundle.model_digest, "bundle": bundle.sha256},
+        )
+
+
+def rollout_id(context: Any, model: str) -> str:
+    """The same for every try of every task of a run; another one once the run was cleared."""
+    run = context["dag_run"]
+    cleared = getattr(run, "clear_number", 0) or 0
+    return str(uuid5(ROLLOUTS, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
+
+
+def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> Standing:
+    gates, approval = certificates(bundle, ports)
+    drills = ports.ledger.entries(model=bundle.model, kind="rollback_drill")
+    run = context["dag_run"]
+    return Standing(
+        gates=gates,
+        approval_digest=approval,
+        ledger_faults=ports.ledger.faults(),
+        champion=live.version,
+        champion_sha256=live.bundle_sha256,
+        drill=str(drills[-1].details.get("outcome")) if drills else None,
+        by_hand=getattr(run.run_type, "value", run.run_type) == "manual",
+        deployer=getattr(run, "triggering_user_name", None),
+    )
+
+
+def _skip_if_done(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
+    """Skip where this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
+    if live.version != bundle.version:
+        return
+    released = [line.details for line in ports.ledger.entries(bundle.model, bundle.version, "release")]
+    champion = ports.registry.by_alias(bundle.model, "champion")
+    recorded = bool(released) and released[-1].get("sha256") == live.bundle_sha256
+    if live.bundle_sha256 == bundle.sha256 and recorded and champion and champion.version == bundle.version:
+        raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already, from this very bundle")
+    if spec.deployment.staged:
+        reasons = ["its release is not on the ledger, or its bundle is another one by now (libraries changed)"]
+        reasons.append("clear the task that switched traffic, or approve and deploy another version")
+        raise Refused(f"version {bundle.version} of {bundle.model} is live: it cannot be its own candidate", reasons)
