@@ -2,7 +2,8 @@
 
 ``python -m pipelines <step> --request <file> [--result <file>]`` reads a JSON request, runs the step, writes the
 JSON result, and exits 0 (done), 65 (refused) or 75 (unavailable, try again). In a pod, ``--run <path in the store>``
-takes the place of the files: ticket, log, result and manifest lie there.
+takes the place of the files: ticket, log, result and manifest lie there. ``python -m pipelines serve`` is no step: it
+serves the version that the environment names (``pipelines.serving.container``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from pipelines.wiring import open_ports, run_step
 
 
 def main(arguments: list[str] | None = None) -> int:
+    if (sys.argv[1:] if arguments is None else arguments) == ["serve"]:
+        from pipelines.serving.container import serve
+
+        return serve()
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     parser.add_argument("step")
     source = parser.add_mutually_exclusive_group(required=True)

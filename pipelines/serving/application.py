@@ -133,6 +133,7 @@ class Application:
                 answered.predictions,
                 answered.bucket,
                 answered.fallback,
+                unit=answered.unit,
             ),
         )
 
@@ -179,6 +180,7 @@ class Application:
 PAGES: dict[str, Callable[[Application, Send], Awaitable[None]]] = {
     "/health": Application._health,
     "/ready": Application._ready,
+    "/ping": Application._ready,
     "/metrics": Application._metrics,
     "/openapi.json": Application._openapi,
 }

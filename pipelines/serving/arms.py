@@ -36,6 +36,7 @@ class Answered(msgspec.Struct, frozen=True):
     rows: Rows
     bucket: int = NO_BUCKET
     fallback: bool = False
+    unit: int | None = None
 
 
 class Arms:
@@ -104,7 +105,7 @@ class Arms:
             self._count(self._roles[0], started, "error", choice.unit)
             raise
         self._count(self._roles[0], started, "", choice.unit)
-        return Answered(predictions, self._route.live.version, *self._champion, rows, choice.bucket)
+        return Answered(predictions, self._route.live.version, *self._champion, rows, choice.bucket, unit=choice.unit)
 
     async def _by_candidate(self, choice: Choice, rows: Rows, started: float, predict: Predict) -> Answered:
         host, role = self._host, self._roles[1]
@@ -121,10 +122,12 @@ class Arms:
             else:
                 host.breaker.succeeded()
                 self._count(role, started, "", choice.unit)
-                return Answered(predictions, host.served.version, *self._own(host, role), mine, choice.bucket)
+                own = self._own(host, role)
+                return Answered(predictions, host.served.version, *own, mine, choice.bucket, unit=choice.unit)
         predictions = predict()
         self._tallies.of(self._keys[role]).fallback += 1
-        return Answered(predictions, self._route.live.version, *self._instead, rows, choice.bucket, fallback=True)
+        champion = self._route.live.version
+        return Answered(predictions, champion, *self._instead, rows, choice.bucket, fallback=True, unit=choice.unit)
 
     async def named(self, version: str, rows: Rows) -> Answered | None:
         """The candidate's own answer if this is its version, else None; counted by nobody."""
@@ -175,6 +178,7 @@ class Arms:
             self._names,
             answered.rows.values,
             answered.predictions,
+            answered.unit,
         )
         tally = self._tallies.of(self._keys["shadow"])
         if self._feed.send(packet):

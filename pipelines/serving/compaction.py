@@ -33,6 +33,7 @@ FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
     "fallback": pl.Boolean,
     "cache_hit": pl.Boolean,
     "weight": pl.Float64,
+    "unit": pl.String,
 }
 
 
@@ -65,6 +66,7 @@ def rows(columns: Columns, answers: list[Answer]) -> pl.DataFrame:
         "fallback": spread([answer.fallback for answer in answers]),
         "cache_hit": spread([answer.cache_hit for answer in answers]),
         "weight": spread([answer.weight for answer in answers]),
+        "unit": spread([None if answer.unit is None else f"{answer.unit:016x}" for answer in answers]),
     }
     series = [pl.Series(name, content[name], dtype=kind, strict=False) for name, kind in FIXED.items()]
     for place, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):

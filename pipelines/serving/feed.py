@@ -27,6 +27,7 @@ class Mirrored(msgspec.Struct, array_like=True, frozen=True):
     names: list[str]
     values: list[Sequence[Any]]
     predictions: list[float]
+    unit: int | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

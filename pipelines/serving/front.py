@@ -31,6 +31,7 @@ PAGES = {
     "/health": "health",
     "/v2/health/live": "health",
     "/ready": "ready",
+    "/ping": "ready",
     "/v2/health/ready": "ready",
     "/metrics": "metrics",
     "/openapi.json": "openapi",

@@ -99,6 +99,7 @@ class Masking:
         self._net = Net() if declared.net else None
         self._warned: set[str] = set()
         self.entity_id = self._treatments.get(declared.entity_ids)
+        self._key = settings.secret(declared.secret) if declared.secret else b""
 
     def of(self, model: str, names: Sequence[str], types: Sequence[str]) -> tuple[list[Treatment | None], list[str]]:
         """What to do with each column, None where nothing is, and the types the log then has."""
@@ -112,6 +113,12 @@ class Masking:
         ]
         kinds = ["categorical" if chosen.get(name) == "hash" else kind for name, kind in zip(names, types, strict=True)]
         return treatments, kinds
+
+    def unit(self, number: int) -> int:
+        """With a secret, what nobody can find the routing key to by trying: the salt of a rollout is no secret."""
+        if not self._key:
+            return number
+        return int.from_bytes(hmac.digest(self._key, number.to_bytes(8, "big"), "sha256")[:8], "big")
 
     def correlation(self, text: str) -> str:
         return str(self._net(text)) if self._net is not None else text
@@ -167,6 +174,8 @@ class CarefulLog(LogWriter):
         if answer.ids is not None and masking.entity_id is not None:
             hidden = [masking.entity_id(one) for one in answer.ids]
             changes["ids"] = None if None in hidden else hidden
+        if answer.unit is not None:
+            changes["unit"] = masking.unit(answer.unit)
         if answer.correlation_id != answer.request_id:  # one that the caller chose
             changes["correlation_id"] = masking.correlation(answer.correlation_id)
         return changes

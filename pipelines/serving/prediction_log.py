@@ -61,6 +61,8 @@ class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     cache_hit: bool = False
     weight: float = 1.0
     """How many answers this one stands for where only a sample is logged."""
+    unit: int | None = None
+    """The keyed hash of the routing key; None where none was drawn."""
 
 
 Record = Columns | Answer

@@ -111,6 +111,7 @@ class Shadow:
                 values,
                 answers,
                 packet.bucket,
+                unit=packet.unit,
             ),
         )
 

@@ -99,6 +99,20 @@ def test_each_column_is_treated_as_declared_and_typed_as_it_is_written(
     assert (found.ids, found.correlation_id) == ([hashed("id-1")], "tel <phone>")
 
 
+def test_a_routing_key_is_hashed_once_more_under_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEPPER", SECRET)
+    units = []
+    for secret in (None, "env:PEPPER", "env:PEPPER"):
+        writer = log(tmp_path / str(len(units)), Door(privacy=Privacy(secret, {}, "keep", True)))
+        described = writer.columns("m", "1", ["a"], ["numeric"])
+        writer.append(described, answer(described.number, [[1.0]], unit=4711))
+        writer.rotate()
+        (found,) = records(tmp_path / str(len(units)))
+        units.append(found.unit)
+    assert units[0] == 4711
+    assert units[1] == units[2] != 4711
+
+
 def test_another_models_column_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
     writer = log(tmp_path, Door(privacy=Privacy(None, {"m": {"name": "drop"}}, "keep", False)))
     described = writer.columns("other", "1", ["name"], ["categorical"])

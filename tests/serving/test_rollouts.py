@@ -204,6 +204,7 @@ def test_a_failing_candidate_is_answered_for_by_the_champion_and_counted(
     assert set(log["role"]) == {"candidate"}
     assert set(log["rollout_id"]) == {"r1"}
     assert log["bucket"].is_between(0, 9999).all()
+    assert [int(unit, 16) % 10_000 for unit in log["unit"]] == log["bucket"].to_list()
 
 
 def test_a_slow_candidate_costs_its_callers_the_deadline_and_the_others_nothing(rollout: Rollout) -> None:
@@ -365,6 +366,7 @@ def test_mirrored_answers_are_compared_and_logged_and_never_reach_a_caller(rollo
     metrics = httpx.get(f"{rollout.gateway.base}/metrics").text
     assert 'airworthy_shadow_coverage{model="flight_delay",version="2"} 1.0000' in metrics
     log = predictions(rollout.gateway)
+    assert log.group_by("request_id").agg(pl.col("unit").n_unique())["unit"].max() == 1
     pairs = log.filter(role="champion").join(log.filter(role="shadow"), on=["request_id", "row"])
     assert pairs.height == 30
     assert set(pairs["prediction"]) == {CHAMPION}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.serving.gateway_process import ROWS, Gateway, expected, write_bundle
+from pipelines.errors import Refused
+from pipelines.serving import container
+from tests.serving.gateway_process import ROWS, Gateway, expected, free_port, write_bundle
 from tests.serving.rollout_calls import body
 
 
@@ -29,3 +36,35 @@ def test_a_gateway_started_for_an_altered_bundle_ends_with_the_reason_and_was_ne
         gateway.start()
     assert gateway.process is not None
     assert gateway.process.wait(30) == 65
+
+
+def test_a_container_told_to_serve_answers_pings_once_it_serves_and_ends_by_sigterm(tmp_path: Path) -> None:
+    bundle, sha256 = write_bundle(tmp_path, "7")
+    port, folder = free_port(), tmp_path / "var"
+    named = {"MODEL": "flight_delay", "VERSION": "7", "BUNDLE": bundle, "SHA256": sha256}
+    environment = os.environ | {f"AIRWORTHY_SERVE_{name}": value for name, value in named.items()}
+    environment |= {"AIRWORTHY_STORE": str(tmp_path / "store"), "AIRWORTHY_HOME": str(folder)}
+    environment |= {"SAGEMAKER_BIND_TO_PORT": str(port), "AIRWORTHY_SERVE_ADMIN_PORT": str(free_port())}
+    process = subprocess.Popen([sys.executable, "-m", "pipelines", "serve"], env=environment)
+    try:
+        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+        seen: set[int] = set()
+        while 200 not in seen:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            with contextlib.suppress(httpx.TransportError):
+                seen.add(httpx.get(f"{url}/ping", timeout=5).status_code)
+        assert seen <= {200, 503}
+        answer = httpx.post(f"{url}/invocations", json=body(*ROWS))
+        assert [round(one, 5) for one in answer.json()["predictions"]] == [round(one, 5) for one in expected(1)]
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert list((tmp_path / "store").glob("predictions/flight_delay/*/*.parquet")), "its log is complete"
+
+
+def test_a_container_that_was_told_too_little_says_all_that_is_missing() -> None:
+    with pytest.raises(Refused) as refused:
+        container.options({"AIRWORTHY_SERVE_MODEL": "m", "AIRWORTHY_SERVE_VERSION": "1"})
+    missing = ["AIRWORTHY_SERVE_BUNDLE", "AIRWORTHY_SERVE_SHA256", "AIRWORTHY_STORE"]
+    assert refused.value.reasons == [f"{name} is not set" for name in missing]
