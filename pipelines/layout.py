@@ -113,3 +113,8 @@ def performance(model: str) -> str:
 def rollout(model: str, rollout_id: str, name: str) -> str:
     """What was measured and drawn about one rollout, for people."""
     return f"rollouts/{model}/{rollout_id}/{name}"
+
+
+def approval_form(model: str, digest: str) -> str:
+    """The text that approvers were shown, under its sha256."""
+    return f"approvals/{model}/{digest}.md"

@@ -1,0 +1,227 @@
+"""An approver sees which bytes are meant and every number that was measured on them; the same facts, the same text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.messages import SnapshotResult
+from pipelines.ports import LedgerEntry, VersionInfo
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.spec import ModelSpec
+
+GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
+SLICES_SHOWN = 8
+NAMED_ALREADY = {"version", "champion", "snapshot", "rollout_id", "model_digest", "sha256", "bundle_sha256", "notes"}
+
+
+class FormFacts(BaseModel):
+    """All that the form tells, gathered from registry, ledger, store and declaration."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ticket: RolloutTicket
+    spec: ModelSpec
+    candidate: VersionInfo
+    champion: VersionInfo | None = None
+    lines: Sequence[LedgerEntry]
+    """Of this version, oldest first."""
+    of_the_run: Mapping[str, LedgerEntry] = {}
+    """Newest verdict of each task of this deploy run, by task."""
+    snapshot: SnapshotResult | None = None
+    authors: Sequence[str] = ()
+    links: Mapping[str, str] = {}
+
+
+def subject(facts: FormFacts, role: str) -> str:
+    ticket = facts.ticket
+    former = f"in place of {_named(facts.champion)}" if facts.champion else "as its first version"
+    return f"{role}: release {ticket.model} {_named(facts.candidate)} {former}?"
+
+
+def form(facts: FormFacts, seconds: float) -> str:
+    """Markdown. ``seconds``: how long the answer is waited for."""
+    parts = [
+        _head(facts, str(timedelta(seconds=seconds))),
+        _identity(facts),
+        _changes(facts),
+        _gates(facts),
+        _rollout(facts),
+        _card(facts),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(facts: FormFacts, wait: str) -> str:
+    ticket, strategy = facts.ticket, facts.spec.deployment.strategy
+    shares = [f"{share / 100:g} %" for share in facts.spec.deployment.shares()]
+    way = f"by {strategy}" + (f", {' → '.join(shares)}" if shares else "")
+    if ticket.first:
+        way = "at once, because nothing is live yet"
+    return (
+        f"**Approve** puts version {ticket.version} into the air {way}. **Reject** ends this release; "
+        f"what is live stays. No answer within {wait} counts as no. Your name and your answer go to the ledger."
+    )
+
+
+def _identity(facts: FormFacts) -> str:
+    ticket, tags = facts.ticket, facts.candidate.tags
+    rows = {
+        "model": f"{ticket.model}: {facts.spec.description}",
+        "version": f"{_named(facts.candidate)}, now live: {_named(facts.champion) if facts.champion else 'nothing'}",
+        "model digest": f"`{ticket.model_digest}`",
+        "bundle digest": f"`{ticket.sha256}`",
+        "rollout": f"`{ticket.rollout_id}`",
+        "hypothesis": tags.get("airworthy.hypothesis", ""),
+        "author": f"{', '.join(facts.authors)} (may not approve)" if facts.authors else "",
+        "see also": " · ".join(f"[{name}]({url})" for name, url in facts.links.items()),
+    }
+    return _table(("what", "which"), [(name, value) for name, value in rows.items() if value])
+
+
+def _changes(facts: FormFacts) -> str:
+    approvals = [line.details for line in facts.lines if line.kind == "approval"]
+    if not approvals:
+        return ""
+    follows, changes = approvals[-1].get("follows"), approvals[-1].get("changes") or []
+    if not follows:
+        return "### What changed\n\nThe first approved version of this model."
+    told = [f"- {change}" for change in changes] or ["- nothing declared; the same model, trained on newer data"]
+    return "\n".join([f"### What changed since {follows}", "", *told])
+
+
+def _gates(facts: FormFacts) -> str:
+    spoken: dict[str, Mapping[str, Any]] = {}
+    for line in facts.lines:
+        if line.kind == "gate" and line.details.get("gate") in GATES:
+            spoken[line.details["gate"]] = line.details
+    bounds = {
+        name: " and ".join(f"{sign} {value:g}" for sign, value in (("≥", b.min), ("≤", b.max)) if value is not None)
+        for name, b in facts.spec.evaluation.minimum_metrics.items()
+    }
+    rows = [
+        (name.replace("_", " "), _spoken(spoken.get(name)), _numbers(spoken[name].get("facts"), bounds))
+        for name in GATES[1:]
+        if name in spoken
+    ]
+    rows += [(name.replace("_", " "), "**no verdict**", "") for name in GATES[1:] if name not in spoken]
+    return "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
+
+
+def _rollout(facts: FormFacts) -> str:
+    rows = [
+        (task, _spoken(line.details), _numbers(line.details.get("facts"), {}))
+        for task, line in facts.of_the_run.items()
+    ]
+    if not rows:
+        return ""
+    return "### Tried in this release\n\n" + _table(("task", "verdict", "numbers"), rows)
+
+
+def _card(facts: FormFacts) -> str:
+    spec, tags = facts.spec, facts.candidate.tags
+    target = f"`{spec.target.column}`" + (f" ≥ {spec.target.at_least:g}" if spec.target.at_least is not None else "")
+    rows = [
+        ("use", f"{spec.problem} of {target}; owner {spec.owner}"),
+        ("limits", _limits(spec)),
+        (
+            "trained by",
+            f"{spec.training.estimator.class_path or spec.training.estimator.kind}, seed {spec.training.seed}",
+        ),
+        ("code", f"`{tags.get('airworthy.git_revision', 'unknown')}`"),
+    ]
+    if taken := facts.snapshot:
+        parts = ", ".join(
+            f"{name} {part.rows:,} rows"
+            + (f" ({part.first:%Y-%m-%d} to {part.last:%Y-%m-%d})" if part.first and part.last else "")
+            for name, part in taken.parts.items()
+        )
+        rows += [
+            ("data", f"{taken.rows:,} rows known at {taken.as_of:%Y-%m-%d %H:%M} UTC: {parts}"),
+            ("features", f"{len(taken.features)}: {', '.join(f'`{name}`' for name in taken.features)}"),
+        ]
+    rows.append(("snapshot", f"`{tags.get('airworthy.snapshot', 'not on record')}`"))
+    return "\n\n".join(["### Model card", _table(("what", "which"), rows), _metrics(facts)])
+
+
+def _limits(spec: ModelSpec) -> str:
+    slices = spec.evaluation.slices
+    judged = f"judged over all rows and by {', '.join(slices.columns)}" if slices else "judged over all rows only"
+    return f"{judged}; for groups smaller than that nothing is known"
+
+
+def _metrics(facts: FormFacts) -> str:
+    """Candidate and champion side by side, each on the rows it was tested on when it was evaluated."""
+    mine, theirs = facts.candidate.metrics, facts.champion.metrics if facts.champion else {}
+    measured = [line.details for line in facts.lines if line.details.get("gate") == "candidate_evaluation"]
+    found = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
+    rows = [
+        (name, _number(value), _number(theirs.get(f"test_{name}", theirs.get(name)))) for name, value in found.items()
+    ]
+    if not rows:
+        rows = [(name, _number(value), _number(theirs.get(name))) for name, value in sorted(mine.items())]
+    return _table(("metric", "candidate", "champion, on its own test rows"), rows) if rows else ""
+
+
+def _spoken(details: Mapping[str, Any] | None) -> str:
+    if details is None:
+        return "**no verdict**"
+    outcome = str(details.get("outcome"))
+    reasons = "; ".join(str(reason) for reason in details.get("reasons") or ())
+    return "pass" if outcome == "pass" else f"**{outcome}**: {reasons}"
+
+
+def _numbers(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
+    """``roc_auc 0.7012 (≥ 0.62), …``; of many groups the worst come first."""
+    told = []
+    for name, value in (facts or {}).items():
+        if name in NAMED_ALREADY or value is None or (isinstance(value, list | tuple) and not value):
+            continue
+        if isinstance(value, Mapping):
+            told.append(f"{_words(name)}: {_group(value)}")
+        else:
+            told.append(f"{_words(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
+    return ", ".join(told)
+
+
+def _group(values: Mapping[str, Any]) -> str:
+    numbers = {name: value for name, value in values.items() if _is_number(value)}
+    if len(values) <= SLICES_SHOWN or len(numbers) < len(values):
+        return ", ".join(f"{name} {_number(value)}" for name, value in list(values.items())[:SLICES_SHOWN])
+    worst = sorted(numbers, key=lambda name: float(numbers[name]))[:SLICES_SHOWN]
+    shown = ", ".join(f"{name} {_number(numbers[name])}" for name in worst)
+    return f"{shown} (the lowest {SLICES_SHOWN} of {len(values)})"
+
+
+def _number(value: Any) -> str:
+    if not _is_number(value):
+        return "" if value is None else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ") if name.islower() else name
+
+
+def _named(info: VersionInfo | None) -> str:
+    if info is None:
+        return "nothing"
+    return f"{info.version} ({info.semantic})" if info.semantic else info.version
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; what a person typed cannot break out of its cell."""
+    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

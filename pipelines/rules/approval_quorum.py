@@ -1,0 +1,100 @@
+"""A release is agreed to by so many different named people, none of them its author, each to these very bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pipelines.approval_messages import ApprovalAnswer
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.spec.deployment import Approval, Approver
+from pipelines.verdict import Verdict
+
+RULE = "approval_quorum"
+
+
+def judge_quorum(
+    ticket: RolloutTicket,
+    declared: Approval,
+    answers: Sequence[ApprovalAnswer],
+    *,
+    authors: Collection[str],
+    faults: Sequence[str] = (),
+) -> Verdict:
+    """PASS if every role has its count of different people and all roles together ``declared.people``.
+
+    FAIL: an answer is no, late, missing, of another candidate, of an author, of somebody who is not named, or given
+    twice for one role. UNKNOWN: ``faults`` (answers that are not what the ledger holds) make the count worthless.
+    """
+    roles = {approver.role: approver for approver in declared.approvers}
+    reasons: list[str] = []
+    agreed: dict[str, set[str]] = {role: set() for role in roles}
+    for answer in answers:
+        why_not = _why_not(answer, ticket, roles.get(answer.role), authors)
+        if not why_not and answer.person in agreed[answer.role]:
+            why_not = [f"{answer.person} answered for {answer.role} more than once and counts once"]
+        reasons += why_not
+        if not why_not and answer.person:
+            agreed[answer.role].add(answer.person)
+    for role, approver in roles.items():
+        if len(agreed[role]) < approver.count:
+            reasons.append(f"{role}: {len(agreed[role])} of {approver.count} agreed")
+    people = sorted(set().union(*agreed.values()))
+    if len(people) < declared.people:
+        reasons.append(f"{len(people)} different people agreed, {declared.people} must")
+    facts: dict[str, object] = {
+        "people": people,
+        "agreed": {role: sorted(found) for role, found in agreed.items()},
+        "needed": declared.people,
+        "answers": len(answers),
+        "authors": sorted(authors),
+    }
+    if faults:
+        return Verdict.of(RULE, unknowns=[*faults, *reasons], facts=facts)
+    return Verdict.of(RULE, failures=reasons, facts=facts)
+
+
+def too_few(declared: Approval, authors: Collection[str]) -> list[str]:
+    """Why nobody need be asked: without the authors there are not enough people left."""
+    left = {approver.role: sorted(set(approver.users) - set(authors)) for approver in declared.approvers}
+    reasons = [
+        f"{approver.role} needs {approver.count} and has {', '.join(left[approver.role]) or 'nobody'}"
+        for approver in declared.approvers
+        if len(left[approver.role]) < approver.count
+    ]
+    people = set().union(*left.values()) if left else set()
+    if not reasons and len(people) < declared.people:
+        reasons.append(f"{declared.people} different people must agree, and there are {len(people)}")
+    if not reasons:
+        return []
+    left_out = ", ".join(sorted(set(authors) & {user for approver in declared.approvers for user in approver.users}))
+    who = f"without {left_out}, who trained or started it" if left_out else "with the people named"
+    return [*reasons, f"{who}; name somebody else under deployment.approval.approvers"]
+
+
+def _why_not(
+    answer: ApprovalAnswer, ticket: RolloutTicket, approver: Approver | None, authors: Collection[str]
+) -> list[str]:
+    """Every reason for which an answer is not counted."""
+    if answer.choice == "expired":
+        return [f"nobody answered for {answer.role} until {answer.until:%Y-%m-%d %H:%M} UTC"]
+    who = answer.person or "somebody unnamed"
+    said = f"{who} for {answer.role}"
+    reasons = []
+    if answer.choice == "reject":
+        reasons.append(f"{who} said no for {answer.role}" + (f": {answer.comment}" if answer.comment else ""))
+    if approver is None:
+        reasons.append(f"{said}: no such role is declared")
+    elif answer.person not in approver.users:
+        reasons.append(f"{said}: only {', '.join(approver.users)} may answer")
+    if {answer.person, answer.name} & set(authors):
+        reasons.append(f"{said}: who trained or started it does not approve it")
+    if answer.at > answer.until:
+        reasons.append(f"{said}: answered at {answer.at:%Y-%m-%d %H:%M}, asked until {answer.until:%Y-%m-%d %H:%M} UTC")
+    for what, shown, wanted in (
+        ("model", answer.model_digest, ticket.model_digest),
+        ("bundle", answer.sha256, ticket.sha256),
+        ("rollout", answer.rollout_id, ticket.rollout_id),
+    ):
+        if shown != wanted:
+            reasons.append(f"{said}: answered about {what} {shown[:16]}, this is {wanted[:16]}")
+    return reasons

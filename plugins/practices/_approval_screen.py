@@ -1,0 +1,56 @@
+"""What Airflow's own screen shows is what was meant to be shown, to people who can answer it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.errors import Refused
+
+log = logging.getLogger(__name__)
+ANSWERING_ROLES = ("user", "op", "admin")
+"""Roles of the simple auth manager that may answer at all."""
+
+
+def show(context: Any, *, subject: str, body: str, users: Sequence[str], options: Sequence[str], params: Any) -> None:
+    """Put a request on the screen. ``Refused`` if Airflow goes on showing the one of an earlier try."""
+    from airflow.sdk.api.datamodels._generated import HITLUser
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
+
+    wanted = CreateHITLDetailPayload(
+        ti_id=context["ti"].id,
+        options=list(options),
+        subject=subject,
+        body=body,
+        params=params,
+        assigned_users=[HITLUser(id=user, name=user) for user in users],
+    )
+    shown = task_runner.SUPERVISOR_COMMS.send(wanted)
+    if not isinstance(shown, HITLDetailRequestResult):
+        raise TypeError(f"Airflow answered a request for approval with {type(shown).__name__}")
+    fields = ("subject", "body", "assigned_users", "options")
+    if stale := [name for name in fields if getattr(shown, name) != getattr(wanted, name)]:
+        reasons = [f"its {name} is not what would be asked now" for name in stale]
+        reasons.append(f"trigger {context['dag_run'].dag_id} anew instead of clearing this run")
+        raise Refused("Airflow keeps showing the request of an earlier try", reasons)
+
+
+def warn_of_strangers(users: Sequence[str]) -> None:
+    """Say who will never be able to answer, where Airflow's own list of users can be read."""
+    from airflow.sdk.configuration import conf
+
+    if not conf.get("core", "auth_manager", fallback="").endswith(".SimpleAuthManager"):
+        return
+    known = _simple_users(conf.get("core", "simple_auth_manager_users", fallback=""))
+    for user in users:
+        role = known.get(user)
+        if role is None:
+            log.warning("%s is no user of Airflow and cannot answer: see [core] simple_auth_manager_users", user)
+        elif role.lower() not in ANSWERING_ROLES:
+            log.warning("%s has the role %s and cannot answer: give %s", user, role, " or ".join(ANSWERING_ROLES))
+
+
+def _simple_users(declared: str) -> Mapping[str, str]:
+    return dict(part.strip().split(":", 1) for part in declared.split(",") if ":" in part)

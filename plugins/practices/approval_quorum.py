@@ -1,0 +1,90 @@
+"""A candidate goes on only when enough different named people, none of them its author, approved these very bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines.approval_messages import ApprovalAnswer, ApprovalReceipt
+from pipelines.ports import LedgerEntry, Ports
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.rules.approval_quorum import judge_quorum
+from practices import _approvals, _asked, _hooks
+from practices._model_practice import ModelPractice
+from practices._settle import settle
+
+
+class ApprovalQuorum(ModelPractice):
+    """Count the answers to the requests of this run, as the ledger holds them.
+
+    ``answers`` are the receipts of ``ask_approvers``; each must name the newest answer of its request, so an answer
+    that was altered in between, or given to an earlier try, fails the task. Too few, a no, or silence skips what
+    follows. Every verdict is a line ``approval_quorum`` with the candidate's digests. Returns the verdict.
+    """
+
+    template_fields = ("model", "ticket", "answers")
+    ui_color = "#ffd966"
+
+    def __init__(self, *, model: str, ticket: Any, answers: Any, **arguments: Any) -> None:
+        super().__init__(model=model, **arguments)
+        self.ticket = ticket
+        self.answers = answers
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports, ticket = _hooks.open_ports(), RolloutTicket.model_validate(self.ticket)
+        answers, faults = on_record(self.answers, ticket, ports, context)
+        verdict = judge_quorum(
+            ticket,
+            ports.catalog.model(self.model).deployment.approval,
+            answers,
+            authors=_approvals.authors(ticket, ports, context),
+            faults=faults,
+        )
+        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
+        settle(
+            verdict,
+            subject=f"the approval of {self.model} version {ticket.version}",
+            ledger_kind="approval_quorum",
+            model=self.model,
+            version=ticket.version,
+            ports=ports,
+            context=context,
+            on_fail="skip",
+            details={
+                **ticket.model_dump(mode="json", include={"rollout_id", "model_digest", "sha256"}),
+                "people": verdict.facts["people"],
+            },
+        )
+        return verdict.model_dump(mode="json")
+
+
+def on_record(
+    receipts: Iterable[Any], ticket: RolloutTicket, ports: Ports, context: Any
+) -> tuple[list[ApprovalAnswer], list[str]]:
+    """The newest answer to each request of this run, and every receipt that names another."""
+    newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), _asked.run_key(context))
+    named = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
+    kept = {slot: line for slot, line in newest.items() if line.digest in named}
+    faults = [
+        f"an answer ({digest[:16]}) is not the newest on the ledger"
+        for digest in sorted(named - {x.digest for x in kept.values()})
+    ]
+    faults += [f"request {slot} has no answer that was handed over" for slot in sorted(newest.keys() - kept.keys())]
+    return [ApprovalAnswer.model_validate(line.details) for line in kept.values()], faults
+
+
+def _newest(lines: Iterable[LedgerEntry], run: str) -> dict[int, LedgerEntry]:
+    """By number of the request: its newest answer, or the request itself while there is none."""
+    found: dict[int, LedgerEntry] = {}
+    for line in lines:
+        if not (line.key or "").startswith(f"{run}/"):
+            continue
+        if line.kind == "approval_request":
+            found[line.details["slot"]] = line
+        elif line.kind == "approval_answer":
+            asked = found.get(line.details["slot"])
+            if asked is not None and line.details["request"] == asked.digest:
+                found[line.details["slot"]] = line
+    return found
