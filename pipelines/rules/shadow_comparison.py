@@ -11,7 +11,8 @@ from pipelines.verdict import Outcome, Verdict
 
 RULE = "shadow_comparison"
 WAYS_TO_FAIL = 3
-"""Too much disagreement, too many bad answers, wrong more often than the champion: they share alpha."""
+"""Too much disagreement, too many bad answers, wrong more often than the champion: they share half of alpha, for the
+other half is the guard's."""
 
 
 def judge_shadow(found: ShadowMeasure, declared: Deployment) -> Verdict:
@@ -20,8 +21,8 @@ def judge_shadow(found: ShadowMeasure, declared: Deployment) -> Verdict:
     ``facts["answer"]`` is ``pass``, ``fail``, ``inconclusive`` or ``error`` (counts that cannot be). Labels can only
     speak against a candidate: without them nothing is missing.
     """
-    shadow, fail = declared.shadows or Shadow(), math.log(WAYS_TO_FAIL / declared.analysis.alpha)
-    enough = math.log(1.0 / declared.analysis.alpha)
+    shadow, alpha = declared.shadows or Shadow(), declared.analysis.alpha
+    fail, enough = math.log(2 * WAYS_TO_FAIL / alpha), math.log(1.0 / alpha)
     failures, unknowns = [], list(found.errors)
     if not found.errors:
         failures = _broken(found, declared, shadow, fail)

@@ -1,0 +1,61 @@
+"""The difference of two rates of events, bounded at all times at once, exact for rare events and few units too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from pipelines.mean_difference import Difference
+from pipelines.sequential import Step, log_e_value, rate_ratio_interval
+
+_HALVINGS = 60
+
+
+def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, float]:
+    """Rates that the two-sided evidence does not refute at ``1/alpha``; (0, 1) without trials.
+
+    It covers the truth at all times at once with probability ``1 - alpha``.
+    """
+    if not total:
+        return 0.0, 1.0
+    bound, rate = math.log(1.0 / alpha), bad / total
+
+    def kept(limit: float) -> bool:
+        return log_e_value(bad, total, limit, alternative="two-sided") < bound
+
+    inside = min(max(rate, 0.5 / (total + 1)), 1 - 0.5 / (total + 1))
+    return _end(inside, 0.0, kept) if bad else 0.0, _end(inside, 1.0, kept) if bad < total else 1.0
+
+
+def rate_difference(
+    steps: Sequence[Step], candidate: tuple[int, int], champion: tuple[int, int], *, alpha: float = 0.05
+) -> Difference:
+    """Candidate minus champion, of (units with an event, units) each; ``steps`` are those events at their weights.
+
+    What the ratio of the rates, times the champion's rate, allows and the two rates by themselves allow; a third of
+    ``alpha`` each. Its sign is that of the exact comparison of the events, so a base rate that moves does not tilt it.
+    """
+    (x, n), (y, m) = candidate, champion
+    low_ratio, high_ratio = rate_ratio_interval(steps, alpha=alpha / 3)
+    mine, theirs = rate_interval(x, n, alpha=alpha / 3), rate_interval(y, m, alpha=alpha / 3)
+    low = min(rate * (low_ratio - 1) for rate in theirs)
+    high = max(_times(rate, high_ratio - 1) for rate in theirs)
+    estimate = x / n - y / m if n and m else math.nan
+    return Difference(estimate, max(low, mine[0] - theirs[1], -1.0), min(high, mine[1] - theirs[0], 1.0))
+
+
+def _times(rate: float, factor: float) -> float:
+    return rate * factor if rate else 0.0
+
+
+def _end(inside: float, outside: float, kept: Callable[[float], bool]) -> float:
+    """Where the kept rates end towards ``outside``, which is never asked for itself."""
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (inside + outside)
+        if middle in (inside, outside):
+            break
+        if kept(middle):
+            inside = middle
+        else:
+            outside = middle
+    return outside

@@ -1,0 +1,64 @@
+"""A candidate prepared beside the champion, a clock that is told the time, and a comparison that looks and looks again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import TaskDeferred
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.spec.deployment import Deployment
+from pipelines.steps import measure_experiment, measure_shadow
+from pipelines.testing import FixedClock
+from pipelines.testing_rollouts import FakeTarget
+from practices._comparison_practice import ComparisonPractice
+from tests.practices.airfield import MODEL, NOW, Airfield
+
+TICKET = RolloutTicket(
+    model=MODEL, version="5", rollout_id="r1", champion="4", bundle="b", sha256="s" * 64, model_digest="d"
+)
+
+
+class Compared:
+    """Version 5 is READY beside version 4; the steps are the real ones."""
+
+    def __init__(self, field: Airfield, practice: type[ComparisonPractice], declared: Deployment) -> None:
+        self.field, self.practice, self.clock = field, practice, FixedClock(NOW)
+        field.clock = self.clock  # type: ignore[attr-defined]
+        field.declare(deployment=declared)
+        field.rollouts = self.target = FakeTarget("4", clock=self.clock)
+        field.answers["measure_shadow"] = lambda request: measure_shadow.run(request, field)  # type: ignore[arg-type]
+        field.answers["measure_experiment"] = lambda request: measure_experiment.run(request, field)  # type: ignore[arg-type]
+        plan = {"strategy": declared.strategy, "lease_seconds": declared.lease, "guard": {"max_error_rate": 0.01}}
+        state = self.target.create_rollout(MODEL, "r1", plan, expect=1, key="create")
+        self.target.prepare(MODEL, "r1", "5", "b", "s" * 64, expect=state.generation, key="prepare")
+        self.context: Any = None
+
+    @property
+    def state(self) -> RolloutState:
+        return self.target.rollout(MODEL)
+
+    def start(self, ticket: RolloutTicket = TICKET, **run: Any) -> dict[str, Any] | None:
+        """The verdict of a try that begins; None: it waits."""
+        return self._tried(lambda task, context: task.execute(context), ticket, **run)
+
+    def look(self, after: float = 0.0) -> dict[str, Any] | None:
+        """The verdict of the next look, so many seconds later; None: it waits on."""
+        self.clock.advance(timedelta(seconds=after))
+        return self._tried(lambda task, context: task.resume(context, {}, **self.kept), TICKET)
+
+    def _tried(self, how: Any, ticket: RolloutTicket, **run: Any) -> dict[str, Any] | None:
+        self.context = self.field.context("deploy", "compare", **run)
+        task = self.practice(task_id="compare", model=MODEL, ticket=ticket.model_dump(mode="json", by_alias=True))
+        try:
+            result: dict[str, Any] = how(task, self.context)
+        except TaskDeferred as deferred:
+            self.trigger, self.kept = deferred.trigger, deferred.kwargs or {}
+            assert deferred.method_name == "resume"
+            return None
+        return result
+
+    def verdicts(self) -> list[tuple[str, list[str]]]:
+        """Outcome and reasons of each verdict on the ledger."""
+        return [(details["outcome"], details["reasons"]) for _, details in self.field.lines("rollout")]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from pipelines.comparison_messages import PairedLabels, ShadowMeasure
+from pipelines.rules.shadow_comparison import goes_on, judge_shadow
+from pipelines.spec.deployment import Deployment
+from pipelines.spec.strategy import Shadow
+from pipelines.verdict import Outcome
+
+DECLARED = Deployment(strategy="shadow", shadow=Shadow(duration=100, max_disagreement=0.05))
+PASS_LOG_E, FAIL_LOG_E = math.log(20), math.log(120)
+
+
+def measured(**changes: Any) -> ShadowMeasure:
+    """A candidate that agrees, answers, and was compared throughout."""
+    fields: dict[str, Any] = {
+        "model": "m",
+        "champion": "1",
+        "version": "2",
+        "rollout_id": "r1",
+        "elapsed": 100.0,
+        "requests": 1000,
+        "failed": 0,
+        "sent": 1000,
+        "dropped": 0,
+        "compared": 1000,
+        "disagreed": 10,
+        "flipped": 1,
+        "coverage": 1.0,
+        "disagreement_below_log_e": 9.0,
+        "bad_below_log_e": 9.0,
+    }
+    return ShadowMeasure(**(fields | changes))
+
+
+def labels(worse: float) -> PairedLabels:
+    return PairedLabels(labelled=500, candidate_wrong=90, champion_wrong=40, worse_log_e=worse, better_log_e=-3.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "reason"),
+    [
+        ({}, Outcome.PASS, ""),
+        ({"disagreement_below_log_e": PASS_LOG_E}, Outcome.PASS, ""),
+        ({"coverage": 0.95}, Outcome.PASS, ""),
+        ({"compared": 500}, Outcome.PASS, ""),
+        ({"labels": labels(FAIL_LOG_E - 0.01)}, Outcome.PASS, ""),
+        ({"disagreement_above_log_e": FAIL_LOG_E}, Outcome.FAIL, "differ by more than 0.05: more than 0.05"),
+        ({"bad_above_log_e": FAIL_LOG_E, "failed": 40}, Outcome.FAIL, "40 of 1000 requests failed: more than 0.01"),
+        ({"labels": labels(FAIL_LOG_E)}, Outcome.FAIL, "alone was wrong 90 times, the champion 40 times"),
+        ({"disagreement_above_log_e": FAIL_LOG_E - 0.01}, Outcome.PASS, ""),
+        ({"disagreement_below_log_e": PASS_LOG_E - 0.01}, Outcome.UNKNOWN, "not shown below 0.05"),
+        ({"bad_below_log_e": 0.0}, Outcome.UNKNOWN, "not shown below 0.01"),
+        ({"compared": 499}, Outcome.UNKNOWN, "499 answers compared < 500"),
+        ({"coverage": 0.949}, Outcome.UNKNOWN, "lower shadow.sample_rate"),
+        ({"coverage": None, "requests": 0, "compared": 0}, Outcome.UNKNOWN, "does anybody ask m"),
+        ({"errors": ["step 1 counts 5 failed of 4 requests"]}, Outcome.UNKNOWN, "5 failed of 4"),
+    ],
+)
+def test_what_is_shown_decides_and_what_is_not_shown_never_passes(
+    changes: dict[str, Any], outcome: Outcome, reason: str
+) -> None:
+    verdict = judge_shadow(measured(**changes), DECLARED)
+    assert verdict.outcome is outcome
+    assert reason in "\n".join(verdict.reasons)
+
+
+def test_every_broken_limit_is_listed() -> None:
+    found = measured(disagreement_above_log_e=9.0, bad_above_log_e=9.0, labels=labels(9.0))
+    assert len(judge_shadow(found, DECLARED).reasons) == 3
+
+
+def test_a_damaged_count_is_an_error_even_where_a_limit_looks_broken() -> None:
+    verdict = judge_shadow(measured(errors=["impossible"], disagreement_above_log_e=9.0), DECLARED)
+    assert (verdict.outcome, verdict.facts["answer"]) == (Outcome.UNKNOWN, "error")
+    assert judge_shadow(measured(coverage=0.5), DECLARED).facts["answer"] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("changes", "elapsed", "on"),
+    [
+        ({}, 99.0, True),
+        ({}, 100.0, False),
+        ({"coverage": 0.5}, 199.0, True),
+        ({"coverage": 0.5}, 200.0, False),
+        ({"disagreement_above_log_e": 9.0}, 1.0, False),
+    ],
+)
+def test_a_pass_waits_for_the_duration_an_open_question_for_twice_that_and_a_failure_for_nothing(
+    changes: dict[str, Any], elapsed: float, on: bool
+) -> None:
+    shadow = DECLARED.shadows
+    assert shadow is not None
+    assert goes_on(judge_shadow(measured(**changes), DECLARED), elapsed, shadow) is on
+
+
+def test_a_maximum_below_the_duration_does_not_cut_it_short() -> None:
+    shadow = Shadow(duration=100, max_duration=10)
+    assert goes_on(judge_shadow(measured(coverage=0.5), DECLARED), 99.0, shadow)
