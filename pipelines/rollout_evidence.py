@@ -157,3 +157,5 @@ class WeighedRollout(Message):
 
     verdict: RolloutVerdict
     steps: list[StepCounts] = []
+    newest: int | None = None
+    """Number of the last of these steps."""

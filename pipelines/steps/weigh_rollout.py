@@ -17,21 +17,22 @@ CANDIDATE, CHAMPION = ("candidate", "variant"), ("champion", "control")
 def run(request: WeighRequest, ports: Ports) -> WeighedRollout:  # noqa: ARG001 - every step is handed its ports
     """Weigh all steps in which callers met both versions; shadow counts are weighed elsewhere."""
     steps = read_steps(request.arms, keys=request.plan.unit == "key")
-    return WeighedRollout(verdict=judge_rollout(request.plan, steps), steps=steps)
+    verdict = judge_rollout(request.plan, list(steps.values()))
+    return WeighedRollout(verdict=verdict, steps=list(steps.values()), newest=max(steps, default=None))
 
 
-def read_steps(arms: Sequence[ArmCounts], *, keys: bool) -> list[StepCounts]:
-    """Each step with a share between nothing and everything, oldest first; an arm that met nobody counts nothing."""
+def read_steps(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StepCounts]:
+    """By number each step with a share between nothing and everything; an arm that met nobody counts nothing."""
     shares = {arm.step: arm.share for arm in arms if arm.role != "shadow" and 0 < arm.share < WHOLE}
     events = {slow(float(limit)) for arm in arms for limit in arm.slow} | {BAD}
-    return [
-        StepCounts(
+    return {
+        step: StepCounts(
             weight=share / WHOLE,
             candidate=_arm([one for one in arms if one.step == step and one.role in CANDIDATE], events, keys=keys),
             champion=_arm([one for one in arms if one.step == step and one.role in CHAMPION], events, keys=keys),
         )
         for step, share in sorted(shares.items())
-    ]
+    }
 
 
 def _arm(found: Sequence[ArmCounts], events: set[str], *, keys: bool) -> Arm:

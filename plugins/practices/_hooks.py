@@ -18,12 +18,15 @@ def open_ports() -> Ports:
 @lru_cache(maxsize=1)
 def _open(settings: Settings) -> Ports:
     from pipelines import wiring
+    from practices._amazon import StoreConnection, open_clients
 
-    if settings.store_connection is None:
-        return wiring.open_ports(settings)
-    from practices._amazon import StoreConnection
+    store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
+    return wiring.open_ports(settings, store, sagemaker=open_clients)
 
-    return wiring.open_ports(settings, StoreConnection(settings.store_connection, settings.store))
+
+def open_ports_anew() -> Ports:
+    """Ports that read the declarations again: for a process that outlives them, the triggerer."""
+    return _open.__wrapped__(Settings.from_environment())
 
 
 def open_queue(connection: str | None) -> Any:

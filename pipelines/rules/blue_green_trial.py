@@ -1,0 +1,19 @@
+"""The green version is tried on one small share while the blue one stays ready for everything."""
+
+from __future__ import annotations
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.rules.canary_step import judge_shift
+from pipelines.verdict import Verdict
+
+RULE = "blue_green_trial"
+
+
+def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int) -> Verdict:
+    """FAIL unless the green version goes from no traffic to its test share in one step; the same again passes."""
+    verdict = judge_shift(ticket, state, share, rule=RULE)
+    now = state.split.get(ticket.version, 0)
+    failures = list(verdict.reasons)
+    if now not in (0, share) and now < share:
+        failures.append(f"the green version has {now} basis points already; a trial has one share, {share}")
+    return Verdict.of(RULE, failures=failures, facts=verdict.facts)

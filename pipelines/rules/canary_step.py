@@ -1,0 +1,31 @@
+"""A canary only grows, and only the version that this run prepared gets the traffic."""
+
+from __future__ import annotations
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.spec.strategy import WHOLE
+from pipelines.verdict import Verdict
+
+RULE = "canary_step"
+READY = ("READY", "SHADOWING", "BAKING")
+
+
+def judge_shift(ticket: RolloutTicket, state: RolloutState, share: int, *, rule: str = RULE) -> Verdict:
+    """FAIL unless the ticket's version is loaded beside the ticket's champion and has no more than ``share`` yet.
+
+    ``share`` is the candidate's in basis points, below all.
+    """
+    failures: list[str] = []
+    now = state.split.get(ticket.version, 0)
+    if state.candidate != ticket.version:
+        failures.append(f"version {ticket.version} is not prepared; the candidate is {state.candidate}")
+    if state.champion != ticket.champion:
+        failures.append(f"version {state.champion} is live, but this run was planned against {ticket.champion}")
+    if state.phase not in READY:
+        failures.append(f"the rollout is {state.phase}; traffic is moved while it is {', '.join(READY)}")
+    if not 0 < share < WHOLE:
+        failures.append(f"a share of {share} basis points is no step; give 1 to {WHOLE - 1}")
+    elif now > share:
+        failures.append(f"the candidate has {now} basis points and keeps them; {share} would be less")
+    facts: dict[str, object] = {"share": share, "before": now, "phase": state.phase, "generation": state.generation}
+    return Verdict.of(rule, failures=failures, facts=facts)

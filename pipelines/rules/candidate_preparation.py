@@ -1,0 +1,35 @@
+"""A rollout begins only if it can fail, against the champion it was planned against, and never over a newer version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.verdict import Verdict
+
+RULE = "candidate_preparation"
+ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
+"""Phases in which a candidate may get requests."""
+
+
+def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: Sequence[str]) -> Verdict:
+    """FAIL for every fault of the plan, for another champion than the ticket's, for a version that is live already,
+    and while a rollout of a newer version goes on. An older or equal one is superseded: ``facts["supersedes"]``.
+    """
+    failures = [f"the plan is refused: {fault}" for fault in plan_faults]
+    if state.champion == ticket.version:
+        failures.append(f"version {ticket.version} is the champion already; there is nothing to roll out")
+    elif state.champion != ticket.champion:
+        changed = f"version {state.champion} is live, but this run was planned against {ticket.champion}"
+        failures.append(f"{changed}; trigger {ticket.model}__deploy anew")
+    other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE else None
+    if other is not None and state.candidate is not None and int(state.candidate) > int(ticket.version):
+        failures.append(f"rollout {other} of the newer version {state.candidate} is {state.phase}; it goes first")
+    facts: dict[str, object] = {
+        "version": ticket.version,
+        "champion": state.champion,
+        "generation": state.generation,
+        "phase": state.phase,
+        "supersedes": other,
+    }
+    return Verdict.of(RULE, failures=failures, facts=facts)

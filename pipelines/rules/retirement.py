@@ -1,0 +1,35 @@
+"""The former champion stays ready until the new one has lasted its window."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.verdict import Verdict
+
+RULE = "retirement"
+
+
+def judge_retirement(
+    ticket: RolloutTicket, state: RolloutState, *, promoted: datetime | None, now: datetime, window: float
+) -> Verdict:
+    """PASS once the version has been live for ``window`` seconds; FAIL if it was put back or replaced meanwhile.
+
+    UNKNOWN while the window lasts (``facts["left"]`` seconds), and if nobody wrote down when it was promoted
+    (``left`` None).
+    """
+    failures, unknowns = [], []
+    lasted = (now - promoted).total_seconds() if promoted else None
+    left = None if lasted is None else max(0.0, window - lasted)
+    if state.phase == "ROLLED_BACK":
+        failures.append(f"version {ticket.version} was rolled back: {state.reason or 'no reason was given'}")
+    elif state.champion != ticket.version:
+        failures.append(f"version {state.champion} is live, not {ticket.version}")
+    elif state.phase not in ("FINALISING", "SUCCEEDED"):
+        failures.append(f"the rollout is {state.phase}; promote it before the former version is retired")
+    elif left is None:
+        unknowns.append(f"the ledger has no release of version {ticket.version} by this rollout")
+    elif left > 0:
+        unknowns.append(f"live for {lasted:.0f} s of {window:g} s")
+    facts: dict[str, object] = {"left": left, "window": window, "phase": state.phase, "previous": state.previous}
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)

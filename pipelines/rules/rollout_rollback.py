@@ -1,0 +1,52 @@
+"""At the end of a deploy run no candidate keeps traffic that nobody answers for; what waits for a person stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.rules.candidate_preparation import ACTIVE
+from pipelines.verdict import Verdict
+
+RULE = "rollout_rollback"
+End = Literal["nothing", "leave", "roll_back", "record"]
+
+
+def judge_end(
+    ticket: RolloutTicket, state: RolloutState | None, failed: Sequence[str] | None, *, recorded: bool
+) -> Verdict:
+    """Always PASS; ``facts["then"]`` says what to do and ``facts["why"]`` why.
+
+    ``state`` None: the model has no rollout at all. ``failed`` names the run's failed tasks, None if they are not
+    known. ``record``: it was rolled back already, by the target itself or by a task that did not live to write it down
+    (``recorded``). PAUSED is left where a task failed to ask a person; if nobody failed, nobody was asked.
+    """
+    then, why = _end(ticket, state, failed, recorded=recorded)
+    facts: dict[str, object] = {
+        "then": then,
+        "why": why,
+        "phase": state.phase if state else None,
+        "split": dict(state.split) if state else {},
+        "failed": list(failed) if failed is not None else None,
+    }
+    return Verdict.of(RULE, facts=facts)
+
+
+def _end(
+    ticket: RolloutTicket, state: RolloutState | None, failed: Sequence[str] | None, *, recorded: bool
+) -> tuple[End, str]:
+    if state is None or state.rollout_id is None:
+        return "nothing", "there was no rollout"
+    if state.rollout_id != ticket.rollout_id:
+        return "nothing", f"rollout {state.rollout_id} took its place"
+    if state.phase == "ROLLED_BACK":
+        return ("nothing" if recorded else "record"), state.reason
+    if state.phase not in ACTIVE:
+        return "nothing", f"the rollout is {state.phase}"
+    if state.phase == "PAUSED" and (failed is None or failed):
+        wait = f"until {state.lease_until:%Y-%m-%d %H:%M} UTC" if state.lease_until else "until its lease ends"
+        return "leave", f"held {wait} for a person: {state.reason}"
+    if failed:
+        return "roll_back", f"{', '.join(failed)} failed"
+    return "roll_back", "the candidate was not let through" if failed is not None else "the run did not come to its end"

@@ -1,0 +1,69 @@
+"""One look at a step: what the target counted, weighed, with the clocks of the target's own record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.sdk import Context
+
+from pipelines import declared_rollout
+from pipelines.errors import Unavailable
+from pipelines.rollout_evidence import Outcome, WeighedRollout, WeighRequest
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.rollout_analysis import Look
+from pipelines.spec.runner import StageRunner
+from pipelines.verdict import Verdict
+from practices import _runner
+from practices._rollout import Rollout
+
+
+def measure(rollout: Rollout, state: RolloutState, share: int | None, errors: int) -> Look:
+    """What all steps so far show, and since when this one lasts."""
+    declared, weighed, error = rollout.spec.deployment, None, ""
+    plan = declared_rollout.analysis_plan(declared)
+    most = declared.analysis.consecutive_errors
+    if share is not None and rollout.share(state) != share:
+        has = f"the candidate has {rollout.share(state)} basis points, this step is about {share}"
+        error, errors = f"{has}; clear the task before this one to set them again", most - 1
+    else:
+        try:
+            arms = rollout.target.counts(rollout.ticket.model, rollout.ticket.rollout_id)
+            request = WeighRequest(plan=plan, arms=arms)
+            weighed = _runner.run_step("weigh_rollout", request, WeighedRollout, runner=StageRunner(on="process"))
+        except Unavailable as silent:
+            error = str(silent)
+    failed = weighed is None or weighed.verdict.outcome is Outcome.ERROR
+    return Look(
+        state=state,
+        weighed=weighed,
+        error=error,
+        errors=errors + 1 if failed else 0,
+        max_errors=most,
+        now=rollout.ports.clock(),
+        waiting_since=waiting_since(rollout, state),
+        bake=declared_rollout.bake_seconds(declared),
+        limit=declared_rollout.step_seconds(declared),
+        minimum_units=plan.minimum_units,
+    )
+
+
+def waiting_since(rollout: Rollout, state: RolloutState) -> datetime:
+    """When the step began, or when a person last let it go on."""
+    resumed = [line.at for line in rollout.lines("rollout") if line.details.get("resumed") == state.step]
+    return max([state.step_started or rollout.ports.clock(), *resumed])
+
+
+def ask_a_person(verdict: Verdict, context: Context) -> Verdict:
+    """The same verdict, with what a person can do."""
+    model, task = context["dag_run"].dag_id.removesuffix("__deploy"), context["ti"].task_id
+    hint = f"clear {task} to go on waiting, or trigger {model}__rollback to take the candidate back"
+    return verdict.model_copy(update={"reasons": (*verdict.reasons, hint)})
+
+
+def told(verdict: Verdict) -> str:
+    """One line about one look."""
+    facts = verdict.facts
+    counted = f"candidate {facts.get('candidate_units', '?')} {facts.get('candidate_events', '')}"
+    against = f"champion {facts.get('champion_units', '?')} {facts.get('champion_events', '')}"
+    shown = f"step {facts['step']}, {facts['seconds']} s: {counted}, {against}: {facts.get('evidence', 'not measured')}"
+    return f"{shown}, {facts['then']}" + "".join(f"; {reason}" for reason in verdict.reasons)

@@ -1,0 +1,26 @@
+"""Traffic moves after the verdict is written down and the lease runs, and counts as moved when it is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.verdict import Verdict
+from practices._rollout import Rollout
+from practices._rollout_practice import RolloutPractice
+
+Judge = Callable[[RolloutTicket, RolloutState, int], Verdict]
+
+
+def shift(practice: RolloutPractice, rollout: Rollout, context: Context, judge: Judge, share: int) -> dict[str, Any]:
+    """Give the candidate ``share`` basis points unless it has them; the champion keeps the rest."""
+    state = practice.go_on(rollout, context)
+    if rollout.share(state) == share:
+        return practice.said(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
+    said = practice.conclude(judge(rollout.ticket, state, share), rollout, context, share=share)
+    rollout.renew(state, rollout.spec.deployment.lease)
+    rollout.bring(lambda now: rollout.share(now) == share, "set_traffic", rollout.split(state, share))
+    return said

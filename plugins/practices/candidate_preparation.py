@@ -1,0 +1,69 @@
+"""The candidate is loaded beside the champion, tried by the target, and gets no traffic yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines.declared_rollout import analysis_plan, target_plan
+from pipelines.errors import Refused
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.candidate_preparation import judge_preparation
+from pipelines.spec import ModelSpec
+from practices._rollout import Rollout
+from practices._rollout_practice import RolloutPractice
+
+
+class CandidatePreparation(RolloutPractice):
+    """Begin the rollout of the ticket and load its version at 0 %.
+
+    Refuses a plan that could not fail, a champion that changed since the run began, and a start while a newer version
+    is on its way; an older rollout is superseded. Done again it finds what is there. Returns the verdict.
+    """
+
+    stem = "candidate_preparation"
+    ui_color = "#cfe2f3"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        rollout = self.open()
+        if rollout.ticket.first:
+            return self.nothing_to_compare()
+        state = rollout.look()
+        if state.rollout_id == rollout.ticket.rollout_id and rollout.running().phase != "PENDING":
+            return self.said(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
+        verdict = judge_preparation(rollout.ticket, state, faults(rollout.spec))
+        said = self.conclude(verdict, rollout, context)
+        begin(rollout, state, supersede=verdict.facts["supersedes"] is not None)
+        rollout.wait_for_next(load(rollout))
+        return said
+
+
+def faults(spec: ModelSpec) -> list[str]:
+    """Every reason why the declared rollout cannot be followed or decided."""
+    import msgspec
+
+    from pipelines.rollout_plan import Plan
+
+    found = msgspec.convert(target_plan(spec), Plan).faults()
+    try:
+        analysis_plan(spec.deployment)
+    except Refused as error:
+        found += error.reasons
+    return found
+
+
+def begin(rollout: Rollout, state: RolloutState, *, supersede: bool) -> None:
+    """Create the rollout unless it is there."""
+    if state.rollout_id != rollout.ticket.rollout_id:
+        rollout.change(state, "create_rollout", target_plan(rollout.spec, supersede=supersede))
+
+
+def load(rollout: Rollout) -> RolloutState:
+    """Load the candidate; one that the target refuses leaves no rollout behind."""
+    ticket = rollout.ticket
+    try:
+        return rollout.bring(lambda s: s.phase != "PENDING", "prepare", ticket.version, ticket.bundle, ticket.sha256)
+    except Refused as error:
+        rollout.roll_back(f"version {ticket.version} could not be prepared: {'; '.join(error.reasons) or error}")
+        raise
