@@ -19,8 +19,18 @@ ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 """Phases in which a candidate may get requests and a rollback takes them all away."""
 
 Phase = Literal[
-    "PENDING", "READY", "SHADOWING", "BAKING", "PAUSED", "FINALISING", "SUCCEEDED", "ROLLED_BACK", "SUPERSEDED"
+    "PENDING",
+    "READY",
+    "SHADOWING",
+    "BAKING",
+    "PAUSED",
+    "FINALISING",
+    "SUCCEEDED",
+    "FAILED",
+    "ROLLED_BACK",
+    "SUPERSEDED",
 ]
+"""FAILED: the candidate was refused before it had any traffic."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -60,7 +70,7 @@ class Rollout(msgspec.Struct, frozen=True):
     step: int = 0
     step_started: datetime | None = None
     reason: str = ""
-    """Why it is paused, rolled back or superseded."""
+    """Why it is paused, failed, rolled back or superseded."""
     probe: str = ""
     """Requests that carry this secret in the header x-rollout-probe go to the candidate, whatever the split."""
     steps: tuple[Step, ...] = ()
@@ -151,6 +161,14 @@ def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Ro
     steps = (Step(found.step, 0, 0, now),)
     record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now, steps=steps)
     return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
+
+
+def failed(route: Route, rollout_id: str, reason: str) -> Route:
+    """The candidate was refused before any request met it: the rollout has ended, the champion never noticed."""
+    found = current(route, rollout_id)
+    if found.phase not in ("PENDING", "READY"):
+        raise Refused(f"rollout {rollout_id} is {found.phase}; roll it back instead")
+    return Route(route.live, route.previous, rollout=msgspec.structs.replace(found, phase="FAILED", reason=reason))
 
 
 def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: datetime) -> Route:

@@ -28,6 +28,8 @@ class FakeTarget:
 
     def __init__(self, champion: str | None = "1", *, clock: Clock | None = None) -> None:
         self.down = False
+        self.refuses: list[str] = []
+        """Why the next candidate is refused, if there is a reason: its rollout has FAILED."""
         self.arms: list[ArmCounts] = []
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self._clock = clock or FixedClock()
@@ -95,6 +97,14 @@ class FakeTarget:
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
         asked = {"version": version, "bundle": bundle, "sha256": sha256}
+        if self.refuses and key not in self._answers:
+            subject, reasons = f"bundle {bundle} of {model} version {version} is refused", self.refuses
+            why = "; ".join([subject, *reasons])
+            moves.prepared(self._route(model), rollout_id, served, now)
+            self._move(
+                "prepare", model, rollout_id, asked, lambda r: moves.failed(r, rollout_id, why), expect, f"{key}/no"
+            )
+            raise Refused(subject, reasons)
         return self._move(
             "prepare", model, rollout_id, asked, lambda r: moves.prepared(r, rollout_id, served, now), expect, key
         )

@@ -198,13 +198,12 @@ class Releases:
             *(child.channel.ask(question, timeout=PREPARE_TIMEOUT) for child in alive), return_exceptions=True
         )
         heard = [answer for answer in answers if isinstance(answer, dict)]
-        reasons = [
-            reason
-            for answer in heard
-            for reason in (answer.get("refused") or ([answer["error"]] if "error" in answer else []))
-        ]
+        reasons = [reason for answer in heard for reason in answer.get("refused", ())]
         if reasons:
             raise Refused(subject, list(dict.fromkeys(reasons)))
+        broken = [answer["error"] for answer in heard if "error" in answer]
+        if broken:  # a worker that failed says nothing about the bundle
+            raise Unavailable(f"a worker failed while it loaded {model} {wanted.version}: {broken[0]}; try again")
         if not heard or any(isinstance(answer, TimeoutError) for answer in answers):
             raise Unavailable(f"{len(heard)} of {len(alive)} workers have loaded {model} {wanted.version}; try again")
 

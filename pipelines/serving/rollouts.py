@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import uuid
@@ -99,7 +100,10 @@ class Rollouts:
         return answer
 
     async def prepare(self, model: str, rollout_id: str, served: Served, *, expect: int, key: str) -> Answer:
-        """Load the candidate in every worker, in processes of its own, and try it; it gets no traffic yet."""
+        """Load the candidate in every worker, in processes of its own, and try it; it gets no traffic yet.
+
+        One that is refused ends the rollout as FAILED, with every reason.
+        """
         request = {"prepare": model, "rollout_id": rollout_id, "served": msgspec.to_builtins(served)}
         stored = self._stored(key, request)
         if stored is not None:
@@ -109,7 +113,11 @@ class Rollouts:
             raise Mismatch(model, expect, found)
         now = self._now()
         moves.prepared(self._route(model), rollout_id, served, now)
-        await self._releases.load(model, served, moves.current(self._route(model), rollout_id).plan)
+        try:
+            await self._releases.load(model, served, moves.current(self._route(model), rollout_id).plan)
+        except Refused as error:
+            await self._fail(model, rollout_id, error, expect)
+            raise
         return await self._change(
             model,
             "prepare",
@@ -118,6 +126,22 @@ class Rollouts:
             key=key,
             expect=expect,
         )
+
+    async def _fail(self, model: str, rollout_id: str, error: Refused, expect: int) -> None:
+        """Nothing if somebody else decided otherwise while it was tried."""
+        reason = "; ".join([error.subject, *error.reasons])
+        request = {"fail": model, "rollout_id": rollout_id, "reason": reason}
+        key = f"{rollout_id}/{uuid.uuid4()}"
+        with contextlib.suppress(Mismatch, Refused):
+            await self._change(
+                model,
+                "fail",
+                lambda route: moves.failed(route, rollout_id, reason),
+                request,
+                key=key,
+                expect=expect,
+            )
+            log.warning("rollout %s of %s has failed: %s", rollout_id, model, reason)
 
     async def traffic(self, model: str, rollout_id: str, split: dict[str, int], *, expect: int, key: str) -> Answer:
         """The next step: ``split`` maps versions to basis points, 10,000 in all."""

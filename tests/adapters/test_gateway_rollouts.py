@@ -81,6 +81,19 @@ def test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(
     assert target.create_rollout(MODEL, "r1", PLAN, expect=1, key="create").phase == "ROLLED_BACK"
 
 
+def test_a_candidate_that_is_refused_ends_its_rollout_as_failed(target: RolloutTarget, tmp_path: Path) -> None:
+    bundle, _ = write_candidate(tmp_path, "2")
+    if isinstance(target, FakeTarget):
+        target.refuses = ["bundle.json has sha256 1, approved was 0"]
+    state = target.create_rollout(MODEL, "r1", PLAN, expect=1, key="create")
+    with pytest.raises(Refused, match="version 2 is refused"):
+        target.prepare(MODEL, "r1", "2", bundle, "0" * 64, expect=state.generation, key="prepare")
+    state = target.rollout(MODEL)
+    assert (state.phase, state.candidate, state.split) == ("FAILED", None, {"1": 10_000})
+    assert "approved was 0" in state.reason
+    assert target.roll_back(MODEL, "r1", "late", key="back").phase == "FAILED"
+
+
 def test_a_plan_without_a_limit_and_a_second_rollout_beside_the_first_are_refused(target: RolloutTarget) -> None:
     with pytest.raises(Refused, match="guard has no limit"):
         target.create_rollout(MODEL, "r0", PLAN | {"guard": {}}, expect=1, key="blind")

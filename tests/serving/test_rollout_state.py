@@ -73,7 +73,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("shift"), st.integers(-5, 10_005), st.integers(-5, 10_005)),
         st.tuples(st.just("mirror"), st.integers(-1, 10_001), st.sampled_from(["1", "2", None])),
-        st.tuples(st.sampled_from(["pause", "resume", "promote", "back", "retire", "create", "prepare"])),
+        st.tuples(st.sampled_from(["pause", "resume", "promote", "back", "retire", "create", "prepare", "fail"])),
     ),
     max_size=12,
 )
@@ -97,6 +97,8 @@ def _step(route: Route, step: tuple[Any, ...]) -> Route:
             return moves.retired(route, "r1", None)
         case ("prepare",):
             return moves.prepared(route, "r1", TWO, NOW)
+        case ("fail",):
+            return moves.failed(route, "r1", "why")
         case _:
             return moves.create(route, "r1", PLAN, NOW, "p", False)
 
@@ -115,7 +117,7 @@ def test_whatever_is_asked_the_shares_are_whole_the_canary_grows_and_the_end_is_
         assert before.rollout is not None
         if not route.rollout.active:
             assert (route.split, route.mirror, route.candidate) == ({}, None, None)
-        if before.rollout.phase in ("SUCCEEDED", "ROLLED_BACK") and step[0] != "create":
+        if before.rollout.phase in ("SUCCEEDED", "ROLLED_BACK", "FAILED") and step[0] != "create":
             assert route == before
         if step[0] == "shift" and route.rollout.active:
             assert route.share() >= before.share()

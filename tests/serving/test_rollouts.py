@@ -120,7 +120,9 @@ def test_a_slow_or_misshapen_candidate_is_refused_before_traffic(
     rollout.create()
     response = rollout.prepare(fault, **how)
     assert (response.status_code, says in response.text) == (422, True), response.text
-    assert rollout.phase() == "PENDING"
+    found = rollout.state()
+    assert (found["rollout"]["phase"], found["candidate"], found["split"]) == ("FAILED", None, {"1": 10_000})
+    assert says in found["rollout"]["reason"]
     assert rollout.traffic(500).status_code == 422
 
 
@@ -130,7 +132,11 @@ def test_a_tampered_or_unloadable_candidate_is_refused_before_traffic(rollout: R
     (Path(uri) / "model.onnx").write_bytes(b"tampered")
     response = rollout.call("prepare", {"version": "2", "bundle": uri, "sha256": sha256})
     assert (response.status_code, "model.onnx has sha256" in response.text) == (422, True)
-    assert asked(rollout, [row()])[0][1] == "1"
+    assert (rollout.phase(), asked(rollout, [row()])[0][1]) == ("FAILED", "1")
+    again = rollout.call("prepare", {"version": "2", "bundle": uri, "sha256": sha256})
+    assert (again.status_code, "is FAILED" in again.text) == (422, True)
+    second = Rollout(rollout.gateway, rollout.folder / "again", "r2").begin(share=10_000)
+    assert (second.phase(), asked(rollout, [row()])[0][1]) == ("BAKING", "2")
 
 
 def test_a_probe_reaches_a_candidate_without_traffic_and_is_counted_nowhere(rollout: Rollout) -> None:
