@@ -18,7 +18,7 @@ from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec import Catalog, DatasetSpec, ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.features import FeatureView
-from pipelines.testing import FakeEndpoint, MemoryLedger, MemoryRegistry, MemoryStore
+from pipelines.testing import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
 from pipelines.testing_rollouts import FakeTarget
 from practices import _hooks, _runner
 from practices.defaults import asset
@@ -74,6 +74,7 @@ class Airfield:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.from_environment({"AIRWORTHY_HOME": str(folder)})
         self.registry, self.endpoint, self.store, self.ledger = Registry(), Endpoint(), MemoryStore(), MemoryLedger()
+        self.clock = FixedClock()
         self.rollouts: FakeTarget | None = None
         """Set it, and the model is served there instead of by ``endpoint``."""
         self.catalog = _catalog()
