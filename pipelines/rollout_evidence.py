@@ -31,7 +31,7 @@ class _Strict(BaseModel):
 class MetricLimits(_Strict):
     """What is demanded of one counted event.
 
-    ``max_rate`` bounds the candidate's own rate: FAIL once shown above, PASS once shown below. ``max_ratio`` and
+    ``max_rate`` bounds the candidate's own rate, of requests: FAIL once shown above, PASS once shown below. ``max_ratio`` and
     ``fail_ratio`` bound its rate over the champion's: a guardrail passes once shown below ``max_ratio`` (the margin of
     non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` turns the ratio of
     good events round, so that the limits above 1 always mean worse. A success metric passes once shown better than 1.
@@ -91,10 +91,19 @@ class Arm(_Strict):
     """Distinct ``units`` that met one version in one step, and of each event how many of them met it.
 
     A key counts among ``events`` in the step of its first such event of the whole rollout, and in no later step.
+    ``requests`` and ``request_events`` are the same in requests; None where the units are requests.
     """
 
     units: Annotated[int, Field(ge=0)]
     events: dict[str, Annotated[int, Field(ge=0)]] = {}
+    requests: Annotated[int, Field(ge=0)] | None = None
+    request_events: dict[str, Annotated[int, Field(ge=0)]] = {}
+
+    def asked(self, event: str) -> tuple[int, int]:
+        """Requests with this event, and all of them."""
+        if self.requests is None:
+            return self.events[event], self.units
+        return self.request_events[event], self.requests
 
 
 class StepCounts(_Strict):

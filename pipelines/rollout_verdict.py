@@ -71,7 +71,7 @@ def _judge(
     bad, units = sum(count.candidate for count in counts), sum(step.candidate.units for step in steps)
     others, champion = sum(count.champion for count in counts), sum(step.champion.units for step in steps)
     facts |= {"candidate": bad, "candidate_units": units, "champion": others, "champion_units": champion}
-    failed, lacking = _own_rate(metric, plan, bad, units, facts)
+    failed, lacking = _own_rate(metric, plan, steps, facts)
     if metric.compares:
         if invalid:
             lacking.append("the arms cannot be compared, because the units were not split as declared")
@@ -97,21 +97,27 @@ def _unusable(metric: MetricLimits, steps: Sequence[StepCounts], errors: Mapping
                 wrong.append(f"step {place} has no count of {metric.event} for the {name}")
             elif found > arm.units:
                 wrong.append(f"step {place} has {found} {metric.event} among {arm.units} units of the {name}")
+            elif arm.requests is not None and not 0 <= arm.request_events.get(metric.event, -1) <= arm.requests:
+                told = arm.request_events.get(metric.event, "no count of")
+                wrong.append(f"step {place} has {told} {metric.event} among {arm.requests} requests of the {name}")
     return wrong
 
 
 def _own_rate(
-    metric: MetricLimits, plan: AnalysisPlan, bad: int, units: int, facts: dict[str, float | int | str | None]
+    metric: MetricLimits, plan: AnalysisPlan, steps: Sequence[StepCounts], facts: dict[str, float | int | str | None]
 ) -> tuple[list[str], list[str]]:
+    """An absolute limit is about requests. Keys summed over steps would be diluted by those that came back."""
     if metric.max_rate is None:
         return [], []
+    asked = [step.candidate.asked(metric.event) for step in steps]
+    bad, units = sum(found for found, _ in asked), sum(of for _, of in asked)
     above, below = (
         log_e_value(bad, units, metric.max_rate, alternative=side, concentration=plan.concentration)
         for side in ("greater", "less")
     )
     fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
     facts |= {"max_rate": metric.max_rate, "above_log_e": above, "below_log_e": below, "fail_needed": fail}
-    said = f"{bad} of {units} {plan.unit}s of the candidate"
+    said = f"{bad} of {units} requests of the candidate"
     if above >= fail:
         return [f"{said} > {metric.max_rate:g} (log evidence {above:.2f} >= {fail:.2f})"], []
     if below < needed:

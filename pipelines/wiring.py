@@ -9,12 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipelines import comparison_messages, messages, release_messages, rollout_evidence
+from pipelines.drill_messages import DrillRequest
 from pipelines.errors import Refused
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.settings import Settings
 from pipelines.spec import Catalog
 
 if TYPE_CHECKING:
+    from pipelines.adapters.amazon import Clients
     from pipelines.adapters.gateway_rollouts import GatewayRollouts
 
 STEPS: dict[str, tuple[str, type[messages.Message]]] = {
@@ -31,7 +33,9 @@ STEPS: dict[str, tuple[str, type[messages.Message]]] = {
     "inspect_release": ("pipelines.steps.inspect_release", release_messages.InspectionRequest),
     "measure_performance": ("pipelines.steps.measure_performance", messages.MonitorRequest),
     "measure_drift": ("pipelines.steps.measure_drift", messages.MonitorRequest),
+    "time_rollback": ("pipelines.steps.time_rollback", DrillRequest),
     "measure_shadow": ("pipelines.steps.measure_shadow", comparison_messages.ShadowRequest),
+    "measure_experiment": ("pipelines.steps.measure_experiment", comparison_messages.ExperimentRequest),
 }
 """Step name to its module, whose ``run(request, ports)`` returns a result message, and to its request."""
 
@@ -49,10 +53,17 @@ class RealPorts:
     """Ports of one installation; an adapter is imported and opened when first used.
 
     ``store_options`` returns the storage options of the moment; None: the environment says how the store is reached.
+    ``sagemaker`` opens clients of AWS by the id of a connection; None: by what the environment says.
     """
 
-    def __init__(self, settings: Settings, store_options: Callable[[], Mapping[str, str]] | None = None) -> None:
-        self.settings, self._store_options = settings, store_options
+    def __init__(
+        self,
+        settings: Settings,
+        store_options: Callable[[], Mapping[str, str]] | None = None,
+        *,
+        sagemaker: Callable[[str | None], Clients] | None = None,
+    ) -> None:
+        self.settings, self._store_options, self._sagemaker = settings, store_options, sagemaker
 
     @staticmethod
     def clock() -> datetime:
@@ -87,14 +98,24 @@ class RealPorts:
         return GatewayRollouts(self.settings.gateway, self.settings.gateway_admin)
 
     def target(self, model: str) -> DeploymentTarget:
-        declared = self.catalog.model(model).deployment.target
+        deployment = self.catalog.model(model).deployment
+        declared = deployment.target
         if declared.kind == "embedded":
             return self.endpoint
+        if declared.kind == "sagemaker":
+            from pipelines.adapters.amazon import clients_of_environment
+            from pipelines.adapters.sagemaker_target import SageMakerTarget
+
+            clients = (self._sagemaker or clients_of_environment)(declared.connection)
+            return SageMakerTarget(model, deployment, clients, self.settings.store)
         raise Refused(f"{model}: deployment.target.kind {declared.kind!r} cannot be reached from here")
 
 
 def open_ports(
-    settings: Settings | None = None, store_options: Callable[[], Mapping[str, str]] | None = None
+    settings: Settings | None = None,
+    store_options: Callable[[], Mapping[str, str]] | None = None,
+    *,
+    sagemaker: Callable[[str | None], Clients] | None = None,
 ) -> RealPorts:
     """Ports of the installation that the environment describes."""
-    return RealPorts(settings or Settings.from_environment(), store_options)
+    return RealPorts(settings or Settings.from_environment(), store_options, sagemaker=sagemaker)

@@ -32,6 +32,8 @@ class HttpRoute(Declared):
     hostnames: list[str] = []
     image: str
     """The gateway's image (Dockerfile target ``step``)."""
+    template: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*\.yaml$")] = "gateway.yaml"
+    """File of ``include/pods/`` that every version's pods begin with."""
     connection: str | None = None
     """Airflow's kubernetes connection; none: the installation's."""
 
@@ -61,6 +63,8 @@ class SageMaker(Declared):
     instance_type: Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9.-]+$")]
     alarms: list[str] = []
     """CloudWatch alarms that roll a guarded update back."""
+    bake: int = Field(default=300, ge=60, le=3600)
+    """Seconds that a guarded update in one switch (strategy ``all_at_once``) is watched by the alarms."""
     data_capture: str | None = None
     """S3 URI that requests and answers are captured under."""
     connection: str | None = None
@@ -193,6 +197,11 @@ class Deployment(Declared):
         return self.strategy != "all_at_once" or self.shadow is not None
 
     @property
+    def delegated(self) -> bool:
+        """Whether the target shifts the traffic and judges the candidate by itself, all within the promotion."""
+        return isinstance(self.target, SageMaker) and self.target.mode == "guardrail"
+
+    @property
     def shadows(self) -> Shadow | None:
         return self.shadow or (Shadow() if self.strategy == "shadow" else None)
 
@@ -204,7 +213,10 @@ class Deployment(Declared):
         return found.error_threshold if found else Canary().error_threshold
 
     def shares(self) -> list[int]:
-        """Basis points of each step before the promotion, ascending; empty where callers see no candidate."""
+        """Basis points of each step before the promotion, ascending; empty where callers see no candidate, or where the
+        target itself shifts and judges."""
+        if self.delegated:
+            return []
         if self.strategy == "canary":
             return (self.canary or Canary()).shares()
         if self.strategy == "blue_green":

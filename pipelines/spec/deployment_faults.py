@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from pipelines.spec.deployment import Deployment, Embedded
+from pipelines.spec.deployment import Deployment, Embedded, SageMaker
+from pipelines.spec.sagemaker_faults import sagemaker_faults
 
 
 def deployment_faults(deployment: Deployment) -> list[str]:
@@ -14,6 +15,8 @@ def deployment_faults(deployment: Deployment) -> list[str]:
     found = _anywhere(deployment)
     if isinstance(deployment.target, Embedded):
         found += _embedded(deployment)
+    elif isinstance(deployment.target, SageMaker):
+        found += sagemaker_faults(deployment, deployment.target)
     return [f"deployment.{fault}" for fault in found]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.declared_rollout import BAD, slow
 from pipelines.ports import Ports
@@ -36,9 +36,19 @@ def read_steps(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StepCounts
 
 
 def _arm(found: Sequence[ArmCounts], events: set[str], *, keys: bool) -> Arm:
+    requests = sum(one.requests for one in found)
+    asked = _sums([(one.failed, one.slow) for one in found], events)
+    if not keys:
+        return Arm(units=requests, events=asked)
+    met = _sums([(one.bad_units, one.slow_units) for one in found], events)
+    return Arm(units=sum(one.units for one in found), events=met, requests=requests, request_events=asked)
+
+
+def _sums(found: Sequence[tuple[int, Mapping[str, int]]], events: set[str]) -> dict[str, int]:
+    """Bad events, and slow ones by limit."""
     counted: dict[str, int] = dict.fromkeys(events, 0)
-    for one in found:
-        counted[BAD] += one.bad_units if keys else one.failed
-        for limit, number in (one.slow_units if keys else one.slow).items():
+    for bad, by_limit in found:
+        counted[BAD] += bad
+        for limit, number in by_limit.items():
             counted[slow(float(limit))] = counted.get(slow(float(limit)), 0) + number
-    return Arm(units=sum(one.units if keys else one.requests for one in found), events=counted)
+    return counted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipelines import layout
-from pipelines.encoding import encode, learn_inputs
+from pipelines.encoding import learn_inputs
 from pipelines.errors import Refused
 from pipelines.messages import BundleRequest
 from pipelines.rules.champion_release import judge_release
@@ -24,81 +23,8 @@ from pipelines.spec.catalog import read_declaration
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
-from pipelines.steps.load_model import (
-    INPUTS_DIGEST_TAG,
-    MODEL_DIGEST_TAG,
-    inputs_digest,
-    model_digest,
-    read_predictor,
-)
-from pipelines.steps.training.fitting import Part, fit
-from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.testing import FakePorts
-
-TYPES: Any = {"carrier": "categorical", "origin": "categorical", "distance": "numeric", "hour": "numeric"}
-
-
-def snapshot(rows: int = 1500) -> pl.DataFrame:
-    random = np.random.default_rng(5)
-    distance, hour = random.uniform(80, 3000, rows).round(), random.integers(5, 23, rows)
-    carrier = random.choice(["AA", "DL", "UA", "B6"], rows)
-    missing = random.uniform(size=rows) < 0.1
-    late = (hour > 15) ^ (carrier == "UA") ^ (random.uniform(size=rows) < 0.2)
-    return pl.DataFrame(
-        {
-            "carrier": carrier,
-            "origin": [str(one) or None for one in random.choice(["EWR", "JFK", ""], rows)],
-            "distance": [None if gone else value for value, gone in zip(distance, missing, strict=True)],
-            "hour": hour.astype(float),
-            "target": late.astype(float),
-        },
-        schema_overrides={"distance": pl.Float64},
-        strict=False,
-    )
-
-
-def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **estimator: Any) -> str:
-    """Fit and register a model as training does; returns its version."""
-    spec = ports.catalog.model(model)
-    declared = spec.training.estimator.model_copy(update={"rounds": 8} | estimator)
-    training = spec.training.model_copy(update={"estimator": declared})
-    rows = snapshot()
-    inputs = learn_inputs(rows, TYPES)
-    part = Part(encode(rows, inputs), rows["target"].to_numpy())
-    fitted = fit(training, spec.problem, 7, inputs, part, part)
-    folder.mkdir()
-    write_model_folder(
-        folder,
-        model=model,
-        problem=spec.problem,
-        estimator=declared.kind,
-        native=fitted.native,
-        features=inputs,
-        example=rows,
-        run_id="0" * 32,
-        model_id="m-1",
-    )
-    content = io.BytesIO()
-    rows.write_parquet(content)
-    ports.store.put(layout.snapshot(model, "abc", "data.parquet"), content.getvalue())
-    tags = {
-        "airworthy.snapshot": "abc",
-        MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
-        INPUTS_DIGEST_TAG: inputs_digest(folder),
-    }
-    info = ports.registry.register(model, tags=tags)
-    ports.registry._versions[model][info.version] = info.model_copy(update={"source": str(folder)})
-    return info.version
-
-
-def fetched(ports: FakePorts, model: str, version: str, folder: Path) -> Path:
-    """The bundle's files on disk, as the gateway fetches them."""
-    prefix = layout.bundle(model, version)
-    for path in ports.store.list(prefix):
-        target = folder / path.removeprefix(prefix)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(ports.store.get(path))
-    return folder
+from tests.steps.registered_models import TYPES, fetched, register, snapshot
 
 
 @pytest.fixture

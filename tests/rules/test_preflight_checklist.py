@@ -1,0 +1,266 @@
+"""What may take off, by table: one fact changed at a time, and all of them at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pipelines.release_messages import Column, Contract, DesignStep, Inspection, Standing, Traffic
+from pipelines.rules.preflight_checklist import judge_checklist
+from pipelines.settings import REPOSITORY
+from pipelines.spec import ModelSpec
+from pipelines.spec.catalog import read_declaration
+from pipelines.spec.deployment import Deployment
+from pipelines.verdict import Outcome, Verdict
+
+DIGEST, OTHER = "a" * 64, "b" * 64
+GATES = ("minimum_metrics_gate", "slice_gate")
+STICKY = {"routing": {"key": "header:x-user-id"}}
+COLUMNS = [Column(name="hour", type="numeric", minimum=0, maximum=23), Column(name="carrier", type="categorical")]
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def contract(version: str, semantic: str | None = "1.0.0") -> Contract:
+    return Contract(version=version, semantic=semantic, output="probability", columns=COLUMNS)
+
+
+def found(**changes: Any) -> Inspection:
+    facts: dict[str, Any] = {
+        "model": "flight_delay",
+        "version": "5",
+        "bundle_bytes": 2**20,
+        "predictor": "onnx",
+        "model_digest": DIGEST,
+        "rows": 2000,
+        "largest_difference": 1e-7,
+        "edge_rows": 8,
+        "latency_p50_ms": 0.02,
+        "latency_p99_ms": 0.1,
+        "calls": 200,
+        "contract": contract("5", "1.1.0"),
+        "champion": contract("4"),
+        "traffic": Traffic(requests=700, since=NOON, until=NOON, per_day=100_000),
+        "design": [DesignStep(share=500, requests_to_pass=5000, requests_to_find=20000, seconds=7200)],
+    }
+    return Inspection(**(facts | changes))
+
+
+def standing(**changes: Any) -> Standing:
+    facts: dict[str, Any] = {"gates": dict.fromkeys(GATES, "pass"), "approval_digest": DIGEST, "champion": "4"}
+    return Standing(**(facts | changes))
+
+
+def spec(**deployment: Any) -> ModelSpec:
+    declared = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+    wanted = Deployment.model_validate({"strategy": "canary"} | deployment)
+    return declared.model_copy(update={"deployment": wanted})
+
+
+def judged(measured: Inspection, stands: Standing, declared: ModelSpec | None = None) -> Verdict:
+    return judge_checklist(measured, stands, declared or spec(), GATES)
+
+
+def results(verdict: Verdict) -> dict[str, str]:
+    lines: Any = verdict.facts["checklist"]
+    return {line["item"]: line["result"] for line in lines}
+
+
+def test_all_items_are_listed_though_all_is_well() -> None:
+    verdict = judged(found(), standing())
+    assert (verdict.outcome, verdict.reasons) == (Outcome.PASS, ())
+    assert results(verdict) == {
+        "1 performance": "PASS",
+        "2 size": "PASS",
+        "3 contract": "PASS",
+        "4 input validation": "PASS",
+        "5 error handling": "PASS",
+        "6 load test": "WAIVED",
+        "7 security": "PASS",
+        "8 rollback": "PASS",
+        "who may deploy": "PASS",
+        "design": "PASS",
+    }
+    assert all(line["why"] for line in verdict.facts["checklist"])  # type: ignore[attr-defined]
+
+
+FAIL, UNKNOWN, PASS = Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("measured", "stands", "outcome", "reason"),
+    [
+        ({}, {"gates": {"slice_gate": "pass"}}, UNKNOWN, "1 performance: minimum_metrics_gate has no verdict"),
+        ({}, {"gates": dict.fromkeys(GATES, "unknown")}, UNKNOWN, "1 performance: slice_gate was not measured"),
+        ({}, {"gates": {**dict.fromkeys(GATES, "pass"), "slice_gate": "fail"}}, FAIL, "slice_gate said fail"),
+        ({}, {"gates": dict.fromkeys(GATES, "skipped")}, FAIL, "slice_gate said skipped"),
+        ({}, {"approval_digest": None}, UNKNOWN, "1 performance: version 5 has no approval"),
+        ({"latency_p50_ms": None}, {}, UNKNOWN, "the latency of one row was not measured"),
+        ({"latency_p50_ms": 1000.1}, {}, FAIL, "one row takes 1e+03 ms > routing.deadline_ms 1000"),
+        ({"latency_p50_ms": 1000.0, "latency_p99_ms": 5000.0}, {}, PASS, ""),
+        ({"bundle_bytes": 1024 * 2**20}, {}, PASS, ""),
+        ({"bundle_bytes": 1024 * 2**20 + 60000}, {}, FAIL, "2 size: the bundle has 1024.1 MiB > 1024 MiB"),
+        ({"rows": 999}, {}, UNKNOWN, "2 size: compared with the model on 999 rows < 1000"),
+        ({"largest_difference": 1e-5}, {}, PASS, ""),
+        ({"largest_difference": 1.1e-5}, {}, FAIL, "2 size: onnx answers differ from the model's by up to 1.1e-05"),
+        ({"largest_difference": None}, {}, FAIL, "2 size: onnx answers no numbers"),
+        ({"flips": 1}, {}, FAIL, "1 flips"),
+        ({"champion_fault": "bundle.json of 4 is gone"}, {}, UNKNOWN, "3 contract: bundle.json of 4 is gone"),
+        ({"champion": None}, {}, UNKNOWN, "3 contract: the contract could not be read"),
+        ({"champion": None}, {"champion": None}, PASS, ""),
+        ({"contract_changes": ["column x is new"]}, {}, FAIL, "(1.0.0 to 1.1.0): column x is new"),
+        ({"untyped": ["hour"]}, {}, FAIL, "4 input validation: column hour has no type in schema.json"),
+        ({"edge_faults": ["null throughout: answers [nan]"]}, {}, FAIL, "4 input validation: null throughout"),
+        ({"edge_rows": 0}, {}, UNKNOWN, "4 input validation: no edge row was tried"),
+        ({"contract": None}, {}, UNKNOWN, "4 input validation: the schema could not be read"),
+        ({"narrowed": ["hour: most 20, was 23"]}, {}, PASS, ""),
+        ({"faults": ["model.onnx is missing"]}, {}, FAIL, "7 security: model.onnx is missing"),
+        ({"altered": ["model.onnx"]}, {}, FAIL, "7 security: model.onnx is not what the registered model gives"),
+        ({"pickles": ["a.pkl"]}, {}, FAIL, "7 security: a.pkl holds a pickle"),
+        ({"model_digest": None}, {}, UNKNOWN, "7 security: the digest of the registered model could not be read"),
+        ({"model_digest": OTHER}, {}, FAIL, "7 security: the approval is of model aaaaaaaaaaaa…"),
+        ({}, {"ledger_faults": ["line 3 was altered"]}, FAIL, "7 security: the ledger: line 3 was altered"),
+    ],
+)
+def test_each_item_alone_holds_up_the_version(
+    measured: dict[str, Any], stands: dict[str, Any], outcome: Outcome, reason: str
+) -> None:
+    verdict = judged(found(**measured), standing(**stands))
+    assert verdict.outcome is outcome
+    assert any(reason in each for each in verdict.reasons) if reason else verdict.reasons == ()
+
+
+def test_every_failure_is_listed_before_every_unknown() -> None:
+    verdict = judged(
+        found(faults=["f"], pickles=["p"], edge_faults=["e"], rows=3), standing(gates={}, approval_digest=None)
+    )
+    kinds = [reason.split(":")[0] for reason in verdict.reasons]
+    assert verdict.outcome is Outcome.FAIL
+    assert kinds == ["4 input validation", "7 security", "7 security", *["1 performance"] * 3, "2 size"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "strategy", "result"),
+    [
+        ("1.4.2", "2.0.0", "all_at_once", "WARNING"),
+        ("1.4.2", "2.0.0", "canary", "FAIL"),
+        ("1.4.2", "1.5.0", "all_at_once", "FAIL"),
+        ("2.0.0", "1.0.0", "all_at_once", "FAIL"),
+        (None, "2.0.0", "all_at_once", "FAIL"),
+        ("1.4.2", None, "all_at_once", "FAIL"),
+    ],
+)
+def test_another_contract_needs_a_new_major_version_and_one_switch(
+    old: str | None, new: str | None, strategy: str, result: str
+) -> None:
+    measured = found(contract=contract("5", new), champion=contract("4", old), contract_changes=["column x is new"])
+    assert results(judged(measured, standing(), spec(strategy=strategy)))["3 contract"] == result
+
+
+@pytest.mark.parametrize(
+    ("declared", "drill", "champion", "result"),
+    [
+        ({}, None, "4", "PASS"),
+        ({"rollback": {"drill": "0 5 * * 1"}}, "pass", "4", "PASS"),
+        ({"rollback": {"drill": "0 5 * * 1"}}, None, "4", "UNKNOWN"),
+        ({"rollback": {"drill": "0 5 * * 1"}}, "fail", "4", "FAIL"),
+        ({"rollback": {"drill": "0 5 * * 1"}}, "unknown", "4", "FAIL"),
+        ({}, "fail", "4", "PASS"),
+        ({"rollback": {"window": 0}}, None, "4", "WARNING"),
+        ({"rollback": {"drill": "0 5 * * 1"}}, None, None, "WAIVED"),
+    ],
+)
+def test_there_is_a_way_back_that_was_tried_if_a_drill_is_declared(
+    declared: dict[str, Any], drill: str | None, champion: str | None, result: str
+) -> None:
+    verdict = judged(found(), standing(drill=drill, champion=champion), spec(**declared))
+    assert results(verdict)["8 rollback"] == result
+
+
+@pytest.mark.parametrize(
+    ("may", "by_hand", "who", "outcome"),
+    [
+        ([], True, "eve", Outcome.PASS),
+        ([], True, None, Outcome.PASS),
+        (["ann"], True, "ann", Outcome.PASS),
+        (["ann"], True, "eve", Outcome.FAIL),
+        (["ann"], True, None, Outcome.FAIL),
+        (["ann"], False, None, Outcome.PASS),
+    ],
+)
+def test_only_those_who_may_deploy_do_so_by_hand(
+    may: list[str], by_hand: bool, who: str | None, outcome: Outcome
+) -> None:
+    declared = spec(approval={"requires_approval": False, "deployers": may})
+    verdict = judged(found(), standing(by_hand=by_hand, deployer=who), declared)
+    assert verdict.outcome is outcome
+    assert results(verdict)["who may deploy"] == ("PASS" if outcome is Outcome.PASS else "FAIL")
+
+
+LOAD = {"load_test": {"target_rps": 50, "assertions": {"p99_latency": {"max": 100}}}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "result"),
+    [(LOAD, "PASS"), ({}, "WAIVED"), (LOAD | {"strategy": "all_at_once"}, "WAIVED")],
+)
+def test_a_load_test_is_declared_or_waived_in_the_open(declared: dict[str, Any], result: str) -> None:
+    assert results(judged(found(), standing(), spec(**declared)))["6 load test"] == result
+
+
+SAGEMAKER = {
+    "kind": "sagemaker",
+    "role_arn": "arn:aws:iam::123456789012:role/serving",
+    "image": "image",
+    "instance_type": "ml.m5.large",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "result"),
+    [
+        ({"mode": "guardrail", "data_capture": "s3://bucket/captured"}, "FAIL"),
+        ({"mode": "guardrail", "data_capture": "s3://bucket/captured", "alarms": ["errors"]}, "PASS"),
+        ({"mode": "variants", "data_capture": "s3://bucket/captured"}, "PASS"),
+        ({"mode": "variants"}, "WARNING"),
+    ],
+)
+def test_a_rollout_that_could_not_fail_is_refused(target: dict[str, Any], result: str) -> None:
+    verdict = judged(found(), standing(), spec(target=SAGEMAKER | target))
+    assert results(verdict)["5 error handling"] == result
+
+
+@pytest.mark.parametrize(
+    ("declared", "measured", "champion", "result", "said"),
+    [
+        ({}, {}, "4", "PASS", "at 5 %: 5000 requests to pass, 20000 to find the expected harm; 0.05 days at 100000"),
+        (
+            {},
+            {"traffic": Traffic(requests=1, since=NOON, until=NOON, per_day=1000)},
+            "4",
+            "WARNING",
+            "> 0.083 days that it may take",
+        ),
+        (
+            {"strategy": "ab", **STICKY},
+            {"traffic": Traffic(requests=1, since=NOON, until=NOON, per_day=1000)},
+            "4",
+            "FAIL",
+            "5 days at 1000 a day > 0.083 days that it may take",
+        ),
+        ({"strategy": "ab", **STICKY}, {"traffic": None}, "4", "WARNING", "no request was logged"),
+        ({}, {"design": [DesignStep(share=500, seconds=60)]}, "4", "WARNING", "expected_rate is not below it"),
+        ({}, {"design": [DesignStep(share=0, requests_to_pass=5, seconds=60)]}, "4", "PASS", "in the shadow: 5"),
+        ({"strategy": "all_at_once"}, {"design": []}, "4", "WAIVED", "nothing is compared"),
+        ({}, {}, None, "WAIVED", "first version"),
+    ],
+)
+def test_a_design_that_cannot_be_decided_in_its_time_is_told_and_an_experiment_refused(
+    declared: dict[str, Any], measured: dict[str, Any], champion: str | None, result: str, said: str
+) -> None:
+    verdict = judged(found(**measured), standing(champion=champion), spec(**declared))
+    assert results(verdict)["design"] == result
+    assert verdict.outcome is (Outcome.FAIL if result == "FAIL" else Outcome.PASS)
+    [line] = [line for line in verdict.facts["checklist"] if line["item"] == "design"]  # type: ignore[attr-defined]
+    assert any(said in why for why in line["why"])

@@ -1,0 +1,76 @@
+"""The design of a rollout is known before it begins, and agrees with the tests that will judge it."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.sequential import log_e_value
+from pipelines.spec.deployment import Deployment
+from pipelines.steps.rollout_design import requests_to_show, rollout_design
+
+STICKY = {"routing": {"key": "header:x-user-id"}}
+
+
+def design(**declared: Any) -> list[Any]:
+    return rollout_design(SimpleNamespace(deployment=Deployment.model_validate(declared)))  # type: ignore[arg-type]
+
+
+def test_a_release_in_one_switch_has_no_design() -> None:
+    assert design() == []
+
+
+def test_every_step_of_a_canary_is_sized_and_a_larger_share_needs_fewer_requests() -> None:
+    steps = design(strategy="canary", canary={"max_step_duration": 3600, "increment_interval": 60})
+    assert [step.share for step in steps] == [500, 1500, 2500, 3500, 4500, 5000]
+    assert [step.seconds for step in steps] == [3600] * 6
+    needed = [step.requests_to_pass for step in steps]
+    assert needed == sorted(needed, reverse=True)
+    assert all(step.requests_to_find > 0 for step in steps)
+
+
+def test_a_shadow_before_the_canary_comes_first_and_counts_what_is_sampled() -> None:
+    steps = design(strategy="canary", shadow={"sample_rate": 0.1, "minimum_compared": 500, "duration": 60})
+    assert (steps[0].share, steps[0].requests_to_pass, steps[0].seconds) == (0, 5000, 120)
+    assert steps[1].share == 500
+
+
+@pytest.mark.parametrize(
+    ("declared", "needed", "seconds"),
+    [
+        ({"strategy": "blue_green", "blue_green": {"validation_duration": 60}}, 15100, 120),
+        ({"strategy": "ab", **STICKY, "ab": {"metrics": ["latency"], "minimum_sample_size": 700}}, 1400, 14 * 86400),
+        (
+            {"strategy": "ab", **STICKY, "ab": {"metrics": ["latency"], "traffic_split": 0.1, "max_duration": 9}},
+            10000,
+            9,
+        ),
+    ],
+)
+def test_other_strategies_have_one_step(declared: dict[str, Any], needed: int, seconds: float) -> None:
+    [step] = design(**declared)
+    assert step.requests_to_pass == pytest.approx(needed, rel=0.05)
+    assert step.seconds == seconds
+
+
+def test_a_candidate_expected_to_be_at_the_threshold_is_never_shown_to_keep_it() -> None:
+    assert requests_to_show(0.01, 0.01, 0.05) is None
+    [step] = design(strategy="blue_green", analysis={"expected_rate": 0.02})
+    assert step.requests_to_pass is None
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(0.001, 0.01), (0.0, 0.01), (0.02, 0.05)])
+def test_four_of_five_good_candidates_are_shown_to_be_good_with_so_many_requests(rate: float, limit: float) -> None:
+    total = requests_to_show(rate, limit, 0.05)
+    assert total is not None
+    bad = np.random.default_rng(1).binomial(total, rate, 400)
+    shown = [log_e_value(int(each), total, limit, alternative="less") >= math.log(20) for each in bad]
+    assert np.mean(shown) >= 0.75
+    if rate:
+        few = np.random.default_rng(1).binomial(total // 2, rate, 400)
+        less = [log_e_value(int(each), total // 2, limit, alternative="less") >= math.log(20) for each in few]
+        assert np.mean(less) < 0.75
