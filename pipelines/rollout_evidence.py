@@ -31,7 +31,7 @@ class _Strict(BaseModel):
 class MetricLimits(_Strict):
     """What is demanded of one counted event.
 
-    ``max_rate`` bounds the candidate's own rate, of requests: FAIL once shown above, PASS once shown below. ``max_ratio`` and
+    ``max_rate`` bounds the candidate's rate of requests: FAIL if shown above, PASS if shown below. ``max_ratio`` and
     ``fail_ratio`` bound its rate over the champion's: a guardrail passes once shown below ``max_ratio`` (the margin of
     non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` turns the ratio of
     good events round, so that the limits above 1 always mean worse. A success metric passes once shown better than 1.

@@ -62,6 +62,19 @@ def test_each_metric_is_decided_by_what_its_counts_show(
     assert bool(verdict.reasons) is (outcome is not Outcome.PASS)
 
 
+def test_a_limit_is_judged_on_requests_where_keys_come_back_in_every_step() -> None:
+    """The same 1,000 keys over ten steps: 30 of them failed once each step, which is 3 % of the requests."""
+    arm = {"units": 1000, "requests": 1000, "request_events": {"error": 30}}
+    first, later = (Arm(events={"error": count}, **arm) for count in (30, 0))
+    steps = [StepCounts(weight=0.5, candidate=one, champion=one) for one in (first, *[later] * 9)]
+    verdict = judge_rollout(plan(BOUNDED, unit="key", sticky=True), steps)
+    assert verdict.outcome is Outcome.FAIL
+    assert "300 of 10000 requests" in verdict.reasons[0]
+    lost = Arm(units=1000, events={"error": 30}, requests=1000)
+    broken = judge_rollout(plan(BOUNDED, unit="key"), [StepCounts(weight=0.5, candidate=lost, champion=first)])
+    assert broken.outcome is Outcome.ERROR
+
+
 def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_000, 50_000)) -> RolloutVerdict:
     candidate = Arm(units=split[0], events={"error": errors, "click": clicks, "slow": slow})
     champion = Arm(units=split[1], events={"error": 500, "click": 5000, "slow": 2500})
