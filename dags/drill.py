@@ -1,0 +1,35 @@
+"""Drill: the way back is tried on schedule, before anybody needs it. There for models that declare it."""
+
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from practices._hooks import load_catalog
+from practices.defaults import DEFAULT_ARGS, asked_for
+from practices.rollback_drill import RollbackDrill
+
+DOC = """
+### Rollback drill of `{spec.model}`
+{spec.description}
+
+Owner: **{spec.owner}**
+
+**drill_rollback** begins a harmless rollout of the version that was live before, gives it one ten-thousandth of the
+traffic and its own requests, takes it back and times it. Its verdict is on the ledger (`rollback_drill`). Skipped while
+a deployment goes on, or where no version could stand in. Red: see what it says, before the way back is needed.
+
+Runs at `deployment.rollback.drill`, and by hand.
+"""
+
+for spec in load_catalog().models.values():
+    if spec.deployment.rollback.drill is None or not asked_for(f"{spec.model}__drill"):
+        continue
+    with DAG(
+        dag_id=f"{spec.model}__drill",
+        schedule=CronTriggerTimetable(spec.deployment.rollback.drill, timezone="UTC"),
+        description=f"Try and time the rollback of {spec.model}",
+        doc_md=DOC.format(spec=spec),
+        tags=[spec.model, "drill", spec.owner],
+        default_args={**DEFAULT_ARGS, "owner": spec.owner},
+        max_active_runs=1,
+        catchup=False,
+    ):
+        RollbackDrill(task_id="drill_rollback", model=spec.model)

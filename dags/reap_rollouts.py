@@ -1,0 +1,38 @@
+"""Reap: no candidate keeps traffic that nobody watches. There only where a model stages its deployments."""
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param
+
+from practices._hooks import load_catalog
+from practices.defaults import DEFAULT_ARGS, asked_for
+from practices.lease_reaper import LeaseReaper
+
+DOC = """
+### Take back the rollouts that nobody watches
+**reap_leases** asks the target of every model for its rollout. One whose lease is over is rolled back, held (an A/B
+test) or loses its mirror (a shadow); the gateway does that by itself and is only told of if it did not. Rollouts whose
+deploy run has ended or is gone, or that are held for a person, are told in the log. Each action is a line of the ledger
+(`lease_expired`).
+
+Runs every 5 minutes, and by hand (*Trigger*, with a form).
+"""
+FORM = {
+    "dry_run": Param(
+        False, type="boolean", title="Only tell", description="Say what would be done, and change nothing."
+    )
+}
+DAG_ID = "airworthy__reap_rollouts"
+
+if asked_for(DAG_ID) and any(spec.deployment.staged for spec in load_catalog().models.values()):
+    with DAG(
+        dag_id=DAG_ID,
+        schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC"),
+        params=FORM,
+        description="Take back the rollouts that nobody watches",
+        doc_md=DOC,
+        tags=["airworthy", "reap_rollouts"],
+        default_args={**DEFAULT_ARGS, "owner": "airworthy"},
+        max_active_runs=1,
+        catchup=False,
+        is_paused_upon_creation=False,
+    ):
+        LeaseReaper(task_id="reap_leases", only_tell="{{ params.dry_run }}")

@@ -1,0 +1,85 @@
+"""A candidate that nobody watches any more loses its traffic, whatever became of the run that gave it to it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.release_rollback import ACTIVE
+from pipelines.spec.strategy import Strategy
+
+Act = Literal["keep", "report", "rollback", "hold", "stop_mirror"]
+EXPIRY: dict[Strategy, Act] = {
+    "all_at_once": "stop_mirror",
+    "shadow": "stop_mirror",
+    "canary": "rollback",
+    "blue_green": "rollback",
+    "ab": "hold",
+}
+"""What becomes of a rollout whose lease is over; a model with a shadow and nothing else is ``all_at_once``."""
+GRACE = timedelta(minutes=1)
+"""So long a target with a guard of its own has time to deal with a lease."""
+
+
+class WatchedRollout(BaseModel):
+    """One model's rollout as its target has it.
+
+    ``guarded``: the target deals with leases itself. ``run``: the deploy run that began it, ``<dag_id>/<run_id>``,
+    None if the ledger does not say; ``run_goes_on``: whether Airflow still has it queued or running.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: RolloutState
+    strategy: Strategy
+    guarded: bool
+    run: str | None = None
+    run_goes_on: bool = False
+
+
+class LeaseJudgement(BaseModel):
+    """``report``: it stays, but a person should look."""
+
+    model_config = ConfigDict(frozen=True)
+
+    act: Act
+    reason: str
+
+
+def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseJudgement:
+    """What becomes of one rollout.
+
+    One whose lease is over is rolled back, held or loses its mirror, as its strategy says; a target with a guard of
+    its own is left to do that, and reported if it did not. One whose run has ended or is gone is reported.
+    """
+    state = watched.state
+    if state.phase not in ACTIVE:
+        return LeaseJudgement(act="keep", reason=f"it is {state.phase or 'none'}")
+    if state.lease_until is None:
+        return LeaseJudgement(act="report", reason="it has no lease; roll it back if nobody knows it")
+    over, since = now - state.lease_until, f"its lease ended at {state.lease_until.isoformat(timespec='seconds')}"
+    if over >= timedelta(0) and not _dealt_with(state, EXPIRY[watched.strategy]):
+        if not watched.guarded:
+            return LeaseJudgement(act=EXPIRY[watched.strategy], reason=since)
+        if over >= GRACE:
+            told = f"{since} and its target did nothing; is the guard of the target alive? Roll it back by hand"
+            return LeaseJudgement(act="report", reason=told)
+        return LeaseJudgement(act="keep", reason=f"{since}; its target is about to deal with it")
+    if state.phase == "PAUSED":
+        return LeaseJudgement(act="report", reason=f"it is held for a person: {state.reason or 'no reason given'}")
+    if not watched.run_goes_on:
+        owner = (
+            "no run is known that began it" if watched.run is None else f"its run {watched.run} has ended or is gone"
+        )
+        until = state.lease_until.isoformat(timespec="seconds")
+        return LeaseJudgement(act="report", reason=f"{owner}; its lease lasts until {until}")
+    return LeaseJudgement(act="keep", reason=f"{watched.run} goes on")
+
+
+def _dealt_with(state: RolloutState, act: Act) -> bool:
+    """Whether it is so already: on hold, or on hold without a mirror."""
+    held = state.phase == "PAUSED"
+    return held and (act == "hold" or (act == "stop_mirror" and state.mirror is None))

@@ -1,0 +1,78 @@
+"""The way back is known to work, and how long it takes, before anybody needs it; a drill harms no caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.drill_messages import DrillResult
+from pipelines.ports import LedgerEntry
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.release_rollback import ACTIVE
+from pipelines.verdict import Verdict
+
+RULE = "rollback_drill"
+ID = "drill-"
+"""Rollouts of drills begin with it: whoever deploys for real may supersede them."""
+MINIMUM_ANSWERS = 3
+"""Answers of the candidate before, and of the champion after, without which nothing is shown."""
+
+
+class Stand(BaseModel):
+    """The version that stands in as candidate: it was live before, and nobody took it back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    bundle: str
+    sha256: str
+
+
+def why_not(state: RolloutState, deploying: int) -> str | None:
+    """Why no drill may be held now; a drill never comes between a real rollout and its end."""
+    if deploying:
+        return f"{deploying} run(s) of {state.model}__deploy go on"
+    running = state.phase in ACTIVE or state.phase == "FINALISING"
+    if running and not (state.rollout_id or "").startswith(ID):
+        return f"rollout {state.rollout_id} of {state.model} is {state.phase}"
+    return None
+
+
+def stand_in(state: RolloutState, lines: Sequence[LedgerEntry]) -> Stand | None:
+    """The newest version of which the ledger (``lines`` oldest first) says that it was live and was not taken back.
+
+    The target's own previous version goes first. None: there is no such version.
+    """
+    taken = {str(line.details.get("from")) for line in lines if line.kind == "rollback"}
+    live = {
+        line.version: Stand(version=line.version, bundle=bundle, sha256=line.details["sha256"])
+        for line in lines
+        if line.kind == "release" and line.version and (bundle := line.details.get("uri") or line.details.get("bundle"))
+    }
+    fit = [stand for version, stand in live.items() if version not in taken and version != state.champion]
+    first = [stand for stand in fit if stand.version == state.previous]
+    return next(iter([*first, *reversed(fit)]), None)
+
+
+def judge_drill(result: DrillResult | None, max_seconds: float, faults: Sequence[str] = ()) -> Verdict:
+    """FAIL if it took longer than ``max_seconds``, if the champion has not all traffic, if a request went unanswered,
+    or for each of ``faults``, by which the version before could not even be prepared; UNKNOWN if the answers show
+    nothing. ``result`` None: it did not come to the rollback."""
+    if result is None:
+        return Verdict.of(RULE, failures=faults, unknowns=[] if faults else ["the drill was broken off"])
+    failures, unknowns = list(faults), []
+    if not result.restored:
+        failures.append(f"{result.restored_seconds:.2f} s after the call the champion has not all traffic")
+    if result.failed:
+        failures.append(f"{result.failed} request(s) of the drill were not answered")
+    if result.seconds > max_seconds:
+        failures.append(
+            f"the candidate answered until {result.seconds:.2f} s after the call > max_seconds {max_seconds:g}"
+        )
+    if result.asked and result.before < MINIMUM_ANSWERS:
+        unknowns.append(f"the candidate gave {result.before} answers before the call < {MINIMUM_ANSWERS}")
+    if result.asked and result.after < MINIMUM_ANSWERS:
+        unknowns.append(f"the champion gave {result.after} answers after the call < {MINIMUM_ANSWERS}")
+    facts = {"seconds": round(result.seconds, 3), "max_seconds": max_seconds, **result.model_dump(exclude={"schema_"})}
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)

@@ -1,0 +1,121 @@
+"""No candidate keeps its traffic once nobody watches it, not even where the target has no guard of its own."""
+
+from __future__ import annotations
+
+from inspect import getdoc
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
+from pipelines.ports import Ports
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.lease_reaper import LeaseJudgement, WatchedRollout, judge_lease
+from pipelines.rules.release_rollback import ACTIVE
+from pipelines.spec import ModelSpec
+from practices import _asked, _hooks
+
+GUARDED = ("embedded",)
+"""Targets that look after leases themselves, every second."""
+RUNNING = ["queued", "running"]
+OVER = "its lease ended at "
+"""So begins the reason of a rollout whose lease was dealt with, by the target or by this practice."""
+
+
+class LeaseReaper(BaseOperator):
+    """Deal with the rollouts of all models whose lease is over; tell of those that nobody seems to look after.
+
+    Each lease that was over is a line of the ledger (kind ``lease_expired``), written after the traffic has moved,
+    whoever moved it. Targets with a guard of their own are only told of. ``only_tell`` changes nothing anywhere. A
+    target that does not answer keeps no other from being looked at; the task is tried again for it. Returns models by
+    what became of their rollout.
+    """
+
+    template_fields = ("only_tell",)
+    ui_color = "#d0d0d0"
+
+    def __init__(self, *, only_tell: Any = False, **arguments: Any) -> None:
+        super().__init__(**{"doc_md": getdoc(type(self)), **arguments})
+        self.only_tell = only_tell
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        ports = _hooks.open_ports()
+        found: dict[str, list[str]] = {}
+        silent = []
+        for spec in ports.catalog.models.values():
+            if not spec.deployment.staged:
+                continue
+            try:
+                act = self._look(spec, ports, context)
+            except Unavailable as error:
+                silent.append(f"{spec.model}: {error}")
+                continue
+            found.setdefault(act, []).append(spec.model)
+        self.log.info("%s", found)
+        if silent:
+            raise Unavailable("these targets do not answer; " + "; ".join(silent))
+        return found
+
+    def _look(self, spec: ModelSpec, ports: Ports, context: Context) -> str:
+        """Judge one model's rollout and act; returns what became of it."""
+        try:
+            state = ports.target(spec.model).rollout(spec.model)
+        except Refused as error:  # nothing is live yet
+            self.log.info("%s: %s", spec.model, error)
+            return "none"
+        if not told_only(self.only_tell) and state.reason.startswith(OVER):
+            self._record(state, ports, context)  # the target's own doing, or an earlier try's
+        if state.phase not in ACTIVE:
+            return "none"
+        judged = judge_lease(watched(state, spec, ports, context), ports.clock())
+        said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {judged.reason}"
+        if judged.act in ("keep", "report") or told_only(self.only_tell):
+            self.log.log(20 if judged.act == "keep" else 30, "%s", said)
+            return judged.act
+        try:
+            end(state, judged, ports)
+        except Conflict as error:
+            self.log.info("%s; somebody was faster: %s", said, error)
+            return "keep"
+        self._record(ports.target(spec.model).rollout(spec.model), ports, context)
+        self.log.warning("%s: %s", judged.act, said)
+        return judged.act
+
+    def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:
+        """One line per lease that was over, whoever dealt with it."""
+        details = {"rollout_id": state.rollout_id, "phase": state.phase, "reason": state.reason, "split": state.split}
+        key, who = f"lease_expired/{state.rollout_id}/{state.lease_until}", _asked.actor(context, ports.settings.actor)
+        ports.ledger.append("lease_expired", state.model, state.champion, details, actor=who, key=key)
+
+
+def told_only(asked: Any) -> bool:
+    """The form's field as a boolean, rendered or not."""
+    return str(asked).lower() == "true"
+
+
+def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
+    """The rollout with the run that it belongs to, by the ledger and by Airflow."""
+    declared, run = spec.deployment, None
+    try:
+        lines = ports.ledger.entries(spec.model)
+    except AirworthyError:  # the lease matters more than the name of the run
+        lines = []
+    for line in lines:
+        if line.details.get("rollout_id") == state.rollout_id and (line.key or "").startswith(f"{spec.model}__"):
+            run = "/".join(str(line.key).split("/")[:2])
+    dag_id, _, run_id = (run or "").partition("/")
+    goes_on = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=RUNNING))
+    guarded = declared.target.kind in GUARDED
+    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=goes_on)
+
+
+def end(state: RolloutState, judged: LeaseJudgement, ports: Ports) -> None:
+    """Do at the target what was judged."""
+    target, named = ports.target(state.model), {"model": state.model, "rollout_id": str(state.rollout_id)}
+    key = f"{state.rollout_id}/lease/{state.generation}"
+    if judged.act == "rollback":
+        target.roll_back(**named, reason=judged.reason, key=key)
+        return
+    if judged.act == "stop_mirror" and state.mirror is not None:
+        state = target.set_mirror(**named, version=None, basis_points=0, expect=state.generation, key=f"{key}/mirror")
+    target.pause(**named, reason=judged.reason, expect=state.generation, key=key)

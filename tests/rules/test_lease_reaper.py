@@ -1,0 +1,57 @@
+"""What becomes of a rollout by its lease, its strategy, its target and its run, by table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.lease_reaper import WatchedRollout, judge_lease
+
+NOW = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)
+
+
+def watched(phase: str | None = "BAKING", *, over: float = -60, **fields: Any) -> WatchedRollout:
+    """A canary on a target without a guard whose run goes on; its lease ended ``over`` seconds ago."""
+    of_state = {name: fields.pop(name) for name in ("mirror", "reason", "lease_until") if name in fields}
+    until = {"lease_until": NOW - timedelta(seconds=over)}
+    state = RolloutState(
+        model="m", generation=5, champion="3", candidate="4", split={"3": 10_000}, rollout_id="r1", phase=phase,
+        **(until | of_state),
+    )  # fmt: skip
+    known = {"strategy": "canary", "guarded": False, "run": "m__deploy/manual__1", "run_goes_on": True}
+    return WatchedRollout.model_validate({"state": state, **known, **fields})
+
+
+@pytest.mark.parametrize(
+    ("found", "act", "why"),
+    [
+        (watched(), "keep", "m__deploy/manual__1 goes on"),
+        (watched(phase=None, over=9), "keep", "it is none"),
+        (watched(phase="ROLLED_BACK", over=9), "keep", "it is ROLLED_BACK"),
+        (watched(phase="FINALISING", over=9), "keep", "it is FINALISING"),
+        (watched(over=0), "rollback", "its lease ended at 2026-11-02T07:00:00"),
+        (watched(over=9, strategy="blue_green"), "rollback", "its lease ended"),
+        (watched(over=9, run_goes_on=False), "rollback", "its lease ended"),
+        (watched(phase="PAUSED", over=9), "rollback", "its lease ended"),
+        (watched(over=9, strategy="ab"), "hold", "its lease ended"),
+        (watched(phase="PAUSED", over=9, strategy="ab", reason="SRM"), "report", "held for a person: SRM"),
+        (watched(phase="SHADOWING", over=9, strategy="shadow", mirror="4"), "stop_mirror", "its lease ended"),
+        (watched(phase="SHADOWING", over=9, strategy="all_at_once", mirror="4"), "stop_mirror", "its lease ended"),
+        (watched(phase="PAUSED", over=9, strategy="shadow", mirror="4"), "stop_mirror", "its lease ended"),
+        (watched(phase="PAUSED", over=9, strategy="shadow"), "report", "held for a person: no reason given"),
+        (watched(over=59, guarded=True), "keep", "about to deal with it"),
+        (watched(over=60, guarded=True), "report", "is the guard of the target alive"),
+        (watched(phase="PAUSED", over=90, guarded=True, strategy="ab"), "report", "held for a person"),
+        (watched(phase="PAUSED"), "report", "held for a person"),
+        (watched(run_goes_on=False), "report", "m__deploy/manual__1 has ended or is gone; its lease lasts until"),
+        (watched(run=None, run_goes_on=False), "report", "no run is known that began it"),
+        (watched(lease_until=None), "report", "no lease"),
+    ],
+)
+def test_a_rollout_that_nobody_watches_is_dealt_with_or_told_of(found: WatchedRollout, act: str, why: str) -> None:
+    judged = judge_lease(found, NOW)
+    assert judged.act == act
+    assert why in judged.reason
