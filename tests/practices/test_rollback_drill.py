@@ -146,6 +146,7 @@ def gateway(field: Airfield, tmp_path: Path) -> Iterator[Gateway]:
         gateway.release(version, (uri, sha256))
         field.ledger.append("release", MODEL, version, {"uri": uri, "sha256": sha256}, actor="a")
     yield gateway
+    field.rollouts.close()  # type: ignore[union-attr]
     gateway.stop()
 
 
