@@ -33,7 +33,7 @@ class StoreConnection:
 
     def __call__(self) -> dict[str, str]:
         """``Refused`` for a connection that is not there or not usable, ``Unavailable`` if STS does not answer."""
-        with self._lock, _speaking(self._connection):
+        with self._lock, speaking(self._connection):
             if self._opened is None or time.monotonic() - self._opened[0] > REREAD_SECONDS:
                 self._opened = self._reopened()
             _, place, credentials = self._opened
@@ -62,7 +62,7 @@ class StoreConnection:
                 f"AIRWORTHY_STORE_CONNECTION names {self._connection!r}, but the store {self._root} is not on S3",
                 ["set AIRWORTHY_STORE to s3://bucket/prefix, or leave AIRWORTHY_STORE_CONNECTION empty"],
             )
-        hook = _hook(self._connection, "s3")
+        hook = open_hook(self._connection, "s3")
         session = hook.get_session(region_name=hook.region_name)
         credentials = session.get_credentials()
         endpoint = hook.conn_config.get_service_endpoint_url("s3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -82,11 +82,11 @@ class StoreConnection:
 
 def open_client(connection: str | None, service: str) -> Any:
     """A boto3 client by an Airflow connection; None: by what the environment says."""
-    with _speaking(connection):
-        return _hook(connection, service).get_conn()
+    with speaking(connection):
+        return open_hook(connection, service).get_conn()
 
 
-def _hook(connection: str | None, service: str) -> Any:
+def open_hook(connection: str | None, service: str, config: dict[str, Any] | None = None) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -98,11 +98,11 @@ def _hook(connection: str | None, service: str) -> Any:
                 f"Airflow has no connection {connection!r}",
                 [f"make one: airflow connections add {connection} --conn-type aws …, or name another"],
             ) from error
-    return AwsBaseHook(aws_conn_id=connection, client_type=service)
+    return AwsBaseHook(aws_conn_id=connection, client_type=service, config=config)
 
 
 @contextmanager
-def _speaking(connection: str | None) -> Iterator[None]:
+def speaking(connection: str | None) -> Iterator[None]:
     """Say in our words why AWS gave no credentials; the words of botocore name codes and hosts, never a secret."""
     from botocore import exceptions as aws  # type: ignore[import-untyped]
 

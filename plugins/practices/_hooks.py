@@ -18,7 +18,8 @@ def open_ports() -> Ports:
 @lru_cache(maxsize=1)
 def _open(settings: Settings) -> Ports:
     from pipelines import wiring
-    from practices._amazon import StoreConnection, open_clients
+    from practices._amazon import StoreConnection
+    from practices._sagemaker import open_clients
 
     store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
     return wiring.open_ports(settings, store, sagemaker=open_clients)

@@ -1,0 +1,290 @@
+"""A change is recorded, ordered, seen and recorded as done, in this order; whoever comes after a crash finishes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from pipelines import rollout_moves as moves
+from pipelines.adapters.amazon import Clients, Lost
+from pipelines.adapters.sagemaker_endpoint import PATIENCE_SECONDS, Endpoint, Seen, Variant
+from pipelines.adapters.sagemaker_guardrail import back_at_once, guarded, longest
+from pipelines.adapters.sagemaker_record import Answered, Intent, Records, Row, parse_store
+from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.rollout_messages import RolloutState
+from pipelines.rollout_moves import WHOLE, Route
+from pipelines.spec.deployment import Deployment, SageMaker
+
+RIVALS = 20
+"""Conditional writes that one call may lose before it gives up."""
+WAYS_BACK = ("roll_back", "rollback")
+GUARDED_VARIANT = "live"
+"""SageMaker shifts traffic between fleets of one variant, so its name never changes."""
+Move = Callable[[Route | None], Route]
+
+
+class Changes:
+    """The record of one model on S3, and the endpoint that it speaks of.
+
+    ``Row.route`` is what was seen to be so, ``Row.intent`` what was decided. An intent is written before anything is
+    ordered, and it becomes the route once SageMaker is seen to have done it: in service, with the configuration and the
+    weights that were ordered. In service with the configuration from before is a rollback that SageMaker made by
+    itself; it is recorded as such and refused, never taken for success.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        deployment: Deployment,
+        clients: Clients,
+        store: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        assert isinstance(deployment.target, SageMaker)
+        self.now, self.guarded = now, deployment.target.mode == "guardrail"
+        self.endpoint = Endpoint(model, deployment, clients, store, sleep=sleep)
+        self._model, self._deployment = model, deployment
+        self._records = Records(clients.s3, *parse_store(store))
+
+    def read(self) -> Row:
+        return self._records.read(self._model)[0]
+
+    def observe(self) -> tuple[Row, Seen | None]:
+        """The row and the endpoint. A rollback that SageMaker made by itself is recorded on sight."""
+        row, etag = self._records.read(self._model)
+        seen = self.endpoint.describe()
+        if _fell_back(row, seen):
+            with suppress(Lost):
+                self._give_up(row, etag, _why(row, seen))
+            row = self.read()
+        return row, seen
+
+    def make(self, action: str, request: Mapping[str, Any], move: Move, expect: int | None, key: str) -> dict[str, Any]:
+        """The state after the change, as it was first answered under this key. Without ``expect`` it overrules."""
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        for _ in range(RIVALS):
+            row, etag = self._records.read(self._model)
+            told = row.answers.get(key)
+            if told is not None and told.request != digest:
+                raise Refused(f"key {key!r} was used for another request; take a new one")
+            if told is not None:
+                return told.answer
+            try:
+                if row.intent is not None and (expect is not None or row.intent.key == key):
+                    self._finish(row, etag)
+                    continue
+                if expect is not None and expect != row.generation:
+                    raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
+                row = msgspec.structs.replace(row, intent=Intent(key, digest, action, move(row.route)))
+                self._finish(row, self._records.write(row, etag))
+            except Lost:
+                self._put_right()
+        raise Unavailable(f"{RIVALS} others changed {self._model} meanwhile; try again")
+
+    # ---- order, see, record -----------------------------------------------------------------------------------------
+
+    def _finish(self, row: Row, etag: str | None) -> None:
+        """Do what the intent says. Raises ``Lost`` if somebody else does or overrules it."""
+        intent = row.intent
+        assert intent is not None
+        wanted = self.wanted(intent.route)
+        try:
+            seen = self._there(wanted, intent)
+            if not intent.begun and not self.endpoint.holds(wanted, seen):
+                row, etag, seen = self._reconfigured(row, etag, wanted, seen)
+            self._check(row, seen, wanted)
+        except Refused as error:
+            if intent.action not in WAYS_BACK and not isinstance(error, Conflict):
+                self._give_up(row, etag, "; ".join([error.subject, *error.reasons]))
+            raise
+        if not self.endpoint.weighs(wanted, seen):
+            self.endpoint.weigh(wanted, seen)
+            seen = self.endpoint.wait()
+        if not self.endpoint.weighs(wanted, seen):
+            raise Unavailable(f"endpoint {self.endpoint.name} splits {seen.shares}, not as ordered; try again")
+        if row.route is None or intent.route.live != row.route.live or intent.route.candidate != row.route.candidate:
+            self.endpoint.scale(wanted)
+        self._done(row, etag, seen)
+        self.endpoint.let_go(wanted, seen)
+
+    def _there(self, wanted: list[Variant], intent: Intent) -> Seen:
+        """The endpoint, made if there is none, when SageMaker is done with it."""
+        if self.guarded and intent.route.candidate is not None:
+            self.endpoint.register(intent.route.candidate)
+        if self.endpoint.describe() is None:
+            self.endpoint.create(wanted)
+        return self.endpoint.wait(self._patience() if intent.begun else PATIENCE_SECONDS)
+
+    def _reconfigured(
+        self, row: Row, etag: str | None, wanted: list[Variant], seen: Seen
+    ) -> tuple[Row, str | None, Seen]:
+        """Order another configuration and wait; that it was ordered is recorded before the waiting begins."""
+        intent = row.intent
+        assert intent is not None
+        policy = None
+        if self.guarded:
+            policy = back_at_once() if intent.action in WAYS_BACK else guarded(self._deployment)
+        config = self.endpoint.configure(wanted, seen)
+        self.endpoint.update(config, policy)
+        begun = msgspec.structs.replace(intent, begun=True, former=seen.config, config=config)
+        route = row.route and self._leased(row.route, self._patience())
+        row = msgspec.structs.replace(row, intent=begun, route=route)
+        etag = self._records.write(row, etag)
+        return row, etag, self.endpoint.wait(self._patience())
+
+    def _check(self, row: Row, seen: Seen, wanted: list[Variant]) -> None:
+        """``Refused`` unless the endpoint has the configuration that was ordered."""
+        intent = row.intent
+        assert intent is not None
+        if _fell_back(row, seen):
+            raise Refused(f"the {intent.action} of {self._model} did not come about", [_why(row, seen)])
+        if (intent.begun and seen.config != intent.config) or not self.endpoint.holds(wanted, seen):
+            raise Refused(
+                f"endpoint {self.endpoint.name} has configuration {seen.config}, which nobody here ordered",
+                ["somebody else changed it; roll back, or release a version, to have it our way again"],
+            )
+
+    def _done(self, row: Row, etag: str | None, seen: Seen) -> None:
+        """The intent is what is: the next generation, unless nothing changed for any request."""
+        intent, now = row.intent, self.now()
+        assert intent is not None
+        before, after = row.route, self._stamped(row, intent, now)
+        record, former = after.rollout, before.rollout if before else None
+        superseded = dict(row.superseded)
+        if former is not None and former.active and record is not None and record.rollout_id != former.rollout_id:
+            why = f"by {record.rollout_id}"
+            superseded[former.rollout_id] = msgspec.structs.replace(former, phase="SUPERSEDED", reason=why)
+        same = before is not None and (intent.action == "lease" or intent.route == before)
+        row = msgspec.structs.replace(
+            row,
+            generation=row.generation + (0 if same else 1),
+            route=after,
+            intent=None,
+            superseded=superseded,
+            ended=None if record is not None and record.active else row.ended or now,
+        )
+        answer = self.told(row, seen).model_dump(mode="json", by_alias=True)
+        answers = row.answers | {intent.key: Answered(intent.request, answer)}
+        self._records.write(msgspec.structs.replace(row, answers=answers), etag)
+
+    def _give_up(self, row: Row, etag: str | None, reason: str) -> None:
+        """The rollout has ended in the record, too. Raises ``Lost`` if somebody else changed it meanwhile."""
+        intent, route, now = row.intent, row.route, self.now()
+        assert intent is not None
+        record = route.rollout if route else None
+        if route is not None and record is not None and record.active:
+            refused = intent.action == "prepare"
+            if refused:
+                route = moves.failed(route, record.rollout_id, reason)
+            elif intent.action == "promote":
+                route = moves.rolled_back(route, reason)
+        row = msgspec.structs.replace(row, generation=row.generation + 1, route=route, intent=None, ended=now)
+        self._records.write(row, etag)
+
+    def _put_right(self) -> None:
+        """After a lost race: an order of ours that came late must not outlive what was recorded since."""
+        row, seen = self.read(), self.endpoint.describe()
+        if row.intent is not None or row.route is None or seen is None or seen.status != "InService":
+            return
+        wanted = self.wanted(row.route)
+        if self.endpoint.holds(wanted, seen) and not self.endpoint.weighs(wanted, seen):
+            self.endpoint.weigh(wanted, seen)
+            self.endpoint.wait()
+
+    # ---- what a row means -------------------------------------------------------------------------------------------
+
+    def wanted(self, route: Route) -> list[Variant]:
+        """The former champion of a promotion keeps its instances, at weight 0, until it is retired."""
+        if self.guarded:
+            return [Variant(GUARDED_VARIANT, route.live, WHOLE)]
+        share = route.share()
+        found = [Variant(variant_name(route.live.version), route.live, WHOLE - share)]
+        if route.candidate is not None:
+            found.append(Variant(variant_name(route.candidate.version), route.candidate, share))
+        if route.previous is not None and route.rollout is not None and route.rollout.phase == "FINALISING":
+            found.append(Variant(variant_name(route.previous.version), route.previous, 0))
+        return found
+
+    def told(self, row: Row, seen: Seen | None) -> RolloutState:
+        """Roles and phase as recorded; the split, and whether it is the one recorded, as SageMaker says."""
+        route = live(self._model, row.route)
+        record, wanted = route.rollout, self.wanted(route)
+        split: dict[str, int] = {}
+        applied = row.intent is None and seen is not None
+        if seen is not None:
+            applied = applied and self.endpoint.holds(wanted, seen) and self.endpoint.weighs(wanted, seen)
+            versions = {variant.name: variant.served.version for variant in wanted}
+            split = {versions.get(name, name): share for name, share in seen.shares.items() if share}
+        if applied:
+            split = {variant.served.version: variant.share for variant in wanted if variant.share}
+        told: dict[str, Any] = {}
+        if record is not None:
+            fields = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason")
+            told = {name: getattr(record, name) for name in fields}
+        return RolloutState(
+            model=self._model,
+            generation=row.generation,
+            champion=route.live.version,
+            candidate=route.candidate.version if route.candidate else None,
+            previous=route.previous.version if route.previous else None,
+            split=split,
+            workers=sum(seen.instances.values()) if seen else 0,
+            applied=applied,
+            **told,
+        )
+
+    def _stamped(self, row: Row, intent: Intent, now: datetime) -> Route:
+        """A step begins when its traffic was seen, and its lease counts from then."""
+        after, record = intent.route, intent.route.rollout
+        former = row.route.rollout if row.route else None
+        if record is None or not record.active or former is None or record.steps == former.steps:
+            return after
+        last = msgspec.structs.replace(record.steps[-1], started=now)
+        record = msgspec.structs.replace(record, step_started=now, steps=(*record.steps[:-1], last))
+        return self._leased(msgspec.structs.replace(after, rollout=record))
+
+    def _leased(self, route: Route, patience: float = 0.0) -> Route:
+        """Nobody who waits for SageMaker loses the lease meanwhile."""
+        record = route.rollout
+        if record is None or not record.active:
+            return route
+        until = max(record.lease_until, self.now() + timedelta(seconds=record.plan.lease_seconds + patience))
+        return msgspec.structs.replace(route, rollout=msgspec.structs.replace(record, lease_until=until))
+
+    def _patience(self) -> float:
+        return longest(self._deployment) if self.guarded else PATIENCE_SECONDS
+
+
+def variant_name(version: str) -> str:
+    """Name of the variant that serves a version, in mode ``variants``."""
+    return "v" + "".join(letter if letter.isalnum() else "-" for letter in version).strip("-")[:60]
+
+
+def live(model: str, route: Route | None) -> Route:
+    """Raises ``Refused`` where nothing is served yet."""
+    if route is None:
+        raise Refused(f"{model} has no champion yet; release one first")
+    return route
+
+
+def _fell_back(row: Row, seen: Seen | None) -> bool:
+    """SageMaker took the order, and is in service with what was there before: it went back without saying so."""
+    intent = row.intent
+    if intent is None or not intent.begun or seen is None or seen.status != "InService":
+        return False
+    return seen.config == intent.former and seen.config != intent.config
+
+
+def _why(row: Row, seen: Seen | None) -> str:
+    config, former = (row.intent.config, row.intent.former) if row.intent else ("", "")
+    said = f": {seen.failure}" if seen and seen.failure else "; look at its alarms and at the container's log"
+    return f"SageMaker put {former} back in place of {config}{said}"

@@ -1,0 +1,90 @@
+"""What each variant did in each step is read from CloudWatch in whole minutes, so that no minute counts twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipelines.adapters.amazon import asking
+from pipelines.rollout_messages import ArmCounts
+from pipelines.rollout_moves import Rollout
+
+MINUTE = 60
+COARSE = 300
+"""Period in seconds after CloudWatch has dropped single minutes."""
+FINE_DAYS = 14
+
+
+def measure(
+    cloudwatch: Any, endpoint: str, record: Rollout, name: Callable[[str], str], until: datetime, now: datetime
+) -> list[ArmCounts]:
+    """Both arms of every step. A minute that belongs to two steps is left out; an answer 5xx is ``error``.
+
+    ``slow`` counts answers above each latency limit of the guard, by SageMaker's ``ModelLatency``.
+    """
+    if record.candidate is None:
+        return []
+    arms = [("champion", record.champion.version), ("candidate", record.candidate.version)]
+    ends = [step.started for step in record.steps[1:]] + [until]
+    found = []
+    for step, end in zip(record.steps, ends, strict=True):
+        period = MINUTE if now - step.started < timedelta(days=FINE_DAYS) else COARSE
+        start, stop = _ceiling(step.started, period), _floor(end, period)
+        for role, version in arms:
+            limits = [limit.over_ms for limit in record.plan.guard.latency]
+            sums = _sums(cloudwatch, endpoint, name(version), start, stop, period, limits) if start < stop else {}
+            requests, failed = sums.get("requests", 0), sums.get("errors", 0)
+            found.append(
+                ArmCounts(
+                    version=version,
+                    step=step.number,
+                    share=step.share,
+                    step_started=step.started,
+                    role=role,
+                    requests=requests,
+                    failed=failed,
+                    bad={"error": failed},
+                    slow={f"{limit:g}": sums.get(f"slow{place}", 0) for place, limit in enumerate(limits)},
+                )
+            )
+    return found
+
+
+def _sums(
+    cloudwatch: Any, endpoint: str, variant: str, start: datetime, stop: datetime, period: int, limits: list[float]
+) -> dict[str, int]:
+    dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
+    asked = {"requests": ("Invocations", "Sum"), "errors": ("Invocation5XXErrors", "Sum")}
+    # Trimmed count: how many values lie above the bound, in microseconds.
+    asked |= {f"slow{place}": ("ModelLatency", f"TC({limit * 1000:.0f}:)") for place, limit in enumerate(limits)}
+    queries = [
+        {
+            "Id": name,
+            "MetricStat": {
+                "Metric": {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions},
+                "Period": period,
+                "Stat": stat,
+            },
+        }
+        for name, (metric, stat) in asked.items()
+    ]
+    sums, token = dict.fromkeys(asked, 0.0), None
+    while True:
+        more: dict[str, str] = {"NextToken": token} if token else {}
+        with asking(f"metrics of {endpoint}/{variant}"):
+            page = cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=stop, **more)
+        for result in page["MetricDataResults"]:
+            sums[result["Id"]] += sum(result["Values"])
+        token = page.get("NextToken")
+        if not token:
+            return {name: round(value) for name, value in sums.items()}
+
+
+def _floor(moment: datetime, period: int) -> datetime:
+    return moment - timedelta(seconds=moment.timestamp() % period)
+
+
+def _ceiling(moment: datetime, period: int) -> datetime:
+    below = _floor(moment, period)
+    return below if below == moment else below + timedelta(seconds=period)

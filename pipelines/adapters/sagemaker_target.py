@@ -1,0 +1,234 @@
+"""A model on SageMaker is released, rolled out and put back like on any other target; what AWS cannot do is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from pipelines import rollout_moves as moves
+from pipelines.adapters.amazon import Clients
+from pipelines.adapters.sagemaker_changes import Changes, Move, live, variant_name
+from pipelines.adapters.sagemaker_counts import measure
+from pipelines.errors import Refused
+from pipelines.messages import LiveState
+from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.rollout_moves import Route, Served
+from pipelines.rollout_plan import Plan
+from pipelines.spec.deployment import Deployment
+
+ENDED_BY_RELEASE = moves.ACTIVE | {"FINALISING"}
+
+
+class SageMakerTarget:
+    """``DeploymentTarget`` of one model on one endpoint; how a change is made is told in ``Changes``.
+
+    Calls that need instances wait for them, some minutes each. A call that is cut off goes on where it was when it is
+    repeated with the same key.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        deployment: Deployment,
+        clients: Clients,
+        store: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._changes = Changes(model, deployment, clients, store, now=now, sleep=sleep)
+        self._model, self._now, self._cloudwatch = model, now, clients.cloudwatch
+
+    # ---- the rollout ------------------------------------------------------------------------------------------------
+
+    def rollout(self, model: str) -> RolloutState:
+        self._check(model)
+        return self._changes.told(*self._changes.observe())
+
+    def create_rollout(
+        self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
+    ) -> RolloutState:
+        self._check(model)
+        supersede, now = bool(plan.get("supersede")), self._now()
+        wanted = msgspec.convert({name: value for name, value in plan.items() if name != "supersede"}, Plan)
+        known = self._record(rollout_id)
+        if known is not None and known.plan == wanted:
+            return self.rollout(model)
+        if known is not None:
+            raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
+        request = {"create": rollout_id, "plan": msgspec.to_builtins(wanted)}
+
+        def move(route: Route) -> Route:
+            return moves.create(route, rollout_id, wanted, now, "", supersede)
+
+        return self._step("create", model, request, move, expect, key)
+
+    def prepare(
+        self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
+    ) -> RolloutState:
+        """Instances come up beside the champion's, with weight 0. Mode ``guardrail``: SageMaker's model is made."""
+        served, now = Served(version, bundle, sha256), self._now()
+        request = {"prepare": rollout_id, "served": msgspec.to_builtins(served)}
+        return self._step(
+            "prepare", model, request, lambda route: moves.prepared(route, rollout_id, served, now), expect, key
+        )
+
+    def set_traffic(
+        self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
+    ) -> RolloutState:
+        if self._changes.guarded:
+            raise Refused(
+                f"{model} is deployed in mode guardrail: SageMaker shifts the traffic by itself",
+                ["promote the candidate, or say mode: variants to shift it step by step"],
+            )
+        request, now = {"traffic": rollout_id, "split": dict(split)}, self._now()
+        return self._step(
+            "traffic", model, request, lambda route: moves.shifted(route, rollout_id, split, now), expect, key
+        )
+
+    def set_mirror(
+        self,
+        model: str,
+        rollout_id: str,
+        version: str | None,  # noqa: ARG002 - the port's
+        basis_points: int,  # noqa: ARG002 - the port's
+        *,
+        expect: int,  # noqa: ARG002 - the port's
+        key: str,  # noqa: ARG002 - the port's
+    ) -> RolloutState:
+        raise Refused(
+            f"rollout {rollout_id} of {model} gets no mirror: nobody compares what SageMaker's shadow variants answer",
+            ["take another target for a shadow, or leave the shadow out"],
+        )
+
+    def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
+        request, now = {"lease": rollout_id, "seconds": seconds}, self._now()
+        return self._step(
+            "lease", model, request, lambda route: moves.renewed(route, rollout_id, seconds, now), expect, key
+        )
+
+    def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
+        request = {"pause": rollout_id, "reason": reason}
+        return self._step("pause", model, request, lambda route: moves.paused(route, rollout_id, reason), expect, key)
+
+    def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
+        request, now = {"resume": rollout_id}, self._now()
+        return self._step("resume", model, request, lambda route: moves.resumed(route, rollout_id, now), expect, key)
+
+    def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
+        """All weight to the candidate. Mode ``guardrail``: SageMaker shifts and watches its alarms, for hours."""
+        request = {"promote": rollout_id, "version": version}
+        return self._step(
+            "promote", model, request, lambda route: moves.promoted(route, rollout_id, version), expect, key
+        )
+
+    def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
+        """Instances of a retired version are stopped; nobody waits for that."""
+        request = {"retire": rollout_id, "version": version}
+        return self._step(
+            "retire", model, request, lambda route: moves.retired(route, rollout_id, version), expect, key
+        )
+
+    def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
+        """Weights first. What is pending is overruled; what has ended stays so, and its traffic is put right."""
+        self._check(model)
+        if self._record(rollout_id) is None:
+            raise Refused(f"{model} never had a rollout {rollout_id}")
+
+        def move(route: Route) -> Route:
+            found = route.rollout
+            runs = found is not None and found.rollout_id == rollout_id and found.phase in ENDED_BY_RELEASE
+            return moves.rolled_back(route, reason) if runs else route
+
+        return self._step("roll_back", model, {"roll_back": rollout_id, "reason": reason}, move, None, key)
+
+    def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
+        """None in mode ``guardrail``: CloudWatch does not tell the old instances of a variant from the new ones."""
+        self._check(model)
+        row, record = self._changes.read(), self._record(rollout_id)
+        if record is None:
+            raise Refused(f"{model} never had a rollout {rollout_id}")
+        if self._changes.guarded:
+            return []
+        now = self._now()
+        return measure(self._cloudwatch, self._changes.endpoint.name, record, variant_name, row.ended or now, now)
+
+    # ---- the live version -------------------------------------------------------------------------------------------
+
+    def state(self, model: str) -> LiveState:
+        self._check(model)
+        row, seen = self._changes.observe()
+        if row.route is None:
+            return LiveState(model=model, applied=row.intent is None)
+        told = self._changes.told(row, seen)
+        return LiveState(
+            model=model,
+            version=told.champion,
+            previous=told.previous,
+            generation=told.generation,
+            bundle_sha256=row.route.live.sha256,
+            workers=told.workers,
+            applied=told.applied,
+        )
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        """In one switch; the former version is known, but its instances are stopped."""
+        self._check(model)
+        served = Served(version, bundle, sha256)
+
+        def move(route: Route | None) -> Route:
+            if route is None:
+                return Route(served)
+            if route.live == served:
+                return route
+            record = route.rollout
+            if record is not None and record.phase in ENDED_BY_RELEASE:
+                why = f"by the release of version {version}"
+                record = msgspec.structs.replace(record, phase="SUPERSEDED", reason=why)
+            return Route(served, None if route.live.version == version else route.live, rollout=record)
+
+        self._changes.make("release", {"release": msgspec.to_builtins(served)}, move, None, key)
+        return self.state(model)
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        self._check(model)
+
+        def move(route: Route | None) -> Route:
+            found = live(model, route)
+            if found.previous is None:
+                raise Refused(f"{model} has no previous version to go back to")
+            record = found.rollout
+            if record is not None and record.phase in ENDED_BY_RELEASE:
+                record = msgspec.structs.replace(record, phase="ROLLED_BACK", reason=reason)
+            return Route(found.previous, rollout=record)
+
+        self._changes.make("rollback", {"rollback": model, "reason": reason}, move, None, key)
+        return self.state(model)
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _step(
+        self,
+        action: str,
+        model: str,
+        request: Mapping[str, Any],
+        move: Callable[[Route], Route],
+        expect: int | None,
+        key: str,
+    ) -> RolloutState:
+        self._check(model)
+        whole: Move = lambda route: move(live(model, route))  # noqa: E731 - it only adds the check
+        return RolloutState.model_validate(self._changes.make(action, request, whole, expect, key))
+
+    def _record(self, rollout_id: str) -> moves.Rollout | None:
+        row = self._changes.read()
+        newest = row.route.rollout if row.route else None
+        return newest if newest and newest.rollout_id == rollout_id else row.superseded.get(rollout_id)
+
+    def _check(self, model: str) -> None:
+        if model != self._model:
+            raise Refused(f"this target serves {self._model}, not {model}")

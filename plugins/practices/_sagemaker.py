@@ -1,0 +1,20 @@
+"""A SageMaker target speaks to AWS by one connection of Airflow, with the provider's hooks and with patience."""
+
+from __future__ import annotations
+
+from pipelines.adapters.amazon import PATIENCE, Clients
+from practices import _amazon
+
+
+def open_clients(connection: str | None) -> Clients:
+    """boto3 clients by an Airflow connection; None: by what the environment says.
+
+    ``Refused`` for a connection that is not there or not usable, ``Unavailable`` if AWS gives no credentials now.
+    """
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    with _amazon.speaking(connection):
+        named = ("s3", "cloudwatch", "application-autoscaling")
+        others = [_amazon.open_hook(connection, service, PATIENCE) for service in named]
+        sagemaker = SageMakerHook(aws_conn_id=connection, config=PATIENCE)  # type: ignore[no-untyped-call]
+        return Clients(sagemaker.conn, *(hook.conn for hook in others))
