@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.drill_messages import DrillResult
-from pipelines.ports import LedgerEntry
 from pipelines.rollout_messages import RolloutState
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.verdict import Verdict
@@ -17,6 +17,17 @@ ID = "drill-"
 """Rollouts of drills begin with it: whoever deploys for real may supersede them."""
 MINIMUM_ANSWERS = 3
 """Answers of the candidate before, and of the champion after, without which nothing is shown."""
+
+
+class Line(Protocol):
+    """What is read of a line of the ledger."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def details(self) -> Mapping[str, Any]: ...
 
 
 class Stand(BaseModel):
@@ -39,7 +50,7 @@ def why_not(state: RolloutState, deploying: int) -> str | None:
     return None
 
 
-def stand_in(state: RolloutState, lines: Sequence[LedgerEntry]) -> Stand | None:
+def stand_in(state: RolloutState, lines: Sequence[Line]) -> Stand | None:
     """The newest version of which the ledger (``lines`` oldest first) says that it was live and was not taken back.
 
     The target's own previous version goes first. None: there is no such version.
