@@ -20,6 +20,8 @@ from pipelines.serving.state import Served
 from pipelines.serving.supervisor import Config, Supervisor
 from pipelines.serving.worker import Limits, server_of
 
+ADMIN = wire.Limits(header_bytes=16 * 1024, body_bytes=1024 * 1024, request_seconds=30.0, connections=200)
+"""Limits of the admin listener."""
 TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 CONFIG = "AIRWORTHY_GATEWAY_CONFIG"
 
@@ -112,7 +114,7 @@ async def run(how: Config, door: Door) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = server_of(Admin(supervisor, how.token), wire.Watch(wire.Limits()))
+    server = server_of(Admin(supervisor, how.token), wire.Watch(ADMIN))
     fetching = asyncio.create_task(key_sets.keep_fresh(door, folder))
     await supervisor.start(public)
     serving = asyncio.create_task(server.serve(sockets=[private]))

@@ -20,6 +20,10 @@ MODEL = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history)
 ROLLOUT = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(?:/rollout|/rollouts/([^/]+)(?:/([a-z]+))?)")
 
 
+MAX_BYTES = 1024 * 1024
+"""Of a body; the largest that means anything has some thousand."""
+
+
 class Release(msgspec.Struct, forbid_unknown_fields=True):
     version: str
     bundle: str
@@ -37,7 +41,7 @@ class Admin:
     ``GET /models[/<model>[/history]]``, ``POST /models/<model>/release``, ``POST /models/<model>/rollback``,
     ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the pages of ``RolloutPages``. Changes of
     models need ``Idempotency-Key``, steps of a rollout ``If-Match`` too. Refused is 422, another generation 412, none
-    named 428, unavailable 503, all with ``subject`` and ``reasons``.
+    named 428, too large 413, unavailable 503, all with ``subject`` and ``reasons``.
     """
 
     def __init__(self, supervisor: Supervisor, token: str | None) -> None:
@@ -47,15 +51,18 @@ class Admin:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body = b""
+        body = bytearray()
         more = True
-        while more:
+        while more and len(body) <= MAX_BYTES:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = dict(scope["headers"])
         try:
-            status, content = await self._answer(scope["method"], scope["path"], headers, body)
+            if len(body) > MAX_BYTES:
+                status, content = 413, {"subject": f"the body is larger than {MAX_BYTES} bytes", "reasons": []}
+            else:
+                status, content = await self._answer(scope["method"], scope["path"], headers, bytes(body))
         except Mismatch as error:
             status, content = 412, {"subject": str(error), "reasons": [], "generation": error.generation}
         except Refused as error:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tests.serving.gateway_process import CARRIERS, COLUMNS
 
-Fault = Literal["none", "raises", "invalid", "shape", "slow", "slow always"]
+Fault = Literal["none", "raises", "invalid", "shape", "slow", "slow always", "no model"]
 
 TRIGGER = 100.0
 """A row with this hour makes the candidate fail; every hour of a day does not."""
@@ -100,15 +100,20 @@ def write_candidate(
     model: str = "flight_delay",
     columns: list[str] | None = None,
     answer: float = ANSWER,
+    golden: float | None = None,
 ) -> tuple[str, str]:
-    """Write a candidate that gives every row the same answer, but for its fault; returns its URI and digest."""
+    """Write a candidate that gives every row the same answer, but for its fault; returns its URI and digest.
+
+    ``golden`` is what it is said to have answered when it was built.
+    """
     names = columns or COLUMNS
     target = folder / model / version
     target.mkdir(parents=True)
-    (target / "model.onnx").write_bytes(_graph(fault, answer))
+    (target / "model.onnx").write_bytes(b"no model" if fault == "no model" else _graph(fault, answer))
     (target / "categories.json").write_text(json.dumps({"carrier": CARRIERS}))
-    golden = {"rows": [["UA", 500.0, 7.0], ["AA", 100.0, 23.0]], "predictions": [answer, answer]}
-    (target / "golden.json").write_text(json.dumps(golden))
+    answers = [answer if golden is None else golden] * 2
+    tried = {"rows": [["UA", 500.0, 7.0], ["AA", 100.0, 23.0]], "predictions": answers}
+    (target / "golden.json").write_text(json.dumps(tried))
     manifest = {
         "model": model,
         "version": version,

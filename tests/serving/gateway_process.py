@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -156,9 +157,17 @@ class Gateway:
 
     def worker_pids(self) -> list[int]:
         """Pids of the data workers."""
+        return self.children("worker")
+
+    def children(self, module: str) -> list[int]:
+        """Pids of the supervisor's children that run ``pipelines.serving.<module>``."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(child) for child in children if b"serving.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        found = []
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if f"serving.{module}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+        return found
 
     def release(self, version: str, bundle: tuple[str, str], *, model: str = "flight_delay", key: str = "") -> Any:
         content = {"version": version, "bundle": bundle[0], "sha256": bundle[1]}

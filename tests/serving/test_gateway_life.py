@@ -114,12 +114,37 @@ def test_a_killed_worker_loses_at_most_its_last_moment_while_the_others_serve(
     for load in loads:
         load.stop()
     assert all(len(load.failures) <= 1 for load in loads), "each connection breaks at most once"
-    logged = set(predictions(gateway)["entity_id"])
+    frame = predictions(gateway)
+    assert frame.select("request_id", "row").is_unique().all()
+    logged = set(frame["entity_id"])
     lost = [at for load in loads for one, at in load.answered if one not in logged]
     # The bound is 0.1 s; the machine may be busy, so the timer may be late.
     assert [at for at in lost if at < killed - 1.0] == []
     assert [at for at in lost if at > killed + 1.0] == []
     gateway.wait_for(lambda: httpx.get(f"{gateway.base}/ready").status_code == 200)
+
+
+def test_a_compactor_that_is_killed_again_and_again_loses_no_row_and_writes_none_twice(
+    start_gateway: Start, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    gateway.release("1", write_bundle(tmp_path, "1"))
+    load = Load(gateway, "0")
+    load.start()
+    for _ in range(5):
+        seen = len(load.answered)
+        gateway.wait_for(lambda seen=seen: len(load.answered) > seen + 50)
+        flushing = threading.Thread(target=lambda: httpx.post(f"{gateway.admin}/flush", timeout=60))
+        flushing.start()
+        (victim,) = gateway.children("compactor")
+        time.sleep(0.01)
+        os.kill(victim, signal.SIGKILL)
+        flushing.join()
+        gateway.wait_for(lambda victim=victim: gateway.children("compactor") not in ([], [victim]))
+    load.stop()
+    assert load.failures == []
+    frame = predictions(gateway)
+    assert frame["entity_id"].sort().to_list() == sorted(one for one, _ in load.answered)
 
 
 def test_requests_wait_while_the_only_worker_is_replaced(start_gateway: Start, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.serving.candidates import ANSWER
+from tests.serving.candidates import ANSWER, write_candidate
 from tests.serving.gateway_process import Gateway
 from tests.serving.rollout_calls import CHAMPION, Rollout, body, pids, row
 from tests.serving.test_gateway_life import Load, predictions
@@ -148,6 +149,44 @@ def test_a_step_whose_answer_was_lost_by_a_kill_is_taken_once_however_often_it_i
     again = rollout.call("traffic", content, match=match, key="the step")
     assert (again.json()["split"], again.json()["generation"]) == (content["split"], match + 1)
     assert rollout.state()["rollout"]["step"] == 2
+
+
+def test_a_kill_at_any_step_leaves_a_whole_split_and_the_repeat_goes_on(rollout: Rollout) -> None:
+    """Rows of the crash table: while it is created, prepared, shifted, promoted, taken back."""
+    gateway = rollout.gateway
+    bundle, sha256 = write_candidate(rollout.folder, "2")
+    plan = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.2}}
+    steps: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("", plan, ("PENDING",)),
+        ("prepare", {"version": "2", "bundle": bundle, "sha256": sha256}, ("READY",)),
+        ("traffic", {"split": {"1": 9000, "2": 1000}}, ("BAKING",)),
+        ("promote", {"version": "2"}, ("FINALISING",)),
+        ("rollback", {"reason": "drill"}, ("ROLLED_BACK",)),
+    ]
+    before: str | None = None
+    for place, (verb, content, after) in enumerate(steps):
+        match = rollout.state()["generation"]
+
+        def ask(verb: str = verb, content: Any = content, match: int = match) -> int:
+            try:
+                return rollout.call(verb, content, match=match, key=f"step-{verb}").status_code
+            except httpx.HTTPError:
+                return 0
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.02 + 0.01 * place)
+        gateway.stop(signal.SIGKILL)
+        asking.join()
+        gateway.start()
+        found = rollout.state()
+        assert sum(found["split"].values()) == 10_000
+        assert (found["rollout"] and found["rollout"]["phase"]) in (before, *after)
+        assert gateway.invoke(body(row())).status_code == 200
+        assert ask() == 200
+        before = after[0]
+        assert rollout.phase() == before
+    assert rollout.state()["split"] == {"1": 10_000}
 
 
 def test_what_a_kill_follows_is_served_after_it(rollout: Rollout) -> None:

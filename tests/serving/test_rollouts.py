@@ -112,9 +112,11 @@ def test_a_release_waits_for_the_end_of_a_rollout(rollout: Rollout) -> None:
     [
         ("slow always", {}, "the deadline is 500 ms"),
         ("none", {"columns": ["carrier", "distance", "minute"]}, "do not send its column 'minute'"),
+        ("none", {"golden": ANSWER + 0.01}, "golden row 0: answers 0.25"),
+        ("no model", {}, "cannot be loaded"),
     ],
 )
-def test_a_slow_or_misshapen_candidate_is_refused_before_traffic(
+def test_a_slow_misshapen_or_unloadable_candidate_is_refused_before_traffic(
     rollout: Rollout, fault: Fault, how: dict[str, Any], says: str
 ) -> None:
     rollout.create()
@@ -126,7 +128,7 @@ def test_a_slow_or_misshapen_candidate_is_refused_before_traffic(
     assert rollout.traffic(500).status_code == 422
 
 
-def test_a_tampered_or_unloadable_candidate_is_refused_before_traffic(rollout: Rollout) -> None:
+def test_a_tampered_candidate_is_refused_before_traffic(rollout: Rollout) -> None:
     rollout.create()
     uri, sha256 = write_candidate(rollout.folder, "2")
     (Path(uri) / "model.onnx").write_bytes(b"tampered")
