@@ -58,8 +58,9 @@ class ApprovalRequest(ApprovalOperator):
         users = [user for user in named if user not in facts.authors]
         _approval_screen.warn_of_strangers(users)
         headline, text = subject(facts, self.role), form(facts, approval.timeout)
-        shown = {"subject": headline, "body": text, "users": users}
-        _approval_screen.show(context, **shown, options=self.options, params=self.serialized_params)
+        _approval_screen.show(
+            context, subject=headline, body=text, users=users, options=self.options, params=self.serialized_params
+        )
         line = self._record(context, ports, ticket, text, users)
         self.log.info("%s\n%s may answer until %s", headline, " or ".join(users), line.details["until"])
         raise TaskAwaitingInput(method_name="execute_complete", kwargs={"request": line.digest}, timeout=self.wait)

@@ -1,0 +1,164 @@
+"""People answer on a real Airflow: who is not asked is refused, and only different named people make a quorum."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from rich.console import Console
+
+from pipelines.cli import stack
+from pipelines.cli.components import components, environment, passwords
+from pipelines.cli.components import ports as stack_ports
+from pipelines.ports import LedgerEntry
+from pipelines.settings import REPOSITORY, Settings
+from tests.e2e.installation import Installation
+
+pytestmark = pytest.mark.e2e
+
+PATIENT, HASTY = "flight_delay", "arrival_delay_minutes"
+PEOPLE = [
+    {"role": "ml_lead", "users": ["ml_lead", "admin"]},
+    {"role": "compliance", "users": ["compliance", "ml_lead"]},
+]
+LEAD, COMPLIANCE = 0, 1
+
+
+@dataclass
+class Tower(Installation):
+    """The stack without MLflow and gateway, on a DAG folder that holds nothing but approvals."""
+
+    people: dict[str, httpx.Client] = field(default_factory=dict)
+
+    def up(self) -> None:
+        wanted = [c for c in components(self.settings) if c.name in ("api-server", "scheduler", "dag-processor")]
+        folder = {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).with_name("approvals"))}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stack, "environment", lambda settings: environment(settings) | folder)
+            stack.start(self.settings, Console(quiet=True), wanted)
+
+    def person(self, name: str) -> httpx.Client:
+        """Logged in under that name."""
+        if name in self.people:
+            return self.people[name]
+        base = f"http://127.0.0.1:{stack_ports(self.settings)['airflow']}"
+        login = {"username": name, "password": passwords(self.settings)[name]}
+        token = httpx.post(f"{base}/auth/token", json=login).json()["access_token"]
+        header = {"Authorization": f"Bearer {token}"}
+        self.people[name] = httpx.Client(base_url=f"{base}/api/v2", headers=header, timeout=30)
+        return self.people[name]
+
+    def deploy(self, model: str, by: str, run: str) -> None:
+        order = {"dag_run_id": run, "logical_date": None}
+        self.person(by).post(f"/dags/{model}__deploy/dagRuns", json=order).raise_for_status()
+
+    def answer(self, who: str, run: str, slot: int, choice: str = "Approve", comment: str = "") -> int:
+        """HTTP status of one answer."""
+        path = f"/dags/{PATIENT}__deploy/dagRuns/{run}/taskInstances/request_approvals/{slot}/hitlDetails"
+        answer = {"chosen_options": [choice], "params_input": {"comment": comment}}
+        return self.person(who).patch(path, json=answer).status_code
+
+    def states(self, model: str, run: str) -> dict[str, str]:
+        path = f"/dags/{model}__deploy/dagRuns/{run}/taskInstances"
+        found = self.person("admin").get(path).json()["task_instances"]
+        return {f"{task['task_id']}.{task['map_index']}": task["state"] for task in found}
+
+    def asked(self, run: str, *slots: int) -> None:
+        wanted = [f"request_approvals.{slot}" for slot in slots or (LEAD, COMPLIANCE)]
+        what = f"the requests of {run}"
+        self.until(lambda: all(self.states(PATIENT, run).get(name) == "awaiting_input" for name in wanted), what)
+
+    def ended(self, model: str, run: str) -> dict[str, str]:
+        path = f"/dags/{model}__deploy/dagRuns/{run}"
+        self.until(lambda: self.person("admin").get(path).json()["state"] in ("success", "failed"), f"the end of {run}")
+        return self.states(model, run)
+
+    def lines(self, kind: str, run: str, model: str = PATIENT) -> list[LedgerEntry]:
+        return [e for e in self.ports.ledger.entries(model=model, kind=kind) if e.details["rollout_id"] == run]
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
+    home = tmp_path_factory.mktemp("tower")
+    shutil.copytree(REPOSITORY / "include", home / "include")
+    for model, timeout in ((PATIENT, 3600), (HASTY, 1)):
+        path = home / "include" / "models" / f"{model}.yaml"
+        declared: dict[str, Any] = yaml.safe_load(path.read_text())
+        declared["deployment"] = {"approval": {"approvers": PEOPLE, "timeout": timeout}}
+        path.write_text(yaml.safe_dump(declared))
+    found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
+    made = Tower(Settings.from_environment(found))
+    made.up()
+    try:
+        made.until(lambda: len(made.airflow.dags()) == 2, "parsing")
+        for model in (PATIENT, HASTY):
+            made.airflow.unpause(f"{model}__deploy")
+        made.deploy(HASTY, "admin", "unanswered")
+        made.deploy(PATIENT, "ml_lead", "agreed")
+        made.deploy(PATIENT, "admin", "alone")
+        made.deploy(PATIENT, "admin", "refused")
+        yield made
+    finally:
+        made.down()
+
+
+def test_who_is_not_asked_is_refused_and_two_others_let_the_candidate_on(tower: Tower) -> None:
+    tower.asked("agreed")
+    assert tower.answer("viewer", "agreed", LEAD) == httpx.codes.FORBIDDEN
+    assert tower.answer("compliance", "agreed", LEAD) == httpx.codes.FORBIDDEN
+    assert tower.answer("ml_lead", "agreed", LEAD) == httpx.codes.FORBIDDEN, "who started the run approved it"
+    assert tower.answer("ml_lead", "agreed", COMPLIANCE) == httpx.codes.FORBIDDEN
+    assert tower.answer("admin", "agreed", LEAD, comment="as measured") == httpx.codes.OK
+    assert tower.answer("admin", "agreed", LEAD) == httpx.codes.CONFLICT, "one request took two answers"
+    assert tower.answer("compliance", "agreed", COMPLIANCE) == httpx.codes.OK
+    states = tower.ended(PATIENT, "agreed")
+    assert set(states.values()) == {"success"}
+    said = {(e.actor, e.details["role"], e.details["comment"]) for e in tower.lines("approval_answer", "agreed")}
+    assert said == {("admin", "ml_lead", "as measured"), ("compliance", "compliance", "")}
+    [verdict] = tower.lines("approval_quorum", "agreed")
+    assert (verdict.details["outcome"], verdict.details["people"]) == ("pass", ["admin", "compliance"])
+    assert verdict.details["model_digest"] == "a" * 64
+    assert tower.ports.ledger.faults() == []
+
+
+def test_one_person_in_two_roles_is_one_person(tower: Tower) -> None:
+    tower.asked("alone")
+    assert [tower.answer("ml_lead", "alone", slot) for slot in (LEAD, COMPLIANCE)] == [200, 200]
+    states = tower.ended(PATIENT, "alone")
+    assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("skipped", "skipped")
+    [verdict] = tower.lines("approval_quorum", "alone")
+    assert verdict.details["reasons"] == ["1 different people agreed, 2 must"]
+
+
+def test_a_no_skips_what_follows_and_a_cleared_request_asks_anew(tower: Tower) -> None:
+    tower.asked("refused")
+    assert tower.answer("ml_lead", "refused", LEAD, "Reject", "slices look odd") == httpx.codes.OK
+    assert tower.answer("compliance", "refused", COMPLIANCE) == httpx.codes.OK
+    states = tower.ended(PATIENT, "refused")
+    assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("skipped", "skipped")
+    [verdict] = tower.lines("approval_quorum", "refused")
+    assert verdict.details["reasons"][0] == "ml_lead said no for ml_lead: slices look odd"
+
+    again = {"dry_run": False, "dag_run_id": "refused", "task_ids": [["request_approvals", LEAD]]}
+    again |= {"include_downstream": True, "only_failed": False}
+    tower.person("admin").post(f"/dags/{PATIENT}__deploy/clearTaskInstances", json=again).raise_for_status()
+    tower.asked("refused", LEAD)
+    assert tower.answer("ml_lead", "refused", LEAD) == httpx.codes.OK
+    states = tower.ended(PATIENT, "refused")
+    assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("success", "success")
+    outcomes = [line.details["outcome"] for line in tower.lines("approval_quorum", "refused")]
+    assert outcomes == ["fail", "pass"]
+
+
+def test_silence_is_no_consent(tower: Tower) -> None:
+    states = tower.ended(HASTY, "unanswered")
+    assert (states["request_approvals.0"], states["promote_candidate.-1"]) == ("success", "skipped")
+    [verdict] = tower.lines("approval_quorum", "unanswered", HASTY)
+    assert verdict.details["reasons"][0].startswith("nobody answered for ml_lead until ")
+    assert {line.details["choice"] for line in tower.lines("approval_answer", "unanswered", HASTY)} == {"expired"}
