@@ -107,9 +107,10 @@ def _days_asked_about(asked: pl.DataFrame, published: Sequence[date], lead_hours
     """Published days in which an event may lie that these rows asked about."""
     if asked.is_empty():
         return []
-    times, reach = asked["prediction_time"], timedelta(hours=lead_hours) + timedelta(days=1)
-    first, last = times.min() - timedelta(days=1), times.max() + reach  # type: ignore[operator]
-    return [day for day in published if first.date() <= day <= last.date()]
+    about = asked["prediction_time"].dt.date()
+    first, last = about.min(), about.max()
+    reach = timedelta(days=2, hours=lead_hours)
+    return [day for day in published if first - timedelta(days=1) <= day <= last + reach]  # type: ignore[operator]
 
 
 def _is_number(column: pl.Series) -> bool:

@@ -53,10 +53,10 @@ def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     )
     axes.plot(ordered["logged_at"].to_list(), 100 * running.to_numpy(), color=CANDIDATE, linewidth=2, label="so far")
     axes.axhline(limit, color=BAD, linestyle="--", linewidth=1.2, label=f"limit {limit:g} %")
-    axes.set_ylim(0, max(1.3 * limit, 1.15 * float(100 * slots["share"].max() or 0)))  # type: ignore[arg-type]
-    locator = AutoDateLocator(minticks=3, maxticks=6)
+    axes.set_ylim(0, max(1.3 * limit, 115 * float(slots["share"].to_numpy().max())))
+    locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     _finish(axes, "Disagreement over time", "UTC", "Share that differs (%)", legend="upper right")
 
 

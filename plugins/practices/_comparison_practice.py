@@ -7,7 +7,6 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.errors import Refused
 from pipelines.rollout_messages import RolloutState
 from pipelines.spec.runner import StageRunner
 from practices._rollout import Rollout
@@ -21,30 +20,32 @@ LOOKS = 200
 
 
 class ComparisonPractice(RolloutPractice):
-    """The parent of the practices that weigh a candidate against the champion while both answer.
-
-    A task that is started goes on with a rollout that was paused; one that waits ends when somebody pauses it.
-    """
+    """The parent of the practices that weigh a candidate against the champion while both answer."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
             return self.nothing_to_compare()
-        rollout.resume()
+        self.go_on(rollout, context)
         return self.look(context, rollout, 0)
 
     def resume(self, context: Context, event: dict[str, Any], blind: int = 0) -> dict[str, Any]:  # noqa: ARG002 - the target decides, not the event
         """Called when the next look is due, or the rollout has moved on."""
         rollout = self.open()
-        state = rollout.running()
-        if state.phase == "PAUSED":
-            way = f"clear {self.task_id} to go on, or trigger {self.model}__rollback"
-            raise Refused(f"the rollout of {self.model} version {rollout.ticket.version} is held", [state.reason, way])
+        self.go_on(rollout, context)
         return self.look(context, rollout, blind)
 
     def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
         """Return the verdict, or wait; ``blind``: so many looks in a row before this one could not measure."""
         raise NotImplementedError
+
+    def passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
+        """The verdict that an earlier try of this task put on record when the candidate passed; None: there is none."""
+        wanted = {"practice": self.stem, "outcome": "pass", **act(context)}
+        for line in rollout.lines("rollout"):
+            if wanted.items() <= line.details.items():
+                return {name: line.details[name] for name in ("rule", "outcome", "reasons", "facts")}
+        return None
 
     def wait(self, rollout: Rollout, state: RolloutState, longest: float, blind: int) -> None:
         """Defer until the next look; ``longest``: seconds that the whole comparison may take."""

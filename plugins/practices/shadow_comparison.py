@@ -29,7 +29,7 @@ class ShadowComparison(ComparisonPractice):
     stem = "shadow_comparison"
 
     def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
-        before = self._passed_before(rollout, context)
+        before = self.passed_before(rollout, context)
         if before is None:
             before = self._decide(context, rollout, blind)
         state = rollout.bring(lambda state: state.mirror is None, "set_mirror", None, 0)
@@ -68,12 +68,3 @@ class ShadowComparison(ComparisonPractice):
             now=now,
             arms=[arm for arm in counts if arm.role == "shadow" and arm.version == ticket.version],
         )
-
-    def _passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
-        """The verdict that an earlier try of this task put on record when the candidate passed."""
-        ticket = rollout.ticket
-        wanted = {"practice": self.stem, "outcome": "pass", "rollout_id": ticket.rollout_id, **act(context)}
-        for line in rollout.ports.ledger.entries(model=self.model, version=ticket.version, kind="rollout"):
-            if wanted.items() <= line.details.items():
-                return {name: line.details[name] for name in ("rule", "outcome", "reasons", "facts")}
-        return None

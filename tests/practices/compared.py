@@ -1,4 +1,4 @@
-"""A candidate prepared beside the champion, a clock that is told the time, and a comparison that looks and looks again."""
+"""A candidate prepared beside the champion, a clock that is told the time, and a comparison that looks again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Compared:
     def look(self, after: float = 0.0) -> dict[str, Any] | None:
         """The verdict of the next look, so many seconds later; None: it waits on."""
         self.clock.advance(timedelta(seconds=after))
-        return self._tried(lambda task, context: task.resume(context, {}, **self.kept), TICKET)
+        return self._tried(lambda task, context: task.resume(context, {"moved": False}, **self.kept), TICKET)
 
     def _tried(self, how: Any, ticket: RolloutTicket, **run: Any) -> dict[str, Any] | None:
         self.context = self.field.context("deploy", "compare", **run)
@@ -55,7 +55,6 @@ class Compared:
             result: dict[str, Any] = how(task, self.context)
         except TaskDeferred as deferred:
             self.trigger, self.kept = deferred.trigger, deferred.kwargs or {}
-            assert deferred.method_name == "resume"
             return None
         return result
 

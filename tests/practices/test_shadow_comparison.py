@@ -137,7 +137,7 @@ def test_a_newer_rollout_makes_the_task_skip(shadow: Compared) -> None:
 def test_a_rollout_that_somebody_paused_is_held_until_the_task_is_cleared(shadow: Compared) -> None:
     shadow.start()
     shadow.target.pause(MODEL, "r1", "lunch", expect=shadow.state.generation, key="pause")
-    with pytest.raises(Refused, match=r"(?s)is held.*lunch.*clear compare"):
+    with pytest.raises(Refused, match=r"(?s)paused: lunch.*clear compare"):
         shadow.look()
     assert shadow.start(clear_number=1) is None
     assert shadow.state.phase == "SHADOWING"

@@ -1,0 +1,121 @@
+"""The variant wins only if the first metric was shown better, the others not worse, and users were split fairly."""
+
+from __future__ import annotations
+
+import math
+
+from pipelines.comparison_messages import ExperimentMeasure, MetricInterval
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.spec import ModelSpec
+from pipelines.spec.experiment import experiment_faults
+from pipelines.spec.strategy import AbTest
+from pipelines.verdict import Verdict
+
+RULE = "ab_test"
+
+
+def plan_faults(spec: ModelSpec, ticket: RolloutTicket) -> list[str]:
+    """Every reason why this experiment may not begin."""
+    declared = spec.deployment.ab or AbTest()
+    faults = experiment_faults(declared, spec.problem)
+    if declared.control_model not in (None, ticket.champion):
+        faults.append(f"control_model is {declared.control_model}, but version {ticket.champion} is live")
+    if declared.variant_model not in (None, ticket.version):
+        faults.append(f"variant_model is {declared.variant_model}, but version {ticket.version} is the candidate")
+    return faults
+
+
+def judge_experiment(found: ExperimentMeasure, declared: AbTest, *, over: bool = False) -> Verdict:
+    """PASS: the variant wins. FAIL: control stays. UNKNOWN: not decided yet, or the experiment is not valid.
+
+    ``facts["answer"]`` is ``variant wins``, ``control stays``, ``no difference``, ``undecided``, ``invalid`` or
+    ``error``, and ``facts["recommendation"]`` says in words what to do. ``over``: the time is up, and control stays
+    whatever is undecided. Metrics are declared in the order of ``found.metrics``; the first decides.
+    """
+    answer, reasons = _answer(found, declared)
+    failures, unknowns = (reasons, []) if answer in ("control stays", "no difference") else ([], reasons)
+    if over and answer == "undecided":
+        failures, unknowns = [f"undecided when the time was up, so version {found.control} stays", *reasons], []
+    facts: dict[str, object] = {
+        "answer": answer,
+        "recommendation": _recommendation(answer, found, failures or reasons),
+        **found.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
+        "margin": declared.margin,
+        "confidence_level": declared.confidence_level,
+        "minimum_sample_size": declared.minimum_sample_size,
+        "split_needed": math.log(1 / declared.srm_alpha),
+    }
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+
+
+def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]:
+    if found.errors:
+        return "error", list(found.errors)
+    if found.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
+        users = f"{found.variant_units} of {found.variant_units + found.control_units} users are in the variant"
+        mismatch = (
+            f"{users}, {declared.traffic_split:g} declared (log evidence {found.split_log_e:.2f} >= {needed:.2f})"
+        )
+        return "invalid", [f"{mismatch}: the arms cannot be compared; find out who is lost before it is repeated"]
+    if too_few := _too_few(found, declared):
+        return "undecided", too_few
+    success, guards = found.metrics[0], found.metrics[1:]
+    worse = [_said(success, "shown worse")] if _gain(success, shared=True)[1] < 0 else []
+    losing = f"shown to lose more than {declared.margin:g}"
+    worse += [_said(guard, losing) for guard in guards if _gain(guard, shared=True)[1] < -declared.margin]
+    if worse:
+        return "control stays", worse
+    lacking = f"not shown to lose at most {declared.margin:g}"
+    unshown = [_said(guard, lacking) for guard in guards if _gain(guard)[0] < -declared.margin]
+    low, high = _gain(success)
+    if low > 0:
+        return ("undecided", unshown) if unshown else ("variant wins", [])
+    if declared.margin and low >= -declared.margin and high <= declared.margin:
+        return "no difference", [_said(success, f"no difference beyond {declared.margin:g}")]
+    return "undecided", [_said(success, "not shown better"), *unshown]
+
+
+def _too_few(found: ExperimentMeasure, declared: AbTest) -> list[str]:
+    arms = [("users", found.control_units, found.variant_units)]
+    arms += [
+        (f"users with {metric.metric}", metric.control_units, metric.variant_units)
+        for metric in found.metrics
+        if metric.metric != "error_rate"
+    ]
+    return [
+        f"{what}: control {control}, variant {variant}; {declared.minimum_sample_size} are needed in each"
+        for what, control, variant in arms
+        if min(control, variant) < declared.minimum_sample_size
+    ]
+
+
+def _gain(metric: MetricInterval, *, shared: bool = False) -> tuple[float, float]:
+    """Lowest and highest gain that the evidence allows; what should stay only ever loses, by any move."""
+    ends = (metric.low_shared, metric.high_shared) if shared else (metric.low, metric.high)
+    low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
+    if metric.better == "higher":
+        return low, high
+    if metric.better == "lower":
+        return -high, -low
+    return -max(-low, high), -max(low, -high, 0.0)
+
+
+def _said(metric: MetricInterval, what: str) -> str:
+    if metric.estimate is None or metric.low is None or metric.high is None:
+        return f"{metric.metric}: {what} (no interval yet)"
+    unit = " of control's" if metric.metric == "latency" else ""
+    return f"{metric.metric}: {what} (difference {metric.estimate:+.4g} [{metric.low:+.4g}, {metric.high:+.4g}]{unit})"
+
+
+def _recommendation(answer: str, found: ExperimentMeasure, reasons: list[str]) -> str:
+    control, variant = f"version {found.control}", f"version {found.variant}"
+    if answer == "variant wins":
+        return f"Promote {variant}: {_said(found.metrics[0], 'better')}; nothing else was lost."
+    why = "; ".join(reasons)
+    return {
+        "control stays": f"Keep {control}: {why}.",
+        "no difference": f"Keep {control}: {variant} is not worth a change. {why}.",
+        "undecided": f"Keep {control} until there is more evidence: {why}.",
+        "invalid": f"Believe nothing of this experiment: {why}.",
+        "error": f"Mend the measurement: {why}.",
+    }[answer]

@@ -1,0 +1,47 @@
+"""A metric of an experiment has a direction in which it is better, and needs a label or it does not."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipelines.spec.strategy import AbTest
+
+Better = Literal["higher", "lower", "same"]
+MEASURED: dict[str, Better] = {
+    "error_rate": "lower",
+    "latency": "lower",
+    "prediction": "same",
+    "accuracy": "higher",
+    "absolute_error": "lower",
+    "squared_error": "lower",
+    "brier": "lower",
+}
+"""What the product measures itself, and where it is better; a mean of predictions has no better, it can only stay."""
+LABELLED = frozenset({"accuracy", "absolute_error", "squared_error", "brier"})
+CLASSES = frozenset({"accuracy", "brier"})
+"""Metrics of a classification alone."""
+
+
+def better(metric: str) -> Better:
+    """An outcome is better if it is more, or less where its name is written with a minus: ``-arr_delay``."""
+    return MEASURED.get(metric, "lower" if metric.startswith("-") else "higher")
+
+
+def outcome_of(metric: str) -> str | None:
+    """The column of the outcomes that is meant; None for what the product measures itself."""
+    return None if metric in MEASURED else metric.removeprefix("-")
+
+
+def experiment_faults(declared: AbTest, problem: str) -> list[str]:
+    """Every reason why these metrics can decide nothing about this model."""
+    first, *others = declared.metrics
+    faults = []
+    if better(first) == "same":
+        faults.append(f"metrics: {first} decides, but has no better or worse; put another metric first")
+    if twice := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
+        faults.append(f"metrics: {', '.join(twice)} is named twice")
+    if problem != "classification" and (found := sorted(CLASSES & set(declared.metrics))):
+        faults.append(f"metrics: {', '.join(found)} needs a classification; say absolute_error or squared_error")
+    if "prediction" in others and not declared.margin:
+        faults.append("metrics: prediction can only stay within a margin; give margin a value above 0")
+    return faults

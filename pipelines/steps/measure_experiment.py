@@ -1,0 +1,193 @@
+"""Each metric of an experiment is measured per user, and its difference bounded so that every look is safe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import polars as pl
+
+from pipelines import layout
+from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
+from pipelines.mean_difference import Difference, Moments, mean_difference
+from pipelines.ports import Ports
+from pipelines.rate_difference import rate_difference
+from pipelines.rollout_messages import ArmCounts
+from pipelines.sequential import Step, log_e_sample_ratio
+from pipelines.spec import ModelSpec
+from pipelines.spec.experiment import LABELLED, better, outcome_of
+from pipelines.spec.strategy import WHOLE, AbTest
+from pipelines.steps.prediction_log import flush_log
+from pipelines.steps.rollout_log import OUTCOME, read_rollout, with_outcomes
+
+CONTROL, VARIANT = "control", "variant"
+
+
+def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
+    """Measure both arms as they were assigned: an answer in which control stood in for the variant is the variant's.
+
+    A user counts once, by the mean over all their answers (over those with a label where one is needed, each entity
+    once). ``error_rate`` is the share of users who met a bad answer, from the target's counts. Raises ``Refused`` for
+    an outcome that is no number.
+    """
+    spec = ports.catalog.model(request.model)
+    declared = spec.deployment.ab or AbTest()
+    users = {role: sum(arm.units for arm in _longest(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)}
+    alpha, notes = 1 - declared.confidence_level, []
+    logged = [name for name in declared.metrics if name != "error_rate"]
+    values = pl.DataFrame()
+    if logged:
+        notes += flush_log(ports, request.model)
+        rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
+        values = per_user(_assigned(rows, notes), logged, spec, ports)
+    metrics = [
+        _of_errors(request.arms, users, alpha, alpha / len(declared.metrics))
+        if name == "error_rate"
+        else _of_means(name, values, declared, alpha, alpha / len(declared.metrics))
+        for name in declared.metrics
+    ]
+    found = ExperimentMeasure(
+        model=request.model,
+        control=request.control,
+        variant=request.variant,
+        rollout_id=request.rollout_id,
+        elapsed=(request.now - request.started).total_seconds(),
+        control_units=users[CONTROL],
+        variant_units=users[VARIANT],
+        split_log_e=log_e_sample_ratio(
+            [Step(share / WHOLE, users[VARIANT], users[CONTROL]) for share in _shares(request.arms)]
+        ),
+        metrics=metrics,
+        errors=impossible(request.arms),
+        notes=notes,
+    )
+    if not request.report:
+        return found
+    from pipelines.steps.rollout_pictures import experiment_picture
+
+    where = layout.rollout(found.model, found.rollout_id, "experiment.png")
+    return found.model_copy(update={"picture": ports.store.put(where, experiment_picture(found, spec))})
+
+
+def impossible(arms: Sequence[ArmCounts]) -> list[str]:
+    """Every count that contradicts another."""
+    return [
+        f"step {arm.step} counts {arm.bad_units} users with a bad answer among {arm.units} of the {arm.role}"
+        for arm in arms
+        if not 0 <= arm.bad_units <= arm.units
+    ]
+
+
+def _longest(arms: Sequence[ArmCounts]) -> list[ArmCounts]:
+    """The arms of the step that met most users: one who comes back in a later step is no other user."""
+    baking = {arm.step: 0 for arm in arms if arm.share}
+    for arm in arms:
+        if arm.step in baking:
+            baking[arm.step] += arm.units
+    most = max(baking, key=lambda step: (baking[step], step), default=None)
+    return [arm for arm in arms if arm.step == most]
+
+
+def _shares(arms: Sequence[ArmCounts]) -> list[int]:
+    """Basis points of the variant in that step; none before it began."""
+    return sorted({arm.share for arm in _longest(arms)})[:1]
+
+
+def _assigned(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """Rows of users whom the lottery assigned, each to one arm."""
+    drawn = rows.filter(pl.col("role").is_in([CONTROL, VARIANT]) & pl.col("unit").is_not_null())
+    if drawn.height and drawn["unit"].str.len_chars().max() < 16:  # type: ignore[operator]
+        notes.append("the log names no users, only buckets: users who share a bucket are counted as one")
+    arms = drawn.group_by("unit").agg(pl.col("role").n_unique().alias("arms"))
+    both = arms.filter(pl.col("arms") > 1)
+    if both.height:
+        notes.append(f"{both.height} users were answered as both arms and are left out")
+    return drawn.join(both.select("unit"), on="unit", how="anti", maintain_order="left")
+
+
+def per_user(rows: pl.DataFrame, metrics: Sequence[str], spec: ModelSpec, ports: Ports) -> pl.DataFrame:
+    """One row per user: ``role``, and each metric's mean over the user's answers (null: none that counts)."""
+    columns = [column for name in metrics if (column := outcome_of(name))]
+    if columns or LABELLED & set(metrics):
+        rows = with_outcomes(rows, ports, spec, columns)
+    else:
+        rows = rows.with_columns(label=pl.lit(None, pl.Float64))
+    # An entity that is asked for again has no other label.
+    first = pl.col("entity_id").is_null() | pl.struct("unit", "entity_id").is_first_distinct()
+    rows = rows.sort("logged_at", maintain_order=True).with_columns(first.alias("first"))
+    return rows.group_by("role", "unit").agg(_value(name, spec).mean().alias(name) for name in metrics)
+
+
+def _value(name: str, spec: ModelSpec) -> pl.Expr:
+    """The metric of one answer, null where it does not count."""
+    prediction, label = pl.col("prediction"), pl.when(pl.col("first")).then(pl.col("label"))
+    if name == "latency":
+        return pl.when(~pl.col("cache_hit").fill_null(value=False)).then(pl.col("latency_us") / 1000)
+    if name == "prediction":
+        return prediction
+    if name == "accuracy":
+        said = prediction >= spec.evaluation.threshold
+        return pl.when(label.is_not_null()).then((said == (label >= 0.5)).cast(pl.Float64))
+    if name == "absolute_error":
+        return (prediction - label).abs()
+    if name in ("squared_error", "brier"):
+        return (prediction - label) ** 2
+    return pl.when(pl.col("first")).then(pl.col(f"{OUTCOME}{outcome_of(name)}"))
+
+
+def _of_means(name: str, values: pl.DataFrame, declared: AbTest, alpha: float, shared: float) -> MetricInterval:
+    arms = {
+        role: values.filter(pl.col("role") == role)[name].drop_nulls() if values.width else pl.Series(dtype=pl.Float64)
+        for role in (CONTROL, VARIANT)
+    }
+    moments = {role: _moments(arm) for role, arm in arms.items()}
+    scale = 1.0
+    if name == "latency":
+        scale = moments[CONTROL].mean or 1.0
+    bounds = [
+        mean_difference(moments[VARIANT], moments[CONTROL], alpha=level, tightest_at=2 * declared.minimum_sample_size)
+        for level in (alpha, shared)
+    ]
+    units = {f"{role}_units": arm.len() for role, arm in arms.items()}
+    means = {role: moments[role].mean if arm.len() else None for role, arm in arms.items()}
+    return _interval(name, bounds, scale, **units, **means)
+
+
+def _moments(arm: pl.Series) -> Moments:
+    if arm.len() < 2:
+        return Moments(arm.len(), float(arm.mean() or 0.0), 0.0)  # type: ignore[arg-type]
+    return Moments(arm.len(), float(arm.mean()), float(arm.var()))  # type: ignore[arg-type]
+
+
+def _of_errors(arms: Sequence[ArmCounts], users: dict[str, int], alpha: float, shared: float) -> MetricInterval:
+    """Users who met a bad answer count in the step of their first one; all steps of one experiment split alike."""
+    baking = [arm for arm in arms if arm.share]
+    bad = {role: sum(arm.bad_units for arm in baking if arm.role == role) for role in (CONTROL, VARIANT)}
+    units = {role: max(users[role], bad[role]) for role in (CONTROL, VARIANT)}
+    steps = [Step(share / WHOLE, bad[VARIANT], bad[CONTROL]) for share in _shares(arms)]
+    bounds = [
+        rate_difference(steps, (bad[VARIANT], units[VARIANT]), (bad[CONTROL], units[CONTROL]), alpha=level)
+        for level in (alpha, shared)
+    ]
+    rates = {role: bad[role] / units[role] if units[role] else None for role in (CONTROL, VARIANT)}
+    return _interval("error_rate", bounds, 1.0, **{f"{role}_units": units[role] for role in units}, **rates)
+
+
+def _interval(name: str, bounds: Sequence[Difference], scale: float, **arms: float | None) -> MetricInterval:
+    usual, shared = bounds
+    return MetricInterval.model_validate(
+        {
+            "metric": name,
+            "better": better(name),
+            "estimate": _finite(usual.estimate / scale),
+            "low": _finite(usual.low / scale),
+            "high": _finite(usual.high / scale),
+            "low_shared": _finite(shared.low / scale),
+            "high_shared": _finite(shared.high / scale),
+            **arms,
+        }
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,80 @@
+"""Users are split once and for the whole experiment; the variant goes on only if it was shown to be the better one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines import layout
+from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest
+from pipelines.errors import Refused
+from pipelines.rollout_messages import RolloutState
+from pipelines.rules.ab_test import judge_experiment, plan_faults
+from pipelines.spec.strategy import AbTest as Experiment
+from pipelines.verdict import Outcome, Verdict
+from practices import _runner
+from practices._comparison_practice import HERE, ComparisonPractice, act
+from practices._rollout import Rollout
+
+
+class AbTest(ComparisonPractice):
+    """Split the users, measure every metric per user, and say which version is better.
+
+    Each user keeps their version. The evidence may be looked at any number of times. The variant wins if the first
+    metric is shown better and no other loses more than ``margin``; then the task succeeds and the promotion follows.
+    Where control stays (also when the time is up) the candidate is rolled back and the task is skipped with the
+    reasons. Users who were not split as declared, or counts that cannot be, pause the rollout for a person. Returns
+    the verdict, with intervals, picture and recommendation among the facts.
+    """
+
+    ui_color = "#fce5cd"
+    stem = "ab_test"
+
+    def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
+        if before := self.passed_before(rollout, context):
+            return before
+        spec, ticket = rollout.spec, rollout.ticket
+        declared = spec.deployment.ab or Experiment()
+        if faults := plan_faults(spec, ticket):
+            raise Refused(f"the experiment with {self.model} version {ticket.version} cannot begin", faults)
+        share = spec.deployment.shares()[0]
+        state = rollout.running()
+        split = rollout.split(state, share)
+        state = rollout.bring(lambda state: rollout.share(state) == share, "set_traffic", split)
+        request = self._request(rollout, state)
+        found = _runner.run_step("measure_experiment", request, ExperimentMeasure, runner=HERE)
+        over = found.elapsed >= declared.max_duration
+        verdict, blind = judge_experiment(found, declared, over=over), blind + 1 if found.errors else 0
+        patience = spec.deployment.analysis.consecutive_errors
+        if verdict.facts["answer"] == ("error" if blind else "undecided") and not over and blind < patience:
+            self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
+            self.wait(rollout, state, declared.max_duration, blind)
+        whole = request.model_copy(update={"report": True})
+        found = _runner.run_step("measure_experiment", whole, ExperimentMeasure, runner=HERE)
+        return self._end(context, rollout, state, judge_experiment(found, declared, over=over))
+
+    def _end(self, context: Context, rollout: Rollout, state: RolloutState, verdict: Verdict) -> dict[str, Any]:
+        """Act on the target first, then put the verdict on record."""
+        where = layout.rollout(self.model, rollout.ticket.rollout_id, "experiment.json")
+        report = rollout.ports.store.put(where, json.dumps(verdict.model_dump(mode="json"), indent=2).encode())
+        details, reasons = {"report": report, **act(context)}, f"{self.stem}: {'; '.join(verdict.reasons)}"
+        if verdict.outcome is Outcome.FAIL:
+            rollout.roll_back(reasons)
+        elif verdict.outcome is Outcome.UNKNOWN:
+            details["held_at"] = rollout.hold(state, reasons).generation
+        return self.conclude(verdict, rollout, context, on_fail="skip", **details)
+
+    def _request(self, rollout: Rollout, state: RolloutState) -> ExperimentRequest:
+        ticket, now = rollout.ticket, rollout.ports.clock()
+        counts = rollout.target.counts(self.model, ticket.rollout_id)
+        return ExperimentRequest(
+            model=self.model,
+            control=state.champion,
+            variant=ticket.version,
+            rollout_id=ticket.rollout_id,
+            started=state.step_started or now,
+            now=now,
+            arms=[arm for arm in counts if arm.role in ("control", "variant")],
+        )

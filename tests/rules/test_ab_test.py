@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pytest
+
+from pipelines.comparison_messages import ExperimentMeasure, MetricInterval
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.rules.ab_test import judge_experiment, plan_faults
+from pipelines.settings import REPOSITORY
+from pipelines.spec import ModelSpec
+from pipelines.spec.catalog import read_declaration
+from pipelines.spec.deployment import Deployment, Routing
+from pipelines.spec.strategy import AbTest
+from pipelines.verdict import Outcome
+
+DECLARED = AbTest(metrics=["accuracy", "latency"], margin=0.05, minimum_sample_size=1000)
+NEEDED = math.log(1000)
+SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+TICKET = RolloutTicket(
+    model="flight_delay", version="5", rollout_id="r1", champion="4", bundle="b", sha256="s", model_digest="d"
+)
+
+
+def interval(
+    metric: str,
+    better: Literal["higher", "lower", "same"],
+    low: float | None,
+    high: float | None,
+    *,
+    wider: float = 0.0,
+    units: int = 1000,
+) -> MetricInterval:
+    """An interval; ``wider`` is what sharing alpha costs at each end."""
+    known = low is not None and high is not None
+    return MetricInterval(
+        metric=metric,
+        better=better,
+        control_units=units,
+        variant_units=units,
+        control=0.7,
+        variant=0.7,
+        estimate=(low + high) / 2 if known else None,  # type: ignore[operator]
+        low=low,
+        high=high,
+        low_shared=low - wider if known else None,  # type: ignore[operator]
+        high_shared=high + wider if known else None,  # type: ignore[operator]
+    )
+
+
+def accuracy(low: float | None, high: float | None, **more: Any) -> MetricInterval:
+    return interval("accuracy", "higher", low, high, **more)
+
+
+def latency(low: float | None, high: float | None, **more: Any) -> MetricInterval:
+    return interval("latency", "lower", low, high, **more)
+
+
+BETTER, SAME, KEPT = accuracy(0.01, 0.03), accuracy(-0.04, 0.04), latency(-0.02, 0.04)
+
+
+def measured(*metrics: MetricInterval, **changes: Any) -> ExperimentMeasure:
+    fields: dict[str, Any] = {
+        "model": "m",
+        "control": "4",
+        "variant": "5",
+        "rollout_id": "r1",
+        "elapsed": 60.0,
+        "control_units": 1000,
+        "variant_units": 1000,
+        "split_log_e": 0.0,
+        "metrics": list(metrics),
+    }
+    return ExperimentMeasure(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("found", "answer", "reason"),
+    [
+        (measured(BETTER, KEPT), "variant wins", ""),
+        (measured(BETTER, latency(-0.4, -0.3)), "variant wins", ""),
+        (measured(BETTER, latency(0.01, 0.05)), "variant wins", ""),
+        (measured(BETTER, latency(0.01, 0.06)), "undecided", "latency: not shown to lose at most 0.05"),
+        (measured(BETTER, latency(None, None)), "undecided", "no interval yet"),
+        (measured(BETTER, latency(0.06, 0.09)), "control stays", "latency: shown to lose more than 0.05"),
+        (measured(BETTER, latency(0.06, 0.09, wider=0.02)), "undecided", "latency: not shown to lose at most"),
+        (measured(accuracy(-0.03, -0.01), KEPT), "control stays", "accuracy: shown worse"),
+        (measured(accuracy(-0.3, -0.1, wider=0.15), KEPT), "undecided", "accuracy: not shown better"),
+        (measured(SAME, KEPT), "no difference", "accuracy: no difference beyond 0.05"),
+        (measured(accuracy(-0.06, 0.04), KEPT), "undecided", "accuracy: not shown better"),
+        (measured(accuracy(-0.04, 0.06), KEPT), "undecided", "accuracy: not shown better"),
+        (measured(BETTER, KEPT, split_log_e=NEEDED), "invalid", "the arms cannot be compared"),
+        (measured(BETTER, KEPT, split_log_e=NEEDED - 0.01), "variant wins", ""),
+        (measured(BETTER, KEPT, variant_units=999), "undecided", "variant 999; 1000 are needed in each"),
+        (measured(accuracy(0.01, 0.03, units=999), KEPT), "undecided", "users with accuracy: control 999"),
+        (measured(BETTER, KEPT, errors=["impossible"]), "error", "impossible"),
+    ],
+)
+def test_the_first_metric_must_be_shown_better_and_no_other_may_lose_more_than_the_margin(
+    found: ExperimentMeasure, answer: str, reason: str
+) -> None:
+    verdict = judge_experiment(found, DECLARED)
+    assert verdict.facts["answer"] == answer
+    assert reason in "\n".join(verdict.reasons)
+    outcomes = {"variant wins": Outcome.PASS, "control stays": Outcome.FAIL, "no difference": Outcome.FAIL}
+    assert verdict.outcome is outcomes.get(answer, Outcome.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"),
+    [
+        (-0.04, 0.04, "variant wins"),
+        (-0.06, 0.01, "undecided"),
+        (0.06, 0.08, "control stays"),
+        (-0.08, -0.06, "control stays"),
+    ],
+)
+def test_a_mean_of_predictions_may_move_neither_way(low: float, high: float, answer: str) -> None:
+    found = measured(BETTER, interval("prediction", "same", low, high))
+    assert judge_experiment(found, DECLARED).facts["answer"] == answer
+
+
+def test_without_a_margin_a_guard_passes_only_if_it_is_not_worse_at_all_and_nothing_is_called_no_difference() -> None:
+    strict = DECLARED.model_copy(update={"margin": 0.0})
+    assert judge_experiment(measured(BETTER, KEPT), strict).facts["answer"] == "undecided"
+    assert judge_experiment(measured(BETTER, latency(-0.2, -0.0)), strict).facts["answer"] == "variant wins"
+    assert judge_experiment(measured(SAME, latency(-0.2, -0.1)), strict).facts["answer"] == "undecided"
+
+
+def test_control_stays_when_the_time_is_up_and_the_reasons_say_what_was_open() -> None:
+    verdict = judge_experiment(measured(accuracy(-0.06, 0.04), KEPT), DECLARED, over=True)
+    assert (verdict.outcome, verdict.facts["answer"]) == (Outcome.FAIL, "undecided")
+    assert "version 4 stays" in verdict.reasons[0]
+    assert "accuracy: not shown better" in verdict.reasons[1]
+
+
+def test_an_invalid_experiment_stays_unknown_when_the_time_is_up() -> None:
+    verdict = judge_experiment(measured(BETTER, KEPT, split_log_e=9.0), DECLARED, over=True)
+    assert verdict.outcome is Outcome.UNKNOWN
+
+
+def test_the_recommendation_says_in_words_what_to_do() -> None:
+    won = judge_experiment(measured(BETTER, KEPT), DECLARED).facts["recommendation"]
+    lost = judge_experiment(measured(SAME, KEPT), DECLARED).facts["recommendation"]
+    assert str(won).startswith("Promote version 5: accuracy: better (difference +0.02 [+0.01, +0.03])")
+    assert str(lost).startswith("Keep version 4: version 5 is not worth a change.")
+
+
+def planned(**fields: Any) -> ModelSpec:
+    deployment = Deployment(strategy="ab", ab=AbTest(**fields), routing=Routing(key="field:ids"))
+    return SPEC.model_copy(update={"deployment": deployment})
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem", "fault"),
+    [
+        ({}, "classification", ""),
+        ({"metrics": ["accuracy", "brier"]}, "classification", ""),
+        ({"metrics": ["accuracy", "brier"]}, "regression", "accuracy, brier needs a classification"),
+        ({"metrics": ["prediction"]}, "classification", "prediction decides, but has no better or worse"),
+        ({"metrics": ["accuracy", "prediction"]}, "classification", "prediction can only stay within a margin"),
+        ({"metrics": ["accuracy", "accuracy"]}, "classification", "accuracy is named twice"),
+        ({"control_model": "3"}, "classification", "control_model is 3, but version 4 is live"),
+        ({"variant_model": "6"}, "classification", "variant_model is 6, but version 5 is the candidate"),
+        ({"control_model": "4", "variant_model": "5"}, "classification", ""),
+    ],
+)
+def test_an_experiment_that_could_decide_nothing_does_not_begin(
+    fields: dict[str, Any], problem: str, fault: str
+) -> None:
+    found = plan_faults(planned(**fields).model_copy(update={"problem": problem}), TICKET)
+    assert fault in "\n".join(found)
+    assert bool(found) == bool(fault)
