@@ -1,0 +1,349 @@
+"""A rollout is kept where its traffic is: record and split are one write, and it counts only if it is read back."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines import rollout_moves as moves
+from pipelines.adapters import rollout_record as rec
+from pipelines.adapters.pod_readings import Reading
+from pipelines.adapters.rollout_record import Kept, Record
+from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
+from pipelines.messages import LiveState
+from pipelines.ports import Clock
+from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.rollout_moves import Mirror, Route, Served
+from pipelines.rollout_plan import Plan
+
+TRIES = 8
+"""Writes that lose against writes of others before it is given up."""
+
+
+class AnnotatedRollouts(ABC):
+    """``DeploymentTarget`` whose record is an annotation of the object that splits the traffic."""
+
+    mirrors = True
+    """Whether the target can copy requests to a candidate."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    # ---- what a kind of target does -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def _find(self, model: str) -> Kept | None:
+        """The record and the traffic as they are now; None before the first release."""
+
+    @abstractmethod
+    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+        """Write record and traffic at once. ``Conflict`` if what was read as ``before`` is there no more."""
+
+    @abstractmethod
+    def _make(self, model: str, served: Served) -> None:
+        """Return once this version can answer. ``Refused`` with the reasons why it never will."""
+
+    @abstractmethod
+    def _unmake(self, model: str, served: Served) -> None:
+        """Let go of a version that gets no traffic; nothing happens if it is gone."""
+
+    @abstractmethod
+    def _drained(self, model: str) -> bool:
+        """Whether nobody routes by anything older than the newest write; waits a little for it."""
+
+    @abstractmethod
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+        """Version and counters of every pod that serves; ``Unavailable`` if one that is ready does not answer."""
+
+    @abstractmethod
+    def _faults(self, plan: Plan) -> list[str]:
+        """What of a plan this kind of target has no means for."""
+
+    # ---- the live version ---------------------------------------------------------------------------------------
+
+    def state(self, model: str) -> LiveState:
+        kept = self._find(model)
+        if kept is None:
+            return LiveState(model=model)
+        route = kept.record.route
+        return LiveState(
+            model=model,
+            version=route.live.version,
+            previous=route.previous.version if route.previous else None,
+            generation=kept.record.generation,
+            bundle_sha256=route.live.sha256,
+            workers=kept.workers,
+            applied=kept.applied,
+        )
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        wanted = Served(version, bundle, sha256)
+        request = rec.digest("release", version, bundle, sha256)
+
+        def move(route: Route | None) -> Route:
+            if route is None or route.live == wanted:
+                return route or Route(wanted)
+            found = route.rollout
+            if found is not None and found.active:
+                raise Refused(
+                    f"rollout {found.rollout_id} of {model} is {found.phase}; promote it or roll it back first"
+                )
+            if found is not None and found.phase == "FINALISING":
+                found = msgspec.structs.replace(found, phase="SUCCEEDED")
+            rebuilt = route.live.version == version  # going back to itself would be no way back
+            return Route(wanted, route.previous if rebuilt else route.live, rollout=found)
+
+        kept = self._find(model)
+        if kept is None or (rec.stored(kept, key, request) is None and kept.record.route.live != wanted):
+            move(kept.record.route if kept else None)
+            self._keep(model, kept, wanted)
+            self._make(model, wanted)
+        self._change(
+            model, "release", lambda route: route if route and route.live == wanted else move(route), key, request
+        )
+        return self.state(model)
+
+    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        def move(route: Route | None) -> Route:
+            found = route.rollout if route else None
+            if route is not None and found is not None and (found.active or found.phase == "FINALISING"):
+                return moves.rolled_back(route, reason)
+            if route is None or route.previous is None:
+                raise Refused(f"{model} has no previous version to put back; release one instead")
+            return Route(route.previous, rollout=route.rollout)
+
+        self._change(model, "rollback", move, key, rec.digest("rollback", reason))
+        return self.state(model)
+
+    # ---- a rollout ----------------------------------------------------------------------------------------------
+
+    def rollout(self, model: str) -> RolloutState:
+        return rec.told(model, self._there(model))
+
+    def create_rollout(
+        self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
+    ) -> RolloutState:
+        wanted, supersede = rec.plan_of(plan), bool(plan.get("supersede"))
+        kept = self._there(model)
+        known = kept.record.known(rollout_id)
+        if known is not None and known.plan == wanted:
+            return rec.told(model, kept)
+        if known is not None:
+            raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
+        if faults := self._faults(wanted):
+            raise Refused(f"rollout {rollout_id} is refused", faults)
+        probe, now = secrets.token_urlsafe(18), self._clock()
+        readings = self._readings(model, kept.record.route)
+
+        def begin(record: Record) -> Record:
+            before = record.route.rollout
+            ended = dict(record.rollouts)
+            if before is not None:
+                if before.active:
+                    before = msgspec.structs.replace(before, phase="SUPERSEDED", reason=f"by {rollout_id}")
+                ended[before.rollout_id] = before
+            pods = {pod: reading for pod, (_, reading) in readings.items()}
+            return msgspec.structs.replace(record, rollouts=rec.last(ended, rec.KEPT_ROLLOUTS), arms=[], pods=pods)
+
+        def move(route: Route | None) -> Route:
+            return moves.create(rec.live(model, route), rollout_id, wanted, now, probe, supersede)
+
+        request = rec.digest("create", rollout_id, msgspec.to_builtins(wanted))
+        return self._change(model, "create", move, key, request, expect=expect, adapt=begin)
+
+    def prepare(
+        self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
+    ) -> RolloutState:
+        served, now = Served(version, bundle, sha256), self._clock()
+        request = rec.digest("prepare", rollout_id, version, bundle, sha256)
+        kept = self._there(model)
+        if rec.stored(kept, key, request) is None:
+            rec.expected(model, kept, expect)
+            moves.prepared(kept.record.route, rollout_id, served, now)
+            self._tried(model, served, kept)
+
+        def move(route: Route | None) -> Route:
+            return moves.prepared(rec.live(model, route), rollout_id, served, now)
+
+        return self._change(model, "prepare", move, key, request, expect=expect)
+
+    def set_traffic(
+        self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
+    ) -> RolloutState:
+        now, request = self._clock(), rec.digest("traffic", rollout_id, dict(split))
+        readings = self._readings(model, self._there(model).record.route)
+
+        def move(route: Route | None) -> Route:
+            return moves.shifted(rec.live(model, route), rollout_id, split, now)
+
+        return self._change(model, "traffic", move, key, request, expect=expect, readings=readings)
+
+    def set_mirror(
+        self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
+    ) -> RolloutState:
+        if version is not None and not self.mirrors:
+            raise Refused(f"{model} is served where no request can be copied; leave the shadow out")
+        now, mirror = self._clock(), None if version is None else Mirror(version, basis_points)
+        request = rec.digest("mirror", rollout_id, version, basis_points)
+        readings = self._readings(model, self._there(model).record.route)
+
+        def move(route: Route | None) -> Route:
+            return moves.mirrored(rec.live(model, route), rollout_id, mirror, now)
+
+        return self._change(model, "mirror", move, key, request, expect=expect, readings=readings)
+
+    def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
+        now, request = self._clock(), rec.digest("lease", rollout_id, seconds)
+
+        def move(route: Route | None) -> Route:
+            return moves.renewed(rec.live(model, route), rollout_id, seconds, now)
+
+        readings = self._measured(model, self._there(model))
+        return self._change(model, "lease", move, key, request, expect=expect, generation=False, readings=readings)
+
+    def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
+        def move(route: Route | None) -> Route:
+            return moves.paused(rec.live(model, route), rollout_id, reason)
+
+        return self._change(model, "pause", move, key, rec.digest("pause", rollout_id, reason), expect=expect)
+
+    def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
+        now = self._clock()
+
+        def move(route: Route | None) -> Route:
+            return moves.resumed(rec.live(model, route), rollout_id, now)
+
+        return self._change(model, "resume", move, key, rec.digest("resume", rollout_id), expect=expect)
+
+    def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
+        request = rec.digest("promote", rollout_id, version)
+        kept = self._there(model)
+        if rec.stored(kept, key, request) is None:
+            rec.expected(model, kept, expect)
+            self._make(model, moves.promoted(kept.record.route, rollout_id, version).live)
+
+        def move(route: Route | None) -> Route:
+            return moves.promoted(rec.live(model, route), rollout_id, version)
+
+        return self._change(model, "promote", move, key, request, expect=expect, readings=self._measured(model, kept))
+
+    def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
+        def move(route: Route | None) -> Route:
+            return moves.retired(rec.live(model, route), rollout_id, version)
+
+        return self._change(model, "retire", move, key, rec.digest("retire", rollout_id, version), expect=expect)
+
+    def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
+        if self._there(model).record.known(rollout_id) is None:
+            raise Refused(f"{model} never had a rollout {rollout_id}")
+
+        def move(route: Route | None) -> Route:
+            here = rec.live(model, route)
+            found = here.rollout
+            mine = found is not None and found.rollout_id == rollout_id
+            ends = found is not None and mine and (found.active or found.phase == "FINALISING")
+            return moves.rolled_back(here, reason) if ends else here
+
+        return self._change(model, "rollback", move, key, rec.digest("roll_back", rollout_id, reason))
+
+    def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
+        record = self._there(model).record
+        if record.known(rollout_id) is None:
+            raise Refused(f"{model} never had a rollout {rollout_id}")
+        found = record.route.rollout
+        if found is None or found.rollout_id != rollout_id:
+            return []
+        return rec.told_counts(rec.counted(record, self._readings(model, record.route)) if found.active else record)
+
+    # ---- one write ----------------------------------------------------------------------------------------------
+
+    def _there(self, model: str) -> Kept:
+        kept = self._find(model)
+        if kept is None:
+            raise Refused(f"{model} has no champion yet; release one first")
+        return kept
+
+    def _change(
+        self,
+        model: str,
+        action: str,
+        move: Callable[[Route | None], Route],
+        key: str,
+        request: str,
+        *,
+        expect: int | None = None,
+        generation: bool = True,
+        readings: Mapping[str, tuple[str, Reading]] | None = None,
+        adapt: Callable[[Record], Record] = lambda record: record,
+    ) -> RolloutState:
+        """Write what ``move`` makes of the route, unless ``key`` has been answered or the generation is another.
+
+        ``readings`` are counted in the step that ends. ``generation=False`` neither counts as a change nor keeps its
+        answer: asked for again, it is done again.
+        """
+        for _ in range(TRIES):
+            before = self._find(model)
+            stored = None if before is None else rec.stored(before, key, request)
+            if before is not None and stored is not None:
+                self._tidy(model, before)
+                return stored
+            if before is not None and expect is not None:
+                rec.expected(model, before, expect)
+            route = None if before is None else before.record.route
+            after = moves.check(move(route))
+            record = rec.counted(adapt(before.record), readings or {}) if before else Record(after)
+            record = rec.moved(record, after, action, self._clock(), grew=generation and after != route)
+            told = rec.told(model, Kept(record, "", rec.split_of(after), True, before.workers if before else 0))
+            if generation:
+                record = rec.answered(record, key, request, told)
+            try:
+                self._put(model, record, before)
+            except Conflict:
+                continue  # somebody else wrote in between: what they wrote decides whether ours still holds
+            kept = self._there(model)
+            if kept.record == record and kept.split != rec.split_of(after):
+                wanted = rec.split_of(after)
+                raise Refused(f"{action} of {model} did not take: its traffic is {kept.split}, written was {wanted}")
+            self._tidy(model, kept)
+            return told.model_copy(update={"workers": kept.workers, "applied": kept.applied})
+        raise Unavailable(f"{action} of {model} lost against other writers {TRIES} times; try again")
+
+    def _measured(self, model: str, kept: Kept) -> Mapping[str, tuple[str, Reading]]:
+        """What the pods have counted; nothing if they cannot be asked now, which is made up for by the next reading."""
+        try:
+            return self._readings(model, kept.record.route)
+        except AirworthyError:
+            return {}
+
+    def _keep(self, model: str, kept: Kept | None, served: Served) -> None:
+        """A version that was to be deleted is wanted again."""
+        if kept is not None and served in kept.record.leaving:
+            leaving = [one for one in kept.record.leaving if one != served]
+            self._put(model, msgspec.structs.replace(kept.record, leaving=leaving), kept)
+
+    def _tried(self, model: str, served: Served, kept: Kept | None) -> None:
+        """Make a version; what of it was made for nothing is taken away again."""
+        self._keep(model, kept, served)
+        try:
+            self._make(model, served)
+        except Refused:
+            now = self._find(model)
+            if now is None or served not in rec.needed(now.record.route):
+                self._unmake(model, served)
+            raise
+
+    def _tidy(self, model: str, kept: Kept) -> None:
+        """Delete what has no place in the route any more, once nobody routes to it; else the next change does."""
+        if not kept.record.leaving or not self._drained(model):
+            return
+        now = self._there(model)
+        try:
+            for served in now.record.leaving:
+                self._unmake(model, served)
+            self._put(model, msgspec.structs.replace(now.record, leaving=[]), now)
+        except (Conflict, Unavailable):
+            return  # the record still says what is to be deleted

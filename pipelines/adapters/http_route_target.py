@@ -1,0 +1,191 @@
+"""One HTTPRoute holds a model's traffic and its rollout's record; both change in one write or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines.adapters import kubernetes_objects as objects
+from pipelines.adapters.annotated_rollouts import AnnotatedRollouts
+from pipelines.adapters.kubernetes_api import Document, KubernetesApi
+from pipelines.adapters.kubernetes_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
+from pipelines.adapters.pod_readings import Reading
+from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
+from pipelines.adapters.served_pods import await_ready, ensure, read_counters
+from pipelines.errors import Refused
+from pipelines.ports import Clock
+from pipelines.rollout_moves import Route, Served
+from pipelines.rollout_plan import Plan
+from pipelines.spec.deployment import Deployment, HttpRoute
+
+GROUP = "gateway.networking.k8s.io"
+PASSED_ON = ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")
+"""What a pod has to know of the store beside its address; its keys are in the cluster's secrets."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """Seconds: until a version's pods are ready, and until the Gateway's controller has taken a new split."""
+
+    ready: float = 600
+    drained: float = 15
+
+
+class HttpRouteTarget(AnnotatedRollouts):
+    """``DeploymentTarget`` of one model: a Deployment, Service, budget and autoscaler per version, and one HTTPRoute.
+
+    ``template``: pod that every version's pods begin with. ``store``: where the gateways write their log.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        open_client: Callable[[], Any],
+        *,
+        template: Document,
+        store: str,
+        clock: Clock,
+        patience: Patience | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(clock)
+        target = deployment.target
+        if not isinstance(target, HttpRoute):
+            raise Refused(f"deployment.target.kind is {target.kind}, not http_route")
+        self._deployment, self._target = deployment, target
+        self._template, self._store, self._patience = template, store, patience or Patience()
+        self._environment = os.environ if environment is None else environment
+        self._api = KubernetesApi(open_client, target.namespace)
+
+    # ---- the record and the traffic -----------------------------------------------------------------------------
+
+    def _find(self, model: str) -> Kept | None:
+        document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
+        if document is None:
+            return None
+        content = (document["metadata"].get("annotations") or {}).get(ANNOTATION)
+        if content is None:
+            raise Refused(
+                f"HTTPRoute {objects.slug(model)} is not of this installation: it has no annotation {ANNOTATION}",
+                ["delete it, or serve the model in another namespace"],
+            )
+        record = Record.parse(f"HTTPRoute {objects.slug(model)}", content)
+        known = {name_of(model, served): served.version for served in needed(record.route)}
+        split = weights(document["spec"], known)
+        return Kept(
+            record=record,
+            fence=document["metadata"]["resourceVersion"],
+            split=split,
+            applied=_taken(document) and not objects.differs(self._spec(model, record.route), document["spec"]),
+            workers=self._pods_ready(model, record.route.live),
+        )
+
+    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+        metadata: Document = {"name": objects.slug(model), "annotations": {ANNOTATION: record.text()}}
+        wanted = self._spec(model, record.route)
+        document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": wanted}
+        if before is None:
+            metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
+            found = self._api.create(document)
+        else:
+            metadata["resourceVersion"] = before.fence
+            found = self._api.merge(document)
+        if objects.differs(wanted, found["spec"]):
+            raise Refused(
+                f"HTTPRoute {objects.slug(model)} is not what was written",
+                ["something in the cluster changes it, or its Gateway API is too old: a mirrored share needs 1.3"],
+            )
+
+    def _spec(self, model: str, route: Route) -> Document:
+        return route_spec(model, route, self._target)
+
+    def _route_version(self) -> str:
+        return self._api.offered(GROUP, ["v1", "v1beta1"])
+
+    # ---- versions -----------------------------------------------------------------------------------------------
+
+    def _make(self, model: str, served: Served) -> None:
+        documents = self._documents(model, served)
+        keep = objects.scales(self._deployment.resources)
+
+        def write() -> None:
+            ensure(self._api, documents, RENDERED, keep_replicas=keep)
+
+        write()
+        name, seconds = name_of(model, served), self._patience.ready
+        await_ready(self._api, name, {"airworthy.dev/serves": name}, seconds=seconds, again=write)
+
+    def _unmake(self, model: str, served: Served) -> None:
+        for document in reversed(self._documents(model, served)):
+            self._api.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
+
+    def _documents(self, model: str, served: Served) -> list[Document]:
+        declared = self._deployment
+        return objects.version_objects(
+            model,
+            served,
+            target=self._target,
+            resources=declared.resources,
+            health=declared.health_check,
+            balancing=declared.load_balancing,
+            template=self._template,
+            store=self._store,
+            environment={name: self._environment[name] for name in PASSED_ON if name in self._environment},
+            scaler_version=self._api.offered("autoscaling", ["v2", "v2beta2"]),
+            budget_version=self._api.offered("policy", ["v1", "v1beta1"]),
+        )
+
+    def _drained(self, model: str) -> bool:
+        deadline = time.monotonic() + self._patience.drained
+        while True:
+            document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
+            if document is None or _taken(document):
+                return document is not None
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+
+    # ---- what the pods say --------------------------------------------------------------------------------------
+
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+        record = route.rollout
+        limits = [limit.over_ms for limit in record.plan.guard.latency] if record else []
+        found: dict[str, tuple[str, Reading]] = {}
+        for served in (route.live, route.candidate):
+            if served is None:
+                continue
+            pods = self._pods(model, served)
+            counters = read_counters(self._api, pods, PORT, limits)
+            if not counters and route.split.get(served.version):
+                raise Refused(f"no pod of {model} version {served.version} is ready: its callers get no answer")
+            found |= {pod: (served.version, reading) for pod, reading in counters.items()}
+        return found
+
+    def _pods(self, model: str, served: Served) -> list[Document]:
+        return self._api.select("v1", "Pod", {"airworthy.dev/serves": labels_of(model, served)["airworthy.dev/serves"]})
+
+    def _pods_ready(self, model: str, served: Served) -> int:
+        found = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
+        return int(found.get("status", {}).get("availableReplicas", 0))
+
+    def _faults(self, plan: Plan) -> list[str]:
+        if plan.routing.key != "request_id":
+            return [f"routing.key {plan.routing.key}: weights are drawn for each request; only request_id is possible"]
+        return []
+
+
+def _taken(document: Document) -> bool:
+    """Whether a Gateway's controller has accepted the newest write."""
+    newest = document["metadata"].get("generation", 0)
+    accepted = [
+        condition
+        for parent in document.get("status", {}).get("parents", [])
+        for condition in parent.get("conditions", [])
+        if condition["type"] == "Accepted"
+    ]
+    return bool(accepted) and all(
+        condition["status"] == "True" and condition.get("observedGeneration", 0) >= newest for condition in accepted
+    )

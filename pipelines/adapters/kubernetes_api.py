@@ -1,0 +1,184 @@
+"""What an API server answers is the document, nothing, or an error that says whether trying again can help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from pipelines.errors import Conflict, Refused, Unavailable
+
+ANSWER_SECONDS = (5, 30)
+"""To connect, and to answer."""
+PLURALS = {
+    "Deployment": "deployments",
+    "Event": "events",
+    "HTTPRoute": "httproutes",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "InferenceService": "inferenceservices",
+    "Pod": "pods",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "Service": "services",
+}
+FINAL = {400, 401, 403, 405, 413, 415, 422}
+"""Answers that another try would get again."""
+
+Document = dict[str, Any]
+
+
+class KubernetesApi:
+    """Documents of one namespace. ``open_client`` returns a ``kubernetes.client.ApiClient``; it is called once.
+
+    Raises ``Conflict`` when a document is there already or is another one by now, ``Refused`` for what the API server
+    will not take, ``Unavailable`` when it does not answer.
+    """
+
+    def __init__(self, open_client: Callable[[], Any], namespace: str) -> None:
+        self._open, self.namespace = open_client, namespace
+        self._offered: dict[str, list[str]] = {}
+
+    def read(self, version: str, kind: str, name: str) -> Document | None:
+        return self._call("GET", self._path(version, kind, name), missing=True)
+
+    def select(self, version: str, kind: str, labels: Mapping[str, str]) -> list[Document]:
+        wanted = ",".join(f"{name}={value}" for name, value in labels.items())
+        found = self._call("GET", self._path(version, kind), query=[("labelSelector", wanted)]) or {}
+        return list(found["items"])
+
+    def warnings(self, kind: str, name: str) -> list[str]:
+        """What the cluster warned of about one object; empty too where events may not be read."""
+        fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
+        try:
+            found = self._call("GET", self._path("v1", "Event"), query=[("fieldSelector", fields)]) or {}
+        except (Refused, Unavailable):
+            return []
+        return list(dict.fromkeys(f"{event['reason']}: {event['message']}" for event in found["items"]))
+
+    def create(self, document: Document) -> Document:
+        return self._call("POST", self._path(document["apiVersion"], document["kind"]), document) or {}
+
+    def merge(self, document: Document) -> Document:
+        """Merge patch by name; with ``metadata.resourceVersion`` it is taken only if nobody wrote in between."""
+        path = self._path(document["apiVersion"], document["kind"], document["metadata"]["name"])
+        return self._call("PATCH", path, document) or {}
+
+    def delete(self, version: str, kind: str, name: str) -> None:
+        """Nothing happens if it is gone."""
+        path = self._path(version, kind, name)
+        self._call("DELETE", path, query=[("propagationPolicy", "Background")], missing=True)
+
+    def offered(self, group: str, wanted: Sequence[str]) -> str:
+        """``<group>/<version>`` of the first wanted version that the server has. ``Refused`` if it has none."""
+        if group not in self._offered:
+            found = self._call("GET", f"/apis/{group}", missing=True) or {"versions": []}
+            self._offered[group] = [version["version"] for version in found["versions"]]
+        for version in wanted:
+            if version in self._offered[group]:
+                return f"{group}/{version}"
+        served = ", ".join(self._offered[group]) or "none"
+        raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(wanted)} is needed: install it")
+
+    def pod_text(self, pod: str, port: int, path: str, headers: Mapping[str, str]) -> str:
+        """A page of a pod, asked for by the API server."""
+        where = f"{self._path('v1', 'Pod', f'{pod}:{port}')}/proxy{path}"
+        try:
+            return str(self._send("GET", where, None, [], {"Accept": "*/*", **headers}).data.decode())
+        except _Missing as error:
+            raise Unavailable(f"pod {pod} is gone or has no page {path}") from error
+
+    # ---- one call ---------------------------------------------------------------------------------------------------
+
+    def _path(self, version: str, kind: str, name: str | None = None) -> str:
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        path = f"{root}/namespaces/{self.namespace}/{PLURALS[kind]}"
+        return path if name is None else f"{path}/{quote(name, safe=':')}"
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Document | None = None,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        missing: bool = False,
+    ) -> Document | None:
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": kind})
+        try:
+            found: Document = json.loads(self._send(method, path, body, query, headers).data)
+        except _Missing as error:
+            if not missing:
+                raise Refused(f"{method} {path}: {error}", ["is it installed, and is the namespace there?"]) from error
+            return None
+        return found
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Document | None,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+    ) -> Any:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        doing = f"{method} {path}"
+        try:
+            return self._client.call_api(
+                path,
+                method,
+                query_params=list(query),
+                header_params=dict(headers),
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=ANSWER_SECONDS,
+            )
+        except ApiException as error:
+            said = f"{doing}: the API server answered {error.status} {_message(error)}"
+            if error.status == 404:
+                raise _Missing(_message(error)) from error
+            if error.status == 409:
+                raise Conflict(said) from error
+            if error.status in FINAL and "exceeded quota" not in said:
+                hint = ["give this account the role of deploy/kubernetes/serving.yaml"]
+                raise Refused(said, hint if error.status in (401, 403) else []) from error
+            raise Unavailable(said) from error
+        except (HTTPError, OSError) as error:
+            raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._open()
+
+
+class _Missing(Exception):
+    """There is no such thing."""
+
+
+def _message(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.body or error.reason)
+
+
+def open_client(connection: str | None = None) -> Any:
+    """A client by ``KUBECONFIG`` or the pod's own service account. Raises ``Refused`` for a named connection."""
+    from kubernetes import client, config
+
+    if connection is not None:
+        raise Refused(f"connection {connection!r} is Airflow's, and only a task can read it; set KUBECONFIG here")
+    try:
+        return config.new_client_from_config()
+    except config.ConfigException as missing:
+        settings = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except config.ConfigException:
+            hint = "set KUBECONFIG, or run in the cluster"
+            raise Refused(f"this installation reaches no cluster: {missing}", [hint]) from missing
+        return client.ApiClient(settings)

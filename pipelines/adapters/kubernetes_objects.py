@@ -1,0 +1,284 @@
+"""What is declared of a deployment stands in the manifests, word for word; nothing here asks a cluster."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.errors import Refused
+from pipelines.rollout_moves import WHOLE, Route, Served
+from pipelines.spec.deployment import HttpRoute
+from pipelines.spec.sizing import HealthCheck, LoadBalancing, Resources, cores
+
+Document = dict[str, Any]
+
+CONTAINER = "gateway"
+"""The container of the pod template that serves."""
+PORT, SERVICE_PORT = 8900, 80
+STATE = "/home/airworthy/gateway"
+RENDERED = "airworthy.dev/rendered"
+"""Annotation: digest of what was written, so that the same is not written again."""
+START_SECONDS = 300
+PROBE_HEADER = "x-rollout-probe"
+REQUESTS = "gateway_requests_per_second"
+"""The metric of each pod that an adapter of custom metrics has to offer."""
+
+
+def slug(model: str) -> str:
+    """The model's name as Kubernetes takes names."""
+    return model.replace("_", "-")
+
+
+def name_of(model: str, served: Served) -> str:
+    """Name of all objects of one version; another bundle of the same version has another name."""
+    version = re.sub(r"[^a-z0-9]+", "-", served.version.lower()).strip("-")[:12]
+    digest = hashlib.sha256(f"{model}/{served.version}/{served.sha256}".encode()).hexdigest()[:8]
+    return f"{slug(model)[:36].rstrip('-')}-{version or 'v'}-{digest}"
+
+
+def labels_of(model: str, served: Served) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "airworthy-gateway",
+        "app.kubernetes.io/managed-by": "airworthy",
+        "airworthy.dev/model": model,
+        "airworthy.dev/serves": name_of(model, served),
+    }
+
+
+def version_objects(
+    model: str,
+    served: Served,
+    *,
+    target: HttpRoute,
+    resources: Resources,
+    health: HealthCheck,
+    balancing: LoadBalancing,
+    template: Document,
+    store: str,
+    environment: Mapping[str, str],
+    scaler_version: str,
+    budget_version: str,
+) -> list[Document]:
+    """Service, Deployment, budget and (where declared) autoscaler of one version, in the order of their creation."""
+    name, labels = name_of(model, served), labels_of(model, served)
+    selector = {"airworthy.dev/serves": name}
+    metadata = {"name": name, "labels": labels, "annotations": {"airworthy.dev/version": served.version}}
+    pod = _pod(model, served, target.image, resources, health, template, store, environment)
+    pod["metadata"] = {"labels": labels | (template["metadata"].get("labels") or {})}
+    affinity = balancing.session_affinity
+    sticks = {"clientIP": {"timeoutSeconds": affinity.timeout}} if affinity.enabled else None
+    service: Document = {
+        "selector": selector,
+        "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT}],
+        "sessionAffinity": "ClientIP" if affinity.enabled else "None",
+        "sessionAffinityConfig": sticks,
+    }
+    deployment = {
+        "replicas": resources.replicas,
+        "selector": {"matchLabels": selector},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "revisionHistoryLimit": 2,
+        "template": pod,
+    }
+    found = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
+        {
+            "apiVersion": budget_version,
+            "kind": "PodDisruptionBudget",
+            "metadata": metadata,
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}},
+        },
+    ]
+    if scales(resources):
+        scaler = _scaler(name, resources)
+        found.append(
+            {"apiVersion": scaler_version, "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": scaler}
+        )
+    return [_signed(copy.deepcopy(document)) for document in found]
+
+
+def scales(resources: Resources) -> bool:
+    """Whether the autoscaler decides about replicas."""
+    return resources.autoscaling is not None and resources.autoscaling.enabled
+
+
+def _signed(document: Document) -> Document:
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    document["metadata"]["annotations"][RENDERED] = digest
+    return document
+
+
+def _pod(
+    model: str,
+    served: Served,
+    image: str,
+    resources: Resources,
+    health: HealthCheck,
+    template: Document,
+    store: str,
+    environment: Mapping[str, str],
+) -> Document:
+    spec = copy.deepcopy(template["spec"])
+    container = next((one for one in spec["containers"] if one["name"] == CONTAINER), None)
+    if container is None:
+        raise Refused(f"the pod template {template['metadata'].get('name')!r} has no container named {CONTAINER!r}")
+    mounted = [mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts", [])]
+    faults = [
+        f"{what} {uri} is a folder that the pod does not mount; use s3://, or mount it at the same path"
+        for what, uri in (("the store", store), ("the bundle", served.bundle))
+        if "://" not in uri and not any(uri == path or uri.startswith(f"{path}/") for path in mounted)
+    ]
+    if faults:
+        raise Refused(f"a pod of {model} version {served.version} could not work where it runs", faults)
+    workers = max(1, int(cores(resources.cpu_limit))) if resources.cpu_limit else 1
+    container.setdefault("command", ["python", "-m", "pipelines.serving"])
+    container["image"] = image
+    container["args"] = [
+        *("--host", "0.0.0.0", "--port", str(PORT), "--workers", str(workers)),  # noqa: S104 - inside its own pod
+        *("--state", STATE, "--store", store),
+        *("--serve", model, served.version, served.bundle, served.sha256),
+    ]
+    container["env"] = container.get("env", []) + [{"name": key, "value": value} for key, value in environment.items()]
+    container["ports"] = [{"name": "http", "containerPort": PORT}]
+    container["resources"] = _amounts(resources) or container.get("resources", {})
+    container |= _probes(health)
+    # The endpoint is taken out of the service before the gateway stops to listen.
+    container.setdefault("lifecycle", {"preStop": {"exec": {"command": ["sleep", "5"]}}})
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    spec["restartPolicy"] = "Always"
+    return {"spec": spec}
+
+
+def _amounts(resources: Resources) -> Document:
+    limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
+    if resources.accelerator == "gpu":
+        limits["nvidia.com/gpu"] = "1"
+    requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
+    found = {"limits": limits, "requests": requests}
+    kept = {kind: {name: amount for name, amount in amounts.items() if amount} for kind, amounts in found.items()}
+    return {kind: amounts for kind, amounts in kept.items() if amounts}
+
+
+def _probes(health: HealthCheck) -> Document:
+    """Ready by the declared page, alive by ``/health``; until it has started nothing else is asked."""
+    often = {
+        "periodSeconds": health.interval,
+        "timeoutSeconds": health.timeout,
+        "failureThreshold": health.failure_threshold,
+    }
+    return {
+        "startupProbe": {
+            "httpGet": {"path": health.path, "port": PORT},
+            "initialDelaySeconds": health.initial_delay,
+            "periodSeconds": 2,
+            "timeoutSeconds": health.timeout,
+            "failureThreshold": START_SECONDS // 2,
+        },
+        "readinessProbe": {"httpGet": {"path": health.path, "port": PORT}}
+        | often
+        | {"successThreshold": health.success_threshold},
+        "livenessProbe": {"httpGet": {"path": "/health", "port": PORT}} | often,
+    }
+
+
+def _scaler(name: str, resources: Resources) -> Document:
+    scaling = resources.autoscaling
+    assert scaling is not None
+    metrics: list[Document] = []
+    busy: dict[str, int | None] = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
+    if scaling.metric == "cpu":
+        busy["cpu"] = round(scaling.target_value)
+    else:
+        average = {"type": "AverageValue", "averageValue": f"{round(scaling.target_value * 1000)}m"}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS}, "target": average}})
+    metrics += [
+        {
+            "type": "Resource",
+            "resource": {"name": kind, "target": {"type": "Utilization", "averageUtilization": percent}},
+        }
+        for kind, percent in busy.items()
+        if percent is not None
+    ]
+    return {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "minReplicas": resources.min_replicas or resources.replicas,
+        "maxReplicas": resources.max_replicas or resources.replicas,
+        "metrics": metrics,
+    }
+
+
+# ---- the route -------------------------------------------------------------------------------------------------------
+
+
+def route_spec(model: str, route: Route, target: HttpRoute) -> Document:
+    """An HTTPRoute's ``spec``: probes and segments by header, then everybody by weight, 10,000 in all."""
+    paths = [f"/models/{model}", f"/v2/models/{model}"]
+    shares = split_of(route)
+    if sum(shares.values()) != WHOLE or min(shares.values()) < 0:
+        raise Refused(f"the shares {shares} of {model} are no whole; they sum to {WHOLE}")
+    rules: list[Document] = []
+    record = route.rollout
+    if route.candidate is not None and record is not None:
+        arms = {"champion": route.live, "candidate": route.candidate}
+        rules.append(_rule(paths, [(route.candidate, 1)], model, header=(PROBE_HEADER, record.probe)))
+        if route.share():
+            rules += [
+                _rule(paths, [(arms[segment.arm], 1)], model, header=(segment.header, segment.equals))
+                for segment in record.plan.routing.segments
+            ]
+    known = [served for served in (route.live, route.candidate) if served is not None]
+    everybody = _rule(paths, [(served, shares.get(served.version, 0)) for served in known], model)
+    if route.mirror is not None and route.candidate is not None:
+        copied: Document = {"backendRef": _backend(name_of(model, route.candidate))}
+        if route.mirror.basis_points < WHOLE:
+            copied["fraction"] = {"numerator": route.mirror.basis_points, "denominator": WHOLE}
+        everybody["filters"] = [{"type": "RequestMirror", "requestMirror": copied}]
+    rules.append(everybody)
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": target.gateway}
+    if target.gateway_namespace:
+        parent["namespace"] = target.gateway_namespace
+    return {"parentRefs": [parent], "hostnames": list(target.hostnames), "rules": rules}
+
+
+def split_of(route: Route) -> dict[str, int]:
+    """Basis points by version, 10,000 in all."""
+    return dict(route.split) or {route.live.version: WHOLE}
+
+
+def weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
+    """Basis points that an HTTPRoute gives to everybody; ``names``: backends to versions, a stranger is itself."""
+    backends = spec["rules"][-1].get("backendRefs", [])
+    found = {names.get(one["name"], one["name"]): int(one.get("weight", 1)) for one in backends}
+    return {version: weight for version, weight in found.items() if weight} or found
+
+
+def _rule(
+    paths: Sequence[str], shares: Sequence[tuple[Served, int]], model: str, *, header: tuple[str, str] | None = None
+) -> Document:
+    matches: list[Document] = [{"path": {"type": "PathPrefix", "value": path}} for path in paths]
+    if header is not None:
+        matches = [match | {"headers": [{"type": "Exact", "name": header[0], "value": header[1]}]} for match in matches]
+    backends = [_backend(name_of(model, served)) | {"weight": weight} for served, weight in shares]
+    return {"matches": matches, "backendRefs": backends}
+
+
+def _backend(name: str) -> Document:
+    return {"kind": "Service", "name": name, "port": SERVICE_PORT}
+
+
+def differs(wanted: Any, found: Any) -> bool:
+    """Whether something of what was written is not there; what a server filled in beside it does not matter."""
+    if isinstance(wanted, Mapping):
+        return not isinstance(found, Mapping) or any(differs(wanted[name], found.get(name)) for name in wanted)
+    if isinstance(wanted, list):
+        return (
+            not isinstance(found, list)
+            or len(wanted) != len(found)
+            or any(differs(one, other) for one, other in zip(wanted, found, strict=True))
+        )
+    return bool(wanted != found)

@@ -1,0 +1,95 @@
+"""What pods counted is added up by how much it grew, so that a pod that starts anew never takes counts away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+class Reading(msgspec.Struct, array_like=True, frozen=True):
+    """What one pod has counted since it started. ``slow``: answers over each limit, by the limit in milliseconds."""
+
+    requests: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    slow: dict[str, int] = {}
+
+    def since(self, before: Reading | None) -> Reading:
+        """What was counted after ``before``; everything if the pod began anew in between."""
+        if before is None or self.requests < before.requests:
+            return self
+        slow = {limit: max(0, count - before.slow.get(limit, 0)) for limit, count in self.slow.items()}
+        seconds = max(0.0, self.seconds - before.seconds)
+        return Reading(self.requests - before.requests, max(0, self.failed - before.failed), seconds, slow)
+
+    def plus(self, other: Reading) -> Reading:
+        slow = {limit: self.slow.get(limit, 0) + other.slow.get(limit, 0) for limit in self.slow | other.slow}
+        return Reading(self.requests + other.requests, self.failed + other.failed, self.seconds + other.seconds, slow)
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """What one version did in one step."""
+
+    step: int
+    version: str
+    role: str
+    share: int
+    started: datetime | None
+    counted: Reading = Reading()
+
+
+def grown(
+    arms: Iterable[Arm], before: Mapping[str, Reading], now: Mapping[str, tuple[Arm, Reading]]
+) -> tuple[list[Arm], dict[str, Reading]]:
+    """``arms`` with what every pod counted since ``before``, and the readings that the next comparison begins with.
+
+    ``now`` maps a pod to the arm that it works for and what it has counted. Pods that are gone stay remembered, since
+    a pod that only did not answer this time comes back.
+    """
+    sums = {(arm.step, arm.version, arm.role): arm for arm in arms}
+    kept = dict(before)
+    for pod, (arm, reading) in now.items():
+        found = sums.get((arm.step, arm.version, arm.role), arm)
+        counted = found.counted.plus(reading.since(before.get(pod)))
+        sums[(arm.step, arm.version, arm.role)] = msgspec.structs.replace(found, counted=counted)
+        kept[pod] = reading
+    return list(sums.values()), kept
+
+
+def parse(text: str, limits: Sequence[float]) -> Reading:
+    """A gateway's page of metrics. ``limits`` in milliseconds.
+
+    Answers 2xx and 5xx count, 5xx as failed; 4xx are the callers' own. An answer is slower than a limit if it is over
+    the greatest bound of the histogram that is not above the limit.
+    """
+    requests = failed = everything = 0
+    seconds = 0.0
+    below: dict[float, int] = {}
+    for name, labels, value in _lines(text):
+        if name == "airworthy_requests_total" and labels.get("model"):
+            requests += int(value) if labels["code"][0] in "25" else 0
+            failed += int(value) if labels["code"][0] == "5" else 0
+        elif name == "airworthy_request_seconds_sum":
+            seconds += value
+        elif name == "airworthy_request_seconds_count":
+            everything += int(value)
+        elif name == "airworthy_request_seconds_bucket" and labels["le"] != "+Inf":
+            below[float(labels["le"])] = below.get(float(labels["le"]), 0) + int(value)
+    slow = {}
+    for limit in limits:
+        bounds = [bound for bound in below if bound * 1000 <= limit]
+        slow[f"{limit:g}"] = everything - below[max(bounds)] if bounds else everything
+    return Reading(requests, failed, seconds, slow)
+
+
+def _lines(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
+    for line in text.splitlines():
+        found = None if line.startswith("#") else LINE.fullmatch(line)
+        if found is not None:
+            yield found[1], dict(LABEL.findall(found[2] or "")), float(found[3])

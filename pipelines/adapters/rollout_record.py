@@ -1,0 +1,192 @@
+"""What is known of one model's serving stands in one record, small enough to be an annotation beside the traffic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from pipelines.adapters.pod_readings import Arm, Reading, grown
+from pipelines.errors import Conflict, Refused
+from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.rollout_moves import WHOLE, Rollout, Route, Served
+from pipelines.rollout_plan import Plan
+
+ANNOTATION = "airworthy.dev/rollout"
+KEPT_ANSWERS, KEPT_ROLLOUTS, KEPT_HISTORY = 40, 10, 40
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What a key asked for (its digest), and the very answer."""
+
+    request: str
+    state: dict[str, Any]
+
+
+class Change(msgspec.Struct, frozen=True):
+    generation: int
+    at: datetime
+    action: str
+    rollout_id: str
+
+
+class Record(msgspec.Struct, frozen=True):
+    """All that is known of one model's serving, as it stands in the annotation."""
+
+    route: Route
+    generation: int = 0
+    answers: dict[str, Answered] = {}
+    rollouts: dict[str, Rollout] = {}
+    """Rollouts that the newest took the place of, oldest first."""
+    history: list[Change] = []
+    leaving: list[Served] = []
+    """Versions that get no traffic any more and whose objects are not deleted yet."""
+    arms: list[Arm] = []
+    pods: dict[str, Reading] = {}
+    """What each pod had counted when the record was last written."""
+
+    def known(self, rollout_id: str) -> Rollout | None:
+        newest = self.route.rollout
+        return newest if newest and newest.rollout_id == rollout_id else self.rollouts.get(rollout_id)
+
+    @staticmethod
+    def parse(where: str, content: str) -> Record:
+        """Raises ``Refused`` for what is no record."""
+        try:
+            return msgspec.json.decode(content, type=Record)
+        except msgspec.DecodeError as error:
+            raise Refused(f"annotation {ANNOTATION} of {where} is no record: {error}") from error
+
+    def text(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A record as it was read. ``fence`` is what the next write may replace; ``split`` the traffic itself."""
+
+    record: Record
+    fence: str
+    split: dict[str, int]
+    applied: bool
+    workers: int
+
+
+def needed(route: Route) -> list[Served]:
+    return [served for served in (route.live, route.previous, route.candidate) if served is not None]
+
+
+def split_of(route: Route) -> dict[str, int]:
+    return {version: share for version, share in route.split.items() if share} or {route.live.version: WHOLE}
+
+
+def live(model: str, route: Route | None) -> Route:
+    if route is None:
+        raise Refused(f"{model} has no champion yet; release one first")
+    return route
+
+
+def plan_of(content: Mapping[str, Any]) -> Plan:
+    try:
+        return msgspec.convert({name: value for name, value in content.items() if name != "supersede"}, Plan)
+    except msgspec.ValidationError as error:
+        raise Refused(f"this is no plan of a rollout: {error}") from error
+
+
+def digest(*request: Any) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def last(content: dict[str, Any], count: int) -> dict[str, Any]:
+    return dict(list(content.items())[-count:])
+
+
+def stored(kept: Kept, key: str, request: str) -> RolloutState | None:
+    """The answer that this key got. ``Refused`` if it asked for something else."""
+    found = kept.record.answers.get(key)
+    if found is not None and found.request != request:
+        raise Refused(f"idempotency key {key!r} was used for another request; take a new key")
+    return None if found is None else RolloutState.model_validate(found.state)
+
+
+def expected(model: str, kept: Kept, expect: int) -> None:
+    if kept.record.generation != expect:
+        raise Conflict(f"{model} is at generation {kept.record.generation}, not {expect}; read it and decide anew")
+
+
+def told(model: str, kept: Kept) -> RolloutState:
+    route, record = kept.record.route, kept.record.route.rollout
+    told: dict[str, Any] = {}
+    if record is not None:
+        fields = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
+        told = {field: getattr(record, field) for field in fields}
+    return RolloutState(
+        model=model,
+        generation=kept.record.generation,
+        champion=route.live.version,
+        candidate=route.candidate.version if route.candidate else None,
+        previous=route.previous.version if route.previous else None,
+        split=kept.split,
+        mirror=route.mirror.version if route.mirror else None,
+        mirror_basis_points=route.mirror.basis_points if route.mirror else 0,
+        workers=kept.workers,
+        applied=kept.applied,
+        **told,
+    )
+
+
+def counted(record: Record, readings: Mapping[str, tuple[str, Reading]]) -> Record:
+    """The record with all that the pods counted up to these readings, in the step that goes on now."""
+    found = record.route.rollout
+    if found is None or not found.active or not readings:
+        return record
+    arms: dict[str, tuple[Arm, Reading]] = {
+        pod: (arm_of(record.route, found, version), reading) for pod, (version, reading) in readings.items()
+    }
+    counted, pods = grown(record.arms, record.pods, arms)
+    return msgspec.structs.replace(record, arms=counted, pods=pods)
+
+
+def arm_of(route: Route, record: Rollout, version: str) -> Arm:
+    ab = record.plan.strategy == "ab"
+    role = "control" if ab else "champion"
+    if version != route.live.version:
+        role = "shadow" if route.mirror else "variant" if ab else "candidate"
+    return Arm(record.step, version, role, route.share(), record.step_started)
+
+
+def moved(record: Record, after: Route, action: str, at: datetime, *, grew: bool) -> Record:
+    """The record of the route after a move: generation, history, and which versions lost their place."""
+    number = record.generation + (1 if grew else 0)
+    change = Change(number, at, action, after.rollout.rollout_id if after.rollout else "")
+    stay = needed(after)
+    gone = [served for served in [*needed(record.route), *record.leaving] if served not in stay]
+    return msgspec.structs.replace(
+        record,
+        route=after,
+        generation=number,
+        history=[*record.history, change][-KEPT_HISTORY:] if grew else record.history,
+        leaving=list(dict.fromkeys(gone)),
+    )
+
+
+def answered(record: Record, key: str, request: str, state: RolloutState) -> Record:
+    """The record with the answer that repeats of ``key`` get."""
+    answers = record.answers | {key: Answered(request, state.model_dump(mode="json", by_alias=True))}
+    return msgspec.structs.replace(record, answers=last(answers, KEPT_ANSWERS))
+
+
+def told_counts(record: Record) -> list[ArmCounts]:
+    """One message per step and version, oldest step first. The unit is the request."""
+    return [
+        ArmCounts.model_validate(
+            {"step": arm.step, "version": arm.version, "role": arm.role, "share": arm.share}
+            | {"requests": arm.counted.requests, "failed": arm.counted.failed, "seconds": arm.counted.seconds}
+            | {"bad": {"error": arm.counted.failed}, "slow": arm.counted.slow, "step_started": arm.started}
+            | {"units": arm.counted.requests, "bad_units": arm.counted.failed, "slow_units": arm.counted.slow}
+        )
+        for arm in sorted(record.arms, key=lambda arm: (arm.step, arm.version))
+    ]

@@ -1,0 +1,140 @@
+"""A version counts as served once enough of its pods are ready; if they never will be, every reason is said."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pipelines.adapters.kubernetes_api import Document, KubernetesApi
+from pipelines.adapters.pod_readings import Reading, parse
+from pipelines.errors import EXIT_REFUSED, Conflict, Refused, Unavailable
+
+HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
+SLOW = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
+"""Reasons why a container waits: it will wait for ever, or it may come."""
+
+
+def ensure(api: KubernetesApi, documents: Sequence[Document], annotation: str, *, keep_replicas: bool) -> None:
+    """Create what is not there and change what was written otherwise.
+
+    ``keep_replicas``: an autoscaler decides about them once the Deployment is there.
+    """
+    for document in documents:
+        version, kind, name = document["apiVersion"], document["kind"], document["metadata"]["name"]
+        found = api.read(version, kind, name)
+        if found is None:
+            try:
+                api.create(document)
+                continue
+            except Conflict:
+                found = api.read(version, kind, name) or {"metadata": {}}
+        written = (found["metadata"].get("annotations") or {}).get(annotation)
+        if written == document["metadata"]["annotations"][annotation]:
+            continue
+        if kind == "Deployment" and keep_replicas:
+            spec = {field: value for field, value in document["spec"].items() if field != "replicas"}
+            document = document | {"spec": spec}
+        api.merge(document)
+
+
+def await_ready(
+    api: KubernetesApi, name: str, labels: Mapping[str, str], *, seconds: float, again: Callable[[], None]
+) -> None:
+    """Return once the Deployment has all its pods ready. ``again`` makes it anew if it is gone.
+
+    Raises ``Refused`` if a pod says that it never will be, or nothing but waiting can be expected of it when the time
+    is over; ``Unavailable`` if the cluster only had no room or was slow.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = api.read("apps/v1", "Deployment", name)
+        if found is None:
+            again()
+        elif _complete(found):
+            return
+        final, waiting = reasons(api.select("v1", "Pod", labels))
+        if final:
+            raise Refused(f"the pods of {name} will never be ready", final)
+        if time.monotonic() > deadline:
+            said = [*waiting, *_conditions(found), *_warned(api, labels)]
+            subject = f"the pods of {name} were not ready within {seconds:g} s"
+            if any("cannot be pulled" in one or "ends again and again" in one for one in said):
+                raise Refused(subject, said)
+            raise Unavailable(f"{subject}: {'; '.join(said) or 'the cluster says nothing about them'}")
+        time.sleep(0.5)
+
+
+def _complete(deployment: Document) -> bool:
+    """Whether every wanted pod is of the newest template and available, and no old one is left."""
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("availableReplicas", 0) >= wanted
+        and status.get("replicas", 0) == status.get("updatedReplicas", 0)
+    )
+
+
+def reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
+    """Why pods are not ready: what will not change by itself, and what may."""
+    final: list[str] = []
+    waiting: list[str] = []
+    for pod in pods:
+        for status in pod.get("status", {}).get("containerStatuses", []):
+            state, last = status.get("state", {}), status.get("lastState", {})
+            ended = state.get("terminated") or last.get("terminated") or {}
+            if ended.get("exitCode") == EXIT_REFUSED:
+                final.append(_last_words(ended) or "the gateway refused its bundle")
+                continue
+            held = state.get("waiting") or {}
+            said = f"{held.get('reason')}: {held.get('message', '')}".strip(": ")
+            if held.get("reason") in HOPELESS:
+                final.append(said)
+            elif held.get("reason") == "CrashLoopBackOff":
+                waiting.append(f"it ends again and again, with exit code {ended.get('exitCode')}: {_last_words(ended)}")
+            elif held.get("reason") in SLOW:
+                waiting.append(f"its image {status.get('image')} cannot be pulled ({said})")
+        waiting += [
+            f"no node takes it: {condition.get('message', condition.get('reason', ''))}"
+            for condition in pod.get("status", {}).get("conditions", [])
+            if condition["type"] == "PodScheduled" and condition["status"] == "False"
+        ]
+    return list(dict.fromkeys(final)), list(dict.fromkeys(waiting))
+
+
+def _last_words(ended: Mapping[str, Any]) -> str:
+    """The end of what the container said, without the log lines before it."""
+    lines = [line for line in str(ended.get("message", "")).strip().splitlines() if " INFO " not in line]
+    return "\n".join(lines[-6:])
+
+
+def _conditions(deployment: Document | None) -> list[str]:
+    found = (deployment or {}).get("status", {}).get("conditions", [])
+    return [f"{one['reason']}: {one['message']}" for one in found if one["type"] == "ReplicaFailure"]
+
+
+def _warned(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
+    pods = api.select("v1", "Pod", labels)
+    return list(dict.fromkeys(line for pod in pods[:3] for line in api.warnings("Pod", pod["metadata"]["name"])))
+
+
+def read_counters(
+    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float]
+) -> dict[str, Reading]:
+    """What each ready pod has counted. ``Unavailable`` if one does not answer."""
+    key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
+    headers = {"x-api-key": key} if key else {}
+    found = {}
+    for pod in pods:
+        if is_ready(pod):
+            name = pod["metadata"]["name"]
+            found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits)
+    return found
+
+
+def is_ready(pod: Document) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]

@@ -1,0 +1,147 @@
+"""What serving is tried with on a real API server: resource definitions, declared targets, and clients that break."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.adapters.http_route_target import HttpRouteTarget, Patience
+from pipelines.adapters.kubernetes_api import open_client
+from pipelines.adapters.kubernetes_objects import RENDERED
+from pipelines.adapters.pod_readings import Reading
+from pipelines.adapters.served_pods import ensure
+from pipelines.rollout_moves import Route, Served
+from pipelines.spec.deployment import Deployment
+from tests.kubernetes.lab import IMAGE, template
+
+CRDS = Path(__file__).parent / "crds"
+
+
+class Moments:
+    """Now, and never twice the same."""
+
+    def __call__(self) -> Any:
+        from datetime import UTC, datetime
+
+        return datetime.now(UTC)
+
+
+@contextmanager
+def definition(name: str) -> Iterator[None]:
+    """A resource definition, unless the cluster has one of its own."""
+    from kubernetes import client
+    from kubernetes.client import ApiException
+
+    api = client.ApiextensionsV1Api(open_client())
+    document = yaml.safe_load((CRDS / f"{name}.yaml").read_text())
+    full, made = document["metadata"]["name"], False
+    try:
+        api.create_custom_resource_definition(document)
+        made = True
+    except ApiException as error:
+        if error.status != 409:
+            raise
+    deadline = time.monotonic() + 30
+    while not any(
+        one.type == "Established" and one.status == "True"
+        for one in api.read_custom_resource_definition(full).status.conditions or []
+    ):
+        assert time.monotonic() < deadline, f"{full} is not served"
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        if made:
+            api.delete_custom_resource_definition(full)
+
+
+def declared(namespace: str, kind: str = "http_route", **blocks: Any) -> Deployment:
+    target: dict[str, Any] = {"kind": kind, "namespace": namespace}
+    if kind == "http_route":
+        target |= {"gateway": "public", "image": IMAGE}
+    return Deployment.model_validate({"strategy": "canary", "target": target, **blocks})
+
+
+def nowhere() -> dict[str, Any]:
+    """A pod template that no node takes: its objects are real, and cost nothing."""
+    container = {"name": "gateway", "image": IMAGE, "volumeMounts": [{"name": "all", "mountPath": "/bundles"}]}
+    spec = {
+        "containers": [container],
+        "volumes": [{"name": "all", "emptyDir": {}}],
+        "nodeSelector": {"nobody": "has-this"},
+        "terminationGracePeriodSeconds": 0,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gateway"}, "spec": spec}
+
+
+def host_template(folder: Path, door: str = "door") -> dict[str, Any]:
+    """A pod template that runs the gateway with this machine's Python, over this machine's ``folder``."""
+    found = template()
+    container = found["spec"]["containers"][0]
+    container["name"] = "gateway"
+    container["command"] = [*container["command"][:1], "-m", "pipelines.serving"]
+    container["env"] = [{"name": "AIRWORTHY_GATEWAY_CONFIG", "value": "/etc/airworthy/gateway.yaml"}]
+    container["volumeMounts"] += [
+        {"name": "home", "mountPath": "/home/airworthy"},
+        {"name": "store", "mountPath": str(folder)},
+        {"name": "door", "mountPath": "/etc/airworthy"},
+    ]
+    found["spec"]["volumes"] += [
+        {"name": "home", "emptyDir": {}},
+        {"name": "store", "hostPath": {"path": str(folder)}},
+        {"name": "door", "configMap": {"name": door}},
+    ]
+    found["spec"].pop("restartPolicy")
+    found["spec"]["terminationGracePeriodSeconds"] = 20
+    return found
+
+
+class Unawaited(HttpRouteTarget):
+    """Writes every object as the real one does, but asks no pod: ``counted`` says what they answer."""
+
+    counted: Mapping[str, tuple[str, Reading]] = {}
+
+    def _make(self, model: str, served: Served) -> None:
+        ensure(self._api, self._documents(model, served), RENDERED, keep_replicas=False)
+
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+        return dict(self.counted)
+
+
+def http_route_target(namespace: str, opened: Callable[[], Any] = open_client, **blocks: Any) -> Unawaited:
+    return Unawaited(
+        declared(namespace, **blocks),
+        opened,
+        template=nowhere(),
+        store="s3://bucket",
+        clock=Moments(),
+        patience=Patience(ready=30, drained=0),
+    )
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Client:
+    """A real client that sees every request, and whose process ends before or after the one that is numbered."""
+
+    def __init__(self, *, kill: int | None = None, after: bool = False) -> None:
+        self._real, self._kill, self._after = open_client(), kill, after
+        self.requests: list[str] = []
+
+    def call_api(self, path: str, method: str, **rest: Any) -> Any:
+        self.requests.append(f"{method} {path}")
+        mine = self._kill is not None and len(self.requests) == self._kill
+        if mine and not self._after:
+            raise Killed
+        try:
+            return self._real.call_api(path, method, **rest)
+        finally:
+            if mine:
+                raise Killed
