@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines import comparison_messages, messages, release_messages, rollout_evidence
 from pipelines.drill_messages import DrillRequest
@@ -53,7 +53,8 @@ class RealPorts:
     """Ports of one installation; an adapter is imported and opened when first used.
 
     ``store_options`` returns the storage options of the moment; None: the environment says how the store is reached.
-    ``sagemaker`` opens clients of AWS by the id of a connection; None: by what the environment says.
+    ``sagemaker`` opens clients of AWS by the id of a connection, ``kubernetes`` one of a cluster; None: by what the
+    environment says.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class RealPorts:
         store_options: Callable[[], Mapping[str, str]] | None = None,
         *,
         sagemaker: Callable[[str | None], Clients] | None = None,
+        kubernetes: Callable[[str | None], Any] | None = None,
     ) -> None:
-        self.settings, self._store_options, self._sagemaker = settings, store_options, sagemaker
+        self.settings, self._store_options = settings, store_options
+        self._sagemaker, self._kubernetes = sagemaker, kubernetes
 
     @staticmethod
     def clock() -> datetime:
@@ -108,7 +111,22 @@ class RealPorts:
 
             clients = (self._sagemaker or clients_of_environment)(declared.connection)
             return SageMakerTarget(model, deployment, clients, self.settings.store)
+        if declared.kind == "http_route":
+            from pipelines.adapters.http_route_target import HttpRouteTarget, read_template
+
+            return HttpRouteTarget(
+                deployment,
+                self._cluster(declared.connection),
+                template=read_template(self.settings.include / "pods" / declared.template),
+                store=self.settings.store,
+                clock=self.clock,
+            )
         raise Refused(f"{model}: deployment.target.kind {declared.kind!r} cannot be reached from here")
+
+    def _cluster(self, connection: str | None) -> Callable[[], Any]:
+        from pipelines.adapters.kubernetes_api import open_client
+
+        return partial(self._kubernetes or open_client, connection)
 
 
 def open_ports(
@@ -116,6 +134,7 @@ def open_ports(
     store_options: Callable[[], Mapping[str, str]] | None = None,
     *,
     sagemaker: Callable[[str | None], Clients] | None = None,
+    kubernetes: Callable[[str | None], Any] | None = None,
 ) -> RealPorts:
     """Ports of the installation that the environment describes."""
-    return RealPorts(settings or Settings.from_environment(), store_options, sagemaker=sagemaker)
+    return RealPorts(settings or Settings.from_environment(), store_options, sagemaker=sagemaker, kubernetes=kubernetes)

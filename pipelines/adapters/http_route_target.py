@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from pipelines.adapters import kubernetes_objects as objects
 from pipelines.adapters.annotated_rollouts import AnnotatedRollouts
@@ -175,6 +177,17 @@ class HttpRouteTarget(AnnotatedRollouts):
         if plan.routing.key != "request_id":
             return [f"routing.key {plan.routing.key}: weights are drawn for each request; only request_id is possible"]
         return []
+
+
+def read_template(path: Path) -> Document:
+    """The pod that every version's pods begin with. ``Refused`` if there is none."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise Refused(f"there is no pod template {path}: {error}") from error
+    if not isinstance(found, dict) or not {"metadata", "spec"} <= found.keys():
+        raise Refused(f"{path} is no pod: it has no metadata and spec")
+    return found
 
 
 def _taken(document: Document) -> bool:

@@ -18,11 +18,12 @@ def open_ports() -> Ports:
 @lru_cache(maxsize=1)
 def _open(settings: Settings) -> Ports:
     from pipelines import wiring
+    from practices import _kubernetes
     from practices._amazon import StoreConnection
     from practices._sagemaker import open_clients
 
     store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
-    return wiring.open_ports(settings, store, sagemaker=open_clients)
+    return wiring.open_ports(settings, store, sagemaker=open_clients, kubernetes=_kubernetes.open_client)
 
 
 def open_ports_anew() -> Ports:
