@@ -1,21 +1,21 @@
-"""Deploy: an approved version goes live in one switch; the version before stays ready to be put back."""
+"""Deploy: an approved version comes to its traffic in the declared stages; what is shown to be bad loses it at once."""
 
 from airflow.sdk import DAG, Param
 
+from practices._deploy.stages import lay_out
 from practices._hooks import load_catalog
-from practices.champion_release import ChampionRelease
 from practices.defaults import DEFAULT_ARGS, asked_for, asset
 
 DOC = """
 ### Deploy `{spec.model}`
 {spec.description}
 
-Owner: **{spec.owner}**
+Owner: **{spec.owner}** · strategy: **{spec.deployment.strategy}**
 
-**release_champion** builds the bundle that the gateway serves and checks that it answers like the registered model;
-asks the ledger whether every gate passed for this very model file and the version was approved; switches traffic and
-reads it back; then moves the aliases `champion` and `previous` and writes the release to the ledger.
-Killed at any moment, it ends right when it is tried again.
+{stages}
+
+Each verdict is in the task's log and in its XCom `reasons` and `facts`. Killed at any moment, a task ends right when it
+is tried again; with Airflow gone, the target's own guard and lease go on.
 
 Follows each approval; by hand with a version that was approved before. To go back, trigger `{spec.model}__rollback`.
 """
@@ -38,13 +38,7 @@ for spec in load_catalog().models.values():
         schedule=[asset(spec.model, "approved")],
         params=FORM,
         description=f"Make an approved version of {spec.model} live",
-        doc_md=DOC.format(spec=spec),
         tags=[spec.model, "deploy", spec.owner],
         default_args={**DEFAULT_ARGS, "owner": spec.owner},
-    ):
-        ChampionRelease(
-            task_id="release_champion",
-            model=spec.model,
-            outlets=[asset(spec.model, "released")],
-            max_active_tis_per_dag=1,
-        )
+    ) as dag:
+        dag.doc_md = DOC.format(spec=spec, stages=lay_out(spec))

@@ -5,16 +5,19 @@ The functions are pure: ``found`` was measured on the bundle, ``standing`` was r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.release_messages import ChecklistItem, DesignStep, Inspection, Standing
-from pipelines.rules.champion_release import MAX_DIFFERENCE, MINIMUM_PARITY_ROWS
 from pipelines.spec import ModelSpec
 from pipelines.spec.runner import mebibytes
 
 MAX_BUNDLE_MEBIBYTES = 1024
 """Of memory in each worker, where the declaration names no ``memory_limit``."""
+MAX_DIFFERENCE = 1e-5
+"""Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
+MINIMUM_PARITY_ROWS = 1000
 
 
 @dataclass
@@ -113,9 +116,10 @@ def validation(found: Inspection) -> Item:
     return item
 
 
-def error_handling(spec: ModelSpec) -> Item:
+def error_handling(found: Inspection, spec: ModelSpec) -> Item:
     item, declared = Item("5 error handling"), spec.deployment
     target = declared.target
+    item.failed += found.plan_faults
     if target.kind == "sagemaker" and declared.staged and target.mode == "guardrail" and not target.alarms:
         item.failed.append("target.alarms is empty: nothing could roll the update back")
     if target.kind == "sagemaker" and target.data_capture is None:
@@ -130,14 +134,20 @@ def error_handling(spec: ModelSpec) -> Item:
     return item
 
 
-def load(spec: ModelSpec) -> Item:
+def load(found: Inspection, spec: ModelSpec) -> Item:
     item, declared = Item("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
     elif not spec.deployment.staged:
         item.waived.append("all_at_once: there is no candidate beside the champion to be tried")
     else:
+        has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
         item.told.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
+        for name, wanted in found.load_test_needs.items():
+            if wanted > has:
+                seconds = math.ceil(declared.ramp_up_time + wanted / declared.target_rps)
+                short = f"{name} cannot be shown by {has} requests after the ramp, even without a bad one"
+                item.failed.append(f"{short}: {wanted} are needed; give duration: {seconds}")
     return item
 
 

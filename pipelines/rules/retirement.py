@@ -15,21 +15,22 @@ def judge_retirement(
 ) -> Verdict:
     """PASS once the version has been live for ``window`` seconds; FAIL if it was put back or replaced meanwhile.
 
-    UNKNOWN while the window lasts (``facts["left"]`` seconds), and if nobody wrote down when it was promoted
-    (``left`` None).
+    UNKNOWN while the window lasts (``facts["left"]``: seconds still to wait, 0 when there is nothing to wait for), and
+    if nobody wrote down when it was promoted.
     """
     failures, unknowns = [], []
-    lasted = (now - promoted).total_seconds() if promoted else None
-    left = None if lasted is None else max(0.0, window - lasted)
+    lasted = (now - promoted).total_seconds() if promoted else 0.0
+    left = 0.0
     if state.phase == "ROLLED_BACK":
         failures.append(f"version {ticket.version} was rolled back: {state.reason or 'no reason was given'}")
     elif state.champion != ticket.version:
         failures.append(f"version {state.champion} is live, not {ticket.version}")
     elif state.phase not in ("FINALISING", "SUCCEEDED"):
         failures.append(f"the rollout is {state.phase}; promote it before the former version is retired")
-    elif left is None:
+    elif promoted is None:
         unknowns.append(f"the ledger has no release of version {ticket.version} by this rollout")
-    elif left > 0:
+    elif lasted < window and state.phase == "FINALISING":
+        left = window - lasted
         unknowns.append(f"live for {lasted:.0f} s of {window:g} s")
     facts: dict[str, object] = {"left": left, "window": window, "phase": state.phase, "previous": state.previous}
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)

@@ -21,6 +21,7 @@ def judge_end(
     ``state`` None: the model has no rollout at all. ``failed`` names the run's failed tasks, None if they are not
     known. ``record``: it was rolled back already, by the target itself or by a task that did not live to write it down
     (``recorded``). PAUSED is left where a task failed to ask a person; if nobody failed, nobody was asked.
+    ``facts["failed_in_the_air"]``: no later run should take this version by itself.
     """
     then, why = _end(ticket, state, failed, recorded=recorded)
     facts: dict[str, object] = {
@@ -29,8 +30,14 @@ def judge_end(
         "phase": state.phase if state else None,
         "split": dict(state.split) if state else {},
         "failed": list(failed) if failed is not None else None,
+        "failed_in_the_air": (then == "roll_back" and bool(failed)) or _failed(ticket, state),
     }
     return Verdict.of(RULE, facts=facts)
+
+
+def _failed(ticket: RolloutTicket, state: RolloutState | None) -> bool:
+    ours = state is not None and state.rollout_id == ticket.rollout_id
+    return state is not None and ours and state.phase in ("ROLLED_BACK", "FAILED")
 
 
 def _end(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipelines.messages import BundleResult
 from pipelines.ports import Ports
 from pipelines.rollout_messages import RolloutTicket
+from pipelines.spec import ModelSpec
 
 REQUIRED_GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 
@@ -16,6 +20,39 @@ def certificates(subject: BundleResult | RolloutTicket, ports: Ports) -> tuple[d
     spoken = {d["gate"]: d["outcome"] for d in gates if d.get("model_digest") == subject.model_digest}
     approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
     return spoken, approvals[-1] if approvals else None
+
+
+def stages(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict[str, str | None]:
+    """The last word of each stage that the declaration demands of this rollout, on this very bundle."""
+    lines = [
+        line.details
+        for line in ports.ledger.entries(model=ticket.model, version=ticket.version)
+        if line.kind in ("rollout", "approval_quorum") and is_about(line.details, ticket)
+    ]
+    spoken: dict[str, str] = {}
+    for line in lines:
+        share = f" at {line['share'] / 100:g} %" if line.get("practice") == "rollout_analysis" else ""
+        spoken[f"{line.get('practice', 'approval_quorum')}{share}"] = str(line.get("outcome"))
+    return {stage: spoken.get(stage) for stage in demanded(spec, first=ticket.first)}
+
+
+def is_about(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
+    """Whether a ledger line is about this bundle, of this model, in this run."""
+    wanted = ticket.model_dump(include={"rollout_id", "sha256", "model_digest"})
+    return all(details.get(name) == value for name, value in wanted.items())
+
+
+def demanded(spec: ModelSpec, *, first: bool) -> list[str]:
+    """The stages without which no version of this model is promoted; the first one has nothing to be compared with."""
+    declared = spec.deployment
+    found = ["approval_quorum"] if declared.approval.requires_approval else []
+    if first or not declared.staged:
+        return found
+    found += ["load_test"] if declared.load_test is not None else []
+    found += ["shadow_comparison"] if declared.shadows is not None else []
+    if declared.strategy in ("canary", "blue_green"):
+        found += [f"rollout_analysis at {share / 100:g} %" for share in declared.shares()]
+    return [*found, "ab_test"] if declared.strategy == "ab" else found
 
 
 def waiting(ports: Ports, model: str) -> list[str]:

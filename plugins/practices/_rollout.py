@@ -16,6 +16,7 @@ from pipelines.rollout_messages import RolloutState, RolloutTicket
 from pipelines.spec import ModelSpec
 from pipelines.spec.strategy import WHOLE
 
+TOLD = {"ROLLED_BACK": "was rolled back", "FAILED": "could not be prepared"}
 HOLD_SECONDS = 86400.0
 """How long traffic is held for a person; then the target takes the candidate back."""
 log = logging.getLogger(__name__)
@@ -61,11 +62,11 @@ class Rollout:
         Skips when a newer one took its place; ``Refused`` with the recorded reason when it was rolled back.
         """
         state, ours = self.look(), self.ticket.rollout_id
-        if state.rollout_id == ours and state.phase not in ("ROLLED_BACK", "SUPERSEDED"):
-            return state
-        if state.rollout_id == ours and state.phase == "ROLLED_BACK":
+        if state.rollout_id == ours and state.phase in ("ROLLED_BACK", "FAILED"):
             reasons = [state.reason, f"version {state.champion} answers; trigger {state.model}__deploy to try again"]
-            raise Refused(f"version {self.ticket.version} of {state.model} was rolled back", reasons)
+            raise Refused(f"version {self.ticket.version} of {state.model} {TOLD[state.phase]}", reasons)
+        if state.rollout_id == ours and state.phase != "SUPERSEDED":
+            return state
         if state.rollout_id is None:
             reasons = [f"version {state.champion} answers: it was released or put back by somebody else meanwhile"]
             raise Refused(f"{state.model} has no rollout {ours}", reasons)

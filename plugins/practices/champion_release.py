@@ -1,4 +1,4 @@
-"""Only an approved version that passed every gate and whose bundle answers alike goes live; records follow traffic."""
+"""Only a version whose certificate is whole goes live, in one switch; aliases and ledger follow traffic."""
 
 from __future__ import annotations
 
@@ -7,90 +7,74 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import BundleRequest, BundleResult, LiveState
-from pipelines.ports import Ports
+from pipelines.messages import LiveState
 from pipelines.rules.champion_release import judge_release
-from practices import _asked, _hooks, _runner
+from practices import _asked
 from practices._aliases import follow_traffic
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._certificate import REQUIRED_GATES, certificates, stages
+from practices._rollout import Rollout
+from practices._rollout_practice import RolloutPractice
 from practices.defaults import asset
 
-REQUIRED_GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 
-
-class ChampionRelease(ModelPractice):
-    """Build the bundle of an approved version, judge it by the ledger, switch traffic, then move the aliases.
+class ChampionRelease(RolloutPractice):
+    """Judge the version by the ledger once more, promote it (or release the first one), then move the aliases.
 
     Each action can be repeated: a task killed between any two of them ends right when it runs again. Traffic is read
-    back before anything is recorded. The version comes from the form, else from the newest approval. Lets
-    ``<model>:released`` fire. Returns the endpoint's ``LiveState``.
+    back before anything is recorded. Lets ``<model>:released`` fire. Returns the target's ``LiveState``.
     """
 
+    stem = "champion_release"
     ui_color = "#a4c2f4"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
-        asked = _asked.version(context, f"{self.model}:approved", waiting(ports, self.model))
-        request, runner = BundleRequest(model=self.model, version=asked), ports.catalog.model(self.model).runs("deploy")
-        bundle = _runner.run_step("build_bundle", request, BundleResult, runner=runner)
-        version = bundle.version  # a later approval may have come while a pod was building
-        self._judge(bundle, ports, context)
+        rollout = self.open()
+        ports, ticket = rollout.ports, rollout.ticket
+        gates, approval = certificates(ticket, ports)
+        said = stages(ticket, rollout.spec, ports)
+        self.conclude(judge_release(ticket, gates, approval, REQUIRED_GATES, stages=said), rollout, context)
+        key = _asked.act_key(context, ticket.version)
+        switch = self.release if ticket.first or not rollout.spec.deployment.staged else self.promote
         former = ports.registry.by_alias(self.model, "champion")
-        key = _asked.act_key(context, version)
-        state = switch_traffic(bundle, ports, key)
+        switch(rollout, context, key)
+        state = read_back(rollout)
         details = {
             "from": former.version if former else None,
-            "semantic_version": ports.registry.get(self.model, version).semantic,
-            **bundle.model_dump(mode="json", include={"uri", "sha256", "model_digest", "predictor"}),
+            "semantic_version": ports.registry.get(self.model, ticket.version).semantic,
+            **ticket.model_dump(include={"rollout_id", "sha256", "model_digest"}),
+            "uri": ticket.bundle,
             **state.model_dump(mode="json", include={"previous", "generation", "workers"}),
         }
         who = _asked.actor(context, ports.settings.actor)
-        ports.ledger.append("release", self.model, version, details, actor=who, key=key)
+        ports.ledger.append("release", self.model, ticket.version, details, actor=who, key=key)
         follow_traffic(ports.registry, state)
-        context["outlet_events"][asset(self.model, "released")].extra = {"version": version, **details}
+        context["outlet_events"][asset(self.model, "released")].extra = {"version": ticket.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _judge(self, bundle: BundleResult, ports: Ports, context: Context) -> None:
-        settle(
-            judge_release(bundle, *certificates(bundle, ports), REQUIRED_GATES),
-            subject=f"the release of {self.model} version {bundle.version}",
-            ledger_kind="gate",
-            model=self.model,
-            version=bundle.version,
-            ports=ports,
-            context=context,
-            on_fail="fail",
-            details={"gate": "champion_release", "model_digest": bundle.model_digest, "bundle": bundle.sha256},
-        )
+    def promote(self, rollout: Rollout, context: Context, key: str) -> None:  # noqa: ARG002 - the rollout has its own
+        """The candidate becomes the champion, unless it is already."""
+        self.go_on(rollout, context)
+        version = rollout.ticket.version
+        rollout.bring(lambda state: state.champion == version, "promote", version)
+
+    def release(self, rollout: Rollout, context: Context, key: str) -> None:  # noqa: ARG002
+        """Make the bundle live in one switch, unless it is; ``Refused`` over a version that this run never saw."""
+        ticket, before = rollout.ticket, rollout.target.state(self.model)
+        if (before.version, before.bundle_sha256) == (ticket.version, ticket.sha256):
+            return
+        if before.version not in (ticket.champion, ticket.version):
+            reasons = [f"version {before.version} went live meanwhile; trigger {self.model}__deploy anew"]
+            raise Refused(f"version {ticket.version} was to replace {ticket.champion or 'nothing'}", reasons)
+        rollout.target.release(self.model, ticket.version, ticket.bundle, ticket.sha256, key=key)
 
 
-def certificates(bundle: BundleResult, ports: Ports) -> tuple[dict[str, str], str | None]:
-    """The last word of each gate on this very model file, and the model digest that was approved last."""
-    lines = ports.ledger.entries(model=bundle.model, version=bundle.version)
-    gates = [line.details for line in lines if line.kind == "gate"]
-    spoken = {d["gate"]: d["outcome"] for d in gates if d.get("model_digest") == bundle.model_digest}
-    approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
-    return spoken, approvals[-1] if approvals else None
-
-
-def waiting(ports: Ports, model: str) -> list[str]:
-    """Approved versions that were never live; one that was rolled back waits for nobody."""
-    released = {line.version for line in ports.ledger.entries(model=model, kind="release")}
-    approved = [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "approved"]
-    return [version for version in approved if version not in released]
-
-
-def switch_traffic(bundle: BundleResult, ports: Ports, key: str) -> LiveState:
-    """Make the bundle live unless it is, and read back that it is. ``Refused`` if another version answers now."""
-    before = ports.endpoint.state(bundle.model)
-    if (before.version, before.bundle_sha256) != (bundle.version, bundle.sha256):
-        ports.endpoint.release(bundle.model, bundle.version, bundle.uri, bundle.sha256, key=key)
-    state = ports.endpoint.state(bundle.model)
-    if state.version != bundle.version:
+def read_back(rollout: Rollout) -> LiveState:
+    """What is live now. ``Refused`` if it is another version, ``Unavailable`` while not every worker serves it."""
+    version, state = rollout.ticket.version, rollout.target.state(rollout.ticket.model)
+    if state.version != version:
         reasons = [f"{state.version} is live: it was released, or put back, after this run switched traffic"]
-        reasons.append(f"trigger {bundle.model}__deploy with version {bundle.version} if that is what you want")
-        raise Refused(f"version {bundle.version} of {bundle.model} is not live any more", reasons)
+        reasons.append(f"trigger {state.model}__deploy with version {version} if that is what you want")
+        raise Refused(f"version {version} of {state.model} is not live any more", reasons)
     if not state.applied:
-        raise Unavailable(f"not every worker of the gateway serves generation {state.generation} of {bundle.model} yet")
+        raise Unavailable(f"not every worker serves generation {state.generation} of {state.model} yet")
     return state

@@ -5,23 +5,11 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import BundleRequest, BundleResult, LiveState
-from practices.champion_release import REQUIRED_GATES, ChampionRelease
+from pipelines.messages import LiveState
+from pipelines.spec.deployment import Approval, Approver, Deployment
+from practices._certificate import REQUIRED_GATES, waiting
+from practices.champion_release import ChampionRelease
 from tests.practices.airfield import MODEL, Airfield, emitted
-
-
-def built(request: BundleRequest, **changes: Any) -> BundleResult:
-    fields: dict[str, Any] = {
-        "model": MODEL,
-        "version": request.version,
-        "uri": f"bundles/{MODEL}/{request.version}/",
-        "predictor": "onnx",
-        "sha256": f"s{request.version}",
-        "model_digest": f"d{request.version}",
-        "parity_rows": 2000,
-        "largest_difference": 1e-7,
-    }
-    return BundleResult(**(fields | changes))
 
 
 def approve(field: Airfield, version: str, *, gates: tuple[str, ...] = REQUIRED_GATES, outcome: str = "pass") -> None:
@@ -35,15 +23,25 @@ def approve(field: Airfield, version: str, *, gates: tuple[str, ...] = REQUIRED_
     field.ledger.append("approval", MODEL, version, details, actor="test")
 
 
-def release(field: Airfield, run: str = "asset__1", **context: Any) -> Any:
-    made = field.context("deploy", "release_champion", run=run, **context)
-    ChampionRelease(task_id="release_champion", model=MODEL).execute(made)
+def ticket_for(field: Airfield, version: str, **changes: Any) -> dict[str, Any]:
+    """What the first task of a run that begins now would write."""
+    ticket = {
+        "model": MODEL,
+        "version": version,
+        "rollout_id": f"r{version}",
+        "champion": field.endpoint.live.version,
+        "bundle": f"bundles/{MODEL}/{version}/",
+        "sha256": f"s{version}",
+        "model_digest": f"d{version}",
+    }
+    return ticket | changes
+
+
+def release(field: Airfield, version: str, *, ticket: dict[str, Any] | None = None) -> Any:
+    made = field.context("deploy", "release_champion", run=f"asset__{version}")
+    asked = ticket or ticket_for(field, version)
+    ChampionRelease(task_id="release_champion", model=MODEL, ticket=asked).execute(made)
     return made
-
-
-@pytest.fixture(autouse=True)
-def bundles(field: Airfield) -> None:
-    field.answers["build_bundle"] = built
 
 
 def live(field: Airfield) -> tuple[str | None, dict[str, str]]:
@@ -52,7 +50,7 @@ def live(field: Airfield) -> tuple[str | None, dict[str, str]]:
 
 def test_the_first_release_makes_the_version_live_and_the_champion(field: Airfield) -> None:
     approve(field, "4")
-    context = release(field, events=[(f"{MODEL}:approved", {"version": "4"})])
+    context = release(field, "4")
     assert live(field) == ("4", {"champion": "4"})
     assert emitted(context, "released")["version"] == "4"
     [(version, details)] = field.lines("release")
@@ -62,7 +60,7 @@ def test_the_first_release_makes_the_version_live_and_the_champion(field: Airfie
 def test_the_next_release_keeps_the_former_version_as_previous(field: Airfield) -> None:
     for version in ("4", "5"):
         approve(field, version)
-        release(field, run=f"asset__{version}", version=version)
+        release(field, version)
     assert live(field) == ("5", {"champion": "5", "previous": "4"})
 
 
@@ -79,16 +77,15 @@ def test_without_every_gate_passed_nothing_goes_live(
 ) -> None:
     approve(field, "4", gates=gates, outcome=outcome)
     with pytest.raises(Refused, match=reason):
-        release(field, version="4")
+        release(field, "4")
     assert live(field) == (None, {})
     assert field.lines("release") == []
 
 
 def test_a_gate_passed_by_another_model_file_does_not_count(field: Airfield) -> None:
     approve(field, "4")
-    field.answers["build_bundle"] = lambda request: built(request, model_digest="tampered")
     with pytest.raises(Refused, match="has no verdict on this model"):
-        release(field, version="4")
+        release(field, "4", ticket=ticket_for(field, "4", model_digest="tampered"))
     assert live(field) == (None, {})
 
 
@@ -97,15 +94,7 @@ def test_the_last_word_of_a_gate_counts(field: Airfield) -> None:
     details = {"gate": "slice_gate", "outcome": "fail", "model_digest": "d4"}
     field.ledger.append("gate", MODEL, "4", details, actor="test")
     with pytest.raises(Refused, match="slice_gate said fail"):
-        release(field, version="4")
-
-
-def test_a_bundle_that_answers_otherwise_never_goes_live(field: Airfield) -> None:
-    approve(field, "4")
-    field.answers["build_bundle"] = lambda request: built(request, largest_difference=0.2)
-    with pytest.raises(Refused, match="bundle difference"):
-        release(field, version="4")
-    assert live(field) == (None, {})
+        release(field, "4")
 
 
 @pytest.mark.parametrize("moment", ["read back", "ledger", "previous", "champion", "after everything"])
@@ -114,12 +103,13 @@ def test_a_try_cut_off_after_traffic_moved_ends_right_when_tried_again(
 ) -> None:
     approve(field, "4")
     approve(field, "5")
-    release(field, run="asset__4", version="4")
+    release(field, "4")
+    ticket = ticket_for(field, "5")
     with monkeypatch.context() as broken:
         cut_off(field, broken, moment)
         with pytest.raises(Unavailable):
-            release(field, run="asset__5", version="5")
-    release(field, run="asset__5", version="5")
+            release(field, "5", ticket=ticket)
+    release(field, "5", ticket=ticket)
     assert live(field) == ("5", {"champion": "5", "previous": "4"})
     assert field.endpoint.live.generation == 2
     assert [version for version, _ in field.lines("release")] == ["4", "5"]
@@ -155,26 +145,64 @@ def cut_off(field: Airfield, monkeypatch: pytest.MonkeyPatch, moment: str) -> No
 def test_a_version_released_since_is_not_overruled_by_a_late_retry(field: Airfield) -> None:
     approve(field, "4")
     approve(field, "5")
-    release(field, run="asset__4", version="4")
-    release(field, run="asset__5", version="5")
+    release(field, "4")
+    ticket = ticket_for(field, "5")
+    release(field, "5", ticket=ticket)
     field.endpoint.rollback(MODEL, key="person", reason="bad")
     with pytest.raises(Refused, match=r"(?s)not live any more.*trigger flight_delay__deploy"):
-        release(field, run="asset__5", version="5")
+        release(field, "5", ticket=ticket)
     assert field.endpoint.live.version == "4"
+
+
+def test_a_version_that_went_live_since_the_run_began_is_not_replaced_unseen(field: Airfield) -> None:
+    for version in ("4", "5"):
+        approve(field, version)
+    ticket = ticket_for(field, "5")
+    release(field, "4")
+    with pytest.raises(Refused, match=r"(?s)version 5 was to replace nothing.*version 4 went live meanwhile"):
+        release(field, "5", ticket=ticket)
+    assert live(field) == ("4", {"champion": "4"})
 
 
 def test_a_version_rolled_back_is_not_taken_for_one_that_waits(field: Airfield) -> None:
-    for version in ("4", "5"):
+    for version in ("4", "5", "6"):
         approve(field, version)
-        release(field, run=f"asset__{version}", version=version)
-    field.endpoint.rollback(MODEL, key="person", reason="bad")
-    release(field, run="asset__again", events=[(f"{MODEL}:approved", {"version": "4"})])
-    assert field.endpoint.live.version == "4"
+    for version in ("4", "5"):
+        release(field, version)
+    assert waiting(field, MODEL) == ["6"]
+    field.registry.set_tags(MODEL, "6", {"airworthy.status": "rolled_back"})
+    assert waiting(field, MODEL) == []
 
 
 def test_workers_that_lag_behind_are_waited_for(field: Airfield) -> None:
     approve(field, "4")
     field.endpoint.serve(LiveState(model=MODEL, applied=False))
     with pytest.raises(Unavailable, match="not every worker"):
-        release(field, version="4")
+        release(field, "4")
     assert field.registry.aliases == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"outcome": "fail"}, "approval_quorum said fail"),
+        ({"model_digest": "other"}, "approval_quorum has no verdict"),
+        ({"sha256": "other"}, "approval_quorum has no verdict"),
+        ({"rollout_id": "another run"}, "approval_quorum has no verdict"),
+    ],
+)
+def test_where_people_are_asked_their_count_must_be_about_this_bundle_in_this_run(
+    field: Airfield, changes: dict[str, str], reason: str | None
+) -> None:
+    approver = Approver(role="lead", users=["ada"])
+    field.declare(deployment=Deployment(approval=Approval(approvers=[approver])))
+    approve(field, "4")
+    line = {"outcome": "pass", "model_digest": "d4", "sha256": "s4", "rollout_id": "r4"} | changes
+    field.ledger.append("approval_quorum", MODEL, "4", line, actor="ada")
+    if reason is None:
+        release(field, "4")
+        return
+    with pytest.raises(Refused, match=reason):
+        release(field, "4")
+    assert live(field) == (None, {})

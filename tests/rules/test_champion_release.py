@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from pipelines.messages import BundleResult
+from pipelines.rollout_messages import RolloutTicket
 from pipelines.rules.champion_release import judge_release
 from pipelines.verdict import Outcome
 
@@ -15,22 +13,19 @@ GATES = ("minimum_metrics_gate", "slice_gate")
 PASSED = {"minimum_metrics_gate": "pass", "slice_gate": "pass"}
 
 
-def bundle(**changes: Any) -> BundleResult:
-    facts: dict[str, Any] = {
-        "model": "flight_delay",
-        "version": "3",
-        "uri": "bundles/flight_delay/3",
-        "predictor": "onnx",
-        "sha256": "c" * 64,
-        "model_digest": DIGEST,
-        "parity_rows": 1000,
-        "largest_difference": 1e-5,
-    }
-    return BundleResult(**(facts | changes))
+TICKET = RolloutTicket(
+    model="flight_delay",
+    version="3",
+    rollout_id="r1",
+    champion="2",
+    bundle="bundles/flight_delay/3",
+    sha256="c" * 64,
+    model_digest=DIGEST,
+)
 
 
 @pytest.mark.parametrize(
-    ("changes", "gates", "approval", "outcome", "reasons"),
+    ("stages", "gates", "approval", "outcome", "reasons"),
     [
         ({}, PASSED, DIGEST, Outcome.PASS, []),
         ({}, {**PASSED, "extra": "fail"}, DIGEST, Outcome.PASS, []),
@@ -40,27 +35,34 @@ def bundle(**changes: Any) -> BundleResult:
         ({}, {**PASSED, "slice_gate": "skipped"}, DIGEST, Outcome.FAIL, ["slice_gate said skipped"]),
         ({}, PASSED, None, Outcome.UNKNOWN, ["version 3 has no approval"]),
         ({}, PASSED, OTHER, Outcome.FAIL, ["the approval is of model bbbbbbbbbbbb…, the bundle holds aaaaaaaaaaaa…"]),
-        ({"parity_rows": 999}, PASSED, DIGEST, Outcome.UNKNOWN, ["999 rows < 1000"]),
-        ({"largest_difference": 2e-5}, PASSED, DIGEST, Outcome.FAIL, ["bundle difference 2e-05 > 1e-05"]),
-        ({"largest_difference": float("nan")}, PASSED, DIGEST, Outcome.UNKNOWN, ["bundle difference is nan"]),
+        ({"approval_quorum": "pass", "rollout_analysis at 5 %": "pass"}, PASSED, DIGEST, Outcome.PASS, []),
+        ({"approval_quorum": None}, PASSED, DIGEST, Outcome.UNKNOWN, ["approval_quorum has no verdict"]),
+        ({"approval_quorum": "fail"}, PASSED, DIGEST, Outcome.FAIL, ["approval_quorum said fail"]),
+        ({"rollout_analysis at 5 %": "unknown"}, PASSED, DIGEST, Outcome.UNKNOWN, ["at 5 % was not measured"]),
         (
-            {"largest_difference": 1.0, "parity_rows": 0},
+            {"approval_quorum": "fail", "shadow_comparison": None},
             {"slice_gate": "fail"},
             OTHER,
             Outcome.FAIL,
-            ["slice_gate said fail", "the approval is of", "difference 1 >", "minimum_metrics_gate has no", "0 rows"],
+            [
+                "slice_gate said",
+                "approval_quorum said",
+                "the approval is of",
+                "minimum_metrics_gate",
+                "shadow_comparison",
+            ],
         ),
     ],
 )
-def test_a_release_needs_every_gate_the_approval_of_these_bytes_and_parity(
-    changes: dict[str, Any], gates: dict[str, str], approval: str | None, outcome: Outcome, reasons: list[str]
+def test_a_release_needs_every_gate_every_stage_and_the_approval_of_these_bytes(
+    stages: dict[str, str | None], gates: dict[str, str], approval: str | None, outcome: Outcome, reasons: list[str]
 ) -> None:
-    verdict = judge_release(bundle(**changes), gates, approval, GATES)
+    verdict = judge_release(TICKET, gates, approval, GATES, stages=stages)
     assert verdict.outcome is outcome
     assert len(verdict.reasons) == len(reasons)
     assert [part for part, reason in zip(reasons, verdict.reasons, strict=True) if part not in reason] == []
 
 
 def test_the_facts_name_the_bytes_that_were_judged() -> None:
-    facts = judge_release(bundle(), PASSED, DIGEST, GATES).facts
+    facts = judge_release(TICKET, PASSED, DIGEST, GATES).facts
     assert (facts["model_digest"], facts["bundle_sha256"], facts["gates"]) == (DIGEST, "c" * 64, PASSED)

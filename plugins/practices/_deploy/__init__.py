@@ -1,0 +1,1 @@
+"""How a deploy run is put together from what its model declares."""

@@ -1,0 +1,151 @@
+"""A deploy run has the tasks that the model's declaration asks for, and its page explains each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.spec import ModelSpec
+from practices.canary_step import CanaryStep
+from practices.champion_release import ChampionRelease
+from practices.defaults import asset
+from practices.preflight_checklist import PreflightChecklist
+from practices.rollout_analysis import RolloutAnalysis
+
+About = dict[str, Any]
+Stage = tuple[Any, Any, str]
+"""First task, last task, and what the page says of them."""
+BEGIN = "builds the bundle, goes through the checklist before flight, and writes the ticket that all others act on."
+END = (
+    "runs whatever became of the others: a candidate that failed, was refused or killed loses its traffic; one that"
+    " was promoted, or is held for a person, stays."
+)
+HELD = "What is not decided in time is held for a person: clear the red task to go on waiting."
+
+
+def lay_out(spec: ModelSpec) -> str:
+    """Make the tasks inside the present DAG, one after the other, and return what its page says of them."""
+    check = PreflightChecklist(task_id="check_release", model=spec.model)
+    about: About = {"model": spec.model, "ticket": check.output}
+    made: list[Stage] = [(check, check, f"**check_release** {BEGIN}")]
+    for stage in _stages(spec):
+        made.append(stage(spec, about))
+        made[-2][1] >> made[-1][0]
+    told = [says for _, _, says in made]
+    if spec.deployment.staged:
+        from practices.rollout_rollback import RolloutRollback
+
+        end = RolloutRollback(task_id="end_rollout", **about)
+        made[-1][1] >> end.as_teardown(setups=made[1][0], on_failure_fail_dagrun=True)
+        told.append(f"**end_rollout** {END}")
+    return "\n\n".join(told)
+
+
+def _stages(spec: ModelSpec) -> list[Callable[[ModelSpec, About], Stage]]:
+    declared = spec.deployment
+    people = [_approvals] if declared.approval.requires_approval else []
+    if not declared.staged:
+        return [*people, _release]
+    found = [_prepare, *([_shadow] if declared.shadows else []), *people]
+    found += {"canary": [_canary], "blue_green": [_trial], "ab": [_experiment]}.get(declared.strategy, [])
+    return [*found, _promote, _retire]
+
+
+def _prepare(_: ModelSpec, about: About) -> Stage:
+    from practices.candidate_preparation import CandidatePreparation
+
+    task = CandidatePreparation(task_id="prepare_candidate", **about)
+    return (
+        task,
+        task,
+        "**prepare_candidate** loads the candidate beside the champion and tries it; nobody meets it yet.",
+    )
+
+
+def _shadow(_: ModelSpec, about: About) -> Stage:
+    from practices.shadow_comparison import ShadowComparison
+
+    task = ShadowComparison(task_id="compare_in_shadow", **about)
+    return task, task, "**compare_in_shadow** copies requests to the candidate and compares; callers notice nothing."
+
+
+def _approvals(spec: ModelSpec, about: About) -> Stage:
+    from practices._approvals import ask_approvers
+    from practices.approval_quorum import ApprovalQuorum
+
+    asked = ask_approvers(spec, about["ticket"])
+    count = ApprovalQuorum(task_id="count_approvals", answers=asked.output, **about)
+    says = "**request_approvals** asks each person on Airflow's own screen; **count_approvals** counts who answered."
+    return asked, count, says
+
+
+def _canary(spec: ModelSpec, about: About) -> Stage:
+    first = last = None
+    names: list[str] = []
+    for share in spec.deployment.shares():
+        name = f"{share / 100:g}".replace(".", "_")
+        shift = CanaryStep(task_id=f"shift_to_{name}", share=share, **about)
+        judge = RolloutAnalysis(task_id=f"judge_at_{name}", share=share, **about)
+        if last is not None:
+            last >> shift
+        shift >> judge
+        first, last = first or shift, judge
+        names += [f"**{shift.task_id}**", f"**{judge.task_id}**"]
+    says = (
+        f"{', '.join(names)} give the candidate so many percent of the callers and weigh the evidence until it passes;"
+        f" what is shown to be bad is rolled back. {HELD}"
+    )
+    return first, last, says
+
+
+def _trial(spec: ModelSpec, about: About) -> Stage:
+    from practices.blue_green_trial import BlueGreenTrial
+
+    trial = BlueGreenTrial(task_id="try_green", **about)
+    judge = RolloutAnalysis(task_id="judge_green", share=spec.deployment.shares()[0], **about)
+    trial >> judge
+    says = (
+        "**try_green** gives the new version its test share; **judge_green** weighs the evidence until it passes; what"
+        f" is shown to be bad is rolled back. {HELD}"
+    )
+    return trial, judge, says
+
+
+def _experiment(_: ModelSpec, about: About) -> Stage:
+    from practices.ab_test import AbTest
+
+    task = AbTest(task_id="test_versions", **about)
+    return task, task, "**test_versions** splits the users and waits until the metrics say which version is better."
+
+
+def _promote(spec: ModelSpec, about: About) -> Stage:
+    task = _switch("promote_candidate", spec, about)
+    says = (
+        "**promote_candidate** asks the ledger once more for every gate, stage and approval of this very bundle, makes"
+        " the candidate the champion in one switch, reads it back, and moves aliases and ledger after it."
+    )
+    return task, task, says
+
+
+def _release(spec: ModelSpec, about: About) -> Stage:
+    task = _switch("release_champion", spec, about)
+    says = (
+        "**release_champion** asks the ledger once more for every gate and approval of this very bundle, switches"
+        " traffic, reads it back, and moves the aliases `champion` and `previous` and the ledger after it."
+    )
+    return task, task, says
+
+
+def _switch(task_id: str, spec: ModelSpec, about: About) -> ChampionRelease:
+    return ChampionRelease(task_id=task_id, outlets=[asset(spec.model, "released")], max_active_tis_per_dag=1, **about)
+
+
+def _retire(_: ModelSpec, about: About) -> Stage:
+    from practices.retirement import Retirement
+
+    task = Retirement(task_id="retire_former", **about)
+    return (
+        task,
+        task,
+        "**retire_former** waits out the rollback window, in which one click puts the former version back.",
+    )

@@ -1,0 +1,44 @@
+"""The former champion can be put back at once for as long as declared; then the promotion is final."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines.rules.retirement import judge_retirement
+from practices._rollout_practice import RolloutPractice
+from practices._rollout_trigger import RolloutWatch
+
+
+class Retirement(RolloutPractice):
+    """Wait out ``deployment.rollback.window`` after the promotion, deferred, then finish the rollout.
+
+    The former version stays to be put back. Fails with the recorded reason if the promotion was taken back meanwhile.
+    Returns the verdict.
+    """
+
+    stem = "retirement"
+    ui_color = "#d9d9d9"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        rollout = self.open()
+        if rollout.ticket.first or not rollout.spec.deployment.staged:
+            return self.said("no rollout: there is nothing to retire")
+        if (state := rollout.look()).rollout_id != rollout.ticket.rollout_id:
+            rollout.running()
+        released, now = rollout.lines("release"), rollout.ports.clock()
+        promoted, window = released[0].at if released else None, rollout.spec.deployment.rollback.window
+        verdict = judge_retirement(rollout.ticket, state, promoted=promoted, now=now, window=window)
+        if left := float(str(verdict.facts["left"])):
+            due = (now + timedelta(seconds=left)).isoformat()
+            watch = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, due)
+            self.defer(trigger=watch, method_name="look_again")
+        said = self.conclude(verdict, rollout, context)
+        rollout.bring(lambda found: found.phase == "SUCCEEDED", "retire", None)
+        return said
+
+    def look_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """The window is over, or somebody changed what is live; the target's record tells which."""
+        return self.execute(context)
