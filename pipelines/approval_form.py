@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -14,9 +14,11 @@ from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rollout_messages import RolloutTicket
 from pipelines.spec import ModelSpec
 
-GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
-SLICES_SHOWN = 8
-NAMED_ALREADY = {"version", "champion", "snapshot", "rollout_id", "model_digest", "sha256", "bundle_sha256", "notes"}
+GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
+COMPARED = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
+GROUP_SHOWN = 12
+NOT_SHOWN = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
+NOT_FOR_PEOPLE = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_second|^plots?$|^report$|^pictures?$)")
 
 
 class FormFacts(BaseModel):
@@ -46,7 +48,7 @@ def subject(facts: FormFacts, role: str) -> str:
 def form(facts: FormFacts, seconds: float) -> str:
     """Markdown. ``seconds``: how long the answer is waited for."""
     parts = [
-        _head(facts, str(timedelta(seconds=seconds))),
+        _head(facts, _span(seconds)),
         _identity(facts),
         _changes(facts),
         _gates(facts),
@@ -75,12 +77,11 @@ def _identity(facts: FormFacts) -> str:
         "version": f"{_named(facts.candidate)}, now live: {_named(facts.champion) if facts.champion else 'nothing'}",
         "model digest": f"`{ticket.model_digest}`",
         "bundle digest": f"`{ticket.sha256}`",
-        "rollout": f"`{ticket.rollout_id}`",
         "hypothesis": tags.get("airworthy.hypothesis", ""),
         "author": f"{', '.join(facts.authors)} (may not approve)" if facts.authors else "",
         "see also": " · ".join(f"[{name}]({url})" for name, url in facts.links.items()),
     }
-    return _table(("what", "which"), [(name, value) for name, value in rows.items() if value])
+    return _table(("", ""), [(name, value) for name, value in rows.items() if value])
 
 
 def _changes(facts: FormFacts) -> str:
@@ -90,25 +91,23 @@ def _changes(facts: FormFacts) -> str:
     follows, changes = approvals[-1].get("follows"), approvals[-1].get("changes") or []
     if not follows:
         return "### What changed\n\nThe first approved version of this model."
-    told = [f"- {change}" for change in changes] or ["- nothing declared; the same model, trained on newer data"]
+    told = [f"- {' '.join(change.split())}" for change in changes] or [
+        "- nothing declared; the same model, trained on newer data"
+    ]
     return "\n".join([f"### What changed since {follows}", "", *told])
 
 
 def _gates(facts: FormFacts) -> str:
-    spoken: dict[str, Mapping[str, Any]] = {}
-    for line in facts.lines:
-        if line.kind == "gate" and line.details.get("gate") in GATES:
-            spoken[line.details["gate"]] = line.details
+    spoken = {line.details.get("gate"): line.details for line in facts.lines if line.kind == "gate"}
     bounds = {
         name: " and ".join(f"{sign} {value:g}" for sign, value in (("≥", b.min), ("≤", b.max)) if value is not None)
         for name, b in facts.spec.evaluation.minimum_metrics.items()
     }
-    rows = [
-        (name.replace("_", " "), _spoken(spoken.get(name)), _numbers(spoken[name].get("facts"), bounds))
-        for name in GATES[1:]
-        if name in spoken
-    ]
-    rows += [(name.replace("_", " "), "**no verdict**", "") for name in GATES[1:] if name not in spoken]
+    rows = []
+    for name in GATES:
+        found = spoken.get(name, {}).get("facts") or {}
+        told = _compared(found) if found.keys() >= COMPARED else _numbers(found, bounds)
+        rows.append((name.replace("_", " "), _spoken(spoken.get(name)), told))
     return "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
 
 
@@ -145,7 +144,7 @@ def _card(facts: FormFacts) -> str:
             ("features", f"{len(taken.features)}: {', '.join(f'`{name}`' for name in taken.features)}"),
         ]
     rows.append(("snapshot", f"`{tags.get('airworthy.snapshot', 'not on record')}`"))
-    return "\n\n".join(["### Model card", _table(("what", "which"), rows), _metrics(facts)])
+    return "\n\n".join(["### Model card", _table(("", ""), rows), _metrics(facts)])
 
 
 def _limits(spec: ModelSpec) -> str:
@@ -176,31 +175,60 @@ def _spoken(details: Mapping[str, Any] | None) -> str:
 
 
 def _numbers(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
-    """``roc_auc 0.7012 (≥ 0.62), …``; of many groups the worst come first."""
+    """``roc_auc 0.7012 (≥ 0.62), …``: what was measured, without digests, places and the evidence's own units."""
     told = []
     for name, value in (facts or {}).items():
-        if name in NAMED_ALREADY or value is None or (isinstance(value, list | tuple) and not value):
+        if name in NOT_SHOWN or NOT_FOR_PEOPLE.search(name) or value in (None, "", [], {}):
             continue
         if isinstance(value, Mapping):
             told.append(f"{_words(name)}: {_group(value)}")
+        elif isinstance(value, list):
+            told.append(f"{_words(name)}: {'; '.join(_item(each) for each in value[:GROUP_SHOWN])}")
         else:
             told.append(f"{_words(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
     return ", ".join(told)
 
 
 def _group(values: Mapping[str, Any]) -> str:
-    numbers = {name: value for name, value in values.items() if _is_number(value)}
-    if len(values) <= SLICES_SHOWN or len(numbers) < len(values):
-        return ", ".join(f"{name} {_number(value)}" for name, value in list(values.items())[:SLICES_SHOWN])
-    worst = sorted(numbers, key=lambda name: float(numbers[name]))[:SLICES_SHOWN]
-    shown = ", ".join(f"{name} {_number(numbers[name])}" for name in worst)
-    return f"{shown} (the lowest {SLICES_SHOWN} of {len(values)})"
+    """Of many groups the lowest numbers come first."""
+    shown = {name: value for name, value in values.items() if not NOT_FOR_PEOPLE.search(name)}
+    numbers = {name: float(value) for name, value in shown.items() if _is_number(value)}
+    if len(shown) <= GROUP_SHOWN or len(numbers) < len(shown):
+        return ", ".join(f"{name} {_number(value)}" for name, value in list(shown.items())[:GROUP_SHOWN])
+    lowest = sorted(numbers, key=lambda name: numbers[name])[:GROUP_SHOWN]
+    listed = ", ".join(f"{name} {_number(numbers[name])}" for name in lowest)
+    return f"{listed} (the lowest {GROUP_SHOWN} of {len(shown)})"
+
+
+def _item(value: Any) -> str:
+    """One line of a list: a line of the checklist says its reasons only where it did not simply pass."""
+    if not isinstance(value, Mapping):
+        return _number(value)
+    if {"item", "result"} <= value.keys():
+        why = "" if value["result"] == "PASS" else f" ({', '.join(value.get('why') or [])})"
+        return f"{value['item']} {value['result']}{why}"
+    return _group(value)
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:g} seconds"
+
+
+def _compared(facts: Mapping[str, Any]) -> str:
+    """Of the comparison with the champion, the interval first."""
+    interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
+    before = facts["candidate"] - facts["gain"]
+    said = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
+    return f"{said}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
 
 
 def _number(value: Any) -> str:
     if not _is_number(value):
         return "" if value is None else str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _is_number(value: Any) -> bool:
@@ -224,4 +252,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
