@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pipelines.mean_difference import Difference
 from pipelines.sequential import Step, log_e_value, rate_ratio_interval
 
-_HALVINGS = 60
+_HALVINGS = 30
 
 
 def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, float]:
@@ -33,15 +33,16 @@ def rate_difference(
     """Candidate minus champion, of (units with an event, units) each; ``steps`` are those events at their weights.
 
     What the ratio of the rates, times the champion's rate, allows and the two rates by themselves allow; a third of
-    ``alpha`` each. Its sign is that of the exact comparison of the events, so a base rate that moves does not tilt it.
+    ``alpha`` each. So its sign is that of the exact comparison of the events, and two arms without any are close. The
+    split must be the same in all steps; where it was not, and both contradict each other, the ratio has its way.
     """
     (x, n), (y, m) = candidate, champion
     low_ratio, high_ratio = rate_ratio_interval(steps, alpha=alpha / 3)
     mine, theirs = rate_interval(x, n, alpha=alpha / 3), rate_interval(y, m, alpha=alpha / 3)
-    low = min(rate * (low_ratio - 1) for rate in theirs)
-    high = max(_times(rate, high_ratio - 1) for rate in theirs)
-    estimate = x / n - y / m if n and m else math.nan
-    return Difference(estimate, max(low, mine[0] - theirs[1], -1.0), min(high, mine[1] - theirs[0], 1.0))
+    low = max(-1.0, min(rate * (low_ratio - 1) for rate in theirs))
+    high = min(1.0, max(_times(rate, high_ratio - 1) for rate in theirs))
+    both = max(low, mine[0] - theirs[1]), min(high, mine[1] - theirs[0])
+    return Difference(x / n - y / m if n and m else math.nan, *(both if both[0] <= both[1] else (low, high)))
 
 
 def _times(rate: float, factor: float) -> float:

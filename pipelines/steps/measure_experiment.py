@@ -144,13 +144,17 @@ def _of_means(name: str, values: pl.DataFrame, declared: AbTest, alpha: float, s
     scale = 1.0
     if name == "latency":
         scale = moments[CONTROL].mean or 1.0
-    bounds = [
-        mean_difference(moments[VARIANT], moments[CONTROL], alpha=level, tightest_at=2 * declared.minimum_sample_size)
-        for level in (alpha, shared)
-    ]
+    bounds = [_bounds(moments, level, 2 * declared.minimum_sample_size) for level in (alpha, shared)]
     units = {f"{role}_units": arm.len() for role, arm in arms.items()}
     means = {role: moments[role].mean if arm.len() else None for role, arm in arms.items()}
     return _interval(name, bounds, scale, **units, **means)
+
+
+def _bounds(moments: dict[str, Moments], alpha: float, tightest_at: int) -> Difference:
+    """Where nothing has varied yet (no user has bought anything), nothing is known."""
+    found = mean_difference(moments[VARIANT], moments[CONTROL], alpha=alpha, tightest_at=tightest_at)
+    varied = any(arm.variance for arm in moments.values())
+    return found if varied else Difference(found.estimate, -math.inf, math.inf)
 
 
 def _moments(arm: pl.Series) -> Moments:

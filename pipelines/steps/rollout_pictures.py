@@ -53,7 +53,7 @@ def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     )
     axes.plot(ordered["logged_at"].to_list(), 100 * running.to_numpy(), color=CANDIDATE, linewidth=2, label="so far")
     axes.axhline(limit, color=BAD, linestyle="--", linewidth=1.2, label=f"limit {limit:g} %")
-    axes.set_ylim(0, max(1.3 * limit, 115 * float(slots["share"].to_numpy().max())))
+    axes.set_ylim(0, max(1.5 * limit, 140 * float(slots["share"].to_numpy().max())))
     locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -98,6 +98,7 @@ def _latencies(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
             axes.plot(np.maximum(values, 1e-3), np.arange(1, len(values) + 1) / len(values), color=colour, label=said)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.35)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ratio = "not measured" if found.latency_ratio is None else f"{found.latency_ratio:.2f}"
     _finish(axes, f"Latency (ratio of the medians {ratio})", "Milliseconds", "Share answered by then", "upper left")
 

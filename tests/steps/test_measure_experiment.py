@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import layout
+from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
+from pipelines.errors import Refused
+from pipelines.mean_difference import Moments, mean_difference
+from pipelines.rollout_messages import ArmCounts
+from pipelines.sequential import Step, log_e_sample_ratio
+from pipelines.spec.deployment import Deployment, Routing
+from pipelines.spec.strategy import AbTest
+from pipelines.steps import measure_experiment
+from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, flights, ports
+from tests.steps.side_by_side import NOW, answered, declared
+
+USERS = [f"{number:016x}" for number in range(6)]
+
+
+def arm(role: Any, step: int = 1, **counts: Any) -> ArmCounts:
+    version = "2" if role == "variant" else "1"
+    return ArmCounts(version=version, role=role, step=step, share=5000, **counts)
+
+
+def measure(
+    *metrics: str, store: MemoryStore | None = None, arms: Any = (), report: bool = False, **parts: Any
+) -> ExperimentMeasure:
+    request = ExperimentRequest(
+        model=MODEL,
+        control="1",
+        variant="2",
+        rollout_id="r1",
+        started=NOW - timedelta(hours=2),
+        now=NOW,
+        arms=list(arms),
+        report=report,
+    )
+    ab = AbTest(metrics=list(metrics), minimum_sample_size=10)
+    catalog = declared(Deployment(strategy="ab", ab=ab, routing=Routing(key="header:x-user-id")))
+    return measure_experiment.run(request, ports(catalog, store=store or MemoryStore(), **parts))
+
+
+def only(found: ExperimentMeasure) -> MetricInterval:
+    [metric] = found.metrics
+    return metric
+
+
+def test_the_errors_are_of_users_and_compared_step_by_step() -> None:
+    found = measure(
+        "error_rate",
+        arms=[arm("control", units=1000, bad_units=30), arm("variant", units=1010, bad_units=5)],
+    )
+    errors = only(found)
+    assert (errors.control, errors.variant, errors.better) == (0.03, 5 / 1010, "lower")
+    assert errors.high is not None
+    assert errors.high < 0
+    assert (found.control_units, found.variant_units) == (1000, 1010)
+    assert found.split_log_e == pytest.approx(log_e_sample_ratio([Step(0.5, 1010, 1000)]))
+
+
+def test_users_who_come_back_in_a_later_step_are_counted_once_and_mirrored_steps_not_at_all() -> None:
+    found = measure(
+        "error_rate",
+        arms=[
+            ArmCounts(version="1", role="control", step=1, share=0, units=5000),
+            arm("control", step=2, units=400, bad_units=4),
+            arm("variant", step=2, units=380, bad_units=3),
+            arm("control", step=3, units=500, bad_units=1),
+            arm("variant", step=3, units=490),
+        ],
+    )
+    assert (found.control_units, found.variant_units) == (500, 490)
+    assert only(found).control == pytest.approx(5 / 500)
+
+
+def test_an_answer_counts_by_its_user_once_by_the_mean_of_what_they_got() -> None:
+    """Of control, user 0 asked three times and user 1 once; of the variant, user 2 twice and user 3 once."""
+    store = MemoryStore()
+    answered(store, [0.1, 0.3, 0.2, 0.8], version="1", role="control", units=[USERS[n] for n in (0, 0, 0, 1)])
+    answered(store, [0.4, 0.6, 0.7], version="2", role="variant", units=[USERS[n] for n in (2, 2, 3)])
+    found = only(measure("prediction", store=store))
+    assert (found.control_units, found.variant_units) == (2, 2)
+    assert (found.control, found.variant) == (pytest.approx(0.5), pytest.approx(0.6))
+    arms = [Moments(2, 0.6, 0.02), Moments(2, 0.5, 0.18)]
+    expected = mean_difference(*arms, alpha=0.05, tightest_at=20)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_an_answer_that_control_gave_in_the_place_of_the_variant_is_the_variants() -> None:
+    store = MemoryStore()
+    answered(store, [0.2, 0.2], version="1", role="control", units=USERS[:2])
+    answered(store, [0.9, 0.9], version="1", role="variant", units=USERS[2:4], part="instead", fallback=True)
+    assert only(measure("prediction", store=store)).variant == pytest.approx(0.9)
+
+
+def test_rows_of_nobodys_lottery_of_other_rollouts_and_of_the_mirror_are_left_out() -> None:
+    store = MemoryStore()
+    answered(store, [0.2, 0.2], version="1", role="control", units=USERS[:2])
+    answered(store, [0.4, 0.4], version="2", role="variant", units=USERS[2:4])
+    answered(store, [0.9], version="2", role="variant", part="staff")
+    answered(store, [0.9], version="2", role="variant", units=["e" * 16], rollout_id="r0", part="before")
+    answered(store, [0.9], version="2", role="shadow", units=["f" * 16], part="mirror")
+    found = only(measure("prediction", store=store))
+    assert (found.variant, found.variant_units, found.control_units) == (pytest.approx(0.4), 2, 2)
+
+
+def test_a_user_of_both_arms_is_left_out_and_told() -> None:
+    store = MemoryStore()
+    answered(store, [0.2, 0.2, 0.2], version="1", role="control", units=USERS[:3])
+    answered(store, [0.4, 0.4, 0.4], version="2", role="variant", units=USERS[2:5])
+    found = measure("prediction", store=store)
+    assert (only(found).control_units, only(found).variant_units) == (2, 2)
+    assert "1 users were answered as both arms" in found.notes[0]
+
+
+def test_without_names_of_users_their_buckets_stand_for_them_and_the_notes_say_so() -> None:
+    store = MemoryStore()
+    answered(store, [0.2, 0.4], version="1", role="control", leave_out=["unit"])
+    found = measure("prediction", store=store)
+    assert only(found).control_units == 1
+    assert "only buckets" in found.notes[0]
+
+
+def test_latency_is_relative_to_controls_and_leaves_out_what_came_from_the_cache() -> None:
+    store, rng = MemoryStore(), np.random.default_rng(3)
+    names = [f"{number:016x}" for number in range(400)]
+    answered(
+        store, np.full(200, 0.5), version="1", role="control", units=names[:200], latency_ms=rng.normal(10, 1, 200)
+    )
+    answered(
+        store, np.full(200, 0.5), version="2", role="variant", units=names[200:], latency_ms=rng.normal(12, 1, 200)
+    )
+    answered(
+        store,
+        np.full(200, 0.5),
+        version="1",
+        role="control",
+        units=names[:200],
+        part="cached",
+        latency_ms=0.01,
+        cache_hit=True,
+    )
+    found = only(measure("latency", store=store))
+    assert found.control == pytest.approx(10, rel=0.05)
+    assert found.estimate == pytest.approx(0.2, abs=0.05)
+    assert found.low is not None
+    assert found.low > 0.1
+
+
+def labelled_log() -> MemoryStore:
+    """Flights 0 to 3 by control, 4 to 7 by the variant; 0, 3 and 6 are late. Flight 7 has no label yet."""
+    store, about = MemoryStore(), flights(DAY, 8)
+    answered(
+        store,
+        [0.9, 0.8, 0.2, 0.1],
+        version="1",
+        role="control",
+        units=[USERS[n] for n in (0, 0, 1, 1)],
+        flights=about[:4],
+    )
+    answered(
+        store,
+        [0.1, 0.1, 0.6, 0.9],
+        version="2",
+        role="variant",
+        units=[USERS[n] for n in (2, 3, 3, 3)],
+        flights=about[4:],
+    )
+    store.replace_partition(layout.validated("flights"), DAY, about[:7])
+    return store
+
+
+@pytest.mark.parametrize(
+    ("metric", "control", "variant", "better"),
+    [
+        ("accuracy", 0.5, 1.0, "higher"),
+        ("absolute_error", (0.45 + 0.55) / 2, (0.1 + 0.25) / 2, "lower"),
+        ("brier", ((0.01 + 0.64) / 2 + (0.04 + 0.81) / 2) / 2, (0.01 + (0.01 + 0.16) / 2) / 2, "lower"),
+        ("-arr_delay", (12.5 + 12.5) / 2, (-5 + 12.5) / 2, "lower"),
+        ("arr_delay", (12.5 + 12.5) / 2, (-5 + 12.5) / 2, "higher"),
+    ],
+)
+def test_labels_that_are_known_are_joined_and_averaged_by_user(
+    metric: str, control: float, variant: float, better: str
+) -> None:
+    found = only(measure(metric, store=labelled_log()))
+    assert (found.control, found.variant, found.better) == (
+        pytest.approx(control),
+        pytest.approx(variant),
+        better,
+    )
+
+
+def test_an_entity_that_a_user_asks_about_again_counts_once() -> None:
+    store = labelled_log()
+    again = {"part": "again", "logged_at": [NOW]}
+    answered(store, [0.1], version="1", role="control", units=[USERS[0]], flights=flights(DAY, 1), **again)
+    assert only(measure("accuracy", store=store)).control == pytest.approx(0.5)
+
+
+def test_an_outcome_that_is_no_number_is_refused() -> None:
+    with pytest.raises(Refused, match="carrier is String, not a number"):
+        measure("carrier", store=labelled_log())
+
+
+def test_all_metrics_share_the_error_of_being_called_worse() -> None:
+    store = labelled_log()
+    alone, both = measure("brier", store=store), measure("brier", "accuracy", store=store)
+    assert (only(alone).low, only(alone).low_shared) == (both.metrics[0].low, only(alone).low)
+    assert both.metrics[0].low_shared < both.metrics[0].low  # type: ignore[operator]
+
+
+def test_where_no_user_differs_from_another_nothing_is_known() -> None:
+    found = only(measure("accuracy", store=labelled_log()))
+    assert (found.estimate, found.low, found.high) == (0.5, None, None)
+
+
+def test_without_any_answer_nothing_is_known() -> None:
+    found = measure("accuracy", "error_rate", "latency")
+    assert [metric.low for metric in found.metrics] == [None, -1.0, None]
+    assert (found.control_units, found.split_log_e) == (0, 0.0)
+
+
+def test_a_door_that_cannot_flush_its_log_is_noted() -> None:
+    found = measure("accuracy", store=labelled_log(), endpoint=Flushed(answers=False))
+    assert "did not flush its log" in found.notes[0]
+
+
+def test_counts_that_cannot_be_are_named() -> None:
+    found = measure("error_rate", arms=[arm("variant", units=5, bad_units=6)])
+    assert found.errors == ["step 1 counts 6 users with a bad answer among 5 of the variant"]
+
+
+def test_the_intervals_are_drawn_where_a_report_is_wanted() -> None:
+    store = labelled_log()
+    arms = [arm("control", units=1000, bad_units=30), arm("variant", units=1010, bad_units=5)]
+    found = measure("accuracy", "error_rate", "latency", store=store, arms=arms, report=True)
+    assert found.picture == f"memory:rollouts/{MODEL}/r1/experiment.png"
+    assert store.get(layout.rollout(MODEL, "r1", "experiment.png")).startswith(b"\x89PNG")

@@ -1,0 +1,67 @@
+"""The bounds of a rate end where the evidence does; a difference of rates has the sign of their comparison."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pipelines.rate_difference import rate_difference, rate_interval
+from pipelines.sequential import Step, log_e_value, rate_ratio_interval
+
+
+@pytest.mark.parametrize(("bad", "total"), [(10, 1000), (500, 1000), (990, 1000), (3, 5)])
+def test_a_rate_is_kept_up_to_where_the_evidence_against_it_reaches_its_bound(bad: int, total: int) -> None:
+    for end in rate_interval(bad, total):
+        evidence = log_e_value(bad, total, end, alternative="two-sided")
+        assert evidence == pytest.approx(math.log(20), abs=1e-4)
+    low, high = rate_interval(bad, total)
+    assert low < bad / total < high
+
+
+def test_the_ends_are_open_where_no_event_or_nothing_else_was_seen() -> None:
+    assert rate_interval(0, 0) == (0.0, 1.0)
+    assert rate_interval(0, 1000)[0] == 0.0
+    assert rate_interval(1000, 1000)[1] == 1.0
+    assert rate_interval(0, 1000)[1] < 0.01
+    assert rate_interval(0, 100_000)[1] < rate_interval(0, 1000)[1]
+
+
+def bounds(candidate: int, champion: int, units: int = 10_000) -> tuple[float, float]:
+    found = rate_difference([Step(0.5, candidate, champion)], (candidate, units), (champion, units))
+    return found.low, found.high
+
+
+def test_the_difference_excludes_zero_exactly_where_the_comparison_of_the_events_does() -> None:
+    for candidate, champion in ((60, 10), (10, 60), (20, 18), (35, 10)):
+        low, high = bounds(candidate, champion)
+        ratio = rate_ratio_interval([Step(0.5, candidate, champion)], alpha=0.05 / 3)
+        assert (low > 0) == (ratio[0] > 1)
+        assert (high < 0) == (ratio[1] < 1)
+    assert bounds(60, 10)[0] > 0 > bounds(10, 60)[1]
+
+
+def test_two_arms_without_an_event_are_shown_to_be_close() -> None:
+    low, high = bounds(0, 0)
+    assert -0.001 < low < 0 < high < 0.001
+    assert rate_difference([], (0, 0), (0, 0)).low == -1.0
+
+
+def test_a_split_that_changed_while_the_base_rate_moved_makes_no_difference_of_equal_arms() -> None:
+    """Nine tenths of the candidate's users come on a bad day; by totals alone it would look eight times as bad."""
+    found = rate_difference([Step(0.1, 1, 9), Step(0.9, 900, 100)], (901, 10_000), (109, 10_000))
+    assert found.low < 0 < found.high
+
+
+def test_the_true_difference_is_covered_at_every_look() -> None:
+    rng, missed, runs = np.random.default_rng(21), 0, 20
+    for _ in range(runs):
+        candidate, champion = (np.cumsum(rng.random(4000) < rate) for rate in (0.03, 0.05))
+        for units in (1000, 4000):
+            x, y = int(candidate[units - 1]), int(champion[units - 1])
+            found = rate_difference([Step(0.5, x, y)], (x, units), (y, units))
+            if not found.low <= -0.02 <= found.high:
+                missed += 1
+                break
+    assert missed / runs <= 0.05
