@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from pipelines.errors import Refused, Unavailable
 
 PATIENCE: dict[str, Any] = {
-    "retries": {"mode": "standard", "max_attempts": 5},
+    "retries": {"mode": "standard", "total_max_attempts": 5},
     "connect_timeout": 5,
     "read_timeout": 60,
 }
@@ -69,7 +70,7 @@ def clients_of_environment(connection: str | None) -> Clients:
     except ImportError as error:
         raise Refused("boto3 is not installed here; pip install 'airworthy[airflow]'") from error
     with asking("clients of AWS"):
-        session, config = boto3.Session(), Config(**PATIENCE)
+        session, config = boto3.Session(region_name=os.environ.get("AWS_REGION")), Config(**PATIENCE)
         named = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
         return Clients(*(session.client(service, config=config) for service in named))
 

@@ -30,6 +30,10 @@ GUARDED_VARIANT = "live"
 Move = Callable[[Route | None], Route]
 
 
+class Late(Lost):
+    """Somebody else changed the record after SageMaker had been given an order for what it said before."""
+
+
 class Changes:
     """The record of one model on S3, and the endpoint that it speaks of.
 
@@ -86,8 +90,10 @@ class Changes:
                     raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
                 row = msgspec.structs.replace(row, intent=Intent(key, digest, action, move(row.route)))
                 self._finish(row, self._records.write(row, etag))
-            except Lost:
+            except Late:
                 self._put_right()
+            except Lost:
+                continue
         raise Unavailable(f"{RIVALS} others changed {self._model} meanwhile; try again")
 
     # ---- order, see, record -----------------------------------------------------------------------------------------
@@ -134,12 +140,13 @@ class Changes:
         if self.guarded:
             policy = back_at_once() if intent.action in WAYS_BACK else guarded(self._deployment)
         config = self.endpoint.configure(wanted, seen)
+        if self._records.read(self._model)[1] != etag:
+            raise Lost(self._model)
         self.endpoint.update(config, policy)
         begun = msgspec.structs.replace(intent, begun=True, former=seen.config, config=config)
         route = row.route and self._leased(row.route, self._patience())
         row = msgspec.structs.replace(row, intent=begun, route=route)
-        etag = self._records.write(row, etag)
-        return row, etag, self.endpoint.wait(self._patience())
+        return row, self._note(row, etag), self.endpoint.wait(self._patience())
 
     def _check(self, row: Row, seen: Seen, wanted: list[Variant]) -> None:
         """``Refused`` unless the endpoint has the configuration that was ordered."""
@@ -174,7 +181,14 @@ class Changes:
         )
         answer = self.told(row, seen).model_dump(mode="json", by_alias=True)
         answers = row.answers | {intent.key: Answered(intent.request, answer)}
-        self._records.write(msgspec.structs.replace(row, answers=answers), etag)
+        self._note(msgspec.structs.replace(row, answers=answers), etag)
+
+    def _note(self, row: Row, etag: str | None) -> str:
+        """Record what was ordered or done. Raises ``Late`` if the record speaks of something else by now."""
+        try:
+            return self._records.write(row, etag)
+        except Lost as lost:
+            raise Late(self._model) from lost
 
     def _give_up(self, row: Row, etag: str | None, reason: str) -> None:
         """The rollout has ended in the record, too. Raises ``Lost`` if somebody else changed it meanwhile."""
@@ -191,14 +205,17 @@ class Changes:
         self._records.write(row, etag)
 
     def _put_right(self) -> None:
-        """After a lost race: an order of ours that came late must not outlive what was recorded since."""
-        row, seen = self.read(), self.endpoint.describe()
-        if row.intent is not None or row.route is None or seen is None or seen.status != "InService":
+        """An order of ours that came too late must not outlive what was recorded since."""
+        row = self.read()
+        if row.intent is not None or row.route is None:
             return
-        wanted = self.wanted(row.route)
-        if self.endpoint.holds(wanted, seen) and not self.endpoint.weighs(wanted, seen):
+        wanted, seen = self.wanted(row.route), self.endpoint.wait()
+        if not self.endpoint.holds(wanted, seen):
+            return
+        if not self.endpoint.weighs(wanted, seen):
             self.endpoint.weigh(wanted, seen)
-            self.endpoint.wait()
+            seen = self.endpoint.wait()
+        self.endpoint.let_go(wanted, seen)
 
     # ---- what a row means -------------------------------------------------------------------------------------------
 
@@ -246,7 +263,7 @@ class Changes:
         """A step begins when its traffic was seen, and its lease counts from then."""
         after, record = intent.route, intent.route.rollout
         former = row.route.rollout if row.route else None
-        if record is None or not record.active or former is None or record.steps == former.steps:
+        if record is None or not record.active or not record.steps or (former and record.steps == former.steps):
             return after
         last = msgspec.structs.replace(record.steps[-1], started=now)
         record = msgspec.structs.replace(record, step_started=now, steps=(*record.steps[:-1], last))

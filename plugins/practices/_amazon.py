@@ -86,7 +86,7 @@ def open_client(connection: str | None, service: str) -> Any:
         return open_hook(connection, service).get_conn()
 
 
-def open_hook(connection: str | None, service: str, config: dict[str, Any] | None = None) -> Any:
+def open_hook(connection: str | None, service: str, **arguments: Any) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -98,7 +98,7 @@ def open_hook(connection: str | None, service: str, config: dict[str, Any] | Non
                 f"Airflow has no connection {connection!r}",
                 [f"make one: airflow connections add {connection} --conn-type aws …, or name another"],
             ) from error
-    return AwsBaseHook(aws_conn_id=connection, client_type=service, config=config)
+    return AwsBaseHook(aws_conn_id=connection, client_type=service, **arguments)
 
 
 @contextmanager

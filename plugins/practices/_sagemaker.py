@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pipelines.adapters.amazon import PATIENCE, Clients
 from practices import _amazon
 
@@ -15,6 +17,9 @@ def open_clients(connection: str | None) -> Clients:
 
     with _amazon.speaking(connection):
         named = ("s3", "cloudwatch", "application-autoscaling")
-        others = [_amazon.open_hook(connection, service, PATIENCE) for service in named]
-        sagemaker = SageMakerHook(aws_conn_id=connection, config=PATIENCE)  # type: ignore[no-untyped-call]
+        region = None if connection else os.environ.get("AWS_REGION")
+        others = [_amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in named]
+        sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
+            aws_conn_id=connection, config=PATIENCE, region_name=region
+        )
         return Clients(sagemaker.conn, *(hook.conn for hook in others))
