@@ -48,9 +48,13 @@ def measure(rollout: Rollout, state: RolloutState, share: int | None, errors: in
 
 
 def waiting_since(rollout: Rollout, state: RolloutState) -> datetime:
-    """When the step began, or when a person last let it go on."""
-    resumed = [line.at for line in rollout.lines("rollout") if line.details.get("resumed") == state.step]
-    return max([state.step_started or rollout.ports.clock(), *resumed])
+    """When the step began, or when a person last let it go on. A silent ledger holds no rollback up."""
+    begun = state.step_started or rollout.ports.clock()
+    try:
+        lines = rollout.lines("rollout")
+    except Unavailable:
+        return begun
+    return max([begun, *(line.at for line in lines if line.details.get("resumed") == state.step)])
 
 
 def ask_a_person(verdict: Verdict, context: Context) -> Verdict:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from pipelines.spec.deployment import Deployment
+from practices.rollout_rollback import RolloutRollback
+from tests.practices.airfield import MODEL, Airfield
+from tests.practices.deploy_run import DeployRun
+
+
+@pytest.fixture
+def run(field: Airfield) -> DeployRun:
+    made = DeployRun(field)
+    made.play(until="shift_to_5")
+    return made
+
+
+def end(run: DeployRun, **states: str) -> str:
+    run.states |= states
+    return run.run("end_rollout", run.tasks()["end_rollout"])
+
+
+def status(run: DeployRun) -> str:
+    return run.field.registry.tags["5"]["airworthy.status"]
+
+
+def test_a_candidate_whose_run_failed_loses_its_traffic_and_waits_for_nobody(run: DeployRun) -> None:
+    assert end(run, judge_at_5="failed") == "success"
+    assert (run.state.phase, run.state.split, run.state.reason) == ("ROLLED_BACK", {"4": 10_000}, "judge_at_5 failed")
+    [(version, line)] = run.field.lines("rollback")
+    assert (version, line["from"], line["to"], line["by"]) == ("4", "5", "4", "run")
+    assert status(run) == "rolled_back"
+
+
+def test_a_rollback_by_the_target_itself_is_written_down(run: DeployRun) -> None:
+    run.target.roll_back(MODEL, "r5", "30 of 100 failed", key="guard")
+    assert end(run, judge_at_5="failed") == "success"
+    [(_, line)] = run.field.lines("rollback")
+    assert (line["by"], line["reason"]) == ("target", "30 of 100 failed")
+    assert status(run) == "rolled_back"
+    assert end(run) == "success"
+    assert len(run.field.lines("rollback")) == 1
+
+
+def test_a_rollout_that_is_held_for_a_person_stays(run: DeployRun) -> None:
+    run.target.pause(MODEL, "r5", "not decided after 300 s", expect=run.state.generation, key="hold")
+    assert end(run, judge_at_5="failed") == "success"
+    assert (run.state.phase, run.state.split) == ("PAUSED", {"4": 9500, "5": 500})
+    assert "for a person: not decided" in run.field.lines("rollout")[-1][1]["facts"]["why"]
+    assert status(run) == "approved"
+
+
+def test_a_candidate_that_people_did_not_let_through_ends_quietly(field: Airfield) -> None:
+    run = DeployRun(field)
+    run.play(until="prepare_candidate")
+    assert end(run, count_approvals="skipped") == "success"
+    assert (run.state.phase, run.state.reason) == ("ROLLED_BACK", "the candidate was not let through")
+    assert status(run) == "approved"
+
+
+def test_a_promoted_candidate_stays_whatever_failed_after_it(field: Airfield) -> None:
+    run = DeployRun(field)
+    run.play(until="promote_candidate")
+    assert end(run, retire_former="failed") == "success"
+    assert (run.state.champion, run.state.phase) == ("5", "FINALISING")
+    assert run.field.lines("rollback") == []
+
+
+def test_a_rollout_of_somebody_else_is_left_alone(run: DeployRun) -> None:
+    plan = {"strategy": "canary", "lease_seconds": 60, "guard": {"max_error_rate": 0.1}, "supersede": True}
+    run.target.create_rollout(MODEL, "r6", plan, expect=run.state.generation, key="r6")
+    before = run.state
+    assert end(run, judge_at_5="skipped") == "success"
+    assert run.state == before
+    assert status(run) == "approved"
+
+
+def test_where_nothing_was_staged_there_is_nothing_to_take_back(field: Airfield) -> None:
+    run = DeployRun(field, Deployment())
+    task = RolloutRollback(task_id="f", model=MODEL, ticket=run.ticket.model_dump(mode="json", by_alias=True))
+    assert task.execute(run.context("end_rollout"))["facts"]["note"] == "there was no rollout"
