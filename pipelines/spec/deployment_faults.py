@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from pipelines.spec.deployment import Deployment, Embedded, SageMaker
+from pipelines.spec.deployment import Deployment, Embedded, HttpRoute, KServe, SageMaker
+from pipelines.spec.kubernetes_faults import http_route_faults, kserve_faults
 from pipelines.spec.sagemaker_faults import sagemaker_faults
 
 
@@ -15,6 +16,10 @@ def deployment_faults(deployment: Deployment) -> list[str]:
     found = _anywhere(deployment)
     if isinstance(deployment.target, Embedded):
         found += _embedded(deployment)
+    elif isinstance(deployment.target, HttpRoute):
+        found += http_route_faults(deployment)
+    elif isinstance(deployment.target, KServe):
+        found += kserve_faults(deployment)
     elif isinstance(deployment.target, SageMaker):
         found += sagemaker_faults(deployment, deployment.target)
     return [f"deployment.{fault}" for fault in found]

@@ -1,0 +1,97 @@
+"""What an HTTPRoute or KServe has no means for is refused field by field; what they have is mapped, never dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from pipelines.spec.deployment import Deployment
+
+DRAWN = "weights are drawn anew for each request, so nobody keeps an arm; say request_id, or serve on embedded"
+NOBODY = "no proxy answers in the candidate's place; serve on embedded, or leave it out"
+BALANCES = "the Gateway's implementation balances, and has its own policy for that; leave it out"
+KUBELET = "the kubelet probes every pod; say health_check.interval"
+CACHE = "each gateway keeps its own; declare it in the gateway.yaml that the pods mount"
+
+
+def http_route_faults(deployment: Deployment) -> list[str]:
+    found = _weighted(deployment)
+    resources, shadow = deployment.resources, deployment.shadows
+    if resources.accelerator == "gpu":
+        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
+    if not deployment.health_check.enabled:
+        found.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+    if shadow is not None:
+        found.append(
+            "shadow: a mirrored request's answer is thrown away by the proxy, so nothing can be compared; "
+            "shadow the candidate on embedded first"
+        )
+    return found + _scaling(deployment)
+
+
+def kserve_faults(deployment: Deployment) -> list[str]:
+    found = _weighted(deployment)
+    resources, health = deployment.resources, deployment.health_check
+    if deployment.shadows is not None:
+        found.append("shadow: KServe mirrors no requests; shadow the candidate on embedded first")
+    if deployment.routing.segments:
+        found.append("routing.segments: KServe splits by weight alone; leave them out, or say kind: http_route")
+    if odd := [share for share in deployment.shares() if share % 100]:
+        said = ", ".join(f"{share / 100:g} %" for share in odd)
+        found.append(f"{deployment.strategy}: KServe splits by whole percents, not by {said}")
+    if not health.enabled:
+        found.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+    if health.model_fields_set - {"enabled", "path"} and "path" not in health.model_fields_set:
+        found.append("health_check.path: name the page by which the runtime says ready, such as /v2/health/ready")
+    if deployment.load_balancing.session_affinity.enabled:
+        found.append("load_balancing.session_affinity: KServe makes the services; leave it out")
+    scaling = resources.autoscaling
+    if scaling is not None and scaling.enabled:
+        if scaling.cpu_utilization is not None or scaling.memory_utilization is not None:
+            found.append(
+                "resources.autoscaling: KServe scales by one metric; say metric: cpu with target_value, "
+                "and leave cpu_utilization and memory_utilization out"
+            )
+        if scaling.target_value != round(scaling.target_value):
+            found.append(
+                f"resources.autoscaling.target_value: KServe takes whole numbers, not {scaling.target_value:g}"
+            )
+    return found + _scaling(deployment)
+
+
+def _weighted(deployment: Deployment) -> list[str]:
+    """What no proxy that splits by weight can do."""
+    balancing = deployment.load_balancing
+    found = []
+    if deployment.sticky:
+        found.append(f"routing.key: {DRAWN}")
+    found += _written("routing", deployment.routing, {"deadline_ms": NOBODY})
+    if balancing.algorithm == "least-connections":
+        found.append(f"load_balancing.algorithm: {BALANCES}")
+    if balancing.geo_routing.enabled:
+        found.append(f"load_balancing.geo_routing: {BALANCES}")
+    found += _written("load_balancing", balancing, {"health_check_interval": KUBELET})
+    if deployment.cache.enabled:
+        found.append(f"cache.enabled: {CACHE}")
+    return found
+
+
+def _scaling(deployment: Deployment) -> list[str]:
+    """Percentages of a request need a request; replicas that nobody scales need no bounds."""
+    resources, scaling = deployment.resources, deployment.resources.autoscaling
+    if scaling is None or not scaling.enabled:
+        why = "nothing scales between them; declare autoscaling, or say replicas"
+        return _written("resources", resources, {"min_replicas": why, "max_replicas": why})
+    percentages = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
+    if scaling.metric == "cpu":
+        percentages["cpu"] = round(scaling.target_value)
+    return [
+        f"resources.autoscaling: a percentage of {kind} is one of {kind}_request; declare it"
+        for kind, percent in percentages.items()
+        if percent is not None and not getattr(resources, f"{kind}_request")
+    ]
+
+
+def _written(place: str, block: BaseModel, reasons: Mapping[str, str]) -> list[str]:
+    return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in block.model_fields_set]
