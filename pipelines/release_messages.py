@@ -94,6 +94,10 @@ class Inspection(Message):
     traffic: Traffic | None = None
     """None: nothing was logged of late."""
     design: list[DesignStep] = []
+    plan_faults: list[str] = []
+    """Why the declared rollout could not fail, not be decided, or not be followed."""
+    load_test_needs: dict[str, int] = {}
+    """Requests without which an assertion of the load test could not be shown, however good the candidate is."""
     notes: list[str] = []
 
 
@@ -130,7 +134,7 @@ class LoadTestRequest(Message):
 
 
 class ShareShown(Message):
-    """What the requests show of one share: ``bad`` of ``total``, held against ``limit``.
+    """What the requests of the plateau show of one share: ``bad`` of ``total``, held against ``limit``.
 
     ``above`` and ``below`` are the natural logs of the evidence that the true share is beyond, or within, the limit;
     ``needed_total`` is how many requests would show it to be within, at the share that was found; None: none would.
@@ -156,9 +160,14 @@ class LoadTestResult(Message):
     sent: int
     answered: int
     errors: dict[str, int] = {}
-    """By kind: ``status 503``, ``timeout``, ``connection``, ``overflow``, ``answer``."""
+    """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (none that fits the question), ``overflow`` (as
+    many requests under way as the client holds open)."""
     strangers: int = 0
     """Answers that another version gave: what was measured is not this candidate."""
+    unsent: int = 0
+    """Requests that were due and were not sent, because the client could not keep up."""
+    stopped_early: bool = False
+    """A failure was shown before the time was over."""
     seconds: float
     declared_rps: float
     plateau_rps: float
@@ -166,9 +175,10 @@ class LoadTestResult(Message):
     lag_p99_ms: float
     """How late the client itself was in sending; its own fault, not the candidate's."""
     percentiles_ms: dict[str, float] = {}
+    """Of the plateau, failed requests as slower than all others; 1e9 where the percentile was never answered."""
     shown: list[ShareShown] = []
     histogram: dict[str, int] = {}
-    """Requests by the upper edge of their latency bucket in milliseconds; edges grow by a tenth."""
+    """Requests of the plateau by the upper edge of their latency bucket in milliseconds; edges grow by 2 %."""
     per_second: list[list[float]] = []
     """Second, sent, answered, errors, worst latency in milliseconds."""
     plot: str | None = None

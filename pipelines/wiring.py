@@ -30,6 +30,7 @@ STEPS: dict[str, tuple[str, type[messages.Message]]] = {
     "evaluate_model": ("pipelines.steps.evaluate_model", messages.EvaluateRequest),
     "build_bundle": ("pipelines.steps.build_bundle", messages.BundleRequest),
     "weigh_rollout": ("pipelines.steps.weigh_rollout", rollout_evidence.WeighRequest),
+    "load_candidate": ("pipelines.steps.load_candidate", release_messages.LoadTestRequest),
     "inspect_release": ("pipelines.steps.inspect_release", release_messages.InspectionRequest),
     "measure_performance": ("pipelines.steps.measure_performance", messages.MonitorRequest),
     "measure_drift": ("pipelines.steps.measure_drift", messages.MonitorRequest),
@@ -121,6 +122,11 @@ class RealPorts:
                 store=self.settings.store,
                 clock=self.clock,
             )
+        if declared.kind == "kserve":
+            from pipelines.adapters.kserve_target import KServeTarget
+
+            opened = self._cluster(declared.connection)
+            return KServeTarget(deployment, opened, store=self.settings.store, clock=self.clock)
         raise Refused(f"{model}: deployment.target.kind {declared.kind!r} cannot be reached from here")
 
     def _cluster(self, connection: str | None) -> Callable[[], Any]:

@@ -25,8 +25,9 @@ from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
 from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
+from pipelines.steps.load_evidence import needed
 from pipelines.steps.load_model import LoadedModel, load_model
-from pipelines.steps.rollout_design import recent_traffic, rollout_design
+from pipelines.steps.rollout_design import plan_faults, recent_traffic, rollout_design
 
 TRIES, WARM_UP, PATIENCE_SECONDS = 200, 5, 2.0
 """Calls with one row that the latency is taken from, and the most time spent on them."""
@@ -44,6 +45,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
     """
     bundle = request.bundle
     spec = ports.catalog.model(bundle.model)
+    tried = spec.deployment.load_test
     found: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
     files, manifest = _read(bundle, ports, found["faults"])
     found["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
@@ -63,6 +65,8 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
         predictor=bundle.predictor,
         traffic=recent_traffic(ports, bundle.model),
         design=rollout_design(spec) if request.champion is not None else [],
+        plan_faults=plan_faults(spec),
+        load_test_needs=needed(tried, spec.deployment.analysis.alpha) if tried else {},
         **found,
     )
 

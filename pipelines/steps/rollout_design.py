@@ -7,13 +7,16 @@ import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import msgspec
 import polars as pl
 from scipy import stats
 
 from pipelines import layout
+from pipelines.declared_rollout import analysis_plan, target_plan
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
 from pipelines.release_messages import DesignStep, Traffic
+from pipelines.rollout_plan import Plan
 from pipelines.sample_size import sample_size
 from pipelines.sequential import log_e_value
 from pipelines.spec import ModelSpec
@@ -27,6 +30,18 @@ SHORTEST = timedelta(hours=1)
 MOST_FILES = 200
 POWER = 0.8
 BEYOND = 10**9
+
+
+def plan_faults(spec: ModelSpec) -> list[str]:
+    """Why the declared rollout could not fail, not be decided, or not be followed by its target; empty if it can."""
+    if not spec.deployment.staged:
+        return []
+    faults = msgspec.convert(target_plan(spec), Plan).faults()
+    try:
+        analysis_plan(spec.deployment)
+    except Refused as error:
+        faults += error.reasons or [error.subject]
+    return faults
 
 
 def recent_traffic(ports: Ports, model: str) -> Traffic | None:
@@ -85,7 +100,7 @@ def _to_pass(declared: Deployment, weight: float) -> int | None:
         needed = math.ceil(least / min(weight, 1 - weight))
         found = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTest()).metrics else needed
         return None if found is None else max(needed, found)
-    alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha)
+    alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
     return None if alone is None else math.ceil(max(alone / weight, least / min(weight, 1 - weight)))
 
 
@@ -93,7 +108,7 @@ def _to_find(declared: Deployment, weight: float) -> int | None:
     analysis = declared.analysis
     try:
         return sample_size(
-            rate=_rate(declared), ratio=analysis.expected_ratio, weight=weight, alpha=analysis.alpha, power=POWER
+            rate=_rate(declared), ratio=analysis.expected_ratio, weight=weight, alpha=analysis.alpha / 2, power=POWER
         ).requests
     except Refused:
         return None

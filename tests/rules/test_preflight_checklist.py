@@ -115,6 +115,7 @@ FAIL, UNKNOWN, PASS = Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS
         ({"edge_rows": 0}, {}, UNKNOWN, "4 input validation: no edge row was tried"),
         ({"contract": None}, {}, UNKNOWN, "4 input validation: the schema could not be read"),
         ({"narrowed": ["hour: most 20, was 23"]}, {}, PASS, ""),
+        ({"plan_faults": ["no limit"]}, {}, FAIL, "5 error handling: no limit"),
         ({"faults": ["model.onnx is missing"]}, {}, FAIL, "7 security: model.onnx is missing"),
         ({"altered": ["model.onnx"]}, {}, FAIL, "7 security: model.onnx is not what the registered model gives"),
         ({"pickles": ["a.pkl"]}, {}, FAIL, "7 security: a.pkl holds a pickle"),
@@ -207,6 +208,13 @@ LOAD = {"load_test": {"target_rps": 50, "assertions": {"p99_latency": {"max": 10
 )
 def test_a_load_test_is_declared_or_waived_in_the_open(declared: dict[str, Any], result: str) -> None:
     assert results(judged(found(), standing(), spec(**declared)))["6 load test"] == result
+
+
+@pytest.mark.parametrize(("wanted", "result"), [(2500, "PASS"), (2501, "FAIL")])
+def test_a_load_test_that_could_never_be_passed_is_refused_with_what_it_takes(wanted: int, result: str) -> None:
+    verdict = judged(found(load_test_needs={"p99_latency": wanted}), standing(), spec(**LOAD))
+    assert results(verdict)["6 load test"] == result
+    assert [reason for reason in verdict.reasons if "give duration: 61" in reason] == list(verdict.reasons)
 
 
 SAGEMAKER = {

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from pipelines.sequential import log_e_value
+from pipelines.settings import REPOSITORY
+from pipelines.spec import ModelSpec
+from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
-from pipelines.steps.rollout_design import requests_to_show, rollout_design
+from pipelines.spec.sizing import LoadTest
+from pipelines.steps.load_evidence import needed as load_test_needs
+from pipelines.steps.rollout_design import plan_faults, requests_to_show, rollout_design
 
 STICKY = {"routing": {"key": "header:x-user-id"}}
 
@@ -42,7 +47,7 @@ def test_a_shadow_before_the_canary_comes_first_and_counts_what_is_sampled() -> 
 @pytest.mark.parametrize(
     ("declared", "needed", "seconds"),
     [
-        ({"strategy": "blue_green", "blue_green": {"validation_duration": 60}}, 15100, 120),
+        ({"strategy": "blue_green", "blue_green": {"validation_duration": 60}}, 21900, 120),
         ({"strategy": "ab", **STICKY, "ab": {"metrics": ["latency"], "minimum_sample_size": 700}}, 1400, 14 * 86400),
         (
             {"strategy": "ab", **STICKY, "ab": {"metrics": ["latency"], "traffic_split": 0.1, "max_duration": 9}},
@@ -74,3 +79,32 @@ def test_four_of_five_good_candidates_are_shown_to_be_good_with_so_many_requests
         few = np.random.default_rng(1).binomial(total // 2, rate, 400)
         less = [log_e_value(int(each), total // 2, limit, alternative="less") >= math.log(20) for each in few]
         assert np.mean(less) < 0.75
+
+
+def test_a_load_test_needs_so_many_requests_even_of_a_faultless_candidate() -> None:
+    declared = {"assertions": {"p95_latency": {"max": 100}, "error_rate": {"max": 0.001}}}
+    found = load_test_needs(LoadTest.model_validate(declared), 0.05)
+    assert found.keys() == {"p95_latency", "error_rate"}
+    for name, limit in (("p95_latency", 0.05), ("error_rate", 0.001)):
+        assert log_e_value(0, found[name], limit, alternative="less") >= math.log(20)
+        assert log_e_value(0, found[name] - 1, limit, alternative="less") < math.log(20)
+
+
+@pytest.mark.parametrize(
+    ("declared", "fault"),
+    [
+        ({"strategy": "canary"}, ""),
+        ({}, ""),
+        (
+            {
+                "strategy": "canary",
+                "analysis": {"metrics": [{"name": "much", "role": "deterioration", "max_rate": 0.1}]},
+            },
+            "much: role deterioration only ever fails",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_decided_is_known_before_it_begins(declared: dict[str, Any], fault: str) -> None:
+    spec = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+    found = plan_faults(spec.model_copy(update={"deployment": Deployment.model_validate(declared)}))
+    assert [fault in each for each in found] == [True] * bool(fault)

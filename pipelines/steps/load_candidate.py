@@ -1,0 +1,210 @@
+"""A candidate is tried at its declared rate before anybody depends on it, and all that was found is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+import os
+from typing import Any, Protocol, runtime_checkable
+
+import orjson
+import polars as pl
+import uvloop
+
+from pipelines import layout
+from pipelines.errors import Refused
+from pipelines.ports import Ports
+from pipelines.release_messages import LoadTestRequest, LoadTestResult
+from pipelines.rollout_messages import RolloutState
+from pipelines.spec.deployment import Deployment
+from pipelines.spec.sizing import LoadTest
+from pipelines.steps.load_evidence import shown, slow_limits
+from pipelines.steps.load_plot import draw
+from pipelines.steps.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule, edge
+from pipelines.steps.rollout_design import requests_to_show
+
+MOST_BODIES = 128
+WARM_UP, WARM_UP_SECONDS = 20, 5.0
+REAL_ROWS = 2000
+"""So many rows at the end of ``golden.parquet`` are real ones; those before are made to be awkward."""
+MOST_OPEN = 512
+TIMEOUT_SECONDS = 10.0
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+NEVER = 1e9
+"""Milliseconds that stand for an answer that never came."""
+KEY = "AIRWORTHY_GATEWAY_KEY"
+
+
+@runtime_checkable
+class HasDoor(Protocol):
+    """A target that knows by itself how its candidate is reached at 0 %."""
+
+    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+        """URL that takes MLflow's ``dataframe_split``, and headers."""
+        ...
+
+
+def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
+    """Ask the prepared candidate at the declared rate, draw what came of it, and keep both under ``rollouts/``.
+
+    Raises ``Refused`` where the rollout has no such candidate, the target no door to it, or the door turns all away.
+    """
+    deployment = ports.catalog.model(request.model).deployment
+    declared = deployment.load_test
+    if declared is None:
+        raise Refused(f"deployment.load_test of {request.model} is not declared")
+    state = ports.target(request.model).rollout(request.model)
+    url, headers = _door(request, deployment, state, ports)
+    door = Door(url, _bodies(request, declared.rows, ports), _judge(request.version, declared.rows), headers)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        outcome, schedule = runner.run(_test(door, declared, deployment.analysis.alpha))
+    return _result(request, declared, schedule, outcome, deployment.analysis.alpha, ports)
+
+
+def _door(
+    request: LoadTestRequest, deployment: Deployment, state: RolloutState, ports: Ports
+) -> tuple[str, dict[str, str]]:
+    if state.rollout_id != request.rollout_id or state.candidate != request.version:
+        found = f"{state.rollout_id or 'no rollout'} with candidate {state.candidate or 'none'}"
+        raise Refused(
+            f"rollout {request.rollout_id} has no candidate {request.version} to try", [f"the target has {found}"]
+        )
+    target = ports.target(request.model)
+    if isinstance(target, HasDoor):
+        return target.candidate_door(request.model, request.rollout_id)
+    if deployment.target.kind != "embedded":
+        hint = "leave deployment.load_test out; the shadow and the first step try the candidate on real traffic"
+        reason = f"target {deployment.target.kind} has no door to a candidate at 0 %"
+        raise Refused(f"{request.model} cannot be tried under load", [reason, hint])
+    key = os.environ.get(KEY)
+    headers = {"x-rollout-probe": state.probe} | ({"x-api-key": key} if key else {})
+    return f"{ports.settings.gateway.rstrip('/')}/models/{request.model}/invocations", headers
+
+
+def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
+    """Requests of ``rows`` real rows each, from those that the bundle was compared with the model on."""
+    frame = pl.read_parquet(io.BytesIO(_file(request, "golden.parquet", ports)))
+    manifest = json.loads(_file(request, "bundle.json", ports))
+    real = frame.drop("prediction").tail(REAL_ROWS)
+    for one in manifest["features"]:
+        low, high, column = one.get("minimum"), one.get("maximum"), pl.col(one["name"])
+        if low is not None:
+            real = real.filter(column.is_null() | (column >= low))
+        if high is not None:
+            real = real.filter(column.is_null() | (column <= high))
+    if real.is_empty():
+        raise Refused(f"the bundle of {request.model} {request.version} has no row within its own ranges to send")
+    found = [list(row) for row in real.iter_rows()]
+    bodies = []
+    for number in range(min(MOST_BODIES, len(found))):
+        data = [found[(number * rows + place) % len(found)] for place in range(rows)]
+        bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}}))
+    return bodies
+
+
+def _file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
+    return ports.store.get(layout.bundle(request.model, request.version, name))
+
+
+def _judge(version: str, rows: int) -> Any:
+    wanted = version.encode("latin-1")
+
+    def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
+        if status != 200:
+            return f"status {status}"
+        try:
+            predictions = orjson.loads(body)["predictions"]
+        except (ValueError, KeyError, TypeError):
+            return "answer"
+        if len(predictions) != rows or not all(isinstance(one, int | float) for one in predictions):
+            return "answer"
+        return "" if headers.get(b"x-model-version", wanted) == wanted else "stranger"
+
+    return judge
+
+
+async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[Outcome, Schedule]:
+    """Warm up, leave out the bodies that the door itself turns away, then keep to the declared schedule.
+
+    A failure that is shown ends it early.
+    """
+    taken, said, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
+    for body in door.bodies:
+        one = Door(door.url, [body], door.judge, door.headers)
+        warm = OpenLoop(one, Schedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
+        found = await warm.run()
+        said |= found.errors
+        taken += [] if any(error.startswith("status 4") for error in found.errors) else [body]
+        if len(taken) >= WARM_UP or asyncio.get_running_loop().time() > until:
+            break
+    if not taken:
+        reason = f"the door answers {', '.join(said)}; see the gateway's log and the key in {KEY}"
+        raise Refused("the candidate could not be asked at all", [reason])
+    schedule = Schedule(declared.target_rps, declared.duration, declared.ramp_up_time)
+    limits = sorted({limit for _, limit in slow_limits(declared)})
+
+    def failed(outcome: Outcome) -> bool:
+        found = shown(declared, outcome)
+        return any(one.above >= math.log(len(found) / alpha) for one in found)
+
+    ready = Door(door.url, taken, door.judge, door.headers)
+    loop = OpenLoop(ready, schedule, limits, timeout=TIMEOUT_SECONDS, most_open=MOST_OPEN, stop=failed)
+    return await loop.run(), schedule
+
+
+def _result(
+    request: LoadTestRequest, declared: LoadTest, schedule: Schedule, outcome: Outcome, alpha: float, ports: Ports
+) -> LoadTestResult:
+    found = [
+        one.model_copy(update={"needed_total": requests_to_show(one.bad / one.total, one.limit, alpha)})
+        if one.total and one.below < -math.log(alpha)
+        else one
+        for one in shown(declared, outcome)
+    ]
+    lasted = outcome.last_sent - schedule.ramp_up
+    result = LoadTestResult(
+        model=request.model,
+        version=request.version,
+        rollout_id=request.rollout_id,
+        sent=outcome.sent,
+        answered=outcome.answered,
+        errors=dict(sorted(outcome.errors.items())),
+        strangers=outcome.strangers,
+        unsent=outcome.unsent,
+        stopped_early=outcome.stopped,
+        seconds=outcome.took,
+        declared_rps=declared.target_rps,
+        plateau_rps=outcome.plateau.total / lasted if lasted > 0 else 0.0,
+        lag_p99_ms=_finite(outcome.lag.percentile(0.99)),
+        percentiles_ms={name: _finite(outcome.plateau.percentile(share)) for name, share in PERCENTILES.items()},
+        shown=found,
+        histogram=_histogram(outcome.plateau),
+        per_second=_per_second(outcome),
+    )
+    plot = draw(result, declared)
+    where = {
+        "plot": ports.store.put(layout.rollout(request.model, request.rollout_id, "load_test.png"), plot),
+        "report": ports.store.uri(layout.rollout(request.model, request.rollout_id, "load_test.json")),
+    }
+    result = result.model_copy(update=where)
+    content = result.model_dump_json(by_alias=True, indent=1).encode()
+    ports.store.put(layout.rollout(request.model, request.rollout_id, "load_test.json"), content)
+    return result
+
+
+def _histogram(found: Histogram) -> dict[str, int]:
+    counts = {f"{edge(place):.4g}": found.counts[place] for place in sorted(found.counts)}
+    return counts | ({"never": found.beyond} if found.beyond else {})
+
+
+def _per_second(outcome: Outcome) -> list[list[float]]:
+    return [
+        [second, found.sent, found.answered, found.errors, round(found.worst_ms, 3)]
+        for second, found in sorted(outcome.seconds.items())
+    ]
+
+
+def _finite(value: float) -> float:
+    return round(value, 4) if math.isfinite(value) else NEVER

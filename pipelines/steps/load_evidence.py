@@ -1,0 +1,48 @@
+"""An assertion of a load test limits a share of its requests, and the evidence on it may be looked at any time."""
+
+from __future__ import annotations
+
+from pipelines.release_messages import ShareShown
+from pipelines.sequential import log_e_value
+from pipelines.spec.sizing import LoadTest
+from pipelines.steps.open_loop import Outcome
+from pipelines.steps.rollout_design import requests_to_show
+
+
+def slow_limits(declared: LoadTest) -> list[tuple[float, float]]:
+    """Share that may be slower, and than how many milliseconds."""
+    asserted = declared.assertions
+    found = [(0.05, asserted.p95_latency), (0.01, asserted.p99_latency)]
+    return [(share, limit.max) for share, limit in found if limit is not None]
+
+
+def shown(declared: LoadTest, outcome: Outcome) -> list[ShareShown]:
+    """The evidence on each assertion, from the requests of the plateau."""
+    total = outcome.plateau.total
+    names = {0.05: "p95_latency", 0.01: "p99_latency"}
+    asked = [(names[share], share, over, outcome.slow.get(over, 0)) for share, over in slow_limits(declared)]
+    if declared.assertions.error_rate is not None:
+        asked.append(("error_rate", declared.assertions.error_rate.max, None, outcome.plateau_errors))
+    return [
+        ShareShown.model_validate(
+            {
+                "name": name,
+                "limit": share,
+                "over_ms": over,
+                "bad": bad,
+                "total": total,
+                "above": log_e_value(bad, total, share, alternative="greater"),
+                "below": log_e_value(bad, total, share, alternative="less"),
+            }
+        )
+        for name, share, over, bad in asked
+    ]
+
+
+def needed(declared: LoadTest, alpha: float) -> dict[str, int]:
+    """Requests of the plateau without which an assertion cannot be shown, however good the candidate is."""
+    found = [(name, one) for name, one in (("p95_latency", 0.05), ("p99_latency", 0.01))]
+    shares = {name: share for name, share in found if getattr(declared.assertions, name) is not None}
+    if declared.assertions.error_rate is not None:
+        shares["error_rate"] = declared.assertions.error_rate.max
+    return {name: requests_to_show(0.0, share, alpha) or 0 for name, share in shares.items()}

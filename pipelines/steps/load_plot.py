@@ -1,0 +1,81 @@
+"""One picture of a load test: the rate over time, the latency over time, and how many waited longer than what."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipelines.release_messages import LoadTestResult
+from pipelines.spec.sizing import LoadTest
+
+BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
+SHARES = {"p95": 0.05, "p99": 0.01}
+
+
+def draw(result: LoadTestResult, declared: LoadTest) -> bytes:
+    """PNG, without a display."""
+    figure = Figure(figsize=(8.6, 9.6), layout="constrained")
+    title = f"{result.model} version {result.version} at {declared.target_rps:g} requests/s"
+    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.02, ha="left")
+    rate, latency, tail = figure.subplots(3, 1)
+    seconds = np.array(result.per_second or [[0.0] * 5], dtype=np.float64)
+    limits = {"p95": declared.assertions.p95_latency, "p99": declared.assertions.p99_latency}
+    asserted = {name: limit.max for name, limit in limits.items() if limit is not None}
+    _rate(rate, seconds, declared)
+    _latency(latency, seconds, asserted)
+    _tail(tail, result, asserted)
+    content = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _rate(axes: Any, seconds: Any, declared: LoadTest) -> None:
+    across = [0.0, declared.ramp_up_time, declared.duration]
+    wanted = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
+    axes.plot(across, wanted, color=GREY, linewidth=1, linestyle="--", label="declared")
+    axes.plot(seconds[:, 0], seconds[:, 1], color=BLUE, linewidth=2, label="sent")
+    axes.plot(seconds[:, 0], seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered rightly")
+    if seconds[:, 3].any():
+        axes.plot(seconds[:, 0], seconds[:, 3], color=RED, linewidth=1.5, label="errors")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "Second in which they were due", "Requests per second")
+
+
+def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
+    axes.plot(seconds[:, 0], np.maximum(seconds[:, 4], 0.01), color=BLUE, linewidth=1.5, label="slowest answer")
+    for name, limit in asserted.items():
+        axes.axhline(limit, color=RED, linewidth=1, linestyle="--", label=f"{name} at most {limit:g} ms")
+    axes.set_yscale("log")
+    _finish(axes, "Second in which they were due", "Milliseconds since due")
+
+
+def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:
+    """Share of the requests that took longer; what never came is beyond every latency."""
+    edges = np.array([float(one) for one in result.histogram if one != "never"])
+    counts = np.array([count for one, count in result.histogram.items() if one != "never"], dtype=np.float64)
+    total = float(sum(result.histogram.values()))
+    if total:
+        beyond = np.maximum(total - np.cumsum(counts), 0) / total
+        axes.step(edges, np.maximum(beyond, 0.1 / total), where="post", color=BLUE, linewidth=2, label="found")
+        axes.set_ylim(0.5 / total, 1.2)
+    for name, limit in asserted.items():
+        axes.plot([limit], [SHARES[name]], marker="v", markersize=9, color=RED, linestyle="none", label=f"{name} limit")
+    if len(edges) or asserted:  # a logarithm of nothing cannot be drawn
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    _finish(axes, "Milliseconds since due", "Share that took longer")
+
+
+def _finish(axes: Any, across: str, up: str) -> None:
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.grid(color="#e3e6ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9)

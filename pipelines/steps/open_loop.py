@@ -1,0 +1,371 @@
+"""Requests are sent when they are due, whether or not the ones before were answered, and none of them is left out.
+
+Latency counts from the moment at which a request was due. So a server that stalls is charged for all that had to wait,
+which a client that waits for answers would never have sent (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+FINEST_MS, GROWTH = 0.01, 1.02
+"""Buckets of a histogram grow by 2 %, so that a percentile read from it is at most 2 % too high."""
+SWEEP_SECONDS = 0.05
+SPREAD = 16
+"""Connections that are opened before the start: a server deals connections, not requests, out to its workers."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``rps`` requests per second for ``seconds``, growing linearly from 0 during the first ``ramp_up`` of them."""
+
+    rps: float
+    seconds: float
+    ramp_up: float = 0.0
+
+    @property
+    def ramped(self) -> float:
+        """Requests of the ramp."""
+        return self.rps * self.ramp_up / 2
+
+    @property
+    def total(self) -> int:
+        return math.floor(self.ramped + self.rps * (self.seconds - self.ramp_up))
+
+    def due(self, number: int) -> float:
+        """Seconds from the start at which the request is due; the first has number 0."""
+        if number < self.ramped:
+            return math.sqrt(2 * number * self.ramp_up / self.rps)
+        return self.ramp_up + (number - self.ramped) / self.rps
+
+
+@dataclass
+class Histogram:
+    """Latencies in milliseconds; what was never answered rightly is beyond every bucket."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    beyond: int = 0
+
+    def add(self, latency_ms: float) -> None:
+        if math.isinf(latency_ms):
+            self.beyond += 1
+            return
+        place = max(0, math.ceil(math.log(max(latency_ms, FINEST_MS) / FINEST_MS, GROWTH)))
+        self.counts[place] = self.counts.get(place, 0) + 1
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values()) + self.beyond
+
+    def percentile(self, share: float) -> float:
+        """Upper edge of the bucket that holds it; infinite where it was never answered, NaN without requests."""
+        wanted, seen = max(1, math.ceil(share * self.total)), 0
+        if not self.total:
+            return math.nan
+        for place in sorted(self.counts):
+            seen += self.counts[place]
+            if seen >= wanted:
+                return edge(place)
+        return math.inf
+
+
+def edge(place: int) -> float:
+    return FINEST_MS * GROWTH**place
+
+
+@dataclass
+class Second:
+    """What was due in one second."""
+
+    sent: int = 0
+    answered: int = 0
+    errors: int = 0
+    worst_ms: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """Figures of one test. ``slow`` counts, per limit in milliseconds, plateau requests that were slower or failed."""
+
+    limits: Sequence[float]
+    plateau: Histogram = field(default_factory=Histogram)
+    lag: Histogram = field(default_factory=Histogram)
+    slow: dict[float, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    plateau_errors: int = 0
+    sent: int = 0
+    answered: int = 0
+    strangers: int = 0
+    unsent: int = 0
+    """Requests that were due and could not be sent before the hard stop."""
+    seconds: dict[int, Second] = field(default_factory=dict)
+    took: float = 0.0
+    last_sent: float = 0.0
+    stopped: bool = False
+
+    def record(self, due: float, latency_ms: float, error: str, on_plateau: bool) -> None:
+        second = self.seconds.setdefault(int(due), Second())
+        second.sent += 1
+        if error:
+            self.errors[error] = self.errors.get(error, 0) + 1
+            second.errors += 1
+        else:
+            self.answered += 1
+            second.answered += 1
+            second.worst_ms = max(second.worst_ms, latency_ms)
+        if not on_plateau:
+            return
+        counted = math.inf if error else latency_ms
+        self.plateau.add(counted)
+        self.plateau_errors += bool(error)
+        for limit in self.limits:
+            self.slow[limit] = self.slow.get(limit, 0) + (counted > limit)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where and how to ask: ``judge`` says of status, headers and body what was wrong with an answer, or ''."""
+
+    url: str
+    bodies: Sequence[bytes]
+    judge: Callable[[int, dict[bytes, bytes], bytes], str]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def requests(self) -> list[bytes]:
+        """Whole HTTP/1.1 requests, one per body."""
+        parts = urlsplit(self.url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        lines = [f"POST {path} HTTP/1.1", f"host: {parts.netloc}", "content-type: application/json"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        head = "\r\n".join(lines)
+        return [f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode("latin-1") + body for body in self.bodies]
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time on one kept connection; ``ended`` is told of each end."""
+
+    def __init__(self, ended: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
+        self._ended = ended
+        self._transport: asyncio.Transport | None = None
+        self.busy = False
+        self.due = self.began = 0.0
+        self.on_plateau = False
+        self._headers: dict[bytes, bytes] = {}
+        self._body = bytearray()
+        self._parser = httptools.HttpResponseParser(self)
+
+    def ask(self, request: bytes, due: float, began: float, on_plateau: bool) -> None:
+        self.busy, self.due, self.began, self.on_plateau = True, due, began, on_plateau
+        self._headers, self._body, self._parser = {}, bytearray(), httptools.HttpResponseParser(self)
+        if self._transport is None:
+            self._end(0, "connection")
+        else:
+            self._transport.write(request)
+
+    def abort(self, error: str) -> None:
+        """Give up the request and the connection."""
+        self._end(0, error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def usable(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    # ---- what asyncio calls -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.abort("answer")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
+        self._transport = None
+        self._end(0, "connection")
+
+    # ---- what the parser calls --------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        if not self._parser.should_keep_alive() and self._transport is not None:
+            self._transport.close()
+        self._end(status, "")
+
+    def _end(self, status: int, error: str) -> None:
+        if self.busy:
+            self.busy = False
+            self._ended(self, status, self._headers, bytes(self._body), error)
+
+
+class OpenLoop:
+    """One test. ``stop`` is asked about once a second and may end it early; ``most_open`` requests are under way."""
+
+    def __init__(
+        self,
+        door: Door,
+        schedule: Schedule,
+        limits: Sequence[float],
+        *,
+        timeout: float,
+        most_open: int,
+        stop: Callable[[Outcome], bool],
+    ) -> None:
+        self._door, self._schedule, self._timeout, self._most, self._stop = door, schedule, timeout, most_open, stop
+        self._requests = door.requests()
+        self._secure = ssl.create_default_context() if door.url.startswith("https:") else None
+        self._idle: deque[Connection] = deque()
+        self._open: set[Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._start = 0.0
+        self._under_way, self._all_sent, self._done = 0, False, asyncio.Event()
+        self.outcome = Outcome(limits)
+
+    async def run(self) -> Outcome:
+        """Send everything that is due, then wait for what is under way, at most ``timeout`` seconds."""
+        loop = asyncio.get_running_loop()
+        sweeper = asyncio.create_task(self._sweep())
+        await asyncio.gather(*(self._spread(loop) for _ in range(min(SPREAD, self._most, self._schedule.total))))
+        gc.collect()
+        gc.disable()
+        self._start = loop.time()
+        try:
+            await self._send(loop)
+            self._all_sent = True
+            self._note_if_done()
+            async with asyncio.timeout(2 * self._timeout):
+                await self._done.wait()
+        except TimeoutError:
+            pass  # what is still under way is given up below, and counted
+        finally:
+            gc.enable()
+            sweeper.cancel()
+            for task in list(self._opening):
+                task.cancel()
+            for connection in list(self._open):
+                connection.abort("timeout")
+            await asyncio.sleep(0.01)  # the loop closes what was aborted only when it runs on
+            self.outcome.took = loop.time() - self._start
+        return self.outcome
+
+    async def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        schedule, total, number, looked = self._schedule, self._schedule.total, 0, 0.0
+        while number < total:
+            due = schedule.due(number)
+            now = loop.time() - self._start
+            if now < due:
+                await asyncio.sleep(due - now)
+                continue
+            if now > schedule.seconds + self._timeout:
+                self.outcome.unsent = total - number
+                return
+            self.outcome.lag.add((now - due) * 1000)
+            self.outcome.sent += 1
+            self.outcome.last_sent = now
+            self._dispatch(loop, self._requests[number % len(self._requests)], due)
+            number += 1
+            if now - looked >= 1:
+                looked = now
+                if self._stop(self.outcome):
+                    self.outcome.stopped = True
+                    return
+            if number % 64 == 0:
+                await asyncio.sleep(0)  # answers are read while the client catches up, too
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float) -> None:
+        on_plateau = due >= self._schedule.ramp_up
+        self._under_way += 1
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.usable:
+                connection.ask(request, due, loop.time() - self._start, on_plateau)
+                return
+        if len(self._open) + len(self._opening) >= self._most:
+            self._record(due, math.inf, "overflow", on_plateau)
+            return
+        task = loop.create_task(self._connect(loop, request, due, on_plateau))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _spread(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            connection = await self._opened(loop)
+        except (OSError, TimeoutError):
+            return  # the first requests will meet it, too, and count it
+        self._open.add(connection)
+        self._idle.append(connection)
+
+    async def _opened(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        parts = urlsplit(self._door.url)
+        port = parts.port or (443 if self._secure else 80)
+        async with asyncio.timeout(self._timeout):
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._ended), parts.hostname, port, ssl=self._secure
+            )
+        return connection
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
+        try:
+            connection = await self._opened(loop)
+        except (OSError, TimeoutError):
+            self._record(due, math.inf, "connection", on_plateau)
+            return
+        except asyncio.CancelledError:
+            self._record(due, math.inf, "timeout", on_plateau)
+            raise
+        self._open.add(connection)
+        connection.ask(request, due, loop.time() - self._start, on_plateau)
+
+    def _ended(self, connection: Connection, status: int, headers: dict[bytes, bytes], body: bytes, error: str) -> None:
+        latency = (asyncio.get_running_loop().time() - self._start - connection.due) * 1000
+        said = error or self._door.judge(status, headers, body)
+        if said == "stranger":
+            self.outcome.strangers += 1
+            said = ""
+        self._record(connection.due, latency, said, connection.on_plateau)
+        if not error and connection.usable:
+            self._idle.append(connection)
+        else:
+            self._open.discard(connection)
+
+    def _record(self, due: float, latency_ms: float, error: str, on_plateau: bool) -> None:
+        self.outcome.record(due, latency_ms, error, on_plateau)
+        self._under_way -= 1
+        self._note_if_done()
+
+    def _note_if_done(self) -> None:
+        if self._all_sent and not self._under_way:
+            self._done.set()
+
+    async def _sweep(self) -> None:
+        """Give up what has waited too long; forget connections that the server closed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = loop.time() - self._start
+            for connection in list(self._open):
+                if connection.busy and now - connection.began > self._timeout:
+                    connection.abort("timeout")
+                elif not connection.busy and not connection.usable:
+                    self._open.discard(connection)

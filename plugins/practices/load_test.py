@@ -1,0 +1,42 @@
+"""A candidate is tried at its declared rate while it answers nobody; one that is too slow never gets traffic."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.sdk import Context
+
+from pipelines.release_messages import LoadTestRequest, LoadTestResult
+from pipelines.rules.load_test import judge_load_test
+from practices import _runner
+from practices._rollout_practice import RolloutPractice
+
+MARGIN_SECONDS = 900.0
+"""That the lease outlasts the test by: a pod may wait for its node, and the figures are drawn and judged."""
+
+
+class LoadTest(RolloutPractice):
+    """Ask the prepared candidate in an open loop through the gateway's public door, and hold it to its assertions.
+
+    Requests are sent when they are due, whether or not the candidate keeps up, and latency counts from then. A client
+    that could not keep its own schedule makes the verdict UNKNOWN. The picture and all figures lie under
+    ``rollouts/``. Returns the verdict.
+    """
+
+    stem: ClassVar[str] = "load_test"
+    ui_color = "#fce5cd"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        rollout = self.open()
+        deployment, ticket = rollout.spec.deployment, rollout.ticket
+        if ticket.first:
+            return self.said(f"the first version of {self.model}: there is no candidate beside a champion to try")
+        if deployment.load_test is None:
+            return self.said("deployment.load_test is not declared")
+        state = self.go_on(rollout, context)
+        rollout.renew(state, deployment.load_test.duration + MARGIN_SECONDS)
+        request = LoadTestRequest(**ticket.model_dump(include={"model", "version", "rollout_id"}))
+        result = _runner.run_step("load_candidate", request, LoadTestResult, runner=rollout.spec.runs("deploy"))
+        context["ti"].xcom_push(key="plot", value=result.plot)
+        rollout.wait_for_next(rollout.running())
+        return self.conclude(judge_load_test(result, deployment), rollout, context, report=result.report)

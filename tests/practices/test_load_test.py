@@ -1,0 +1,142 @@
+"""A candidate without traffic is tried under a lease that lasts; a slow one ends the run, and its page says why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused
+from pipelines.release_messages import LoadTestRequest, LoadTestResult, ShareShown
+from pipelines.rollout_messages import RolloutTicket
+from pipelines.spec.deployment import Deployment
+from pipelines.testing_rollouts import FakeTarget
+from practices.load_test import LoadTest
+from tests.practices.airfield import MODEL, Airfield
+
+LOAD = {"duration": 3600, "target_rps": 50, "assertions": {"p99_latency": {"max": 100}}}
+PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.01}}
+
+
+def ticket(**changes: Any) -> dict[str, Any]:
+    facts = {"model": MODEL, "version": "5", "rollout_id": "r1", "champion": "4"}
+    return RolloutTicket(
+        **(facts | {"bundle": "bundles/5", "sha256": "s5", "model_digest": "d5"} | changes)  # type: ignore[arg-type]
+    ).model_dump(mode="json", by_alias=True)
+
+
+def found(request: LoadTestRequest, **shown: Any) -> LoadTestResult:
+    facts: dict[str, Any] = {"name": "p99_latency", "limit": 0.01, "over_ms": 100, "bad": 1, "total": 2500}
+    return LoadTestResult(
+        model=request.model,
+        version=request.version,
+        rollout_id=request.rollout_id,
+        sent=2750,
+        answered=2750,
+        seconds=60,
+        declared_rps=50,
+        plateau_rps=50,
+        lag_p99_ms=1,
+        shown=[ShareShown(**(facts | {"above": -5, "below": 10} | shown))],
+        plot="rollouts/plot.png",
+        report="rollouts/report.json",
+    )
+
+
+@pytest.fixture
+def target(field: Airfield) -> FakeTarget:
+    """Version 5 is prepared beside the champion 4."""
+    field.rollouts = target = FakeTarget("4", clock=field.clock)
+    field.answers["load_candidate"] = found
+    field.declare(deployment=Deployment.model_validate({"strategy": "canary", "load_test": LOAD}))
+    target.create_rollout(MODEL, "r1", PLAN, expect=1, key="create")
+    target.prepare(MODEL, "r1", "5", "bundles/5", "s5", expect=target.rollout(MODEL).generation, key="prepare")
+    return target
+
+
+def run(field: Airfield, given: dict[str, Any] | None = None, **context: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    made = field.context("deploy", "test_under_load", **context)
+    verdict = LoadTest(task_id="test_under_load", model=MODEL, ticket=given or ticket()).execute(made)
+    return verdict, made["pushed"]
+
+
+def test_a_candidate_that_keeps_its_assertions_goes_on_with_the_picture_on_its_page(
+    field: Airfield, target: FakeTarget
+) -> None:
+    verdict, pushed = run(field)
+    assert verdict["outcome"] == "pass"
+    assert pushed["plot"] == "rollouts/plot.png"
+    assert pushed["facts"]["plateau_rps"] == 50
+    [(version, details)] = field.lines("rollout")
+    assert (version, details["practice"], details["outcome"]) == ("5", "load_test", "pass")
+    assert details["report"] == "rollouts/report.json"
+    assert field.asked == [LoadTestRequest(model=MODEL, version="5", rollout_id="r1")]
+
+
+def test_the_lease_outlasts_the_test(field: Airfield, target: FakeTarget) -> None:
+    seen: list[timedelta] = []
+
+    def tried(request: LoadTestRequest) -> LoadTestResult:
+        until = target.rollout(MODEL).lease_until
+        assert until is not None
+        seen.append(until - field.clock())
+        return found(request)
+
+    field.answers["load_candidate"] = tried
+    run(field)
+    assert seen[0] >= timedelta(seconds=3600 + 60)
+
+
+def test_a_slow_candidate_ends_the_run(field: Airfield, target: FakeTarget) -> None:
+    field.answers["load_candidate"] = lambda request: found(request, above=50, below=-50, bad=900)
+    with pytest.raises(Refused, match="900 of 2500"):
+        run(field)
+    assert field.lines("rollout")[0][1]["outcome"] == "fail"
+
+
+def test_too_short_a_test_is_not_a_pass(field: Airfield, target: FakeTarget) -> None:
+    field.answers["load_candidate"] = lambda request: found(request, below=1.0, needed_total=6000)
+    with pytest.raises(Refused, match="about 6000 requests would"):
+        run(field)
+
+
+@pytest.mark.parametrize(
+    ("given", "declared"),
+    [(ticket(champion=None), {"load_test": LOAD}), (ticket(), {})],
+    ids=["the first version", "nothing declared"],
+)
+def test_where_there_is_nothing_to_try_it_says_so_and_goes_on(
+    field: Airfield, given: dict[str, Any], declared: dict[str, Any]
+) -> None:
+    field.rollouts = FakeTarget(None)
+    field.declare(deployment=Deployment.model_validate({"strategy": "canary"} | declared))
+    verdict, _ = run(field, given)
+    assert verdict["outcome"] == "pass"
+    assert verdict["facts"]["note"]
+    assert field.asked == []
+
+
+def test_a_rollout_that_was_rolled_back_meanwhile_is_told_with_its_reason(field: Airfield, target: FakeTarget) -> None:
+    target.roll_back(MODEL, "r1", "the guard: 9 of 10 bad", key="guard")
+    with pytest.raises(Refused, match="9 of 10 bad"):
+        run(field)
+    assert field.asked == []
+
+
+def test_a_rollout_that_was_superseded_is_skipped(field: Airfield, target: FakeTarget) -> None:
+    generation = target.rollout(MODEL).generation
+    target.create_rollout(MODEL, "r2", PLAN | {"supersede": True}, expect=generation, key="create2")
+    with pytest.raises(AirflowSkipException):
+        run(field)
+
+
+def test_one_that_is_rolled_back_while_it_is_tried_does_not_pass(field: Airfield, target: FakeTarget) -> None:
+    def tried(request: LoadTestRequest) -> LoadTestResult:
+        target.roll_back(MODEL, "r1", "a person", key="person")
+        return found(request)
+
+    field.answers["load_candidate"] = tried
+    with pytest.raises(Refused, match="a person"):
+        run(field)

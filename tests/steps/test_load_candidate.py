@@ -1,0 +1,126 @@
+"""A real gateway with a candidate at 0 %: a good one keeps its assertions, a slow or failing one is found out."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipelines import layout
+from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.errors import Refused
+from pipelines.release_messages import LoadTestRequest, LoadTestResult
+from pipelines.rules.load_test import judge_load_test
+from pipelines.settings import REPOSITORY, Settings
+from pipelines.spec import Catalog, ModelSpec
+from pipelines.spec.catalog import read_declaration
+from pipelines.spec.deployment import Deployment
+from pipelines.steps import load_candidate
+from pipelines.testing import FakePorts
+from pipelines.testing_rollouts import FakeTarget
+from pipelines.verdict import Outcome, Verdict
+from tests.serving.candidates import TRIGGER, Fault
+from tests.serving.gateway_process import Gateway
+from tests.serving.rollout_calls import Rollout
+
+MODEL = "flight_delay"
+LOAD = {"duration": 4, "target_rps": 60, "ramp_up_time": 1, "assertions": {"p95_latency": {"max": 400}}}
+
+
+@pytest.fixture(scope="module")
+def rollout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollout]:
+    folder = tmp_path_factory.mktemp("load")
+    gateway = Gateway(folder / "gateway").start()
+    yield Rollout(gateway, folder / "bundles").champion()
+    gateway.stop()
+
+
+def tried(
+    rollout: Rollout, tmp_path: Path, number: int, fault: Fault, hour: float, **load_test: Any
+) -> tuple[LoadTestResult, Verdict, FakePorts]:
+    """Prepare a candidate as version ``number`` and try it with rows of this hour."""
+    rollout.id = f"r{number}"
+    version = str(number)
+    assert rollout.create(deadline_ms=2000, supersede=True).status_code == 200
+    assert rollout.prepare(fault, version).status_code == 200
+    ports = surroundings(rollout, tmp_path, LOAD | load_test)
+    golden = pl.DataFrame({"carrier": ["UA", None], "distance": [500.0, 1.0], "hour": [hour, hour]})
+    content = io.BytesIO()
+    golden.with_columns(prediction=pl.lit(0.0)).write_parquet(content)
+    manifest = {"features": [{"name": "distance", "type": "numeric", "minimum": 5}]}
+    ports.store.put(layout.bundle(MODEL, version, "golden.parquet"), content.getvalue())
+    ports.store.put(layout.bundle(MODEL, version, "bundle.json"), json.dumps(manifest).encode())
+    request = LoadTestRequest(model=MODEL, version=version, rollout_id=rollout.id)
+    result = load_candidate.run(request, ports)
+    ports.targets[MODEL].close()
+    return result, judge_load_test(result, ports.catalog.model(MODEL).deployment), ports
+
+
+def surroundings(rollout: Rollout, tmp_path: Path, load_test: Any) -> FakePorts:
+    spec = read_declaration(REPOSITORY / "include" / "models" / f"{MODEL}.yaml", ModelSpec)
+    deployment = Deployment.model_validate({"strategy": "canary", "load_test": load_test})
+    catalog = Catalog(models={MODEL: spec.model_copy(update={"deployment": deployment})})
+    gateway = rollout.gateway
+    where = {"AIRWORTHY_GATEWAY": gateway.base, "AIRWORTHY_GATEWAY_ADMIN": gateway.admin}
+    settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), **where})
+    target = GatewayRollouts(gateway.base, gateway.admin)
+    return FakePorts.make(tmp_path, catalog=catalog, settings=settings, targets={MODEL: target})
+
+
+def test_a_good_candidate_keeps_what_is_asserted_and_nobody_else_notices(rollout: Rollout, tmp_path: Path) -> None:
+    result, verdict, ports = tried(rollout, tmp_path, 2, "none", 7.0, rows=3)
+    assert verdict.outcome is not Outcome.FAIL, verdict
+    if result.lag_p99_ms < 80:  # a busy machine may be too slow for the client; then the verdict says so
+        assert verdict.passed, verdict
+    assert result.errors == {}
+    assert result.strangers == 0
+    assert result.sent == result.answered == 210
+    assert result.shown[0].total == 180
+    assert rollout.state()["rollout"]["phase"] == "READY"
+    assert {role: arm["requests"] for role, arm in rollout.counts().items()}.get("candidate", 0) == 0
+    assert ports.store.get(layout.rollout(MODEL, "r2", "load_test.png")).startswith(b"\x89PNG")
+    kept = LoadTestResult.model_validate_json(ports.store.get(layout.rollout(MODEL, "r2", "load_test.json")))
+    assert kept == result
+    assert sum(result.histogram.values()) == 180
+    secret = rollout.state()["rollout"]["probe"].encode()
+    assert secret
+    assert not [path for path, content in ports.store.files.items() if secret in content]
+
+
+def test_a_slow_candidate_is_refused_and_the_test_ends_as_soon_as_that_is_shown(
+    rollout: Rollout, tmp_path: Path
+) -> None:
+    result, verdict, _ = tried(
+        rollout, tmp_path, 3, "slow", TRIGGER, duration=60, assertions={"p99_latency": {"max": 20}}
+    )
+    assert result.stopped_early
+    assert result.seconds < 50
+    assert verdict.outcome is not Outcome.PASS
+    if "client" not in str(verdict):
+        assert verdict.outcome is Outcome.FAIL
+        assert "slower than 20 ms or failed" in verdict.reasons[0]
+
+
+def test_a_candidate_that_fails_is_refused_with_how_it_failed(rollout: Rollout, tmp_path: Path) -> None:
+    result, verdict, _ = tried(
+        rollout, tmp_path, 4, "raises", TRIGGER, duration=60, assertions={"error_rate": {"max": 0.01}}
+    )
+    assert verdict.outcome is Outcome.FAIL
+    assert "error_rate" in verdict.reasons[0]
+    assert "status 500" in verdict.reasons[0] or "status 503" in verdict.reasons[0]
+    assert result.answered == 0
+    assert result.seconds < 50
+
+
+def test_a_rollout_that_is_not_this_one_is_not_tried(tmp_path: Path) -> None:
+    ports = FakePorts.make(tmp_path, targets={MODEL: FakeTarget("1")})
+    spec = ports.catalog.models[MODEL]
+    declared = Deployment.model_validate({"strategy": "canary", "load_test": LOAD})
+    ports.catalog.models[MODEL] = spec.model_copy(update={"deployment": declared})
+    with pytest.raises(Refused, match="no rollout with candidate none"):
+        load_candidate.run(LoadTestRequest(model=MODEL, version="2", rollout_id="r1"), ports)
