@@ -14,12 +14,11 @@ End = Literal["nothing", "leave", "roll_back", "record"]
 
 
 def judge_end(
-    ticket: RolloutTicket, state: RolloutState | None, failed: Sequence[str] | None, *, recorded: bool
+    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
 ) -> Verdict:
     """Always PASS; ``facts["then"]`` says what to do and ``facts["why"]`` why.
 
-    ``state`` None: the model has no rollout at all. ``failed`` names the run's failed tasks, None if they are not
-    known. ``record``: it was rolled back already, by the target itself or by a task that did not live to write it down
+    ``failed`` names the run's failed tasks, None if they are not known. ``record``: it was rolled back already, by the target itself or by a task that did not live to write it down
     (``recorded``). PAUSED is left where a task failed to ask a person; if nobody failed, nobody was asked.
     ``facts["failed_in_the_air"]``: no later run should take this version by itself.
     """
@@ -27,23 +26,22 @@ def judge_end(
     facts: dict[str, object] = {
         "then": then,
         "why": why,
-        "phase": state.phase if state else None,
-        "split": dict(state.split) if state else {},
+        "phase": state.phase,
+        "split": dict(state.split),
         "failed": list(failed) if failed is not None else None,
         "failed_in_the_air": (then == "roll_back" and bool(failed)) or _failed(ticket, state),
     }
     return Verdict.of(RULE, facts=facts)
 
 
-def _failed(ticket: RolloutTicket, state: RolloutState | None) -> bool:
-    ours = state is not None and state.rollout_id == ticket.rollout_id
-    return state is not None and ours and state.phase in ("ROLLED_BACK", "FAILED")
+def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
+    return state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
 
 
 def _end(
-    ticket: RolloutTicket, state: RolloutState | None, failed: Sequence[str] | None, *, recorded: bool
+    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
 ) -> tuple[End, str]:
-    if state is None or state.rollout_id is None:
+    if state.rollout_id is None:
         return "nothing", "there was no rollout"
     if state.rollout_id != ticket.rollout_id:
         return "nothing", f"rollout {state.rollout_id} took its place"

@@ -46,8 +46,9 @@ def _stages(spec: ModelSpec) -> list[Callable[[ModelSpec, About], Stage]]:
     people = [_approvals] if declared.approval.requires_approval else []
     if not declared.staged:
         return [*people, _release]
-    found = [_prepare, *([_shadow] if declared.shadows else []), *people]
-    found += {"canary": [_canary], "blue_green": [_trial], "ab": [_experiment]}.get(declared.strategy, [])
+    found = [_prepare, *([_load] if declared.load_test else []), *([_shadow] if declared.shadows else []), *people]
+    if not declared.delegated:
+        found += {"canary": [_canary], "blue_green": [_trial], "ab": [_experiment]}.get(declared.strategy, [])
     return [*found, _promote, _retire]
 
 
@@ -60,6 +61,13 @@ def _prepare(_: ModelSpec, about: About) -> Stage:
         task,
         "**prepare_candidate** loads the candidate beside the champion and tries it; nobody meets it yet.",
     )
+
+
+def _load(_: ModelSpec, about: About) -> Stage:
+    from practices.load_test import LoadTest
+
+    task = LoadTest(task_id="test_under_load", **about)
+    return task, task, "**test_under_load** asks the candidate at the declared rate and holds it to its assertions."
 
 
 def _shadow(_: ModelSpec, about: About) -> Stage:
@@ -92,8 +100,8 @@ def _canary(spec: ModelSpec, about: About) -> Stage:
         first, last = first or shift, judge
         names += [f"**{shift.task_id}**", f"**{judge.task_id}**"]
     says = (
-        f"{', '.join(names)} give the candidate so many percent of the callers and weigh the evidence until it passes;"
-        f" what is shown to be bad is rolled back. {HELD}"
+        f"**shift_to_…** and **judge_at_…** ({', '.join(names)}) give the candidate so many percent of the callers and"
+        f" weigh the evidence until it passes; what is shown to be bad is rolled back. {HELD}"
     )
     return first, last, says
 

@@ -1,0 +1,26 @@
+"""When the green version may be tried, by table."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.rules.blue_green_trial import judge_trial
+from tests.rules.rollout_facts import TICKET, state
+
+
+@pytest.mark.parametrize(
+    ("before", "phase", "reason"),
+    [
+        (0, "READY", None),
+        (500, "BAKING", None),
+        (200, "BAKING", "has 200 basis points already; a trial has one share, 500"),
+        (800, "BAKING", "has 800 basis points and keeps them"),
+        (0, "PAUSED", "the rollout is PAUSED"),
+    ],
+)
+def test_a_trial_has_one_share(before: int, phase: str, reason: str | None) -> None:
+    found = state(phase=phase, split={"9": 10_000 - before, "10": before})
+    verdict = judge_trial(TICKET, found, 500)
+    assert verdict.passed == (reason is None)
+    assert verdict.rule == "blue_green_trial"
+    assert (reason or "") in "".join(verdict.reasons)

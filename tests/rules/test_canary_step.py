@@ -1,0 +1,38 @@
+"""When a candidate may get more traffic, by table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.rules.canary_step import judge_shift
+from tests.rules.rollout_facts import TICKET, state
+
+
+@pytest.mark.parametrize(
+    ("found", "share", "reason"),
+    [
+        ({}, 500, None),
+        ({"phase": "SHADOWING"}, 500, None),
+        ({"phase": "BAKING", "split": {"9": 9500, "10": 500}}, 1500, None),
+        ({"phase": "BAKING", "split": {"9": 9500, "10": 500}}, 500, None),
+        ({"phase": "BAKING", "split": {"9": 8500, "10": 1500}}, 500, "has 1500 basis points and keeps them"),
+        ({"candidate": "8"}, 500, "version 10 is not prepared; the candidate is 8"),
+        ({"candidate": None, "phase": "PENDING"}, 500, "the rollout is PENDING"),
+        ({"phase": "PAUSED"}, 500, "the rollout is PAUSED"),
+        ({"champion": "8"}, 500, "version 8 is live, but this run was planned against 9"),
+        ({}, 0, "a share of 0 basis points is no step"),
+        ({}, 10_000, "a share of 10000 basis points is no step"),
+    ],
+)
+def test_only_the_prepared_candidate_gets_traffic_and_its_share_only_grows(
+    found: dict[str, Any], share: int, reason: str | None
+) -> None:
+    verdict = judge_shift(TICKET, state(**found), share)
+    assert verdict.passed == (reason is None)
+    assert (reason or "") in "".join(verdict.reasons)
+
+
+def test_every_fault_is_listed() -> None:
+    assert len(judge_shift(TICKET, state(candidate="8", champion="7", phase="PAUSED"), 0).reasons) == 4
