@@ -17,7 +17,7 @@ from pipelines.adapters.amazon import Clients, Lost
 from pipelines.adapters.sagemaker_endpoint import PATIENCE_SECONDS, Endpoint, Seen, Variant
 from pipelines.adapters.sagemaker_guardrail import back_at_once, guarded, longest
 from pipelines.adapters.sagemaker_record import Answered, Intent, Records, Row, parse_store
-from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout_messages import RolloutState
 from pipelines.rollout_moves import WHOLE, Route
 from pipelines.spec.deployment import Deployment, SageMaker
@@ -63,14 +63,22 @@ class Changes:
         return self._records.read(self._model)[0]
 
     def observe(self) -> tuple[Row, Seen | None]:
-        """The row and the endpoint. A rollback that SageMaker made by itself is recorded on sight."""
+        """The row and the endpoint.
+
+        A rollback that SageMaker made by itself is recorded on sight, and a change of which a dead worker left only the
+        weights or the record undone is finished; nobody else might ask for it again.
+        """
         row, etag = self._records.read(self._model)
         seen = self.endpoint.describe()
+        if row.intent is None or seen is None or seen.status != "InService":
+            return row, seen
         if _fell_back(row, seen):
             with suppress(Lost):
                 self._give_up(row, etag, _why(row, seen))
-            row = self.read()
-        return row, seen
+        elif self.endpoint.holds(self.wanted(row.intent.route), seen):
+            with suppress(Lost, AirworthyError):
+                self._finish(row, etag)
+        return self.read(), self.endpoint.describe()
 
     def make(self, action: str, request: Mapping[str, Any], move: Move, expect: int | None, key: str) -> dict[str, Any]:
         """The state after the change, as it was first answered under this key. Without ``expect`` it overrules."""
@@ -84,12 +92,14 @@ class Changes:
                 return told.answer
             try:
                 if row.intent is not None and (expect is not None or row.intent.key == key):
-                    self._finish(row, etag)
+                    answer = self._finish(row, etag)
+                    if row.intent.key == key:
+                        return answer
                     continue
                 if expect is not None and expect != row.generation:
                     raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
                 row = msgspec.structs.replace(row, intent=Intent(key, digest, action, move(row.route)))
-                self._finish(row, self._records.write(row, etag))
+                return self._finish(row, self._records.write(row, etag))
             except Late:
                 self._put_right()
             except Lost:
@@ -98,8 +108,8 @@ class Changes:
 
     # ---- order, see, record -----------------------------------------------------------------------------------------
 
-    def _finish(self, row: Row, etag: str | None) -> None:
-        """Do what the intent says. Raises ``Lost`` if somebody else does or overrules it."""
+    def _finish(self, row: Row, etag: str | None) -> dict[str, Any]:
+        """Do what the intent says and return the state it led to. Raises ``Lost`` if somebody else does or overrules."""
         intent = row.intent
         assert intent is not None
         wanted = self.wanted(intent.route)
@@ -119,8 +129,9 @@ class Changes:
             raise Unavailable(f"endpoint {self.endpoint.name} splits {seen.shares}, not as ordered; try again")
         if row.route is None or intent.route.live != row.route.live or intent.route.candidate != row.route.candidate:
             self.endpoint.scale(wanted)
-        self._done(row, etag, seen)
+        answer = self._done(row, etag, seen)
         self.endpoint.let_go(wanted, seen)
+        return answer
 
     def _there(self, wanted: list[Variant], intent: Intent) -> Seen:
         """The endpoint, made if there is none, when SageMaker is done with it."""
@@ -160,7 +171,7 @@ class Changes:
                 ["somebody else changed it; roll back, or release a version, to have it our way again"],
             )
 
-    def _done(self, row: Row, etag: str | None, seen: Seen) -> None:
+    def _done(self, row: Row, etag: str | None, seen: Seen) -> dict[str, Any]:
         """The intent is what is: the next generation, unless nothing changed for any request."""
         intent, now = row.intent, self.now()
         assert intent is not None
@@ -180,8 +191,10 @@ class Changes:
             ended=None if record is not None and record.active else row.ended or now,
         )
         answer = self.told(row, seen).model_dump(mode="json", by_alias=True)
-        answers = row.answers | {intent.key: Answered(intent.request, answer)}
-        self._note(msgspec.structs.replace(row, answers=answers), etag)
+        if intent.action != "lease":  # one each few seconds, and harmless when repeated
+            row = msgspec.structs.replace(row, answers=row.answers | {intent.key: Answered(intent.request, answer)})
+        self._note(row, etag)
+        return answer
 
     def _note(self, row: Row, etag: str | None) -> str:
         """Record what was ordered or done. Raises ``Late`` if the record speaks of something else by now."""
@@ -232,13 +245,16 @@ class Changes:
         return found
 
     def told(self, row: Row, seen: Seen | None) -> RolloutState:
-        """Roles and phase as recorded; the split, and whether it is the one recorded, as SageMaker says."""
+        """Roles and phase as recorded; the split, and whether it is the one recorded, as SageMaker says.
+
+        What is only intended does not count: a caller who is told the former state asks for it again, and waits.
+        """
         route = live(self._model, row.route)
         record, wanted = route.rollout, self.wanted(route)
         split: dict[str, int] = {}
-        applied = row.intent is None and seen is not None
+        applied = False
         if seen is not None:
-            applied = applied and self.endpoint.holds(wanted, seen) and self.endpoint.weighs(wanted, seen)
+            applied = self.endpoint.holds(wanted, seen) and self.endpoint.weighs(wanted, seen)
             versions = {variant.name: variant.served.version for variant in wanted}
             split = {versions.get(name, name): share for name, share in seen.shares.items() if share}
         if applied:

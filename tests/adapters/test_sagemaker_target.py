@@ -325,6 +325,31 @@ def test_a_rollback_after_any_death_brings_all_traffic_back(aws: Clients, life: 
     assert field.weights() == {"v1": 10_000}
 
 
+def test_a_retried_task_is_told_the_former_state_while_instances_start_and_then_finishes_the_change(
+    aws: Clients,
+) -> None:
+    field = Field(aws)
+    field.release("1")
+    with pytest.raises(Killed):
+        field.begin(field.target(dying(7)))
+    state = field.target().rollout(MODEL)
+    assert (state.phase, state.split, state.applied) == ("PENDING", {"1": 10_000}, True)
+    assert state.lease_until is not None
+    assert state.lease_until > field.clock + timedelta(minutes=30), "nobody loses the lease by waiting for AWS"
+    again = field.target().prepare(MODEL, "r2", "2", *field.bundle("2"), expect=state.generation, key="r2/prepare")
+    assert (again.phase, again.applied) == ("READY", True)
+
+
+def test_whoever_looks_finishes_a_step_of_which_only_the_record_is_undone(aws: Clients) -> None:
+    field = Field(aws)
+    state = field.begin(field.release("1"))
+    with pytest.raises(Killed):
+        field.target(dying(2)).set_traffic(MODEL, "r2", {"1": 9000, "2": 1000}, expect=state.generation, key="step")
+    field.described()
+    state = field.target().rollout(MODEL)
+    assert (state.phase, state.step, state.split, state.applied) == ("BAKING", 1, {"1": 9000, "2": 1000}, True)
+
+
 def test_of_rivals_that_decided_on_one_generation_one_wins(aws: Clients) -> None:
     field = Field(aws)
     state = field.begin(field.release("1"))
