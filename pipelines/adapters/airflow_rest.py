@@ -53,6 +53,9 @@ class AirflowApi:
     def unpause(self, dag_id: str) -> None:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+
     def trigger(self, dag_id: str, conf: dict[str, Any], *, run_id: str | None = None) -> str:
         """Start a run by hand with the form's values; returns its id."""
         body = {"conf": conf, "logical_date": None} | ({"dag_run_id": run_id} if run_id else {})
@@ -88,6 +91,17 @@ class AirflowApi:
         """Set a task's state by hand, as a person does in the UI: ``failed`` or ``success``."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._call("PATCH", path, json={"new_state": state})
+
+    def questions(self, dag_id: str) -> list[dict[str, Any]]:
+        """What people are asked on Airflow's screen and have not answered yet, in all runs of a DAG."""
+        return self._pages(f"/dags/{dag_id}/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
+
+    def answer(self, question: dict[str, Any], option: str, comment: str = "") -> None:
+        """Answer one of ``questions`` as the user who is logged in. ``Refused`` for somebody who was not asked."""
+        task = question["task_instance"]
+        at = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/{task['map_index']}"
+        body = {"chosen_options": [option], "params_input": {"comment": comment} if comment else {}}
+        self._call("PATCH", f"{at}/hitlDetails", json=body)
 
     def _pages(self, path: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -14,6 +14,8 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
+from pipelines.cli.demo_people import People
+from pipelines.cli.demo_rollout import Flight
 from pipelines.cli.progress import Progress, open_console
 from pipelines.errors import Refused
 from pipelines.ports import Ports
@@ -36,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """The whole story in six acts; each act looks first whether it was done before."""
+    """The whole story in seven acts; each act looks first whether it was done before."""
     progress = Progress(open_console())
     progress.stage("Starting Airflow, MLflow and the gateway")
     stack.start(settings, progress.console)
@@ -48,6 +50,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     story.train_and_release()
     story.live_day_by_day()
     story.settle()
+    story.fly_the_next_version()
     return story.tell()
 
 
@@ -72,6 +75,7 @@ class Story:
             for model in self.models
             for stage in ("train", "evaluate", "deploy", "rollback", "monitor")
         }
+        expected |= {f"{model.model}__drill" for model in self.models if model.deployment.rollback.drill}
 
         def parsed() -> tuple[bool, str]:
             found = {dag["dag_id"] for dag in self.airflow.dags()}
@@ -126,7 +130,14 @@ class Story:
                     f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()}
                 )
         if waiting:
-            self.progress.wait(lambda: self._released(waiting), timeout=600, what="training and releasing")
+            people = People(self.ports.settings, self.progress)
+
+            def released() -> tuple[bool, str]:
+                for model in waiting:
+                    people.answer(f"{model}__deploy")
+                return self._released(waiting)
+
+            self.progress.wait(released, timeout=900, what="training and releasing")
         else:
             self.progress.note("were live already")
 
@@ -169,6 +180,8 @@ class Story:
 
         self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
         self._unpause(lambda stage: stage in FOR_LIVE_DAYS)
+        for model in self.staged:  # its next version waits for the callers of the last act
+            self.airflow.pause(f"{model}__deploy")
         answered = self._answered()
         for day in self.live:
             if day.isoformat() not in answered:
@@ -207,6 +220,16 @@ class Story:
             return quiet >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs have ended"
 
         self.progress.wait(idle, timeout=600, what="the last runs to end")
+
+    @property
+    def staged(self) -> list[str]:
+        return [model.model for model in self.models if model.deployment.staged]
+
+    def fly_the_next_version(self) -> None:
+        """What was approved meanwhile goes into the air in stages, under the traffic of callers."""
+        after = self.live[-1] + timedelta(days=1)
+        for model in self.staged:
+            Flight(model, after, self.ports, self.airflow, self.progress).fly()
 
     def tell(self) -> int:
         """Print what happened and where to look."""

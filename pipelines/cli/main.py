@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "status",
     "land": "land",
     "replay": "replay",
+    "traffic": "traffic",
     "gateway": "gateway",
     "rollback": "rollback",
     "restore": "restore",

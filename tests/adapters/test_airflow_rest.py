@@ -15,6 +15,12 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.errors import Refused, Unavailable
 
 
+QUESTION = {
+    "subject": "Release it?",
+    "task_instance": {"dag_id": "m__deploy", "dag_run_id": "manual__1", "task_id": "ask", "map_index": 1},
+}
+
+
 class FakeAirflow(ThreadingHTTPServer):
     """Speaks as much of Airflow's public API as the client needs, from a list of 250 DAGs."""
 
@@ -53,8 +59,12 @@ class _Handler(BaseHTTPRequestHandler):
             offset, limit = int(query["offset"][0]), int(query["limit"][0])
             names = [{"dag_id": f"dag_{number}"} for number in range(250)]
             return self._answer(200, {"dags": names[offset : offset + limit], "total_entries": 250})
+        if url.path.endswith("/hitlDetails"):
+            return self._answer(200, {"hitl_details": [QUESTION], "total_entries": 1})
         if url.path.endswith("/dagRuns"):
             return self._answer(200, {"dag_run_id": "manual__1"})
+        if url.path.endswith("/dags/m__deploy"):
+            return self._answer(200, {})
         if url.path.endswith("/backfills"):
             return self._answer(409, {"detail": "There is already a running backfill"})
         return self._answer(503, {"detail": "starting"})
@@ -100,6 +110,17 @@ def test_a_wrong_password_is_refused(airflow: FakeAirflow) -> None:
 def test_a_run_by_hand_carries_the_forms_values(airflow: FakeAirflow) -> None:
     assert client(airflow).trigger("flight_delay__train", {"hypothesis": "h"}) == "manual__1"
     assert airflow.requests[-1][2] == {"conf": {"hypothesis": "h"}, "logical_date": None}
+
+
+def test_what_people_are_asked_is_found_and_answered_at_its_own_place(airflow: FakeAirflow) -> None:
+    api = client(airflow)
+    [question] = api.questions("m__deploy")
+    api.answer(question, "Approve", "as measured")
+    place = "/api/v2/dags/m__deploy/dagRuns/manual__1/taskInstances/ask/1/hitlDetails"
+    wanted = {"chosen_options": ["Approve"], "params_input": {"comment": "as measured"}}
+    assert airflow.requests[-1] == ("PATCH", place, wanted)
+    api.pause("m__deploy")
+    assert airflow.requests[-1] == ("PATCH", "/api/v2/dags/m__deploy", {"is_paused": True})
 
 
 def test_a_second_backfill_is_refused_with_airflows_own_words(airflow: FakeAirflow) -> None:

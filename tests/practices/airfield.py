@@ -17,6 +17,7 @@ from pipelines.ports import VersionInfo
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec import Catalog, DatasetSpec, ModelSpec
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.deployment import Deployment
 from pipelines.spec.features import FeatureView
 from pipelines.testing import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
 from pipelines.testing_rollouts import FakeTarget
@@ -148,6 +149,7 @@ def emitted(context: Any, state: str) -> dict[str, Any]:
 
 def _catalog() -> Catalog:
     spec = read_declaration(REPOSITORY / "include" / "models" / f"{MODEL}.yaml", ModelSpec)
+    spec = spec.model_copy(update={"deployment": Deployment()})
     dataset = DatasetSpec.model_validate(
         {
             "schema": 1,

@@ -1,0 +1,192 @@
+"""The demonstration's last act: a candidate goes into the air under traffic, is lost in a storm, and flies after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.adapters.airflow_rest import AirflowApi
+from pipelines.cli import stack
+from pipelines.cli.components import environment
+from pipelines.cli.demo_people import People
+from pipelines.cli.progress import Progress
+from pipelines.errors import AirworthyError
+from pipelines.ports import Ports
+from pipelines.rollout_messages import RolloutState
+
+if TYPE_CHECKING:
+    from pipelines.cli.rollout_picture import Mark
+
+RPS = 60.0
+SECONDS = 900.0
+CALM_SECONDS = 4.0
+"""How long the candidate answers well before the storm."""
+ENDED = ("success", "failed")
+
+
+class Flight:
+    """One model's second version: twice under way, once frozen in flight, in the end the champion."""
+
+    def __init__(self, model: str, first: date, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
+        self.model, self.first, self.ports, self.airflow, self.progress = model, first, ports, airflow, progress
+        self.target = ports.target(model)
+        self.people = People(ports.settings, progress)
+        self.folder = ports.settings.home / "rollout"
+        self.storms: list[Mark] = []
+        self.begun = time.time()
+
+    @property
+    def answers(self) -> Path:
+        return self.folder / "answers.parquet"
+
+    @property
+    def picture(self) -> Path:
+        return self.folder / "rollout.png"
+
+    def waiting(self) -> str | None:
+        """The newest approved version that was never live."""
+        live = {line.version for line in self.ports.ledger.entries(self.model, kind="release")}
+        status = ("approved", "rolled_back")
+        found = [v for v in self.ports.registry.versions(self.model) if v.tags.get("airworthy.status") in status]
+        return next((v.version for v in found if v.version not in live), None)
+
+    def fly(self) -> None:
+        """The whole act, unless it was played before."""
+        version, deploy = self.waiting(), f"{self.model}__deploy"
+        self.progress.stage(f"Staged deployment of {self.model}: shadow, two approvals, canary, promotion")
+        if version is None:
+            self.progress.note("no approved version waits; what there is to see was shown before")
+            return
+        self.airflow.unpause(deploy)
+        self.begun = time.time()
+        traffic = self._send()
+        try:
+            if not self._failed_before(version):
+                self.progress.note(f"version {version} begins its first flight, under {RPS:g} requests per second")
+                self._deploy(version, storm=True)
+            self.progress.note(f"version {version} begins again, by hand, with nothing in its way")
+            self._deploy(version, storm=False)
+            self._drill()
+        finally:
+            traffic.send_signal(signal.SIGTERM)
+            traffic.wait(60)
+        self._tell()
+
+    def _send(self) -> subprocess.Popen[bytes]:
+        """Callers, in a process of their own, until it is told to end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pipelines.cli.main", "traffic", self.model, "--from", f"{self.first}"]
+        command += ["--days", "60", "--rps", f"{RPS:g}", "--seconds", f"{SECONDS:g}", "--to", str(self.answers)]
+        with (self.ports.settings.home / "logs" / "traffic.log").open("ab") as log:
+            return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
+
+    def _failed_before(self, version: str) -> bool:
+        lines = self.ports.ledger.entries(self.model, kind="rollback")
+        return any(line.details.get("from") == version for line in lines)
+
+    def _deploy(self, version: str, *, storm: bool) -> None:
+        """Trigger the deployment and see it to its end; with a storm the candidate's process is frozen in the air."""
+        deploy = f"{self.model}__deploy"
+        run = next((run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED), None)
+        run = run or self.airflow.trigger(deploy, {"version": version})
+        frozen: list[float] = []
+        calm: list[float] = []
+        back: list[float] = []
+        asked = 0.0
+
+        def look() -> tuple[bool, str]:
+            nonlocal asked
+            state = self._state()
+            if time.monotonic() - asked > 2:
+                asked = time.monotonic()
+                self.people.answer(deploy)
+            if storm and state is not None and state.phase == "BAKING" and state.split.get(version):
+                calm.append(time.time())
+                if time.time() - calm[0] > CALM_SECONDS:
+                    self._freeze(version, frozen)
+            if frozen and state is not None and state.phase == "ROLLED_BACK" and not back:
+                back.append(time.time())
+            found = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
+            said = "nothing is live" if state is None else f"{state.phase}, {self._shares(state)}"
+            return found["state"] in ENDED, f"{said}; {self._task(deploy, run)}"
+
+        self.progress.wait(look, timeout=420, what="the deployment")
+        state = self._state()
+        if state is None or (state.champion == version) == storm:
+            why = "see its run in Airflow" if state is None else state.reason or "see its run in Airflow"
+            self.progress.note(f"this went otherwise than it was meant to: {why}")
+        elif storm:
+            seconds = f" {back[0] - frozen[0]:.1f} s after it froze" if back else ""
+            self.progress.note(f"rolled back by itself{seconds}: {state.reason}")
+        else:
+            self.progress.note(f"version {version} is the champion, version {state.previous} can be put back")
+
+    def _state(self) -> RolloutState | None:
+        try:
+            return self.target.rollout(self.model)
+        except AirworthyError:
+            return None
+
+    @staticmethod
+    def _shares(state: RolloutState) -> str:
+        shadow = f", version {state.mirror} in the shadow" if state.mirror else ""
+        return ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
+
+    def _task(self, dag_id: str, run: str) -> str:
+        busy = [t["task_id"] for t in self.airflow.tasks(dag_id, run) if t["state"] not in (None, *ENDED, "skipped")]
+        return ", ".join(dict.fromkeys(busy)) or "between two tasks"
+
+    def _freeze(self, version: str, frozen: list[float]) -> None:
+        """Stop the candidate's processes as a machine out of memory would: they live, and answer nothing."""
+        gateway = stack.alive(self.ports.settings, "gateway")
+        for child in gateway.children(recursive=True) if gateway else []:
+            if "pipelines.serving.candidate" in child.cmdline() and child.status() != "stopped":
+                os.kill(child.pid, signal.SIGSTOP)
+                if not frozen:
+                    self.progress.note(f"trouble: the process of version {version} freezes (SIGSTOP)")
+                    self.storms.append((time.time(), "trouble", "process frozen"))
+                frozen.append(time.time())
+
+    def _drill(self) -> None:
+        """Try the way back once, as the schedule would."""
+        dag_id = f"{self.model}__drill"
+        if dag_id not in {dag["dag_id"] for dag in self.airflow.dags()}:
+            return
+        self.airflow.unpause(dag_id)
+        run = self.airflow.trigger(dag_id, {})
+
+        def ended() -> tuple[bool, str]:
+            found = next(each for each in self.airflow.runs(dag_id) if each["dag_run_id"] == run)
+            return found["state"] in ENDED, f"rollback drill {found['state']}"
+
+        self.progress.wait(ended, timeout=120, what="the rollback drill")
+        for line in self.ports.ledger.entries(self.model, kind="rollback_drill")[-1:]:
+            facts: dict[str, Any] = line.details["facts"]
+            self.progress.note(
+                f"rollback drill: {line.details['outcome']}, the last answer of version {line.details['stand_in']} came"
+                f" {1000 * float(facts['seconds']):.0f} ms after the call ({facts['failed']} requests failed)"
+            )
+
+    def _tell(self) -> None:
+        """Draw the picture, and say what callers saw."""
+        import polars as pl
+
+        from pipelines.cli.rollout_picture import by_time, draw, fallbacks, marks
+        from pipelines.cli.traffic import errors
+
+        answers = pl.read_parquet(self.answers)
+        told = sorted([*marks(self.ports.ledger.entries(self.model), self.begun), *self.storms])
+        bins = by_time(answers)
+        bins.write_csv(self.folder / "answers.csv")
+        pl.DataFrame(told, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
+        draw(answers, told, self.picture, title=f"{self.model}: who answered, and what went wrong")
+        instead = int(fallbacks(bins)["instead"].sum())
+        said = f"{answers.height:,} requests during all of this: {errors(answers)} errors for callers"
+        self.progress.note(f"{said}; the champion answered {instead} of them in the candidate's place")
+        self.progress.note(f"the picture: {self.picture} (data beside it)")

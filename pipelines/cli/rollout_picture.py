@@ -1,0 +1,139 @@
+"""One picture tells a rollout: who answered, what went wrong in which arm, and what was decided when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pipelines.ports import LedgerEntry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BIN_SECONDS = 2.0
+COLORS = ("#9fb8d0", "#e8a33d", "#7fb069", "#b07fa6")
+MARKS = {
+    "shift": "#555555",
+    "approval": "#3d7ab5",
+    "promoted": "#2e8b57",
+    "rolled back": "#c0392b",
+    "trouble": "#8e44ad",
+}
+
+Mark = tuple[float, str, str]
+"""Seconds since 1970, kind (of ``MARKS``), text."""
+
+
+def marks(lines: list[LedgerEntry], since: float) -> list[Mark]:
+    """What the ledger says was decided since then, oldest first."""
+    found: list[Mark] = []
+    for line in lines:
+        at, details = line.at.timestamp(), line.details
+        if at < since:
+            continue
+        if line.kind == "approval_answer" and details.get("choice") == "approve":
+            found.append((at, "approval", str(details.get("person") or details.get("role"))))
+        elif line.kind == "release":
+            found.append((at, "promoted", f"version {line.version} is champion"))
+        elif line.kind == "rollback":
+            found.append((at, "rolled back", f"version {details.get('from')} rolled back"))
+        elif line.kind == "rollout" and details.get("practice") == "canary_step":
+            share = details.get("share") or (details.get("facts") or {}).get("share")
+            found.append((at, "shift", f"{float(share) / 100:g} %" if share is not None else "shift"))
+    return found
+
+
+def by_time(answers: pl.DataFrame) -> pl.DataFrame:
+    """Per bin of two seconds, version and arm: ``second``, ``version``, ``arm``, ``answers``, ``errors``."""
+    begun = float(answers["at"].min() or 0.0)  # type: ignore[arg-type]
+    return (
+        answers.with_columns(second=((pl.col("at") - begun) / BIN_SECONDS).floor() * BIN_SECONDS)
+        .group_by("second", "version", "arm")
+        .agg(answers=pl.len(), errors=(pl.col("status") != 200).sum())
+        .sort("second", "version", "arm")
+    )
+
+
+def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> None:
+    """Write the picture as PNG: above the shares of the answers by version, below what went wrong."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    begun, bins = float(answers["at"].min() or 0.0), by_time(answers)  # type: ignore[arg-type]
+    figure = Figure(figsize=(11, 6.2), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    _shares(upper, bins)
+    _trouble(lower, bins)
+    for axes in (upper, lower):
+        for at, kind, _ in told:
+            axes.axvline(at - begun, color=MARKS[kind], linewidth=1, linestyle="--" if kind == "shift" else "-")
+    _labels(upper, [(at - begun, kind, text) for at, kind, text in told])
+    moment = datetime.fromtimestamp(begun, UTC)
+    lower.set_xlabel(f"seconds since {moment:%Y-%m-%d %H:%M:%S} UTC")
+    figure.suptitle(title, fontsize=12)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _shares(axes: Axes, bins: pl.DataFrame) -> None:
+    good = bins.filter(pl.col("version") != "").group_by("second", "version").agg(pl.col("answers").sum())
+    wide = good.pivot(on="version", index="second", values="answers").fill_null(0).sort("second")
+    versions = sorted((name for name in wide.columns if name != "second"), key=lambda name: (len(name), name))
+    total = sum((wide[name] for name in versions), start=wide["second"] * 0)
+    heights = [(wide[name] / total * 100).to_list() for name in versions]
+    labels = [f"version {name}" for name in versions]
+    axes.stackplot(wide["second"].to_list(), heights, labels=labels, colors=COLORS, step="post")
+    axes.set_ylabel("share of the answers, %")
+    axes.set_ylim(0, 100)
+    axes.margins(x=0)
+    axes.legend(loc="lower left", framealpha=0.9, ncols=len(versions))
+
+
+def _trouble(axes: Axes, bins: pl.DataFrame) -> None:
+    """Callers' errors, and the share of the candidate's requests that the champion had to answer."""
+    every = bins.group_by("second").agg(pl.col("answers").sum(), pl.col("errors").sum()).sort("second")
+    rate = (every["errors"] / every["answers"] * 100).to_list()
+    axes.step(every["second"].to_list(), rate, where="post", color="#c0392b", label="callers' errors, all arms")
+    mine = bins.filter(pl.col("arm") == "candidate")
+    if mine.height:
+        champions = fallbacks(bins)
+        wide = (
+            mine.join(champions, on=["second", "version", "arm"], how="left")
+            .group_by("second")
+            .agg(pl.col("answers").sum(), pl.col("instead").fill_null(0).sum())
+            .sort("second")
+        )
+        share = (wide["instead"] / wide["answers"] * 100).to_list()
+        label = "candidate's requests that the champion answered"
+        axes.bar(wide["second"].to_list(), share, width=BIN_SECONDS, align="edge", color="#8e44ad", label=label)
+    axes.set_ylabel("%")
+    axes.set_ylim(-3, 103)
+    axes.legend(loc="upper left", framealpha=0.9)
+
+
+def fallbacks(answers: pl.DataFrame) -> pl.DataFrame:
+    """Of ``by_time``: the candidate's requests answered by a version that answers the champion's in the same bin."""
+    champions = answers.filter(pl.col("arm") == "champion").select("second", "version").unique()
+    mine = answers.filter(pl.col("arm") == "candidate").join(champions, on=["second", "version"], how="inner")
+    return mine.rename({"answers": "instead"}).drop("errors")
+
+
+def _labels(axes: Axes, told: list[Mark]) -> None:
+    """Texts above the upper panel, on levels so that neighbours do not cover each other."""
+    levels = [-1e9] * 4
+    for at, kind, text in told:
+        level = min(range(len(levels)), key=lambda number: (levels[number] > at - 14, number))
+        levels[level] = at
+        axes.annotate(
+            text,
+            xy=(at, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3 + 11 * level),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=MARKS[kind],
+        )

@@ -1,0 +1,108 @@
+"""`airworthy traffic` asks at a steady rate about real flights, and writes down who answered each request, and when."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.cli.replay import live_features
+from pipelines.errors import Refused
+from pipelines.ports import Ports
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIMEOUT = 10.0
+MOST_OPEN = 400
+
+
+def add_parser(subparsers: Any) -> None:
+    command = subparsers.add_parser("traffic", help="ask the gateway about real flights at a steady rate")
+    command.add_argument("model")
+    command.add_argument("--rps", type=float, default=60.0, help="requests per second, one flight each")
+    command.add_argument("--seconds", type=float, default=60.0)
+    command.add_argument(
+        "--from", dest="first", type=date.fromisoformat, required=True, help="first day of the flights"
+    )
+    command.add_argument("--days", type=int, default=30)
+    command.add_argument("--to", type=Path, help="Parquet file of all answers: at, status, version, arm")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Ask until the time is up or somebody ends it (SIGTERM, SIGINT); then say who answered."""
+    if options.rps <= 0 or options.seconds <= 0 or options.days < 1:
+        raise Refused("--rps, --seconds and --days must be more than 0")
+    bodies = flights(options.model, options.first, options.days, ports)
+    answers = asyncio.run(ask(options.model, bodies, options.rps, options.seconds, ports))
+    if options.to is not None:
+        options.to.parent.mkdir(parents=True, exist_ok=True)
+        answers.write_parquet(options.to)
+    versions = Counter(answers.filter(answers["status"] == 200)["version"].to_list())
+    told = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))
+    print(f"{answers.height:,} requests, {errors(answers)} errors; {told or 'nobody answered'}")
+    return 0
+
+
+def errors(answers: pl.DataFrame) -> int:
+    """Requests that a caller got no prediction for."""
+    return int((answers["status"] != 200).sum())
+
+
+def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
+    """One request for each flight of these days, in order of prediction time; its id is its routing key."""
+    import orjson
+
+    spec = ports.catalog.model(model)
+    view = ports.catalog.view(spec.view)
+    columns = list(spec.training.features or view.features)
+    several = [first + timedelta(days=number) for number in range(days)]
+    frame = live_features(view, ports.catalog.dataset(view.dataset), several).sort("prediction_time", "entity_id")
+    if frame.is_empty():
+        raise Refused(f"there are no flights from {first} for {days} day(s)")
+    rows = frame.select("entity_id", *columns).iter_rows()
+    return [
+        orjson.dumps({"dataframe_split": {"columns": columns, "data": [values]}, "ids": [entity]})
+        for entity, *values in rows
+    ]
+
+
+async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports: Ports) -> pl.DataFrame:
+    """Every request that was due with its answer: ``at`` (seconds since 1970), ``status`` (0: none came), ``version``,
+    ``arm``."""
+    import polars as pl
+
+    from pipelines.steps.open_loop import Door, OpenLoop, Outcome, Schedule
+
+    ended = False
+    told: list[tuple[float, int, str, str]] = []
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+
+    def judge(status: int, headers: dict[bytes, bytes], _: bytes) -> str:
+        version, arm = headers.get(b"x-model-version", b""), headers.get(b"x-model-arm", b"champion")
+        told.append((time.time(), status, version.decode(), arm.decode()))
+        return "" if status == 200 else f"status {status}"
+
+    def stop(_: Outcome) -> bool:
+        return ended
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
+    url = f"{ports.settings.gateway.rstrip('/')}/models/{model}/invocations"
+    door = Door(url, bodies, judge, {"x-api-key": key} if key else {})
+    schedule = Schedule(rps, seconds)
+    found = await OpenLoop(door, schedule, [], timeout=TIMEOUT, most_open=MOST_OPEN, stop=stop).run()
+    silent = found.sent - len(told)
+    told += [(time.time(), 0, "", "")] * silent
+    return pl.DataFrame(told, schema=["at", "status", "version", "arm"], orient="row")
