@@ -14,7 +14,6 @@ import pytest
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.errors import Refused, Unavailable
 
-
 QUESTION = {
     "subject": "Release it?",
     "task_instance": {"dag_id": "m__deploy", "dag_run_id": "manual__1", "task_id": "ask", "map_index": 1},
