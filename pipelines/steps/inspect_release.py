@@ -302,7 +302,7 @@ def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -
 
 def _latencies(one_row: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
     """Milliseconds of calls with one row."""
-    call, took = one_row(row), []
+    call, took = one_row(row), list[float]()
     for _ in range(WARM_UP):
         call()
     begun = time.perf_counter()

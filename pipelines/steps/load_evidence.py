@@ -20,7 +20,9 @@ def shown(declared: LoadTest, outcome: Outcome) -> list[ShareShown]:
     """The evidence on each assertion, from the requests of the plateau."""
     total = outcome.plateau.total
     names = {0.05: "p95_latency", 0.01: "p99_latency"}
-    asked = [(names[share], share, over, outcome.slow.get(over, 0)) for share, over in slow_limits(declared)]
+    asked: list[tuple[str, float, float | None, int]] = [
+        (names[share], share, over, outcome.slow.get(over, 0)) for share, over in slow_limits(declared)
+    ]
     if declared.assertions.error_rate is not None:
         asked.append(("error_rate", declared.assertions.error_rate.max, None, outcome.plateau_errors))
     return [

@@ -321,7 +321,7 @@ class OpenLoop:
         port = parts.port or (443 if self._secure else 80)
         async with asyncio.timeout(self._timeout):
             _, connection = await loop.create_connection(
-                lambda: Connection(self._ended), parts.hostname, port, ssl=self._secure
+                lambda: Connection(self._ended), parts.hostname or "", port, ssl=self._secure
             )
         return connection
 

@@ -152,7 +152,7 @@ def _newest_files(store: Store, model: str, until: datetime) -> Iterator[bytes]:
 def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:
     """Requests since then, each weighed as it was sampled, and when the first of them was answered."""
     names = pl.read_parquet_schema(io.BytesIO(content))
-    wanted = [name for name in ("logged_at", "row", "role", "weight") if name in names]
+    wanted: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
     frame = pl.read_parquet(io.BytesIO(content), columns=wanted).filter(pl.col("logged_at") >= since)
     if "row" in wanted:
         frame = frame.filter(pl.col("row") == 0)

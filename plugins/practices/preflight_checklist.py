@@ -24,6 +24,9 @@ from practices._settle import settle
 ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """The namespace of rollout ids, the same in every installation."""
 
+BY_HAND = ("manual", "asset_materialization")
+"""Kinds of runs that only a person starts."""
+
 
 class PreflightChecklist(ModelPractice):
     """Build the bundle of an approved version, inspect it, go through the checklist and write the run's ticket.
@@ -86,7 +89,7 @@ def rollout_id(context: Any, model: str) -> str:
 def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> Standing:
     gates, approval = certificates(bundle, ports)
     drills = ports.ledger.entries(model=bundle.model, kind="rollback_drill")
-    run = context["dag_run"]
+    run, person = context["dag_run"], getattr(context["dag_run"], "triggering_user_name", None)
     return Standing(
         gates=gates,
         approval_digest=approval,
@@ -94,8 +97,8 @@ def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any)
         champion=live.version,
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,
-        by_hand=getattr(run.run_type, "value", run.run_type) == "manual",
-        deployer=getattr(run, "triggering_user_name", None),
+        by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in BY_HAND,
+        deployer=person,
     )
 
 

@@ -140,7 +140,14 @@ def test_a_ledger_that_was_tampered_with_lets_nothing_pass(field: Airfield) -> N
 
 @pytest.mark.parametrize(
     ("who", "kind", "passes"),
-    [("ann", "manual", True), ("eve", "manual", False), (None, "manual", False), (None, "asset_triggered", True)],
+    [
+        ("ann", "manual", True),
+        ("eve", "manual", False),
+        (None, "manual", False),
+        (None, "asset_triggered", True),
+        (None, "asset_materialization", False),
+        ("eve", "operator_triggered", False),
+    ],
 )
 def test_only_a_declared_deployer_starts_it_by_hand(field: Airfield, who: str | None, kind: str, passes: bool) -> None:
     declared = {"strategy": "canary", "approval": {"requires_approval": False, "deployers": ["ann"]}}
