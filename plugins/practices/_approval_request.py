@@ -39,7 +39,7 @@ class ApprovalRequest(ApprovalOperator):
 
     def __init__(self, *, model: str, ticket: Any, role: str, response_timeout: timedelta, **arguments: Any) -> None:
         fixed: dict[str, Any] = {"subject": "Release it?", "params": {"comment": COMMENT}}
-        super().__init__(**fixed, response_timeout=response_timeout, **arguments)
+        super().__init__(**{**arguments, **fixed}, response_timeout=response_timeout)  # the run's form is not this one
         self.wait = response_timeout
         self.model = model
         self.ticket = ticket
