@@ -109,7 +109,7 @@ class Changes:
     # ---- order, see, record -----------------------------------------------------------------------------------------
 
     def _finish(self, row: Row, etag: str | None) -> dict[str, Any]:
-        """Do what the intent says and return the state it led to. Raises ``Lost`` if somebody else does or overrules."""
+        """Do what the intent says; returns the state it led to. Raises ``Lost`` if somebody else does or overrules."""
         intent = row.intent
         assert intent is not None
         wanted = self.wanted(intent.route)
