@@ -12,6 +12,22 @@ LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
+class Names(msgspec.Struct, frozen=True):
+    """What a server calls its counter of requests, that counter's label of the status, and its histogram of seconds."""
+
+    requests: str
+    status: str
+    seconds: str
+    only: tuple[str, str]
+    """A label that a counted request has, and what it contains."""
+
+
+GATEWAY = Names("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
+MLSERVER = Names(
+    "rest_server_requests_total", "status_code", "rest_server_request_duration_seconds", ("path", "/infer")
+)
+
+
 class Reading(msgspec.Struct, array_like=True, frozen=True):
     """What one pod has counted since it started. ``slow``: answers over each limit, by the limit in milliseconds."""
 
@@ -62,8 +78,8 @@ def grown(
     return list(sums.values()), kept
 
 
-def parse(text: str, limits: Sequence[float]) -> Reading:
-    """A gateway's page of metrics. ``limits`` in milliseconds.
+def parse(text: str, limits: Sequence[float], names: Names = GATEWAY) -> Reading:
+    """A server's page of metrics. ``limits`` in milliseconds.
 
     Answers 2xx and 5xx count, 5xx as failed; 4xx are the callers' own. An answer is slower than a limit if it is over
     the greatest bound of the histogram that is not above the limit.
@@ -71,15 +87,18 @@ def parse(text: str, limits: Sequence[float]) -> Reading:
     requests = failed = everything = 0
     seconds = 0.0
     below: dict[float, int] = {}
+    label, contained = names.only
     for name, labels, value in _lines(text):
-        if name == "airworthy_requests_total" and labels.get("model"):
-            requests += int(value) if labels["code"][0] in "25" else 0
-            failed += int(value) if labels["code"][0] == "5" else 0
-        elif name == "airworthy_request_seconds_sum":
+        if not labels.get(label) or contained not in labels[label]:
+            continue
+        if name == names.requests:
+            requests += int(value) if labels[names.status][0] in "25" else 0
+            failed += int(value) if labels[names.status][0] == "5" else 0
+        elif name == f"{names.seconds}_sum":
             seconds += value
-        elif name == "airworthy_request_seconds_count":
+        elif name == f"{names.seconds}_count":
             everything += int(value)
-        elif name == "airworthy_request_seconds_bucket" and labels["le"] != "+Inf":
+        elif name == f"{names.seconds}_bucket" and labels["le"] != "+Inf":
             below[float(labels["le"])] = below.get(float(labels["le"]), 0) + int(value)
     slow = {}
     for limit in limits:

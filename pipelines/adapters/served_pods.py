@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipelines.adapters.kubernetes_api import Document, KubernetesApi
-from pipelines.adapters.pod_readings import Reading, parse
+from pipelines.adapters.pod_readings import GATEWAY, Names, Reading, parse
 from pipelines.errors import EXIT_REFUSED, Conflict, Refused, Unavailable
 
 HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
@@ -121,7 +121,7 @@ def _warned(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
 
 
 def read_counters(
-    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float]
+    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: Names = GATEWAY
 ) -> dict[str, Reading]:
     """What each ready pod has counted. ``Unavailable`` if one does not answer."""
     key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
@@ -130,7 +130,7 @@ def read_counters(
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
-            found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits)
+            found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits, names)
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipelines.adapters.http_route_target import HttpRouteTarget, Patience
+from pipelines.adapters.kserve_target import KServeTarget
 from pipelines.adapters.kubernetes_api import open_client
 from pipelines.adapters.kubernetes_objects import RENDERED
 from pipelines.adapters.pod_readings import Reading
@@ -121,6 +122,34 @@ def http_route_target(namespace: str, opened: Callable[[], Any] = open_client, *
         store="s3://bucket",
         clock=Moments(),
         patience=Patience(ready=30, drained=0),
+    )
+
+
+class UnawaitedKServe(KServeTarget):
+    """The same for KServe, whose controller is not there."""
+
+    counted: Mapping[str, tuple[str, Reading]] = {}
+
+    def _await(self, model: str, served: Served) -> None:
+        pass
+
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+        return dict(self.counted)
+
+
+def kserve_target(
+    namespace: str,
+    opened: Callable[[], Any] = open_client,
+    kind: type[KServeTarget] = UnawaitedKServe,
+    ready: float = 60,
+    **blocks: Any,
+) -> Any:
+    return kind(
+        declared(namespace, "kserve", **blocks),
+        opened,
+        store="s3://bucket",
+        clock=Moments(),
+        patience=Patience(ready=ready, drained=0),
     )
 
 

@@ -1,0 +1,129 @@
+"""An InferenceService says the traffic of a model and the versions behind it; nothing here asks a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipelines.errors import Refused
+from pipelines.rollout_moves import WHOLE, Route, Served
+from pipelines.spec.deployment import KServe
+from pipelines.spec.sizing import HealthCheck, Resources
+
+Document = dict[str, Any]
+
+MODE = "serving.kserve.io/deploymentMode"
+STANDARD = ("Standard", "RawDeployment")
+"""Today's name of the mode and its former one."""
+PER_CENT = 100
+"""Basis points."""
+
+
+def service_name(model: str, target: KServe) -> str:
+    return target.service or model.replace("_", "-")
+
+
+def predictor_name(served: Served) -> str:
+    """Name of one version within its InferenceService; another bundle of the same version has another."""
+    version = re.sub(r"[^a-z0-9]+", "-", served.version.lower()).strip("-")[:12]
+    digest = hashlib.sha256(f"{served.version}/{served.sha256}".encode()).hexdigest()[:6]
+    return f"v{version}-{digest}"
+
+
+def workload_name(service: str, served: Served) -> str:
+    """Name of the Deployment and of the Service that KServe makes for a named predictor."""
+    return f"{service}-{predictor_name(served)}-predictor"
+
+
+def inference_spec(
+    route: Route, aside: Iterable[Served], *, target: KServe, resources: Resources, health: HealthCheck, store: str
+) -> Document:
+    """``spec`` of the InferenceService: the live version, and beside it candidate, former version and ``aside``.
+
+    What stands beside gets the candidate's share, or none at all and only stays ready. Raises ``Refused`` for shares
+    that are no whole percents.
+    """
+    shares = split_of(route)
+    if odd := {version: share for version, share in shares.items() if share % PER_CENT}:
+        raise Refused(f"KServe splits by whole percents; {odd} basis points are none")
+    if sum(shares.values()) != WHOLE:
+        raise Refused(f"the shares {shares} sum to {sum(shares.values())}, not to {WHOLE}")
+    beside = [served for served in (route.candidate, route.previous, *aside) if served is not None]
+    different = {predictor_name(served): served for served in beside if served != route.live}
+
+    def predictor(served: Served, *, live: bool) -> Document:
+        return _predictor(served, live=live, target=target, resources=resources, health=health, store=store)
+
+    canaries = [
+        {
+            "trafficPercent": shares.get(served.version, 0) // PER_CENT if served == route.candidate else 0,
+            "predictor": predictor(served, live=False),
+        }
+        for served in different.values()
+    ]
+    return {"predictor": predictor(route.live, live=True), "canary": canaries or None}
+
+
+def split_of(route: Route) -> dict[str, int]:
+    return dict(route.split) or {route.live.version: WHOLE}
+
+
+def weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
+    """Basis points by version, as an InferenceService has them; ``names``: predictors to versions."""
+    beside = {one["predictor"].get("name"): int(one["trafficPercent"]) for one in spec.get("canary") or []}
+    live = spec["predictor"].get("name", "")
+    found = {names.get(live, live): WHOLE - PER_CENT * sum(beside.values())}
+    found |= {names.get(name or "", name or ""): PER_CENT * percent for name, percent in beside.items()}
+    return {version: share for version, share in found.items() if share}
+
+
+def _predictor(
+    served: Served, *, live: bool, target: KServe, resources: Resources, health: HealthCheck, store: str
+) -> Document:
+    model: Document = {
+        "modelFormat": {"name": target.model_format},
+        "storageUri": _storage(served.bundle, store, target.storage_prefix),
+        "resources": _amounts(resources),
+    }
+    if target.runtime:
+        model["runtime"] = target.runtime
+    if "path" in health.model_fields_set:
+        model["readinessProbe"] = {
+            "httpGet": {"path": health.path, "port": 8080},
+            "periodSeconds": health.interval,
+            "timeoutSeconds": health.timeout,
+            "successThreshold": health.success_threshold,
+            "failureThreshold": health.failure_threshold,
+            "initialDelaySeconds": health.initial_delay,
+        }
+    scaling = resources.autoscaling if resources.autoscaling and resources.autoscaling.enabled else None
+    least = resources.min_replicas or resources.replicas if scaling else resources.replicas
+    found: Document = {"name": predictor_name(served), "minReplicas": least, "model": model}
+    if live:  # what stands beside may not say how it scales
+        found["maxReplicas"] = (resources.max_replicas if scaling else None) or resources.replicas
+        if scaling is not None:
+            found["scaleMetric"] = "cpu" if scaling.metric == "cpu" else "rps"
+            found["scaleTarget"] = round(scaling.target_value)
+    return found
+
+
+def _storage(bundle: str, store: str, prefix: str | None) -> str:
+    """The bundle as the cluster finds it."""
+    root = store.rstrip("/")
+    if prefix is not None and bundle.startswith(f"{root}/"):
+        return f"{prefix.rstrip('/')}/{bundle.removeprefix(f'{root}/')}"
+    if "://" not in bundle:
+        hint = "set deployment.target.storage_prefix to the URI under which it does, or keep the store on s3://"
+        raise Refused(f"a cluster does not reach the folder {bundle}", [hint])
+    return bundle
+
+
+def _amounts(resources: Resources) -> Document:
+    limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
+    if resources.accelerator == "gpu":
+        limits["nvidia.com/gpu"] = "1"
+    requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
+    found = {"limits": limits, "requests": requests}
+    return {kind: {name: one for name, one in amounts.items() if one} for kind, amounts in found.items()}

@@ -1,0 +1,208 @@
+"""One InferenceService holds a model's traffic and its rollout's record; both change in one write or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.adapters import kserve_objects as objects
+from pipelines.adapters.annotated_rollouts import AnnotatedRollouts
+from pipelines.adapters.http_route_target import Patience
+from pipelines.adapters.kserve_objects import MODE, STANDARD, predictor_name, workload_name
+from pipelines.adapters.kubernetes_api import Document, KubernetesApi
+from pipelines.adapters.kubernetes_objects import differs
+from pipelines.adapters.pod_readings import MLSERVER, Reading
+from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
+from pipelines.adapters.served_pods import await_ready, read_counters
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages import LiveState
+from pipelines.ports import Clock
+from pipelines.rollout_moves import Route, Served
+from pipelines.rollout_plan import Plan
+from pipelines.spec.deployment import Deployment, KServe
+
+VERSION = "serving.kserve.io/v1beta1"
+METRICS_PORT = 8082
+"""Where KServe's own runtime for MLflow models (MLServer) shows its counters."""
+
+
+class KServeTarget(AnnotatedRollouts):
+    """``DeploymentTarget`` of one model: an InferenceService in Standard mode whose ``spec.canary`` splits the traffic.
+
+    Beside the live version stand the candidate with its share, and the former version with none until it is retired:
+    a promotion and its rollback only change names, no pod. What lost its share stands there, too, until KServe has
+    taken the change.
+    """
+
+    mirrors = False
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        open_client: Callable[[], Any],
+        *,
+        store: str,
+        clock: Clock,
+        patience: Patience | None = None,
+    ) -> None:
+        super().__init__(clock)
+        target = deployment.target
+        if not isinstance(target, KServe):
+            raise Refused(f"deployment.target.kind is {target.kind}, not kserve")
+        self._deployment, self._target = deployment, target
+        self._store, self._patience = store, patience or Patience()
+        self._api = KubernetesApi(open_client, target.namespace)
+
+    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
+        told = super().release(model, version, bundle, sha256, key=key)
+        self._await(model, Served(version, bundle, sha256))  # the first release makes its pods only now
+        return told
+
+    # ---- the record and the traffic -----------------------------------------------------------------------------
+
+    def _find(self, model: str) -> Kept | None:
+        document = self._read(model)
+        if document is None:
+            return None
+        annotations = document["metadata"].get("annotations") or {}
+        name = self._name(model)
+        if ANNOTATION not in annotations:
+            raise Refused(
+                f"InferenceService {name} is not of this installation: it has no annotation {ANNOTATION}",
+                ["delete it, or name another one by deployment.target.service"],
+            )
+        if annotations.get(MODE) not in STANDARD:
+            raise Refused(
+                f"InferenceService {name} is in mode {annotations.get(MODE) or 'Knative'}, which knows no spec.canary",
+                [f"set its annotation {MODE}: Standard; in Knative mode the former version is in no manifest"],
+            )
+        record = Record.parse(f"InferenceService {name}", annotations[ANNOTATION])
+        versions = {predictor_name(served): served.version for served in needed(record.route)}
+        return Kept(
+            record=record,
+            fence=document["metadata"]["resourceVersion"],
+            split=objects.weights(document["spec"], versions),
+            applied=_settled(document) and not differs(self._spec(record), document["spec"]),
+            workers=self._ready_pods(model, record.route.live),
+        )
+
+    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+        metadata: Document = {"name": self._name(model), "annotations": {ANNOTATION: record.text()}}
+        spec = self._spec(record)
+        document = {"apiVersion": VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
+        if before is None:
+            metadata["annotations"][MODE] = STANDARD[0]
+            metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
+            spec.pop("canary")
+            found = self._api.create(document)
+        else:
+            metadata["resourceVersion"] = before.fence
+            found = self._api.merge(document)
+        if differs(spec, found["spec"]):
+            hint = "KServe before 0.20 has no spec.canary; it is needed"
+            raise Refused(f"InferenceService {self._name(model)} is not what was written", [hint])
+
+    def _spec(self, record: Record, *more: Served) -> Document:
+        declared = self._deployment
+        return objects.inference_spec(
+            record.route,
+            [*record.leaving, *more],
+            target=self._target,
+            resources=declared.resources,
+            health=declared.health_check,
+            store=self._store,
+        )
+
+    # ---- versions -----------------------------------------------------------------------------------------------
+
+    def _make(self, model: str, served: Served) -> None:
+        """Have the version stand beside the live one, with no share, until its pods are ready."""
+        if self._find(model) is None:
+            self._spec(Record(Route(served)))  # what could not be written is refused before anything is
+        else:
+            self._beside(model, served)
+            self._await(model, served)
+
+    def _beside(self, model: str, served: Served) -> None:
+        kept = self._there(model)
+        if served not in needed(kept.record.route):
+            self._write(model, kept, self._spec(kept.record, served))
+
+    def _unmake(self, model: str, served: Served) -> None:
+        """The predictor goes when the service no longer names it."""
+        kept = self._there(model)
+        if served not in [*needed(kept.record.route), *kept.record.leaving]:
+            self._write(model, kept, self._spec(kept.record))
+
+    def _write(self, model: str, kept: Kept, spec: Document) -> None:
+        metadata = {"name": self._name(model), "resourceVersion": kept.fence}
+        self._api.merge({"apiVersion": VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec})
+
+    def _await(self, model: str, served: Served) -> None:
+        name = workload_name(self._name(model), served)
+        labels, seconds = {"app": f"isvc.{name}"}, self._patience.ready
+        deadline = time.monotonic() + seconds
+        while self._api.read("apps/v1", "Deployment", name) is None:
+            if time.monotonic() > deadline:
+                told = _conditions(self._read(model))
+                raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {told or 'does it run?'}")
+            time.sleep(0.5)
+        await_ready(self._api, name, labels, seconds=seconds, again=lambda: self._beside(model, served))
+
+    def _drained(self, model: str) -> bool:
+        deadline = time.monotonic() + self._patience.drained
+        while not _settled(self._read(model) or {}):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        return True
+
+    # ---- what the pods say --------------------------------------------------------------------------------------
+
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+        limits = [limit.over_ms for limit in route.rollout.plan.guard.latency] if route.rollout else []
+        found: dict[str, tuple[str, Reading]] = {}
+        for served in (route.live, route.candidate):
+            if served is not None:
+                pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload_name(self._name(model), served)}"})
+                counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER)
+                if not counters and route.split.get(served.version):
+                    raise Refused(f"no pod of {model} version {served.version} is ready: its callers get no answer")
+                found |= {pod: (served.version, reading) for pod, reading in counters.items()}
+        return found
+
+    def _faults(self, plan: Plan) -> list[str]:
+        found = []
+        if plan.routing.key != "request_id" or plan.routing.segments:
+            found.append("routing: KServe splits by weight alone; only routing.key request_id is possible")
+        if plan.strategy == "shadow":
+            found.append("strategy shadow: KServe mirrors no requests")
+        return found
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def _name(self, model: str) -> str:
+        return objects.service_name(model, self._target)
+
+    def _read(self, model: str) -> Document | None:
+        return self._api.read(VERSION, "InferenceService", self._name(model))
+
+    def _ready_pods(self, model: str, served: Served) -> int:
+        found = self._api.read("apps/v1", "Deployment", workload_name(self._name(model), served)) or {}
+        return int(found.get("status", {}).get("availableReplicas", 0))
+
+
+def _settled(document: Document) -> bool:
+    """Whether KServe's controller has taken the newest write, and every version that has a share is ready."""
+    status = document.get("status", {})
+    if not document or status.get("observedGeneration", 0) < document["metadata"].get("generation", 0):
+        return False
+    wanted = {"Ready"} | ({"CanaryReady"} if document["spec"].get("canary") else set())
+    good = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
+    return wanted <= good
+
+
+def _conditions(document: Document | None) -> str:
+    found = (document or {}).get("status", {}).get("conditions", [])
+    return "; ".join(f"{one['type']}: {one.get('message', '')}" for one in found if one["status"] != "True")
