@@ -58,8 +58,8 @@ def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]
         )
         return "invalid", [f"{mismatch}: the arms cannot be compared; find out who is lost before it is repeated"]
     if too_few := _too_few(found, declared):
-        return "undecided", too_few
-    success, guards = found.metrics[0], found.metrics[1:]
+        return "undecided", [*too_few, *found.notes]
+    success, *guards = found.metrics
     worse = [_said(success, "shown worse")] if _gain(success, shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
     worse += [_said(guard, losing) for guard in guards if _gain(guard, shared=True)[1] < -declared.margin]
@@ -67,10 +67,9 @@ def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]
         return "control stays", worse
     lacking = f"not shown to lose at most {declared.margin:g}"
     unshown = [_said(guard, lacking) for guard in guards if _gain(guard)[0] < -declared.margin]
-    low, high = _gain(success)
-    if low > 0:
+    if (low := _gain(success)[0]) > 0:
         return ("undecided", unshown) if unshown else ("variant wins", [])
-    if declared.margin and low >= -declared.margin and high <= declared.margin:
+    if declared.margin and low >= -declared.margin and _gain(success)[1] <= declared.margin:
         return "no difference", [_said(success, f"no difference beyond {declared.margin:g}")]
     return "undecided", [_said(success, "not shown better"), *unshown]
 
@@ -101,9 +100,9 @@ def _gain(metric: MetricInterval, *, shared: bool = False) -> tuple[float, float
 
 
 def _said(metric: MetricInterval, what: str) -> str:
+    unit = " of control's" if metric.metric == "latency" else ""
     if metric.estimate is None or metric.low is None or metric.high is None:
         return f"{metric.metric}: {what} (no interval yet)"
-    unit = " of control's" if metric.metric == "latency" else ""
     return f"{metric.metric}: {what} (difference {metric.estimate:+.4g} [{metric.low:+.4g}, {metric.high:+.4g}]{unit})"
 
 

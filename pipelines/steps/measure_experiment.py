@@ -40,6 +40,10 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
         notes += flush_log(ports, request.model)
         rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
         values = per_user(_assigned(rows, notes), logged, spec, ports)
+        if unknown := [name for name in logged if values[name].count() == 0]:
+            notes.append(
+                f"no answer has a value yet of {', '.join(unknown)}: outcomes come when the days are validated"
+            )
     metrics = [
         _of_errors(request.arms, users, alpha, alpha / len(declared.metrics))
         if name == "error_rate"

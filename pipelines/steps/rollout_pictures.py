@@ -104,7 +104,7 @@ def _latencies(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
 
 
 def experiment_picture(found: ExperimentMeasure, spec: ModelSpec) -> bytes:
-    """The interval of each metric's difference, in half-widths of its own scale so that all fit one axis."""
+    """The interval of each metric's difference, each on a scale of its own; dashed: the loss that counts as none."""
     declared = spec.deployment.ab
     margin = declared.margin if declared else 0.0
     figure = Figure(figsize=(9.6, 2.4 + 1.05 * len(found.metrics)), layout="constrained")
@@ -127,6 +127,7 @@ def _interval(axes: Any, metric: MetricInterval, margin: float, *, decides: bool
     means = f"control {_shown(metric.control)}, variant {_shown(metric.variant)}"
     if metric.estimate is None or metric.low is None or metric.high is None:
         axes.set_title(f"{means}: no interval yet", fontsize=9, loc="left", color="#505762")
+        axes.set_xticks([])
         return
     sign = {"higher": 1, "lower": -1, "same": 0}[metric.better]
     colour = GREY

@@ -25,7 +25,7 @@ class Compared:
 
     def __init__(self, field: Airfield, practice: type[ComparisonPractice], declared: Deployment) -> None:
         self.field, self.practice, self.clock = field, practice, FixedClock(NOW)
-        field.clock = self.clock  # type: ignore[attr-defined]
+        field.clock = self.clock
         field.declare(deployment=declared)
         field.rollouts = self.target = FakeTarget("4", clock=self.clock)
         field.answers["measure_shadow"] = lambda request: measure_shadow.run(request, field)  # type: ignore[arg-type]
