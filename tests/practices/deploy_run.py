@@ -47,11 +47,13 @@ class Killed(BaseException):
 class DeployRun:
     """Version 5 against version 4; ``kill_at`` numbers the outside act before or after which the worker dies, once."""
 
-    def __init__(self, field: Airfield, declared: Deployment = CANARY, ticket: RolloutTicket = TICKET) -> None:
+    def __init__(
+        self, field: Airfield, declared: Deployment = CANARY, ticket: RolloutTicket = TICKET, target: Any = None
+    ) -> None:
         self.field, self.ticket, self.clock = field, ticket, FixedClock(NOW)
         field.clock, field.ledger = self.clock, MemoryLedger(self.clock)
         field.declare(deployment=declared)
-        field.rollouts = self.target = FakeTarget(ticket.champion, clock=self.clock)
+        field.rollouts = self.target = target or FakeTarget(ticket.champion, clock=self.clock)
         field.answers["weigh_rollout"] = lambda request: weigh_rollout.run(request, field)  # type: ignore[arg-type]
         for version in ("4", "5", "6"):
             field.registry.add(version, status="approved", model_digest=f"d{version}")

@@ -1,0 +1,95 @@
+"""Counts become evidence step by step, and what nobody counted is never taken for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.declared_rollout import analysis_plan
+from pipelines.rollout_evidence import Outcome, WeighedRollout, WeighRequest
+from pipelines.rollout_messages import ArmCounts
+from pipelines.spec.deployment import Deployment
+from pipelines.testing import FakePorts
+from pipelines.wiring import run_step
+
+REQUESTS = Deployment.model_validate({"strategy": "canary", "canary": {"error_threshold": 0.05}})
+KEYS = Deployment.model_validate(
+    {"strategy": "canary", "canary": {"error_threshold": 0.05}, "routing": {"key": "header:x-user"}}
+)
+SLOW = Deployment.model_validate(
+    {"strategy": "canary", "analysis": {"metrics": [{"name": "s", "event": "slow", "over_ms": 100, "max_rate": 0.1}]}}
+)
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> FakePorts:
+    return FakePorts.make(tmp_path)
+
+
+def arm(role: Any, requests: int, failed: int = 0, *, step: int = 1, share: int = 2000, **more: Any) -> ArmCounts:
+    version = "5" if role in ("candidate", "variant", "shadow") else "4"
+    return ArmCounts(version=version, role=role, step=step, share=share, requests=requests, failed=failed, **more)
+
+
+def weigh(ports: FakePorts, declared: Deployment, *arms: ArmCounts) -> WeighedRollout:
+    """As a task weighs it: the request travels as JSON."""
+    request = WeighRequest(plan=analysis_plan(declared), arms=list(arms))
+    found = run_step("weigh_rollout", request.model_dump_json(by_alias=True), ports)
+    assert isinstance(found, WeighedRollout)
+    return WeighedRollout.model_validate_json(found.model_dump_json(by_alias=True))
+
+
+@pytest.mark.parametrize(("failed", "outcome"), [(0, Outcome.PASS), (100, Outcome.FAIL), (20, Outcome.INCONCLUSIVE)])
+def test_what_is_shown_is_said(ports: FakePorts, failed: int, outcome: Outcome) -> None:
+    found = weigh(ports, REQUESTS, arm("candidate", 400, failed), arm("champion", 1600))
+    assert found.verdict.outcome is outcome
+    assert (found.newest, found.steps[0].weight, found.steps[0].candidate.units) == (1, 0.2, 400)
+
+
+def test_evidence_of_all_steps_adds_up_and_the_shadow_is_none_of_them(ports: FakePorts) -> None:
+    found = weigh(
+        ports,
+        REQUESTS,
+        arm("shadow", 9000, 9000, step=1, share=0),
+        arm("champion", 1600, step=2),
+        arm("candidate", 400, 10, step=2),
+        arm("candidate", 500, 20, step=3, share=5000),
+        arm("champion", 500, step=3, share=5000),
+    )
+    [metric] = found.verdict.metrics
+    assert (metric.facts["candidate"], metric.facts["candidate_units"]) == (30, 900)
+    assert (len(found.steps), found.newest) == (2, 3)
+
+
+def test_several_roles_of_one_version_in_one_step_are_summed(ports: FakePorts) -> None:
+    found = weigh(ports, REQUESTS, arm("variant", 100, 1), arm("candidate", 300, 2), arm("control", 1600))
+    assert (found.steps[0].candidate.units, found.steps[0].candidate.events) == (400, {"bad": 3})
+
+
+def test_where_keys_stick_the_arms_are_compared_by_keys_and_the_limit_by_requests(ports: FakePorts) -> None:
+    sticky = {"units": 100, "bad_units": 2}
+    found = weigh(ports, KEYS, arm("candidate", 4000, 900, **sticky), arm("champion", 16_000, units=400))
+    assert (found.steps[0].candidate.units, found.steps[0].candidate.events) == (100, {"bad": 2})
+    assert found.verdict.outcome is Outcome.FAIL
+    assert "900 of 4000 requests" in found.verdict.reasons[0]
+
+
+def test_a_target_that_does_not_count_slow_answers_passes_nobody(ports: FakePorts) -> None:
+    found = weigh(ports, SLOW, arm("candidate", 4000), arm("champion", 16_000))
+    assert found.verdict.outcome is Outcome.ERROR
+    counted = {"slow": {"100": 3}}
+    found = weigh(ports, SLOW, arm("candidate", 4000, **counted), arm("champion", 16_000, **counted))
+    assert found.verdict.outcome is Outcome.PASS
+
+
+def test_a_step_that_met_nobody_shows_nothing(ports: FakePorts) -> None:
+    assert weigh(ports, REQUESTS).verdict.outcome is Outcome.INCONCLUSIVE
+    assert weigh(ports, REQUESTS, arm("champion", 0)).verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_split_that_is_not_as_declared_passes_nobody(ports: FakePorts) -> None:
+    found = weigh(ports, REQUESTS, arm("candidate", 2000), arm("champion", 2000))
+    assert found.verdict.outcome is Outcome.INCONCLUSIVE
+    assert "split of units" in found.verdict.reasons[0]

@@ -1,0 +1,132 @@
+"""What a model declares is what its target enforces and what its steps are judged by; nothing is silently left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipelines.declared_rollout import analysis_plan, bake_seconds, idle_lease, step_seconds, target_plan
+from pipelines.errors import Refused
+from pipelines.rollout_plan import Plan
+from pipelines.settings import REPOSITORY
+from pipelines.spec import ModelSpec
+from pipelines.spec.catalog import read_declaration
+from pipelines.spec.deployment import Deployment
+
+SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "over_ms": 100}
+
+
+def declared(**block: Any) -> Deployment:
+    return Deployment.model_validate(block)
+
+
+def plan(**block: Any) -> Plan:
+    return msgspec.convert(target_plan(SPEC.model_copy(update={"deployment": declared(**block)})), Plan)
+
+
+@pytest.mark.parametrize(
+    ("block", "strategy", "expiry"),
+    [
+        ({"strategy": "canary"}, "canary", "rollback"),
+        ({"strategy": "blue_green"}, "blue_green", "rollback"),
+        ({"strategy": "shadow"}, "shadow", "stop_mirror"),
+        ({"strategy": "all_at_once", "shadow": {}}, "shadow", "stop_mirror"),
+        ({"strategy": "ab", "routing": {"key": "field:ids"}}, "ab", "hold"),
+    ],
+)
+def test_every_strategy_is_a_plan_that_the_target_can_follow(block: dict[str, Any], strategy: str, expiry: str) -> None:
+    found = plan(**block)
+    assert (found.strategy, found.expiry, found.faults()) == (strategy, expiry, [])
+
+
+def test_limits_routing_and_lease_reach_the_target() -> None:
+    found = plan(
+        strategy="canary",
+        canary={"error_threshold": 0.02},
+        analysis={"alpha": 0.1, "metrics": [SLOW | {"max_rate": 0.05}]},
+        routing={
+            "key": "header:x-user",
+            "segments": [{"header": "x-group", "equals": "staff", "arm": "candidate"}],
+            "deadline_ms": 250,
+        },
+        shadow={"tolerance": 0.2},
+        lease=120,
+    )
+    assert (found.guard.max_error_rate, found.guard.alpha, found.lease_seconds) == (0.02, 0.05, 120)
+    [limit] = found.guard.latency
+    assert (limit.over_ms, limit.max_share, found.deadline_ms) == (100, 0.05, 250)
+    assert (found.routing.key, found.routing.segments[0].equals) == ("header:x-user", "staff")
+    assert (found.comparison.tolerance, found.comparison.threshold) == (0.2, SPEC.evaluation.threshold)
+
+
+def test_an_experiments_id_salts_the_assignment() -> None:
+    block = {"strategy": "ab", "routing": {"key": "field:ids"}, "ab": {"experiment_id": "e1"}}
+    assert plan(**block).routing.salt == "e1"
+    assert plan(strategy="canary").routing.salt == ""
+
+
+def test_superseding_is_said_only_when_asked() -> None:
+    assert "supersede" not in target_plan(SPEC)
+    assert target_plan(SPEC, supersede=True)["supersede"] is True
+
+
+def test_guard_and_analysis_share_the_declared_chance_of_a_false_alarm() -> None:
+    block: dict[str, Any] = {"strategy": "canary", "analysis": {"alpha": 0.05}}
+    assert analysis_plan(declared(**block)).alpha + plan(**block).guard.alpha == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("metric", "limits"),
+    [
+        ({"max_rate": 0.05}, [("slow", "guardrail", 0.05, None)]),
+        ({"max_ratio": 1.5}, [("slow", "guardrail", None, 1.0)]),
+        ({"max_ratio": 1.5, "fail_ratio": 1.2}, [("slow", "guardrail", None, 1.2)]),
+        ({"fail_ratio": 1.2}, [("slow", "deterioration", None, 1.2)]),
+        ({"role": "deterioration", "fail_ratio": 1.2}, [("slow", "deterioration", None, 1.2)]),
+        (
+            {"max_rate": 0.05, "fail_ratio": 1.2},
+            [("slow", "guardrail", 0.05, None), ("slow_ratio", "deterioration", None, 1.2)],
+        ),
+    ],
+)
+def test_each_demand_is_judged_as_it_was_meant(metric: dict[str, Any], limits: list[tuple[Any, ...]]) -> None:
+    found = analysis_plan(declared(strategy="canary", analysis={"metrics": [SLOW | metric]}))
+    first, *others = found.metrics
+    assert (first.name, first.event, first.max_rate) == ("error_rate", "bad", 0.01)
+    told = [(one.name, one.role, one.max_rate, one.fail_ratio if one.compares else None) for one in others]
+    assert told == limits
+    assert {one.event for one in others} == {"slow_100"}
+
+
+def test_a_demand_that_can_never_be_decided_is_refused() -> None:
+    metric = {"name": "slow", "event": "slow", "over_ms": 50, "role": "deterioration", "max_rate": 0.1}
+    with pytest.raises(Refused, match="slow: role deterioration only ever fails"):
+        analysis_plan(declared(strategy="canary", analysis={"metrics": [metric]}))
+
+
+@pytest.mark.parametrize(
+    ("routing", "unit"),
+    [
+        ({}, "request"),
+        ({"key": "header:x-user"}, "key"),
+        ({"segments": [{"header": "x-group", "equals": "staff", "arm": "candidate"}]}, "key"),
+    ],
+)
+def test_keys_are_counted_where_requests_would_deceive(routing: dict[str, Any], unit: str) -> None:
+    assert analysis_plan(declared(strategy="canary", routing=routing)).unit == unit
+
+
+def test_times_come_from_the_strategys_own_block() -> None:
+    canary = declared(strategy="canary", canary={"increment_interval": 60, "max_step_duration": 600})
+    green = declared(strategy="blue_green", blue_green={"validation_duration": 50})
+    assert (bake_seconds(canary), step_seconds(canary)) == (60, 600)
+    assert (bake_seconds(green), step_seconds(green)) == (50, 100)
+
+
+def test_a_candidate_without_traffic_waits_as_long_as_people_may_take() -> None:
+    people = {"approvers": [{"role": "lead", "users": ["ada"]}], "timeout": 1000}
+    assert idle_lease(declared(strategy="canary", lease=60)) == 60
+    assert idle_lease(declared(strategy="canary", lease=60, approval=people)) == 1060
