@@ -116,7 +116,7 @@ def validation(found: Inspection) -> Item:
     return item
 
 
-def error_handling(found: Inspection, spec: ModelSpec) -> Item:
+def error_handling(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
     item, declared = Item("5 error handling"), spec.deployment
     target = declared.target
     item.failed += found.plan_faults
@@ -124,8 +124,9 @@ def error_handling(found: Inspection, spec: ModelSpec) -> Item:
         item.failed.append("target.alarms is empty: nothing could roll the update back")
     if target.kind == "sagemaker" and target.data_capture is None:
         item.warned.append("target.data_capture is not declared: no answer is logged, so nothing can be monitored")
-    if not declared.staged:
-        item.waived.append("all_at_once: no guard beside a candidate; the former version can be put back")
+    if standing.champion is None or not declared.staged:
+        what = "first version" if standing.champion is None else "all_at_once"
+        item.waived.append(f"{what}: no candidate stands beside a champion, so no guard watches one")
         return item
     limits = [f"over {m.over_ms:g} ms" for m in declared.analysis.metrics if m.event == "slow" and m.max_rate]
     guard = f"guard at {declared.error_threshold:.2%} bad answers"
@@ -134,12 +135,13 @@ def error_handling(found: Inspection, spec: ModelSpec) -> Item:
     return item
 
 
-def load(found: Inspection, spec: ModelSpec) -> Item:
+def load(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
     item, declared = Item("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
-    elif not spec.deployment.staged:
-        item.waived.append("all_at_once: there is no candidate beside the champion to be tried")
+    elif standing.champion is None or not spec.deployment.staged:
+        what = "first version" if standing.champion is None else "all_at_once"
+        item.waived.append(f"{what}: no candidate stands beside a champion to be tried")
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
         item.told.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")

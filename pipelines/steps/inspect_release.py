@@ -154,7 +154,8 @@ def _against_the_champion(request: InspectionRequest, mine: Contract, ports: Por
         manifest = json.loads(ports.store.get(layout.bundle(model, version, MANIFEST)))
         live = contract(manifest, ports, model)
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
-        return {"champion_fault": f"{MANIFEST} of version {version} cannot be read: {error}"}
+        said = f"{MANIFEST} of the live version {version} cannot be read ({error})"
+        return {"champion_fault": f"{said}; deploy version {version} once more, and it is built again"}
     return {"champion": live, "contract_changes": contract_changes(live, mine), "narrowed": narrowed(live, mine)}
 
 

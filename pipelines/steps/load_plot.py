@@ -38,20 +38,20 @@ def _rate(axes: Any, seconds: Any, declared: LoadTest) -> None:
     across = [0.0, declared.ramp_up_time, declared.duration]
     wanted = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
     axes.plot(across, wanted, color=GREY, linewidth=1, linestyle="--", label="declared")
-    axes.plot(seconds[:, 0], seconds[:, 1], color=BLUE, linewidth=2, label="sent")
-    axes.plot(seconds[:, 0], seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered rightly")
+    axes.plot(seconds[:, 0] + 0.5, seconds[:, 1], color=BLUE, linewidth=2, label="sent")
+    axes.plot(seconds[:, 0] + 0.5, seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered rightly")
     if seconds[:, 3].any():
-        axes.plot(seconds[:, 0], seconds[:, 3], color=RED, linewidth=1.5, label="errors")
+        axes.plot(seconds[:, 0] + 0.5, seconds[:, 3], color=RED, linewidth=1.5, label="errors")
     axes.set_ylim(bottom=0)
-    _finish(axes, "Second in which they were due", "Requests per second")
+    _finish(axes, "Seconds at which they were due", "Requests per second")
 
 
 def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
-    axes.plot(seconds[:, 0], np.maximum(seconds[:, 4], 0.01), color=BLUE, linewidth=1.5, label="slowest answer")
+    axes.plot(seconds[:, 0] + 0.5, np.maximum(seconds[:, 4], 0.01), color=BLUE, linewidth=1.5, label="slowest answer")
     for name, limit in asserted.items():
         axes.axhline(limit, color=RED, linewidth=1, linestyle="--", label=f"{name} at most {limit:g} ms")
     axes.set_yscale("log")
-    _finish(axes, "Second in which they were due", "Milliseconds since due")
+    _finish(axes, "Seconds at which they were due", "Milliseconds since due")
 
 
 def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:

@@ -61,9 +61,9 @@ class PreflightChecklist(ModelPractice):
     def _tell(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
         """The list in log and XCom, then the verdict: ``Refused`` unless it is PASS."""
         lines: Any = verdict.facts["checklist"]
-        for line in lines:
-            level = 20 if line["result"] in ("PASS", "WAIVED") else 30
-            self.log.log(level, "%-18s %-8s %s", line["item"], line["result"], "; ".join(line["why"]))
+        between = "\n" + " " * 28
+        told = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
+        self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(told))
         context["ti"].xcom_push(key="checklist", value=lines)
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(

@@ -223,7 +223,7 @@ def test_the_contract_is_held_against_the_live_versions(
 def test_a_live_version_whose_contract_is_gone_is_told(ports: FakePorts, tmp_path: Path) -> None:
     found = inspected(ports, built(ports, tmp_path), champion="99")
     assert found.champion_fault is not None
-    assert any("bundle.json of version 99 cannot be read" in reason for reason in refused(ports, found, champion="99"))
+    assert any("bundle.json of the live version 99 cannot be read" in reason for reason in refused(ports, found, champion="99"))
 
 
 def test_traffic_counts_callers_requests_of_the_last_days_once_each(ports: FakePorts) -> None:
