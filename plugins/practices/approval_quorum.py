@@ -66,7 +66,7 @@ def on_record(
     """The newest answer to each request of this run, and every receipt that names another."""
     newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), _asked.run_key(context))
     named = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
-    kept = {slot: line for slot, line in newest.items() if line.digest in named}
+    kept = {slot: line for slot, line in sorted(newest.items()) if line.digest in named}
     faults = [
         f"an answer ({digest[:16]}) is not the newest on the ledger"
         for digest in sorted(named - {x.digest for x in kept.values()})

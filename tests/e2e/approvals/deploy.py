@@ -1,5 +1,6 @@
 """A deployment reduced to its approvals: requests, their count, and a task that follows. Parsed by a real Airflow."""
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -10,6 +11,7 @@ from pipelines.testing import MemoryRegistry
 from practices import _hooks
 from practices._approvals import ask_approvers
 from practices.approval_quorum import ApprovalQuorum
+from practices.defaults import DEFAULT_ARGS
 
 MODEL_DIGEST, BUNDLE_DIGEST, SNAPSHOT = "a" * 64, "b" * 64, "5" * 64
 open_ports = _hooks.open_ports
@@ -32,7 +34,8 @@ class WithRegistry:
 _hooks.open_ports = lambda: WithRegistry(open_ports())  # type: ignore[assignment, return-value]
 
 for spec in _hooks.load_catalog().models.values():
-    with DAG(dag_id=f"{spec.model}__deploy", schedule=None, max_active_runs=16):
+    tried = {**DEFAULT_ARGS, "retry_delay": timedelta(seconds=1), "max_retry_delay": timedelta(seconds=2)}
+    with DAG(dag_id=f"{spec.model}__deploy", schedule=None, max_active_runs=16, default_args=tried):
         ticket = {
             "model": spec.model,
             "version": "1",
