@@ -100,11 +100,8 @@ class AnnotatedRollouts(ABC):
         kept = self._find(model)
         if kept is None or (rec.stored(kept, key, request) is None and kept.record.route.live != wanted):
             move(kept.record.route if kept else None)
-            self._keep(model, kept, wanted)
-            self._make(model, wanted)
-        self._change(
-            model, "release", lambda route: route if route and route.live == wanted else move(route), key, request
-        )
+            self._tried(model, wanted, kept)
+        self._change(model, "release", move, key, request)
         return self.state(model)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
@@ -175,7 +172,10 @@ class AnnotatedRollouts(ABC):
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
         now, request = self._clock(), rec.digest("traffic", rollout_id, dict(split))
-        readings = self._readings(model, self._there(model).record.route)
+        kept = self._there(model)
+        if (told := rec.stored(kept, key, request)) is not None:
+            return told
+        readings = self._readings(model, kept.record.route)
 
         def move(route: Route | None) -> Route:
             return moves.shifted(rec.live(model, route), rollout_id, split, now)
@@ -189,7 +189,9 @@ class AnnotatedRollouts(ABC):
             raise Refused(f"{model} is served where no request can be copied; leave the shadow out")
         now, mirror = self._clock(), None if version is None else Mirror(version, basis_points)
         request = rec.digest("mirror", rollout_id, version, basis_points)
-        readings = self._readings(model, self._there(model).record.route)
+        kept = self._there(model)
+        # To stop copying must be possible whatever became of the pods.
+        readings = self._measured(model, kept) if mirror is None else self._readings(model, kept.record.route)
 
         def move(route: Route | None) -> Route:
             return moves.mirrored(rec.live(model, route), rollout_id, mirror, now)

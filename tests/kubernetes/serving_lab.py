@@ -158,19 +158,16 @@ class Killed(BaseException):
 
 
 class Client:
-    """A real client that sees every request, and whose process ends before or after the one that is numbered."""
+    """A real client that sees every request, and whose process ends right after the one that is numbered."""
 
-    def __init__(self, *, kill: int | None = None, after: bool = False) -> None:
-        self._real, self._kill, self._after = open_client(), kill, after
+    def __init__(self, *, kill: int | None = None) -> None:
+        self._real, self._kill = open_client(), kill
         self.requests: list[str] = []
 
     def call_api(self, path: str, method: str, **rest: Any) -> Any:
         self.requests.append(f"{method} {path}")
-        mine = self._kill is not None and len(self.requests) == self._kill
-        if mine and not self._after:
-            raise Killed
         try:
             return self._real.call_api(path, method, **rest)
         finally:
-            if mine:
+            if len(self.requests) == self._kill:
                 raise Killed

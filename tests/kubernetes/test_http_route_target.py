@@ -188,16 +188,15 @@ def test_of_writers_that_decide_on_the_same_generation_exactly_one_wins(
     assert (state.split, state.generation) == ({"1": 10_000 - won[0], "2": won[0]}, generation + 1)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_process_that_ends_at_any_call_leaves_whole_traffic_and_its_next_try_goes_to_the_end(
-    namespace: str, bundle: Bundle, after: bool
+    namespace: str, bundle: Bundle
 ) -> None:
     """The whole way, with a death at every call of it: what is left is sound, and the repeat finishes."""
     number, deaths = 0, 0
     watcher = http_route_target(namespace)
     while True:
         number += 1
-        dying = Client(kill=number, after=after)
+        dying = Client(kill=number)
         try:
             _whole_way(http_route_target(namespace, lambda dying=dying: dying), bundle)  # type: ignore[misc]
             assert len(dying.requests) < number

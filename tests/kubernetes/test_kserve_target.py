@@ -168,7 +168,7 @@ def test_a_process_that_ends_at_any_call_leaves_whole_traffic_and_its_next_try_g
     number = 0
     while True:
         number += 1
-        dying = Client(kill=number, after=True)
+        dying = Client(kill=number)
         target = kserve_target(namespace, lambda dying=dying: dying)  # type: ignore[misc]
         try:
             generation = prepared(target, bundle) if target.state(MODEL).generation < 3 else 3
