@@ -179,6 +179,8 @@ def way_back(standing: Standing, spec: ModelSpec) -> Item:
         item.warned.append("rollback.window is 0: the former version is unloaded at once")
     if declared.drill is None:
         item.told.append("no drill is declared")
+    elif standing.drill is None and not standing.drillable:
+        item.told.append(f"no drill yet: no version before {standing.champion} could stand in for one")
     elif standing.drill is None:
         item.unmeasured.append("rollback.drill is declared, but no drill is on the ledger; run one")
     elif standing.drill != "pass":

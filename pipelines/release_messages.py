@@ -112,6 +112,8 @@ class Standing(Message):
     champion_sha256: str | None = None
     drill: str | None = None
     """Outcome of the newest rollback drill; None: there was none."""
+    drillable: bool = True
+    """Whether a version that was live before could stand in for a drill."""
     by_hand: bool = False
     deployer: str | None = None
     """Who triggered the run by hand; None: nobody, or somebody without a name."""

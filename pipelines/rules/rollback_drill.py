@@ -50,7 +50,7 @@ def why_not(state: RolloutState, deploying: int) -> str | None:
     return None
 
 
-def stand_in(state: RolloutState, lines: Sequence[Line]) -> Stand | None:
+def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) -> Stand | None:
     """The newest version of which the ledger (``lines`` oldest first) says that it was live and was not taken back.
 
     The target's own previous version goes first. None: there is no such version.
@@ -61,8 +61,8 @@ def stand_in(state: RolloutState, lines: Sequence[Line]) -> Stand | None:
         for line in lines
         if line.kind == "release" and line.version and (bundle := line.details.get("uri") or line.details.get("bundle"))
     }
-    fit = [stand for version, stand in live.items() if version not in taken and version != state.champion]
-    first = [stand for stand in fit if stand.version == state.previous]
+    fit = [stand for version, stand in live.items() if version not in taken and version != champion]
+    first = [stand for stand in fit if stand.version == previous]
     return next(iter([*first, *reversed(fit)]), None)
 
 

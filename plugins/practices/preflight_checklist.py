@@ -14,6 +14,7 @@ from pipelines.ports import Ports
 from pipelines.release_messages import Inspection, InspectionRequest, Standing
 from pipelines.rollout_messages import RolloutTicket
 from pipelines.rules.preflight_checklist import judge_checklist
+from pipelines.rules.rollback_drill import stand_in
 from pipelines.spec import ModelSpec
 from pipelines.verdict import Verdict
 from practices import _asked, _hooks, _runner
@@ -88,7 +89,8 @@ def rollout_id(context: Any, model: str) -> str:
 
 def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> Standing:
     gates, approval = certificates(bundle, ports)
-    drills = ports.ledger.entries(model=bundle.model, kind="rollback_drill")
+    lines = ports.ledger.entries(model=bundle.model)
+    drills = [line for line in lines if line.kind == "rollback_drill"]
     run, person = context["dag_run"], getattr(context["dag_run"], "triggering_user_name", None)
     return Standing(
         gates=gates,
@@ -97,6 +99,7 @@ def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any)
         champion=live.version,
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,
+        drillable=stand_in(live.version, live.previous, lines) is not None,
         by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in BY_HAND,
         deployer=person,
     )

@@ -43,7 +43,7 @@ class RollbackDrill(ModelPractice):
         ports = _hooks.open_ports()
         state = ports.target(self.model).rollout(self.model)
         deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=RUNNING)
-        stand = stand_in(state, ports.ledger.entries(self.model))
+        stand = stand_in(state.champion, state.previous, ports.ledger.entries(self.model))
         reason = why_not(state, deploying)
         if reason or stand is None:
             raise AirflowSkipException(f"no drill: {reason or f'no version before {state.champion} could stand in'}")

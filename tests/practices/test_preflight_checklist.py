@@ -167,6 +167,7 @@ def test_a_declared_drill_must_have_passed_last(field: Airfield, outcomes: list[
     field.declare(
         deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}),
     )
+    field.ledger.append("release", MODEL, "3", {"uri": "bundles/3", "sha256": "s3"}, actor="test")
     for outcome in outcomes:
         field.ledger.append("rollback_drill", MODEL, "4", {"outcome": outcome}, actor="test")
     if refused:
@@ -174,6 +175,12 @@ def test_a_declared_drill_must_have_passed_last(field: Airfield, outcomes: list[
             check(field, version="5")
     else:
         assert check(field, version="5")[0].version == "5"
+
+
+def test_where_no_version_could_stand_in_for_a_drill_none_is_asked_for(field: Airfield) -> None:
+    declared = {"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}
+    field.declare(deployment=Deployment.model_validate(declared))
+    assert check(field, version="5")[0].version == "5"
 
 
 def live_already(field: Airfield, *, recorded: bool, strategy: str = "canary") -> None:

@@ -159,6 +159,12 @@ def test_another_contract_needs_a_new_major_version_and_one_switch(
     assert results(judged(measured, standing(), spec(strategy=strategy)))["3 contract"] == result
 
 
+def test_the_second_version_needs_no_drill_that_nothing_could_stand_in_for() -> None:
+    declared = spec(rollback={"drill": "0 5 * * 1"})
+    assert judged(found(), standing(drillable=False), declared).outcome is Outcome.PASS
+    assert judged(found(), standing(drillable=False, drill="fail"), declared).outcome is Outcome.FAIL
+
+
 @pytest.mark.parametrize(
     ("declared", "drill", "champion", "result"),
     [

@@ -66,7 +66,7 @@ def live(version: str, name: str = "uri") -> tuple[str, str, dict[str, Any]]:
 def test_only_a_version_that_was_live_and_was_not_taken_back_stands_in(
     now: RolloutState, lines: list[Any], version: str | None
 ) -> None:
-    found = stand_in(now, ledger(*lines))
+    found = stand_in(now.champion, now.previous, ledger(*lines))
     assert (found and found.version) == version
 
 
