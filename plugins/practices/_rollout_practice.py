@@ -24,6 +24,8 @@ class RolloutPractice(ModelPractice):
     template_fields: Sequence[str] = ("model", "ticket")
     ui_color = "#d0e0e3"
     stem: ClassVar[str]
+    kind: ClassVar[str] = "rollout"
+    """Of its ledger lines."""
 
     def __init__(self, *, model: str, ticket: Any, **arguments: Any) -> None:
         super().__init__(model=model, **arguments)
@@ -51,7 +53,7 @@ class RolloutPractice(ModelPractice):
         state = rollout.running()
         if state.phase != "PAUSED":
             return state
-        told = [line.details for line in rollout.lines("rollout")]
+        told = [line.details for line in rollout.lines(self.kind)]
         if not any(line.get("held_at") == state.generation for line in told):
             hint = (
                 f"clear {context['ti'].task_id} to go on, or trigger {self.model}__rollback to take the candidate back"
@@ -78,14 +80,14 @@ class RolloutPractice(ModelPractice):
         on_fail: Literal["skip", "fail"] = "fail",
         **details: Any,
     ) -> dict[str, Any]:
-        """Put the verdict on the task's page and the ledger (kind ``rollout``) and return it, or stop what follows."""
+        """Put the verdict on the task's page and the ledger and return it, or stop what follows."""
         ticket = rollout.ticket
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         context["ti"].xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
         settle(
             verdict,
             subject=f"{self.stem.replace('_', ' ')} of {ticket.model} version {ticket.version}",
-            ledger_kind="rollout",
+            ledger_kind=self.kind,
             model=ticket.model,
             version=ticket.version,
             ports=rollout.ports,

@@ -24,7 +24,7 @@ class ChampionRelease(RolloutPractice):
     back before anything is recorded. Lets ``<model>:released`` fire. Returns the target's ``LiveState``.
     """
 
-    stem = "champion_release"
+    stem, kind = "champion_release", "gate"
     ui_color = "#a4c2f4"
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -32,7 +32,8 @@ class ChampionRelease(RolloutPractice):
         ports, ticket = rollout.ports, rollout.ticket
         gates, approval = certificates(ticket, ports)
         said = stages(ticket, rollout.spec, ports)
-        self.conclude(judge_release(ticket, gates, approval, REQUIRED_GATES, stages=said), rollout, context)
+        verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=said)
+        self.conclude(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = _asked.act_key(context, ticket.version)
         switch = self.release if ticket.first or not rollout.spec.deployment.staged else self.promote
         former = ports.registry.by_alias(self.model, "champion")
