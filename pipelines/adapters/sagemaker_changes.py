@@ -99,12 +99,36 @@ class Changes:
                 if expect is not None and expect != row.generation:
                     raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
                 row = msgspec.structs.replace(row, intent=Intent(key, digest, action, move(row.route)))
+                if self._is_only_recorded(row):
+                    return self._done(row, etag, self.endpoint.describe())
                 return self._finish(row, self._records.write(row, etag))
             except Late:
                 self._put_right()
             except Lost:
                 continue
         raise Unavailable(f"{RIVALS} others changed {self._model} meanwhile; try again")
+
+    def renew(self, move: Callable[[Route], Route], expect: int) -> RolloutState:
+        """The lease alone: it waits for nothing, not even for a change that is pending."""
+        for _ in range(RIVALS):
+            row, etag = self._records.read(self._model)
+            if expect != row.generation:
+                raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
+            route, intent = move(live(self._model, row.route)), row.intent
+            if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
+                intent = msgspec.structs.replace(intent, route=move(intent.route))
+            row = msgspec.structs.replace(row, route=route, intent=intent)
+            with suppress(Lost):
+                self._records.write(row, etag)
+                return self.told(row, self.endpoint.describe())
+        raise Unavailable(f"{RIVALS} others changed {self._model} meanwhile; try again")
+
+    def _is_only_recorded(self, row: Row) -> bool:
+        """Whether the intent asks for nothing of SageMaker, so that nobody waits for what it does just now."""
+        intent = row.intent
+        if row.route is None or intent is None or intent.action in ("prepare", *WAYS_BACK):
+            return False
+        return self.wanted(intent.route) == self.wanted(row.route)
 
     # ---- order, see, record -----------------------------------------------------------------------------------------
 
@@ -171,7 +195,7 @@ class Changes:
                 ["somebody else changed it; roll back, or release a version, to have it our way again"],
             )
 
-    def _done(self, row: Row, etag: str | None, seen: Seen) -> dict[str, Any]:
+    def _done(self, row: Row, etag: str | None, seen: Seen | None) -> dict[str, Any]:
         """The intent is what is: the next generation, unless nothing changed for any request."""
         intent, now = row.intent, self.now()
         assert intent is not None
@@ -181,7 +205,7 @@ class Changes:
         if former is not None and former.active and record is not None and record.rollout_id != former.rollout_id:
             why = f"by {record.rollout_id}"
             superseded[former.rollout_id] = msgspec.structs.replace(former, phase="SUPERSEDED", reason=why)
-        same = before is not None and (intent.action == "lease" or intent.route == before)
+        same = before is not None and intent.route == before
         row = msgspec.structs.replace(
             row,
             generation=row.generation + (0 if same else 1),
@@ -191,9 +215,8 @@ class Changes:
             ended=None if record is not None and record.active else row.ended or now,
         )
         answer = self.told(row, seen).model_dump(mode="json", by_alias=True)
-        if intent.action != "lease":  # one each few seconds, and harmless when repeated
-            row = msgspec.structs.replace(row, answers=row.answers | {intent.key: Answered(intent.request, answer)})
-        self._note(row, etag)
+        answers = row.answers | {intent.key: Answered(intent.request, answer)}
+        self._note(msgspec.structs.replace(row, answers=answers), etag)
         return answer
 
     def _note(self, row: Row, etag: str | None) -> str:

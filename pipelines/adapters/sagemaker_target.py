@@ -105,11 +105,11 @@ class SageMakerTarget:
             ["take another target for a shadow, or leave the shadow out"],
         )
 
-    def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        request, now = {"lease": rollout_id, "seconds": seconds}, self._now()
-        return self._step(
-            "lease", model, request, lambda route: moves.renewed(route, rollout_id, seconds, now), expect, key
-        )
+    def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:  # noqa: ARG002
+        """Again is the same as once, so no key is kept."""
+        self._check(model)
+        now = self._now()
+        return self._changes.renew(lambda route: moves.renewed(route, rollout_id, seconds, now), expect)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
         request = {"pause": rollout_id, "reason": reason}

@@ -20,10 +20,10 @@ def _open(settings: Settings) -> Ports:
     from pipelines import wiring
     from practices import _kubernetes
     from practices._amazon import StoreConnection
-    from practices._sagemaker import open_clients
+    from practices._sagemaker import CloudConnections
 
     store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
-    return wiring.open_ports(settings, store, sagemaker=open_clients, kubernetes=_kubernetes.open_client)
+    return wiring.open_ports(settings, store, sagemaker=CloudConnections(), kubernetes=_kubernetes.open_client)
 
 
 def open_ports_anew() -> Ports:

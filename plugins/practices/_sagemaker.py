@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 from pipelines.adapters.amazon import PATIENCE, Clients
 from practices import _amazon
 
 
-def open_clients(connection: str | None) -> Clients:
-    """boto3 clients by an Airflow connection; None: by what the environment says.
+class CloudConnections:
+    """boto3 clients by Airflow connection; None: by what the environment says.
 
-    ``Refused`` for a connection that is not there or not usable, ``Unavailable`` if AWS gives no credentials now.
+    They are kept for five minutes, because a trigger asks every few seconds, and opened again after that, because the
+    connection may have changed. ``Refused`` for a connection that is not there or not usable, ``Unavailable`` if AWS
+    gives no credentials now.
     """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: dict[str | None, tuple[float, Clients]] = {}
+
+    def __call__(self, connection: str | None) -> Clients:
+        with self._lock:
+            at, clients = self._opened.get(connection, (0.0, None))
+            if clients is None or time.monotonic() - at > _amazon.REREAD_SECONDS:
+                clients = open_clients(connection)
+                self._opened[connection] = (time.monotonic(), clients)
+            return clients
+
+
+def open_clients(connection: str | None) -> Clients:
+    """Clients of every service that a SageMaker target needs."""
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
     with _amazon.speaking(connection):

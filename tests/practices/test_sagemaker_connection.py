@@ -13,8 +13,8 @@ import pytest
 from pipelines.errors import Refused
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import RealPorts
-from practices import _hooks
-from practices._sagemaker import open_clients
+from practices import _amazon, _hooks
+from practices._sagemaker import CloudConnections, open_clients
 from tests.adapters.local_aws import local_aws
 from tests.adapters.s3_server import BUCKET, KEYS
 
@@ -80,6 +80,17 @@ def test_the_connection_opens_every_client_with_patience(cloud: Any) -> None:
 def test_without_a_connection_the_environment_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert {client.meta.region_name for client in vars(open_clients(None)).values()} == {"eu-central-1"}
+
+
+def test_clients_are_kept_for_some_minutes_and_then_opened_by_what_the_connection_says_now(
+    cloud: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = CloudConnections()
+    first = connections(cloud(region_name="eu-west-1"))
+    cloud(region_name="eu-central-1")
+    assert connections("cloud") is first
+    monkeypatch.setattr(_amazon, "REREAD_SECONDS", -1.0)
+    assert connections("cloud").sagemaker.meta.region_name == "eu-central-1"
 
 
 @pytest.mark.parametrize("connection", ["unknown", "cloud"])
