@@ -78,25 +78,8 @@ class ShadowMeasure(Message):
 # ---- an experiment on users --------------------------------------------------------------------------------------
 
 
-class ExperimentRequest(Message):
-    """Measure the declared metrics of both arms per user, as of ``now``; with ``report``, draw them too.
-
-    ``counted`` is what the target counted, with the weight of each step in basis points.
-    """
-
-    model: str
-    control: str
-    variant: str
-    rollout_id: str
-    started: datetime
-    now: datetime
-    arms: list[ArmCounts]
-    report: bool = False
-
-
 class MetricInterval(Message):
-    """Variant minus control, in the metric's own unit (``latency``: relative to control), turned so that more is
-    better only by ``better``.
+    """Variant minus control, in the metric's own unit (``latency``: relative to control).
 
     ``low`` and ``high`` hold at every look at the declared confidence; ``low_shared`` and ``high_shared`` share the
     error over all metrics. None: nothing is known on that side.
@@ -129,6 +112,19 @@ class ExperimentMeasure(Message):
     """Evidence that the users were not split as declared."""
     metrics: list[MetricInterval]
     errors: list[str] = []
-    report: str | None = None
     picture: str | None = None
+    """URI of the intervals, drawn."""
     notes: list[str] = []
+
+
+class ExperimentRequest(Message):
+    """Measure the declared metrics of both arms per user, as of ``now``; or only draw what was ``found`` before."""
+
+    model: str
+    control: str
+    variant: str
+    rollout_id: str
+    started: datetime
+    now: datetime
+    arms: list[ArmCounts]
+    found: ExperimentMeasure | None = None

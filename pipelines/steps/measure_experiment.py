@@ -21,16 +21,22 @@ from pipelines.steps.prediction_log import flush_log
 from pipelines.steps.rollout_log import OUTCOME, read_rollout, with_outcomes
 
 CONTROL, VARIANT = "control", "variant"
+ENOUGH = 100
+"""Rows from which it is odd that nobody came back."""
 
 
 def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
-    """Measure both arms as they were assigned: an answer in which control stood in for the variant is the variant's.
+    """Measure both arms as they were assigned, or draw what was found before.
+
+    An answer in which control stood in for the variant is the variant's.
 
     A user counts once, by the mean over all their answers (over those with a label where one is needed, each entity
     once). ``error_rate`` is the share of users who met a bad answer, from the target's counts. Raises ``Refused`` for
     an outcome that is no number.
     """
     spec = ports.catalog.model(request.model)
+    if request.found:
+        return _drawn(request.found, spec, ports)
     declared = spec.deployment.ab or AbTest()
     users = {role: sum(arm.units for arm in _longest(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)}
     alpha, notes = 1 - declared.confidence_level, []
@@ -39,6 +45,7 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
     if logged:
         notes += flush_log(ports, request.model)
         rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
+        rows = rows.filter(pl.col("logged_at") >= request.started)  # before the split nobody was drawn
         values = per_user(_assigned(rows, notes), logged, spec, ports)
         if unknown := [name for name in logged if values[name].count() == 0]:
             notes.append(
@@ -50,7 +57,7 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
         else _of_means(name, values, declared, alpha, alpha / len(declared.metrics))
         for name in declared.metrics
     ]
-    found = ExperimentMeasure(
+    return ExperimentMeasure(
         model=request.model,
         control=request.control,
         variant=request.variant,
@@ -65,8 +72,9 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
         errors=impossible(request.arms),
         notes=notes,
     )
-    if not request.report:
-        return found
+
+
+def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
     from pipelines.steps.rollout_pictures import experiment_picture
 
     where = layout.rollout(found.model, found.rollout_id, "experiment.png")
@@ -106,6 +114,8 @@ def _assigned(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     both = arms.filter(pl.col("arms") > 1)
     if both.height:
         notes.append(f"{both.height} users were answered as both arms and are left out")
+    if drawn.height >= ENOUGH and arms.height == drawn.height:
+        notes.append("every user has asked exactly once; do callers send what routing.key names?")
     return drawn.join(both.select("unit"), on="unit", how="anti", maintain_order="left")
 
 

@@ -17,9 +17,9 @@ from pipelines.spec.strategy import Shadow
 
 CANDIDATE, CHAMPION, GREY, BAD = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
 DRAWN = 2000
-"""Points of the scatter at most, drawn at random."""
+"""Points of the scatter (drawn at random) and of a line at most."""
 SLOTS = 40
-"""Points of a line over time at most."""
+"""Points at most of what is averaged over time."""
 
 
 def shadow_picture(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec) -> bytes:
@@ -47,11 +47,13 @@ def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
         .agg(pl.col("logged_at").last(), pl.col("differs").mean().alias("share"))
     )
     times, limit = slots["logged_at"].to_list(), 100 * shadow.max_disagreement
-    running = ordered["differs"].cast(pl.Float64).cum_sum() / np.arange(1, ordered.height + 1)
+    running = ordered.with_columns((pl.col("differs").cum_sum() / pl.int_range(1, pl.len() + 1)).alias("share"))
+    running = running.gather_every(max(1, ordered.height // DRAWN))
     axes.plot(
         times, 100 * slots["share"].to_numpy(), color=GREY, marker=".", linewidth=1, label=f"per {size:,} answers"
     )
-    axes.plot(ordered["logged_at"].to_list(), 100 * running.to_numpy(), color=CANDIDATE, linewidth=2, label="so far")
+    so_far = 100 * running["share"].to_numpy()
+    axes.plot(running["logged_at"].to_list(), so_far, color=CANDIDATE, linewidth=2, label="so far")
     axes.axhline(limit, color=BAD, linestyle="--", linewidth=1.2, label=f"limit {limit:g} %")
     axes.set_ylim(0, max(1.5 * limit, 140 * float(slots["share"].to_numpy().max())))
     locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
@@ -95,7 +97,8 @@ def _latencies(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
         values = np.sort(pairs[name].drop_nulls().to_numpy()) / 1000
         if len(values):
             said = f"{what} (median {np.median(values):.3g} ms, p99 {np.quantile(values, 0.99):.3g} ms)"
-            axes.plot(np.maximum(values, 1e-3), np.arange(1, len(values) + 1) / len(values), color=colour, label=said)
+            shares = np.linspace(0, 1, min(len(values), DRAWN))
+            axes.plot(np.maximum(np.quantile(values, shares), 1e-3), shares, color=colour, label=said)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.35)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])

@@ -47,10 +47,10 @@ class ComparisonPractice(RolloutPractice):
                 return {name: line.details[name] for name in ("rule", "outcome", "reasons", "facts")}
         return None
 
-    def wait(self, rollout: Rollout, state: RolloutState, longest: float, blind: int) -> None:
-        """Defer until the next look; ``longest``: seconds that the whole comparison may take."""
+    def wait(self, rollout: Rollout, state: RolloutState, longest: float, left: float, blind: int) -> None:
+        """Defer until the next look, or for the seconds that are ``left``; ``longest``: of the whole comparison."""
         declared = rollout.spec.deployment
-        pause = max(declared.analysis.interval, longest / LOOKS)
+        pause = min(max(declared.analysis.interval, longest / LOOKS), max(left, 1.0))
         until = (rollout.ports.clock() + timedelta(seconds=pause)).isoformat()
         trigger = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, until, declared.lease)
         self.defer(trigger=trigger, method_name="resume", kwargs={"blind": blind})

@@ -50,16 +50,17 @@ class AbTest(ComparisonPractice):
         patience = spec.deployment.analysis.consecutive_errors
         if verdict.facts["answer"] == ("error" if blind else "undecided") and not over and blind < patience:
             self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
-            self.wait(rollout, state, declared.max_duration, blind)
-        whole = request.model_copy(update={"report": True})
-        found = _runner.run_step("measure_experiment", whole, ExperimentMeasure, runner=HERE)
+            self.wait(rollout, state, declared.max_duration, declared.max_duration - found.elapsed, blind)
+        drawing = request.model_copy(update={"found": found})
+        found = _runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
         return self._end(context, rollout, state, judge_experiment(found, declared, over=over))
 
     def _end(self, context: Context, rollout: Rollout, state: RolloutState, verdict: Verdict) -> dict[str, Any]:
         """Act on the target first, then put the verdict on record."""
-        where = layout.rollout(self.model, rollout.ticket.rollout_id, "experiment.json")
-        report = rollout.ports.store.put(where, json.dumps(verdict.model_dump(mode="json"), indent=2).encode())
-        details, reasons = {"report": report, **act(context)}, f"{self.stem}: {'; '.join(verdict.reasons)}"
+        where, store = layout.rollout(self.model, rollout.ticket.rollout_id, "experiment.json"), rollout.ports.store
+        verdict = verdict.model_copy(update={"facts": {**verdict.facts, "report": store.uri(where)}})
+        store.put(where, json.dumps(verdict.model_dump(mode="json"), indent=2).encode())
+        details, reasons = act(context), f"{self.stem}: {'; '.join(verdict.reasons)}"
         if verdict.outcome is Outcome.FAIL:
             rollout.roll_back(reasons)
         elif verdict.outcome is Outcome.UNKNOWN:

@@ -48,7 +48,8 @@ class ShadowComparison(ComparisonPractice):
         verdict, blind = judge_shadow(found, declared), blind + 1 if found.errors else 0
         if goes_on(verdict, found.elapsed, shadow) and blind < declared.analysis.consecutive_errors:
             self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
-            self.wait(rollout, state, longest(shadow), blind)
+            left = shadow.duration - found.elapsed
+            self.wait(rollout, state, longest(shadow), left if left > 0 else longest(shadow) - found.elapsed, blind)
         whole = request.model_copy(update={"report": True})
         found = _runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE)
         verdict = judge_shadow(found, declared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk.exceptions import TaskDeferred
@@ -20,6 +21,11 @@ TICKET = RolloutTicket(
 )
 
 
+def _run(module: Any, field: Airfield, request: Any) -> Any:
+    """A request travels as JSON."""
+    return module.run(type(request).model_validate_json(request.model_dump_json(by_alias=True)), field)
+
+
 class Compared:
     """Version 5 is READY beside version 4; the steps are the real ones."""
 
@@ -28,8 +34,8 @@ class Compared:
         field.clock = self.clock
         field.declare(deployment=declared)
         field.rollouts = self.target = FakeTarget("4", clock=self.clock)
-        field.answers["measure_shadow"] = lambda request: measure_shadow.run(request, field)  # type: ignore[arg-type]
-        field.answers["measure_experiment"] = lambda request: measure_experiment.run(request, field)  # type: ignore[arg-type]
+        for step, module in (("measure_shadow", measure_shadow), ("measure_experiment", measure_experiment)):
+            field.answers[step] = partial(_run, module, field)
         plan = {"strategy": declared.strategy, "lease_seconds": declared.lease, "guard": {"max_error_rate": 0.01}}
         state = self.target.create_rollout(MODEL, "r1", plan, expect=1, key="create")
         self.target.prepare(MODEL, "r1", "5", "b", "s" * 64, expect=state.generation, key="prepare")

@@ -161,6 +161,12 @@ def test_the_looks_of_a_long_experiment_are_spread_over_its_time(experiment: Com
     assert experiment.trigger.until == "2026-11-02T08:40:48+00:00"
 
 
+def test_the_last_look_is_when_the_time_is_up(experiment: Compared) -> None:
+    experiment.start()
+    experiment.look(after=3590)
+    assert experiment.trigger.until == "2026-11-02T08:00:00+00:00"
+
+
 def test_the_step_is_asked_about_both_arms_of_this_rollout(experiment: Compared) -> None:
     asked: list[ExperimentRequest] = []
 

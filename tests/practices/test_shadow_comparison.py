@@ -60,6 +60,13 @@ def test_a_candidate_that_agrees_stays_for_the_duration_and_then_goes_on_without
     assert shadow.verdicts() == [("pass", [])]
 
 
+def test_the_next_look_is_no_later_than_the_end_of_the_duration(shadow: Compared) -> None:
+    shadow.start()
+    assert shadow.trigger.until == "2026-11-02T07:00:30+00:00"
+    shadow.look(after=580)
+    assert shadow.trigger.until == "2026-11-02T07:10:00+00:00"
+
+
 def test_after_a_pass_the_lease_lasts_as_long_as_people_may_take_to_approve(shadow: Compared) -> None:
     passed(shadow)
     until = shadow.state.lease_until

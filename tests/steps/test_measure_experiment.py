@@ -27,7 +27,7 @@ def arm(role: Any, step: int = 1, **counts: Any) -> ArmCounts:
 
 
 def measure(
-    *metrics: str, store: MemoryStore | None = None, arms: Any = (), report: bool = False, **parts: Any
+    *metrics: str, store: MemoryStore | None = None, arms: Any = (), found: Any = None, **parts: Any
 ) -> ExperimentMeasure:
     request = ExperimentRequest(
         model=MODEL,
@@ -37,7 +37,7 @@ def measure(
         started=NOW - timedelta(hours=2),
         now=NOW,
         arms=list(arms),
-        report=report,
+        found=found,
     )
     ab = AbTest(metrics=list(metrics), minimum_sample_size=10)
     catalog = declared(Deployment(strategy="ab", ab=ab, routing=Routing(key="header:x-user-id")))
@@ -106,6 +106,20 @@ def test_rows_of_nobodys_lottery_of_other_rollouts_and_of_the_mirror_are_left_ou
     answered(store, [0.9], version="2", role="shadow", units=["f" * 16], part="mirror")
     found = only(measure("prediction", store=store))
     assert (found.variant, found.variant_units, found.control_units) == (pytest.approx(0.4), 2, 2)
+
+
+def test_what_was_answered_before_the_split_belongs_to_no_arm() -> None:
+    """While a shadow went on before, control answered everybody, and each request was drawn for itself."""
+    store, before = MemoryStore(), {"part": "before", "logged_at": [NOW - timedelta(hours=3)] * 2}
+    answered(store, [0.9, 0.9], version="1", role="control", units=USERS[4:], **before)
+    answered(store, [0.2, 0.2], version="1", role="control", units=USERS[:2])
+    assert only(measure("prediction", store=store)).control_units == 2
+
+
+def test_callers_who_seem_to_send_no_key_are_told_of() -> None:
+    store, names = MemoryStore(), [f"{number:016x}" for number in range(200)]
+    answered(store, np.full(200, 0.5), version="1", role="control", units=names)
+    assert "do callers send what routing.key names" in measure("prediction", store=store).notes[0]
 
 
 def test_a_user_of_both_arms_is_left_out_and_told() -> None:
@@ -238,6 +252,7 @@ def test_counts_that_cannot_be_are_named() -> None:
 def test_the_intervals_are_drawn_where_a_report_is_wanted() -> None:
     store = labelled_log()
     arms = [arm("control", units=1000, bad_units=30), arm("variant", units=1010, bad_units=5)]
-    found = measure("accuracy", "error_rate", "latency", store=store, arms=arms, report=True)
-    assert found.picture == f"memory:rollouts/{MODEL}/r1/experiment.png"
+    found = measure("accuracy", "error_rate", "latency", store=store, arms=arms)
+    drawn = measure("accuracy", "error_rate", "latency", store=store, found=found)
+    assert drawn == found.model_copy(update={"picture": f"memory:rollouts/{MODEL}/r1/experiment.png"})
     assert store.get(layout.rollout(MODEL, "r1", "experiment.png")).startswith(b"\x89PNG")
