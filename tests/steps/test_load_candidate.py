@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pipelines.testing import FakePorts
 from pipelines.testing_rollouts import FakeTarget
 from pipelines.verdict import Outcome, Verdict
 from tests.serving.candidates import TRIGGER, Fault
+from tests.serving.front_gateways import KEYS, front, keys
 from tests.serving.gateway_process import Gateway
 from tests.serving.rollout_calls import Rollout
 
@@ -96,14 +98,15 @@ def test_a_slow_candidate_is_refused_and_the_test_ends_as_soon_as_that_is_shown(
     rollout: Rollout, tmp_path: Path
 ) -> None:
     result, verdict, _ = tried(
-        rollout, tmp_path, 3, "slow", TRIGGER, duration=60, assertions={"p99_latency": {"max": 20}}
+        rollout, tmp_path, 3, "slow", TRIGGER, duration=60, assertions={"p99_latency": {"max": 150}}
     )
     assert result.stopped_early
     assert result.seconds < 50
+    assert result.shown[0].above >= math.log(20)
     assert verdict.outcome is not Outcome.PASS
-    if "client" not in str(verdict):
+    if result.lag_p99_ms < 30:  # else a busy machine was too slow for the client, and the verdict says so
         assert verdict.outcome is Outcome.FAIL
-        assert "slower than 20 ms or failed" in verdict.reasons[0]
+        assert "slower than 150 ms or failed" in verdict.reasons[0]
 
 
 def test_a_candidate_that_fails_is_refused_with_how_it_failed(rollout: Rollout, tmp_path: Path) -> None:
@@ -115,6 +118,23 @@ def test_a_candidate_that_fails_is_refused_with_how_it_failed(rollout: Rollout, 
     assert "status 500" in verdict.reasons[0] or "status 503" in verdict.reasons[0]
     assert result.answered == 0
     assert result.seconds < 50
+
+
+def test_what_the_door_turns_away_is_not_the_candidates_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = front(tmp_path, authentication={"keys": keys()}, rate={"per_minute": 60, "burst": 30})
+    try:
+        guarded = Rollout(gateway.start(), tmp_path / "bundles").champion()
+        monkeypatch.delenv("AIRWORTHY_GATEWAY_KEY", raising=False)
+        with pytest.raises(Refused, match="the door answers status 401"):
+            tried(guarded, tmp_path, 2, "none", 7.0)
+        monkeypatch.setenv("AIRWORTHY_GATEWAY_KEY", KEYS["caller"])
+        result, verdict, ports = tried(guarded, tmp_path, 3, "none", 7.0, duration=1, ramp_up_time=0)
+    finally:
+        gateway.stop()
+    assert result.errors.keys() == {"status 429"}
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "the door turned requests away (status 429" in verdict.reasons[-1]
+    assert not [path for path, content in ports.store.files.items() if KEYS["caller"].encode() in content]
 
 
 def test_a_rollout_that_is_not_this_one_is_not_tried(tmp_path: Path) -> None:
