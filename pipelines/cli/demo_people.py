@@ -29,7 +29,7 @@ class People:
             if who is None:
                 continue
             self._known[who].answer(question, "Approve", COMMENT)
-            self._progress.note(f"{who} approves: {question['subject']}")
+            self._progress.note(f"{question['subject']}  {who}: yes")
             given += 1
         if given and not self._told:
             self._told = True

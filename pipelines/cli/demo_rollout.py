@@ -93,8 +93,7 @@ class Flight:
     def _deploy(self, version: str, *, storm: bool) -> None:
         """Trigger the deployment and see it to its end; with a storm the candidate's process is frozen in the air."""
         deploy = f"{self.model}__deploy"
-        run = next((run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED), None)
-        run = run or self.airflow.trigger(deploy, {"version": version})
+        run = self._going_on(deploy, version) or self.airflow.trigger(deploy, {"version": version})
         frozen: list[float] = []
         calm: list[float] = []
         back: list[float] = []
@@ -118,14 +117,27 @@ class Flight:
 
         self.progress.wait(look, timeout=420, what="the deployment")
         state = self._state()
-        if state is None or (state.champion == version) == storm:
-            why = "see its run in Airflow" if state is None else state.reason or "see its run in Airflow"
+        meant = back if storm else state is not None and state.champion == version
+        if state is None or not meant:
+            why = state.reason if state is not None and state.reason else f"see {deploy} {run} in Airflow"
             self.progress.note(f"this went otherwise than it was meant to: {why}")
         elif storm:
             seconds = f" {back[0] - frozen[0]:.1f} s after it froze" if back else ""
             self.progress.note(f"rolled back by itself{seconds}: {state.reason}")
         else:
             self.progress.note(f"version {version} is the champion, version {state.previous} can be put back")
+
+    def _going_on(self, deploy: str, version: str) -> str | None:
+        """The run of this version that was cut off with an earlier demonstration, once no other one runs."""
+
+        def others_ended() -> tuple[bool, str]:
+            busy = [run for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
+            mine = [run for run in busy if (run["conf"] or {}).get("version") == version]
+            return len(busy) == len(mine), ", ".join(run["dag_run_id"] for run in busy if run not in mine)
+
+        self.progress.wait(others_ended, timeout=300, what="earlier deployments")
+        busy = [run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
+        return busy[0] if busy else None
 
     def _state(self) -> RolloutState | None:
         try:
@@ -139,7 +151,8 @@ class Flight:
         return ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
 
     def _task(self, dag_id: str, run: str) -> str:
-        busy = [t["task_id"] for t in self.airflow.tasks(dag_id, run) if t["state"] not in (None, *ENDED, "skipped")]
+        waits = (None, *ENDED, "skipped", "upstream_failed", "removed")
+        busy = [task["task_id"] for task in self.airflow.tasks(dag_id, run) if task["state"] not in waits]
         return ", ".join(dict.fromkeys(busy)) or "between two tasks"
 
     def _freeze(self, version: str, frozen: list[float]) -> None:

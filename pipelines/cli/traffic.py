@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cli.replay import live_features
 from pipelines.errors import Refused
 from pipelines.ports import Ports
+from pipelines.spec import FeatureView
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,7 +58,10 @@ def errors(answers: pl.DataFrame) -> int:
 
 
 def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
-    """One request for each flight of these days, in order of prediction time; its id is its routing key."""
+    """One request for each flight of these days, in order of prediction time; its id is its routing key.
+
+    A flight with a feature outside its declared range is left out: no caller could ask about it.
+    """
     import orjson
 
     spec = ports.catalog.model(model)
@@ -65,6 +69,8 @@ def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
     columns = list(spec.training.features or view.features)
     several = [first + timedelta(days=number) for number in range(days)]
     frame = live_features(view, ports.catalog.dataset(view.dataset), several).sort("prediction_time", "entity_id")
+    for name in columns:
+        frame = frame.filter(_within(name, view))
     if frame.is_empty():
         raise Refused(f"there are no flights from {first} for {days} day(s)")
     rows = frame.select("entity_id", *columns).iter_rows()
@@ -72,6 +78,19 @@ def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
         orjson.dumps({"dataframe_split": {"columns": columns, "data": [values]}, "ids": [entity]})
         for entity, *values in rows
     ]
+
+
+def _within(name: str, view: FeatureView) -> pl.Expr:
+    """Whether a feature is missing or lies in its declared range."""
+    import polars as pl
+
+    limits, value = view.features[name].constraints, pl.col(name)
+    fits = pl.lit(True)
+    if limits.minimum is not None:
+        fits = fits & (value >= limits.minimum)
+    if limits.maximum is not None:
+        fits = fits & (value <= limits.maximum)
+    return value.is_null() | fits
 
 
 async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports: Ports) -> pl.DataFrame:
