@@ -65,6 +65,7 @@ class HttpRouteTarget(AnnotatedRollouts):
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
     def _find(self, model: str) -> Kept | None:
+        """``split`` is what the object says, whoever wrote it; ``applied`` whether a controller has taken that."""
         document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
         if document is None:
             return None
@@ -81,7 +82,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             record=record,
             fence=document["metadata"]["resourceVersion"],
             split=split,
-            applied=_taken(document) and not objects.differs(self._spec(model, record.route), document["spec"]),
+            applied=_taken(document),
             workers=self._pods_ready(model, record.route.live),
         )
 

@@ -83,7 +83,7 @@ class KServeTarget(AnnotatedRollouts):
             record=record,
             fence=document["metadata"]["resourceVersion"],
             split=objects.weights(document["spec"], versions),
-            applied=_settled(document) and not differs(self._spec(record), document["spec"]),
+            applied=_settled(document),
             workers=self._ready_pods(model, record.route.live),
         )
 

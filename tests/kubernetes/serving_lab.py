@@ -17,6 +17,7 @@ from pipelines.adapters.kubernetes_objects import RENDERED
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.served_pods import ensure
 from pipelines.rollout_moves import Route, Served
+from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment
 from tests.kubernetes.lab import IMAGE, template
 
@@ -158,16 +159,33 @@ class Killed(BaseException):
 
 
 class Client:
-    """A real client that sees every request, and whose process ends right after the one that is numbered."""
+    """A real client that sees every request.
 
-    def __init__(self, *, kill: int | None = None) -> None:
-        self._real, self._kill = open_client(), kill
+    ``kill``: its process ends right after the request of this number. ``account``: it speaks as this service account.
+    """
+
+    def __init__(self, *, kill: int | None = None, account: str | None = None) -> None:
+        self._real, self._kill, self._account = open_client(), kill, account
         self.requests: list[str] = []
 
-    def call_api(self, path: str, method: str, **rest: Any) -> Any:
+    def call_api(self, path: str, method: str, *, header_params: dict[str, str], **rest: Any) -> Any:
         self.requests.append(f"{method} {path}")
+        if self._account is not None:
+            header_params = header_params | {"Impersonate-User": f"system:serviceaccount:{self._account}"}
         try:
-            return self._real.call_api(path, method, **rest)
+            return self._real.call_api(path, method, header_params=header_params, **rest)
         finally:
             if len(self.requests) == self._kill:
                 raise Killed
+
+
+def grant(namespace: str) -> None:
+    """The role that the product ships for serving, in this namespace."""
+    from kubernetes import client
+
+    api = client.RbacAuthorizationV1Api(open_client())
+    _, role, binding = yaml.safe_load_all((REPOSITORY / "deploy" / "kubernetes" / "serving.yaml").read_text())
+    for document in (role, binding):
+        document["metadata"]["namespace"] = namespace
+    api.create_namespaced_role(namespace, role)
+    api.create_namespaced_role_binding(namespace, binding)

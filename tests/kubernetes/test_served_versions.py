@@ -13,12 +13,11 @@ import pytest
 import yaml
 
 from pipelines.adapters.http_route_target import HttpRouteTarget, Patience
-from pipelines.adapters.kubernetes_api import open_client
 from pipelines.adapters.kubernetes_objects import name_of
 from pipelines.errors import Refused
 from pipelines.rollout_moves import Served
 from tests.kubernetes.lab import own_address
-from tests.kubernetes.serving_lab import Moments, declared, definition, host_template
+from tests.kubernetes.serving_lab import Client, Moments, declared, definition, grant, host_template
 from tests.rollout_contract import MODEL, PLAN
 from tests.serving.candidates import TRIGGER, write_candidate
 from tests.serving.rollout_calls import body, row
@@ -40,6 +39,7 @@ def here(core_api: Any, module_namespace: str, tmp_path_factory: pytest.TempPath
     folder.chmod(0o755)
     for parent in folder.parents[:3]:
         parent.chmod(0o755)
+    grant(module_namespace)
     with definition("httproutes"):
         yield Here(module_namespace, folder, core_api)
 
@@ -53,7 +53,7 @@ class Here:
     def target(self, ready: float = 120, **blocks: Any) -> HttpRouteTarget:
         return HttpRouteTarget(
             declared(self.namespace, **{"health_check": QUICK, "resources": SMALL, **blocks}),
-            open_client,
+            lambda: Client(account="airworthy:airflow"),  # with the rights that the product asks for, and no more
             template=host_template(self.folder),
             store=str(self.folder / "store"),
             clock=Moments(),
