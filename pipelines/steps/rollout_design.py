@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -47,14 +46,15 @@ def plan_faults(spec: ModelSpec) -> list[str]:
 def recent_traffic(ports: Ports, model: str) -> Traffic | None:
     """Requests that callers made in the last seven days, by the prediction log; None if there were none.
 
-    At most the 200 newest files are read; the rate is then that of the time which they cover.
+    Of more than 200 files an even sample is read and counts for all.
     """
     until = ports.clock()
-    requests, since = 0.0, until
-    for content in _newest_files(ports.store, model, until):
-        counted, earliest = _counted(content, until - WINDOW)
+    requests, since, paths = 0.0, until, _files(ports.store, model, until)
+    read = paths[:: max(1, math.ceil(len(paths) / MOST_FILES))]
+    for path in read:
+        counted, earliest = _counted(ports.store.get(path), until - WINDOW)
         if earliest is not None:
-            requests, since = requests + counted, min(since, earliest)
+            requests, since = requests + counted * len(paths) / len(read), min(since, earliest)
     if not requests:
         return None
     observed = max(until - since, SHORTEST)
@@ -139,14 +139,12 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
     return high
 
 
-def _newest_files(store: Store, model: str, until: datetime) -> Iterator[bytes]:
-    """Files of the last days, newest first; where requests were dated otherwise (a replay), of the newest dates."""
+def _files(store: Store, model: str, until: datetime) -> list[str]:
+    """Files of the last days; where requests were dated otherwise (a replay), all there are."""
     root = layout.predictions(model)
     dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
-    paths = [path for on in dates for path in reversed(store.list(f"{root}date={on:%Y-%m-%d}/"))]
-    paths = paths or list(reversed(store.list(root)))
-    for path in [path for path in paths if path.endswith(".parquet")][:MOST_FILES]:
-        yield store.get(path)
+    paths = [path for on in dates for path in store.list(f"{root}date={on:%Y-%m-%d}/")] or store.list(root)
+    return [path for path in paths if path.endswith(".parquet")]
 
 
 def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:

@@ -22,7 +22,7 @@ from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
 from pipelines.spec import Catalog, ModelSpec
 from pipelines.spec.catalog import read_declaration
-from pipelines.steps import build_bundle, inspect_release
+from pipelines.steps import build_bundle, inspect_release, rollout_design
 from pipelines.testing import FakePorts
 from tests.steps.registered_models import register
 
@@ -223,7 +223,9 @@ def test_the_contract_is_held_against_the_live_versions(
 def test_a_live_version_whose_contract_is_gone_is_told(ports: FakePorts, tmp_path: Path) -> None:
     found = inspected(ports, built(ports, tmp_path), champion="99")
     assert found.champion_fault is not None
-    assert any("bundle.json of the live version 99 cannot be read" in reason for reason in refused(ports, found, champion="99"))
+    assert any(
+        "bundle.json of the live version 99 cannot be read" in reason for reason in refused(ports, found, champion="99")
+    )
 
 
 def test_traffic_counts_callers_requests_of_the_last_days_once_each(ports: FakePorts) -> None:
@@ -269,3 +271,22 @@ def test_a_range_that_holds_less_than_before_is_told() -> None:
     assert inspect_release.narrowed(live, contract(minimum=0, maximum=200)) == []
     assert inspect_release.narrowed(live, contract(minimum=2, maximum=None)) == ["distance: least 2, was 1"]
     assert inspect_release.narrowed(contract(), live) == ["distance: least 1, was none", "distance: most 100, was none"]
+
+
+def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_design, "MOST_FILES", 10)
+    moment = ports.clock() - timedelta(days=1)
+    content = io.BytesIO()
+    pl.DataFrame({"logged_at": [moment] * 4}).write_parquet(content)
+    for worker in range(4):
+        for number in range(25):
+            path = f"{layout.predictions(MODEL)}date={moment:%Y-%m-%d}/part-{worker}-{number}.parquet"
+            ports.store.put(path, content.getvalue())
+    read: list[str] = []
+    get = ports.store.get
+    ports.store.get = lambda path: read.append(path) or get(path)
+    found = rollout_design.recent_traffic(ports, MODEL)
+    assert found is not None
+    assert found.requests == pytest.approx(400)
+    assert len(read) == 10
+    assert {path.split("part-")[1][0] for path in read} == {"0", "1", "2", "3"}
