@@ -35,7 +35,7 @@ _hooks.open_ports = lambda: WithRegistry(open_ports())  # type: ignore[assignmen
 
 for spec in _hooks.load_catalog().models.values():
     tried = {**DEFAULT_ARGS, "retry_delay": timedelta(seconds=1), "max_retry_delay": timedelta(seconds=2)}
-    with DAG(dag_id=f"{spec.model}__deploy", schedule=None, max_active_runs=16, default_args=tried):
+    with DAG(f"{spec.model}__deploy", schedule=None, max_active_runs=16, params={"version": ""}, default_args=tried):
         ticket = {
             "model": spec.model,
             "version": "1",
