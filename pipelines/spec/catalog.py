@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pipelines.errors import Refused
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment_faults import deployment_faults
+from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.features import FeatureView, LatestObservation, Lookup
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load
@@ -98,7 +99,14 @@ class Catalog:
 def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dict[str, DatasetSpec]) -> list[str]:
     view = views.get(model.view)
     faults = model_faults(model, view) + deployment_faults(model.deployment)
-    return faults + (target_faults(model, view, datasets[view.dataset]) if view else [])
+    if view is None:
+        return faults
+    dataset = datasets[view.dataset]
+    if model.deployment.ab is not None:
+        outcomes = {name: column.type for name, column in dataset.sources[view.entity_source].columns.items()}
+        found = experiment_faults(model.deployment.ab, model.problem, outcomes)
+        faults += [f"deployment.ab.{fault}" for fault in found]
+    return faults + target_faults(model, view, dataset)
 
 
 def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[str, Refused]) -> dict[str, Spec]:

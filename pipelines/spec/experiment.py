@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pipelines.spec.strategy import AbTest
@@ -18,6 +19,7 @@ MEASURED: dict[str, Better] = {
 }
 """What the product measures itself, and where it is better; a mean of predictions has no better, it can only stay."""
 LABELLED = frozenset({"accuracy", "absolute_error", "squared_error", "brier"})
+NUMBERS = frozenset({"integer", "number", "boolean"})
 CLASSES = frozenset({"accuracy", "brier"})
 """Metrics of a classification alone."""
 
@@ -32,8 +34,11 @@ def outcome_of(metric: str) -> str | None:
     return None if metric in MEASURED else metric.removeprefix("-")
 
 
-def experiment_faults(declared: AbTest, problem: str) -> list[str]:
-    """Every reason why these metrics can decide nothing about this model."""
+def experiment_faults(declared: AbTest, problem: str, outcomes: Mapping[str, str] | None = None) -> list[str]:
+    """Every reason why these metrics can decide nothing about this model.
+
+    ``outcomes``: type of each column of the outcomes; None: not known here.
+    """
     first, *others = declared.metrics
     faults = []
     if better(first) == "same":
@@ -44,4 +49,17 @@ def experiment_faults(declared: AbTest, problem: str) -> list[str]:
         faults.append(f"metrics: {', '.join(found)} needs a classification; say absolute_error or squared_error")
     if "prediction" in others and not declared.margin:
         faults.append("metrics: prediction can only stay within a margin; give margin a value above 0")
+    return faults + (_outcome_faults(declared, outcomes) if outcomes is not None else [])
+
+
+def _outcome_faults(declared: AbTest, outcomes: Mapping[str, str]) -> list[str]:
+    faults = []
+    for metric in declared.metrics:
+        column = outcome_of(metric)
+        if column is None:
+            continue
+        if column not in outcomes:
+            faults.append(f"metrics: {metric!r} is no column of the outcomes and none of {', '.join(MEASURED)}")
+        elif outcomes[column] not in NUMBERS:
+            faults.append(f"metrics: {metric!r} is {outcomes[column]}; an outcome is a number")
     return faults
