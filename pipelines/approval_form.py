@@ -178,7 +178,7 @@ def _numbers(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
     """``roc_auc 0.7012 (≥ 0.62), …``: what was measured, without digests, places and the evidence's own units."""
     told = []
     for name, value in (facts or {}).items():
-        if name in NOT_SHOWN or NOT_FOR_PEOPLE.search(name) or value in (None, "", [], {}):
+        if name in NOT_SHOWN or NOT_FOR_PEOPLE.search(name) or value in (None, "", [], {}) or value is False:
             continue
         if isinstance(value, Mapping):
             told.append(f"{_words(name)}: {_group(value)}")
@@ -194,10 +194,14 @@ def _group(values: Mapping[str, Any]) -> str:
     shown = {name: value for name, value in values.items() if not NOT_FOR_PEOPLE.search(name)}
     numbers = {name: float(value) for name, value in shown.items() if _is_number(value)}
     if len(shown) <= GROUP_SHOWN or len(numbers) < len(shown):
-        return ", ".join(f"{name} {_number(value)}" for name, value in list(shown.items())[:GROUP_SHOWN])
+        return ", ".join(f"{name} {_member(value)}" for name, value in list(shown.items())[:GROUP_SHOWN])
     lowest = sorted(numbers, key=lambda name: numbers[name])[:GROUP_SHOWN]
     listed = ", ".join(f"{name} {_number(numbers[name])}" for name in lowest)
     return f"{listed} (the lowest {GROUP_SHOWN} of {len(shown)})"
+
+
+def _member(value: Any) -> str:
+    return f"({_group(value)})" if isinstance(value, Mapping) else _number(value)
 
 
 def _item(value: Any) -> str:

@@ -96,7 +96,9 @@ def test_of_many_slices_the_worst_come_first() -> None:
 
 def test_what_was_tried_in_this_release_stands_there_with_its_numbers() -> None:
     ledger = MemoryLedger()
-    loaded = {"outcome": "pass", "facts": {"percentiles_ms": {"p99": 11.9}, "sent": 60000, "report": "memory://x"}}
+    shown = {"p99_latency": {"bad": 3, "of": 60000, "limit": 0.01}}
+    measured = {"percentiles_ms": {"p99": 11.9}, "sent": 60000, "stopped_early": False, "report": "memory://x"}
+    loaded = {"outcome": "pass", "facts": measured | {"assertions": shown}}
     warned = {"item": "6 load", "result": "WARNING", "why": ["never drilled"]}
     listed = {"outcome": "pass", "facts": {"checklist": [{"item": "1 size", "result": "PASS"}, warned]}}
     run = {
@@ -104,7 +106,8 @@ def test_what_was_tried_in_this_release_stands_there_with_its_numbers() -> None:
         "check_release": ledger.append("gate", MODEL, "3", listed, actor="x"),
     }
     text = told(of_the_run=run)
-    assert row(text, "test_under_load") == "| test_under_load | pass | percentiles ms: p99 11.9, sent 60,000 |"
+    numbers = "assertions: p99_latency (bad 3, limit 0.01, of 60,000), percentiles ms: p99 11.9, sent 60,000"
+    assert row(text, "test_under_load") == f"| test_under_load | pass | {numbers} |"
     assert "1 size PASS; 6 load WARNING (never drilled)" in row(text, "check_release")
 
 
