@@ -19,6 +19,8 @@ from pipelines.ports import Ports
 from practices import _hooks
 
 POLL_SECONDS = 2.0
+WINDOW_SECONDS = 10.0
+"""How often a promotion is looked at that nobody has to keep alive."""
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class RolloutWatch(BaseTrigger):
         self.model, self.rollout_id, self.generation = model, rollout_id, generation
         self.until, self.lease = until, lease
         self._renewed = float("-inf")
+        self._target: Any = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         names = ("model", "rollout_id", "generation", "until", "lease")
@@ -42,23 +45,32 @@ class RolloutWatch(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         ports, until = _hooks.open_ports_anew(), datetime.fromisoformat(self.until)
         clock = asyncio.get_running_loop().time
-        while True:
-            moved = await asyncio.to_thread(self._look, ports, clock())
-            left = (until - ports.clock()).total_seconds()
-            if moved or left <= 0:
-                break
-            await asyncio.sleep(min(POLL_SECONDS, left))
+        try:
+            while True:
+                moved = await asyncio.to_thread(self._look, ports, clock())
+                left = (until - ports.clock()).total_seconds()
+                if moved or left <= 0:
+                    break
+                await asyncio.sleep(min(self._pause(), left))
+        finally:
+            if hasattr(self._target, "close"):
+                self._target.close()
         yield TriggerEvent({"moved": moved})  # type: ignore[no-untyped-call]
+
+    def _pause(self) -> float:
+        """Seconds until the target is asked again: far less than a lease, and no more often than it helps."""
+        unhurried = self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else WINDOW_SECONDS
+        return max(POLL_SECONDS, unhurried)
 
     def _look(self, ports: Ports, clock: float) -> bool:
         """Whether the model has moved on; renews the lease when a third of it has passed."""
         try:
-            target = ports.target(self.model)
-            if target.rollout(self.model).generation != self.generation:
+            self._target = self._target or ports.target(self.model)
+            if self._target.rollout(self.model).generation != self.generation:
                 return True
             if self.lease is not None and clock - self._renewed >= self.lease / 3:
                 key = f"{self.rollout_id}/lease/{ports.clock().isoformat()}"
-                target.renew_lease(self.model, self.rollout_id, self.lease, expect=self.generation, key=key)
+                self._target.renew_lease(self.model, self.rollout_id, self.lease, expect=self.generation, key=key)
                 self._renewed = clock
         except Conflict:
             return True

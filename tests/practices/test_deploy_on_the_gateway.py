@@ -71,6 +71,20 @@ class RealRun(DeployRun):
                 self.answers.append(response.status_code)
 
 
+class Triggerer:
+    """The ports as the triggerer opens them: its own."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def target(self, model: str) -> GatewayRollouts:
+        return GatewayRollouts(self._gateway.base, self._gateway.admin)
+
+    @staticmethod
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+
 async def anext_of(trigger: Any) -> Any:
     """What the trigger fires; it is started as the triggerer starts it, from what was kept of it."""
     _, kept = trigger.serialize()
@@ -92,7 +106,7 @@ def begin(
     begun: list[RealRun] = []
 
     def begin(fault: Fault = "none") -> RealRun:
-        monkeypatch.setattr("practices._hooks.open_ports_anew", lambda: field)
+        monkeypatch.setattr("practices._hooks.open_ports_anew", lambda: Triggerer(gateway))
         begun.append(RealRun(field, gateway, write_candidate(tmp_path, "5", fault)))
         return begun[0]
 

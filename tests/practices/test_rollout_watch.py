@@ -23,7 +23,7 @@ def run(field: Airfield, monkeypatch: pytest.MonkeyPatch) -> DeployRun:
     return made
 
 
-def watch(run: DeployRun, *, seconds: float = 60, lease: float | None = 90) -> RolloutWatch:
+def watch(run: DeployRun, *, seconds: float = 60, lease: float | None = 3) -> RolloutWatch:
     """As the triggerer makes it, from what was kept of it."""
     until = (run.clock() + timedelta(seconds=seconds)).isoformat()
     path, kept = RolloutWatch(MODEL, "r5", run.state.generation, until, lease).serialize()
@@ -55,7 +55,7 @@ def test_it_fires_as_soon_as_the_target_decides_by_itself(run: DeployRun) -> Non
 
 def test_while_it_waits_the_lease_is_renewed(run: DeployRun) -> None:
     run.clock.advance(timedelta(seconds=50))
-    fired(watch(run, seconds=0))
+    fired(watch(run, seconds=0, lease=90))
     assert run.state.lease_until == run.clock() + timedelta(seconds=90)
 
 
