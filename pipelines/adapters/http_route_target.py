@@ -17,7 +17,7 @@ from pipelines.adapters.kubernetes_api import Document, KubernetesApi
 from pipelines.adapters.kubernetes_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
-from pipelines.adapters.served_pods import await_ready, ensure, read_counters
+from pipelines.adapters.served_pods import await_ready, ensure, key_headers, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
 from pipelines.rollout_moves import Route, Served
@@ -150,6 +150,16 @@ class HttpRouteTarget(AnnotatedRollouts):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
+
+    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+        """URL and headers by which the Gateway sends a request to the candidate, whatever its share."""
+        state, url = self.rollout(model), self._target.url
+        if url is None:
+            raise Refused(f"{model}: deployment.target.url does not say where the Gateway answers")
+        if state.rollout_id != rollout_id or state.candidate is None:
+            raise Refused(f"rollout {rollout_id} of {model} has no candidate now")
+        headers = {objects.PROBE_HEADER: state.probe} | key_headers()
+        return f"{url.rstrip('/')}/models/{model}/invocations", headers
 
     # ---- what the pods say --------------------------------------------------------------------------------------
 

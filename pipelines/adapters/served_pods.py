@@ -124,14 +124,18 @@ def read_counters(
     api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: Names = GATEWAY
 ) -> dict[str, Reading]:
     """What each ready pod has counted. ``Unavailable`` if one does not answer."""
-    key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
-    headers = {"x-api-key": key} if key else {}
-    found = {}
+    headers, found = key_headers(), {}
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
             found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits, names)
     return found
+
+
+def key_headers() -> dict[str, str]:
+    """What a gateway knows the installation by."""
+    key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
+    return {"x-api-key": key} if key else {}
 
 
 def is_ready(pod: Document) -> bool:

@@ -34,6 +34,8 @@ class HttpRoute(Declared):
     """The gateway's image (Dockerfile target ``step``)."""
     template: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*\.yaml$")] = "gateway.yaml"
     """File of ``include/pods/`` that every version's pods begin with."""
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")] | None = None
+    """Where tasks reach the Gateway for a load test; its key is in ``AIRWORTHY_GATEWAY_KEY``."""
     connection: str | None = None
     """Airflow's kubernetes connection; none: the installation's."""
 

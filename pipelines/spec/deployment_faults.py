@@ -17,7 +17,7 @@ def deployment_faults(deployment: Deployment) -> list[str]:
     if isinstance(deployment.target, Embedded):
         found += _embedded(deployment)
     elif isinstance(deployment.target, HttpRoute):
-        found += http_route_faults(deployment)
+        found += http_route_faults(deployment, deployment.target)
     elif isinstance(deployment.target, KServe):
         found += kserve_faults(deployment)
     elif isinstance(deployment.target, SageMaker):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from pipelines.spec.deployment import Deployment
+from pipelines.spec.deployment import Deployment, HttpRoute
 
 DRAWN = "weights are drawn anew for each request, so nobody keeps an arm; say request_id, or serve on embedded"
 NOBODY = "no proxy answers in the candidate's place; serve on embedded, or leave it out"
@@ -15,8 +15,11 @@ KUBELET = "the kubelet probes every pod; say health_check.interval"
 CACHE = "each gateway keeps its own; declare it in the gateway.yaml that the pods mount"
 
 
-def http_route_faults(deployment: Deployment) -> list[str]:
+def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
+    """Faults without ``deployment.``, each as ``<place>: <reason>``."""
     found = _weighted(deployment)
+    if deployment.load_test is not None and target.url is None:
+        found.append("load_test: say where the Gateway answers, by target.url")
     resources, shadow = deployment.resources, deployment.shadows
     if resources.accelerator == "gpu":
         found.append("resources.accelerator: the gateway predicts on the CPU; say none")
@@ -31,7 +34,10 @@ def http_route_faults(deployment: Deployment) -> list[str]:
 
 
 def kserve_faults(deployment: Deployment) -> list[str]:
+    """Faults without ``deployment.``, each as ``<place>: <reason>``."""
     found = _weighted(deployment)
+    if deployment.load_test is not None:
+        found.append("load_test: KServe has no door to a candidate without traffic; try it on embedded")
     resources, health = deployment.resources, deployment.health_check
     if deployment.shadows is not None:
         found.append("shadow: KServe mirrors no requests; shadow the candidate on embedded first")
@@ -71,6 +77,8 @@ def _weighted(deployment: Deployment) -> list[str]:
         found.append(f"load_balancing.algorithm: {BALANCES}")
     if balancing.geo_routing.enabled:
         found.append(f"load_balancing.geo_routing: {BALANCES}")
+    if deployment.rollback.drill is not None:
+        found.append("rollback.drill: a drill times the installation's own gateway; leave it out")
     found += _written("load_balancing", balancing, {"health_check_interval": KUBELET})
     if deployment.cache.enabled:
         found.append(f"cache.enabled: {CACHE}")

@@ -20,6 +20,8 @@ BOTH: list[tuple[dict[str, Any], str]] = [
     ({"load_balancing": {"health_check_interval": 5}}, "load_balancing.health_check_interval"),
     ({"cache": {"enabled": True}}, "cache.enabled"),
     ({"shadow": {}}, "shadow"),
+    ({"load_test": {"assertions": {"error_rate": {"max": 0.01}}}}, "load_test"),
+    ({"rollback": {"drill": "0 5 * * 1"}}, "rollback.drill"),
     ({"strategy": "shadow"}, "shadow"),
     ({"health_check": {"enabled": False}}, "health_check.enabled"),
     ({"resources": {"max_replicas": 3}}, "resources.max_replicas"),
@@ -42,6 +44,7 @@ KSERVE_ALONE: list[tuple[dict[str, Any], str]] = [
     ({"resources": SCALED | {"autoscaling": {"target_value": 1.5}}}, "resources.autoscaling.target_value"),
 ]
 GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (ROUTE | {"url": "https://models.example"}, {"load_test": {"assertions": {"error_rate": {"max": 0.01}}}}),
     (ROUTE, {}),
     (KSERVE, {}),
     (
