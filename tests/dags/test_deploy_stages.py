@@ -17,6 +17,15 @@ from pipelines.settings import REPOSITORY
 PEOPLE = {"approvers": [{"role": "lead", "users": ["ada"]}, {"role": "compliance", "users": ["grace", "mary"]}]}
 LOAD = {"assertions": {"p95_latency": {"max": 100}}}
 BEGIN, END = ["check_release", "prepare_candidate"], ["promote_candidate", "retire_former", "end_rollout"]
+GUARDED = {
+    "kind": "sagemaker",
+    "mode": "guardrail",
+    "alarms": ["errors"],
+    "role_arn": "arn:aws:iam::123456789012:role/airworthy",
+    "image": "airworthy:step",
+    "instance_type": "ml.m5.large",
+}
+"""SageMaker itself shifts and judges."""
 DECLARED: list[tuple[dict[str, Any], list[str]]] = [
     ({}, ["check_release", "release_champion"]),
     ({"approval": PEOPLE}, ["check_release", "request_approvals", "count_approvals", "release_champion"]),
@@ -24,6 +33,8 @@ DECLARED: list[tuple[dict[str, Any], list[str]]] = [
     ({"shadow": {}, "load_test": LOAD}, [*BEGIN, "test_under_load", "compare_in_shadow", *END]),
     ({"strategy": "blue_green"}, [*BEGIN, "try_green", "judge_green", *END]),
     ({"strategy": "ab", "routing": {"key": "field:ids"}}, [*BEGIN, "test_versions", *END]),
+    ({"strategy": "canary", "canary": {"steps": [5]}, "resources": {"replicas": 2}, "target": GUARDED}, [*BEGIN, *END]),
+    ({"strategy": "blue_green", "resources": {"replicas": 2}, "target": GUARDED}, [*BEGIN, *END]),
     (
         {"strategy": "canary", "canary": {"steps": [5, 12.5]}, "shadow": {}, "load_test": LOAD, "approval": PEOPLE},
         [
