@@ -232,12 +232,13 @@ class Changes:
         assert intent is not None
         record = route.rollout if route else None
         if route is not None and record is not None and record.active:
-            refused = intent.action == "prepare"
-            if refused:
+            if intent.action == "prepare":
                 route = moves.failed(route, record.rollout_id, reason)
             elif intent.action == "promote":
                 route = moves.rolled_back(route, reason)
-        row = msgspec.structs.replace(row, generation=row.generation + 1, route=route, intent=None, ended=now)
+        runs = route is not None and route.rollout is not None and route.rollout.active
+        ended = row.ended if runs else row.ended or now
+        row = msgspec.structs.replace(row, generation=row.generation + 1, route=route, intent=None, ended=ended)
         self._records.write(row, etag)
 
     def _put_right(self) -> None:

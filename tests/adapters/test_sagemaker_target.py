@@ -423,6 +423,31 @@ def test_what_somebody_else_did_to_the_endpoint_is_told_and_not_built_upon(aws: 
     assert target.roll_back(MODEL, "r2", "strange hands", key="back").split == {"1": 10_000}
 
 
+def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_a_release(aws: Clients) -> None:
+    field = Field(aws)
+    target = field.release("1")
+    state = field.begin(target)
+    variant = field.config()["ProductionVariants"][0] | {"VariantName": "theirs"}
+    field.clients.sagemaker.create_endpoint_config(
+        EndpointConfigName=f"{field.endpoint}-theirs", ProductionVariants=[variant]
+    )
+
+    def meddle(name: str) -> None:
+        if name == "update_endpoint":
+            field.described()
+            field.clients.sagemaker.update_endpoint(
+                EndpointName=field.endpoint, EndpointConfigName=f"{field.endpoint}-theirs"
+            )
+
+    with pytest.raises(Refused, match="nobody here ordered"):
+        field.target(meddle).release(MODEL, "3", *field.bundle("3"), key="release 3")
+    state = field.target().rollout(MODEL)
+    assert (state.phase, state.applied, state.split) == ("READY", False, {"theirs": 10_000})
+    state = field.target().roll_back(MODEL, "r2", "strange hands", key="back")
+    assert (state.phase, state.split, state.applied) == ("ROLLED_BACK", {"1": 10_000}, True)
+    assert field.weights() == {"v1": 10_000}
+
+
 def test_capture_and_size_are_carried_over_and_a_running_version_keeps_its_image(aws: Clients) -> None:
     capture = f"s3://{BUCKET}/captured"
     field = Field(aws, resources=SCALED, load_balancing={"algorithm": "least-connections"})
