@@ -65,8 +65,8 @@ def judge_look(look: Look) -> Verdict:
             return _verdict("go_on", facts)
         return _verdict("look_again", facts, unknowns=[f"the step is {baked:.0f} s old; it stays {look.bake:g} s"])
     if waited >= look.limit:
-        told = f"not decided after {waited:.0f} s, the limit is {look.limit:g} s: traffic is held"
-        return _verdict("hold", facts, unknowns=[told, *lacking])
+        over = f"not decided after {waited:.0f} s, the limit is {look.limit:g} s: traffic is held"
+        return _verdict("hold", facts, unknowns=[over, *lacking])
     return _verdict("look_again", facts, unknowns=lacking)
 
 

@@ -13,14 +13,13 @@ RULE = "rollout_rollback"
 End = Literal["nothing", "leave", "roll_back", "record"]
 
 
-def judge_end(
-    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
-) -> Verdict:
+def judge_end(ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool) -> Verdict:
     """Always PASS; ``facts["then"]`` says what to do and ``facts["why"]`` why.
 
-    ``failed`` names the run's failed tasks, None if they are not known. ``record``: it was rolled back already, by the target itself or by a task that did not live to write it down
-    (``recorded``). PAUSED is left where a task failed to ask a person; if nobody failed, nobody was asked.
-    ``facts["failed_in_the_air"]``: no later run should take this version by itself.
+    ``failed`` names the run's failed tasks, None if they are not known. ``record``: it was rolled back already, by the
+    target itself or by a task that did not live to write it down (``recorded``). PAUSED is left where a task failed to
+    ask a person; if nobody failed, nobody was asked. ``facts["failed_in_the_air"]``: no later run should take this
+    version by itself.
     """
     then, why = _end(ticket, state, failed, recorded=recorded)
     facts: dict[str, object] = {

@@ -54,7 +54,8 @@ class RolloutAnalysis(RolloutPractice):
         look = _look.measure(rollout, state, self.share, errors)
         verdict = judge_look(look)
         log.info("%s", _look.told(verdict))
-        then, seen = verdict.facts["then"], {"share": rollout.share(state), "step": state.step}
+        then = verdict.facts["then"]
+        seen: dict[str, Any] = {"share": rollout.share(state), "step": state.step}
         if then == "look_again":
             self.wait(rollout, state, look.errors)
         if then == "roll_back":

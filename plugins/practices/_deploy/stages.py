@@ -15,6 +15,7 @@ from practices.rollout_analysis import RolloutAnalysis
 About = dict[str, Any]
 Stage = tuple[Any, Any, str]
 """First task, last task, and what the page says of them."""
+Make = Callable[[ModelSpec, About], Stage]
 BEGIN = "builds the bundle, goes through the checklist before flight, and writes the ticket that all others act on."
 END = (
     "runs whatever became of the others: a candidate that failed, was refused or killed loses its traffic; one that"
@@ -41,15 +42,18 @@ def lay_out(spec: ModelSpec) -> str:
     return "\n\n".join(told)
 
 
-def _stages(spec: ModelSpec) -> list[Callable[[ModelSpec, About], Stage]]:
+def _stages(spec: ModelSpec) -> list[Make]:
     declared = spec.deployment
     people = [_approvals] if declared.approval.requires_approval else []
     if not declared.staged:
         return [*people, _release]
     found = [_prepare, *([_load] if declared.load_test else []), *([_shadow] if declared.shadows else []), *people]
     if not declared.delegated:
-        found += {"canary": [_canary], "blue_green": [_trial], "ab": [_experiment]}.get(declared.strategy, [])
-    return [*found, _promote, _retire]
+        strategies: dict[str, Make] = {"canary": _canary, "blue_green": _trial, "ab": _experiment}
+    answering = [strategies[declared.strategy]] if declared.strategy in strategies else []
+            declared.strategy, []
+        )
+    return [*found, *answering, _promote, _retire]
 
 
 def _prepare(_: ModelSpec, about: About) -> Stage:
