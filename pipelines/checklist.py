@@ -145,6 +145,7 @@ def load(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
         item.told.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
+        item.failed += [found.load_test_fault] if found.load_test_fault else []
         for name, wanted in found.load_test_needs.items():
             if wanted > has:
                 seconds = math.ceil(declared.ramp_up_time + wanted / declared.target_rps)

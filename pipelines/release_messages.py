@@ -96,6 +96,8 @@ class Inspection(Message):
     design: list[DesignStep] = []
     plan_faults: list[str] = []
     """Why the declared rollout could not fail, not be decided, or not be followed."""
+    load_test_fault: str | None = None
+    """Why the target's candidate could not be tried under load."""
     load_test_needs: dict[str, int] = {}
     """Requests without which an assertion of the load test could not be shown, however good the candidate is."""
     notes: list[str] = []

@@ -25,6 +25,7 @@ from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
 from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
+from pipelines.steps.load_door import door_fault
 from pipelines.steps.load_evidence import needed
 from pipelines.steps.load_model import LoadedModel, load_model
 from pipelines.steps.rollout_design import plan_faults, recent_traffic, rollout_design
@@ -66,6 +67,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
         traffic=recent_traffic(ports, bundle.model),
         design=rollout_design(spec) if request.champion is not None else [],
         plan_faults=plan_faults(spec),
+        load_test_fault=door_fault(spec.deployment, ports.target(bundle.model)) if tried else None,
         load_test_needs=needed(tried, spec.deployment.analysis.alpha) if tried else {},
         **found,
     )

@@ -6,8 +6,7 @@ import asyncio
 import io
 import json
 import math
-import os
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import orjson
 import polars as pl
@@ -17,9 +16,8 @@ from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.release_messages import LoadTestRequest, LoadTestResult
-from pipelines.rollout_messages import RolloutState
-from pipelines.spec.deployment import Deployment
 from pipelines.spec.sizing import LoadTest
+from pipelines.steps.load_door import KEY, find_door
 from pipelines.steps.load_evidence import shown, slow_limits
 from pipelines.steps.load_plot import draw
 from pipelines.steps.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule, edge
@@ -34,16 +32,6 @@ TIMEOUT_SECONDS = 10.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 NEVER = 1e9
 """Milliseconds that stand for an answer that never came."""
-KEY = "AIRWORTHY_GATEWAY_KEY"
-
-
-@runtime_checkable
-class HasDoor(Protocol):
-    """A target that knows by itself how its candidate is reached at 0 %."""
-
-    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
-        """URL that takes MLflow's ``dataframe_split``, and headers."""
-        ...
 
 
 def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
@@ -55,32 +43,11 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
     declared = deployment.load_test
     if declared is None:
         raise Refused(f"deployment.load_test of {request.model} is not declared")
-    state = ports.target(request.model).rollout(request.model)
-    url, headers = _door(request, deployment, state, ports)
+    url, headers = find_door(request, deployment, ports)
     door = Door(url, _bodies(request, declared.rows, ports), _judge(request.version, declared.rows), headers)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         outcome, schedule = runner.run(_test(door, declared, deployment.analysis.alpha))
     return _result(request, declared, schedule, outcome, deployment.analysis.alpha, ports)
-
-
-def _door(
-    request: LoadTestRequest, deployment: Deployment, state: RolloutState, ports: Ports
-) -> tuple[str, dict[str, str]]:
-    if state.rollout_id != request.rollout_id or state.candidate != request.version:
-        found = f"{state.rollout_id or 'no rollout'} with candidate {state.candidate or 'none'}"
-        raise Refused(
-            f"rollout {request.rollout_id} has no candidate {request.version} to try", [f"the target has {found}"]
-        )
-    target = ports.target(request.model)
-    if isinstance(target, HasDoor):
-        return target.candidate_door(request.model, request.rollout_id)
-    if deployment.target.kind != "embedded":
-        hint = "leave deployment.load_test out; the shadow and the first step try the candidate on real traffic"
-        reason = f"target {deployment.target.kind} has no door to a candidate at 0 %"
-        raise Refused(f"{request.model} cannot be tried under load", [reason, hint])
-    key = os.environ.get(KEY)
-    headers = {"x-rollout-probe": state.probe} | ({"x-api-key": key} if key else {})
-    return f"{ports.settings.gateway.rstrip('/')}/models/{request.model}/invocations", headers
 
 
 def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:

@@ -223,6 +223,11 @@ def test_a_load_test_that_could_never_be_passed_is_refused_with_what_it_takes(wa
     assert [reason for reason in verdict.reasons if "give duration: 61" in reason] == list(verdict.reasons)
 
 
+def test_a_load_test_that_has_no_way_to_the_candidate_is_refused_before_the_rollout() -> None:
+    verdict = judged(found(load_test_fault="no door"), standing(), spec(**LOAD))
+    assert verdict.reasons == ("6 load test: no door",)
+
+
 SAGEMAKER = {
     "kind": "sagemaker",
     "role_arn": "arn:aws:iam::123456789012:role/serving",

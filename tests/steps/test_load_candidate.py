@@ -22,6 +22,7 @@ from pipelines.spec import Catalog, ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.steps import load_candidate
+from pipelines.steps.load_door import door_fault, find_door
 from pipelines.testing import FakePorts
 from pipelines.testing_rollouts import FakeTarget
 from pipelines.verdict import Outcome, Verdict
@@ -31,6 +32,7 @@ from tests.serving.gateway_process import Gateway
 from tests.serving.rollout_calls import Rollout
 
 MODEL = "flight_delay"
+PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.01}}
 LOAD = {"duration": 4, "target_rps": 60, "ramp_up_time": 1, "assertions": {"p95_latency": {"max": 400}}}
 
 
@@ -144,3 +146,26 @@ def test_a_rollout_that_is_not_this_one_is_not_tried(tmp_path: Path) -> None:
     ports.catalog.models[MODEL] = spec.model_copy(update={"deployment": declared})
     with pytest.raises(Refused, match="no rollout with candidate none"):
         load_candidate.run(LoadTestRequest(model=MODEL, version="2", rollout_id="r1"), ports)
+
+
+HTTP_ROUTE = {"kind": "http_route", "gateway": "door", "image": "image"}
+
+
+def test_a_target_says_how_its_candidate_is_reached_or_there_is_no_load_test(tmp_path: Path) -> None:
+    class WithDoor(FakeTarget):
+        def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+            return f"http://127.0.0.1/{model}", {"x-candidate": rollout_id}
+
+    declared = Deployment.model_validate({"strategy": "canary", "target": HTTP_ROUTE, "load_test": LOAD})
+    request = LoadTestRequest(model=MODEL, version="2", rollout_id="r1")
+    for target, said in ((FakeTarget("1"), "target http_route has no door"), (WithDoor("1"), None)):
+        ports = FakePorts.make(tmp_path, targets={MODEL: target})
+        target.create_rollout(MODEL, "r1", PLAN, expect=1, key="c")
+        target.prepare(MODEL, "r1", "2", "bundles/2", "s2", expect=target.rollout(MODEL).generation, key="p")
+        fault = door_fault(declared, target)
+        assert (fault or "").startswith(said or "")
+        if said:
+            with pytest.raises(Refused, match=said):
+                find_door(request, declared, ports)
+        else:
+            assert find_door(request, declared, ports) == (f"http://127.0.0.1/{MODEL}", {"x-candidate": "r1"})

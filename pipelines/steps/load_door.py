@@ -1,0 +1,50 @@
+"""A candidate without traffic is reached by a door of its own, or it is said before the rollout that there is none."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol, runtime_checkable
+
+from pipelines.errors import Refused
+from pipelines.ports import DeploymentTarget, Ports
+from pipelines.release_messages import LoadTestRequest
+from pipelines.spec.deployment import Deployment
+
+KEY = "AIRWORTHY_GATEWAY_KEY"
+
+
+@runtime_checkable
+class HasDoor(Protocol):
+    """A target that knows by itself how its candidate is reached at 0 %."""
+
+    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+        """URL that takes MLflow's ``dataframe_split``, and headers."""
+        ...
+
+
+def door_fault(deployment: Deployment, target: DeploymentTarget) -> str | None:
+    """Why candidates of this target cannot be tried under load; None if they can."""
+    if deployment.target.kind == "embedded" or isinstance(target, HasDoor):
+        return None
+    kind = deployment.target.kind
+    return f"target {kind} has no door to a candidate at 0 %: leave load_test out, the shadow and the first step try it"
+
+
+def find_door(request: LoadTestRequest, deployment: Deployment, ports: Ports) -> tuple[str, dict[str, str]]:
+    """URL and headers by which the candidate of this rollout answers, and nobody else.
+
+    Raises ``Refused`` where the rollout has no such candidate, or the target no such door.
+    """
+    target = ports.target(request.model)
+    state = target.rollout(request.model)
+    if state.rollout_id != request.rollout_id or state.candidate != request.version:
+        found = f"{state.rollout_id or 'no rollout'} with candidate {state.candidate or 'none'}"
+        subject = f"rollout {request.rollout_id} has no candidate {request.version} to try"
+        raise Refused(subject, [f"the target has {found}"])
+    if fault := door_fault(deployment, target):
+        raise Refused(f"{request.model} cannot be tried under load", [fault])
+    if isinstance(target, HasDoor):
+        return target.candidate_door(request.model, request.rollout_id)
+    key = os.environ.get(KEY)
+    headers = {"x-rollout-probe": state.probe} | ({"x-api-key": key} if key else {})
+    return f"{ports.settings.gateway.rstrip('/')}/models/{request.model}/invocations", headers
