@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.settings import REPOSITORY
+from pipelines.spec import plain_yaml
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.deployment_faults import deployment_faults
 
@@ -82,3 +84,11 @@ def test_what_the_target_has_no_means_for_is_refused_by_its_place(
 @pytest.mark.parametrize(("target", "declared"), GOOD)
 def test_what_is_mapped_is_not_refused(target: dict[str, Any], declared: dict[str, Any]) -> None:
     assert deployment_faults(Deployment.model_validate(declared | {"target": target})) == []
+
+
+def test_nothing_of_the_examples_on_the_page_is_refused() -> None:
+    page = (REPOSITORY / "docs" / "deploy-on-kubernetes.md").read_text()
+    example = plain_yaml.load(page.split("```yaml\n")[1].split("```")[0])
+    assert deployment_faults(Deployment.model_validate(example["deployment"])) == []
+    target = plain_yaml.load(page.split("```yaml\n")[3].split("```")[0])["target"]
+    assert deployment_faults(Deployment.model_validate({"target": target})) == []
