@@ -47,13 +47,12 @@ def _stages(spec: ModelSpec) -> list[Make]:
     people = [_approvals] if declared.approval.requires_approval else []
     if not declared.staged:
         return [*people, _release]
-    found = [_prepare, *([_load] if declared.load_test else []), *([_shadow] if declared.shadows else []), *people]
-    if not declared.delegated:
-        strategies: dict[str, Make] = {"canary": _canary, "blue_green": _trial, "ab": _experiment}
-    answering = [strategies[declared.strategy]] if declared.strategy in strategies else []
-            declared.strategy, []
-        )
-    return [*found, *answering, _promote, _retire]
+    found: list[Make] = [_prepare, *([_load] if declared.load_test else []), *([_shadow] if declared.shadows else [])]
+    found += people
+    strategies: dict[str, Make] = {"canary": _canary, "blue_green": _trial, "ab": _experiment}
+    if declared.strategy in strategies and not declared.delegated:
+        found.append(strategies[declared.strategy])
+    return [*found, _promote, _retire]
 
 
 def _prepare(_: ModelSpec, about: About) -> Stage:
