@@ -19,9 +19,10 @@ TURNED_AWAY = ("status 400", "status 401", "status 403", "status 404", "status 4
 
 
 def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
-    """UNKNOWN where the client lagged behind, was turned away, or met another version; then FAIL for each assertion
-    shown to be broken, UNKNOWN for each not shown to be kept, with how long that would take.
+    """UNKNOWN where the client did not keep the rate, was turned away, or met another version; then FAIL for each
+    assertion shown to be broken, UNKNOWN for each not shown to be kept, with how long that would take.
 
+    A client that was itself late makes latencies worse and none better: it turns all but a PASS into UNKNOWN.
     Failed requests count as slower than any limit. The ways to fail share ``analysis.alpha``.
     """
     declared, alpha = deployment.load_test, deployment.analysis.alpha
@@ -36,6 +37,8 @@ def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
         unknowns = [f"{_share(one)} not shown <= {one.limit:.2%}; {_longer(one, declared)}{said}" for one in doubtful]
         if not result.shown:
             unknowns = ["nothing was asserted"]
+        if (broken or doubtful) and (late := _late(result, declared)):
+            failures, unknowns = [], [late, *failures, *unknowns]
     facts: dict[str, object] = {
         **result.model_dump(include={"version", "sent", "answered", "errors", "seconds", "stopped_early"}),
         **result.model_dump(include={"declared_rps", "plateau_rps", "lag_p99_ms", "percentiles_ms", "plot", "report"}),
@@ -52,16 +55,20 @@ def _unusable(result: LoadTestResult, declared: LoadTest) -> list[str]:
     elif result.plateau_rps < LEAST_RATE * declared.target_rps and not result.stopped_early:
         rates = f"{result.plateau_rps:.0f} requests/s of {declared.target_rps:g}"
         found.append(f"the client sent {rates}; give it more CPU or a lower rate")
-    asserted = (declared.assertions.p95_latency, declared.assertions.p99_latency)
-    tightest = min((one.max for one in asserted if one is not None), default=math.inf)
-    allowed = max(LAG_MS, LAG_SHARE * tightest)
-    if asserted != (None, None) and result.lag_p99_ms > allowed:
-        found.append(f"the client itself was late by {result.lag_p99_ms:.3g} ms (p99) > {allowed:.3g} ms; free its CPU")
     if result.strangers:
         found.append(f"{result.strangers} answers came from another version than {result.version}")
     if away := {kind: count for kind, count in result.errors.items() if kind in TURNED_AWAY}:
         found.append(f"the door turned requests away ({_told(away)}); mind the rate and the key of this client")
     return found
+
+
+def _late(result: LoadTestResult, declared: LoadTest) -> str:
+    """Whether the client itself may be why answers seem slow; empty if not."""
+    asserted = (declared.assertions.p95_latency, declared.assertions.p99_latency)
+    allowed = max(LAG_MS, LAG_SHARE * min((one.max for one in asserted if one is not None), default=math.inf))
+    if result.lag_p99_ms <= allowed:
+        return ""
+    return f"the client itself was late by {result.lag_p99_ms:.3g} ms (p99) > {allowed:.3g} ms; give it more CPU"
 
 
 def _share(one: ShareShown) -> str:
