@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -167,13 +168,17 @@ def _message(error: Any) -> str:
 
 
 def open_client(connection: str | None = None) -> Any:
-    """A client by ``KUBECONFIG`` or the pod's own service account. Raises ``Refused`` for a named connection."""
+    """A client by ``KUBECONFIG`` or the pod's own service account.
+
+    Only a task can read a ``connection`` of Airflow's; elsewhere ``KUBECONFIG`` has to be set in its place, so that
+    nobody acts on another cluster unawares. ``Refused`` if there is no way.
+    """
     from kubernetes import client, config
 
-    if connection is not None:
+    if connection is not None and not os.environ.get("KUBECONFIG"):
         raise Refused(f"connection {connection!r} is Airflow's, and only a task can read it; set KUBECONFIG here")
     try:
-        return config.new_client_from_config()
+        return config.new_client_from_config(os.environ.get("KUBECONFIG"))  # the library reads it only when imported
     except config.ConfigException as missing:
         settings = client.Configuration()
         try:
