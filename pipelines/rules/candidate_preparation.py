@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.rules.rollback_drill import ID as DRILL
 from pipelines.verdict import Verdict
 
 RULE = "candidate_preparation"
@@ -14,7 +15,8 @@ ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 
 def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: Sequence[str]) -> Verdict:
     """FAIL for every fault of the plan, for another champion than the ticket's, for a version that is live already,
-    and while a rollout of a newer version goes on. An older or equal one is superseded: ``facts["supersedes"]``.
+    and while a rollout of a newer version goes on. An older or equal one, and any drill, is superseded:
+    ``facts["supersedes"]``.
     """
     failures = [f"the plan is refused: {fault}" for fault in plan_faults]
     if state.champion == ticket.version:
@@ -23,7 +25,8 @@ def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: S
         changed = f"version {state.champion} is live, but this run was planned against {ticket.champion}"
         failures.append(f"{changed}; trigger {ticket.model}__deploy anew")
     other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE else None
-    if other is not None and state.candidate is not None and int(state.candidate) > int(ticket.version):
+    newer = state.candidate is not None and int(state.candidate) > int(ticket.version)
+    if other is not None and newer and not other.startswith(DRILL):
         failures.append(f"rollout {other} of the newer version {state.candidate} is {state.phase}; it goes first")
     facts: dict[str, object] = {
         "version": ticket.version,

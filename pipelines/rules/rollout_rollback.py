@@ -11,6 +11,8 @@ from pipelines.verdict import Verdict
 
 RULE = "rollout_rollback"
 End = Literal["nothing", "leave", "roll_back", "record"]
+NOT_LET_THROUGH = "the candidate was not let through"
+"""Nothing was wrong with it in the air: people, or nobody, said yes."""
 
 
 def judge_end(ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool) -> Verdict:
@@ -34,7 +36,8 @@ def judge_end(ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] 
 
 
 def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
-    return state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
+    ended = state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
+    return ended and state.reason != NOT_LET_THROUGH
 
 
 def _end(
@@ -53,4 +56,4 @@ def _end(
         return "leave", f"held {wait} for a person: {state.reason}"
     if failed:
         return "roll_back", f"{', '.join(failed)} failed"
-    return "roll_back", "the candidate was not let through" if failed is not None else "the run did not come to its end"
+    return "roll_back", NOT_LET_THROUGH if failed is not None else "the run did not come to its end"

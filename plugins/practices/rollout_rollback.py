@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.rollout_messages import RolloutState
-from pipelines.rules.rollout_rollback import judge_end
+from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
 from practices._rollout import Rollout
 from practices._rollout_practice import RolloutPractice
 
@@ -50,9 +50,10 @@ def failed_tasks(context: Any) -> list[str] | None:
 
 
 def recorded(rollout: Rollout) -> bool:
-    """Whether the ledger has a rollback of this rollout."""
-    lines = rollout.ports.ledger.entries(model=rollout.ticket.model, kind="rollback")
-    return any(line.details.get("rollout_id") == rollout.ticket.rollout_id for line in lines)
+    """Whether the ledger has the end of this rollout."""
+    lines = rollout.ports.ledger.entries(model=rollout.ticket.model)
+    ours = [line for line in lines if line.details.get("rollout_id") == rollout.ticket.rollout_id]
+    return any(line.kind in ("rollback", "rollout_end") for line in ours)
 
 
 def who_did(rollout: Rollout) -> str:
@@ -62,9 +63,10 @@ def who_did(rollout: Rollout) -> str:
 
 
 def write_down(rollout: Rollout, state: RolloutState, by: str, why: str) -> None:
-    """One line about one rollback, whoever did it."""
+    """One line about one rollback, whoever did it; ``rollout_end`` where nothing was wrong with the candidate."""
     ports, ticket = rollout.ports, rollout.ticket
     details = {"from": ticket.version, "to": state.champion, "reason": why, "by": by, "generation": state.generation}
     details |= rollout.named
     key = f"{ticket.rollout_id}/rollback"
-    ports.ledger.append("rollback", ticket.model, state.champion, details, actor=ports.settings.actor, key=key)
+    kind = "rollout_end" if why == NOT_LET_THROUGH else "rollback"
+    ports.ledger.append(kind, ticket.model, state.champion, details, actor=ports.settings.actor, key=key)

@@ -55,7 +55,10 @@ def test_a_candidate_that_people_did_not_let_through_ends_quietly(field: Airfiel
     run.play(until="prepare_candidate")
     assert end(run, count_approvals="skipped") == "success"
     assert (run.state.phase, run.state.reason) == ("ROLLED_BACK", "the candidate was not let through")
+    assert end(run, count_approvals="skipped") == "success"
     assert status(run) == "approved"
+    assert run.field.lines("rollback") == []
+    assert [line["from"] for _, line in run.field.lines("rollout_end")] == ["5"]
 
 
 def test_a_promoted_candidate_stays_whatever_failed_after_it(field: Airfield) -> None:

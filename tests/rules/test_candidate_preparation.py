@@ -23,6 +23,7 @@ OTHER = {"rollout_id": "r", "phase": "BAKING"}
         ({**OTHER, "phase": "PENDING", "candidate": None}, [], Outcome.PASS, "r", ""),
         ({**OTHER, "candidate": "11"}, [], Outcome.FAIL, "r", "rollout r of the newer version 11 is BAKING"),
         ({**OTHER, "candidate": "11", "phase": "PAUSED"}, [], Outcome.FAIL, "r", "newer version 11 is PAUSED"),
+        ({**OTHER, "candidate": "11", "rollout_id": "drill-1"}, [], Outcome.PASS, "drill-1", ""),
         ({**OTHER, "candidate": "11", "phase": "ROLLED_BACK"}, [], Outcome.PASS, None, ""),
         ({**OTHER, "candidate": None, "phase": "FINALISING"}, [], Outcome.PASS, None, ""),
         ({"champion": "8"}, [], Outcome.FAIL, None, "version 8 is live, but this run was planned against 9"),
