@@ -60,8 +60,10 @@ def tried(
     ports.store.put(layout.bundle(MODEL, version, "golden.parquet"), content.getvalue())
     ports.store.put(layout.bundle(MODEL, version, "bundle.json"), json.dumps(manifest).encode())
     request = LoadTestRequest(model=MODEL, version=version, rollout_id=rollout.id)
-    result = load_candidate.run(request, ports)
-    ports.targets[MODEL].close()
+    try:
+        result = load_candidate.run(request, ports)
+    finally:
+        ports.targets[MODEL].close()
     return result, judge_load_test(result, ports.catalog.model(MODEL).deployment), ports
 
 
