@@ -67,7 +67,7 @@ class Flight:
         self.begun = time.time()
         traffic = self._send()
         try:
-            if not self._failed_before(version):
+            if not self._storm(version).exists():
                 self.progress.note(f"version {version} begins its first flight, under {RPS:g} requests per second")
                 self._deploy(version, storm=True)
             self.progress.note(f"version {version} begins again, by hand, with nothing in its way")
@@ -86,9 +86,9 @@ class Flight:
         with (self.ports.settings.home / "logs" / "traffic.log").open("ab") as log:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
 
-    def _failed_before(self, version: str) -> bool:
-        lines = self.ports.ledger.entries(self.model, kind="rollback")
-        return any(line.details.get("from") == version for line in lines)
+    def _storm(self, version: str) -> Path:
+        """A note that this version was frozen in an earlier demonstration; once is enough."""
+        return self.folder / f"storm-{version}"
 
     def _deploy(self, version: str, *, storm: bool) -> None:
         """Trigger the deployment and see it to its end; with a storm the candidate's process is frozen in the air."""
@@ -162,6 +162,7 @@ class Flight:
             if "pipelines.serving.candidate" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)
                 if not frozen:
+                    self._storm(version).touch()
                     self.progress.note(f"trouble: the process of version {version} freezes (SIGSTOP)")
                     self.storms.append((time.time(), "trouble", "process frozen"))
                 frozen.append(time.time())
@@ -190,7 +191,7 @@ class Flight:
         """Draw the picture, and say what callers saw."""
         import polars as pl
 
-        from pipelines.cli.rollout_picture import by_time, draw, fallbacks, marks
+        from pipelines.cli.rollout_picture import by_time, draw, marks
         from pipelines.cli.traffic import errors
 
         answers = pl.read_parquet(self.answers)
@@ -199,7 +200,7 @@ class Flight:
         bins.write_csv(self.folder / "answers.csv")
         pl.DataFrame(told, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
         draw(answers, told, self.picture, title=f"{self.model}: who answered, and what went wrong")
-        instead = int(fallbacks(bins)["instead"].sum())
+        instead = int(bins["instead"].sum())
         said = f"{answers.height:,} requests during all of this: {errors(answers)} errors for callers"
         self.progress.note(f"{said}; the champion answered {instead} of them in the candidate's place")
         self.progress.note(f"the picture: {self.picture} (data beside it)")

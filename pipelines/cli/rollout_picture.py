@@ -14,14 +14,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BIN_SECONDS = 2.0
+SETTLED = 0.5
+"""Seconds after which a promotion is no news any more."""
 COLORS = ("#9fb8d0", "#e8a33d", "#7fb069", "#b07fa6")
 MARKS = {
+    "passed": "#7f8c8d",
     "shift": "#555555",
     "approval": "#3d7ab5",
     "promoted": "#2e8b57",
     "rolled back": "#c0392b",
     "trouble": "#8e44ad",
 }
+PASSED = {"load_test": "load test passed", "shadow_comparison": "shadow passed"}
+"""Stages whose end is marked."""
 
 Mark = tuple[float, str, str]
 """Seconds since 1970, kind (of ``MARKS``), text."""
@@ -40,6 +45,8 @@ def marks(lines: list[LedgerEntry], since: float) -> list[Mark]:
             found.append((at, "promoted", f"version {line.version} is champion"))
         elif line.kind == "rollback":
             found.append((at, "rolled back", f"version {details.get('from')} rolled back"))
+        elif line.kind == "rollout" and details.get("practice") in PASSED and details.get("outcome") == "pass":
+            found.append((at, "passed", PASSED[details["practice"]]))
         elif line.kind == "rollout" and details.get("practice") == "canary_step":
             share = details.get("share") or (details.get("facts") or {}).get("share")
             found.append((at, "shift", f"{float(share) / 100:g} %" if share is not None else "shift"))
@@ -47,14 +54,27 @@ def marks(lines: list[LedgerEntry], since: float) -> list[Mark]:
 
 
 def by_time(answers: pl.DataFrame) -> pl.DataFrame:
-    """Per bin of two seconds, version and arm: ``second``, ``version``, ``arm``, ``answers``, ``errors``."""
+    """Per bin of two seconds, version and arm: ``second``, ``version``, ``arm``, ``answers``, ``errors``, ``instead``
+    (the champion answered in the candidate's place)."""
     begun = float(answers["at"].min() or 0.0)  # type: ignore[arg-type]
     return (
-        answers.with_columns(second=((pl.col("at") - begun) / BIN_SECONDS).floor() * BIN_SECONDS)
+        answers.sort("at")
+        .with_columns(instead=_instead(answers))
+        .with_columns(second=((pl.col("at") - begun) / BIN_SECONDS).floor() * BIN_SECONDS)
         .group_by("second", "version", "arm")
-        .agg(answers=pl.len(), errors=(pl.col("status") != 200).sum())
+        .agg(answers=pl.len(), errors=(pl.col("status") != 200).sum(), instead=pl.col("instead").sum())
         .sort("second", "version", "arm")
     )
+
+
+def _instead(answers: pl.DataFrame) -> pl.Series:
+    """For each answer, by time: whether it came from the version that was the champion a moment before, though the
+    request was the candidate's."""
+    ordered = answers.sort("at")
+    champions = ordered.filter(pl.col("arm") == "champion", pl.col("status") == 200)
+    known = champions.select(pl.col("at") + SETTLED, champion="version")
+    found = ordered.join_asof(known, on="at")
+    return ((found["arm"] == "candidate") & (found["version"] == found["champion"]).fill_null(False)).cast(pl.Int64)
 
 
 def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> None:
@@ -70,7 +90,9 @@ def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> 
     _trouble(lower, bins)
     for axes in (upper, lower):
         for at, kind, _ in told:
-            axes.axvline(at - begun, color=MARKS[kind], linewidth=1, linestyle="--" if kind == "shift" else "-")
+            axes.axvline(
+                at - begun, color=MARKS[kind], linewidth=1, linestyle="--" if kind in ("shift", "passed") else "-"
+            )
     _labels(upper, [(at - begun, kind, text) for at, kind, text in told])
     moment = datetime.fromtimestamp(begun, UTC)
     lower.set_xlabel(f"seconds since {moment:%Y-%m-%d %H:%M:%S} UTC")
@@ -98,28 +120,15 @@ def _trouble(axes: Axes, bins: pl.DataFrame) -> None:
     every = bins.group_by("second").agg(pl.col("answers").sum(), pl.col("errors").sum()).sort("second")
     rate = (every["errors"] / every["answers"] * 100).to_list()
     axes.step(every["second"].to_list(), rate, where="post", color="#c0392b", label="callers' errors, all arms")
-    mine = bins.filter(pl.col("arm") == "candidate")
+    mine = bins.filter(pl.col("arm") == "candidate").group_by("second").agg(pl.col("answers", "instead").sum())
     if mine.height:
-        champions = fallbacks(bins)
-        wide = (
-            mine.join(champions, on=["second", "version", "arm"], how="left")
-            .group_by("second")
-            .agg(pl.col("answers").sum(), pl.col("instead").fill_null(0).sum())
-            .sort("second")
-        )
-        share = (wide["instead"] / wide["answers"] * 100).to_list()
+        share = (mine["instead"] / mine["answers"] * 100).to_list()
         label = "candidate's requests that the champion answered"
-        axes.bar(wide["second"].to_list(), share, width=BIN_SECONDS, align="edge", color="#8e44ad", label=label)
+        axes.bar(mine["second"].to_list(), share, width=BIN_SECONDS, align="edge", color="#8e44ad", label=label)
     axes.set_ylabel("%")
     axes.set_ylim(-3, 103)
+    axes.margins(x=0)
     axes.legend(loc="upper left", framealpha=0.9)
-
-
-def fallbacks(answers: pl.DataFrame) -> pl.DataFrame:
-    """Of ``by_time``: the candidate's requests answered by a version that answers the champion's in the same bin."""
-    champions = answers.filter(pl.col("arm") == "champion").select("second", "version").unique()
-    mine = answers.filter(pl.col("arm") == "candidate").join(champions, on=["second", "version"], how="inner")
-    return mine.rename({"answers": "instead"}).drop("errors")
 
 
 def _labels(axes: Axes, told: list[Mark]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.cli.rollout_picture import by_time, draw, fallbacks, marks
+from pipelines.cli.rollout_picture import by_time, draw, marks
 from pipelines.cli.traffic import errors
 from pipelines.testing import MemoryLedger
 
@@ -29,9 +29,19 @@ def answers() -> pl.DataFrame:
 def test_an_answer_of_the_champion_in_the_candidates_arm_is_a_fallback_and_no_error(answers: pl.DataFrame) -> None:
     found = by_time(answers)
     assert int(found["answers"].sum()) == 101
-    assert int(fallbacks(found)["instead"].sum()) == 25
+    assert int(found["instead"].sum()) == 25
     assert errors(answers) == 1
     assert int(found["errors"].sum()) == 1
+
+
+def test_a_promotion_makes_no_fallbacks_of_the_candidates_last_answers() -> None:
+    rows = [
+        (BEGUN + tenth / 10, 200, "1" if tenth % 2 else "2", "champion" if tenth % 2 else "candidate")
+        for tenth in range(20)
+    ]
+    rows += [(BEGUN + 2.01, 200, "2", "champion"), (BEGUN + 2.02, 200, "2", "candidate")]
+    answers = pl.DataFrame(rows, schema=["at", "status", "version", "arm"], orient="row")
+    assert int(by_time(answers)["instead"].sum()) == 0
 
 
 def test_the_ledger_says_what_was_decided(answers: pl.DataFrame) -> None:
@@ -42,6 +52,8 @@ def test_the_ledger_says_what_was_decided(answers: pl.DataFrame) -> None:
 
     write("approval_answer", "2", choice="approve", person="ml_lead", role="ml_lead")
     write("approval_answer", "2", choice="reject", person="compliance", role="compliance")
+    write("rollout", "2", practice="load_test", outcome="pass")
+    write("rollout", "2", practice="shadow_comparison", outcome="unknown")
     write("rollout", "2", practice="canary_step", share=2000)
     write("rollout", "2", practice="rollout_analysis", share=2000)
     write("rollback", "1", **{"from": "2", "to": "1"})
@@ -49,6 +61,7 @@ def test_the_ledger_says_what_was_decided(answers: pl.DataFrame) -> None:
     told = [(kind, text) for _, kind, text in marks(ledger.entries(), 0.0)]
     assert told == [
         ("approval", "ml_lead"),
+        ("passed", "load test passed"),
         ("shift", "20 %"),
         ("rolled back", "version 2 rolled back"),
         ("promoted", "version 2 is champion"),
