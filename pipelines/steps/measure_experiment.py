@@ -9,6 +9,7 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
+from pipelines.errors import Refused
 from pipelines.mean_difference import Difference, Moments, mean_difference
 from pipelines.ports import Ports
 from pipelines.rate_difference import rate_difference
@@ -28,11 +29,10 @@ ENOUGH = 100
 def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
     """Measure both arms as they were assigned, or draw what was found before.
 
-    An answer in which control stood in for the variant is the variant's.
-
-    A user counts once, by the mean over all their answers (over those with a label where one is needed, each entity
-    once). ``error_rate`` is the share of users who met a bad answer, from the target's counts. Raises ``Refused`` for
-    an outcome that is no number.
+    An answer in which control stood in for the variant is the variant's. A user counts once, by the mean over all
+    their answers (over those with a label where one is needed, each entity once). ``error_rate`` is the share of users
+    who met a bad answer, from the target's counts. A log that cannot be read and an outcome that is no number are
+    ``errors``: a look that could not measure.
     """
     spec = ports.catalog.model(request.model)
     if request.found:
@@ -42,15 +42,13 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
     alpha, notes = 1 - declared.confidence_level, []
     logged = [name for name in declared.metrics if name != "error_rate"]
     values = pl.DataFrame()
+    errors = impossible(request.arms)
     if logged:
         notes += flush_log(ports, request.model)
-        rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
-        rows = rows.filter(pl.col("logged_at") >= request.started)  # before the split nobody was drawn
-        values = per_user(_assigned(rows, notes), logged, spec, ports)
-        if unknown := [name for name in logged if values[name].count() == 0]:
-            notes.append(
-                f"no answer has a value yet of {', '.join(unknown)}: outcomes come when the days are validated"
-            )
+        try:
+            values = _logged(request, logged, spec, ports, notes)
+        except Refused as error:
+            errors.append(str(error))
     metrics = [
         _of_errors(request.arms, users, alpha, alpha / len(declared.metrics))
         if name == "error_rate"
@@ -69,16 +67,30 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
             [Step(share / WHOLE, users[VARIANT], users[CONTROL]) for share in _shares(request.arms)]
         ),
         metrics=metrics,
-        errors=impossible(request.arms),
+        errors=errors,
         notes=notes,
     )
 
 
-def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
-    from pipelines.steps.rollout_pictures import experiment_picture
+def _logged(
+    request: ExperimentRequest, metrics: Sequence[str], spec: ModelSpec, ports: Ports, notes: list[str]
+) -> pl.DataFrame:
+    rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
+    rows = rows.filter(pl.col("logged_at") >= request.started)  # before the split nobody was drawn
+    values = per_user(_assigned(rows, notes), metrics, spec, ports)
+    if unknown := [name for name in metrics if values[name].count() == 0]:
+        notes.append(f"no answer has a value yet of {', '.join(unknown)}: outcomes come when the days are validated")
+    return values
 
+
+def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
     where = layout.rollout(found.model, found.rollout_id, "experiment.png")
-    return found.model_copy(update={"picture": ports.store.put(where, experiment_picture(found, spec))})
+    try:
+        from pipelines.steps.rollout_pictures import experiment_picture
+
+        return found.model_copy(update={"picture": ports.store.put(where, experiment_picture(found, spec))})
+    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
+        return found.model_copy(update={"notes": [*found.notes, f"no picture: {error}"]})
 
 
 def impossible(arms: Sequence[ArmCounts]) -> list[str]:

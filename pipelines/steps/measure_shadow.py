@@ -11,7 +11,7 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.comparison_messages import PairedLabels, ShadowMeasure, ShadowRequest
-from pipelines.errors import AirworthyError
+from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import Ports
 from pipelines.rollout_messages import ArmCounts
 from pipelines.sequential import log_e_disagreement, log_e_value
@@ -84,8 +84,6 @@ def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, por
         labels = compare_labels(with_outcomes(pairs, ports, spec), spec)
     except AirworthyError as error:
         return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
-    if pairs.is_empty():
-        notes.append("the prediction log holds no pair of answers yet, so there is nothing to draw")
     found = found.model_copy(
         update={
             "labels": labels,
@@ -94,13 +92,19 @@ def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, por
             "notes": notes,
         }
     )
+    try:
+        return _drawn(found, pairs, spec, ports)
+    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
+        return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
+
+
+def _drawn(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     if pairs.is_empty():
-        return found
+        raise Refused("the prediction log holds no pair of answers yet, so there is nothing to draw")
     from pipelines.steps.rollout_pictures import shadow_picture
 
     where = layout.rollout(found.model, found.rollout_id, "shadow.png")
-    picture = ports.store.put(where, shadow_picture(found, pairs, spec))
-    found = found.model_copy(update={"picture": picture})
+    found = found.model_copy(update={"picture": ports.store.put(where, shadow_picture(found, pairs, spec))})
     content = json.dumps(found.model_dump(mode="json", by_alias=True), indent=2).encode()
     report = ports.store.put(layout.rollout(found.model, found.rollout_id, "shadow.json"), content)
     return found.model_copy(update={"report": report})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from airflow.sdk import Context
 
 from pipelines.rollout_messages import RolloutState
 from pipelines.spec.runner import StageRunner
+from pipelines.verdict import Verdict
 from practices._rollout import Rollout
 from practices._rollout_practice import RolloutPractice
 from practices._rollout_trigger import RolloutWatch
@@ -22,12 +23,16 @@ LOOKS = 200
 class ComparisonPractice(RolloutPractice):
     """The parent of the practices that weigh a candidate against the champion while both answer."""
 
+    on_fail: ClassVar[Literal["skip", "fail"]] = "fail"
+
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
             return self.nothing_to_compare()
+        self._finish(rollout, context)
         self.go_on(rollout, context)
-        return self.look(context, rollout, 0)
+        before = self._passed_before(rollout, context)
+        return self.look(context, rollout, 0) if before is None else self.leave(rollout, before)
 
     def resume(self, context: Context, event: dict[str, Any], blind: int = 0) -> dict[str, Any]:  # noqa: ARG002 - the target decides, not the event
         """Called when the next look is due, or the rollout has moved on."""
@@ -39,13 +44,26 @@ class ComparisonPractice(RolloutPractice):
         """Return the verdict, or wait; ``blind``: so many looks in a row before this one could not measure."""
         raise NotImplementedError
 
-    def passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
+    def _finish(self, rollout: Rollout, context: Context) -> None:
+        """Put on record what an earlier try took the candidate back for, if it was cut off before it could."""
+        state = rollout.look()
+        if (state.rollout_id, state.phase) == (rollout.ticket.rollout_id, "ROLLED_BACK"):
+            reason = state.reason.removeprefix(f"{self.stem}: ")
+            if reason != state.reason:
+                verdict = Verdict.of(self.stem, failures=[reason])
+                self.conclude(verdict, rollout, context, on_fail=self.on_fail, **act(context))
+
+    def _passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
         """The verdict that an earlier try of this task put on record when the candidate passed; None: there is none."""
         wanted = {"practice": self.stem, "outcome": "pass", **act(context)}
         for line in rollout.lines("rollout"):
             if wanted.items() <= line.details.items():
                 return {name: line.details[name] for name in ("rule", "outcome", "reasons", "facts")}
         return None
+
+    def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for those who have something to tidy up
+        """What is left to do once a candidate has passed; returns the verdict."""
+        return verdict
 
     def wait(self, rollout: Rollout, state: RolloutState, longest: float, left: float, blind: int) -> None:
         """Defer until the next look, or for the seconds that are ``left``; ``longest``: of the whole comparison."""

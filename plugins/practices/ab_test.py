@@ -31,10 +31,9 @@ class AbTest(ComparisonPractice):
 
     ui_color = "#fce5cd"
     stem = "ab_test"
+    on_fail = "skip"
 
     def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
-        if before := self.passed_before(rollout, context):
-            return before
         spec, ticket = rollout.spec, rollout.ticket
         declared = spec.deployment.ab or Experiment()
         if faults := plan_faults(spec, ticket):
@@ -51,21 +50,25 @@ class AbTest(ComparisonPractice):
         if verdict.facts["answer"] == ("error" if blind else "undecided") and not over and blind < patience:
             self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
             self.wait(rollout, state, declared.max_duration, declared.max_duration - found.elapsed, blind)
+        held = self._act(rollout, state, verdict)
         drawing = request.model_copy(update={"found": found})
         found = _runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
-        return self._end(context, rollout, state, judge_experiment(found, declared, over=over))
+        verdict = self._told(rollout, judge_experiment(found, declared, over=over))
+        return self.conclude(verdict, rollout, context, on_fail=self.on_fail, **act(context), **held)
 
-    def _end(self, context: Context, rollout: Rollout, state: RolloutState, verdict: Verdict) -> dict[str, Any]:
-        """Act on the target first, then put the verdict on record."""
-        where, store = layout.rollout(self.model, rollout.ticket.rollout_id, "experiment.json"), rollout.ports.store
-        verdict = verdict.model_copy(update={"facts": {**verdict.facts, "report": store.uri(where)}})
-        store.put(where, json.dumps(verdict.model_dump(mode="json"), indent=2).encode())
-        details, reasons = act(context), f"{self.stem}: {'; '.join(verdict.reasons)}"
+    def _act(self, rollout: Rollout, state: RolloutState, verdict: Verdict) -> dict[str, Any]:
+        """Take a candidate back that did not win, and hold an experiment that is not valid."""
+        reasons = f"{self.stem}: {'; '.join(verdict.reasons)}"
         if verdict.outcome is Outcome.FAIL:
             rollout.roll_back(reasons)
-        elif verdict.outcome is Outcome.UNKNOWN:
-            details["held_at"] = rollout.hold(state, reasons).generation
-        return self.conclude(verdict, rollout, context, on_fail="skip", **details)
+        return {"held_at": rollout.hold(state, reasons).generation} if verdict.outcome is Outcome.UNKNOWN else {}
+
+    def _told(self, rollout: Rollout, verdict: Verdict) -> Verdict:
+        """The verdict, which says where in the store it lies."""
+        where, store = layout.rollout(self.model, rollout.ticket.rollout_id, "experiment.json"), rollout.ports.store
+        told = verdict.model_copy(update={"facts": {**verdict.facts, "report": store.uri(where)}})
+        store.put(where, json.dumps(told.model_dump(mode="json"), indent=2).encode())
+        return told
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ExperimentRequest:
         ticket, now = rollout.ticket, rollout.ports.clock()

@@ -10,7 +10,7 @@ from pipelines.comparison_messages import ShadowMeasure, ShadowRequest
 from pipelines.rollout_messages import RolloutState
 from pipelines.rules.shadow_comparison import goes_on, judge_shadow, longest
 from pipelines.spec.strategy import WHOLE, Shadow
-from pipelines.verdict import Outcome
+from pipelines.verdict import Outcome, Verdict
 from practices import _runner
 from practices._comparison_practice import HERE, ComparisonPractice, act
 from practices._rollout import Rollout
@@ -29,19 +29,9 @@ class ShadowComparison(ComparisonPractice):
     stem = "shadow_comparison"
 
     def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
-        before = self.passed_before(rollout, context)
-        if before is None:
-            before = self._decide(context, rollout, blind)
-        state = rollout.bring(lambda state: state.mirror is None, "set_mirror", None, 0)
-        if not rollout.share(state):
-            rollout.wait_for_next(state)
-        return before
-
-    def _decide(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
-        """The verdict of a candidate that passed; else wait, or end the task."""
         declared, version = rollout.spec.deployment, rollout.ticket.version
         shadow = declared.shadows or Shadow()
-        share = round(shadow.sample_rate * WHOLE)
+        share = max(1, round(shadow.sample_rate * WHOLE))
         state = rollout.bring(lambda state: state.mirror == version, "set_mirror", version, share)
         request = self._request(rollout, state)
         found = _runner.run_step("measure_shadow", request, ShadowMeasure, runner=HERE)
@@ -50,12 +40,22 @@ class ShadowComparison(ComparisonPractice):
             self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
             left = shadow.duration - found.elapsed
             self.wait(rollout, state, longest(shadow), left if left > 0 else longest(shadow) - found.elapsed, blind)
+        self._take_back_failed(rollout, verdict)
         whole = request.model_copy(update={"report": True})
-        found = _runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE)
-        verdict = judge_shadow(found, declared)
+        verdict = judge_shadow(_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE), declared)
+        self._take_back_failed(rollout, verdict)
+        return self.leave(rollout, self.conclude(verdict, rollout, context, **act(context)))
+
+    def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:
+        """Stop the mirror, and let the candidate live at 0 % for as long as people may take to approve it."""
+        state = rollout.bring(lambda state: state.mirror is None, "set_mirror", None, 0)
+        if not rollout.share(state):
+            rollout.wait_for_next(state)
+        return verdict
+
+    def _take_back_failed(self, rollout: Rollout, verdict: Verdict) -> None:
         if verdict.outcome is Outcome.FAIL:
             rollout.roll_back(f"{self.stem}: {'; '.join(verdict.reasons)}")
-        return self.conclude(verdict, rollout, context, **act(context))
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ShadowRequest:
         ticket, now = rollout.ticket, rollout.ports.clock()

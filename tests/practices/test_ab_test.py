@@ -186,3 +186,28 @@ def test_the_step_is_asked_about_both_arms_of_this_rollout(experiment: Compared)
     experiment.look(after=30)
     assert [(arm.role, arm.units) for arm in asked[-1].arms] == [("control", 10), ("variant", 3)]
     assert (asked[-1].control, asked[-1].variant, asked[-1].rollout_id) == ("4", "5", "r1")
+
+
+def test_a_try_cut_off_after_the_candidate_was_taken_back_puts_the_reason_on_record(experiment: Compared) -> None:
+    experiment.start()
+    met(experiment, control=(8000, 80), variant=(2000, 200))
+    experiment.field.ledger.down = True
+    with pytest.raises(Unavailable):
+        experiment.look(after=30)
+    assert experiment.state.phase == "ROLLED_BACK"
+    experiment.field.ledger.down = False
+    with pytest.raises(AirflowSkipException, match="error_rate: shown worse"):
+        experiment.start()
+    assert [outcome for outcome, _ in experiment.verdicts()] == ["fail"]
+
+
+def test_a_loser_is_taken_back_before_anything_is_drawn(experiment: Compared) -> None:
+    experiment.start()
+    met(experiment, control=(8000, 80), variant=(2000, 200))
+    experiment.field.store.down = True
+    with pytest.raises(Unavailable):
+        experiment.look(after=30)
+    assert experiment.state.phase == "ROLLED_BACK"
+    experiment.field.store.down = False
+    with pytest.raises(AirflowSkipException, match="error_rate: shown worse"):
+        experiment.start()

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from pipelines.comparison_messages import PairedLabels
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.deployment import Approval, Approver, Deployment
 from pipelines.spec.strategy import Shadow
+from pipelines.steps import measure_shadow
 from practices.shadow_comparison import ShadowComparison
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.compared import TICKET, Compared
@@ -190,3 +192,44 @@ def test_a_target_that_does_not_answer_is_tried_again(shadow: Compared) -> None:
     shadow.target.down = True
     with pytest.raises(Unavailable):
         shadow.look()
+
+
+def test_a_try_cut_off_after_the_candidate_was_taken_back_puts_the_reason_on_record(shadow: Compared) -> None:
+    shadow.start()
+    mirrored(shadow, disagreed=400)
+    shadow.field.ledger.down = True
+    with pytest.raises(Unavailable):
+        shadow.look(after=30)
+    assert shadow.state.phase == "ROLLED_BACK"
+    shadow.field.ledger.down = False
+    with pytest.raises(Refused, match="400 of 2000 answers differ"):
+        shadow.start()
+    assert [outcome for outcome, _ in shadow.verdicts()] == ["fail"]
+
+
+def test_a_failing_candidate_is_taken_back_before_its_report_is_written(
+    shadow: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow.start()
+    mirrored(shadow, disagreed=400)
+
+    def read(*_: Any) -> Any:
+        assert shadow.state.phase == "ROLLED_BACK"
+        raise Unavailable("the store does not answer")
+
+    monkeypatch.setattr(measure_shadow, "read_rollout", read)
+    with pytest.raises(Refused, match="400 of 2000"):
+        shadow.look(after=5)
+    assert "the store does not answer" in shadow.context["pushed"]["facts"]["notes"][0]
+
+
+def test_a_candidate_that_is_wrong_more_often_fails_although_it_agrees(
+    shadow: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow.start()
+    mirrored(shadow)
+    labels = PairedLabels(labelled=900, candidate_wrong=90, champion_wrong=20, worse_log_e=20.0, better_log_e=-9.0)
+    monkeypatch.setattr(measure_shadow, "compare_labels", lambda *_: labels)
+    with pytest.raises(Refused, match="alone was wrong 90 times, the champion 20 times"):
+        shadow.look(after=600)
+    assert shadow.state.phase == "ROLLED_BACK"

@@ -8,7 +8,6 @@ import pytest
 
 from pipelines import layout
 from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
-from pipelines.errors import Refused
 from pipelines.mean_difference import Moments, mean_difference
 from pipelines.rollout_messages import ArmCounts
 from pipelines.sequential import Step, log_e_sample_ratio
@@ -216,9 +215,13 @@ def test_an_entity_that_a_user_asks_about_again_counts_once() -> None:
     assert only(measure("accuracy", store=store)).control == pytest.approx(0.5)
 
 
-def test_an_outcome_that_is_no_number_is_refused() -> None:
-    with pytest.raises(Refused, match="carrier is String, not a number"):
-        measure("carrier", store=labelled_log())
+def test_an_outcome_that_is_no_number_and_a_log_that_cannot_be_read_are_looks_that_could_not_measure() -> None:
+    store = labelled_log()
+    assert "carrier is String, not a number" in measure("carrier", store=store).errors[0]
+    store.put(f"{layout.predictions(MODEL)}date={NOW:%Y-%m-%d}/part-broken.parquet", b"no parquet")
+    found = measure("accuracy", "error_rate", store=store)
+    assert "part-broken.parquet" in found.errors[0]
+    assert found.metrics[0].low is None
 
 
 def test_all_metrics_share_the_error_of_being_called_worse() -> None:
