@@ -38,8 +38,8 @@ def summary(ports: Ports) -> dict[str, Any]:
 
     ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
-    (newest first), ``gates``, ``live``, ``monitoring`` (last verdict per check), ``drifted`` (column to number of
-    days) and ``retrain_requests``. ``refused``: declarations left out, with why. ``unreachable``: what did not
+    (newest first), ``gates``, ``live``, ``rollout`` (the newest one, if any), ``monitoring`` (last verdict per check),
+    ``drifted`` (column to number of days) and ``retrain_requests``. ``refused``: declarations left out, with why. ``unreachable``: what did not
     answer; its part of the summary is then empty.
     """
     unreachable: dict[str, str] = {}
@@ -64,6 +64,7 @@ def summary(ports: Ports) -> dict[str, Any]:
         models[name] = {
             "versions": ask("registry", _versions, name, ports, otherwise=no_versions),
             "live": ask(f"endpoint ({name})", _live, name, ports, otherwise=nothing) or None,
+            "rollout": ask(f"endpoint ({name})", _rollout, name, ports, otherwise=None),
             **_told(spec, [entry for entry in entries if entry.model == name]),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
@@ -109,7 +110,16 @@ def _versions(model: str, ports: Ports) -> list[dict[str, Any]]:
 
 
 def _live(model: str, ports: Ports) -> dict[str, Any]:
-    return ports.endpoint.state(model).model_dump(mode="json", by_alias=True)
+    return ports.target(model).state(model).model_dump(mode="json", by_alias=True)
+
+
+def _rollout(model: str, ports: Ports) -> dict[str, Any] | None:
+    """The newest rollout, running or ended; None where there was none."""
+    target = ports.target(model)
+    if target.state(model).version is None:
+        return None
+    state = target.rollout(model)
+    return state.model_dump(mode="json", exclude={"probe"}) if state.rollout_id else None
 
 
 def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:

@@ -79,6 +79,11 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
         yield f"  live: version [bold]{live['version']}[/bold]{before} ({live['workers']} workers)"
     else:
         yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
+    if rollout := model["rollout"]:
+        share = rollout["split"].get(str(rollout["candidate"]), 0) / 100
+        serves = f": version {rollout['candidate']} at {share:g} % of the traffic" if rollout["candidate"] else ""
+        why = f" ({escape(rollout['reason'])})" if rollout["reason"] else ""
+        yield f"  rollout {escape(rollout['rollout_id'])}: {rollout['phase']}{serves}{why}"
     if not model["monitoring"]:
         yield "  monitoring: no day was checked yet"
     for check, verdict in model["monitoring"].items():

@@ -19,6 +19,7 @@ from pipelines.cli.status_page import renderables
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages import LiveState
 from pipelines.ports import LedgerEntry, VersionInfo
+from pipelines.rollout_messages import RolloutState
 from pipelines.spec import Catalog, ModelSpec
 from pipelines.spec.catalog import read_declaration
 
@@ -82,6 +83,19 @@ class Live:
     def state(self, model: str) -> LiveState:
         return LiveState(model=model, version="2", previous="1", generation=4, workers=2)
 
+    def rollout(self, model: str) -> RolloutState:
+        return RolloutState(
+            model=model,
+            generation=5,
+            champion="2",
+            candidate="3",
+            split={"2": 9500, "3": 500},
+            rollout_id="r-7",
+            phase="PAUSED",
+            reason="too few [keys]",
+            probe="secret",
+        )
+
 
 class Silent:
     """A port behind which nobody answers."""
@@ -139,7 +153,9 @@ def ports() -> SimpleNamespace:
             ),
         }
     )
-    return SimpleNamespace(catalog=catalog, store=store, registry=Versions(), ledger=Lines(LEDGER), endpoint=Live())
+    made = SimpleNamespace(catalog=catalog, store=store, registry=Versions(), ledger=Lines(LEDGER), endpoint=Live())
+    made.target = lambda model: made.endpoint
+    return made
 
 
 def page(ports: Any) -> str:
@@ -196,6 +212,7 @@ def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(por
         "0.7012",
         "slice_gate: PASS",
         "live: version 2, before it 1",
+        "rollout r-7: PAUSED: version 3 at 5 % of the traffic (too few [keys])",
         "drift_check of 2013-02-02: FAIL",
         "drifted (days): temp 2",
         "retraining asked for on 2013-02-02: data_drift detected on 3 checked days",
@@ -220,6 +237,10 @@ def test_nothing_at_all_is_told_as_nothing(ports: Any) -> None:
 def test_the_json_is_for_a_program(ports: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.run(argparse.Namespace(json=True), ports) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(status.summary(ports), default=str))
+
+
+def test_the_secret_of_a_candidates_probes_is_told_to_nobody(ports: Any) -> None:
+    assert "secret" not in json.dumps(status.summary(ports), default=str)
 
 
 def test_every_part_of_the_summary_is_drawn(ports: Any) -> None:
