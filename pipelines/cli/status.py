@@ -39,8 +39,8 @@ def summary(ports: Ports) -> dict[str, Any]:
     ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
     (newest first), ``gates``, ``live``, ``rollout`` (the newest one, if any), ``monitoring`` (last verdict per check),
-    ``drifted`` (column to number of days) and ``retrain_requests``. ``refused``: declarations left out, with why. ``unreachable``: what did not
-    answer; its part of the summary is then empty.
+    ``drifted`` (column to number of days) and ``retrain_requests``. ``refused``: declarations left out, with why.
+    ``unreachable``: what did not answer; its part of the summary is then empty.
     """
     unreachable: dict[str, str] = {}
 
