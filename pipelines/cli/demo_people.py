@@ -7,6 +7,7 @@ from pipelines.cli.components import passwords, passwords_file, ports
 from pipelines.cli.progress import Progress
 from pipelines.settings import Settings
 
+PARKED = "awaiting_input"
 COMMENT = "Seen in the demonstration."
 
 
@@ -24,6 +25,8 @@ class People:
         """Approve whatever is asked in runs of this DAG; returns how many answers were given."""
         given = 0
         for question in self._known["admin"].questions(dag_id):
+            if question["task_instance"]["state"] != PARKED:
+                continue  # an answer to a task that has not parked yet wakes nobody
             asked = [user["id"] for user in question["assigned_users"]]
             who = next((user for user in asked if user in self._known), None)
             if who is None:
