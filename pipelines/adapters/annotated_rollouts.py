@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -100,7 +101,9 @@ class AnnotatedRollouts(ABC):
         kept = self._find(model)
         if kept is None or (rec.stored(kept, key, request) is None and kept.record.route.live != wanted):
             move(kept.record.route if kept else None)
-            self._tried(model, wanted, kept)
+            self._announce(model, wanted)
+            with self._taken_back(model, wanted):
+                self._make(model, wanted)
         self._change(model, "release", move, key, request)
         return self.state(model)
 
@@ -161,7 +164,9 @@ class AnnotatedRollouts(ABC):
         if rec.stored(kept, key, request) is None:
             rec.expected(model, kept, expect)
             moves.prepared(kept.record.route, rollout_id, served, now)
-            self._tried(model, served, kept)
+            self._announce(model, served)
+            with self._taken_back(model, served):
+                self._make(model, served)
 
         def move(route: Route | None) -> Route:
             return moves.prepared(rec.live(model, route), rollout_id, served, now)
@@ -321,17 +326,23 @@ class AnnotatedRollouts(ABC):
         except AirworthyError:
             return {}
 
-    def _keep(self, model: str, kept: Kept | None, served: Served) -> None:
-        """A version that was to be deleted is wanted again."""
-        if kept is not None and served in kept.record.leaving:
-            leaving = [one for one in kept.record.leaving if one != served]
-            self._put(model, msgspec.structs.replace(kept.record, leaving=leaving), kept)
+    def _announce(self, model: str, served: Served) -> None:
+        """Note a version as one to let go of, before it is made: whoever dies while it is made leaves no orphan."""
+        for _ in range(TRIES):
+            kept = self._find(model)
+            if kept is None or served in [*rec.needed(kept.record.route), *kept.record.leaving]:
+                return
+            record = msgspec.structs.replace(kept.record, leaving=[*kept.record.leaving, served])
+            with suppress(Conflict):
+                self._put(model, record, kept)
+                return
+        raise Unavailable(f"{model} is changed by others all the time; try again")
 
-    def _tried(self, model: str, served: Served, kept: Kept | None) -> None:
-        """Make a version; what of it was made for nothing is taken away again."""
-        self._keep(model, kept, served)
+    @contextmanager
+    def _taken_back(self, model: str, served: Served) -> Iterator[None]:
+        """What is made of a version for nothing is taken away again."""
         try:
-            self._make(model, served)
+            yield
         except Refused:
             now = self._find(model)
             if now is None or served not in rec.needed(now.record.route):
@@ -342,10 +353,14 @@ class AnnotatedRollouts(ABC):
         """Delete what has no place in the route any more, once nobody routes to it; else the next change does."""
         if not kept.record.leaving or not self._drained(model):
             return
-        now = self._there(model)
         try:
-            for served in now.record.leaving:
+            now = self._there(model)
+            gone = [served for served in now.record.leaving if served in kept.record.leaving]
+            for served in gone:
                 self._unmake(model, served)
-            self._put(model, msgspec.structs.replace(now.record, leaving=[]), now)
+            now = self._there(model)
+            left = [served for served in now.record.leaving if served not in gone]
+            if left != now.record.leaving:
+                self._put(model, msgspec.structs.replace(now.record, leaving=left), now)
         except (Conflict, Unavailable):
             return  # the record still says what is to be deleted

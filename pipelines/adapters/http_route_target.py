@@ -17,7 +17,7 @@ from pipelines.adapters.kubernetes_api import Document, KubernetesApi
 from pipelines.adapters.kubernetes_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
-from pipelines.adapters.served_pods import await_ready, ensure, key_headers, read_counters
+from pipelines.adapters.served_pods import await_ready, ensure, key_headers, none_ready, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
 from pipelines.rollout_moves import Route, Served
@@ -115,6 +115,7 @@ class HttpRouteTarget(AnnotatedRollouts):
         keep = objects.scales(self._deployment.resources)
 
         def write() -> None:
+            self._announce(model, served)
             ensure(self._api, documents, RENDERED, keep_replicas=keep)
 
         write()
@@ -172,8 +173,8 @@ class HttpRouteTarget(AnnotatedRollouts):
                 continue
             pods = self._pods(model, served)
             counters = read_counters(self._api, pods, PORT, limits)
-            if not counters and route.split.get(served.version):
-                raise Refused(f"no pod of {model} version {served.version} is ready: its callers get no answer")
+            if not counters:
+                raise none_ready(model, served, route)
             found |= {pod: (served.version, reading) for pod, reading in counters.items()}
         return found
 

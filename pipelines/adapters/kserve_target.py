@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from pipelines.adapters import kserve_objects as objects
 from pipelines.adapters.annotated_rollouts import AnnotatedRollouts
@@ -14,8 +17,8 @@ from pipelines.adapters.kubernetes_api import Document, KubernetesApi
 from pipelines.adapters.kubernetes_objects import differs
 from pipelines.adapters.pod_readings import MLSERVER, Reading
 from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
-from pipelines.adapters.served_pods import await_ready, read_counters
-from pipelines.errors import Refused, Unavailable
+from pipelines.adapters.served_pods import await_ready, none_ready, read_counters
+from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages import LiveState
 from pipelines.ports import Clock
 from pipelines.rollout_moves import Route, Served
@@ -103,11 +106,11 @@ class KServeTarget(AnnotatedRollouts):
             hint = "KServe before 0.20 has no spec.canary; it is needed"
             raise Refused(f"InferenceService {self._name(model)} is not what was written", [hint])
 
-    def _spec(self, record: Record, *more: Served) -> Document:
+    def _spec(self, record: Record) -> Document:
         declared = self._deployment
         return objects.inference_spec(
             record.route,
-            [*record.leaving, *more],
+            record.leaving,
             target=self._target,
             resources=declared.resources,
             health=declared.health_check,
@@ -117,27 +120,19 @@ class KServeTarget(AnnotatedRollouts):
     # ---- versions -----------------------------------------------------------------------------------------------
 
     def _make(self, model: str, served: Served) -> None:
-        """Have the version stand beside the live one, with no share, until its pods are ready."""
+        """Wait for the pods of a version that stands beside the live one: being announced, it does."""
         if self._find(model) is None:
             self._spec(Record(Route(served)))  # what could not be written is refused before anything is
         else:
-            self._beside(model, served)
             self._await(model, served)
-
-    def _beside(self, model: str, served: Served) -> None:
-        kept = self._there(model)
-        if served not in needed(kept.record.route):
-            self._write(model, kept, self._spec(kept.record, served))
 
     def _unmake(self, model: str, served: Served) -> None:
         """The predictor goes when the service no longer names it."""
-        kept = self._there(model)
-        if served not in [*needed(kept.record.route), *kept.record.leaving]:
-            self._write(model, kept, self._spec(kept.record))
-
-    def _write(self, model: str, kept: Kept, spec: Document) -> None:
-        metadata = {"name": self._name(model), "resourceVersion": kept.fence}
-        self._api.merge({"apiVersion": VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec})
+        kept = self._find(model)
+        if kept is not None and served in kept.record.leaving:
+            leaving = [one for one in kept.record.leaving if one != served]
+            with suppress(Conflict):  # the record still says what is to go
+                self._put(model, msgspec.structs.replace(kept.record, leaving=leaving), kept)
 
     def _await(self, model: str, served: Served) -> None:
         name = workload_name(self._name(model), served)
@@ -148,7 +143,7 @@ class KServeTarget(AnnotatedRollouts):
                 told = _conditions(self._read(model))
                 raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {told or 'does it run?'}")
             time.sleep(0.5)
-        await_ready(self._api, name, labels, seconds=seconds, again=lambda: self._beside(model, served))
+        await_ready(self._api, name, labels, seconds=seconds, again=lambda: self._announce(model, served))
 
     def _drained(self, model: str) -> bool:
         deadline = time.monotonic() + self._patience.drained
@@ -167,8 +162,8 @@ class KServeTarget(AnnotatedRollouts):
             if served is not None:
                 pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload_name(self._name(model), served)}"})
                 counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER)
-                if not counters and route.split.get(served.version):
-                    raise Refused(f"no pod of {model} version {served.version} is ready: its callers get no answer")
+                if not counters:
+                    raise none_ready(model, served, route)
                 found |= {pod: (served.version, reading) for pod, reading in counters.items()}
         return found
 

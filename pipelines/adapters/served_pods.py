@@ -9,7 +9,8 @@ from typing import Any
 
 from pipelines.adapters.kubernetes_api import Document, KubernetesApi
 from pipelines.adapters.pod_readings import GATEWAY, Names, Reading, parse
-from pipelines.errors import EXIT_REFUSED, Conflict, Refused, Unavailable
+from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
+from pipelines.rollout_moves import Route, Served
 
 HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
 SLOW = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
@@ -130,6 +131,14 @@ def read_counters(
             name = pod["metadata"]["name"]
             found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits, names)
     return found
+
+
+def none_ready(model: str, served: Served, route: Route) -> AirworthyError:
+    """What it means that nobody serves a version: a candidate's callers need help now, anybody else may come back."""
+    said = f"no pod of {model} version {served.version} is ready"
+    if served == route.candidate and route.share():
+        return Refused(f"{said}, and {route.share() / 100:g} % of the requests go there: roll it back")
+    return Unavailable(f"{said} now; try again")
 
 
 def key_headers() -> dict[str, str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from pipelines.adapters import kubernetes_objects as objects
-from pipelines.adapters.pod_readings import Reading, parse
-from pipelines.adapters.served_pods import reasons
-from pipelines.errors import Refused
-from pipelines.rollout_moves import Mirror, Rollout, Route, Served
+from pipelines.adapters.pod_readings import Arm, Reading, parse
+from pipelines.adapters.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, Record, answered, moved
+from pipelines.adapters.served_pods import none_ready, reasons
+from pipelines.errors import Refused, Unavailable
+from pipelines.rollout_messages import RolloutState
+from pipelines.rollout_moves import Mirror, Rollout, Route, Served, Step
 from pipelines.rollout_plan import Guard, Plan
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment, HttpRoute
@@ -227,3 +230,26 @@ def test_why_a_pod_is_not_ready_is_said_and_whether_it_ever_will_be(
     for wanted, found in zip((final, waiting), said, strict=True):
         assert bool(found) == bool(wanted)
         assert wanted in "".join(found)
+
+
+def test_a_candidate_that_nobody_serves_is_taken_back_and_anybody_else_is_waited_for() -> None:
+    assert isinstance(none_ready("m", TWO, route({"1": 9000, "2": 1000})), Refused)
+    assert isinstance(none_ready("m", TWO, route({"1": 10_000})), Unavailable)
+    assert isinstance(none_ready("m", ONE, route({"1": 9000, "2": 1000})), Unavailable)
+
+
+def test_the_record_of_a_long_rollout_in_many_pods_fits_into_an_annotation() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    here = route({"1": 5000, "2": 5000})
+    assert here.rollout is not None
+    steps = tuple(Step(number, number, 0, now) for number in range(20))
+    long = msgspec.structs.replace(here.rollout, steps=steps, rollout_id="r" * 64)
+    record = Record(msgspec.structs.replace(here, rollout=long), rollouts={str(n): long for n in range(KEPT_ROLLOUTS)})
+    told = RolloutState(model="m" * 64, generation=1, champion="1", split={"1": 5000, "2": 5000}, reason="why " * 50)
+    for number in range(2 * KEPT_ANSWERS):
+        record = moved(record, record.route, "traffic", now, grew=True)
+        record = answered(record, f"{'r' * 64}/step/{number}/try/1", "0" * 64, told)
+    reading = Reading(10**9, 10**9, 1e6, {"100": 10**9, "250": 10**9})
+    arms = [Arm(step, version, "candidate", 500, now, reading) for step in range(20) for version in "12"]
+    pods = {f"flight-delay-1-abcdef-0123456789-{number:05}": reading for number in range(400)}
+    assert len(msgspec.structs.replace(record, arms=arms, pods=pods).text()) < 200_000

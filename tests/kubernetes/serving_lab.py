@@ -109,6 +109,7 @@ class Unawaited(HttpRouteTarget):
     counted: Mapping[str, tuple[str, Reading]] = {}
 
     def _make(self, model: str, served: Served) -> None:
+        self._announce(model, served)
         ensure(self._api, self._documents(model, served), RENDERED, keep_replicas=False)
 
     def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:

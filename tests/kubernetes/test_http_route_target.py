@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -57,6 +58,13 @@ def edit(namespace: str, patch: dict[str, Any], status: bool = False) -> None:
     api = client.CustomObjectsApi()
     change = api.patch_namespaced_custom_object_status if status else api.patch_namespaced_custom_object
     change(*GROUP, namespace, "httproutes", "flight-delay", patch)
+
+
+def accept(namespace: str) -> None:
+    """As a Gateway's controller does when it has taken the newest write."""
+    newest = route(namespace)["metadata"]["generation"]
+    accepted = {"type": "Accepted", "status": "True", "observedGeneration": newest}
+    edit(namespace, {"status": {"parents": [{"conditions": [accepted]}]}}, status=True)
 
 
 def weights(namespace: str) -> dict[str, int]:
@@ -128,11 +136,28 @@ def test_what_gets_no_traffic_is_deleted_only_when_a_controller_has_taken_the_ne
     state = target.roll_back(MODEL, "r1", "errors", key="back")
     assert not state.applied
     assert objects(namespace) == both
-    newest = route(namespace)["metadata"]["generation"]
-    accepted = {"type": "Accepted", "status": "True", "observedGeneration": newest}
-    edit(namespace, {"status": {"parents": [{"conditions": [accepted]}]}}, status=True)
+    accept(namespace)
     assert target.rollout(MODEL).applied
     target.roll_back(MODEL, "r1", "errors", key="back")
+    assert objects(namespace) == {"Deployment 1", "Service 1", "Budget 1"}
+
+
+def test_what_a_killed_preparation_had_made_goes_with_the_rollback(
+    target: Unawaited, bundle: Bundle, namespace: str
+) -> None:
+    target.release(MODEL, "1", *bundle("1"), key="first")
+    state = target.create_rollout(MODEL, "r1", PLAN, expect=1, key="create")
+    number = 0
+    while "Deployment 2" not in objects(namespace):
+        number += 1
+        dying = Client(kill=number)
+        with suppress(Killed):
+            http_route_target(namespace, lambda dying=dying: dying).prepare(  # type: ignore[misc]
+                MODEL, "r1", "2", *bundle("2"), expect=state.generation, key="prepare"
+            )
+    assert target.rollout(MODEL).candidate is None
+    accept(namespace)
+    target.roll_back(MODEL, "r1", "its run was killed", key="back")
     assert objects(namespace) == {"Deployment 1", "Service 1", "Budget 1"}
 
 
