@@ -57,6 +57,7 @@ def told(dag: DAG) -> dict[str, Any]:
                 "retries": task.retries,
                 "policy": task.has_retry_policy,
                 "pool": task.pool,
+                "decides_the_run": not task.is_teardown or task.on_failure_fail_dagrun,
                 "pool_slots": task.pool_slots,
             }
             for task in dag.tasks

@@ -70,5 +70,6 @@ def test_what_is_declared_is_a_task_and_what_is_not_is_none(laid: dict[str, Any]
     assert sorted(set(tasks) - set(told)) == []
     assert all(task["policy"] and task["retries"] >= 1 for task in dag["tasks"].values())
     assert set(dag["params"]) == {"version"}
+    assert {name for name, task in dag["tasks"].items() if not task["decides_the_run"]} == {"end_rollout"} & set(tasks)
     [releasing] = [name for name, task in dag["tasks"].items() if task["outlets"]]
     assert releasing in ("release_champion", "promote_candidate")
