@@ -104,7 +104,8 @@ class AbTest(Declared):
     """Share of the users that get the variant."""
     metrics: list[str] = Field(default=["error_rate"], min_length=1)
     """``error_rate``, ``latency`` (milliseconds), ``prediction`` (its mean), ``accuracy``, ``absolute_error``,
-    ``squared_error``, ``brier``, or a numeric column of the outcomes table. The first decides, the others guard."""
+    ``squared_error``, ``brier``, or a numeric column of the outcomes table
+    (``-column`` where less is better). The first decides, the others guard."""
     minimum_sample_size: int = Field(default=1000, ge=2)
     """Users per arm before anything is decided."""
     confidence_level: float = Field(default=0.95, gt=0.5, lt=1)
