@@ -96,6 +96,8 @@ def test_without_requests_the_step_is_held_for_a_person_who_clears_it_to_go_on(r
     assert until
     assert (until - run.clock()).total_seconds() == 86400
     held = run.clock()
+    assert run.clear("prepare_candidate") == "success"  # Airflow clears the setup of a cleared task, too
+    assert run.state.phase == "PAUSED"
     assert run.clear("judge_at_5") == "failed"
     assert 300 <= (run.clock() - held).total_seconds() < 360
     run.requests = 200
