@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ class AnnotatedRollouts(ABC):
 
     mirrors = True
     """Whether the target can copy requests to a candidate."""
+    linger: float = 0
+    """Seconds that a version stays after its last traffic: proxies hear of a change a moment after its controller."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -312,6 +315,8 @@ class AnnotatedRollouts(ABC):
             except Conflict:
                 continue  # somebody else wrote in between: what they wrote decides whether ours still holds
             kept = self._there(model)
+            if generation and not kept.applied and self._drained(model):
+                kept = self._there(model)
             if kept.record == record and kept.split != rec.split_of(after):
                 wanted = rec.split_of(after)
                 raise Refused(f"{action} of {model} did not take: its traffic is {kept.split}, written was {wanted}")
@@ -351,8 +356,9 @@ class AnnotatedRollouts(ABC):
 
     def _tidy(self, model: str, kept: Kept) -> None:
         """Delete what has no place in the route any more, once nobody routes to it; else the next change does."""
-        if not kept.record.leaving or not self._drained(model):
+        if not kept.record.leaving or not kept.applied:
             return
+        time.sleep(self.linger)
         try:
             now = self._there(model)
             gone = [served for served in now.record.leaving if served in kept.record.leaving]

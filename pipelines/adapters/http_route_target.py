@@ -30,10 +30,11 @@ PASSED_ON = ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """Seconds: until a version's pods are ready, and until the Gateway's controller has taken a new split."""
+    """Seconds: until a version's pods are ready, until a controller takes a new split, then until proxies do."""
 
     ready: float = 600
     drained: float = 15
+    linger: float = 5
 
 
 class HttpRouteTarget(AnnotatedRollouts):
@@ -59,6 +60,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             raise Refused(f"deployment.target.kind is {target.kind}, not http_route")
         self._deployment, self._target = deployment, target
         self._template, self._store, self._patience = template, store, patience or Patience()
+        self.linger = self._patience.linger
         self._environment = os.environ if environment is None else environment
         self._api = KubernetesApi(open_client, target.namespace)
 

@@ -55,6 +55,7 @@ class KServeTarget(AnnotatedRollouts):
             raise Refused(f"deployment.target.kind is {target.kind}, not kserve")
         self._deployment, self._target = deployment, target
         self._store, self._patience = store, patience or Patience()
+        self.linger = self._patience.linger
         self._api = KubernetesApi(open_client, target.namespace)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:

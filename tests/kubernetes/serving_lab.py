@@ -116,14 +116,16 @@ class Unawaited(HttpRouteTarget):
         return dict(self.counted)
 
 
-def http_route_target(namespace: str, opened: Callable[[], Any] = open_client, **blocks: Any) -> Unawaited:
+def http_route_target(
+    namespace: str, opened: Callable[[], Any] = open_client, drained: float = 0, **blocks: Any
+) -> Unawaited:
     return Unawaited(
         declared(namespace, **blocks),
         opened,
         template=nowhere(),
         store="s3://bucket",
         clock=Moments(),
-        patience=Patience(ready=30, drained=0),
+        patience=Patience(ready=30, drained=drained, linger=0),
     )
 
 
@@ -151,7 +153,7 @@ def kserve_target(
         opened,
         store="s3://bucket",
         clock=Moments(),
-        patience=Patience(ready=ready, drained=0),
+        patience=Patience(ready=ready, drained=0, linger=0),
     )
 
 

@@ -142,6 +142,23 @@ def test_what_gets_no_traffic_is_deleted_only_when_a_controller_has_taken_the_ne
     assert objects(namespace) == {"Deployment 1", "Service 1", "Budget 1"}
 
 
+def test_a_change_comes_back_once_a_controller_has_taken_it(target: Unawaited, bundle: Bundle, namespace: str) -> None:
+    generation = prepared(target, bundle)
+    done = threading.Event()
+
+    def control() -> None:
+        while not done.wait(0.3):
+            accept(namespace)
+
+    controller = threading.Thread(target=control)
+    controller.start()
+    waiting = http_route_target(namespace, drained=30)
+    state = waiting.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=generation, key="step")
+    done.set()
+    controller.join()
+    assert state.applied
+
+
 def test_what_a_killed_preparation_had_made_goes_with_the_rollback(
     target: Unawaited, bundle: Bundle, namespace: str
 ) -> None:

@@ -57,7 +57,7 @@ class Here:
             template=host_template(self.folder),
             store=str(self.folder / "store"),
             clock=Moments(),
-            patience=Patience(ready=ready, drained=0),
+            patience=Patience(ready=ready, drained=0, linger=0),
         )
 
     def url(self, served: Served) -> str:
