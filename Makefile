@@ -10,7 +10,7 @@ TAG ?= $(REVISION)
 BUILDER ?= $(shell if docker info >/dev/null 2>&1; then echo docker; else echo buildah; fi)
 TARGETS ?= step airflow
 
-.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full lock schemas secrets images push test-kubernetes
+.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full bench-serving lock schemas secrets images push test-kubernetes
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ bench: $(READY)  ## Print measurements as JSON lines
 
 bench-full: $(READY)  ## The same, with the year and the million rows
 	@$(BIN)/python -m tests.bench --full
+
+bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirror and a guarded door cost
+	@$(BIN)/python -W ignore -m tests.bench.bench_serving
 
 lock: $(READY)  ## Resolve the lock file anew
 	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock

@@ -56,6 +56,11 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: str = ""
     segments: tuple[Segment, ...] = ()
 
+    @property
+    def counts_keys(self) -> bool:
+        """Whether distinct keys have to be remembered; without, every request is one of its own."""
+        return self.key != "request_id" or bool(self.segments)
+
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a mirrored answer differs: by more than ``tolerance``, or on the other side of ``threshold``."""

@@ -15,10 +15,10 @@ from pipelines.errors import AirworthyError, Refused
 from pipelines.loopback import is_loopback
 from pipelines.serving import key_sets, settings, wire
 from pipelines.serving.admin import Admin
+from pipelines.serving.server import Sizes, server_of
 from pipelines.serving.settings import Door
 from pipelines.serving.state import Served
 from pipelines.serving.supervisor import Config, Supervisor
-from pipelines.serving.worker import Limits, server_of
 
 ADMIN = wire.Limits(header_bytes=16 * 1024, body_bytes=1024 * 1024, request_seconds=30.0, connections=200)
 """Limits of the admin listener."""
@@ -39,8 +39,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--state", required=True, help="local folder of the gateway's own: state, bundles, log segments"
     )
     parser.add_argument("--store", required=True, help="folder or s3:// URI where predictions/ is written")
-    parser.add_argument("--max-rows", type=int, help=f"rows per request; {Limits().max_rows} if nobody says")
-    parser.add_argument("--max-bytes", type=int, help=f"bytes per request body; {Limits().max_bytes} if nobody says")
+    parser.add_argument("--max-rows", type=int, help=f"rows per request; {Sizes().max_rows} if nobody says")
+    parser.add_argument("--max-bytes", type=int, help=f"bytes per request body; {Sizes().max_bytes} if nobody says")
     parser.add_argument(
         "--config",
         type=Path,
@@ -58,11 +58,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 def config(parsed: argparse.Namespace, door: Door) -> Config:
     """Check the options, which go before the declaration. ``Refused`` lists everything wrong with them."""
     token = os.environ.get(TOKEN) or None
-    limits = Limits(
-        _first(parsed.max_bytes, door.limits.body_bytes, Limits().max_bytes),
-        _first(parsed.max_rows, door.limits.rows, Limits().max_rows),
+    sizes = Sizes(
+        _first(parsed.max_bytes, door.limits.body_bytes, Sizes().max_bytes),
+        _first(parsed.max_rows, door.limits.rows, Sizes().max_rows),
     )
-    least = {"workers": parsed.workers, "max-rows": limits.max_rows, "max-bytes": limits.max_bytes}
+    least = {"workers": parsed.workers, "max-rows": sizes.max_rows, "max-bytes": sizes.max_bytes}
     faults = [f"--{name} is {value}; it must be at least 1" for name, value in least.items() if value < 1]
     ports = {"port": parsed.port, "admin-port": parsed.admin_port}
     faults += [f"--{name} is {value}; it must be at least 0" for name, value in ports.items() if value < 0]
@@ -78,7 +78,7 @@ def config(parsed: argparse.Namespace, door: Door) -> Config:
         workers=parsed.workers,
         state=parsed.state,
         store=parsed.store,
-        limits=limits,
+        sizes=sizes,
         token=token,
         serve=Served(*parsed.serve[1:]) if parsed.serve else None,
         model=parsed.serve[0] if parsed.serve else "",

@@ -11,8 +11,8 @@ import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.serving.application import Receive, Send
 from pipelines.serving.rollout_pages import Changed, RolloutPages, parse
+from pipelines.serving.server import Receive, Send
 from pipelines.serving.state import Mismatch
 from pipelines.serving.supervisor import Supervisor
 
@@ -58,6 +58,8 @@ class Admin:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = dict(scope["headers"])
+        status: int
+        content: Any
         try:
             if len(body) > MAX_BYTES:
                 status, content = 413, {"subject": f"the body is larger than {MAX_BYTES} bytes", "reasons": []}

@@ -19,10 +19,8 @@ from pipelines.serving.openapi import document
 from pipelines.serving.prediction_log import Answer, Columns, LogWriter
 from pipelines.serving.predictors import Predictor
 from pipelines.serving.scoring import BadRequest, Reader, Rows
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Ask = Callable[[str], Awaitable[Mapping[str, Any]]]
+from pipelines.serving.server import Ask, Receive, Send
+from pipelines.serving.wire import Reply
 
 JSON = (b"content-type", b"application/json")
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -46,6 +44,8 @@ class Table(msgspec.Struct, frozen=True):
     generation: int = 0
     live: dict[str, Live] = {}
     broken: dict[str, str] = {}
+    direct: bool = True
+    """Whether the champions answer every request, so that none has to wait for another process."""
 
 
 class Application:
@@ -93,31 +93,56 @@ class Application:
             moment = _prediction_time(headers)
             rows = live.reader.read(body)
             answered = await _predict(live, headers, rows, request_id, started)
-        except BadRequest as error:
-            version = live.version if live else ""
-            await _answer(send, error.status, _problem(error.faults), echo)
-            self.counters.answered(name, version, error.status, 0, time.perf_counter() - started)
-            return
-        except Exception as error:  # a fault of the model, not of the request: said, counted, survived
-            why = error if isinstance(error, CandidateFailed) else type(error).__name__
-            problem = _problem([f"model {name!r} version {live.version if live else ''} failed: {why}"])
-            await _answer(send, 500, problem, echo)
-            self.counters.answered(name, live.version if live else "", 500, 0, time.perf_counter() - started)
+        except Exception as error:
+            status, problem = _failed(error, name, live)
+            await _answer(send, status, problem, echo)
+            self.counters.answered(name, live.version if live else "", status, 0, time.perf_counter() - started)
             return
         answer = orjson.dumps({"predictions": answered.predictions})
         await _answer(send, 200, answer, echo, *answered.headers)
-        elapsed = time.perf_counter() - started
+        self._keep(answered, name, live, moment, request_id, correlation, table.generation, started)
+
+    def answer(self, path: str, headers: Mapping[bytes, bytes], body: bytes, reply: Reply) -> None:
+        """Answer a request of which the whole body is there and that only the champion can have, at once.
+
+        Where its candidate has got traffic since the request began, it still is the champion's.
+        """
+        started = time.perf_counter()
+        request_id = f"{self._worker}{next(self._numbers):x}"
+        correlation = _correlation(headers) or request_id
+        echo = (b"x-correlation-id", correlation.encode("latin-1"))
+        table, name, live = self.table, "", None
+        try:
+            name, live = _route(table, path, headers)
+            moment = _prediction_time(headers)
+            rows = live.reader.read(body)
+            answered = _predict_now(live, headers, rows, request_id, started)
+        except Exception as error:
+            status, problem = _failed(error, name, live)
+            reply(status, (echo,), problem)
+            self.counters.answered(name, live.version if live else "", status, 0, time.perf_counter() - started)
+            return
+        reply(200, (echo, *answered.headers), orjson.dumps({"predictions": answered.predictions}))
+        self._keep(answered, name, live, moment, request_id, correlation, table.generation, started)
+
+    def _keep(
+        self,
+        answered: Answered,
+        name: str,
+        live: Live,
+        moment: int | None,
+        request_id: str,
+        correlation: str,
+        generation: int,
+        started: float,
+    ) -> None:
+        """After the answer: log, count and mirror it; ``moment`` in microseconds since 1970, now if None."""
+        took = time.perf_counter() - started
         now = self._clock() // 1000
         when = now if moment is None else moment
-        self._append(answered, when, now, request_id, correlation, table.generation, elapsed)
-        self.counters.answered(name, answered.version, 200, rows.count, elapsed)
+        self.counters.answered(name, answered.version, 200, answered.rows.count, took)
         if live.arms is not None:
-            live.arms.mirror(answered, request_id, correlation, when, table.generation)
-
-    def _append(
-        self, answered: Answered, when: int, now: int, request_id: str, correlation: str, generation: int, took: float
-    ) -> None:
-        """Log one answer; ``when`` and ``now`` in microseconds since 1970, ``took`` in seconds."""
+            live.arms.mirror(answered, request_id, correlation, when, generation)
         self._log.append(
             answered.columns,
             Answer(
@@ -184,6 +209,27 @@ PAGES: dict[str, Callable[[Application, Send], Awaitable[None]]] = {
     "/metrics": Application._metrics,
     "/openapi.json": Application._openapi,
 }
+
+
+def _failed(error: Exception, name: str, live: Live | None) -> tuple[int, bytes]:
+    """What the caller is told: its own faults, or that the model failed (said, counted, survived)."""
+    if isinstance(error, BadRequest):
+        return error.status, _problem(error.faults)
+    why = error if isinstance(error, CandidateFailed) else type(error).__name__
+    return 500, _problem([f"model {name!r} version {live.version if live else ''} failed: {why}"])
+
+
+def _predict_now(live: Live, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float) -> Answered:
+    """The champion's answer. Raises as ``_predict`` does."""
+    champion = live.predictor
+    try:
+        if live.arms is not None and live.arms.direct:
+            return live.arms.at_once(
+                headers, rows, request_id, started, lambda: champion.predict(rows.values, rows.count)
+            )
+        return Answered(champion.predict(rows.values, rows.count), live.version, live.headers, live.columns, rows)
+    except OverflowError:
+        raise live.reader.out_of_range(rows) from None
 
 
 async def _predict(live: Live, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float) -> Answered:

@@ -60,9 +60,10 @@ class Arms:
         ab = record.plan.strategy == "ab"
         self._roles = ("control", "variant") if ab else ("champion", "candidate")
         self._route, self._record, self._host, self._feed, self._tallies = route, record, host, feed, tallies
-        share = route.share()
+        self._share = share = route.share()
         routing = record.plan.routing if share else Routing()
         self._choose = Chooser(routing, record.rollout_id, share)
+        self._counts_units = bool(share) and record.plan.routing.counts_keys
         self._probe = record.probe.encode()
         self._mirror_salt = mirror_salt(record.rollout_id)
         self._deadline = record.plan.deadline_ms / 1000
@@ -95,6 +96,17 @@ class Arms:
         if choice.arm == "champion":
             return self._by_champion(choice, rows, started, predict)
         return await self._by_candidate(choice, rows, started, predict)
+
+    @property
+    def direct(self) -> bool:
+        """Whether every request is the champion's."""
+        return not self._share
+
+    def at_once(
+        self, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float, predict: Predict
+    ) -> Answered:
+        """The champion's answer, where every request is its own; raises what ``predict`` raises."""
+        return self._by_champion(self._choose(headers, rows.ids, request_id), rows, started, predict)
 
     def _by_champion(self, choice: Choice, rows: Rows, started: float, predict: Predict) -> Answered:
         try:
@@ -155,7 +167,8 @@ class Arms:
 
     def _count(self, role: str, started: float, bad: str, unit: int | None) -> None:
         elapsed = time.perf_counter() - started
-        self._tallies.answered(self._keys[role], elapsed, self._limits, bad=bad, unit=unit)
+        counted = unit if self._counts_units else None
+        self._tallies.answered(self._keys[role], elapsed, self._limits, bad=bad, unit=counted)
 
     def mirror(self, answered: Answered, request_id: str, correlation: str, moment: int, generation: int) -> None:
         """After the response: hand a sampled request of the champion to the shadow worker, or count it as dropped."""
@@ -180,8 +193,11 @@ class Arms:
             answered.predictions,
             answered.unit,
         )
+        self._feed.send(packet, self._handed)
+
+    def _handed(self, over: bool) -> None:
         tally = self._tallies.of(self._keys["shadow"])
-        if self._feed.send(packet):
+        if over:
             tally.sent += 1
         else:
             tally.dropped += 1

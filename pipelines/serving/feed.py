@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 BYTES = 4 * 1024 * 1024
+BATCH_ROWS = 64
+BATCH_SECONDS = 0.01
+Heard = Callable[[bool], None]
 
 
 class Mirrored(msgspec.Struct, array_like=True, frozen=True):
@@ -31,7 +34,7 @@ class Mirrored(msgspec.Struct, array_like=True, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Mirrored)
+_decoder = msgspec.msgpack.Decoder(list[Mirrored])
 
 
 def line() -> tuple[socket.socket, socket.socket]:
@@ -47,23 +50,48 @@ def line() -> tuple[socket.socket, socket.socket]:
 
 
 class Feed:
-    """The writing end."""
+    """The writing end. Requests are handed over some at a time: waking the other process costs more than a request.
 
-    def __init__(self, endpoint: socket.socket) -> None:
-        self._socket = endpoint
+    ``schedule(seconds, callback)`` calls back later on the loop.
+    """
 
-    def send(self, packet: Mirrored) -> bool:
-        """Whether it could be handed over: False if the line is full or the request too large for it."""
+    def __init__(self, endpoint: socket.socket, schedule: Callable[[float, Callable[[], None]], object]) -> None:
+        self._socket, self._schedule = endpoint, schedule
+        self._waiting: list[tuple[Mirrored, Heard]] = []
+        self._rows = 0
+
+    def send(self, packet: Mirrored, heard: Heard) -> None:
+        """Hand it over soon; ``heard`` is told whether it could be: False if the line is full or it does not fit."""
+        self._waiting.append((packet, heard))
+        self._rows += len(packet.predictions)
+        if self._rows >= BATCH_ROWS:
+            self.flush()
+        elif len(self._waiting) == 1:
+            self._schedule(BATCH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Hand over what waits."""
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if not waiting:
+            return
+        if self._put([packet for packet, _ in waiting]):
+            for _, heard in waiting:
+                heard(True)
+            return
+        for packet, heard in waiting:  # a large one takes none of the others with it
+            heard(len(waiting) > 1 and self._put([packet]))
+
+    def _put(self, packets: list[Mirrored]) -> bool:
         try:
-            self._socket.send(_encoder.encode(packet))
+            self._socket.send(_encoder.encode(packets))
         except (OSError, OverflowError):
             return False
         return True
 
 
-def receive(endpoint: socket.socket) -> Mirrored | None:
-    """The oldest request on the line; None if there is none."""
+def receive(endpoint: socket.socket) -> list[Mirrored]:
+    """The oldest requests on the line; none if it is empty."""
     try:
         return _decoder.decode(endpoint.recv(BYTES))
     except BlockingIOError:
-        return None
+        return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import orjson
 
 from pipelines.serving import v2
 from pipelines.serving.access import Access, Client, KeysMissing, Unknown
-from pipelines.serving.application import JSON, PREFIX, SUFFIX, Application, Live, Receive, Send
+from pipelines.serving.application import JSON, PREFIX, SUFFIX, Application, Live
 from pipelines.serving.cache import HIT
 from pipelines.serving.metrics import Counters
 from pipelines.serving.openapi import document
 from pipelines.serving.rates import Buckets
 from pipelines.serving.scoring import BadRequest
+from pipelines.serving.server import Receive, Send
 from pipelines.serving.settings import Door
-from pipelines.serving.wire import Limits, Watch
+from pipelines.serving.wire import Limits, Reply, Watch
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -37,6 +38,8 @@ PAGES = {
     "/openapi.json": "openapi",
 }
 OVERRIDE = b"x-model-version"
+UNUSUAL = {OVERRIDE, b"x-rollout-probe", b"transfer-encoding"}
+"""Headers of requests that are not plain."""
 V2, INFER = "/v2/models/", "/infer"
 CHALLENGE = (b"www-authenticate", b'Bearer realm="airworthy"')
 HIT_HEADER = (b"x-cache", b"hit")
@@ -48,6 +51,15 @@ class Stopped(Exception):
     def __init__(self, status: int, fault: str, *headers: Header) -> None:
         self.status, self.fault, self.headers = status, fault, headers
         super().__init__(fault)
+
+
+class Asked:
+    """A plain request of which the head has come; ``stop`` is what it will be told, if it may not pass."""
+
+    __slots__ = ("headers", "path", "stop")
+
+    def __init__(self, path: str, headers: Mapping[bytes, bytes], stop: Stopped | None = None) -> None:
+        self.path, self.headers, self.stop = path, headers, stop
 
 
 class Front:
@@ -78,6 +90,47 @@ class Front:
         self._waiting = max(1, math.ceil(door.limits.concurrency * share))
         self._marks_hits = door.cache is not None
         self._secured = not self._anonymous
+        watch.direct = self
+
+    # ---- plain requests: no task, no messages ------------------------------------------------------------------
+
+    def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Asked | None:
+        """The caller is known and within its rate, or is told so once its body has come; None: it is not plain."""
+        if not url.endswith(b"/invocations") or not self._app.table.direct or b"%" in url or b"?" in url:
+            return None
+        found = dict(headers)
+        length = found.get(b"content-length", b"")
+        if not length.isdigit() or int(length) > self._max_bytes or found.keys() & UNUSUAL:
+            return None
+        path = url.decode("latin-1")
+        if path != SUFFIX and not path.startswith(PREFIX):
+            return None
+        try:
+            self._check_caller(found, client[0] if client else "", is_page=False)
+        except Stopped as stop:
+            return Asked(path, found, stop)
+        return Asked(path, found)
+
+    def finish(self, asked: Asked, body: bytes, reply: Reply) -> None:
+        """Answer a plain request whose body has come."""
+        stop = asked.stop
+        if stop is None and self._watch.waiting > self._waiting:
+            stop = _busy()
+        if stop is not None:
+            self._app.counters.answered("", "", stop.status, 0, 0.0)
+            reply(stop.status, stop.headers, orjson.dumps({"error": stop.fault, "faults": [stop.fault]}))
+            return
+        if self._marks_hits:
+
+            def marked(status: int, headers: Sequence[Header], content: bytes) -> None:
+                reply(status, [*headers, HIT_HEADER] if HIT.get() else headers, content)
+
+            HIT.set(False)
+            self._app.answer(asked.path, asked.headers, body, marked)
+        else:
+            self._app.answer(asked.path, asked.headers, body, reply)
+
+    # ---- everything else: ASGI ---------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,7 +151,9 @@ class Front:
         path: str = scope["path"]
         page = PAGES.get(path)
         if page is None or page not in self._open:
-            self._check_caller(scope, page is not None)
+            self._check_caller(
+                dict(scope["headers"]), scope["client"][0] if scope["client"] else "", is_page=page is not None
+            )
         if path == "/openapi.json" and scope["method"] in ("GET", "HEAD"):
             await answer(send, 200, orjson.dumps(self._document()))
         elif path.startswith("/v2"):
@@ -112,9 +167,7 @@ class Front:
 
     # ---- who asks, and how often -------------------------------------------------------------------------------
 
-    def _check_caller(self, scope: Scope, is_page: bool) -> None:
-        headers = dict(scope["headers"])
-        address = scope["client"][0] if scope["client"] else ""
+    def _check_caller(self, headers: Mapping[bytes, bytes], address: str, *, is_page: bool) -> None:
         client = OPEN if self._access is None else self._identify(self._access, headers, address)
         if "predict" not in client.scopes and "admin" not in client.scopes:
             raise Stopped(403, "these credentials do not have the scope predict")
@@ -168,7 +221,7 @@ class Front:
         if message["type"] == "http.disconnect":
             return None
         if self._watch.waiting > self._waiting:
-            raise Stopped(503, "too many requests wait for an answer; try again", (b"retry-after", b"1"))
+            raise _busy()
         return body
 
     def _too_large(self) -> Stopped:
@@ -241,6 +294,10 @@ class Front:
         self._app.counters.answered("", "", status, 0, 0.0)
         error = faults[0] if len(faults) == 1 else f"{len(faults)} faults"
         await answer(send, status, orjson.dumps({"error": error, "faults": faults}), *headers)
+
+
+def _busy() -> Stopped:
+    return Stopped(503, "too many requests wait for an answer; try again", (b"retry-after", b"1"))
 
 
 class _Started:

@@ -19,6 +19,8 @@ Matrix = NDArray[np.float32]
 Score = Callable[[Matrix], NDArray[Any]]
 
 TOLERANCE = 1e-5
+LARGEST = 3.4e38
+"""A little less than 32-bit floats hold."""
 
 
 def fault_of(answers: Sequence[float], count: int, output: str) -> str:
@@ -51,6 +53,10 @@ class Predictor:
 
         Raises ``OverflowError`` for a number beyond 32-bit floats.
         """
+        if count == 1:
+            row = [column[0] if codes is None else codes.get(column[0]) for codes, column in zip(self._codes, values)]  # noqa: B905 - as many, by the reader
+            if all(value is None or -LARGEST <= value <= LARGEST for value in row):
+                return np.array([row], dtype=np.float32)
         matrix = np.empty((count, len(self._codes)), dtype=np.float32)
         with np.errstate(over="ignore"):
             for place, (codes, column) in enumerate(zip(self._codes, values, strict=True)):

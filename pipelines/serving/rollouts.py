@@ -65,6 +65,8 @@ class Rollouts:
         for arm in self._counts.report(model, rollout_id, names):
             step = steps.get(arm["step"])
             known = {"share": step.share, "step_started": step.started} if step else {"share": 0, "step_started": None}
+            if not record.plan.routing.counts_keys and arm["role"] != "shadow":
+                known |= {"units": arm["requests"], "bad_units": arm["failed"], "slow_units": arm["slow"]}
             arms.append(arm | known)
         return {
             "model": model,

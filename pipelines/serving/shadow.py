@@ -27,8 +27,8 @@ from pipelines.serving.predictors import Predictor, fault_of, load
 from pipelines.serving.tally import Tallies
 
 REPORT_SECONDS = 0.5
-BATCH = 64
-"""Packets handled before the loop looks elsewhere."""
+BATCH = 8
+"""Messages of some requests handled before the loop looks elsewhere."""
 EARLY = 1000
 """Packets kept that came before the table that explains them."""
 
@@ -51,13 +51,14 @@ class Shadow:
         reporting.cancel()
         self._log.rotate()
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Handle what is on the line; whether there may be more."""
         for _ in range(BATCH):
-            packet = receive(self._feed)
-            if packet is None:
-                return
-            if not self._known(packet):
-                self._early.append(packet)
+            packets = receive(self._feed)
+            if not packets:
+                return False
+            self._early.extend(packet for packet in packets if not self._known(packet))
+        return True
 
     def _known(self, packet: Mirrored) -> bool:
         """Compare it if its version is loaded; a data worker may have heard of a new mirror first."""
@@ -138,7 +139,8 @@ class Shadow:
             await self._channel.ask(self._counted(), timeout=5)
             return {}
         if message["ask"] == "rotate":
-            self._read()
+            while self._read():
+                pass
             self._log.rotate()
             return {}
         return {"error": f"a shadow worker does not know {message['ask']!r}"}

@@ -27,15 +27,16 @@ from pipelines.serving.releases import Releases
 from pipelines.serving.rollout_metrics import rollout_lines
 from pipelines.serving.rollouts import Rollouts
 from pipelines.serving.sentinel import Sentinel
+from pipelines.serving.server import Sizes
 from pipelines.serving.shadowing import ShadowKeeper
 from pipelines.serving.state import Served, State
 from pipelines.serving.tally import received
-from pipelines.serving.worker import Limits
 
 log = logging.getLogger("airworthy.gateway")
 
 COMPACT_SECONDS = 5.0
 COMPACT_TIMEOUT = 300.0
+COMPACTOR_SECONDS = 30.0
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ class Config(msgspec.Struct, frozen=True):
     workers: int
     state: str
     store: str
-    limits: Limits = Limits()
+    sizes: Sizes = Sizes()
     token: str | None = None
     """Bearer token that the admin listener demands; None: it must be a loopback address."""
     serve: Served | None = None
@@ -82,6 +83,8 @@ class Supervisor:
         self._shadow = ShadowKeeper(self._folder, feed_out, self.releases, self._asked)
         self._sentinel = Sentinel(self.releases, self.rollouts, self.counts, self._gather, now=now)
         self._compactor: Child | None = None
+        self._compacting = asyncio.Event()
+        """Set once there is a compactor."""
         self._retired: Snapshot = {}
         self._stopping = False
         self._listener: socket.socket
@@ -95,12 +98,13 @@ class Supervisor:
         self._listener = listener
         first = asyncio.Event()
         self._tasks = [asyncio.create_task(self._keep_worker(number, first)) for number in range(self._config.workers)]
-        self._tasks += [asyncio.create_task(self._keep_compactor()), asyncio.create_task(self._compact_regularly())]
-        self._tasks += [asyncio.create_task(self._shadow.keep()), asyncio.create_task(self._sentinel.watch())]
         waiting = asyncio.create_task(first.wait())
         done, _ = await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
             task.result()
+        # The rest is not needed for the first answer, and would take the processor from it.
+        self._tasks += [asyncio.create_task(self._keep_compactor()), asyncio.create_task(self._compact_regularly())]
+        self._tasks += [asyncio.create_task(self._shadow.keep()), asyncio.create_task(self._sentinel.watch())]
 
     async def serve_declared(self) -> None:
         """Make the version live that this gateway is started for. Raises ``Refused`` or ``Unavailable``."""
@@ -117,8 +121,9 @@ class Supervisor:
         await asyncio.gather(*(self._tell(child, {"ask": "stop"}) for child in workers))
         await asyncio.gather(*(child.end(15) for child in workers), self._shadow.stop())
         adopt(self._wal)
-        with contextlib.suppress(Unavailable):
-            await self._compact()
+        if next(self._wal.glob("*.seg"), None) is not None:
+            with contextlib.suppress(Unavailable):
+                await self._compact()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -133,7 +138,7 @@ class Supervisor:
 
     async def _keep_worker(self, number: int, first: asyncio.Event) -> None:
         wait = 0.0
-        limits = msgspec.json.encode(self._config.limits).decode()
+        sizes = msgspec.json.encode(self._config.sizes).decode()
         while not self._stopping:
             await asyncio.sleep(wait)
             born = time.monotonic()
@@ -142,7 +147,7 @@ class Supervisor:
             child = await children.start(
                 "pipelines.serving.worker",
                 name,
-                [name, str(self._folder), limits],
+                [name, str(self._folder), sizes],
                 lambda message, holder=holder: self._asked(message, holder),  # type: ignore[misc]
                 share=[self._listener.fileno(), self._feed.fileno()],
             )
@@ -163,14 +168,16 @@ class Supervisor:
             wait = 0.0 if lasted > 5 else min(5.0, max(0.2, wait * 2))
 
     async def _keep_compactor(self) -> None:
-        while not self._stopping:
+        while True:  # once at least: a gateway that is stopped at once has a log to complete, too
             arguments = [str(self._wal), self._config.store]
             child = await children.start("pipelines.serving.compactor", "compactor", arguments, self._refuse)
             self._compactor = child
+            self._compacting.set()
             await child.process.wait()
-            if not self._stopping:
-                log.warning("the compactor ended with %s; starting another", child.process.returncode)
-                await asyncio.sleep(1)
+            if self._stopping:
+                return
+            log.warning("the compactor ended with %s; starting another", child.process.returncode)
+            await asyncio.sleep(1)
 
     async def _compact_regularly(self) -> None:
         while not self._stopping:
@@ -183,9 +190,9 @@ class Supervisor:
 
     async def _compact(self) -> Message:
         """Raises ``Unavailable`` naming every segment that has to wait."""
-        if self._compactor is None:
-            raise Unavailable("the prediction log cannot be compacted: no compactor runs yet; try again")
         try:
+            await asyncio.wait_for(self._compacting.wait(), COMPACTOR_SECONDS)
+            assert self._compactor is not None
             done = await self._compactor.channel.ask({"ask": "compact"}, timeout=COMPACT_TIMEOUT)
         except (ConnectionError, TimeoutError) as error:
             raise Unavailable(f"the prediction log was not compacted: {error}; try again") from error
@@ -229,8 +236,8 @@ class Supervisor:
 
     async def flush(self) -> Message:
         """Every prediction answered so far is in Parquet on return."""
-        children = [*self._workers.values(), *self._shadow.alive()]
-        await asyncio.gather(*(self._tell(child, {"ask": "rotate"}) for child in children))
+        for group in (list(self._workers.values()), self._shadow.alive()):  # what the one hands to the other
+            await asyncio.gather(*(self._tell(child, {"ask": "rotate"}) for child in group))
         return await self._compact()
 
     def ready(self) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+log = logging.getLogger("airworthy.gateway")
+
 SWEEP_SECONDS = 0.5
+Header = tuple[bytes, bytes]
+Reply = Callable[[int, Sequence[Header], bytes], None]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -21,11 +26,26 @@ class Limits(msgspec.Struct, frozen=True):
     connections: int = 2000
 
 
+class Direct(Protocol):
+    """Answers plain requests without a task of their own."""
+
+    def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
+        """What to remember of this request until its body is there; None: it is not plain."""
+        ...
+
+    def finish(self, asked: Any, body: bytes, reply: Reply) -> None:
+        """Call ``reply`` once."""
+        ...
+
+
 class Watch:
-    """What the connections of one listener in one process share."""
+    """What the connections of one listener in one process share. ``direct``: who answers plain requests, if anybody."""
 
     def __init__(self, limits: Limits, refused: Callable[[int], None] = lambda _: None) -> None:
         self.limits = limits
+        self.direct: Direct | None = None
+        self.queue: list[tuple[Guarded, Any, bytes]] = []
+        """Plain requests that have been received and are answered in this turn of the loop."""
         self.refused = refused
         """Called with the status of each request that is answered before there was one to hand over."""
         self.waiting = 0
@@ -50,6 +70,11 @@ class Guarded(HttpToolsProtocol):
     over = False
     pending = 0
     stuck = 0.0
+    asked: Any = None
+    """The plain request whose body is being received."""
+    parts: list[bytes]
+    queued = 0
+    ending = False
 
     # ---- from the transport ------------------------------------------------------------------------------------
 
@@ -94,16 +119,46 @@ class Guarded(HttpToolsProtocol):
         self.headed = True
         if self.seen > self.watch.limits.header_bytes and self._head() > self.watch.limits.header_bytes:
             self._too_long()
-        if not self.over:
-            super().on_headers_complete()
+        if self.over:
+            return
+        direct = self.watch.direct
+        if direct is not None and self._is_plain():
+            self.asked = direct.begin(self.url, self.headers, self.client)
+            if self.asked is not None:
+                self.parts = []
+                return
+        super().on_headers_complete()
+
+    def _is_plain(self) -> bool:
+        """A POST on a connection that stays open, where nothing before it still waits for its answer."""
+        parser, cycle = self.parser, self.cycle
+        return (
+            parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and (cycle is None or cycle.response_complete)
+            and not self.flow.write_paused
+        )
 
     def on_body(self, body: bytes) -> None:
-        if not self.over:
+        if self.asked is not None:
+            self.parts.append(body)
+        elif not self.over:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.began, self.seen = 0.0, 0
         if self.over:
+            return
+        if self.asked is not None:
+            parts, asked, self.asked = self.parts, self.asked, None
+            self.queued += 1
+            self.watch.waiting += 1
+            if not self.watch.queue:
+                self.loop.call_soon(flush, self.watch)
+            self.watch.queue.append((self, asked, parts[0] if len(parts) == 1 else b"".join(parts)))
             return
         if not self.cycle.response_complete:
             self.pending += 1
@@ -115,6 +170,41 @@ class Guarded(HttpToolsProtocol):
             self.pending -= 1
             self.watch.waiting -= 1
         super().on_response_complete()
+
+    # ---- plain requests ----------------------------------------------------------------------------------------
+
+    def reply(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        head = [STATUS_LINE[status], b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)]
+        for name, value in headers:
+            head += (name, b": ", value, b"\r\n")
+        head += (b"\r\n", body)
+        self.transport.write(b"".join(head))
+
+    def replied(self) -> None:
+        """One plain request less; the connection waits for the next one, or ends."""
+        self.queued -= 1
+        self.watch.waiting -= 1
+        self.server_state.total_requests += 1
+        if self.ending and not self.queued:
+            self.transport.close()
+        elif not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.queued and self.asked is None:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """A plain request that has begun is answered first."""
+        if self.asked is not None or self.queued:
+            self.ending = True
+        else:
+            super().shutdown()
 
     # ---- what is cut off ---------------------------------------------------------------------------------------
 
@@ -134,7 +224,7 @@ class Guarded(HttpToolsProtocol):
 
     def too_slow(self) -> None:
         """Answer 408 if nothing was answered yet, and end the connection."""
-        if self.headed and self.cycle is not None and self.cycle.response_started:
+        if self.headed and self.asked is None and self.cycle is not None and self.cycle.response_started:
             self.over = True
             self.transport.abort()
         elif self.seen == 0:
@@ -158,6 +248,21 @@ class Guarded(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Nothing is upgraded here, and a stranger does not fill the log by asking for it."""
+
+
+def flush(watch: Watch) -> None:
+    """Answer every plain request that came in this turn of the loop, in the order in which they were complete."""
+    queue, watch.queue = watch.queue, []
+    for connection, asked, body in queue:
+        try:
+            assert watch.direct is not None
+            watch.direct.finish(asked, body, connection.reply)
+        except Exception as error:  # said without the values that a traceback or a message could hold
+            log.error("a request failed with %s", type(error).__name__)
+            fault = f"the gateway failed: {type(error).__name__}"
+            connection.reply(500, (), orjson.dumps({"error": fault, "faults": [fault]}))
+        finally:
+            connection.replied()
 
 
 def sweep(watch: Watch, loop: Any, connections: set[Any]) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvicorn
 import uvloop
 
 from pipelines.rollout_plan import Plan
@@ -29,58 +29,27 @@ from pipelines.serving.masking import writer
 from pipelines.serving.prediction_log import ROTATE_SECONDS, LogWriter
 from pipelines.serving.predictors import load
 from pipelines.serving.scoring import Reader
+from pipelines.serving.server import Sizes, server_of
 from pipelines.serving.state import Route, RoutingTable, Served
 from pipelines.serving.tally import Tallies
-from pipelines.serving.wire import Watch, guarded
 
 REPORT_SECONDS = 0.5
-
-
-class Limits(msgspec.Struct, frozen=True):
-    max_bytes: int = 8 * 1024 * 1024
-    max_rows: int = 10_000
-
-
-class QuietServer(uvicorn.Server):
-    """Uvicorn without signal handlers of its own: whoever runs it decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def server_of(application: Any, watch: Watch) -> QuietServer:
-    """Uvicorn at its leanest around an ASGI application, whose connections keep the limits of ``watch``."""
-    config = uvicorn.Config(
-        application,
-        http=guarded(watch),
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
-    return QuietServer(config)
 
 
 class Worker:
     """One worker: the server, its loaded versions, its log, and its lines to the supervisor and the shadow worker."""
 
-    def __init__(self, control: socket.socket, cache: Path, log: LogWriter, feed: Feed, limits: Limits) -> None:
-        self._cache, self._log, self._feed, self._limits = cache, log, feed, limits
+    def __init__(self, control: socket.socket, cache: Path, log: LogWriter, feed: Feed, sizes: Sizes) -> None:
+        self._cache, self._log, self._feed, self._sizes = cache, log, feed, sizes
         self._tallies = Tallies()
         self._candidates = Candidates(cache)
         self._loaded: dict[tuple[str, str], Live] = {}
         self._channel = Channel(control, self._handle)
         self._first_table = asyncio.Event()
-        self.application = Application(log, self._ask, max_bytes=limits.max_bytes)
+        self.application = Application(log, self._ask, max_bytes=sizes.max_bytes)
         self._door = settings.read(cache.parent)
-        watch = watch_of(self._door, limits.max_bytes, self.application.counters)
-        front = Front(self.application, self._door, watch, cache.parent, limits.max_rows)
+        watch = watch_of(self._door, sizes.max_bytes, self.application.counters)
+        front = Front(self.application, self._door, watch, cache.parent, sizes.max_rows)
         self.server = server_of(front, watch)
         self._cached = cached(self._door.cache)
 
@@ -95,6 +64,7 @@ class Worker:
         await self.server.serve(sockets=[listener])
         reporting.cancel()
         self._candidates.close()
+        self._feed.flush()
         self._log.rotate()
         if not self._channel.closed.is_set():
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -117,6 +87,7 @@ class Worker:
                 await self._channel.ask(self._counted(), timeout=5)
 
     def _counted(self) -> Message:
+        self._feed.flush()
         return {"ask": "counted", "counters": self._snapshot(), "tallies": msgspec.to_builtins(self._tallies.take())}
 
     def _snapshot(self) -> Message:
@@ -138,6 +109,7 @@ class Worker:
             await self._channel.ask(self._counted(), timeout=5)
             return {}
         if message["ask"] == "rotate":
+            self._feed.flush()
             self._log.rotate()
             return {}
         if message["ask"] == "stop":
@@ -172,7 +144,7 @@ class Worker:
             )
             checks = self._door.checks
             reader = Reader(
-                features, self._limits.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
+                features, self._sizes.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
             )
             headers = arm_headers(served.version, "champion")
             self._loaded[key] = Live(served.version, self._cached(predictor, served.sha256), reader, columns, headers)
@@ -197,11 +169,17 @@ class Worker:
                 with contextlib.suppress(BundleRefused):
                     await self._load(model, route.previous)
         if table.generation >= self.application.table.generation:
-            self.application.table = Table(table.generation, live, broken)
+            direct = all(one.arms is None or one.arms.direct for one in live.values())
+            self.application.table = Table(table.generation, live, broken, direct)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
         self._candidates.keep(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
         )
+        if not self._first_table.is_set():
+            # What is loaded by now stays: a collection that looked through all of it would make requests wait.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 20)
         self._first_table.set()
         return {"generation": self.application.table.generation, "broken": broken}
 
@@ -217,19 +195,19 @@ class Worker:
         return msgspec.structs.replace(champion, arms=arms)
 
 
-async def serve(listener: int, feed: int, control: int, name: str, folder: Path, limits: Limits) -> None:
+async def serve(listener: int, feed: int, control: int, name: str, folder: Path, sizes: Sizes) -> None:
     loop = asyncio.get_running_loop()
     log = writer(folder, name, loop.call_later)
-    mirror = Feed(socket.socket(fileno=feed))
-    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror, limits)
+    mirror = Feed(socket.socket(fileno=feed), loop.call_later)
+    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror, sizes)
     await worker.run(socket.socket(fileno=listener))
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m pipelines.serving.worker <listener> <feed> <control> <name> <state folder> <limits as JSON>``."""
-    listener, feed, control, name, folder, limits = arguments
+    """``python -m pipelines.serving.worker <listener> <feed> <control> <name> <state folder> <sizes as JSON>``."""
+    listener, feed, control, name, folder, sizes = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    decoded = msgspec.json.decode(limits.encode(), type=Limits)
+    decoded = msgspec.json.decode(sizes.encode(), type=Sizes)
     uvloop.run(serve(int(listener), int(feed), int(control), name, Path(folder), decoded))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -272,6 +273,34 @@ def test_many_requests_sent_at_once_on_one_connection_are_all_answered(strict: G
     one = HEAD + b"content-length: %d\r\n\r\n" % len(ROW) + ROW
     connection = opened(strict, one * 19 + one.replace(b"host: a\r\n", b"host: a\r\nconnection: close\r\n"))
     assert answered(connection).count(b"HTTP/1.1 200") == 20
+
+
+def test_answers_come_in_the_order_of_the_requests_whatever_way_each_is_answered(strict: Gateway) -> None:
+    plain = HEAD + b"content-length: %d\r\n\r\n" % len(ROW) + ROW
+    chunked = HEAD + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ROW), ROW)
+    page = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    last = page.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    with opened(strict) as connection:
+        connection.sendall(plain + page + plain + chunked + plain + plain + page + chunked + plain + last)
+        seen = b""
+        while more := connection.recv(65536):
+            seen += more
+    kinds = re.findall(rb"predictions|alive", seen)
+    one, other = b"predictions", b"alive"
+    assert kinds == [one, other, one, one, one, one, other, one, one, other]
+
+
+def test_a_request_whose_body_is_on_its_way_is_answered_before_the_gateway_ends(tmp_path: Path) -> None:
+    for gateway in running(tmp_path):
+        with opened(gateway) as connection:
+            connection.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(ROW) + ROW[:5])
+            time.sleep(0.3)
+            assert gateway.process is not None
+            gateway.process.terminate()
+            time.sleep(0.5)
+            connection.sendall(ROW[5:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert gateway.process.wait(60) == 0
 
 
 def test_an_upgrade_is_not_taken_and_fills_no_log(strict: Gateway) -> None:
