@@ -51,17 +51,19 @@ def why_not(state: RolloutState, deploying: int) -> str | None:
 
 
 def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) -> Stand | None:
-    """The newest version of which the ledger (``lines`` oldest first) says that it was live and was not taken back.
+    """The newest version of which the ledger (``lines`` oldest first) says that it was live and not taken back since.
 
     The target's own previous version goes first. None: there is no such version.
     """
-    taken = {str(line.details.get("from")) for line in lines if line.kind == "rollback"}
-    live = {
-        line.version: Stand(version=line.version, bundle=bundle, sha256=line.details["sha256"])
-        for line in lines
-        if line.kind == "release" and line.version and (bundle := line.details.get("uri") or line.details.get("bundle"))
-    }
-    fit = [stand for version, stand in live.items() if version not in taken and version != champion]
+    live: dict[str, Stand] = {}
+    for line in lines:
+        bundle = line.details.get("uri") or line.details.get("bundle")
+        if line.kind == "rollback":
+            live.pop(str(line.details.get("from")), None)
+        elif line.kind == "release" and line.version and bundle:
+            live.pop(line.version, None)  # the newest release counts
+            live[line.version] = Stand(version=line.version, bundle=bundle, sha256=line.details["sha256"])
+    fit = [stand for version, stand in live.items() if version != champion]
     first = [stand for stand in fit if stand.version == previous]
     return next(iter([*first, *reversed(fit)]), None)
 

@@ -60,6 +60,8 @@ def live(version: str, name: str = "uri") -> tuple[str, str, dict[str, Any]]:
         (state(), [live("3"), live("4"), ("rollback", "3", {"from": "4", "to": "3"})], None),
         (state(), [live("2"), live("3"), live("4"), ("rollback", "3", {"from": "4"})], "2"),
         (state(), [("release", "2", {})], None),
+        (state(), [live("1"), ("rollback", "1", {"from": "2"}), live("2"), live("3")], "2"),
+        (state(), [live("2"), live("1"), live("2"), live("3")], "2"),
         (state(previous="2"), [live("1"), live("3")], "1"),
     ],
 )
