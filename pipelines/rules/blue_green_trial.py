@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.rollout_messages import RolloutState, RolloutTicket
 from pipelines.rules.canary_step import judge_shift
 from pipelines.verdict import Verdict
@@ -9,9 +11,12 @@ from pipelines.verdict import Verdict
 RULE = "blue_green_trial"
 
 
-def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int) -> Verdict:
-    """FAIL unless the green version goes from no traffic to its test share in one step; the same again passes."""
-    verdict = judge_shift(ticket, state, share, rule=RULE)
+def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int, unproved: Sequence[str] = ()) -> Verdict:
+    """FAIL unless the green version goes from no traffic to its test share in one step; the same again passes.
+
+    ``unproved`` names each stage that must have passed before and has not.
+    """
+    verdict = judge_shift(ticket, state, share, unproved, rule=RULE)
     now = state.split.get(ticket.version, 0)
     failures = list(verdict.reasons)
     if now not in (0, share) and now < share:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.rollout_messages import RolloutState, RolloutTicket
 from pipelines.spec.strategy import WHOLE
 from pipelines.verdict import Verdict
@@ -10,12 +12,15 @@ RULE = "canary_step"
 READY = ("READY", "SHADOWING", "BAKING")
 
 
-def judge_shift(ticket: RolloutTicket, state: RolloutState, share: int, *, rule: str = RULE) -> Verdict:
+def judge_shift(
+    ticket: RolloutTicket, state: RolloutState, share: int, unproved: Sequence[str] = (), *, rule: str = RULE
+) -> Verdict:
     """FAIL unless the ticket's version is loaded beside the ticket's champion and has no more than ``share`` yet.
 
-    ``share`` is the candidate's in basis points, below all.
+    ``share`` is the candidate's in basis points, below all. ``unproved`` names each stage that must have passed before
+    and has not; one of them is enough to refuse.
     """
-    failures: list[str] = []
+    failures: list[str] = list(unproved)
     now = state.split.get(ticket.version, 0)
     if state.candidate != ticket.version:
         failures.append(f"version {ticket.version} is not prepared; the candidate is {state.candidate}")

@@ -9,6 +9,7 @@ from pipelines.messages import BundleResult
 from pipelines.ports import Ports
 from pipelines.rollout_messages import RolloutTicket
 from pipelines.spec import ModelSpec
+from pipelines.verdict import Outcome
 
 REQUIRED_GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 
@@ -31,9 +32,29 @@ def stages(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict[str, st
     ]
     spoken: dict[str, str] = {}
     for line in lines:
-        share = f" at {line['share'] / 100:g} %" if line.get("practice") == "rollout_analysis" else ""
-        spoken[f"{line.get('practice', 'approval_quorum')}{share}"] = str(line.get("outcome"))
+        practice = line.get("practice", "approval_quorum")
+        stage = analysis_at(line["share"]) if practice == "rollout_analysis" and "share" in line else practice
+        spoken[stage] = str(line.get("outcome"))
     return {stage: spoken.get(stage) for stage in demanded(spec, first=ticket.first)}
+
+
+def unproved(ticket: RolloutTicket, spec: ModelSpec, ports: Ports, stage: str) -> list[str]:
+    """Every stage that must have passed before this one, and of which the ledger does not say so.
+
+    The order of the tasks is no proof: somebody may have marked one green.
+    """
+    found = []
+    for name, outcome in stages(ticket, spec, ports).items():
+        if name == stage:
+            break
+        if outcome != Outcome.PASS.value:
+            found.append(f"{name} said {outcome}" if outcome else f"{name} has no verdict on this bundle in this run")
+    return found
+
+
+def analysis_at(share: int) -> str:
+    """The stage that judges this share (basis points)."""
+    return f"rollout_analysis at {share / 100:g} %"
 
 
 def is_about(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
@@ -51,7 +72,7 @@ def demanded(spec: ModelSpec, *, first: bool) -> list[str]:
     found += ["load_test"] if declared.load_test is not None else []
     found += ["shadow_comparison"] if declared.shadows is not None else []
     if declared.strategy in ("canary", "blue_green"):
-        found += [f"rollout_analysis at {share / 100:g} %" for share in declared.shares()]
+        found += [analysis_at(share) for share in declared.shares()]
     return [*found, "ab_test"] if declared.strategy == "ab" else found
 
 

@@ -9,18 +9,23 @@ from airflow.sdk import Context
 
 from pipelines.rollout_messages import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
+from practices._certificate import analysis_at, unproved
 from practices._rollout import Rollout
 from practices._rollout_practice import RolloutPractice
 
-Judge = Callable[[RolloutTicket, RolloutState, int], Verdict]
+Judge = Callable[[RolloutTicket, RolloutState, int, list[str]], Verdict]
 
 
 def shift(practice: RolloutPractice, rollout: Rollout, context: Context, judge: Judge, share: int) -> dict[str, Any]:
-    """Give the candidate ``share`` basis points unless it has them; the champion keeps the rest."""
+    """Give the candidate ``share`` basis points unless it has them; the champion keeps the rest.
+
+    Nobody gets a candidate that did not pass, by the ledger, every stage that comes before this share.
+    """
     state = practice.go_on(rollout, context)
     if rollout.share(state) == share:
         return practice.said(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
-    said = practice.conclude(judge(rollout.ticket, state, share), rollout, context, share=share)
+    lacking = unproved(rollout.ticket, rollout.spec, rollout.ports, analysis_at(share))
+    said = practice.conclude(judge(rollout.ticket, state, share, lacking), rollout, context, share=share)
     rollout.renew(state, rollout.spec.deployment.lease)
     rollout.bring(lambda now: rollout.share(now) == share, "set_traffic", rollout.split(state, share))
     return said

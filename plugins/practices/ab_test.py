@@ -15,6 +15,7 @@ from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.verdict import Outcome, Verdict
 from practices import _runner
+from practices._certificate import unproved
 from practices._comparison_practice import HERE, ComparisonPractice, act
 from practices._rollout import Rollout
 
@@ -36,10 +37,12 @@ class AbTest(ComparisonPractice):
     def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
         spec, ticket = rollout.spec, rollout.ticket
         declared = spec.deployment.ab or Experiment()
-        if faults := plan_faults(spec, ticket):
+        share, state = spec.deployment.shares()[0], rollout.running()
+        faults = plan_faults(spec, ticket)
+        if rollout.share(state) != share:
+            faults += unproved(ticket, spec, rollout.ports, self.stem)
+        if faults:
             raise Refused(f"the experiment with {self.model} version {ticket.version} cannot begin", faults)
-        share = spec.deployment.shares()[0]
-        state = rollout.running()
         split = rollout.split(state, share)
         state = rollout.bring(lambda state: rollout.share(state) == share, "set_traffic", split)
         request = self._request(rollout, state)

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines import layout
 from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.errors import Refused, Unavailable
-from pipelines.spec.deployment import Deployment, Routing
+from pipelines.spec.deployment import Approval, Approver, Deployment, Routing
 from pipelines.spec.strategy import AbTest as Experiment
 from practices.ab_test import AbTest
 from tests.practices.airfield import MODEL, Airfield
@@ -211,3 +211,15 @@ def test_a_loser_is_taken_back_before_anything_is_drawn(experiment: Compared) ->
     experiment.field.store.down = False
     with pytest.raises(AirflowSkipException, match="error_rate: shown worse"):
         experiment.start()
+
+
+def test_no_user_is_split_before_the_people_who_must_agree_did(field: Airfield) -> None:
+    approval = Approval(approvers=[Approver(role="lead", users=["ada"])])
+    experiment = Compared(field, AbTest, DECLARED.model_copy(update={"approval": approval}))
+    with pytest.raises(Refused, match="approval_quorum has no verdict on this bundle in this run"):
+        experiment.start()
+    assert experiment.state.split == {"4": 10_000}
+    agreed = TICKET.model_dump(include={"rollout_id", "sha256", "model_digest"}) | {"outcome": "pass"}
+    field.ledger.append("approval_quorum", MODEL, "5", agreed, actor="ada")
+    assert experiment.start() is None
+    assert experiment.state.split == {"4": 8000, "5": 2000}

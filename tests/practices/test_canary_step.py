@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.spec.deployment import Approval, Approver
 from tests.practices.airfield import MODEL, Airfield
-from tests.practices.deploy_run import DeployRun
+from tests.practices.deploy_run import CANARY, DeployRun
 
 
 @pytest.fixture
@@ -55,3 +56,35 @@ def test_a_rollout_that_a_newer_one_took_over_ends_quietly(run: DeployRun) -> No
     run.target.create_rollout(MODEL, "r6", plan, expect=run.state.generation, key="r6")
     assert shift(run) == "skipped"
     assert run.state.rollout_id == "r6"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({}, ""),
+        ({"outcome": "fail"}, "approval_quorum said fail"),
+        ({"sha256": "another bundle"}, "approval_quorum has no verdict on this bundle in this run"),
+        ({"rollout_id": "another run"}, "approval_quorum has no verdict on this bundle in this run"),
+        (None, "approval_quorum has no verdict on this bundle in this run"),
+    ],
+)
+def test_a_task_before_it_that_somebody_marked_green_is_no_approval(
+    field: Airfield, said: dict[str, str] | None, reason: str
+) -> None:
+    approval = Approval(approvers=[Approver(role="lead", users=["ada"])])
+    run = DeployRun(field, CANARY.model_copy(update={"approval": approval}))
+    run.play(until="prepare_candidate")
+    if said is not None:
+        line = {"outcome": "pass", "rollout_id": "r5", "sha256": "s5", "model_digest": "d5"} | said
+        field.ledger.append("approval_quorum", MODEL, "5", line, actor="ada")
+    assert shift(run) == ("failed" if reason else "success")
+    assert run.state.split == ({"4": 10_000} if reason else {"4": 9500, "5": 500})
+    assert reason in "".join(run.reasons.get("shift_to_5", []))
+
+
+def test_the_next_share_needs_the_judgement_of_the_one_before(run: DeployRun) -> None:
+    shift(run)
+    run.states["judge_at_5"] = "success"  # marked by hand
+    assert run.play(until="shift_to_50")["shift_to_50"] == "failed"
+    assert "rollout_analysis at 5 % has no verdict" in run.reasons["shift_to_50"][0]
+    assert run.state.split == {"4": 9500, "5": 500}

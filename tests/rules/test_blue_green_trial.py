@@ -24,3 +24,7 @@ def test_a_trial_has_one_share(before: int, phase: str, reason: str | None) -> N
     assert verdict.passed == (reason is None)
     assert verdict.rule == "blue_green_trial"
     assert (reason or "") in "".join(verdict.reasons)
+
+
+def test_what_did_not_pass_before_keeps_green_from_everybody() -> None:
+    assert judge_trial(TICKET, state(), 500, ["approval_quorum said fail"]).reasons == ("approval_quorum said fail",)

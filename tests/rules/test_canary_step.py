@@ -34,5 +34,10 @@ def test_only_the_prepared_candidate_gets_traffic_and_its_share_only_grows(
     assert (reason or "") in "".join(verdict.reasons)
 
 
+def test_what_did_not_pass_before_is_a_reason_of_its_own() -> None:
+    verdict = judge_shift(TICKET, state(), 500, ["approval_quorum has no verdict", "load_test said fail"])
+    assert verdict.reasons == ("approval_quorum has no verdict", "load_test said fail")
+
+
 def test_every_fault_is_listed() -> None:
     assert len(judge_shift(TICKET, state(candidate="8", champion="7", phase="PAUSED"), 0).reasons) == 4
