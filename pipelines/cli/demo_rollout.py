@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ SECONDS = 900.0
 CALM_SECONDS = 4.0
 """How long the candidate answers well before the storm."""
 ENDED = ("success", "failed")
+HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
 class Flight:
@@ -58,12 +59,17 @@ class Flight:
 
     def fly(self) -> None:
         """The whole act, unless it was played before."""
-        version, deploy = self.waiting(), f"{self.model}__deploy"
         self.progress.stage(f"Staged deployment of {self.model}: shadow, two approvals, canary, promotion")
+        flown = len({line.version for line in self.ports.ledger.entries(self.model, kind="release")}) > 1
+        if self.waiting() is None and not flown:
+            self._train()
+        self.airflow.unpause(f"{self.model}__deploy")
+        version = self.waiting()
         if version is None:
-            self.progress.note("no approved version waits; what there is to see was shown before")
+            self.progress.note(
+                "was shown before" if flown else "no candidate passed the gates; nothing is to be deployed"
+            )
             return
-        self.airflow.unpause(deploy)
         self.begun = time.time()
         traffic = self._send()
         try:
@@ -77,6 +83,22 @@ class Flight:
             traffic.send_signal(signal.SIGTERM)
             traffic.wait(60)
         self._tell()
+
+    def _train(self) -> None:
+        """Monitoring has led to no new version yet: train one on all that is known by now, and let the gates judge."""
+        conf = {"hypothesis": HYPOTHESIS, "as_of": (self.first - timedelta(days=1)).isoformat()}
+        train = self.airflow.trigger(f"{self.model}__train", conf)
+        before = len(self.ports.registry.versions(self.model))
+
+        def judged() -> tuple[bool, str]:
+            newest = self.ports.registry.versions(self.model)
+            failed = any(
+                r["dag_run_id"] == train and r["state"] == "failed" for r in self.airflow.runs(f"{self.model}__train")
+            )
+            status = newest[0].tags.get("airworthy.status", "trained") if len(newest) > before else "in training"
+            return failed or status in ("approved", "rejected"), f"the next version is {status}"
+
+        self.progress.wait(judged, timeout=600, what="the next version")
 
     def _send(self) -> subprocess.Popen[bytes]:
         """Callers, in a process of their own, until it is told to end."""
@@ -111,6 +133,7 @@ class Flight:
                     self._freeze(version, frozen)
             if frozen and state is not None and state.phase == "ROLLED_BACK" and not back:
                 back.append(time.time())
+                self.storms.append((back[0], "rolled back", f"version {version} rolled back"))
             found = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
             said = "nothing is live" if state is None else f"{state.phase}, {self._shares(state)}"
             return found["state"] in ENDED, f"{said}; {self._task(deploy, run)}"
@@ -195,7 +218,10 @@ class Flight:
         from pipelines.cli.traffic import errors
 
         answers = pl.read_parquet(self.answers)
-        told = sorted([*marks(self.ports.ledger.entries(self.model), self.begun), *self.storms])
+        told = marks(self.ports.ledger.entries(self.model), self.begun)
+        if any(kind == "rolled back" for _, kind, _ in self.storms):  # when traffic moved, not when it was written down
+            told = [mark for mark in told if mark[1] != "rolled back"]
+        told = sorted([*told, *self.storms])
         bins = by_time(answers)
         bins.write_csv(self.folder / "answers.csv")
         pl.DataFrame(told, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BIN_SECONDS = 2.0
+LETTER = 0.0054
+"""Width of a letter of the marks, as a share of the panel's."""
 SETTLED = 0.5
 """Seconds after which a promotion is no news any more."""
 COLORS = ("#9fb8d0", "#e8a33d", "#7fb069", "#b07fa6")
@@ -133,15 +135,16 @@ def _trouble(axes: Axes, bins: pl.DataFrame) -> None:
 
 def _labels(axes: Axes, told: list[Mark]) -> None:
     """Texts above the upper panel, on levels so that neighbours do not cover each other."""
-    levels = [-1e9] * 4
+    low, high = axes.get_xlim()
+    free = [low] * 6
     for at, kind, text in told:
-        level = min(range(len(levels)), key=lambda number: (levels[number] > at - 14, number))
-        levels[level] = at
+        level = next((number for number, until in enumerate(free) if until <= at), len(free) - 1)
+        free[level] = at + (len(text) + 2) * (high - low) * LETTER
         axes.annotate(
             text,
             xy=(at, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 3 + 11 * level),
+            xytext=(1, 3 + 11 * level),
             textcoords="offset points",
             fontsize=7.5,
             color=MARKS[kind],
