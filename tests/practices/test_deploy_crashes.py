@@ -21,10 +21,15 @@ def kill_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bad: int
 
 
 def fly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bad: int, kill_at: tuple[int, str] | None = None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    bad: int,
+    requests: int = 200,
+    kill_at: tuple[int, str] | None = None,
 ) -> DeployRun:
     run = DeployRun(Airfield.open(tmp_path, monkeypatch))
-    run.bad, run.kill_at = bad, kill_at
+    run.bad, run.requests, run.kill_at = bad, requests, kill_at
     run.acts = 0
     run.play()
     return run
@@ -63,6 +68,18 @@ def test_a_bad_candidate_is_rolled_back_once_wherever_a_worker_died(
         assert field.registry.tags["5"]["airworthy.status"] == "rolled_back", run.kill_at
         assert field.registry.aliases == {"champion": "4"}
         assert field.lines("release") == []
+
+
+def test_an_undecided_step_is_held_wherever_a_worker_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fly(tmp_path, monkeypatch, bad=0, requests=0)
+    for number in range(whole.acts - 6, whole.acts + 1):  # from the last renewal of the lease on
+        for moment in ("before", "after"):
+            run = fly(tmp_path, monkeypatch, bad=0, requests=0, kill_at=(number, moment))
+            at = (number, moment, run.states)
+            assert (run.states["judge_at_5"], run.states["end_rollout"]) == ("failed", "success"), at
+            assert (run.state.phase, run.state.split) == ("PAUSED", {"4": 9500, "5": 500}), at
+            assert run.field.lines("rollback") == [], at
+            assert run.field.registry.tags["5"]["airworthy.status"] == "approved", at
 
 
 def test_a_run_that_nobody_goes_on_with_ends_by_the_targets_lease(
