@@ -135,7 +135,7 @@ class Flight:
                 back.append(time.time())
                 self.storms.append((back[0], "rolled back", f"version {version} rolled back"))
             found = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
-            said = "nothing is live" if state is None else f"{state.phase}, {self._shares(state)}"
+            said = "nothing is live" if state is None else self._shares(state)
             return found["state"] in ENDED, f"{said}; {self._task(deploy, run)}"
 
         self.progress.wait(look, timeout=420, what="the deployment")
@@ -171,7 +171,8 @@ class Flight:
     @staticmethod
     def _shares(state: RolloutState) -> str:
         shadow = f", version {state.mirror} in the shadow" if state.mirror else ""
-        return ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
+        phase = "" if state.phase in (None, "ROLLED_BACK", "SUCCEEDED", "SUPERSEDED") else f"{state.phase}: "
+        return phase + ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
 
     def _task(self, dag_id: str, run: str) -> str:
         waits = (None, *ENDED, "skipped", "upstream_failed", "removed")
