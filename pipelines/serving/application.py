@@ -116,7 +116,7 @@ class Application:
             name, live = _route(table, path, headers)
             moment = _prediction_time(headers)
             rows = live.reader.read(body)
-            answered = _predict_now(live, headers, rows, request_id, started)
+            answered = _predict_now(live, rows, started)
         except Exception as error:
             status, problem = _failed(error, name, live)
             reply(status, (echo,), problem)
@@ -219,14 +219,12 @@ def _failed(error: Exception, name: str, live: Live | None) -> tuple[int, bytes]
     return 500, _problem([f"model {name!r} version {live.version if live else ''} failed: {why}"])
 
 
-def _predict_now(live: Live, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float) -> Answered:
+def _predict_now(live: Live, rows: Rows, started: float) -> Answered:
     """The champion's answer. Raises as ``_predict`` does."""
     champion = live.predictor
     try:
         if live.arms is not None and live.arms.direct:
-            return live.arms.at_once(
-                headers, rows, request_id, started, lambda: champion.predict(rows.values, rows.count)
-            )
+            return live.arms.at_once(rows, started, lambda: champion.predict(rows.values, rows.count))
         return Answered(champion.predict(rows.values, rows.count), live.version, live.headers, live.columns, rows)
     except OverflowError:
         raise live.reader.out_of_range(rows) from None

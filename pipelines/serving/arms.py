@@ -13,12 +13,14 @@ from pipelines.rollout_plan import Routing
 from pipelines.serving.feed import Feed, Mirrored
 from pipelines.serving.host import CandidateFailed, Host
 from pipelines.serving.prediction_log import Columns, LogWriter
-from pipelines.serving.routing import NO_BUCKET, Choice, Chooser, bucket, mirror_salt
+from pipelines.serving.routing import BUCKETS, NO_BUCKET, Choice, Chooser, bucket, mirror_salt
 from pipelines.serving.scoring import Rows
 from pipelines.serving.tally import Key, Tallies
 
 Predict = Callable[[], list[float]]
 Headers = tuple[tuple[bytes, bytes], ...]
+UNDRAWN = Choice("champion", NO_BUCKET, None)
+"""While the candidate has no traffic, no lottery is held."""
 
 
 def arm_headers(version: str, arm: str) -> Headers:
@@ -102,11 +104,9 @@ class Arms:
         """Whether every request is the champion's."""
         return not self._share
 
-    def at_once(
-        self, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float, predict: Predict
-    ) -> Answered:
+    def at_once(self, rows: Rows, started: float, predict: Predict) -> Answered:
         """The champion's answer, where every request is its own; raises what ``predict`` raises."""
-        return self._by_champion(self._choose(headers, rows.ids, request_id), rows, started, predict)
+        return self._by_champion(UNDRAWN, rows, started, predict)
 
     def _by_champion(self, choice: Choice, rows: Rows, started: float, predict: Predict) -> Answered:
         try:
@@ -175,7 +175,7 @@ class Arms:
         mirror = self._route.mirror
         if mirror is None or answered.version != self._route.live.version:
             return
-        if bucket(request_id, self._mirror_salt) >= mirror.basis_points:
+        if mirror.basis_points < BUCKETS and bucket(request_id, self._mirror_salt) >= mirror.basis_points:
             return
         packet = Mirrored(
             self._model,

@@ -100,6 +100,7 @@ class Masking:
         self._warned: set[str] = set()
         self.entity_id = self._treatments.get(declared.entity_ids)
         self._key = settings.secret(declared.secret) if declared.secret else b""
+        self.hashes_units = bool(self._key)
 
     def of(self, model: str, names: Sequence[str], types: Sequence[str]) -> tuple[list[Treatment | None], list[str]]:
         """What to do with each column, None where nothing is, and the types the log then has."""
@@ -115,9 +116,7 @@ class Masking:
         return treatments, kinds
 
     def unit(self, number: int) -> int:
-        """With a secret, what nobody can find the routing key to by trying: the salt of a rollout is no secret."""
-        if not self._key:
-            return number
+        """What nobody can find the routing key to by trying: the salt of a rollout is no secret."""
         return int.from_bytes(hmac.digest(self._key, number.to_bytes(8, "big"), "sha256")[:8], "big")
 
     def correlation(self, text: str) -> str:
@@ -174,7 +173,7 @@ class CarefulLog(LogWriter):
         if answer.ids is not None and masking.entity_id is not None:
             hidden = [masking.entity_id(one) for one in answer.ids]
             changes["ids"] = None if None in hidden else hidden
-        if answer.unit is not None:
+        if answer.unit is not None and masking.hashes_units:
             changes["unit"] = masking.unit(answer.unit)
         if answer.correlation_id != answer.request_id:  # one that the caller chose
             changes["correlation_id"] = masking.correlation(answer.correlation_id)

@@ -350,9 +350,9 @@ def test_a_lease_that_nobody_renews_ends_the_rollout_as_its_strategy_says(
 
 def test_a_renewed_lease_goes_on_and_a_paused_rollout_resumes_at_its_step(rollout: Rollout) -> None:
     rollout.begin(share=500)
-    for _ in range(5):
+    for _ in range(6):
         time.sleep(1)
-        assert rollout.call("lease", {"seconds": 3}).status_code == 200
+        assert rollout.call("lease", {"seconds": 4}).status_code == 200
     assert rollout.call("pause", {"reason": "lunch"}).status_code == 200
     assert rollout.phase() == "PAUSED"
     assert rollout.call("resume", {}).status_code == 200
