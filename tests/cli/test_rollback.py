@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.cli.main import main
 from pipelines.cli.rollback import run
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing import FakePorts
 from pipelines.testing_rollouts import FakeTarget
+from tests.serving.gateway_process import Gateway, free_port, write_bundle
 
 MODEL = "flight_delay"
 PLAN = {"strategy": "canary", "lease_seconds": 60.0, "guard": {"max_error_rate": 0.01}}
@@ -106,3 +109,43 @@ def test_a_target_that_does_not_answer_is_no_silent_success(ports: FakePorts) ->
     ports.targets[MODEL].down = True
     with pytest.raises(Unavailable):
         rollback(ports)
+
+
+def test_on_a_real_gateway_with_everything_else_down_traffic_goes_back_and_the_rest_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = Gateway(tmp_path / "gateway").start()
+    dead = f"http://127.0.0.1:{free_port()}"
+    for name, value in {
+        "AIRWORTHY_HOME": str(tmp_path),
+        "AIRWORTHY_GATEWAY": gateway.base,
+        "AIRWORTHY_GATEWAY_ADMIN": gateway.admin,
+        "AIRWORTHY_LEDGER": f"sqlite:///{tmp_path}/nowhere/ledger.db",
+        "MLFLOW_TRACKING_URI": dead,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    target = GatewayRollouts(gateway.base, gateway.admin)
+    try:
+        bundles = {v: write_bundle(gateway.store / "bundles", v, seed=int(v)) for v in ("1", "2", "3")}
+        for version in ("1", "2"):
+            gateway.release(version, bundles[version])
+        state = target.rollout(MODEL)
+        asked = {"model": MODEL, "rollout_id": "r1"}
+        state = target.create_rollout(**asked, plan=PLAN, expect=state.generation, key="c")
+        named = {"version": "3", "bundle": bundles["3"][0], "sha256": bundles["3"][1]}
+        state = target.prepare(**asked, **named, expect=state.generation, key="p")
+        target.set_traffic(**asked, split={"2": 5000, "3": 5000}, expect=state.generation, key="t")
+        (tmp_path / "nowhere").write_text("a file where the ledger's folder was")
+        assert main(["rollback", MODEL, "--reason", "late flights look punctual"]) == 0
+        after = target.rollout(MODEL)
+        assert (after.phase, after.split) == ("ROLLED_BACK", {"2": 10_000})
+        assert {gateway.invoke().headers["x-model-version"] for _ in range(20)} == {"2"}
+        assert main(["rollback", MODEL, "--reason", "the live one is bad, too"]) == 0
+        assert target.state(MODEL).version == "1"
+        said = capsys.readouterr().out
+        assert said.count("the ledger does not know yet") == 2
+        assert said.count("the registry does not know yet") == 2
+    finally:
+        target.close()
+        gateway.stop()
