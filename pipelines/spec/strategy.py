@@ -40,6 +40,12 @@ class Shadow(Declared):
     max_duration: Seconds | None = None
     """Until when the evidence must suffice; none: twice ``duration``."""
 
+    @model_validator(mode="after")
+    def can_be_decided(self) -> Self:
+        if self.max_duration is not None and self.max_duration < self.duration:
+            raise ValueError("max_duration is shorter than duration; the comparison could not be decided")
+        return self
+
 
 class Canary(Declared):
     """The candidate gets a small share that grows step by step while nothing speaks against it."""
@@ -90,6 +96,12 @@ class BlueGreen(Declared):
     max_duration: Seconds | None = None
     """Until when the trial must have been decided; none: twice ``validation_duration``."""
 
+    @model_validator(mode="after")
+    def can_be_decided(self) -> Self:
+        if self.max_duration is not None and self.max_duration < self.validation_duration:
+            raise ValueError("max_duration is shorter than validation_duration; the trial could not be decided")
+        return self
+
 
 class AbTest(Declared):
     """Users are split for the whole experiment; intervals of every metric say which version is better."""
@@ -134,6 +146,8 @@ class MetricDemand(Declared):
             faults.append("over_ms belongs to event: slow, and only to it")
         if self.max_rate is None and self.max_ratio is None and self.fail_ratio is None:
             faults.append("give max_rate, max_ratio or fail_ratio; without one it decides nothing")
+        elif self.role == "deterioration" and self.fail_ratio is None:
+            faults.append("role deterioration can only fail; give the fail_ratio from which it does")
         if faults:
             raise ValueError(f"{self.name}: {'; '.join(faults)}")
         return self
