@@ -21,6 +21,11 @@ class People:
         self._file = passwords_file(settings)
         self._told = False
 
+    def close(self) -> None:
+        """Let go of their connections."""
+        for user in self._known.values():
+            user.close()
+
     def answer(self, dag_id: str) -> int:
         """Approve whatever is asked in runs of this DAG; returns how many answers were given."""
         given = 0
