@@ -181,6 +181,7 @@ class Story:
         self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
         self._unpause(lambda stage: stage in FOR_LIVE_DAYS)
         for model in self.staged:  # its next version waits for the callers of the last act
+            self.progress.wait(lambda model=model: self._landed(model), timeout=300, what="the deployment to end")  # type: ignore[misc]
             self.airflow.pause(f"{model}__deploy")
         answered = self._answered()
         for day in self.live:
@@ -190,6 +191,11 @@ class Story:
                 self._answered_file().write_text(json.dumps(answered))
             land(day, day, self.ports)
             self.progress.wait(lambda day=day: self._arrived(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
+
+    def _landed(self, model: str) -> tuple[bool, str]:
+        """Whether no deployment goes on: Airflow would leave it where it is once its DAG is paused."""
+        going_on = [run for run in self.airflow.runs(f"{model}__deploy") if run["state"] not in ENDED]
+        return not going_on, f"{len(going_on)} deployment(s) of {model} come to their end"
 
     def _answered_file(self) -> Any:
         return self.ports.settings.home / "run" / "answered.json"
