@@ -37,7 +37,8 @@ class FakeTarget:
         self._champion = Served(champion, f"bundles/{champion}", "0" * 64) if champion else None
         self._generation = 1 if champion else 0
         self._told: dict[str, LiveState] = {}
-        self._answers: dict[str, RolloutState] = {}
+        self._answers: dict[str, tuple[Any, RolloutState]] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def rollout(self, model: str) -> RolloutState:
         self._up()
@@ -168,8 +169,10 @@ class FakeTarget:
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         found = self._route(model).rollout
-        if found is None or found.rollout_id != rollout_id:
+        if found is None or (model, rollout_id) not in self._known:
             raise Refused(f"{model} never had a rollout {rollout_id}")
+        if found.rollout_id != rollout_id:
+            return self.rollout(model)
 
         def back(route: Route) -> Route:
             ended = not (found.active or found.phase == "FINALISING")
@@ -203,6 +206,9 @@ class FakeTarget:
         self._up()
         self.calls.append(("release", "", {"model": model, "version": version, "bundle": bundle, "key": key}))
         if key not in self._told:
+            running = self.state(model).version and self._route(model).rollout
+            if running and running.active:
+                raise Refused(f"rollout {running.rollout_id} of {model} is {running.phase}; end it first")
             live, before = Served(version, bundle, sha256), self.state(model)
             previous = self._route(model).live if before.version not in (None, version) else None
             self._routes[model] = Route(live, previous)
@@ -237,15 +243,21 @@ class FakeTarget:
     ) -> RolloutState:
         self._up()
         self.calls.append((verb, rollout_id, asked))
+        request = (verb, rollout_id, asked)
         if key in self._answers:
-            return self._answers[key]
+            before_it, answer = self._answers[key]
+            if before_it != request:
+                raise Refused(f"idempotency key {key!r} was used for {before_it}; take a new key")
+            return answer
         if expect is not None and expect != self._generation:
             raise Conflict(f"{model} is at generation {self._generation}, not {expect}")
         before = self._route(model)
         self._routes[model] = move(before)
         self._generation += step if self._routes[model] != before else 0
-        self._answers[key] = self.rollout(model)
-        return self._answers[key]
+        state = self.rollout(model)
+        self._answers[key] = request, state
+        self._known.add((model, rollout_id))
+        return state
 
     def _route(self, model: str) -> Route:
         if model not in self._routes and self._champion is None:

@@ -98,7 +98,7 @@ class Rollout:
 
     def renew(self, state: RolloutState, seconds: float) -> None:
         """The lease counts from now."""
-        self.change(state, "renew_lease", seconds, once=self.ports.clock().isoformat())
+        self.change(state, "renew_lease", seconds, once=f"{seconds:g}/{self.ports.clock().isoformat()}")
 
     def wait_for_next(self, state: RolloutState) -> None:
         """A candidate without traffic waits: for the next task, and where people are asked for as long as they may."""

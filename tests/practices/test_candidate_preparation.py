@@ -61,11 +61,11 @@ def test_a_champion_that_changed_since_the_run_began_is_not_rolled_over(field: A
 
 
 def test_a_plan_that_cannot_be_decided_is_refused_with_every_reason(field: Airfield) -> None:
-    hopeless = MetricDemand(name="slow", event="slow", over_ms=50, role="deterioration", max_rate=0.1)
+    hopeless = MetricDemand(name="worse", max_ratio=1.5, fail_ratio=2.0)
     declared = Deployment(strategy="canary", canary=Canary(), analysis=Analysis(metrics=[hopeless]))
     run = DeployRun(field, declared)
     assert prepare(run) == "failed"
-    assert "role deterioration only ever fails" in run.reasons["prepare_candidate"][0]
+    assert "fail_ratio 2.0 is beyond max_ratio 1.5" in run.reasons["prepare_candidate"][0]
     assert run.state.rollout_id is None
 
 
