@@ -1,4 +1,4 @@
-"""The demonstration's last act: a candidate goes into the air under traffic, is lost in a storm, and flies after it."""
+"""The demonstration's last act, under traffic: one candidate becomes the champion, another one breaks and is gone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
 class Flight:
-    """One model's second version: twice under way, once frozen in flight, in the end the champion."""
+    """A version that is promoted, and after it one whose process is frozen in the air and taken back by itself."""
 
     def __init__(self, model: str, first: date, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
         self.model, self.first, self.ports, self.airflow, self.progress = model, first, ports, airflow, progress
@@ -50,6 +50,11 @@ class Flight:
     def picture(self) -> Path:
         return self.folder / "rollout.png"
 
+    @property
+    def shown(self) -> Path:
+        """Says that all of this was shown; once is enough."""
+        return self.folder / "shown"
+
     def waiting(self) -> str | None:
         """The newest approved version that was never live."""
         live = {line.version for line in self.ports.ledger.entries(self.model, kind="release")}
@@ -58,31 +63,43 @@ class Flight:
         return next((v.version for v in found if v.version not in live), None)
 
     def fly(self) -> None:
-        """The whole act, unless it was played before."""
-        self.progress.stage(f"Staged deployment of {self.model}: shadow, two approvals, canary, promotion")
+        """The whole act, unless it was played before; what an earlier demonstration began is gone on with."""
+        self.progress.stage(
+            f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure"
+        )
+        if self.shown.exists():
+            self.progress.note("was shown before")
+            return
         flown = len({line.version for line in self.ports.ledger.entries(self.model, kind="release")}) > 1
         if self.waiting() is None and not flown:
             self._train()
         self.airflow.unpause(f"{self.model}__deploy")
         version = self.waiting()
-        if version is None:
-            self.progress.note(
-                "was shown before" if flown else "no candidate passed the gates; nothing is to be deployed"
-            )
+        if version is None and not flown:
+            self.progress.note("no candidate passed the gates; nothing is to be deployed")
             return
         self.begun = time.time()
         traffic = self._send()
         try:
-            if not self._storm(version).exists():
-                self.progress.note(f"version {version} begins its first flight, under {RPS:g} requests per second")
-                self._deploy(version, storm=True)
-            self.progress.note(f"version {version} begins again, by hand, with nothing in its way")
-            self._deploy(version, storm=False)
-            self._drill()
+            if version is not None:
+                self.progress.note(f"version {version} begins its flight, under {RPS:g} requests per second")
+                self._deploy(version, storm=False)
+                self._drill()
+            self._break()
         finally:
             traffic.send_signal(signal.SIGTERM)
             traffic.wait(60)
         self._tell()
+
+    def _break(self) -> None:
+        """Send the former champion up once more, as somebody might, and let it break in the air."""
+        broken = self.target.state(self.model).previous
+        if broken is None:
+            self.progress.note("there is no second version to break")
+            return
+        self.progress.note(f"version {broken} is sent up again by hand, and will break in the air")
+        self._deploy(broken, storm=True)
+        self.shown.touch()
 
     def _train(self) -> None:
         """Monitoring has led to no new version yet: train one on all that is known by now, and let the gates judge."""
@@ -107,10 +124,6 @@ class Flight:
         command += ["--days", "60", "--rps", f"{RPS:g}", "--seconds", f"{SECONDS:g}", "--to", str(self.answers)]
         with (self.ports.settings.home / "logs" / "traffic.log").open("ab") as log:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
-
-    def _storm(self, version: str) -> Path:
-        """A note that this version was frozen in an earlier demonstration; once is enough."""
-        return self.folder / f"storm-{version}"
 
     def _deploy(self, version: str, *, storm: bool) -> None:
         """Trigger the deployment and see it to its end; with a storm the candidate's process is frozen in the air."""
@@ -186,7 +199,6 @@ class Flight:
             if "pipelines.serving.candidate" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)
                 if not frozen:
-                    self._storm(version).touch()
                     self.progress.note(f"trouble: the process of version {version} freezes (SIGSTOP)")
                     self.storms.append((time.time(), "trouble", "process frozen"))
                 frozen.append(time.time())
