@@ -52,7 +52,7 @@ def goes_on(verdict: Verdict, elapsed: float, shadow: Shadow) -> bool:
 
 def longest(shadow: Shadow) -> float:
     """Seconds after which what was not shown is refused."""
-    return max(shadow.duration, shadow.max_duration or 2 * shadow.duration)
+    return shadow.max_duration or 2 * shadow.duration
 
 
 def _broken(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:

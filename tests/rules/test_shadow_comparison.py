@@ -96,8 +96,3 @@ def test_a_pass_waits_for_the_duration_an_open_question_for_twice_that_and_a_fai
     shadow = DECLARED.shadows
     assert shadow is not None
     assert goes_on(judge_shadow(measured(**changes), DECLARED), elapsed, shadow) is on
-
-
-def test_a_maximum_below_the_duration_does_not_cut_it_short() -> None:
-    shadow = Shadow(duration=100, max_duration=10)
-    assert goes_on(judge_shadow(measured(coverage=0.5), DECLARED), 99.0, shadow)

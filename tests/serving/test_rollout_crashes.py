@@ -228,9 +228,10 @@ def test_a_candidate_whose_bundle_is_damaged_while_the_gateway_is_down_loses_its
 
 
 def test_a_lease_that_ended_while_the_gateway_was_down_is_ended_when_it_is_back(rollout: Rollout) -> None:
-    rollout.begin(share=5000, lease_seconds=3)
+    rollout.begin(share=5000)
+    rollout.call("lease", {"seconds": 2}).raise_for_status()
     rollout.gateway.stop(signal.SIGKILL)
-    time.sleep(3)
+    time.sleep(2)
     rollout.gateway.start()
     rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK", 15)
     assert rollout.gateway.invoke(body(row())).json()["predictions"] == [CHAMPION]
