@@ -105,6 +105,7 @@ class SqlLedger:
     def faults(self) -> list[str]:
         """Every altered, missing, inserted or reordered line, dropped guard, and head that is no longer held."""
         found, readable = [], []
+        heads = self._known_heads()  # before the lines: one that is added meanwhile is no fault
         with self._reading() as connection:
             found += [f"guard {name} of the table is gone or off" for name in ledger_schema.missing_guards(connection)]
             for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
@@ -116,7 +117,7 @@ class SqlLedger:
                 readable.append(entry)
                 if _row(entry) != dict(row):
                     found.append(f"line {entry.number} was altered: it is not written in canonical form")
-        return found + chain_faults(readable) + head_faults(readable, self._known_heads())
+        return found + chain_faults(readable) + head_faults(readable, heads)
 
     # ---- the heads file --------------------------------------------------------------------------------------------
 

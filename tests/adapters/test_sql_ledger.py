@@ -383,3 +383,18 @@ def test_the_head_of_a_ledger_names_its_newest_line(tmp_path: Path) -> None:
     assert head(ledger.entries()) == "0:" + "0" * 64
     fill(ledger, 2)
     assert head(ledger.entries()) == (tmp_path / "ledger.heads").read_text().splitlines()[-1]
+
+
+def test_a_line_that_is_added_while_the_ledger_is_checked_is_no_fault(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    writer = SqlLedger(url)
+    writer.append("gate", "m", "1", {}, actor="a")
+
+    class Overtaken(SqlLedger):
+        """Somebody writes just before the heads are read."""
+
+        def _known_heads(self) -> list[str]:
+            writer.append("gate", "m", "1", {}, actor="b")
+            return super()._known_heads()
+
+    assert Overtaken(url).faults() == []
