@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.errors import Refused
 from pipelines.rollout_evidence import AnalysisPlan, make_plan
 from pipelines.spec import ModelSpec
 from pipelines.spec.deployment import Deployment
@@ -64,13 +63,8 @@ def analysis_plan(deployment: Deployment) -> AnalysisPlan:
     metrics: list[dict[str, Any]] = [
         {"name": "error_rate", "event": BAD, "role": "guardrail", "max_rate": deployment.error_threshold}
     ]
-    faults: list[str] = []
     for metric in demanded.metrics:
-        if metric.role == "deterioration" and metric.fail_ratio is None:
-            faults.append(f"{metric.name}: role deterioration only ever fails; give fail_ratio, or say role: guardrail")
         metrics += _limits(metric)
-    if faults:
-        raise Refused("the analysis of this rollout is refused", faults)
     return make_plan(
         {
             "metrics": metrics,

@@ -102,8 +102,8 @@ def test_each_demand_is_judged_as_it_was_meant(metric: dict[str, Any], limits: l
 
 
 def test_a_demand_that_can_never_be_decided_is_refused() -> None:
-    metric = {"name": "slow", "event": "slow", "over_ms": 50, "role": "deterioration", "max_rate": 0.1}
-    with pytest.raises(Refused, match="slow: role deterioration only ever fails"):
+    metric = {"name": "slow", "event": "slow", "over_ms": 50, "max_ratio": 1.5, "fail_ratio": 2.0}
+    with pytest.raises(Refused, match="fail_ratio 2.0 is beyond max_ratio 1.5"):
         analysis_plan(declared(strategy="canary", analysis={"metrics": [metric]}))
 
 

@@ -98,9 +98,9 @@ def test_a_load_test_needs_so_many_requests_even_of_a_faultless_candidate() -> N
         (
             {
                 "strategy": "canary",
-                "analysis": {"metrics": [{"name": "much", "role": "deterioration", "max_rate": 0.1}]},
+                "analysis": {"metrics": [{"name": "much", "max_ratio": 1.5, "fail_ratio": 2.0}]},
             },
-            "much: role deterioration only ever fails",
+            "fail_ratio 2.0 is beyond max_ratio 1.5",
         ),
     ],
 )
