@@ -103,7 +103,7 @@ def test_each_demand_is_judged_as_it_was_meant(metric: dict[str, Any], limits: l
 
 def test_a_demand_that_can_never_be_decided_is_refused() -> None:
     metric = {"name": "slow", "event": "slow", "over_ms": 50, "max_ratio": 1.5, "fail_ratio": 2.0}
-    with pytest.raises(Refused, match="fail_ratio 2.0 is beyond max_ratio 1.5"):
+    with pytest.raises(Refused, match="is beyond max_ratio"):
         analysis_plan(declared(strategy="canary", analysis={"metrics": [metric]}))
 
 

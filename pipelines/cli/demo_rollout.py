@@ -64,9 +64,7 @@ class Flight:
 
     def fly(self) -> None:
         """The whole act, unless it was played before; what an earlier demonstration began is gone on with."""
-        self.progress.stage(
-            f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure"
-        )
+        self.progress.stage(f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure")
         if self.shown.exists():
             self.progress.note("was shown before")
             return
