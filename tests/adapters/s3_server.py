@@ -46,11 +46,12 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(*, locked: bool = True) -> Iterator[S3Server]:
-    """A server with one bucket ``models``."""
+def s3_server(*, locked: bool = True, sagemaker: bool = False) -> Iterator[S3Server]:
+    """A server with one bucket ``models``; ``sagemaker``: with what moto lacks of its endpoints."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, str(Path(__file__)), str(port), "locked" if locked else "as it is"]
+    command += ["sagemaker"] if sagemaker else []
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
@@ -93,4 +94,11 @@ def serve(port: int, *, locked: bool) -> None:
 
 
 if __name__ == "__main__":
+    if "sagemaker" in sys.argv:
+        import pytest
+
+        sys.path.insert(0, str(Path(__file__).parents[2]))
+        from tests.adapters.local_aws import extend
+
+        extend(pytest.MonkeyPatch())
     serve(int(sys.argv[1]), locked=sys.argv[2] == "locked")

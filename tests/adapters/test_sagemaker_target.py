@@ -16,7 +16,7 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.rollout_messages import RolloutState
 from pipelines.spec.deployment import Deployment
 from tests.adapters.local_aws import local_aws
-from tests.adapters.s3_server import BUCKET
+from tests.adapters.s3_server import BUCKET, s3_server
 
 MODEL = "flight_delay"
 PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.05}}
@@ -187,6 +187,15 @@ def test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(
     assert target.create_rollout(MODEL, "r2", PLAN, expect=1, key="create").phase == "ROLLED_BACK"
     with pytest.raises(Refused, match="never had"):
         target.roll_back(MODEL, "r9", "unknown", key="unknown")
+
+
+def test_it_is_the_same_over_http_against_motos_server() -> None:
+    with s3_server(sagemaker=True) as server:
+        named = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
+        clients = Clients(*(server.client(service) for service in named))
+        test_a_rollout_goes_its_way_from_creation_to_retirement(clients)
+        test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(clients)
+        test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_success(clients)
 
 
 def test_a_promotion_can_be_taken_back_by_weights_alone_until_the_former_version_is_retired(aws: Clients) -> None:
