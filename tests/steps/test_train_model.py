@@ -28,6 +28,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.load_model import load_model
 from pipelines.steps.training import plots, run_record
+from pipelines.steps.training.checkpoints import INDEX
 from pipelines.testing import FakePorts
 from pipelines.tracking import open_client
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec
@@ -246,7 +247,12 @@ def test_a_training_killed_by_the_system_goes_on_and_ends_with_the_same_bytes(tm
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
     deadline = time.monotonic() + 300
-    while not store.list(f"checkpoints/{MODEL}/") and child.poll() is None and time.monotonic() < deadline:
+
+    def saved() -> bool:
+        """The index is written after the checkpoint that it names."""
+        return any(path.endswith(INDEX) for path in store.list(f"checkpoints/{MODEL}/"))
+
+    while not saved() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
