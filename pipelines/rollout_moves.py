@@ -80,6 +80,11 @@ class Rollout(msgspec.Struct, frozen=True):
     def active(self) -> bool:
         return self.phase in ACTIVE
 
+    @property
+    def can_be_taken_back(self) -> bool:
+        """Whether a rollback changes anything: it is active, or its promotion is being finished."""
+        return self.active or self.phase == "FINALISING"
+
 
 class Route(msgspec.Struct, frozen=True):
     """What one model serves: champion, the version to put back, candidate, traffic, mirror, rollout.
@@ -104,6 +109,13 @@ class RoutingTable(msgspec.Struct, frozen=True):
 
     generation: int = 0
     routes: dict[str, Route] = {}
+
+
+def live(model: str, route: Route | None) -> Route:
+    """The route itself. Raises ``Refused`` where nothing is served yet."""
+    if route is None:
+        raise Refused(f"{model} has no champion yet; release one first")
+    return route
 
 
 def check(route: Route) -> Route:
@@ -247,7 +259,7 @@ def promoted(route: Route, rollout_id: str, version: str) -> Route:
 def rolled_back(route: Route, reason: str) -> Route:
     """The champion has all traffic again, in one write. A promotion that is being finished is taken back."""
     found = route.rollout
-    if found is None or not (found.active or found.phase == "FINALISING"):
+    if found is None or not found.can_be_taken_back:
         raise Refused("no rollout is active")
     if found.phase == "FINALISING":
         if route.previous is None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
+
+from pipelines.errors import Refused
 
 Strategy = Literal["canary", "ab", "shadow", "blue_green"]
 OnExpiry = Literal["rollback", "hold", "stop_mirror"]
@@ -115,3 +118,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if min(self.breaker.failures, self.breaker.window, self.breaker.open_for) <= 0:
             found.append("breaker.failures, window and open_for must all be more than 0")
         return found
+
+
+def plan_of(content: Mapping[str, Any]) -> Plan:
+    """The plan in what was sent to create a rollout, which may also say ``supersede``. ``Refused`` for no plan."""
+    try:
+        return msgspec.convert({name: value for name, value in content.items() if name != "supersede"}, Plan)
+    except msgspec.ValidationError as error:
+        raise Refused(f"this is no plan of a rollout: {error}") from error

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import msgspec
-
 from pipelines import rollout_moves as moves
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages import LiveState
 from pipelines.ports import Clock
 from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.rollout_moves import WHOLE, Mirror, Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout_plan import plan_of
+from pipelines.route_state import state_of
 from pipelines.testing import FixedClock
 
 Role = Literal["champion", "candidate", "control", "variant", "shadow"]
@@ -43,23 +42,8 @@ class FakeTarget:
     def rollout(self, model: str) -> RolloutState:
         self._up()
         route = self._route(model)
-        record, mirror = route.rollout, route.mirror
-        told: dict[str, Any] = {}
-        if record is not None:
-            told = {field: getattr(record, field) for field in ("rollout_id", "phase", "step", "step_started")}
-            told |= {"lease_until": record.lease_until, "reason": record.reason, "probe": record.probe}
-        return RolloutState(
-            model=model,
-            generation=self._generation,
-            champion=route.live.version,
-            candidate=route.candidate.version if route.candidate else None,
-            previous=route.previous.version if route.previous else None,
-            split=route.split or {route.live.version: WHOLE},
-            mirror=mirror.version if mirror else None,
-            mirror_basis_points=mirror.basis_points if mirror else 0,
-            workers=1,
-            **told,
-        )
+        split = route.split or {route.live.version: WHOLE}
+        return state_of(model, route, split, generation=self._generation, workers=1)
 
     def met(self, model: str, version: str, role: Role, **counts: Any) -> None:
         """In the present step, ``version`` met these counts."""
@@ -77,8 +61,7 @@ class FakeTarget:
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        given = {name: value for name, value in plan.items() if name != "supersede"}
-        wanted, now = msgspec.convert(given, Plan), self._clock()
+        wanted, now = plan_of(plan), self._clock()
         found = self._route(model).rollout
         if found is not None and found.rollout_id == rollout_id and found.plan == wanted:
             return self.rollout(model)
@@ -175,7 +158,7 @@ class FakeTarget:
             return self.rollout(model)
 
         def back(route: Route) -> Route:
-            ended = not (found.active or found.phase == "FINALISING")
+            ended = not found.can_be_taken_back
             return route if ended else moves.rolled_back(route, reason)
 
         return self._move("roll_back", model, rollout_id, {"reason": reason}, back, None, key)

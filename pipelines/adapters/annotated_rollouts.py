@@ -20,7 +20,7 @@ from pipelines.messages import LiveState
 from pipelines.ports import Clock
 from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.rollout_moves import Mirror, Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout_plan import Plan, plan_of
 
 TRIES = 8
 """Writes that lose against writes of others before it is given up."""
@@ -113,7 +113,7 @@ class AnnotatedRollouts(ABC):
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
         def move(route: Route | None) -> Route:
             found = route.rollout if route else None
-            if route is not None and found is not None and (found.active or found.phase == "FINALISING"):
+            if route is not None and found is not None and found.can_be_taken_back:
                 return moves.rolled_back(route, reason)
             if route is None or route.previous is None:
                 raise Refused(f"{model} has no previous version to put back; release one instead")
@@ -130,7 +130,7 @@ class AnnotatedRollouts(ABC):
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        wanted, supersede = rec.plan_of(plan), bool(plan.get("supersede"))
+        wanted, supersede = plan_of(plan), bool(plan.get("supersede"))
         kept = self._there(model)
         known = kept.record.known(rollout_id)
         if known is not None and known.plan == wanted:
@@ -153,7 +153,7 @@ class AnnotatedRollouts(ABC):
             return msgspec.structs.replace(record, rollouts=rec.last(ended, rec.KEPT_ROLLOUTS), arms=[], pods=pods)
 
         def move(route: Route | None) -> Route:
-            return moves.create(rec.live(model, route), rollout_id, wanted, now, probe, supersede)
+            return moves.create(moves.live(model, route), rollout_id, wanted, now, probe, supersede)
 
         request = rec.digest("create", rollout_id, msgspec.to_builtins(wanted))
         return self._change(model, "create", move, key, request, expect=expect, adapt=begin)
@@ -172,7 +172,7 @@ class AnnotatedRollouts(ABC):
                 self._make(model, served)
 
         def move(route: Route | None) -> Route:
-            return moves.prepared(rec.live(model, route), rollout_id, served, now)
+            return moves.prepared(moves.live(model, route), rollout_id, served, now)
 
         return self._change(model, "prepare", move, key, request, expect=expect)
 
@@ -186,7 +186,7 @@ class AnnotatedRollouts(ABC):
         readings = self._readings(model, kept.record.route)
 
         def move(route: Route | None) -> Route:
-            return moves.shifted(rec.live(model, route), rollout_id, split, now)
+            return moves.shifted(moves.live(model, route), rollout_id, split, now)
 
         return self._change(model, "traffic", move, key, request, expect=expect, readings=readings)
 
@@ -202,7 +202,7 @@ class AnnotatedRollouts(ABC):
         readings = self._measured(model, kept) if mirror is None else self._readings(model, kept.record.route)
 
         def move(route: Route | None) -> Route:
-            return moves.mirrored(rec.live(model, route), rollout_id, mirror, now)
+            return moves.mirrored(moves.live(model, route), rollout_id, mirror, now)
 
         return self._change(model, "mirror", move, key, request, expect=expect, readings=readings)
 
@@ -210,14 +210,14 @@ class AnnotatedRollouts(ABC):
         now, request = self._clock(), rec.digest("lease", rollout_id, seconds)
 
         def move(route: Route | None) -> Route:
-            return moves.renewed(rec.live(model, route), rollout_id, seconds, now)
+            return moves.renewed(moves.live(model, route), rollout_id, seconds, now)
 
         readings = self._measured(model, self._there(model))
         return self._change(model, "lease", move, key, request, expect=expect, generation=False, readings=readings)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
         def move(route: Route | None) -> Route:
-            return moves.paused(rec.live(model, route), rollout_id, reason)
+            return moves.paused(moves.live(model, route), rollout_id, reason)
 
         return self._change(model, "pause", move, key, rec.digest("pause", rollout_id, reason), expect=expect)
 
@@ -225,7 +225,7 @@ class AnnotatedRollouts(ABC):
         now = self._clock()
 
         def move(route: Route | None) -> Route:
-            return moves.resumed(rec.live(model, route), rollout_id, now)
+            return moves.resumed(moves.live(model, route), rollout_id, now)
 
         return self._change(model, "resume", move, key, rec.digest("resume", rollout_id), expect=expect)
 
@@ -237,13 +237,13 @@ class AnnotatedRollouts(ABC):
             self._make(model, moves.promoted(kept.record.route, rollout_id, version).live)
 
         def move(route: Route | None) -> Route:
-            return moves.promoted(rec.live(model, route), rollout_id, version)
+            return moves.promoted(moves.live(model, route), rollout_id, version)
 
         return self._change(model, "promote", move, key, request, expect=expect, readings=self._measured(model, kept))
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
         def move(route: Route | None) -> Route:
-            return moves.retired(rec.live(model, route), rollout_id, version)
+            return moves.retired(moves.live(model, route), rollout_id, version)
 
         return self._change(model, "retire", move, key, rec.digest("retire", rollout_id, version), expect=expect)
 
@@ -252,10 +252,10 @@ class AnnotatedRollouts(ABC):
             raise Refused(f"{model} never had a rollout {rollout_id}")
 
         def move(route: Route | None) -> Route:
-            here = rec.live(model, route)
+            here = moves.live(model, route)
             found = here.rollout
             mine = found is not None and found.rollout_id == rollout_id
-            ends = found is not None and mine and (found.active or found.phase == "FINALISING")
+            ends = found is not None and mine and found.can_be_taken_back
             return moves.rolled_back(here, reason) if ends else here
 
         return self._change(model, "rollback", move, key, rec.digest("roll_back", rollout_id, reason))

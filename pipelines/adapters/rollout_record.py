@@ -14,7 +14,7 @@ from pipelines.adapters.pod_readings import Arm, Reading, grown
 from pipelines.errors import Conflict, Refused
 from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.rollout_moves import WHOLE, Rollout, Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.route_state import state_of
 
 ANNOTATION = "airworthy.dev/rollout"
 KEPT_ANSWERS, KEPT_ROLLOUTS, KEPT_HISTORY = 40, 10, 40
@@ -83,19 +83,6 @@ def split_of(route: Route) -> dict[str, int]:
     return {version: share for version, share in route.split.items() if share} or {route.live.version: WHOLE}
 
 
-def live(model: str, route: Route | None) -> Route:
-    if route is None:
-        raise Refused(f"{model} has no champion yet; release one first")
-    return route
-
-
-def plan_of(content: Mapping[str, Any]) -> Plan:
-    try:
-        return msgspec.convert({name: value for name, value in content.items() if name != "supersede"}, Plan)
-    except msgspec.ValidationError as error:
-        raise Refused(f"this is no plan of a rollout: {error}") from error
-
-
 def digest(*request: Any) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -118,23 +105,9 @@ def expected(model: str, kept: Kept, expect: int) -> None:
 
 
 def told(model: str, kept: Kept) -> RolloutState:
-    route, record = kept.record.route, kept.record.route.rollout
-    told: dict[str, Any] = {}
-    if record is not None:
-        fields = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
-        told = {field: getattr(record, field) for field in fields}
-    return RolloutState(
-        model=model,
-        generation=kept.record.generation,
-        champion=route.live.version,
-        candidate=route.candidate.version if route.candidate else None,
-        previous=route.previous.version if route.previous else None,
-        split=kept.split,
-        mirror=route.mirror.version if route.mirror else None,
-        mirror_basis_points=route.mirror.basis_points if route.mirror else 0,
-        workers=kept.workers,
-        applied=kept.applied,
-        **told,
+    record = kept.record
+    return state_of(
+        model, record.route, kept.split, generation=record.generation, workers=kept.workers, applied=kept.applied
     )
 
 

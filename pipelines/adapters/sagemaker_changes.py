@@ -20,6 +20,7 @@ from pipelines.adapters.sagemaker_record import Answered, Intent, Records, Row, 
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout_messages import RolloutState
 from pipelines.rollout_moves import WHOLE, Route
+from pipelines.route_state import state_of
 from pipelines.spec.deployment import Deployment, SageMaker
 
 RIVALS = 20
@@ -114,7 +115,7 @@ class Changes:
             row, etag = self._records.read(self._model)
             if expect != row.generation:
                 raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
-            route, intent = move(live(self._model, row.route)), row.intent
+            route, intent = move(moves.live(self._model, row.route)), row.intent
             if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
                 intent = msgspec.structs.replace(intent, route=move(intent.route))
             row = msgspec.structs.replace(row, route=route, intent=intent)
@@ -273,8 +274,8 @@ class Changes:
 
         What is only intended does not count: a caller who is told the former state asks for it again, and waits.
         """
-        route = live(self._model, row.route)
-        record, wanted = route.rollout, self.wanted(route)
+        route = moves.live(self._model, row.route)
+        wanted = self.wanted(route)
         split: dict[str, int] = {}
         applied = False
         if seen is not None:
@@ -283,21 +284,8 @@ class Changes:
             split = {versions.get(name, name): share for name, share in seen.shares.items() if share}
         if applied:
             split = {variant.served.version: variant.share for variant in wanted if variant.share}
-        told: dict[str, Any] = {}
-        if record is not None:
-            fields = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason")
-            told = {name: getattr(record, name) for name in fields}
-        return RolloutState(
-            model=self._model,
-            generation=row.generation,
-            champion=route.live.version,
-            candidate=route.candidate.version if route.candidate else None,
-            previous=route.previous.version if route.previous else None,
-            split=split,
-            workers=sum(seen.instances.values()) if seen else 0,
-            applied=applied,
-            **told,
-        )
+        workers = sum(seen.instances.values()) if seen else 0
+        return state_of(self._model, route, split, generation=row.generation, workers=workers, applied=applied)
 
     def _stamped(self, row: Row, intent: Intent, now: datetime) -> Route:
         """A step begins when its traffic was seen, and its lease counts from then."""
@@ -324,13 +312,6 @@ class Changes:
 def variant_name(version: str) -> str:
     """Name of the variant that serves a version, in mode ``variants``."""
     return "v" + "".join(letter if letter.isalnum() else "-" for letter in version).strip("-")[:60]
-
-
-def live(model: str, route: Route | None) -> Route:
-    """Raises ``Refused`` where nothing is served yet."""
-    if route is None:
-        raise Refused(f"{model} has no champion yet; release one first")
-    return route
 
 
 def _fell_back(row: Row, seen: Seen | None) -> bool:

@@ -11,16 +11,14 @@ import msgspec
 
 from pipelines import rollout_moves as moves
 from pipelines.adapters.amazon import Clients
-from pipelines.adapters.sagemaker_changes import Changes, Move, live, variant_name
+from pipelines.adapters.sagemaker_changes import Changes, Move, variant_name
 from pipelines.adapters.sagemaker_counts import measure
 from pipelines.errors import Refused
 from pipelines.messages import LiveState
 from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.rollout_moves import Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout_plan import plan_of
 from pipelines.spec.deployment import Deployment
-
-ENDED_BY_RELEASE = moves.ACTIVE | {"FINALISING"}
 
 
 class SageMakerTarget:
@@ -54,7 +52,7 @@ class SageMakerTarget:
     ) -> RolloutState:
         self._check(model)
         supersede, now = bool(plan.get("supersede")), self._now()
-        wanted = msgspec.convert({name: value for name, value in plan.items() if name != "supersede"}, Plan)
+        wanted = plan_of(plan)
         known = self._record(rollout_id)
         if known is not None and known.plan == wanted:
             return self.rollout(model)
@@ -141,7 +139,7 @@ class SageMakerTarget:
 
         def move(route: Route) -> Route:
             found = route.rollout
-            runs = found is not None and found.rollout_id == rollout_id and found.phase in ENDED_BY_RELEASE
+            runs = found is not None and found.rollout_id == rollout_id and found.can_be_taken_back
             return moves.rolled_back(route, reason) if runs else route
 
         return self._step("roll_back", model, {"roll_back": rollout_id, "reason": reason}, move, None, key)
@@ -186,7 +184,7 @@ class SageMakerTarget:
             if route.live == served:
                 return route
             record = route.rollout
-            if record is not None and record.phase in ENDED_BY_RELEASE:
+            if record is not None and record.can_be_taken_back:
                 why = f"by the release of version {version}"
                 record = msgspec.structs.replace(record, phase="SUPERSEDED", reason=why)
             return Route(served, None if route.live.version == version else route.live, rollout=record)
@@ -198,11 +196,11 @@ class SageMakerTarget:
         self._check(model)
 
         def move(route: Route | None) -> Route:
-            found = live(model, route)
+            found = moves.live(model, route)
             if found.previous is None:
                 raise Refused(f"{model} has no previous version to go back to")
             record = found.rollout
-            if record is not None and record.phase in ENDED_BY_RELEASE:
+            if record is not None and record.can_be_taken_back:
                 record = msgspec.structs.replace(record, phase="ROLLED_BACK", reason=reason)
             return Route(found.previous, rollout=record)
 
@@ -221,7 +219,7 @@ class SageMakerTarget:
         key: str,
     ) -> RolloutState:
         self._check(model)
-        whole: Move = lambda route: move(live(model, route))  # noqa: E731 - it only adds the check
+        whole: Move = lambda route: move(moves.live(model, route))  # noqa: E731 - it only adds the check
         return RolloutState.model_validate(self._changes.make(action, request, whole, expect, key))
 
     def _record(self, rollout_id: str) -> moves.Rollout | None:

@@ -149,7 +149,7 @@ class Releases:
             if self._state.rollout(model, rollout_id) is None:
                 raise Refused(f"{model} never had a rollout {rollout_id}")
             record = None
-        elif before is not None and record is not None and (record.active or record.phase == "FINALISING"):
+        elif before is not None and record is not None and record.can_be_taken_back:
             await self._switch(model, rolled_back(before, reason), key, request, "rollback")
             return self.live(model)
         if rollout_id is not None:  # it has ended: ended is ended

@@ -1,0 +1,32 @@
+"""What a target records of a model is told to tasks in one way, whichever target it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.rollout_messages import RolloutState
+from pipelines.rollout_moves import Route
+
+RECORDED = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
+
+
+def state_of(
+    model: str, route: Route, split: Mapping[str, int], *, generation: int, workers: int, applied: bool = True
+) -> RolloutState:
+    """Roles and phase as recorded; ``split``: basis points by version, as the target splits the traffic."""
+    record, mirror = route.rollout, route.mirror
+    told: dict[str, Any] = {field: getattr(record, field) for field in RECORDED} if record is not None else {}
+    return RolloutState(
+        model=model,
+        generation=generation,
+        champion=route.live.version,
+        candidate=route.candidate.version if route.candidate else None,
+        previous=route.previous.version if route.previous else None,
+        split=dict(split),
+        mirror=mirror.version if mirror else None,
+        mirror_basis_points=mirror.basis_points if mirror else 0,
+        workers=workers,
+        applied=applied,
+        **told,
+    )
