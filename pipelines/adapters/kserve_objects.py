@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipelines.adapters.kubernetes_objects import amounts
 from pipelines.errors import Refused
 from pipelines.rollout_moves import WHOLE, Route, Served
 from pipelines.spec.deployment import KServe
@@ -85,7 +86,7 @@ def _predictor(
     model: Document = {
         "modelFormat": {"name": target.model_format},
         "storageUri": _storage(served.bundle, store, target.storage_prefix),
-        "resources": _amounts(resources),
+        "resources": amounts(resources),
     }
     if target.runtime:
         model["runtime"] = target.runtime
@@ -118,12 +119,3 @@ def _storage(bundle: str, store: str, prefix: str | None) -> str:
         hint = "set deployment.target.storage_prefix to the URI under which it does, or keep the store on s3://"
         raise Refused(f"a cluster does not reach the folder {bundle}", [hint])
     return bundle
-
-
-def _amounts(resources: Resources) -> Document:
-    limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
-    if resources.accelerator == "gpu":
-        limits["nvidia.com/gpu"] = "1"
-    requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
-    found = {"limits": limits, "requests": requests}
-    return {kind: {name: one for name, one in amounts.items() if one} for kind, amounts in found.items()}

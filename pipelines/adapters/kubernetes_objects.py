@@ -145,7 +145,8 @@ def _pod(
     ]
     container["env"] = container.get("env", []) + [{"name": key, "value": value} for key, value in environment.items()]
     container["ports"] = [{"name": "http", "containerPort": PORT}]
-    container["resources"] = _amounts(resources) or container.get("resources", {})
+    declared = {kind: each for kind, each in amounts(resources).items() if each}
+    container["resources"] = declared or container.get("resources", {})
     container |= _probes(health)
     # The endpoint is taken out of the service before the gateway stops to listen.
     container.setdefault("lifecycle", {"preStop": {"exec": {"command": ["sleep", "5"]}}})
@@ -154,14 +155,14 @@ def _pod(
     return {"spec": spec}
 
 
-def _amounts(resources: Resources) -> Document:
+def amounts(resources: Resources) -> Document:
+    """Limits and requests as Kubernetes writes them, each without what is not declared."""
     limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
     if resources.accelerator == "gpu":
         limits["nvidia.com/gpu"] = "1"
     requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
     found = {"limits": limits, "requests": requests}
-    kept = {kind: {name: amount for name, amount in amounts.items() if amount} for kind, amounts in found.items()}
-    return {kind: amounts for kind, amounts in kept.items() if amounts}
+    return {kind: {name: amount for name, amount in each.items() if amount} for kind, each in found.items()}
 
 
 def _probes(health: HealthCheck) -> Document:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 from airflow.sdk import Context
 
-from pipelines.rollout_messages import RolloutState
+from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.spec.runner import StageRunner
-from pipelines.verdict import Verdict
+from pipelines.verdict import Outcome, Verdict
 from practices._rollout import Rollout
 from practices._rollout_practice import RolloutPractice
 from practices._rollout_trigger import RolloutWatch
@@ -48,10 +49,27 @@ class ComparisonPractice(RolloutPractice):
         """Put on record what an earlier try took the candidate back for, if it was cut off before it could."""
         state = rollout.look()
         if (state.rollout_id, state.phase) == (rollout.ticket.rollout_id, "ROLLED_BACK"):
-            reason = state.reason.removeprefix(f"{self.stem}: ")
+            reason = state.reason.removeprefix(self._mark)
             if reason != state.reason:
                 verdict = Verdict.of(self.stem, failures=[reason])
                 self.conclude(verdict, rollout, context, on_fail=self.on_fail, **act(context))
+
+    @property
+    def _mark(self) -> str:
+        """How the target's reason begins for what this practice took back."""
+        return f"{self.stem}: "
+
+    def take_back_failed(self, rollout: Rollout, verdict: Verdict) -> None:
+        """All traffic to the champion where the verdict is no."""
+        if verdict.outcome is Outcome.FAIL:
+            rollout.roll_back(self._mark + "; ".join(verdict.reasons))
+
+    def counted(self, rollout: Rollout, state: RolloutState, wanted: Callable[[ArmCounts], bool]) -> dict[str, Any]:
+        """What every measuring step is asked with: whose rollout, since when, and what the arms of interest met."""
+        ticket, now = rollout.ticket, rollout.ports.clock()
+        arms = [arm for arm in rollout.target.counts(self.model, ticket.rollout_id) if wanted(arm)]
+        started = state.step_started or now
+        return {"model": self.model, "rollout_id": ticket.rollout_id, "started": started, "now": now, "arms": arms}
 
     def _passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
         """The verdict that an earlier try of this task put on record when the candidate passed; None: there is none."""

@@ -61,10 +61,10 @@ class AbTest(ComparisonPractice):
 
     def _act(self, rollout: Rollout, state: RolloutState, verdict: Verdict) -> dict[str, Any]:
         """Take a candidate back that did not win, and hold an experiment that is not valid."""
-        reasons = f"{self.stem}: {'; '.join(verdict.reasons)}"
-        if verdict.outcome is Outcome.FAIL:
-            rollout.roll_back(reasons)
-        return {"held_at": rollout.hold(state, reasons).generation} if verdict.outcome is Outcome.UNKNOWN else {}
+        self.take_back_failed(rollout, verdict)
+        if verdict.outcome is not Outcome.UNKNOWN:
+            return {}
+        return {"held_at": rollout.hold(state, f"{self.stem}: {'; '.join(verdict.reasons)}").generation}
 
     def _told(self, rollout: Rollout, verdict: Verdict) -> Verdict:
         """The verdict, which says where in the store it lies."""
@@ -74,14 +74,5 @@ class AbTest(ComparisonPractice):
         return told
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ExperimentRequest:
-        ticket, now = rollout.ticket, rollout.ports.clock()
-        counts = rollout.target.counts(self.model, ticket.rollout_id)
-        return ExperimentRequest(
-            model=self.model,
-            control=state.champion,
-            variant=ticket.version,
-            rollout_id=ticket.rollout_id,
-            started=state.step_started or now,
-            now=now,
-            arms=[arm for arm in counts if arm.role in ("control", "variant")],
-        )
+        asked = self.counted(rollout, state, lambda arm: arm.role in ("control", "variant"))
+        return ExperimentRequest(control=state.champion, variant=rollout.ticket.version, **asked)

@@ -10,7 +10,6 @@ from pipelines.comparison_messages import ShadowMeasure, ShadowRequest
 from pipelines.rollout_messages import RolloutState
 from pipelines.rules.shadow_comparison import goes_on, judge_shadow, longest
 from pipelines.spec.strategy import WHOLE, Shadow
-from pipelines.verdict import Outcome, Verdict
 from practices import _runner
 from practices._comparison_practice import HERE, ComparisonPractice, act
 from practices._rollout import Rollout
@@ -40,10 +39,10 @@ class ShadowComparison(ComparisonPractice):
             self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
             left = shadow.duration - found.elapsed
             self.wait(rollout, state, longest(shadow), left if left > 0 else longest(shadow) - found.elapsed, blind)
-        self._take_back_failed(rollout, verdict)
+        self.take_back_failed(rollout, verdict)
         whole = request.model_copy(update={"report": True})
         verdict = judge_shadow(_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE), declared)
-        self._take_back_failed(rollout, verdict)
+        self.take_back_failed(rollout, verdict)
         return self.leave(rollout, self.conclude(verdict, rollout, context, **act(context)))
 
     def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:
@@ -53,19 +52,7 @@ class ShadowComparison(ComparisonPractice):
             rollout.wait_for_next(state)
         return verdict
 
-    def _take_back_failed(self, rollout: Rollout, verdict: Verdict) -> None:
-        if verdict.outcome is Outcome.FAIL:
-            rollout.roll_back(f"{self.stem}: {'; '.join(verdict.reasons)}")
-
     def _request(self, rollout: Rollout, state: RolloutState) -> ShadowRequest:
-        ticket, now = rollout.ticket, rollout.ports.clock()
-        counts = rollout.target.counts(self.model, ticket.rollout_id)
-        return ShadowRequest(
-            model=self.model,
-            champion=state.champion,
-            version=ticket.version,
-            rollout_id=ticket.rollout_id,
-            started=state.step_started or now,
-            now=now,
-            arms=[arm for arm in counts if arm.role == "shadow" and arm.version == ticket.version],
-        )
+        version = rollout.ticket.version
+        asked = self.counted(rollout, state, lambda arm: arm.role == "shadow" and arm.version == version)
+        return ShadowRequest(champion=state.champion, version=version, **asked)

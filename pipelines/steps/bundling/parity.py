@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-MAX_DIFFERENCE = 1e-5
+from pipelines.checklist import MAX_DIFFERENCE
+
 Array = npt.NDArray[np.float64]
 
 
