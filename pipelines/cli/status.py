@@ -61,10 +61,11 @@ def summary(ports: Ports) -> dict[str, Any]:
     models: dict[str, dict[str, Any]] = {}
     for name, spec in ports.catalog.models.items():
         no_versions: list[dict[str, Any]] = []
+        live = ask(f"endpoint ({name})", _live, name, ports, otherwise=nothing)
         models[name] = {
             "versions": ask("registry", _versions, name, ports, otherwise=no_versions),
-            "live": ask(f"endpoint ({name})", _live, name, ports, otherwise=nothing) or None,
-            "rollout": ask(f"endpoint ({name})", _rollout, name, ports, otherwise=None),
+            "live": live or None,
+            "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, otherwise=None),
             **_told(spec, [entry for entry in entries if entry.model == name]),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
@@ -113,12 +114,11 @@ def _live(model: str, ports: Ports) -> dict[str, Any]:
     return ports.target(model).state(model).model_dump(mode="json", by_alias=True)
 
 
-def _rollout(model: str, ports: Ports) -> dict[str, Any] | None:
-    """The newest rollout, running or ended; None where there was none."""
-    target = ports.target(model)
-    if target.state(model).version is None:
+def _rollout(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] | None:
+    """The newest rollout, running or ended; None where there was none, or nothing is live."""
+    if not live.get("version"):
         return None
-    state = target.rollout(model)
+    state = ports.target(model).rollout(model)
     return state.model_dump(mode="json", exclude={"probe"}) if state.rollout_id else None
 
 
