@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -13,6 +15,7 @@ import msgspec
 import orjson
 
 from pipelines.serving.arms import Answered, Arms, Headers
+from pipelines.serving.cache import HIT
 from pipelines.serving.host import CandidateFailed
 from pipelines.serving.metrics import Counters
 from pipelines.serving.openapi import document
@@ -21,6 +24,8 @@ from pipelines.serving.predictors import Predictor
 from pipelines.serving.scoring import BadRequest, Reader, Rows
 from pipelines.serving.server import Ask, Receive, Send
 from pipelines.serving.wire import Reply
+
+log = logging.getLogger("airworthy.gateway")
 
 JSON = (b"content-type", b"application/json")
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -48,6 +53,24 @@ class Table(msgspec.Struct, frozen=True):
     """Whether the champions answer every request, so that none has to wait for another process."""
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """One answer that has been handed to its connection and is still to be counted, mirrored and logged.
+
+    ``moment`` and ``answered_at`` in microseconds since 1970, ``took`` in seconds.
+    """
+
+    answered: Answered
+    name: str
+    live: Live
+    moment: int
+    answered_at: int
+    took: float
+    request_id: str
+    correlation: str
+    generation: int
+    cache_hit: bool
+
+
 class Application:
     """The ASGI application of one data worker.
 
@@ -60,6 +83,7 @@ class Application:
         self._log, self._ask, self._max_bytes, self._clock = log, ask, max_bytes, clock
         self._worker = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
+        self._kept: list[Kept] = []
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -136,31 +160,48 @@ class Application:
         generation: int,
         started: float,
     ) -> None:
-        """After the answer: log, count and mirror it; ``moment`` in microseconds since 1970, now if None."""
-        took = time.perf_counter() - started
-        now = self._clock() // 1000
+        """Remember what was answered until the callers of this turn of the loop have their answers.
+
+        ``moment`` in microseconds since 1970, now if None.
+        """
+        took, now = time.perf_counter() - started, self._clock() // 1000
         when = now if moment is None else moment
-        self.counters.answered(name, answered.version, 200, answered.rows.count, took)
-        if live.arms is not None:
-            live.arms.mirror(answered, request_id, correlation, when, generation)
-        self._log.append(
-            answered.columns,
-            Answer(
-                answered.columns.number,
-                when,
-                now,
-                request_id,
-                correlation,
-                generation,
-                int(took * 1e6),
-                answered.rows.ids,
-                answered.rows.values,
-                answered.predictions,
-                answered.bucket,
-                answered.fallback,
-                unit=answered.unit,
-            ),
+        if not self._kept:
+            asyncio.get_running_loop().call_soon(self.settle)
+        self._kept.append(Kept(answered, name, live, when, now, took, request_id, correlation, generation, HIT.get()))
+
+    def settle(self) -> None:
+        """Count, mirror and log every answer that was given; its connection has written it by now."""
+        kept, self._kept = self._kept, []
+        for one in kept:
+            try:
+                self._record(one)
+            except Exception as error:  # said without the values; the others are still to be logged
+                self._log.dropped += one.answered.rows.count
+                log.error("an answer could not be logged: %s", type(error).__name__)
+
+    def _record(self, kept: Kept) -> None:
+        answered = kept.answered
+        self.counters.answered(kept.name, answered.version, 200, answered.rows.count, kept.took)
+        answer = Answer(
+            answered.columns.number,
+            kept.moment,
+            kept.answered_at,
+            kept.request_id,
+            kept.correlation,
+            kept.generation,
+            int(kept.took * 1e6),
+            answered.rows.ids,
+            answered.rows.values,
+            answered.predictions,
+            answered.bucket,
+            answered.fallback,
+            kept.cache_hit,
+            unit=answered.unit,
         )
+        if kept.live.arms is not None:
+            kept.live.arms.mirror(answered, answer)
+        self._log.append(answered.columns, answer)
 
     async def _body(self, receive: Receive) -> tuple[bytes, bool]:
         """The whole body; one that is too large is read to its end, so that its sender can read our answer."""

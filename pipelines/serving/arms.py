@@ -10,9 +10,9 @@ import msgspec
 
 from pipelines.rollout_moves import Rollout, Route
 from pipelines.rollout_plan import Routing
-from pipelines.serving.feed import Feed, Mirrored
+from pipelines.serving.feed import Feed, Source
 from pipelines.serving.host import CandidateFailed, Host
-from pipelines.serving.prediction_log import Columns, LogWriter
+from pipelines.serving.prediction_log import Answer, Columns, LogWriter
 from pipelines.serving.routing import BUCKETS, NO_BUCKET, Choice, Chooser, bucket, mirror_salt
 from pipelines.serving.scoring import Rows
 from pipelines.serving.tally import Key, Tallies
@@ -61,17 +61,19 @@ class Arms:
     ) -> None:
         ab = record.plan.strategy == "ab"
         self._roles = ("control", "variant") if ab else ("champion", "candidate")
-        self._route, self._record, self._host, self._feed, self._tallies = route, record, host, feed, tallies
+        champion, candidate = route.live.version, route.candidate.version if route.candidate else ""
+        self._route, self._record, self._host, self._tallies = route, record, host, tallies
         self._share = share = route.share()
         routing = record.plan.routing if share else Routing()
         self._choose = Chooser(routing, record.rollout_id, share)
         self._counts_units = bool(share) and record.plan.routing.counts_keys
         self._probe = record.probe.encode()
         self._mirror_salt = mirror_salt(record.rollout_id)
+        self._mirrored = route.mirror.basis_points if route.mirror else 0
+        self._lane = feed.lane(Source(model, record.rollout_id, record.step, candidate, list(names)), self._handed)
         self._deadline = record.plan.deadline_ms / 1000
         self._limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
         self._log, self._model, self._names, self._types = log, model, list(names), list(types)
-        champion, candidate = route.live.version, route.candidate.version if route.candidate else ""
         self._keys: dict[str, Key] = {
             role: (model, record.rollout_id, record.step, version, role)
             for role, version in zip((*self._roles, "shadow"), (champion, candidate, candidate), strict=True)
@@ -170,34 +172,15 @@ class Arms:
         counted = unit if self._counts_units else None
         self._tallies.answered(self._keys[role], elapsed, self._limits, bad=bad, unit=counted)
 
-    def mirror(self, answered: Answered, request_id: str, correlation: str, moment: int, generation: int) -> None:
+    def mirror(self, answered: Answered, answer: Answer) -> None:
         """After the response: hand a sampled request of the champion to the shadow worker, or count it as dropped."""
-        mirror = self._route.mirror
-        if mirror is None or answered.version != self._route.live.version:
+        if not self._mirrored or answered.version != self._route.live.version:
             return
-        if mirror.basis_points < BUCKETS and bucket(request_id, self._mirror_salt) >= mirror.basis_points:
+        if self._mirrored < BUCKETS and bucket(answer.request_id, self._mirror_salt) >= self._mirrored:
             return
-        packet = Mirrored(
-            self._model,
-            self._record.rollout_id,
-            self._record.step,
-            mirror.version,
-            generation,
-            request_id,
-            correlation,
-            moment,
-            answered.bucket,
-            answered.rows.ids,
-            self._names,
-            answered.rows.values,
-            answered.predictions,
-            answered.unit,
-        )
-        self._feed.send(packet, self._handed)
+        self._lane.send(answer)
 
-    def _handed(self, over: bool) -> None:
+    def _handed(self, over: int, dropped: int) -> None:
         tally = self._tallies.of(self._keys["shadow"])
-        if over:
-            tally.sent += 1
-        else:
-            tally.dropped += 1
+        tally.sent += over
+        tally.dropped += dropped

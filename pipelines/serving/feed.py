@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
+
+from pipelines.serving.prediction_log import Answer
 
 BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 64
 BATCH_SECONDS = 0.01
-Heard = Callable[[bool], None]
+Heard = Callable[[int, int], None]
+"""Told how many requests were handed over, and how many were dropped."""
 
 
-class Mirrored(msgspec.Struct, array_like=True, frozen=True):
-    """One request with the champion's answers, as the shadow worker gets it; ``moment`` in microseconds since 1970."""
+class Source(msgspec.Struct, array_like=True, frozen=True):
+    """What the requests of a mirror share; ``version`` is the one that sees them, ``names`` the champion's columns."""
 
     model: str
     rollout_id: str
     step: int
     version: str
-    generation: int
-    request_id: str
-    correlation_id: str
-    moment: int
-    bucket: int
-    ids: list[str] | None
     names: list[str]
-    values: list[Sequence[Any]]
-    predictions: list[float]
-    unit: int | None = None
+
+
+class Mirrored(msgspec.Struct, array_like=True, frozen=True):
+    """Requests with the champion's answers, as they are logged but for masking: the shadow worker predicts by them."""
+
+    source: Source
+    answers: list[Answer]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Mirrored])
+_decoder = msgspec.msgpack.Decoder(Mirrored)
 
 
 def line() -> tuple[socket.socket, socket.socket]:
@@ -57,41 +57,72 @@ class Feed:
 
     def __init__(self, endpoint: socket.socket, schedule: Callable[[float, Callable[[], None]], object]) -> None:
         self._socket, self._schedule = endpoint, schedule
-        self._waiting: list[tuple[Mirrored, Heard]] = []
+        self._waiting: list[Lane] = []
         self._rows = 0
 
-    def send(self, packet: Mirrored, heard: Heard) -> None:
-        """Hand it over soon; ``heard`` is told whether it could be: False if the line is full or it does not fit."""
-        self._waiting.append((packet, heard))
-        self._rows += len(packet.predictions)
+    def lane(self, source: Source, heard: Heard) -> Lane:
+        """Where the requests of one mirror are handed in."""
+        return Lane(self, source, heard)
+
+    def took(self, lane: Lane, rows: int) -> None:
+        """A request of so many rows waits in this lane; it is handed over soon."""
+        first = not self._waiting
+        if len(lane.packed) == 1:
+            self._waiting.append(lane)
+        self._rows += rows
         if self._rows >= BATCH_ROWS:
             self.flush()
-        elif len(self._waiting) == 1:
+        elif first:
             self._schedule(BATCH_SECONDS, self.flush)
 
     def flush(self) -> None:
         """Hand over what waits."""
         waiting, self._waiting, self._rows = self._waiting, [], 0
-        if not waiting:
-            return
-        if self._put([packet for packet, _ in waiting]):
-            for _, heard in waiting:
-                heard(True)
-            return
-        for packet, heard in waiting:  # a large one takes none of the others with it
-            heard(len(waiting) > 1 and self._put([packet]))
+        for lane in waiting:
+            packed, lane.packed = lane.packed, []
+            over = len(packed)
+            if not self._put(lane, packed):  # a large one takes none of the others with it
+                over = sum(self._put(lane, [one]) for one in packed) if over > 1 else 0
+            lane.heard(over, len(packed) - over)
 
-    def _put(self, packets: list[Mirrored]) -> bool:
+    def _put(self, lane: Lane, packed: list[bytes]) -> bool:
+        """An array of the source and of an array: what ``Mirrored`` is in MessagePack, of parts that are packed."""
+        message = b"".join((lane.head, len(packed).to_bytes(4, "big"), *packed))
+        if len(message) > BYTES:  # the line may take it, the other end would cut it off
+            return False
         try:
-            self._socket.send(_encoder.encode(packets))
-        except (OSError, OverflowError):
+            self._socket.send(message)
+        except OSError:
             return False
         return True
 
 
-def receive(endpoint: socket.socket) -> list[Mirrored]:
-    """The oldest requests on the line; none if it is empty."""
+class Lane:
+    """The requests of one mirror that wait to be handed over; ``heard`` is told what became of them.
+
+    They wait packed: bytes are a tenth of the objects, which the next requests would have to find room beside.
+    """
+
+    __slots__ = ("_feed", "head", "heard", "packed")
+
+    def __init__(self, feed: Feed, source: Source, heard: Heard) -> None:
+        self._feed, self.heard = feed, heard
+        self.head = b"\x92" + _encoder.encode(source) + b"\xdd"
+        self.packed: list[bytes] = []
+
+    def send(self, answer: Answer) -> None:
+        """Hand it over soon; it is dropped if the line is full or it does not fit."""
+        try:
+            self.packed.append(_encoder.encode(answer))
+        except OverflowError:
+            self.heard(0, 1)
+        else:
+            self._feed.took(self, len(answer.predictions))
+
+
+def receive(endpoint: socket.socket) -> Mirrored | None:
+    """The oldest requests on the line; None if it is empty."""
     try:
         return _decoder.decode(endpoint.recv(BYTES))
     except BlockingIOError:
-        return []
+        return None

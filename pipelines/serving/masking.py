@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from pipelines.serving import settings
-from pipelines.serving.cache import HIT
 from pipelines.serving.prediction_log import Answer, Columns, LogWriter
 from pipelines.serving.settings import Door, Privacy
 
@@ -32,7 +31,7 @@ LONGEST = 4096
 def writer(state: Path, name: str, schedule: Callable[[float, Callable[[], None]], object]) -> LogWriter:
     """The log of one process of the gateway whose state is in ``state``, as the door's settings want it."""
     door = settings.read(state)
-    if door.privacy is None and door.log.sample >= 1 and door.cache is None:
+    if door.privacy is None and door.log.sample >= 1:
         return LogWriter(state / "wal", name, schedule)
     return CarefulLog(state / "wal", name, schedule, door)
 
@@ -124,7 +123,7 @@ class Masking:
 
 
 class CarefulLog(LogWriter):
-    """A log that masks, samples and marks answers from the cache before anything is buffered."""
+    """A log that masks and samples before anything is buffered."""
 
     def __init__(
         self,
@@ -155,8 +154,6 @@ class CarefulLog(LogWriter):
             if int.from_bytes(blake2b(answer.request_id.encode(), digest_size=8).digest(), "big") >= self._bound:
                 return
             changes["weight"] = 1 / self._sample
-        if HIT.get():
-            changes["cache_hit"] = True
         if self._masking is not None:
             changes |= self._masked(columns, answer, self._masking)
         super().append(columns, msgspec.structs.replace(answer, **changes) if changes else answer)

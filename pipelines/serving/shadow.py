@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,25 @@ from pipelines.serving.bundle import BundleRefused
 from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Mirrored, receive
 from pipelines.serving.masking import writer
-from pipelines.serving.prediction_log import ROTATE_SECONDS, Answer, LogWriter
+from pipelines.serving.prediction_log import ROTATE_SECONDS, Answer, Columns, LogWriter
 from pipelines.serving.predictors import Predictor, fault_of, load
-from pipelines.serving.tally import Tallies
+from pipelines.serving.tally import Key, Tallies
 
 REPORT_SECONDS = 0.5
 BATCH = 8
 """Messages of some requests handled before the loop looks elsewhere."""
 EARLY = 1000
-"""Packets kept that came before the table that explains them."""
+"""Requests kept that came before the table that explains them."""
+
+
+class Against(msgspec.Struct, frozen=True):
+    """What the champion's answers are compared with: one version, its columns in the log, its limits in ms."""
+
+    record: Rollout
+    predictor: Predictor
+    names: list[str]
+    columns: Columns
+    limits: tuple[float, ...]
 
 
 class Shadow:
@@ -41,7 +53,7 @@ class Shadow:
         self._channel = Channel(control, self._handle)
         self._tallies = Tallies()
         self._loaded: dict[str, Predictor] = {}
-        self._serving: dict[tuple[str, str, str], tuple[Rollout, Predictor]] = {}
+        self._serving: dict[tuple[str, str, str], Against] = {}
         self._early: deque[Mirrored] = deque(maxlen=EARLY)
 
     async def run(self) -> None:
@@ -54,67 +66,57 @@ class Shadow:
     def _read(self) -> bool:
         """Handle what is on the line; whether there may be more."""
         for _ in range(BATCH):
-            packets = receive(self._feed)
-            if not packets:
+            mirrored = receive(self._feed)
+            if mirrored is None:
                 return False
-            self._early.extend(packet for packet in packets if not self._known(packet))
+            if not self._known(mirrored):
+                self._early.extend(Mirrored(mirrored.source, [answer]) for answer in mirrored.answers)
         return True
 
-    def _known(self, packet: Mirrored) -> bool:
-        """Compare it if its version is loaded; a data worker may have heard of a new mirror first."""
-        found = self._serving.get((packet.model, packet.rollout_id, packet.version))
-        if found is not None:
-            self._compare(packet, *found)
-        return found is not None
+    def _known(self, mirrored: Mirrored) -> bool:
+        """Compare them if their version is loaded; a data worker may have heard of a new mirror first."""
+        source = mirrored.source
+        against = self._serving.get((source.model, source.rollout_id, source.version))
+        if against is None:
+            return False
+        key = (source.model, source.rollout_id, source.step, source.version, "shadow")
+        order = None if against.names == source.names else [source.names.index(name) for name in against.names]
+        for answer in mirrored.answers:
+            values = answer.values if order is None else [answer.values[place] for place in order]
+            self._compare(key, answer, values, against)
+        return True
 
-    def _compare(self, packet: Mirrored, record: Rollout, predictor: Predictor) -> None:
-        names = list(predictor.manifest.names)
-        values = packet.values
-        if names != packet.names:
-            values = [values[packet.names.index(name)] for name in names]
+    def _compare(self, key: Key, champion: Answer, values: list[Sequence[Any]], against: Against) -> None:
+        """Predict one request by itself, as a caller would have it, so that its time is that of an answer."""
+        predictor, comparison = against.predictor, against.record.plan.comparison
+        count = len(champion.predictions)
         started = time.perf_counter()
         bad, answers = "", []
         try:
-            answers = predictor.predict(values, len(packet.predictions))
-            bad = "invalid" if fault_of(answers, len(packet.predictions), predictor.manifest.output) else ""
+            answers = predictor.predict(values, count)
+            bad = "invalid" if fault_of(answers, count, predictor.manifest.output) else ""
         except Exception:  # whatever it is, it is the mirrored version's failure and nobody else's
             bad = "error"
         elapsed = time.perf_counter() - started
-        key = (packet.model, packet.rollout_id, packet.step, packet.version, "shadow")
-        limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
-        self._tallies.answered(key, elapsed, limits, bad=bad)
+        self._tallies.answered(key, elapsed, against.limits, bad=bad)
         if bad:
             return
         tally = self._tallies.of(key)
-        differing, flipped = difference(packet.predictions, answers, record.plan.comparison)
-        tally.compared += len(answers)
+        differing, flipped = difference(champion.predictions, answers, comparison)
+        tally.compared += count
         tally.disagreed += differing
         tally.flipped += flipped
-        self._append(packet, predictor, values, answers, elapsed)
-
-    def _append(
-        self, packet: Mirrored, predictor: Predictor, values: list[Any], answers: list[float], elapsed: float
-    ) -> None:
-        manifest = predictor.manifest
-        kinds = [feature.type for feature in manifest.features]
-        columns = self._log.columns(packet.model, packet.version, manifest.names, kinds, "shadow", packet.rollout_id)
-        self._log.append(
-            columns,
-            Answer(
-                columns.number,
-                packet.moment,
-                time.time_ns() // 1000,
-                packet.request_id,
-                packet.correlation_id,
-                packet.generation,
-                int(elapsed * 1e6),
-                packet.ids,
-                values,
-                answers,
-                packet.bucket,
-                unit=packet.unit,
-            ),
+        own = msgspec.structs.replace(
+            champion,
+            columns=against.columns.number,
+            logged_at=time.time_ns() // 1000,
+            latency_us=int(elapsed * 1e6),
+            values=values,
+            predictions=answers,
+            fallback=False,
+            cache_hit=False,
         )
+        self._log.append(against.columns, own)
 
     async def _report(self) -> None:
         while True:
@@ -159,11 +161,17 @@ class Shadow:
                 refused[model] = "; ".join(error.reasons)
                 continue
             kept[sha256] = predictor
-            serving[model, route.rollout.rollout_id, route.candidate.version] = (route.rollout, predictor)
+            rollout_id, version = route.rollout.rollout_id, route.candidate.version
+            names, kinds = predictor.manifest.names, [feature.type for feature in predictor.manifest.features]
+            columns = self._log.columns(model, version, names, kinds, "shadow", rollout_id)
+            limits = tuple(limit.over_ms for limit in route.rollout.plan.guard.latency)
+            serving[model, rollout_id, version] = Against(route.rollout, predictor, list(names), columns, limits)
         self._serving, self._loaded = serving, kept
         early, self._early = self._early, deque(maxlen=EARLY)
-        for packet in early:
-            self._known(packet)  # what nobody mirrors any more belongs to nobody
+        for mirrored in early:
+            self._known(mirrored)  # what nobody mirrors any more belongs to nobody
+        gc.collect()
+        gc.freeze()  # what is loaded stays for the whole mirror
         asyncio.get_running_loop().add_reader(self._feed, self._read)
         return {"generation": table.generation, "refused": refused}
 
@@ -187,7 +195,7 @@ def main(arguments: list[str]) -> None:
     feed, control, name, folder = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(10)
+    gc.set_threshold(20_000, 20, 20)
     uvloop.run(serve(int(feed), int(control), name, Path(folder)))
 
 

@@ -21,7 +21,8 @@ from pipelines.serving.releases import Releases
 log = logging.getLogger("airworthy.gateway")
 
 APPLY_SECONDS = 30.0
-NICE = 10
+NICE = 19
+"""The least there is: it runs in what callers leave, and is not starved of everything."""
 
 
 class ShadowKeeper:

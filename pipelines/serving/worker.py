@@ -64,7 +64,7 @@ class Worker:
         await self.server.serve(sockets=[listener])
         reporting.cancel()
         self._candidates.close()
-        self._feed.flush()
+        self._settle()
         self._log.rotate()
         if not self._channel.closed.is_set():
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -86,8 +86,13 @@ class Worker:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self._channel.ask(self._counted(), timeout=5)
 
-    def _counted(self) -> Message:
+    def _settle(self) -> None:
+        """Count, log and hand over whatever was answered so far."""
+        self.application.settle()
         self._feed.flush()
+
+    def _counted(self) -> Message:
+        self._settle()
         return {"ask": "counted", "counters": self._snapshot(), "tallies": msgspec.to_builtins(self._tallies.take())}
 
     def _snapshot(self) -> Message:
@@ -109,7 +114,7 @@ class Worker:
             await self._channel.ask(self._counted(), timeout=5)
             return {}
         if message["ask"] == "rotate":
-            self._feed.flush()
+            self._settle()
             self._log.rotate()
             return {}
         if message["ask"] == "stop":

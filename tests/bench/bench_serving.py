@@ -4,6 +4,9 @@
 lines, then a table. Every figure is a median over rounds in which the sides took turns, and a ratio is the median of
 the rounds' ratios, so that what else the machine does meets both alike. CPU time is the answering process's, per
 request. The client is one Python process on another core: where it is the slower one, ratios are lower bounds.
+
+What a mirror costs its callers is measured within one worker that serves two models, one of them mirrored: processes of
+one program differ among themselves by more than that.
 """
 
 from __future__ import annotations
@@ -46,8 +49,9 @@ LOADS = ((1, 1), (16, 1), (16, 100))
 CORES = sorted(os.sched_getaffinity(0))
 SERVER, CLIENT = CORES[0], CORES[-1]
 """The core of the process that answers, and that of everything else."""
-TARGETS = {"rps, 1 client, 1 row": 15.0, "rps, 16 clients, 1 row": 25.0}
-"""At least so many times what MLflow's server answers."""
+TARGETS = {"rps, 1 client, 1 row": 15.0, "rps, 16 clients, 1 row": 25.0, "p50_ms, mirrored": 1.1}
+"""At least so many times what MLflow's server answers; at most so many times the latency without a mirror."""
+TURN_SECONDS = 0.3
 
 
 LINES: list[dict[str, Any]] = []
@@ -68,12 +72,12 @@ def train() -> tuple[Any, np.ndarray[Any, Any]]:
     return xgboost.XGBClassifier(n_estimators=100, max_depth=6, n_jobs=1).fit(rows, label), rows
 
 
-def bundle(folder: Path, model: Any, rows: np.ndarray[Any, Any], version: str) -> tuple[str, str]:
+def bundle(folder: Path, model: Any, rows: np.ndarray[Any, Any], version: str, name: str = MODEL) -> tuple[str, str]:
     """The same model as a bundle of the gateway."""
     from onnxmltools import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    target = folder / version
+    target = folder / name / version
     target.mkdir(parents=True)
     onnx = convert_xgboost(model, "bench", [("features", FloatTensorType([None, len(NAMES)]))], target_opset=15)
     golden = {"rows": rows[:8].tolist(), "predictions": model.predict_proba(rows[:8])[:, 1].tolist()}
@@ -81,7 +85,7 @@ def bundle(folder: Path, model: Any, rows: np.ndarray[Any, Any], version: str) -
     (target / "categories.json").write_text("{}")
     (target / "golden.json").write_text(json.dumps(golden))
     manifest = {
-        "model": MODEL,
+        "model": name,
         "version": version,
         "predictor": "onnx",
         "output": "probability",
@@ -95,10 +99,11 @@ def bundle(folder: Path, model: Any, rows: np.ndarray[Any, Any], version: str) -
     return str(target), hashlib.sha256(content).hexdigest()
 
 
-def request(rows: np.ndarray[Any, Any], count: int) -> bytes:
+def request(rows: np.ndarray[Any, Any], count: int, name: str = "") -> bytes:
     """The same bytes for every server; the key means something to the guarded gateway alone."""
     body = json.dumps({"dataframe_split": {"columns": NAMES, "data": rows[:count].astype(float).tolist()}}).encode()
-    head = f"POST /invocations HTTP/1.1\r\nhost: bench\r\nx-api-key: {KEY}\r\n"
+    path = f"/models/{name}/invocations" if name else "/invocations"
+    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\nx-api-key: {KEY}\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
@@ -226,12 +231,13 @@ def take_turns(
 
 def await_answer(port: int, content: bytes) -> None:
     """Return at the first 200 to a real request."""
-    body = content.partition(b"\r\n\r\n")[2]
+    head, _, body = content.partition(b"\r\n\r\n")
+    url = f"http://127.0.0.1:{port}{head.split()[1].decode()}"
     sent = {"content-type": "application/json", "x-api-key": KEY}
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
-            if httpx.post(f"http://127.0.0.1:{port}/invocations", content=body, headers=sent).status_code == 200:
+            if httpx.post(url, content=body, headers=sent).status_code == 200:
                 return
         time.sleep(0.01)
     raise TimeoutError(f"port {port} did not answer")
@@ -272,9 +278,9 @@ def start_seconds(gateway: Gateway, content: bytes) -> float:
     return time.perf_counter() - started
 
 
-def mirror(gateway: Gateway, bundle: tuple[str, str]) -> None:
-    """Every request is copied to version 2."""
-    model = f"{gateway.admin}/models/{MODEL}"
+def mirror(gateway: Gateway, name: str, bundle: tuple[str, str]) -> int:
+    """Every request to this model is copied to its version 2; the process that sees the copies."""
+    model = f"{gateway.admin}/models/{name}"
     plan = {"strategy": "shadow", "lease_seconds": 86400, "guard": {"max_error_rate": 0.9}, "deadline_ms": 60_000}
     steps = (
         ("PUT", "", plan),
@@ -287,22 +293,65 @@ def mirror(gateway: Gateway, bundle: tuple[str, str]) -> None:
         url = f"{model}/rollouts/bench{verb}"
         httpx.request(method, url, json=content, headers=headers, timeout=120).raise_for_status()
     gateway.wait_for(lambda: gateway.children("shadow"))
+    return gateway.children("shadow")[0]
 
 
-def bench_shadow(folder: Path, bundles: Mapping[str, tuple[str, str]], rows: Any, rounds: int, seconds: float) -> None:
-    """What callers notice of a mirror of all requests: a mirrored gateway and a plain one, in turns."""
-    with (
-        serving(folder / "mirrored", bundles["1"]) as mirrored,
-        serving(folder / "plain", bundles["1"]) as plain,
-    ):
-        mirror(mirrored, bundles["2"])
-        for pid in mirrored.children("shadow"):
-            pin(pid, CLIENT)
-        sides = [side_of("gateway, mirrored", mirrored), side_of("gateway", plain)]
-        take_turns("serving_shadow", sides, rows, rounds, seconds, LOADS[:2])
-        counts = httpx.get(f"{mirrored.admin}/models/{MODEL}/rollouts/bench/counts", timeout=30).json()["arms"]
-        shadow = next(arm for arm in counts if arm["role"] == "shadow")
-        say(bench="serving_shadow_line", **{name: shadow[name] for name in ("sent", "dropped", "requests")})
+def bench_shadow(folder: Path, model: Any, rows: Any, pairs: int) -> None:
+    """What callers notice of a mirror of all requests.
+
+    ``own core``: the shadow worker takes only what the client leaves of the other core, as if it had one of its own.
+    ``one core``: it shares the core of the worker, as it does on a machine that is full.
+    """
+    bundles = {
+        (name, version): bundle(folder / "bundles", model, rows, version, name)
+        for name, version in (("plain", "1"), ("mirrored", "1"), ("mirrored", "2"))
+    }
+    (folder / "gateway.json").write_text(json.dumps(GUARDED))
+    # In one session, since the kernel shares cores between sessions before it looks at priorities.
+    gateway = Gateway(folder / "gateway", extra=["--config", str(folder / "gateway.json")], session=False).start()
+    try:
+        for name in ("plain", "mirrored"):
+            gateway.release("1", bundles[name, "1"], model=name).raise_for_status()
+        shadow = mirror(gateway, "mirrored", bundles["mirrored", "2"])
+        await_answer(gateway.port, request(rows, 1, "mirrored"))
+        side = side_of("gateway", gateway)
+        pin(shadow, SERVER)
+        compare_models(side, rows, 1, pairs, "one core")
+        pin(shadow, CLIENT)
+        os.sched_setscheduler(shadow, os.SCHED_IDLE, os.sched_param(0))
+        for clients in (1, 16):
+            compare_models(side, rows, clients, pairs, "own core")
+        counts = httpx.get(f"{gateway.admin}/models/mirrored/rollouts/bench/counts", timeout=30).json()["arms"]
+        counted = next(arm for arm in counts if arm["role"] == "shadow")
+        say(bench="serving_shadow_line", **{name: counted[name] for name in ("sent", "dropped", "requests")})
+    finally:
+        gateway.stop()
+
+
+def compare_models(side: Side, rows: Any, clients: int, pairs: int, where: str) -> None:
+    """Short turns with the mirrored model and the plain one; figures of the first over the second."""
+    found: dict[str, list[dict[str, float]]] = {"mirrored": [], "plain": []}
+    for turn in range(pairs):
+        for name in ("mirrored", "plain") if turn % 2 else ("plain", "mirrored"):
+            found[name].append(side.round(request(rows, 1, name), clients, TURN_SECONDS))
+            time.sleep(0.1)  # what is still to be compared is not the other model's
+    random = np.random.default_rng(7)
+    for figure in ("p50_ms", "p99_ms", "cpu_us"):
+        pair = zip(found["mirrored"], found["plain"], strict=True)
+        ratios = np.array([one[figure] / other[figure] for one, other in pair])
+        drawn = np.median(random.choice(ratios, (1000, pairs)), axis=1)
+        target = TARGETS.get(f"{figure}, mirrored") if where == "own core" else None
+        times = round(float(np.median(ratios)), 3)
+        say(
+            bench="serving_shadow_ratio",
+            figure=figure,
+            load=f"{named(clients, 1)}, {where}",
+            times=times,
+            least=round(float(np.percentile(drawn, 5)), 3),
+            most=round(float(np.percentile(drawn, 95)), 3),
+            **{name: round(float(np.median([one[figure] for one in found[name]])), 3) for name in found},
+            **({} if target is None else {"target": target, "met": times < target}),
+        )
 
 
 def bench_door(folder: Path, bundle: tuple[str, str], rows: Any, rounds: int, seconds: float) -> None:
@@ -452,7 +501,7 @@ def main() -> None:
         if "mlflow" in wanted:
             bench_mlflow(folder, bundles, model, *how)
         if "shadow" in wanted:
-            bench_shadow(folder, bundles, *how)
+            bench_shadow(folder / "shadow", model, rows, 6 * options.rounds)
         if "door" in wanted:
             bench_door(folder / "door", bundles["1"], *how)
     print(table())

@@ -108,6 +108,8 @@ class Gateway:
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    session: bool = True
+    """Whether it has a session of its own, so that Ctrl-C ends the tests and leaves it to be stopped."""
 
     @property
     def base(self) -> str:
@@ -131,7 +133,7 @@ class Gateway:
         command += ["--state", str(self.folder / "state"), "--store", str(self.store), *self.extra]
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=self.session)
         self.wait_for(lambda: httpx.get(f"{self.base}/ready", timeout=2).status_code == 200)
         return self
 
