@@ -33,6 +33,8 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.serving.gateway_process import Gateway, free_port
+from tests.serving.load import Load
+from tests.serving.rollout_calls import Rollout
 
 NAMES = [f"column_{number}" for number in range(15)]
 MODEL = "bench"
@@ -52,6 +54,7 @@ SERVER, CLIENT = CORES[0], CORES[-1]
 TARGETS = {"rps, 1 client, 1 row": 15.0, "rps, 16 clients, 1 row": 25.0, "p50_ms, mirrored": 1.1}
 """At least so many times what MLflow's server answers; at most so many times the latency without a mirror."""
 TURN_SECONDS = 0.3
+PARTS = ("mlflow", "shadow", "rollback", "door")
 
 
 LINES: list[dict[str, Any]] = []
@@ -317,15 +320,25 @@ def bench_shadow(folder: Path, model: Any, rows: Any, pairs: int) -> None:
         side = side_of("gateway", gateway)
         pin(shadow, SERVER)
         compare_models(side, rows, 1, pairs, "one core")
+        told = shadow_line(gateway, "one core", {})
         pin(shadow, CLIENT)
         os.sched_setscheduler(shadow, os.SCHED_IDLE, os.sched_param(0))
         for clients in (1, 16):
             compare_models(side, rows, clients, pairs, "own core")
-        counts = httpx.get(f"{gateway.admin}/models/mirrored/rollouts/bench/counts", timeout=30).json()["arms"]
-        counted = next(arm for arm in counts if arm["role"] == "shadow")
-        say(bench="serving_shadow_line", **{name: counted[name] for name in ("sent", "dropped", "requests")})
+        shadow_line(gateway, "own core", told)
     finally:
         gateway.stop()
+
+
+def shadow_line(gateway: Gateway, where: str, before: Mapping[str, int]) -> dict[str, int]:
+    """What was handed to the shadow worker, what was dropped and what it answered, since ``before``; and until now."""
+    time.sleep(2)
+    counts = httpx.get(f"{gateway.admin}/models/mirrored/rollouts/bench/counts", timeout=30).json()["arms"]
+    counted = next(arm for arm in counts if arm["role"] == "shadow")
+    found: dict[str, int] = {name: counted[name] for name in ("sent", "dropped", "requests")}
+    since = {name: count - before.get(name, 0) for name, count in found.items()}
+    say(bench="serving_shadow_line", where=where, **since)
+    return found
 
 
 def compare_models(side: Side, rows: Any, clients: int, pairs: int, where: str) -> None:
@@ -393,6 +406,43 @@ def bench_switch(gateway: Gateway, bundles: Mapping[str, tuple[str, str]], conte
         failed=len(failures),
         **told("around", near),
         **told("quiet", quiet),
+    )
+
+
+def bench_rollback(folder: Path, rollbacks: int) -> None:
+    """From asking for a rollback to the last answer of the candidate, which has half of the traffic of two callers."""
+    gateway = Gateway(folder, workers=2).start()
+    loads = [Load(gateway, str(number)) for number in range(2)]
+    took = []
+    try:
+        Rollout(gateway, folder / "bundles").champion()
+        for load in loads:
+            load.start()
+        for number in range(rollbacks):
+            one = Rollout(gateway, folder / f"bundles{number}", f"r{number}").begin(share=5000)
+            gateway.wait_for(lambda: all("2" in load.versions[-40:] for load in loads))
+            asked = time.monotonic()
+            one.rollback()
+            time.sleep(0.3)
+            ends = [
+                at
+                for load in loads
+                for (_, at), version in zip(list(load.answered), list(load.versions), strict=False)
+                if version == "2"
+            ]
+            took.append(max(0.0, max(ends) - asked))
+        for load in loads:
+            load.stop()
+    finally:
+        gateway.stop()
+    say(
+        bench="serving_rollback",
+        rollbacks=rollbacks,
+        requests=sum(len(load.answered) for load in loads),
+        failed=sum(len(load.failures) for load in loads),
+        p50_ms=round(float(np.percentile(took, 50)) * 1e3, 1),
+        p99_ms=round(float(np.percentile(took, 99)) * 1e3, 1),
+        max_ms=round(max(took) * 1e3, 1),
     )
 
 
@@ -481,7 +531,11 @@ def table() -> str:
             spread = f"{line['least']} to {line['most']}"
             what = line["bench"].removesuffix("_ratio")
             lines.append(f"| {what} | {line['figure']} | {line['load']} | {line['times']}{met} | {spread} |")
-    rest = [line for line in LINES if line["bench"].split("_")[-1] in ("start", "memory", "switch", "line", "log")]
+    rest = [
+        line
+        for line in LINES
+        if line["bench"].split("_")[-1] in ("start", "memory", "switch", "line", "rollback", "log")
+    ]
     lines += ["", *("- " + ", ".join(f"{name} {value}" for name, value in line.items()) for line in rest)]
     return "\n".join(lines)
 
@@ -490,9 +544,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
-    parser.add_argument("--only", choices=("mlflow", "shadow", "door"), action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     options = parser.parse_args()
-    wanted = options.only or ["mlflow", "shadow", "door"]
+    wanted = options.only or PARTS
     model, rows = train()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -502,6 +556,8 @@ def main() -> None:
             bench_mlflow(folder, bundles, model, *how)
         if "shadow" in wanted:
             bench_shadow(folder / "shadow", model, rows, 6 * options.rounds)
+        if "rollback" in wanted:
+            bench_rollback(folder / "rollback", 20 * options.rounds)
         if "door" in wanted:
             bench_door(folder / "door", bundles["1"], *how)
     print(table())

@@ -60,6 +60,11 @@ class Rollout:
             assert response.status_code == 200, response.text
         return self
 
+    def rollback(self) -> None:
+        """The one call that needs no generation."""
+        url, key = f"{self.model}/rollouts/{self.id}/rollback", {"idempotency-key": f"back-{self.id}"}
+        httpx.post(url, json={"reason": "drill"}, headers=key, timeout=30).raise_for_status()
+
     def counts(self) -> dict[str, dict[str, Any]]:
         """Counts of the present step by role."""
         found = httpx.get(f"{self.model}/rollouts/{self.id}/counts", timeout=30).json()

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle
+from tests.serving.load import Load
 
 Start = Callable[..., Gateway]
 
@@ -26,43 +27,6 @@ def predictions(gateway: Gateway) -> pl.DataFrame:
     gateway.flush()
     files = sorted(gateway.store.glob("predictions/*/date=*/*.parquet"))
     return pl.concat([pl.read_parquet(path) for path in files], how="diagonal") if files else pl.DataFrame()
-
-
-class Load(threading.Thread):
-    """Sends one row after another on one connection until stopped; notes every id that was answered."""
-
-    def __init__(self, gateway: Gateway, name: str) -> None:
-        super().__init__(daemon=True)
-        self._gateway, self._name = gateway, name
-        self._stop_asked = threading.Event()
-        self.answered: list[tuple[str, float]] = []
-        self.versions: list[str] = []
-        self.failures: list[str] = []
-
-    def run(self) -> None:
-        with httpx.Client(timeout=60) as client:
-            self._send(client)
-
-    def _send(self, client: httpx.Client) -> None:
-        number = 0
-        while not self._stop_asked.is_set():
-            number += 1
-            one = f"{self._name}-{number}"
-            content = {"dataframe_split": {"columns": COLUMNS, "data": ROWS[:1]}, "ids": [one]}
-            try:
-                response = client.post(f"{self._gateway.base}/invocations", json=content)
-            except httpx.HTTPError as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-                continue
-            if response.status_code != 200:
-                self.failures.append(f"{response.status_code}: {response.text}")
-                continue
-            self.answered.append((one, time.monotonic()))
-            self.versions.append(response.headers["x-model-version"])
-
-    def stop(self) -> None:
-        self._stop_asked.set()
-        self.join(60)
 
 
 def test_nothing_is_live_at_first_and_the_gateway_says_so_by_503(start_gateway: Start) -> None:

@@ -16,8 +16,9 @@ import pytest
 
 from tests.serving.candidates import ANSWER, write_candidate
 from tests.serving.gateway_process import Gateway
+from tests.serving.load import Load
 from tests.serving.rollout_calls import CHAMPION, Rollout, body, pids, row
-from tests.serving.test_gateway_life import Load, predictions
+from tests.serving.test_gateway_life import predictions
 
 Start = Callable[..., Gateway]
 
