@@ -11,9 +11,10 @@ from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import DeploymentTarget
 from pipelines.testing_rollouts import FakeTarget
+from tests.free_port import free_port
 from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 from tests.serving.candidates import write_candidate
-from tests.serving.gateway_process import COLUMNS, Gateway, free_port
+from tests.serving.gateway_process import COLUMNS, Gateway
 from tests.serving.rollout_calls import row
 
 

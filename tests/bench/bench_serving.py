@@ -32,7 +32,8 @@ import numpy as np
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.serving.gateway_process import Gateway, free_port
+from tests.free_port import free_port
+from tests.serving.gateway_process import Gateway
 from tests.serving.load import Load
 from tests.serving.rollout_calls import Rollout
 

@@ -13,7 +13,8 @@ from pipelines.cli.rollback import run
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing import FakePorts
 from pipelines.testing_rollouts import FakeTarget
-from tests.serving.gateway_process import Gateway, free_port, write_bundle
+from tests.free_port import free_port
+from tests.serving.gateway_process import Gateway, write_bundle
 
 MODEL = "flight_delay"
 PLAN = {"strategy": "canary", "lease_seconds": 60.0, "guard": {"max_error_rate": 0.01}}

@@ -19,6 +19,7 @@ from pipelines.cli import stack
 from pipelines.cli.components import Component, components, environment, gateway_door, passwords, ports
 from pipelines.errors import Unavailable
 from pipelines.settings import Settings
+from tests.free_port import free_port
 
 SERVER = (
     "import http.server as s; s.ThreadingHTTPServer(('127.0.0.1', {port}), s.SimpleHTTPRequestHandler).serve_forever()"
@@ -30,13 +31,6 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     made = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path)})
     yield made
     stack.stop(made)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def server(name: str) -> Component:

@@ -28,6 +28,7 @@ from pipelines.messages import TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.runner import StageRunner
 from pipelines.wiring import open_ports, run_step
+from tests.free_port import free_port
 from tests.steps import small_training
 
 IMAGE = os.environ.get("AIRWORTHY_TEST_IMAGE", "python:3.11-slim-bookworm")
@@ -44,12 +45,6 @@ def own_address(core_api: Any) -> str | None:
             if address.type == "InternalIP" and address.address in mine:
                 return str(address.address)
     return None
-
-
-def free_port(host: str) -> int:
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

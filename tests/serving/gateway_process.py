@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+
+from tests.free_port import free_port
 
 COLUMNS = ["carrier", "distance", "hour"]
 CARRIERS = ["AA", "DL", "UA"]
@@ -90,12 +91,6 @@ def write_bundle(
     content = json.dumps(manifest).encode()
     (target / "bundle.json").write_bytes(content)
     return str(target), hashlib.sha256(content).hexdigest()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -14,7 +14,8 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.serving import container
-from tests.serving.gateway_process import ROWS, Gateway, expected, free_port, write_bundle
+from tests.free_port import free_port
+from tests.serving.gateway_process import ROWS, Gateway, expected, write_bundle
 from tests.serving.rollout_calls import body
 
 
