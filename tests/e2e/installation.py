@@ -61,6 +61,7 @@ class Installation:
 
     def down(self) -> None:
         self.airflow.close()
+        self.ports.endpoint.close()
         stack.stop(self.settings)
 
 

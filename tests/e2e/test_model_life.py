@@ -29,7 +29,7 @@ from pipelines.messages import (
 )
 from pipelines.ports import Ports
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.wiring import open_ports, run_step
+from pipelines.wiring import RealPorts, open_ports, run_step
 from tests.serving.gateway_process import Gateway
 
 pytestmark = pytest.mark.e2e
@@ -67,7 +67,7 @@ class Life:
         }
 
     @cached_property
-    def ports(self) -> Ports:
+    def ports(self) -> RealPorts:
         return open_ports(Settings.from_environment(self.environment))
 
     def declare(self) -> None:
@@ -122,6 +122,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     life.arrive(0, HISTORY - 1)
     life.gateway.start()
     yield life
+    life.ports.endpoint.close()
     life.gateway.stop()
 
 
