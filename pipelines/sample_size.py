@@ -1,4 +1,4 @@
-"""How many requests a decision will take is known before the first of them, and a hopeless design is refused."""
+"""How many requests a decision will take is known before the first of them."""
 
 from __future__ import annotations
 
@@ -73,16 +73,6 @@ def sample_size(
         median_requests=math.ceil(median / share_with_event),
         fixed_requests=math.ceil(fixed / share_with_event),
     )
-
-
-def days_to_decide(size: SampleSize, *, requests_per_day: float, max_days: float) -> float:
-    """Days at the current traffic. Refused where there is no traffic or it takes longer than ``max_days``."""
-    days = size.requests / requests_per_day if requests_per_day > 0 else math.inf
-    if days > max_days:
-        taken = f"{size.requests} requests at {requests_per_day:g} a day take {days:.1f} days > {max_days:g}"
-        remedy = "give the candidate more weight, look for a greater effect, or compare in the shadow"
-        raise Refused("this design will not decide in time", [f"{taken}; {remedy}"])
-    return days
 
 
 def _found(limit: float, truth: float, block: int, looks: int, alpha: float, k: float) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.sample_size import days_to_decide, sample_size
+from pipelines.sample_size import sample_size
 from tests.simulated_rollouts import events, evidence_of_ratio, found_at
 
 
@@ -40,12 +40,3 @@ def test_equality_is_shown_within_a_margin_only() -> None:
 def test_rates_that_cannot_be_are_refused(rate: float, ratio: float, weight: float) -> None:
     with pytest.raises(Refused, match="must lie in"):
         sample_size(rate=rate, ratio=ratio, weight=weight)
-
-
-def test_days_follow_from_the_traffic_and_a_hopeless_design_is_refused_with_its_days() -> None:
-    size = sample_size(rate=0.01, ratio=3.0, weight=0.05)
-    assert days_to_decide(size, requests_per_day=size.requests / 2, max_days=14) == pytest.approx(2.0)
-    with pytest.raises(Refused, match=r"at 100 a day take \d+\.\d days > 14; give the candidate more weight"):
-        days_to_decide(size, requests_per_day=100, max_days=14)
-    with pytest.raises(Refused, match="inf days"):
-        days_to_decide(size, requests_per_day=0, max_days=1e9)

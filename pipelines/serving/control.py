@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 HEADER = struct.Struct("<I")
-MAX_MESSAGE = 64 * 1024 * 1024
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Message]]

@@ -18,7 +18,6 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$")]
 """Where a secret is read from: ``env:NAME`` or ``file:/path``. The secret itself is never written here."""
 Treatment = Literal["drop", "hash", "mask"]
-ASYMMETRIC = ("RS256", "ES256")
 
 
 class ApiKey(Declared):
