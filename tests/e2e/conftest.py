@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def unmeasured() -> Iterator[None]:
     """What these processes cover the other tests cover, too."""
     with pytest.MonkeyPatch.context() as patch:
