@@ -55,12 +55,13 @@ def _free(port: int, taken: set[int]) -> int:
     raise OSError(f"no free port between {port} and {port + 199}")
 
 
-def _secret(folder: Path, name: str) -> str:
+def _secret(folder: Path, name: str, size: int = 64) -> str:
+    """A key of so many random bytes, drawn once: HS512 wants 64, Fernet takes 32."""
     path = folder / name
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32))
+        path.write_text(secrets.token_urlsafe(size))
     return path.read_text()
 
 
@@ -91,7 +92,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port['airflow']}/execution/",
         # Four slots feed two cores: the default of 32 would hold a gigabyte in idle workers.
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__CORE__FERNET_KEY": _secret(keys, "fernet", 32) + "=",  # base64, padded
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__API__HOST": "127.0.0.1",

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from rich.console import Console
 
 from pipelines.cli import stack
@@ -133,4 +134,6 @@ def test_secrets_are_drawn_once_and_readable_by_the_owner_only(settings: Setting
     assert environment(settings)["AIRFLOW__API_AUTH__JWT_SECRET"] == first
     key = settings.home / "airflow" / "keys" / "jwt"
     assert key.stat().st_mode & 0o077 == 0
+    assert len(first) >= 64, "a shorter key is weaker than the signature"
+    Fernet(environment(settings)["AIRFLOW__CORE__FERNET_KEY"])
     assert passwords(settings) == {}
