@@ -73,12 +73,22 @@ def _translated(uri: str, error: Exception) -> AirworthyError | Exception:
     import requests
     from mlflow.exceptions import MlflowException
 
-    text = " ".join(str(error).split())[:500]
+    text = " ".join(str(_cause(error)).split())[:500]
     if isinstance(error, MlflowException) and error.error_code in REFUSALS:
         return Refused(f"MLflow at {_shown(uri)} refused", [text])
     if isinstance(error, MlflowException | requests.RequestException | OSError) or _of_database(error):
         return Unavailable(f"MLflow at {_shown(uri)} did not answer: {text}")
     return error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Where no connection came about, what stood in its way: what requests, urllib3 and MLflow say of it is longer."""
+    import requests
+
+    unconnected, cause = isinstance(error, requests.ConnectionError), error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        unconnected, cause = unconnected or isinstance(inner, requests.ConnectionError), inner
+    return cause if unconnected else error
 
 
 def _of_database(error: Exception) -> bool:
