@@ -36,6 +36,8 @@ BUSY = frozenset(
     }
 )
 """Codes that another try can mend."""
+SERVICES = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
+"""By their names in boto3, in the order of ``Clients``."""
 LOST = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 
 
@@ -71,8 +73,7 @@ def clients_of_environment(connection: str | None) -> Clients:
         raise Refused("boto3 is not installed here; pip install 'airworthy[airflow]'") from error
     with asking("clients of AWS"):
         session, config = boto3.Session(region_name=os.environ.get("AWS_REGION")), Config(**PATIENCE)
-        named = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
-        return Clients(*(session.client(service, config=config) for service in named))
+        return Clients(*(session.client(service, config=config) for service in SERVICES))
 
 
 @contextmanager

@@ -54,21 +54,16 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One answer that has been handed to its connection and is still to be counted, mirrored and logged.
+    """One answer that has been handed to its connection and is still to be counted, mirrored and logged as ``answer``.
 
-    ``moment`` and ``answered_at`` in microseconds since 1970, ``took`` in seconds.
+    ``took`` in seconds.
     """
 
-    answered: Answered
     name: str
     live: Live
-    moment: int
-    answered_at: int
+    answered: Answered
+    answer: Answer
     took: float
-    request_id: str
-    correlation: str
-    generation: int
-    cache_hit: bool
 
 
 class Application:
@@ -165,10 +160,25 @@ class Application:
         ``moment`` in microseconds since 1970, now if None.
         """
         took, now = time.perf_counter() - started, self._clock() // 1000
-        when = now if moment is None else moment
+        answer = Answer(
+            answered.columns.number,
+            now if moment is None else moment,
+            now,
+            request_id,
+            correlation,
+            generation,
+            int(took * 1e6),
+            answered.rows.ids,
+            answered.rows.values,
+            answered.predictions,
+            answered.bucket,
+            answered.fallback,
+            HIT.get(),
+            unit=answered.unit,
+        )
         if not self._kept:
             asyncio.get_running_loop().call_soon(self.settle)
-        self._kept.append(Kept(answered, name, live, when, now, took, request_id, correlation, generation, HIT.get()))
+        self._kept.append(Kept(name, live, answered, answer, took))
 
     def settle(self) -> None:
         """Count, mirror and log every answer that was given; its connection has written it by now."""
@@ -183,25 +193,9 @@ class Application:
     def _record(self, kept: Kept) -> None:
         answered = kept.answered
         self.counters.answered(kept.name, answered.version, 200, answered.rows.count, kept.took)
-        answer = Answer(
-            answered.columns.number,
-            kept.moment,
-            kept.answered_at,
-            kept.request_id,
-            kept.correlation,
-            kept.generation,
-            int(kept.took * 1e6),
-            answered.rows.ids,
-            answered.rows.values,
-            answered.predictions,
-            answered.bucket,
-            answered.fallback,
-            kept.cache_hit,
-            unit=answered.unit,
-        )
         if kept.live.arms is not None:
-            kept.live.arms.mirror(answered, answer)
-        self._log.append(answered.columns, answer)
+            kept.live.arms.mirror(answered, kept.answer)
+        self._log.append(answered.columns, kept.answer)
 
     async def _body(self, receive: Receive) -> tuple[bytes, bool]:
         """The whole body; one that is too large is read to its end, so that its sender can read our answer."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ import uvloop
 from pipelines.rollout_moves import Rollout, RoutingTable
 from pipelines.rollout_plan import Comparison
 from pipelines.serving.bundle import BundleRefused
+from pipelines.serving.collection import spare_what_is_loaded
 from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Mirrored, receive
 from pipelines.serving.masking import writer
@@ -169,8 +169,7 @@ class Shadow:
         early, self._early = self._early, deque(maxlen=EARLY)
         for mirrored in early:
             self._known(mirrored)  # what nobody mirrors any more belongs to nobody
-        gc.collect()
-        gc.freeze()  # what is loaded stays for the whole mirror
+        spare_what_is_loaded()
         asyncio.get_running_loop().add_reader(self._feed, self._read)
         return {"generation": table.generation, "refused": refused}
 
@@ -194,7 +193,6 @@ def main(arguments: list[str]) -> None:
     feed, control, name, folder = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    gc.set_threshold(20_000, 20, 20)
     uvloop.run(serve(int(feed), int(control), name, Path(folder)))
 
 

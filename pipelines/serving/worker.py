@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from pipelines.serving.arms import Arms, arm_headers
 from pipelines.serving.bundle import BundleRefused
 from pipelines.serving.cache import cached
 from pipelines.serving.candidates import Candidates
+from pipelines.serving.collection import spare_what_is_loaded
 from pipelines.serving.control import Channel, Message
 from pipelines.serving.feed import Feed
 from pipelines.serving.front import Front, watch_of
@@ -181,10 +181,7 @@ class Worker:
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
         )
         if not self._first_table.is_set():
-            # What is loaded by now stays: a collection that looked through all of it would make requests wait.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(20_000, 20, 20)
+            spare_what_is_loaded()
         self._first_table.set()
         return {"generation": self.application.table.generation, "broken": broken}
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from pipelines.adapters.amazon import PATIENCE, Clients
+from pipelines.adapters.amazon import PATIENCE, SERVICES, Clients
 from practices import _amazon
 
 
@@ -36,9 +36,10 @@ def open_clients(connection: str | None) -> Clients:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
     with _amazon.speaking(connection):
-        named = ("s3", "cloudwatch", "application-autoscaling")
         region = None if connection else os.environ.get("AWS_REGION")
-        others = [_amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in named]
+        others = [
+            _amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]
+        ]
         sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
             aws_conn_id=connection, config=PATIENCE, region_name=region
         )

@@ -18,6 +18,7 @@ from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 
+from pipelines.adapters.amazon import SERVICES
 from tests.adapters.s3_server import BUCKET, KEYS, REGION
 
 
@@ -28,8 +29,7 @@ def local_aws() -> Iterator[dict[str, Any]]:
 
     with pytest.MonkeyPatch.context() as patched, mock_aws():
         extend(patched)
-        named = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
-        clients = {service: boto3.client(service, region_name=REGION, **KEYS) for service in named}
+        clients = {service: boto3.client(service, region_name=REGION, **KEYS) for service in SERVICES}
         clients["s3"].create_bucket(Bucket=BUCKET)
         yield clients
 

@@ -48,8 +48,9 @@ class S3Server:
 @contextmanager
 def s3_server(*, locked: bool = True, sagemaker: bool = False) -> Iterator[S3Server]:
     """A server with one bucket ``models``; ``sagemaker``: with what moto lacks of its endpoints."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    from tests.free_port import free_port  # not where this file is the server itself
+
+    port = free_port()
     command = [sys.executable, str(Path(__file__)), str(port), "locked" if locked else "as it is"]
     command += ["sagemaker"] if sagemaker else []
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

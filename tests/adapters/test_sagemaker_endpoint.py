@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from pipelines.adapters.amazon import Clients
+from pipelines.adapters.amazon import SERVICES, Clients
 from pipelines.adapters.sagemaker_endpoint import POLL_SECONDS, Endpoint
 from pipelines.adapters.sagemaker_guardrail import guarded
 from pipelines.errors import Refused, Unavailable
@@ -38,10 +38,7 @@ class Stage:
     def __init__(self) -> None:
         import boto3  # type: ignore[import-untyped]
 
-        sagemaker, *others = (
-            boto3.client(service, region_name=REGION, **KEYS)
-            for service in ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
-        )
+        sagemaker, *others = (boto3.client(service, region_name=REGION, **KEYS) for service in SERVICES)
         self.script = Stubber(sagemaker)
         self.deployment = Deployment.model_validate(DECLARED)
         self.slept: list[float] = []

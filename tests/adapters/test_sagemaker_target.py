@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.amazon import Clients
+from pipelines.adapters.amazon import SERVICES, Clients
 from pipelines.adapters.sagemaker_target import SageMakerTarget
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.rollout_messages import RolloutState
@@ -191,8 +191,7 @@ def test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(
 
 def test_it_is_the_same_over_http_against_motos_server() -> None:
     with s3_server(sagemaker=True) as server:
-        named = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
-        clients = Clients(*(server.client(service) for service in named))
+        clients = Clients(*(server.client(service) for service in SERVICES))
         test_a_rollout_goes_its_way_from_creation_to_retirement(clients)
         test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(clients)
         test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_success(clients)
@@ -536,10 +535,7 @@ def test_an_aws_that_does_not_answer_is_unavailable() -> None:
 
     config = Config(retries={"max_attempts": 0}, connect_timeout=1)
     session = boto3.Session(aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1")
-    dead = [
-        session.client(service, endpoint_url="http://127.0.0.1:9", config=config)
-        for service in ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
-    ]
+    dead = [session.client(service, endpoint_url="http://127.0.0.1:9", config=config) for service in SERVICES]
     deployment = Deployment.model_validate(
         {"target": {"kind": "sagemaker", "role_arn": ROLE, "image": IMAGE, "instance_type": "ml.m5.large"}}
     )

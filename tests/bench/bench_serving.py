@@ -34,8 +34,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.free_port import free_port
 from tests.serving.gateway_process import Gateway
-from tests.serving.load import Load
-from tests.serving.rollout_calls import Rollout
+from tests.serving.rollout_calls import Rollout, roll_back_under_load
 
 NAMES = [f"column_{number}" for number in range(15)]
 MODEL = "bench"
@@ -284,18 +283,14 @@ def start_seconds(gateway: Gateway, content: bytes) -> float:
 
 def mirror(gateway: Gateway, name: str, bundle: tuple[str, str]) -> int:
     """Every request to this model is copied to its version 2; the process that sees the copies."""
-    model = f"{gateway.admin}/models/{name}"
-    plan = {"strategy": "shadow", "lease_seconds": 86400, "guard": {"max_error_rate": 0.9}, "deadline_ms": 60_000}
-    steps = (
-        ("PUT", "", plan),
-        ("POST", "/prepare", {"version": "2", "bundle": bundle[0], "sha256": bundle[1]}),
-        ("POST", "/mirror", {"version": "2", "basis_points": 10_000}),
-    )
-    for method, verb, content in steps:
-        generation = httpx.get(f"{model}/rollout", timeout=30).json()["generation"]
-        headers = {"if-match": str(generation), "idempotency-key": f"step{verb}"}
-        url = f"{model}/rollouts/bench{verb}"
-        httpx.request(method, url, json=content, headers=headers, timeout=120).raise_for_status()
+    rollout = Rollout(gateway, gateway.folder, "bench", name)
+    guard = {"max_error_rate": 0.9}
+    for answer in (
+        rollout.create(strategy="shadow", lease_seconds=86400, guard=guard, deadline_ms=60_000),
+        rollout.call("prepare", {"version": "2", "bundle": bundle[0], "sha256": bundle[1]}),
+        rollout.call("mirror", {"version": "2", "basis_points": 10_000}),
+    ):
+        answer.raise_for_status()
     gateway.wait_for(lambda: gateway.children("shadow"))
     return gateway.children("shadow")[0]
 
@@ -413,29 +408,11 @@ def bench_switch(gateway: Gateway, bundles: Mapping[str, tuple[str, str]], conte
 def bench_rollback(folder: Path, rollbacks: int) -> None:
     """From asking for a rollback to the last answer of the candidate, which has half of the traffic of two callers."""
     gateway = Gateway(folder, workers=2).start()
-    loads = [Load(gateway, str(number)) for number in range(2)]
-    took = []
     try:
-        Rollout(gateway, folder / "bundles").champion()
-        for load in loads:
-            load.start()
-        for number in range(rollbacks):
-            one = Rollout(gateway, folder / f"bundles{number}", f"r{number}").begin(share=5000)
-            gateway.wait_for(lambda: all("2" in load.versions[-40:] for load in loads))
-            asked = time.monotonic()
-            one.rollback()
-            time.sleep(0.3)
-            ends = [
-                at
-                for load in loads
-                for (_, at), version in zip(list(load.answered), list(load.versions), strict=False)
-                if version == "2"
-            ]
-            took.append(max(0.0, max(ends) - asked))
-        for load in loads:
-            load.stop()
+        rolled_back, loads = roll_back_under_load(gateway, folder, rollbacks)
     finally:
         gateway.stop()
+    took = [one.seconds for one in rolled_back]
     say(
         bench="serving_rollback",
         rollbacks=rollbacks,

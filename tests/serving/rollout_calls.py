@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import httpx
 
 from tests.serving.candidates import Fault, write_candidate
 from tests.serving.gateway_process import COLUMNS, Gateway
+from tests.serving.load import Load
 
 GUARD = {"max_error_rate": 0.2}
 CHAMPION = 0.5
@@ -17,11 +20,11 @@ _keys = itertools.count()
 
 
 class Rollout:
-    """One rollout of flight_delay on a gateway; version 1, which answers 0.5, is its champion."""
+    """One rollout on a gateway: of flight_delay, whose champion is version 1, which answers 0.5, or of ``model``."""
 
-    def __init__(self, gateway: Gateway, folder: Path, rollout_id: str = "r1") -> None:
+    def __init__(self, gateway: Gateway, folder: Path, rollout_id: str = "r1", model: str = "flight_delay") -> None:
         self.gateway, self.folder, self.id = gateway, folder, rollout_id
-        self.model = f"{gateway.admin}/models/flight_delay"
+        self.model = f"{gateway.admin}/models/{model}"
 
     def champion(self) -> Rollout:
         """Make version 1 live."""
@@ -73,6 +76,37 @@ class Rollout:
     def phase(self) -> str:
         phase: str = self.state()["rollout"]["phase"]
         return phase
+
+
+@dataclass
+class RolledBack:
+    """One rollback: seconds from asking for it to the candidate's last answer, and who answered what was sent later."""
+
+    seconds: float
+    later: set[str]
+
+
+def roll_back_under_load(gateway: Gateway, folder: Path, times: int) -> tuple[list[RolledBack], list[Load]]:
+    """Take a candidate that has half of the traffic of two callers back, again and again."""
+    Rollout(gateway, folder / "bundles").champion()
+    loads = [Load(gateway, str(number)) for number in range(2)]
+    for load in loads:
+        load.start()
+    found = []
+    for number in range(times):
+        one = Rollout(gateway, folder / f"bundles{number}", f"r{number}").begin(share=5000)
+        gateway.wait_for(lambda: all("2" in load.versions[-40:] for load in loads))
+        asked = time.monotonic()
+        one.rollback()
+        answered = time.monotonic()
+        time.sleep(0.3)
+        told = [each for load in loads for each in zip(load.sent[:], load.answered[:], load.versions[:], strict=False)]
+        last = max(at for _, (_, at), version in told if version == "2")
+        later = {version for sent, _, version in told if sent > answered}
+        found.append(RolledBack(max(0.0, last - asked), later))
+    for load in loads:
+        load.stop()
+    return found, loads
 
 
 def row(hour: float = 7.0, distance: float = 500.0) -> list[Any]:
