@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.messages import SnapshotResult
+from pipelines.messages.rollout import RolloutTicket
+from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.rollout_messages import RolloutTicket
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 
 GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 COMPARED = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipelines.release_messages import ChecklistItem, DesignStep, Inspection, Standing
-from pipelines.spec import ModelSpec
+from pipelines.messages.release import ChecklistItem, DesignStep, Inspection, Standing
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
 
 MAX_BUNDLE_MEBIBYTES = 1024

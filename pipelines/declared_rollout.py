@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.rollout_evidence import AnalysisPlan, make_plan
-from pipelines.spec import ModelSpec
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import BlueGreen, Canary, MetricDemand
 
 BAD = "bad"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from pipelines.spec import FeatureView
+    from pipelines.spec.features import FeatureView
 
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -23,10 +23,10 @@ from pydantic import ValidationError
 
 from pipelines.declarations import unfold
 from pipelines.errors import AirworthyError, Refused
+from pipelines.messages.pod_run import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.pod_log import LogCopy
 from pipelines.ports import Store
 from pipelines.settings import Settings
-from pipelines.ticket import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.wiring import RealPorts, open_ports, run_step
 
 WORK = "work"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.messages import LiveState
-from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.settings import Settings
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import Refused
-from pipelines.messages import Message
-from pipelines.rollout_messages import ArmCounts
+from pipelines.messages.message import Message
+from pipelines.messages.rollout import ArmCounts
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rollout_moves import Route
 
 RECORDED = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.chain import chain_faults, next_line
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
 from pipelines.ports import Clock, LedgerEntry, VersionInfo
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
     import polars as pl

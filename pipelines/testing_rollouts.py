@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pipelines import rollout_moves as moves
 from pipelines.errors import Conflict, Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
-from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.rollout_moves import WHOLE, Mirror, Route, Served
 from pipelines.rollout_plan import plan_of
 from pipelines.route_state import state_of

@@ -8,45 +8,55 @@ from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipelines import comparison_messages, messages, release_messages, rollout_evidence
-from pipelines.drill_messages import DrillRequest
+from pipelines import rollout_evidence
 from pipelines.errors import Refused
+from pipelines.messages import (
+    comparison,
+    evaluation,
+    features,
+    ingestion,
+    monitoring,
+    release,
+    rollback_drill,
+    training,
+    validation,
+)
+from pipelines.messages.message import Message
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.settings import Settings
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
     from pipelines.adapters.amazon import Clients
     from pipelines.adapters.gateway_rollouts import GatewayRollouts
 
-STEPS: dict[str, tuple[str, type[messages.Message]]] = {
-    "ingest_partition": ("pipelines.steps.ingest_partition", messages.IngestRequest),
-    "audit_partition": ("pipelines.steps.audit_partition", messages.ValidateRequest),
-    "publish_partition": ("pipelines.steps.publish_partition", messages.PublishRequest),
-    "build_features": ("pipelines.steps.build_features", messages.FeaturesRequest),
-    "take_snapshot": ("pipelines.steps.take_snapshot", messages.SnapshotRequest),
-    "train_model": ("pipelines.steps.train_model", messages.TrainRequest),
-    "reproduce_model": ("pipelines.steps.reproduce_model", messages.ReproduceRequest),
-    "evaluate_model": ("pipelines.steps.evaluate_model", messages.EvaluateRequest),
-    "build_bundle": ("pipelines.steps.build_bundle", messages.BundleRequest),
-    "weigh_rollout": ("pipelines.steps.weigh_rollout", rollout_evidence.WeighRequest),
-    "load_candidate": ("pipelines.steps.load_candidate", release_messages.LoadTestRequest),
-    "inspect_release": ("pipelines.steps.inspect_release", release_messages.InspectionRequest),
-    "measure_performance": ("pipelines.steps.measure_performance", messages.MonitorRequest),
-    "measure_drift": ("pipelines.steps.measure_drift", messages.MonitorRequest),
-    "time_rollback": ("pipelines.steps.time_rollback", DrillRequest),
-    "measure_shadow": ("pipelines.steps.measure_shadow", comparison_messages.ShadowRequest),
-    "measure_experiment": ("pipelines.steps.measure_experiment", comparison_messages.ExperimentRequest),
+STEPS: dict[str, type[Message]] = {
+    "ingest_partition": ingestion.IngestRequest,
+    "audit_partition": validation.ValidateRequest,
+    "publish_partition": validation.PublishRequest,
+    "build_features": features.FeaturesRequest,
+    "take_snapshot": training.SnapshotRequest,
+    "train_model": training.TrainRequest,
+    "reproduce_model": training.ReproduceRequest,
+    "evaluate_model": evaluation.EvaluateRequest,
+    "build_bundle": release.BundleRequest,
+    "weigh_rollout": rollout_evidence.WeighRequest,
+    "load_candidate": release.LoadTestRequest,
+    "inspect_release": release.InspectionRequest,
+    "measure_performance": monitoring.MonitorRequest,
+    "measure_drift": monitoring.MonitorRequest,
+    "time_rollback": rollback_drill.DrillRequest,
+    "measure_shadow": comparison.ShadowRequest,
+    "measure_experiment": comparison.ExperimentRequest,
 }
-"""Step name to its module, whose ``run(request, ports)`` returns a result message, and to its request."""
+"""Each module of ``pipelines.steps`` is a step, whose ``run(request, ports)`` returns a result message: its request."""
 
 
-def run_step(name: str, request: str, ports: Ports) -> messages.Message:
+def run_step(name: str, request: str, ports: Ports) -> Message:
     """Run one step on a JSON request. ``Refused`` for an unknown step."""
     if name not in STEPS:
         raise Refused(f"no step is called {name!r}; there are {', '.join(STEPS)}")
-    module, message = STEPS[name]
-    result: messages.Message = import_module(module).run(message.model_validate_json(request), ports)
+    result: Message = import_module(f"pipelines.steps.{name}").run(STEPS[name].model_validate_json(request), ports)
     return result
 
 

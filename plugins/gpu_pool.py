@@ -14,7 +14,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 if TYPE_CHECKING:
-    from pipelines.spec import Catalog
+    from pipelines.spec.catalog import Catalog
 
 DESCRIPTION = "GPUs that trainings may hold at once (AIRWORTHY_GPUS)"
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def on_starting(component: object) -> None:
         return
     loaded = set(sys.modules)
     from pipelines.settings import Settings
-    from pipelines.spec import Catalog
+    from pipelines.spec.catalog import Catalog
 
     settings = Settings.from_environment()
     keep_pool(settings.gpus, Catalog.read(settings.include))

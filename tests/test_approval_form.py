@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pipelines.approval_form import FormFacts, form, subject
-from pipelines.messages import SnapshotResult, SplitPart
+from pipelines.messages.rollout import RolloutTicket
+from pipelines.messages.training import SnapshotResult, SplitPart
 from pipelines.ports import VersionInfo
-from pipelines.rollout_messages import RolloutTicket
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model import ModelSpec
 from pipelines.testing import MemoryLedger
 
 MODEL = "flight_delay"

@@ -11,9 +11,9 @@ from pipelines.declared_rollout import analysis_plan, bake_seconds, idle_lease, 
 from pipelines.errors import Refused
 from pipelines.rollout_plan import Plan
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model import ModelSpec
 
 SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
 SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "over_ms": 100}

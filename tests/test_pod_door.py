@@ -17,9 +17,10 @@ import pytest
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.declarations import declare
-from pipelines.messages import AuditResult, SnapshotRequest, ValidateRequest
+from pipelines.messages.pod_run import RunManifest, RunTicket
+from pipelines.messages.training import SnapshotRequest
+from pipelines.messages.validation import AuditResult, ValidateRequest
 from pipelines.settings import REPOSITORY
-from pipelines.ticket import RunManifest, RunTicket
 
 RUN = layout.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
 
@@ -191,7 +192,7 @@ def test_a_result_is_named_by_its_digest(store: DeltaStore, monkeypatch: pytest.
     ticket(store, "audit_partition", request.model_dump_json(by_alias=True))
     answer: Any = AuditResult.model_validate({"dataset": "flights", "day": "2013-01-01", "sources": [], "staged": "s"})
     code = (
-        "import pipelines.steps.audit_partition as a\nfrom pipelines.messages import AuditResult\n"
+        "import pipelines.steps.audit_partition as a\nfrom pipelines.messages.validation import AuditResult\n"
         f"a.run = lambda *_: AuditResult.model_validate_json({answer.model_dump_json(by_alias=True)!r})\n"
         f"from pipelines.pod_door import run_ticket\nraise SystemExit(run_ticket('audit_partition', '{RUN}'))"
     )

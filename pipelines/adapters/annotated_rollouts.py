@@ -16,9 +16,9 @@ from pipelines.adapters import rollout_record as rec
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.rollout_record import Kept, Record
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
-from pipelines.rollout_messages import ArmCounts, RolloutState
 from pipelines.rollout_moves import Mirror, Route, Served
 from pipelines.rollout_plan import Plan, plan_of
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Conflict, Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
 
 if TYPE_CHECKING:
     import httpx

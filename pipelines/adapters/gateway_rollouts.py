@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.adapters.gateway_endpoint import GatewayEndpoint
-from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 
 
 class GatewayRollouts(GatewayEndpoint):

@@ -19,7 +19,7 @@ from pipelines.adapters.pod_readings import MLSERVER, Reading
 from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
 from pipelines.adapters.served_pods import await_ready, none_ready, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
 from pipelines.ports import Clock
 from pipelines.rollout_moves import Route, Served
 from pipelines.rollout_plan import Plan

@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines.adapters.pod_readings import Arm, Reading, grown
 from pipelines.errors import Conflict, Refused
-from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout_moves import WHOLE, Rollout, Route, Served
 from pipelines.route_state import state_of
 

@@ -18,7 +18,7 @@ from pipelines.adapters.sagemaker_endpoint import PATIENCE_SECONDS, Endpoint, Se
 from pipelines.adapters.sagemaker_guardrail import back_at_once, guarded, longest
 from pipelines.adapters.sagemaker_record import Answered, Intent, Records, Row, parse_store
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rollout_moves import WHOLE, Route
 from pipelines.route_state import state_of
 from pipelines.spec.deployment import Deployment, SageMaker

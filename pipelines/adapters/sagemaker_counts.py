@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipelines.adapters.amazon import asking
-from pipelines.rollout_messages import ArmCounts
+from pipelines.messages.rollout import ArmCounts
 from pipelines.rollout_moves import Rollout
 
 MINUTE = 60

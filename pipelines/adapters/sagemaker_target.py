@@ -14,8 +14,8 @@ from pipelines.adapters.amazon import Clients
 from pipelines.adapters.sagemaker_changes import Changes, Move, variant_name
 from pipelines.adapters.sagemaker_counts import measure
 from pipelines.errors import Refused
-from pipelines.messages import LiveState
-from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout_moves import Route, Served
 from pipelines.rollout_plan import plan_of
 from pipelines.spec.deployment import Deployment

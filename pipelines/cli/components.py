@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.revision import git_revision
 from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
 """Log-in name to Airflow role; passwords are drawn at the first start and lie in ``var/airflow``."""

@@ -20,7 +20,7 @@ from pipelines.cli.progress import Progress, open_console
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.settings import Settings
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.wiring import open_ports
 
 DATASET = "flights"

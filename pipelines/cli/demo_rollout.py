@@ -17,8 +17,8 @@ from pipelines.cli.components import environment
 from pipelines.cli.demo_people import People
 from pipelines.cli.progress import Progress
 from pipelines.errors import AirworthyError
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.rollout_messages import RolloutState
 
 if TYPE_CHECKING:
     from pipelines.cli.rollout_picture import Mark

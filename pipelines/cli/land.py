@@ -9,11 +9,11 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import layout
-from pipelines.delivery import LandedFile, Manifest
 from pipelines.errors import Refused
 from pipelines.layout import MANIFEST
+from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.ports import Ports, Store
-from pipelines.spec import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec, SourceSpec
 
 if TYPE_CHECKING:
     import polars as pl

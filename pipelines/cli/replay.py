@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines import layout
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Endpoint, Ports
-from pipelines.spec import DatasetSpec, FeatureView
-from pipelines.spec.dataset import SourceSpec
+from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.features import FeatureView
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pipelines.errors import EXIT_REFUSED
-from pipelines.messages import ReproduceRequest
+from pipelines.messages.training import ReproduceRequest
 from pipelines.ports import Ports
 from pipelines.rules.reproducible_training import judge_reproduction
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from pipelines import layout
 from pipelines.errors import AirworthyError
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.spec import DatasetSpec, ModelSpec
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.model import ModelSpec
 
 Answer = TypeVar("Answer")
 

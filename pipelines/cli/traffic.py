@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cli.replay import live_features
 from pipelines.errors import Refused
 from pipelines.ports import Ports
-from pipelines.spec import FeatureView
+from pipelines.spec.features import FeatureView
 
 if TYPE_CHECKING:
     import polars as pl

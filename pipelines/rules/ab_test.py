@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from pipelines.comparison_messages import ExperimentMeasure, MetricInterval
-from pipelines.rollout_messages import RolloutTicket
-from pipelines.spec import ModelSpec
+from pipelines.messages.comparison import ExperimentMeasure, MetricInterval
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.experiment import experiment_faults
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import AbTest
 from pipelines.verdict import Verdict
 

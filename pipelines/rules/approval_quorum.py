@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from pipelines.approval_messages import ApprovalAnswer
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.approval import ApprovalAnswer
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Approval, Approver
 from pipelines.verdict import Verdict
 

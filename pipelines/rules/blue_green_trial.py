@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.rules.canary_step import judge_shift
 from pipelines.verdict import Verdict
 

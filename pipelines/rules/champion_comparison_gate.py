@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.messages import EvaluateResult, Interval
+from pipelines.messages.evaluation import EvaluateResult, Interval
 from pipelines.rules.minimum_metrics_gate import ROUNDING, broken, measured
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "champion_comparison_gate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.verdict import Outcome, Verdict
 
 RULE = "champion_release"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.messages import IngestResult
+from pipelines.messages.ingestion import IngestResult
 from pipelines.verdict import Verdict
 
 

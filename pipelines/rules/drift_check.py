@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.messages import DriftMeasure, DriftResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.monitoring import DriftMeasure, DriftResult
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 
 RULE = "drift_check"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipelines.release_messages import LoadTestResult, ShareShown
+from pipelines.messages.release import LoadTestResult, ShareShown
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.sizing import LoadTest
 from pipelines.verdict import Verdict

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
-from pipelines.messages import EvaluateResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.evaluation import EvaluateResult
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "minimum_metrics_gate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.delivery import Manifest
+from pipelines.messages.delivery import Manifest
 from pipelines.verdict import Verdict
 
 

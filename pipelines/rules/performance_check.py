@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.messages import PerformanceResult
-from pipelines.spec import ModelSpec
-from pipelines.spec.model import LOWER_IS_BETTER
+from pipelines.messages.monitoring import PerformanceResult
+from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "performance_check"

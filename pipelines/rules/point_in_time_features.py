@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipelines.messages import FeatureFacts, FeaturesResult
-from pipelines.spec import FeatureView
-from pipelines.spec.features import Feature
+from pipelines.messages.features import FeatureFacts, FeaturesResult
+from pipelines.spec.features import Feature, FeatureView
 from pipelines.verdict import Verdict
 
 RULE = "point_in_time_features"

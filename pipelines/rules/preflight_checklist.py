@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines import checklist
-from pipelines.release_messages import Inspection, Standing
-from pipelines.spec import ModelSpec
+from pipelines.messages.release import Inspection, Standing
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "preflight_checklist"

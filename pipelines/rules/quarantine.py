@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.messages import AuditResult, SourceAudit
+from pipelines.messages.validation import AuditResult, SourceAudit
 from pipelines.verdict import Verdict
 
 

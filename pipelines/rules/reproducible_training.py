@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pipelines.messages import ReproduceResult, TrainResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.training import ReproduceResult, TrainResult
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "reproducible_training"

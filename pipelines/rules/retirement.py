@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 
 RULE = "retirement"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 
 RULE = "retrain_request"

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.drill_messages import DrillResult
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollback_drill import DrillResult
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.verdict import Verdict
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.rules.candidate_preparation import ACTIVE
 from pipelines.verdict import Verdict
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import Refused
-from pipelines.spec import FeatureView, ModelSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 
 FIRST = "1.0.0"
 SEMANTIC = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")

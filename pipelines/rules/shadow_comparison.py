@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipelines.comparison_messages import PairedLabels, ShadowMeasure
+from pipelines.messages.comparison import PairedLabels, ShadowMeasure
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.verdict import Outcome, Verdict

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.messages import EvaluateResult, SliceMetric
+from pipelines.messages.evaluation import EvaluateResult, SliceMetric
 from pipelines.rules.minimum_metrics_gate import ROUNDING, broken, measured
-from pipelines.spec import ModelSpec
-from pipelines.spec.model import Slices
+from pipelines.spec.model import ModelSpec, Slices
 from pipelines.verdict import Verdict
 
 RULE = "slice_gate"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from pipelines.messages import SnapshotResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.training import SnapshotResult
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "training_snapshot"

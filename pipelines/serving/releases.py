@@ -89,7 +89,7 @@ class Releases:
         return len(self._workers())
 
     def live(self, model: str) -> dict[str, Any]:
-        """State of one model, as ``pipelines.messages.LiveState`` has it."""
+        """State of one model, as ``pipelines.messages.release.LiveState`` has it."""
         route = self.table.routes.get(model)
         return {
             "model": model,

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.spec import DatasetSpec, FeatureView, ModelSpec
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView
 from pipelines.spec.gateway import GatewaySpec
+from pipelines.spec.model import ModelSpec
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "model": ModelSpec,

@@ -9,9 +9,9 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.messages import AuditResult, SourceAudit, ValidateRequest
+from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
 from pipelines.ports import Ports
-from pipelines.spec import DatasetSpec
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.steps.auditing.judged import Findings, judge_rows
 from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite

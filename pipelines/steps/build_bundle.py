@@ -16,9 +16,9 @@ import polars as pl
 from pipelines import layout
 from pipelines.encoding import categories_json, encode
 from pipelines.errors import Refused
-from pipelines.messages import BundleRequest, BundleResult
+from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.spec import FeatureView
+from pipelines.spec.features import FeatureView
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows

@@ -14,10 +14,10 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import FeatureDefinitions, FeatureFacts, FeaturesRequest, FeaturesResult
+from pipelines.messages.features import FeatureDefinitions, FeatureFacts, FeaturesRequest, FeaturesResult
 from pipelines.ports import Ports, Store
 from pipelines.profile import profile_frame
-from pipelines.spec import FeatureView
+from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.inputs import Inputs
 

@@ -10,7 +10,7 @@ from datetime import date
 import polars as pl
 from polars import selectors
 
-from pipelines.spec import Column, SourceSpec
+from pipelines.spec.dataset import Column, SourceSpec
 
 TYPES: dict[str, pl.DataType] = {
     "integer": pl.Int64(),

@@ -16,7 +16,7 @@ from evidently.presets import DataDriftPreset
 
 from pipelines import layout
 from pipelines.errors import AirworthyError, Refused
-from pipelines.messages import DriftMeasure, DriftResult
+from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.snapshot_files import open_files
 

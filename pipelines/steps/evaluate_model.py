@@ -10,21 +10,14 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.messages import EvaluateRequest, EvaluateResult, Interval, SliceMetric
+from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult, Interval, SliceMetric
 from pipelines.ports import Ports, VersionInfo
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array, measure
 from pipelines.steps.evaluation.plots import Drawing, draw
 from pipelines.steps.evaluation.recording import record
-from pipelines.steps.evaluation.rows import (
-    completed,
-    end_of_training,
-    later_than,
-    seen_of,
-    snapshot_digest,
-    span,
-)
+from pipelines.steps.evaluation.rows import completed, end_of_training, later_than, seen_of, snapshot_digest, span
 from pipelines.steps.evaluation.slices import slice_metrics
 from pipelines.steps.load_model import load_model
 

@@ -10,12 +10,12 @@ import polars as pl
 from pydantic import ValidationError
 
 from pipelines import layout
-from pipelines.delivery import Manifest, RawReceipt
 from pipelines.errors import Unavailable
 from pipelines.layout import MANIFEST
-from pipelines.messages import IngestRequest, IngestResult, SourceIngest
+from pipelines.messages.delivery import Manifest, RawReceipt
+from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
-from pipelines.spec import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.steps.contract import read_delivery
 
 

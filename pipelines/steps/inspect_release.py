@@ -18,9 +18,8 @@ import polars as pl
 from pipelines import layout
 from pipelines.encoding import FeatureInput, encode
 from pipelines.errors import Refused
-from pipelines.messages import BundleResult
+from pipelines.messages.release import BundleResult, Column, Contract, Inspection, InspectionRequest
 from pipelines.ports import Ports
-from pipelines.release_messages import Column, Contract, Inspection, InspectionRequest
 from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare

@@ -14,8 +14,8 @@ import uvloop
 
 from pipelines import layout
 from pipelines.errors import Refused
+from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
-from pipelines.release_messages import LoadTestRequest, LoadTestResult
 from pipelines.spec.sizing import LoadTest
 from pipelines.steps.load_door import KEY, find_door
 from pipelines.steps.load_evidence import shown, slow_limits

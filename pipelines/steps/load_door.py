@@ -6,8 +6,8 @@ import os
 from typing import Protocol, runtime_checkable
 
 from pipelines.errors import Refused
+from pipelines.messages.release import LoadTestRequest
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.release_messages import LoadTestRequest
 from pipelines.spec.deployment import Deployment
 
 KEY = "AIRWORTHY_GATEWAY_KEY"

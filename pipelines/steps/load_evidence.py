@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.release_messages import ShareShown
+from pipelines.messages.release import ShareShown
 from pipelines.sequential import log_e_value
 from pipelines.spec.sizing import LoadTest
 from pipelines.steps.open_loop import Outcome

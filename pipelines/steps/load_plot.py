@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pipelines.release_messages import LoadTestResult
+from pipelines.messages.release import LoadTestResult
 from pipelines.spec.sizing import LoadTest
 
 BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"

@@ -8,11 +8,10 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.messages import DriftMeasure, DriftResult, MonitorRequest
+from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
 from pipelines.ports import Ports, VersionInfo
 from pipelines.profile import TableProfile, merge_profiles, profile_frame
-from pipelines.spec import ModelSpec
-from pipelines.spec.model import Drift
+from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.prediction_log import flush_log, read_answers
 

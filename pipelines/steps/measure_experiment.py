@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipelines import layout
-from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.errors import Refused
 from pipelines.mean_difference import Difference, Moments, mean_difference
+from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
+from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
 from pipelines.rate_difference import rate_difference
-from pipelines.rollout_messages import ArmCounts
 from pipelines.sequential import Step, log_e_sample_ratio
-from pipelines.spec import ModelSpec
 from pipelines.spec.experiment import LABELLED, better, outcome_of
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTest
 from pipelines.steps.prediction_log import flush_log
 from pipelines.steps.rollout_log import OUTCOME, read_rollout, with_outcomes

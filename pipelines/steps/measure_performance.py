@@ -10,10 +10,9 @@ import polars as pl
 from pipelines import layout
 from pipelines.entity import entity_id
 from pipelines.errors import Refused
-from pipelines.messages import DayPerformance, MonitorRequest, PerformanceResult
+from pipelines.messages.monitoring import DayPerformance, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
-from pipelines.spec import ModelSpec
-from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.prediction_log import flush_log, read_answers
 

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from pipelines import layout
-from pipelines.comparison_messages import PairedLabels, ShadowMeasure, ShadowRequest
 from pipelines.errors import AirworthyError, Refused
+from pipelines.messages.comparison import PairedLabels, ShadowMeasure, ShadowRequest
+from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
-from pipelines.rollout_messages import ArmCounts
 from pipelines.sequential import log_e_disagreement, log_e_value
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import Shadow
 from pipelines.steps.drift.psi import psi
 from pipelines.steps.prediction_log import flush_log

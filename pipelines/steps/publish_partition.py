@@ -7,10 +7,10 @@ import io
 import polars as pl
 
 from pipelines import layout
-from pipelines.messages import PublishRequest, PublishResult, SourceAudit
+from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports
 from pipelines.profile import profile_frame
-from pipelines.spec import SourceSpec
+from pipelines.spec.dataset import SourceSpec
 
 
 def run(request: PublishRequest, ports: Ports) -> PublishResult:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.errors import Refused
-from pipelines.messages import ReproduceRequest, ReproduceResult
+from pipelines.messages.training import ReproduceRequest, ReproduceResult
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.environment import Environment, environment
 from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL

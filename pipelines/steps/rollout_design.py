@@ -13,13 +13,13 @@ from scipy import stats
 from pipelines import layout
 from pipelines.declared_rollout import analysis_plan, target_plan
 from pipelines.errors import Refused
+from pipelines.messages.release import DesignStep, Traffic
 from pipelines.ports import Ports, Store
-from pipelines.release_messages import DesignStep, Traffic
 from pipelines.rollout_plan import Plan
 from pipelines.sample_size import sample_size
 from pipelines.sequential import log_e_value
-from pipelines.spec import ModelSpec
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTest, BlueGreen, Canary
 from pipelines.steps.prediction_log import UNANSWERED
 

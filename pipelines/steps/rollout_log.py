@@ -12,7 +12,7 @@ from pipelines import layout
 from pipelines.entity import entity_id
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 
 SCHEMA = pl.Schema(
     {

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from pipelines.comparison_messages import ExperimentMeasure, MetricInterval, ShadowMeasure
-from pipelines.spec import ModelSpec
+from pipelines.messages.comparison import ExperimentMeasure, MetricInterval, ShadowMeasure
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import Shadow
 
 CANDIDATE, CHAMPION, GREY, BAD = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.messages import SplitPart
+from pipelines.messages.training import SplitPart
 from pipelines.spec.model import Split
 from pipelines.steps.snapshot_files import FileList, SnapshotFile
 from pipelines.steps.split import PARTS, part_ends, parts_until

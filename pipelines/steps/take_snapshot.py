@@ -13,9 +13,10 @@ import polars as pl
 from pipelines import layout
 from pipelines.entity import entity_id, label_time
 from pipelines.errors import Refused
-from pipelines.messages import SnapshotRequest, SnapshotResult, SplitPart
+from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
-from pipelines.spec import FeatureView, ModelSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 from pipelines.steps.snapshot_files import FILES, open_files
 from pipelines.steps.snapshot_spool import local_folder, spool
 from pipelines.steps.split import PARTS, assign_parts

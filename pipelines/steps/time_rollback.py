@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from pipelines.drill_messages import DrillRequest, DrillResult
 from pipelines.errors import Refused
+from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.ports import DeploymentTarget, Ports
 
 PAUSE = 0.02

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.encoding import encode
-from pipelines.messages import TrainRequest, TrainResult
+from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.ports import Ports, VersionInfo
 from pipelines.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.steps.environment import environment, installed

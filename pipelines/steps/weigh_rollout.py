@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipelines.declared_rollout import BAD, slow
+from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
 from pipelines.rollout_evidence import Arm, StepCounts, WeighedRollout, WeighRequest
-from pipelines.rollout_messages import ArmCounts
 from pipelines.rollout_verdict import judge_rollout
 from pipelines.spec.strategy import WHOLE
 

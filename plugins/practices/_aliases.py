@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
 from pipelines.ports import Registry
 
 

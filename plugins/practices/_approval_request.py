@@ -13,10 +13,10 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 
 from pipelines import layout
 from pipelines.approval_form import form, subject
-from pipelines.approval_messages import ApprovalAnswer, ApprovalReceipt
 from pipelines.errors import Refused
+from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.rollout_messages import RolloutTicket
 from pipelines.rules.approval_quorum import too_few
 from practices import _approval_screen, _approvals, _asked, _hooks
 from practices._rollout import Rollout

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines import layout
 from pipelines.approval_form import FormFacts
 from pipelines.errors import Refused
-from pipelines.messages import SnapshotResult
+from pipelines.messages.rollout import RolloutTicket
+from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.rollout_messages import RolloutTicket
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import MappedOperator

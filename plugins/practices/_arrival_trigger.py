@@ -12,7 +12,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from pipelines.errors import AirworthyError
-from pipelines.spec import DatasetSpec
+from pipelines.spec.dataset import DatasetSpec
 from practices import _deliveries, _hooks, _receipts
 
 REREAD_SECONDS = 60.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.messages import BundleResult
+from pipelines.messages.release import BundleResult
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
-from pipelines.rollout_messages import RolloutTicket
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
 
 REQUIRED_GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")

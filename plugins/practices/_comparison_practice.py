@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from airflow.sdk import Context
 
-from pipelines.rollout_messages import ArmCounts, RolloutState
+from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Outcome, Verdict
 from practices._rollout import Rollout

@@ -10,12 +10,11 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from pipelines import layout
-from pipelines.delivery import Manifest
 from pipelines.errors import Refused
 from pipelines.layout import MANIFEST
+from pipelines.messages.delivery import Manifest
 from pipelines.ports import Store
-from pipelines.spec import DatasetSpec
-from pipelines.spec.dataset import Calendar
+from pipelines.spec.dataset import Calendar, DatasetSpec
 
 
 def landed(store: Store, source: str) -> set[date]:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from airflow.sdk import Context
 
-from pipelines.messages import EvaluateResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.evaluation import EvaluateResult
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 from practices import _hooks
 from practices._model_practice import ModelPractice

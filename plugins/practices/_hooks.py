@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.ports import Ports
 from pipelines.settings import Settings
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 
 def open_ports() -> Ports:

@@ -8,8 +8,8 @@ from airflow.sdk import Context
 
 from pipelines import declared_rollout
 from pipelines.errors import Unavailable
+from pipelines.messages.rollout import RolloutState
 from pipelines.rollout_evidence import Outcome, WeighedRollout, WeighRequest
-from pipelines.rollout_messages import RolloutState
 from pipelines.rules.rollout_analysis import Look
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict

@@ -11,7 +11,7 @@ from datetime import date
 from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.ports import Store
-from pipelines.spec import DatasetSpec
+from pipelines.spec.dataset import DatasetSpec
 from practices._deliveries import delivery
 
 AT_ONCE = 16

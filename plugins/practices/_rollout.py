@@ -11,9 +11,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.declared_rollout import idle_lease
 from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.ports import DeploymentTarget, LedgerEntry, Ports
-from pipelines.rollout_messages import RolloutState, RolloutTicket
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE
 
 TOLD = {"ROLLED_BACK": "was rolled back", "FAILED": "could not be prepared"}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from airflow.sdk import Context
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices import _hooks
 from practices._model_practice import ModelPractice

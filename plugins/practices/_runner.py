@@ -7,7 +7,7 @@ import time
 from typing import TypeVar
 
 from pipelines.errors import Refused
-from pipelines.messages import Message
+from pipelines.messages.message import Message
 from pipelines.spec.runner import StageRunner
 from practices import _hooks
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices._certificate import analysis_at, unproved
 from practices._rollout import Rollout

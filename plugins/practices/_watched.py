@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines import layout
 from pipelines.errors import AirworthyError
 from pipelines.ports import Ports
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 
 log = logging.getLogger(__name__)
 

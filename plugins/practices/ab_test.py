@@ -8,9 +8,9 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines import layout
-from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest
 from pipelines.errors import Refused
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.verdict import Outcome, Verdict

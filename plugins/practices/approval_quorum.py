@@ -7,9 +7,9 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.approval_messages import ApprovalAnswer, ApprovalReceipt
+from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.rollout_messages import RolloutTicket
 from pipelines.rules.approval_quorum import judge_quorum
 from practices import _approvals, _asked, _hooks
 from practices._model_practice import ModelPractice

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines.messages import EvaluateRequest, EvaluateResult
+from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
 from practices import _asked, _hooks, _runner

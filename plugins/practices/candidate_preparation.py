@@ -8,9 +8,9 @@ from airflow.sdk import Context
 
 from pipelines.declared_rollout import analysis_plan, target_plan
 from pipelines.errors import Refused
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.candidate_preparation import judge_preparation
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from practices._rollout import Rollout
 from practices._rollout_practice import RolloutPractice
 

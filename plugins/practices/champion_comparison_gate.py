@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pipelines.messages import EvaluateResult
+from pipelines.messages.evaluation import EvaluateResult
 from pipelines.rules.champion_comparison_gate import judge_candidate
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from practices._gate import Gate
 

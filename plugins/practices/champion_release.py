@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
 from practices import _asked
 from practices._aliases import follow_traffic

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused
-from pipelines.messages import IngestRequest, IngestResult
+from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.rules.contract_check import judge_contract
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict

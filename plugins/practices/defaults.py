@@ -19,8 +19,8 @@ from airflow.sdk import (
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
-from pipelines.spec import ModelSpec
 from pipelines.spec.dataset import Calendar
+from pipelines.spec.model import ModelSpec
 
 RETRIES = ExceptionRetryPolicy(
     rules=[

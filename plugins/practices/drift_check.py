@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import DriftResult, MonitorRequest
+from pipelines.messages.monitoring import DriftResult, MonitorRequest
 from pipelines.rules.drift_check import judge_drift
 from practices import _asked, _hooks, _runner, _watched
 from practices._model_practice import ModelPractice

@@ -8,11 +8,11 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.rollout_messages import RolloutState
 from pipelines.rules.lease_reaper import LeaseJudgement, WatchedRollout, judge_lease
 from pipelines.rules.release_rollback import ACTIVE
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from practices import _asked, _hooks
 
 GUARDED = ("embedded",)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from airflow.sdk import Context
 
-from pipelines.release_messages import LoadTestRequest, LoadTestResult
+from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.rules.load_test import judge_load_test
 from practices import _runner
 from practices._rollout_practice import RolloutPractice

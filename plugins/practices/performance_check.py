@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import MonitorRequest, PerformanceResult
+from pipelines.messages.monitoring import MonitorRequest, PerformanceResult
 from pipelines.rules.performance_check import judge_performance
 from practices import _asked, _hooks, _runner, _watched
 from practices._model_practice import ModelPractice

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import FeaturesRequest, FeaturesResult
+from pipelines.messages.features import FeaturesRequest, FeaturesResult
 from pipelines.rules.point_in_time_features import judge_features
 from practices import _hooks, _runner
 from practices._partition import day_of, hand_on

@@ -9,13 +9,12 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import BundleRequest, BundleResult, LiveState
+from pipelines.messages.release import BundleRequest, BundleResult, Inspection, InspectionRequest, LiveState, Standing
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
-from pipelines.release_messages import Inspection, InspectionRequest, Standing
-from pipelines.rollout_messages import RolloutTicket
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.rules.rollback_drill import stand_in
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from practices import _asked, _hooks, _runner
 from practices._certificate import REQUIRED_GATES, certificates, waiting

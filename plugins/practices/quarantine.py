@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
 from pipelines.rules.quarantine import judge_audit
 from practices import _hooks, _runner
 from practices._partition import day_of, hand_on

@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rollout_messages import RolloutState
 from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
 from pipelines.verdict import Verdict
 from practices import _asked, _hooks

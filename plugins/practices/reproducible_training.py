@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import SnapshotResult, TrainRequest, TrainResult
+from pipelines.messages.training import SnapshotResult, TrainRequest, TrainResult
 from pipelines.revision import git_revision
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts

@@ -8,10 +8,10 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines.drill_messages import DrillRequest, DrillResult
 from pipelines.errors import Refused
+from pipelines.messages.rollback_drill import DrillRequest, DrillResult
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.rollout_messages import RolloutState
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.rules.rollback_drill import ID, Stand, judge_drill, stand_in, why_not
 from pipelines.spec.runner import StageRunner

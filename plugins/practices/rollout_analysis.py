@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from airflow.sdk import Context
 
 from pipelines.errors import Unavailable
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.rollout_analysis import judge_look
 from practices import _look
 from practices._rollout import Rollout

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
 from practices._rollout import Rollout
 from practices._rollout_practice import RolloutPractice

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import EvaluateResult
+from pipelines.messages.evaluation import EvaluateResult
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
 from practices import _asked, _hooks

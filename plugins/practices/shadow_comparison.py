@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.comparison_messages import ShadowMeasure, ShadowRequest
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.shadow_comparison import goes_on, judge_shadow, longest
 from pipelines.spec.strategy import WHOLE, Shadow
 from practices import _runner

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages import SnapshotRequest, SnapshotResult
+from pipelines.messages.training import SnapshotRequest, SnapshotResult
 from pipelines.rules.training_snapshot import judge_snapshot
 from practices import _asked, _hooks, _runner
 from practices._model_practice import ModelPractice

@@ -14,7 +14,7 @@ from pipelines.adapters.pod_readings import Arm, Reading, parse
 from pipelines.adapters.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, Record, answered, moved
 from pipelines.adapters.served_pods import none_ready, reasons
 from pipelines.errors import Refused, Unavailable
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rollout_moves import Mirror, Rollout, Route, Served, Step
 from pipelines.rollout_plan import Guard, Plan
 from pipelines.settings import REPOSITORY

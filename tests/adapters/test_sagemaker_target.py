@@ -13,7 +13,7 @@ import pytest
 from pipelines.adapters.amazon import SERVICES, Clients
 from pipelines.adapters.sagemaker_target import SageMakerTarget
 from pipelines.errors import Conflict, Refused, Unavailable
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.spec.deployment import Deployment
 from tests.adapters.local_aws import local_aws
 from tests.adapters.s3_server import BUCKET, s3_server

@@ -16,7 +16,8 @@ from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.cli.land import land
 from pipelines.errors import Refused
-from pipelines.messages import IngestRequest, PublishRequest, ValidateRequest
+from pipelines.messages.ingestion import IngestRequest
+from pipelines.messages.validation import PublishRequest, ValidateRequest
 from pipelines.rules.contract_check import judge_contract
 from pipelines.rules.quarantine import judge_audit
 from pipelines.steps import ingest_partition, publish_partition

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.messages import DriftResult
+from pipelines.messages.monitoring import DriftResult
 from pipelines.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.rules.drift_check import judge_drift
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.model import ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.verdict import Verdict
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.spec import FeatureView
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
 
 INCLUDE = Path(__file__).parents[2] / "include"

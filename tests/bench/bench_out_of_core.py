@@ -22,9 +22,11 @@ import numpy as np
 import polars as pl
 
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.messages import SnapshotRequest, TrainRequest
+from pipelines.messages.training import SnapshotRequest, TrainRequest
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec import Catalog, FeatureView, ModelSpec
+from pipelines.spec.catalog import Catalog
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 from pipelines.testing import FakePorts
 
 ROWS, WHOLE_ROWS, FULL_ROWS, FULL_WHOLE_ROWS, ROUNDS, SEED = 1_000_000, 500_000, 30_000_000, 5_000_000, 10, 5
@@ -132,7 +134,7 @@ def stage(name: str, home: Path, rows: int, rounds: int, out_of_core: bool, snap
         result = take_snapshot.run(request, ports)
         return {"digest": result.digest, "rows": result.rows}
     if name == "evaluate":
-        from pipelines.messages import EvaluateRequest
+        from pipelines.messages.evaluation import EvaluateRequest
         from pipelines.steps import evaluate_model
 
         version = registry.versions("drawn_late")[0].version

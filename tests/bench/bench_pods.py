@@ -13,8 +13,8 @@ from typing import Any
 
 from pipelines.cli import stack
 from pipelines.cli.components import environment
+from pipelines.messages.pod_run import RunManifest
 from pipelines.settings import Settings
-from pipelines.ticket import RunManifest
 from tests.e2e.installation import Installation
 from tests.kubernetes.lab import IMAGE, declare_small, own_address, template
 from tests.steps import small_training
@@ -27,7 +27,7 @@ PROBE = """
 from airflow.sdk import DAG
 from practices._runner import run_step
 from practices._step_practice import StepPractice
-from pipelines.messages import TrainRequest, TrainResult
+from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.spec.runner import StageRunner
 
 class Train(StepPractice):

@@ -27,9 +27,9 @@ from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.encoding import learn_inputs
-from pipelines.messages import SnapshotResult, SplitPart, TrainRequest
+from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.settings import Settings
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 from pipelines.steps import train_model
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.table_digest import table_digest

@@ -13,9 +13,9 @@ import pytest
 
 from pipelines.cli.land import land
 from pipelines.cli.main import main
-from pipelines.delivery import Manifest
 from pipelines.errors import Refused
 from pipelines.layout import MANIFEST
+from pipelines.messages.delivery import Manifest
 from pipelines.testing import FakePorts
 
 FIRST = date(2013, 1, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import reproduce
-from pipelines.messages import ReproduceRequest, ReproduceResult
+from pipelines.messages.training import ReproduceRequest, ReproduceResult
 from pipelines.steps import reproduce_model
 from pipelines.testing import FakePorts
 

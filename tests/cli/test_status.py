@@ -17,11 +17,11 @@ from rich.console import Console
 from pipelines.cli import status
 from pipelines.cli.status_page import renderables
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.rollout_messages import RolloutState
-from pipelines.spec import Catalog, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.model import ModelSpec
 
 MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)

@@ -31,8 +31,8 @@ from sqlalchemy import select  # noqa: E402
 
 import gpu_pool  # noqa: E402
 from pipelines.settings import REPOSITORY  # noqa: E402
-from pipelines.spec import Catalog, ModelSpec  # noqa: E402
-from pipelines.spec.catalog import read_declaration  # noqa: E402
+from pipelines.spec.catalog import Catalog, read_declaration  # noqa: E402
+from pipelines.spec.model import ModelSpec  # noqa: E402
 from practices.defaults import gpu_queue  # noqa: E402
 from practices.reproducible_training import ReproducibleTraining  # noqa: E402
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.settings import REPOSITORY
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 Parse = Callable[..., dict[str, Any]]
 CATALOG = Catalog.read(REPOSITORY / "include")

@@ -13,8 +13,8 @@ import pytest
 
 import gpu_pool
 from pipelines.settings import REPOSITORY
-from pipelines.spec import Catalog, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.model import ModelSpec
 from practices.defaults import gpu_queue
 
 Parse = Callable[..., dict[str, Any]]

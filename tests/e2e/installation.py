@@ -18,7 +18,10 @@ from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.land import land
-from pipelines.messages import AuditResult, FeaturesRequest, IngestRequest, Message, PublishRequest, ValidateRequest
+from pipelines.messages.features import FeaturesRequest
+from pipelines.messages.ingestion import IngestRequest
+from pipelines.messages.message import Message
+from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
 from pipelines.settings import Settings
 from pipelines.wiring import RealPorts, open_ports, run_step
 

@@ -20,13 +20,9 @@ import yaml
 from pipelines import layout
 from pipelines.cli.land import land
 from pipelines.cli.replay import replay
-from pipelines.messages import (
-    AuditResult,
-    FeaturesRequest,
-    IngestRequest,
-    PublishRequest,
-    ValidateRequest,
-)
+from pipelines.messages.features import FeaturesRequest
+from pipelines.messages.ingestion import IngestRequest
+from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
 from pipelines.ports import Ports
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import RealPorts, open_ports, run_step

@@ -26,8 +26,8 @@ from pipelines.cli.demo_people import People
 from pipelines.cli.progress import Progress, open_console
 from pipelines.cli.traffic import errors
 from pipelines.errors import AirworthyError
-from pipelines.messages import SnapshotRequest, SnapshotResult, TrainRequest, TrainResult
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
+from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import run_step
 from practices._certificate import REQUIRED_GATES

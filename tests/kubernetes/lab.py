@@ -24,7 +24,7 @@ import psutil
 import yaml
 
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.messages import TrainRequest, TrainResult
+from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.runner import StageRunner
 from pipelines.wiring import open_ports, run_step

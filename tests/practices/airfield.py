@@ -12,13 +12,15 @@ import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from pipelines.errors import Unavailable
-from pipelines.messages import LiveState, Message
+from pipelines.messages.message import Message
+from pipelines.messages.release import LiveState
 from pipelines.ports import VersionInfo
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec import Catalog, DatasetSpec, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 from pipelines.testing import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
 from pipelines.testing_rollouts import FakeTarget
 from practices import _hooks, _runner

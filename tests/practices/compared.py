@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import TaskDeferred
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.steps import measure_experiment, measure_shadow
 from pipelines.testing import FixedClock

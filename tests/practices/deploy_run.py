@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from pipelines.errors import Refused
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Analysis, Canary
 from pipelines.steps import weigh_rollout

@@ -7,9 +7,9 @@ from datetime import date
 from typing import Any
 
 from pipelines import layout
-from pipelines.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.ports import Store
-from pipelines.spec import DatasetSpec
+from pipelines.spec.dataset import DatasetSpec
 
 DAY = date(2013, 1, 5)
 """Its files are due on the 6th at 06:00 in New York (11:00 UTC) and waited for until 06:30."""

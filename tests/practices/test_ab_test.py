@@ -7,8 +7,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import layout
-from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.errors import Refused, Unavailable
+from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.spec.deployment import Approval, Approver, Deployment, Routing
 from pipelines.spec.strategy import AbTest as Experiment
 from practices.ab_test import AbTest

@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.comms import HITLDetailRequestResult
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.testing_rollouts import FakeTarget
 from practices._approval_request import ApprovalRequest

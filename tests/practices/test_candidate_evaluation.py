@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import EvaluateRequest, EvaluateResult
+from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from practices.candidate_evaluation import CandidateEvaluation
 from tests.practices.airfield import MODEL, Airfield
 

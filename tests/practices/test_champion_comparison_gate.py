@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import EvaluateRequest, Interval
+from pipelines.messages.evaluation import EvaluateRequest, Interval
 from practices.champion_comparison_gate import ChampionComparisonGate
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.test_candidate_evaluation import evaluated

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import LiveState
+from pipelines.messages.release import LiveState
 from pipelines.spec.deployment import Approval, Approver, Deployment
 from practices._certificate import REQUIRED_GATES, waiting
 from practices.champion_release import ChampionRelease

@@ -19,7 +19,7 @@ from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.declared_rollout import target_plan
 from pipelines.errors import Refused
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment, Routing
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.spec.strategy import Analysis, Shadow

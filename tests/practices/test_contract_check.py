@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import layout
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import IngestRequest, IngestResult, SourceIngest
+from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from practices.contract_check import ContractCheck
 from practices.defaults import asset
 from tests.practices.airfield import Airfield

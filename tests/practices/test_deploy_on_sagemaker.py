@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.adapters.amazon import Clients
 from pipelines.adapters.sagemaker_target import SageMakerTarget
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import BlueGreen
 from tests.adapters.local_aws import local_aws

@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import DriftMeasure, DriftResult
+from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from practices.drift_check import DriftCheck
 from tests.practices.airfield import MODEL, Airfield
 

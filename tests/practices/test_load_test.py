@@ -9,8 +9,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.release_messages import LoadTestRequest, LoadTestResult, ShareShown
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.release import LoadTestRequest, LoadTestResult, ShareShown
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.testing_rollouts import FakeTarget
 from practices.load_test import LoadTest

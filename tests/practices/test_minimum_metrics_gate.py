@@ -4,7 +4,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import EvaluateRequest
+from pipelines.messages.evaluation import EvaluateRequest
 from practices.minimum_metrics_gate import MinimumMetricsGate
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.test_candidate_evaluation import evaluated

@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import MonitorRequest, PerformanceResult
+from pipelines.messages.monitoring import MonitorRequest, PerformanceResult
 from practices.performance_check import PerformanceCheck
 from tests.practices.airfield import MODEL, Airfield
 

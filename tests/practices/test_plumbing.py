@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import wiring
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import IngestRequest, IngestResult, PublishResult
+from pipelines.messages.ingestion import IngestRequest, IngestResult
+from pipelines.messages.validation import PublishResult
 from pipelines.spec.runner import StageRunner
 from pipelines.testing import FakePorts, MemoryLedger
 from pipelines.verdict import Verdict
@@ -103,10 +104,10 @@ def ports(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> FakePorts:
 @pytest.fixture
 def step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A step by the name of ``probe`` that says which request it was given."""
-    module = ModuleType("probe_step")
+    module = ModuleType("pipelines.steps.probe")
     module.run = lambda request, ports: IngestResult(dataset=request.dataset, day=request.day, sources=[])  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "probe_step", module)
-    monkeypatch.setitem(wiring.STEPS, "probe", ("probe_step", IngestRequest))
+    monkeypatch.setitem(sys.modules, "pipelines.steps.probe", module)
+    monkeypatch.setitem(wiring.STEPS, "probe", IngestRequest)
     return module
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.messages.pod_run import RunManifest
 from pipelines.testing import MemoryStore
-from pipelines.ticket import RunManifest
 from practices._pods.end import PodEnd
 from practices._pods.launch import Launch, same_work
 

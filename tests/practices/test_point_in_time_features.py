@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.messages import FeatureFacts, FeaturesRequest, FeaturesResult
+from pipelines.messages.features import FeatureFacts, FeaturesRequest, FeaturesResult
 from practices.defaults import asset
 from practices.point_in_time_features import PointInTimeFeatures
 from tests.practices.airfield import Airfield

@@ -10,9 +10,16 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import BundleRequest, BundleResult, LiveState
-from pipelines.release_messages import Column, Contract, Inspection, InspectionRequest
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.release import (
+    BundleRequest,
+    BundleResult,
+    Column,
+    Contract,
+    Inspection,
+    InspectionRequest,
+    LiveState,
+)
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout_moves import ID
 from pipelines.spec.deployment import Deployment
 from pipelines.testing_rollouts import FakeTarget

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.messages import AuditResult, PublishRequest, PublishResult, SourceAudit, ValidateRequest
+from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, SourceAudit, ValidateRequest
 from practices.defaults import asset
 from practices.quarantine import Quarantine
 from tests.practices.airfield import Airfield

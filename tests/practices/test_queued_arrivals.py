@@ -14,7 +14,7 @@ import pytest
 
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.testing import FixedClock
 from practices import _hooks, _queued_arrivals, _receipts
 from practices._arrival_trigger import ArrivalTrigger, LateArrivals

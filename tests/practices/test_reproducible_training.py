@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Unavailable
-from pipelines.messages import SnapshotRequest, TrainRequest, TrainResult
+from pipelines.messages.training import SnapshotRequest, TrainRequest, TrainResult
 from practices.reproducible_training import ReproducibleTraining
 from tests.practices.airfield import MODEL, NOW, Airfield, emitted
 from tests.practices.test_training_snapshot import snapshot

@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
-from pipelines.drill_messages import DrillResult
 from pipelines.errors import Refused, Unavailable
+from pipelines.messages.rollback_drill import DrillResult
 from pipelines.spec.deployment import Deployment
 from pipelines.steps import time_rollback
 from pipelines.testing_rollouts import FakeTarget

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Unavailable
-from pipelines.messages import EvaluateRequest
+from pipelines.messages.evaluation import EvaluateRequest
 from pipelines.rules.semantic_versioning import version_facts
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from practices.semantic_versioning import SemanticVersioning
 from tests.practices.airfield import MODEL, Airfield, emitted
 from tests.practices.test_candidate_evaluation import evaluated

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines.comparison_messages import PairedLabels
 from pipelines.errors import Refused, Unavailable
+from pipelines.messages.comparison import PairedLabels
 from pipelines.spec.deployment import Approval, Approver, Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.steps import measure_shadow

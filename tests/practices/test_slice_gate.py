@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages import EvaluateRequest, SliceMetric
+from pipelines.messages.evaluation import EvaluateRequest, SliceMetric
 from practices.slice_gate import SliceGate
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.test_candidate_evaluation import evaluated

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.messages import SnapshotRequest, SnapshotResult, SplitPart
+from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from practices.training_snapshot import TrainingSnapshot
 from tests.practices.airfield import MODEL, NOW, Airfield
 

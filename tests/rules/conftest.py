@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages import EvaluateResult, Interval, SliceMetric
-from pipelines.spec import ModelSpec
+from pipelines.messages.evaluation import EvaluateResult, Interval, SliceMetric
+from pipelines.spec.model import ModelSpec
 
 TRAINED_UNTIL = datetime(2013, 2, 20, tzinfo=UTC)
 FIRST = datetime(2013, 2, 21, tzinfo=UTC)

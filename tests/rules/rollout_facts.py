@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.rollout_messages import RolloutState, RolloutTicket
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 
 BEGUN = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 TICKET = RolloutTicket(

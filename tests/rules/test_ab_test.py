@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import pytest
 
-from pipelines.comparison_messages import ExperimentMeasure, MetricInterval
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.comparison import ExperimentMeasure, MetricInterval
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment, Routing
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import AbTest
 from pipelines.verdict import Outcome
 

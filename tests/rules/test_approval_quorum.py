@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.approval_messages import ApprovalAnswer
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.approval import ApprovalAnswer
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.rules.approval_quorum import judge_quorum, too_few
 from pipelines.spec.deployment import Approval
 from pipelines.verdict import Outcome

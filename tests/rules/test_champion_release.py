@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.rollout_messages import RolloutTicket
+from pipelines.messages.rollout import RolloutTicket
 from pipelines.rules.champion_release import judge_release
 from pipelines.verdict import Outcome
 

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from pipelines.messages import IngestResult, SourceIngest
+from pipelines.messages.ingestion import IngestResult, SourceIngest
 from pipelines.rules.contract_check import judge_contract
 from pipelines.verdict import Outcome
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages import DriftMeasure, DriftResult
+from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from pipelines.rules.drift_check import judge_drift
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
 
 DAY = date(2013, 5, 7)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.lease_reaper import WatchedRollout, judge_lease
 
 NOW = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.release_messages import LoadTestResult, ShareShown
+from pipelines.messages.release import LoadTestResult, ShareShown
 from pipelines.rules.load_test import judge_load_test
 from pipelines.spec.deployment import Deployment
 from pipelines.verdict import Outcome

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from pipelines.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.rules.partition_arrival import judge_arrival
 from pipelines.verdict import Outcome
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages import PerformanceResult
+from pipelines.messages.monitoring import PerformanceResult
 from pipelines.rules.performance_check import judge_performance
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
 
 MODELS = Path(__file__).parents[2] / "include" / "models"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages import FeatureFacts, FeaturesResult
+from pipelines.messages.features import FeatureFacts, FeaturesResult
 from pipelines.rules.point_in_time_features import judge_definitions, judge_features
-from pipelines.spec import FeatureView
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.features import FeatureView
 from pipelines.verdict import Outcome
 
 INCLUDE = Path(__file__).parents[2] / "include"

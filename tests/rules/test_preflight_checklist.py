@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.release_messages import Column, Contract, DesignStep, Inspection, Standing, Traffic
+from pipelines.messages.release import Column, Contract, DesignStep, Inspection, Standing, Traffic
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 
 DIGEST, OTHER = "a" * 64, "b" * 64

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from pipelines.messages import AuditResult, SourceAudit
+from pipelines.messages.validation import AuditResult, SourceAudit
 from pipelines.rules.quarantine import judge_audit
 from pipelines.verdict import Outcome
 

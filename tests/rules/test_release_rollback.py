@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rollout_messages import RolloutState
+from pipelines.messages.rollout import RolloutState
 from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
 from pipelines.verdict import Outcome
 

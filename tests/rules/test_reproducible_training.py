@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages import ReproduceResult, TrainResult
+from pipelines.messages.training import ReproduceResult, TrainResult
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.verdict import Outcome
 from tests.steps.small_training import spec

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipelines.rules.retrain_request import Detection, Kind, detections, judge_retraining
-from pipelines.spec import ModelSpec
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
 
 SPEC = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.drill_messages import DrillResult
+from pipelines.messages.rollback_drill import DrillResult
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
-from pipelines.rollout_messages import RolloutState
 from pipelines.rules.rollback_drill import judge_drill, stand_in, why_not
 from pipelines.testing import MemoryLedger
 from pipelines.verdict import Outcome

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 
 CATALOG = Catalog.read(Path(__file__).parents[2] / "include")
 MAJOR, MINOR = Change(level="major", what="m"), Change(level="minor", what="n")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.comparison_messages import PairedLabels, ShadowMeasure
+from pipelines.messages.comparison import PairedLabels, ShadowMeasure
 from pipelines.rules.shadow_comparison import goes_on, judge_shadow
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow

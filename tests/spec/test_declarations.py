@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from pipelines.errors import Refused
-from pipelines.spec import Catalog, DatasetSpec, FeatureView, ModelSpec
-from pipelines.spec.catalog import model_faults, read_declaration, target_faults, view_faults
+from pipelines.spec.catalog import Catalog, model_faults, read_declaration, target_faults, view_faults
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load
 from tests.steps.flights_by_hand import DATASET, INCLUDE, VIEW, model
 

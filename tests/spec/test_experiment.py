@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipelines.settings import REPOSITORY
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.experiment import better, outcome_of
 
 

@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
-from pipelines.spec.model import OutOfCore, Training
+from pipelines.spec.model import ModelSpec, OutOfCore, Training
 from pipelines.spec.plain_yaml import load
 
 BLOCK = {"out_of_core": {"batch_rows": 1000}}

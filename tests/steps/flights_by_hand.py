@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipelines.spec import Catalog, DatasetSpec, FeatureView, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 
 NEW_YORK = "America/New_York"
 INCLUDE = Path(__file__).parents[2] / "include"

@@ -13,8 +13,10 @@ import polars as pl
 from pipelines import layout
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import VersionInfo
-from pipelines.spec import Catalog, DatasetSpec, FeatureView, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 
 MODELS = Path(__file__).parents[2] / "include" / "models"
 DAY = date(2013, 3, 7)

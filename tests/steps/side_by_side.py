@@ -12,7 +12,7 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.serving.compaction import FIXED
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
 from tests.steps.monitored import MODEL, MemoryStore, catalog
 

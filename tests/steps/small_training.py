@@ -15,9 +15,11 @@ import polars as pl
 from pipelines import layout
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.errors import Refused
-from pipelines.messages import SnapshotResult, SplitPart, TrainRequest
+from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.settings import Settings
-from pipelines.spec import Catalog, FeatureView, ModelSpec
+from pipelines.spec.catalog import Catalog
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
 from pipelines.steps.table_digest import table_digest
 from pipelines.testing import FakePorts, MemoryStore
 from pipelines.tracking import open_client

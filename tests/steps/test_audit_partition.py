@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.messages import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
 from pipelines.profile import TableProfile
 from pipelines.steps import audit_partition, publish_partition
 from pipelines.steps.auditing.suite import read_suite

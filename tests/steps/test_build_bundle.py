@@ -14,12 +14,12 @@ from pipelines import layout
 from pipelines.checklist import MAX_DIFFERENCE, MINIMUM_PARITY_ROWS
 from pipelines.encoding import learn_inputs
 from pipelines.errors import Refused
-from pipelines.messages import BundleRequest
+from pipelines.messages.release import BundleRequest
 from pipelines.serving import bundle as served
 from pipelines.serving.predictors import load
 from pipelines.settings import REPOSITORY
-from pipelines.spec import Catalog, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows

@@ -16,10 +16,10 @@ from polars.testing import assert_frame_equal
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import FeatureDefinitions, FeaturesRequest, FeaturesResult
+from pipelines.messages.features import FeatureDefinitions, FeaturesRequest, FeaturesResult
 from pipelines.ports import Store
 from pipelines.profile import TableProfile, profile_frame
-from pipelines.spec import FeatureView
+from pipelines.spec.features import FeatureView
 from pipelines.steps import build_features
 from pipelines.steps.features.compute import compute_features
 from pipelines.testing import FakePorts, MemoryStore

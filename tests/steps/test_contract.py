@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.spec import SourceSpec
+from pipelines.spec.dataset import SourceSpec
 from pipelines.steps.contract import read_delivery
 
 DAY = date(2013, 1, 5)

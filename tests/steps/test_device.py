@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.messages import ReproduceRequest, TrainResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.training import ReproduceRequest, TrainResult
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import StageRunner
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import device

@@ -22,9 +22,9 @@ from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.encoding import learn_inputs
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE, Refused, Unavailable
-from pipelines.messages import ReproduceRequest, TrainResult
+from pipelines.messages.training import ReproduceRequest, TrainResult
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import StageRunner
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import distributed, snapshot

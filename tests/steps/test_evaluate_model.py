@@ -15,10 +15,10 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import EvaluateRequest, EvaluateResult
+from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
-from pipelines.spec import Catalog
+from pipelines.spec.catalog import Catalog
 from pipelines.steps import evaluate_model
 from pipelines.steps.table_digest import table_digest
 from pipelines.testing import MemoryStore
@@ -157,8 +157,8 @@ def world(tracking: tuple[MlflowClient, str, str], tmp_path: Path, monkeypatch: 
 
 
 def _model_spec(folder: Path) -> Any:
-    from pipelines.spec import ModelSpec
     from pipelines.spec.catalog import read_declaration
+    from pipelines.spec.model import ModelSpec
 
     (folder / "late.yaml").write_text(MODEL)
     return read_declaration(folder / "late.yaml", ModelSpec)

@@ -13,10 +13,10 @@ import pytest
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.cli.land import land
-from pipelines.delivery import LandedFile, Manifest
 from pipelines.errors import Unavailable
 from pipelines.layout import MANIFEST
-from pipelines.messages import IngestRequest, IngestResult
+from pipelines.messages.delivery import LandedFile, Manifest
+from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.steps import ingest_partition
 from pipelines.testing import FakePorts
 

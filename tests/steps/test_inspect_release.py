@@ -16,12 +16,19 @@ import polars as pl
 import pytest
 
 from pipelines import layout
-from pipelines.messages import BundleRequest, BundleResult
-from pipelines.release_messages import Column, Contract, Inspection, InspectionRequest, Standing
+from pipelines.messages.release import (
+    BundleRequest,
+    BundleResult,
+    Column,
+    Contract,
+    Inspection,
+    InspectionRequest,
+    Standing,
+)
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
-from pipelines.spec import Catalog, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle, inspect_release, rollout_design
 from pipelines.testing import FakePorts
 from tests.steps.registered_models import register

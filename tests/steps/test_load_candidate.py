@@ -15,12 +15,12 @@ import pytest
 from pipelines import layout
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.errors import Refused
-from pipelines.release_messages import LoadTestRequest, LoadTestResult
+from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.rules.load_test import judge_load_test
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec import Catalog, ModelSpec
-from pipelines.spec.catalog import read_declaration
+from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model import ModelSpec
 from pipelines.steps import load_candidate
 from pipelines.steps.load_door import door_fault, find_door
 from pipelines.testing import FakePorts

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from pipelines import layout
-from pipelines.messages import DriftResult, MonitorRequest
+from pipelines.messages.monitoring import DriftResult, MonitorRequest
 from pipelines.profile import profile_frame
 from pipelines.rules.drift_check import judge_drift
 from pipelines.steps import measure_drift

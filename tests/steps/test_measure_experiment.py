@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pipelines import layout
-from pipelines.comparison_messages import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.mean_difference import Moments, mean_difference
-from pipelines.rollout_messages import ArmCounts
+from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
+from pipelines.messages.rollout import ArmCounts
 from pipelines.sequential import Step, log_e_sample_ratio
 from pipelines.spec.deployment import Deployment, Routing
 from pipelines.spec.strategy import AbTest

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import Refused
-from pipelines.messages import MonitorRequest
+from pipelines.messages.monitoring import MonitorRequest
 from pipelines.steps import measure_performance
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, Versions, catalog, flights, log, ports
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipelines import layout
-from pipelines.comparison_messages import ShadowMeasure, ShadowRequest
-from pipelines.rollout_messages import ArmCounts
+from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
+from pipelines.messages.rollout import ArmCounts
 from pipelines.sequential import log_e_disagreement, log_e_value
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow

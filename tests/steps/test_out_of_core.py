@@ -23,12 +23,13 @@ from polars.testing import assert_frame_equal
 from pipelines import layout
 from pipelines.encoding import encode
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import BundleRequest, EvaluateRequest, ReproduceRequest, SnapshotRequest, SnapshotResult
+from pipelines.messages.evaluation import EvaluateRequest
+from pipelines.messages.release import BundleRequest
+from pipelines.messages.training import ReproduceRequest, SnapshotRequest, SnapshotResult
 from pipelines.profile import TableProfile, histogram, profile_frame
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import REPOSITORY
-from pipelines.spec import ModelSpec
-from pipelines.spec.model import OutOfCore, Split
+from pipelines.spec.model import ModelSpec, OutOfCore, Split
 from pipelines.steps import build_bundle, drift_report, evaluate_model, reproduce_model, train_model
 from pipelines.steps.snapshot_spool import local_folder, spool
 from pipelines.steps.take_snapshot import read_snapshot, run, verified_rows
@@ -303,7 +304,7 @@ def test_a_training_killed_by_the_system_resumes_with_the_same_bytes_and_leaves_
 CHILD = """
 import sys
 from pathlib import Path
-from pipelines.messages import TrainRequest
+from pipelines.messages.training import TrainRequest
 from pipelines.steps import train_model
 from tests.steps.small_training import FolderStore, ports, spec
 home, shared = Path(sys.argv[1]), Path(sys.argv[2])

@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.messages import SnapshotRequest, SnapshotResult
-from pipelines.spec import ModelSpec
+from pipelines.messages.training import SnapshotRequest, SnapshotResult
+from pipelines.spec.model import ModelSpec
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.table_digest import table_digest
 from pipelines.steps.take_snapshot import read_snapshot, run

@@ -22,7 +22,7 @@ import pytest
 from pipelines import layout
 from pipelines.encoding import encode
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages import ReproduceRequest, TrainResult
+from pipelines.messages.training import ReproduceRequest, TrainResult
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.steps import reproduce_model, train_model
@@ -273,7 +273,7 @@ def test_a_training_killed_by_the_system_goes_on_and_ends_with_the_same_bytes(tm
 CHILD = """
 import sys
 from pathlib import Path
-from pipelines.messages import TrainRequest
+from pipelines.messages.training import TrainRequest
 from pipelines.steps import train_model
 from tests.steps.small_training import FolderStore, ports, spec
 home, shared = Path(sys.argv[1]), Path(sys.argv[2])

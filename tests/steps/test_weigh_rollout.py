@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.declared_rollout import analysis_plan
+from pipelines.messages.rollout import ArmCounts
 from pipelines.rollout_evidence import Outcome, WeighedRollout, WeighRequest
-from pipelines.rollout_messages import ArmCounts
 from pipelines.spec.deployment import Deployment
 from pipelines.testing import FakePorts
 from pipelines.wiring import run_step

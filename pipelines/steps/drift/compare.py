@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.messages import DriftMeasure
+from pipelines.messages.monitoring import DriftMeasure
 from pipelines.profile import CategoricalProfile, NumericProfile, TableProfile
 from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
 from pipelines.steps.drift.ks import ks_test

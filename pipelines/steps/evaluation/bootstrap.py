@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.messages import Interval
+from pipelines.messages.evaluation import Interval
 from pipelines.spec.model import LOWER_IS_BETTER, Comparison
 from pipelines.steps.evaluation.metrics import gain, measure_one
 from pipelines.steps.evaluation.weighted import Array, weighted_metric

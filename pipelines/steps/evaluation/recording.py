@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric
 
-from pipelines.messages import EvaluateResult
+from pipelines.messages.evaluation import EvaluateResult
 from pipelines.ports import Ports, VersionInfo
 from pipelines.tracking import mlflow_answers, open_client
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipelines.messages import SliceMetric
+from pipelines.messages.evaluation import SliceMetric
 from pipelines.spec.model import Slices
 from pipelines.steps.evaluation.metrics import Array, gain, measure_one
 

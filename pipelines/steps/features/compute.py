@@ -8,8 +8,16 @@ from datetime import date
 import polars as pl
 
 from pipelines.entity import duration_of, scheduled
-from pipelines.spec import FeatureView
-from pipelines.spec.features import CalendarPart, Direct, Feature, LastValue, LatestObservation, Lookup, WindowMean
+from pipelines.spec.features import (
+    CalendarPart,
+    Direct,
+    Feature,
+    FeatureView,
+    LastValue,
+    LatestObservation,
+    Lookup,
+    WindowMean,
+)
 from pipelines.steps.features.known_facts import KnownFacts, newest_before
 
 Frames = Mapping[str, pl.DataFrame]

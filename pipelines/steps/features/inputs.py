@@ -9,8 +9,8 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.ports import Store
-from pipelines.spec import DatasetSpec, FeatureView
-from pipelines.spec.dataset import SourceSpec
+from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.features import FeatureView
 from pipelines.steps.features.reach import days_read, is_affected, sources_of
 
 Versions = dict[str, int | None]

@@ -8,8 +8,7 @@ import polars as pl
 
 from pipelines.entity import duration_of
 from pipelines.errors import Refused
-from pipelines.spec import FeatureView
-from pipelines.spec.features import LastValue, WindowMean
+from pipelines.spec.features import FeatureView, LastValue, WindowMean
 
 FRACTION = 1 << 20
 """Values that are no integers are summed as whole multiples of 1/FRACTION: exact, and the same in any order."""

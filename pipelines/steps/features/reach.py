@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from pipelines.spec import FeatureView
-from pipelines.spec.features import LastValue, LatestObservation, Lookup, WindowMean
+from pipelines.spec.features import FeatureView, LastValue, LatestObservation, Lookup, WindowMean
 
 
 def first_day(view: FeatureView, source: str, day: date, timezone: str) -> date | None:

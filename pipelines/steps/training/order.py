@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.encoding import FeatureInput, Kind, encode, learn_inputs, vocabularies
 from pipelines.errors import Refused
-from pipelines.messages import TrainRequest
+from pipelines.messages.training import TrainRequest
 from pipelines.ports import Ports
 from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec, Training
 from pipelines.steps.evaluation.metrics import measure

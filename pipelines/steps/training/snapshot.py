@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipelines import layout
 from pipelines.encoding import FeatureInput, Kind, check_columns, encode
 from pipelines.errors import Refused
-from pipelines.messages import SnapshotResult
+from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
 from pipelines.steps.snapshot_files import FrozenFiles, open_files
 from pipelines.steps.split import PARTS

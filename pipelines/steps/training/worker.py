@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.messages.pod_run import MANIFEST
 from pipelines.ports import Ports, Store
 from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
 from pipelines.steps.training.distributed_rank import SILENCE_SECONDS
 from pipelines.steps.training.distributed_work import INVITATION, REPORTS, RESUME, WORK, Invitation
-from pipelines.ticket import MANIFEST
 
 WAIT_SECONDS = 600.0
 """How long a worker waits to be invited: the coordinator's pod may have to wait for a node and an image."""

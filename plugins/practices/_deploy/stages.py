@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.spec import ModelSpec
+from pipelines.spec.model import ModelSpec
 from practices.canary_step import CanaryStep
 from practices.champion_release import ChampionRelease
 from practices.defaults import asset

@@ -17,8 +17,8 @@ from typing import Any
 
 from pipelines import layout
 from pipelines.errors import AirworthyError, Refused, Unavailable
+from pipelines.messages.pod_run import MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.ports import Store
-from pipelines.ticket import MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from practices._pods.end import PodEnd
 
 END, ADOPTS, COLLECTED = "end.json", "adopts.json", "collected.json"

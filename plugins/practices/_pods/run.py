@@ -17,9 +17,9 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from pipelines.declarations import declare
 from pipelines.errors import AirworthyError
-from pipelines.messages import Message
+from pipelines.messages.message import Message
+from pipelines.messages.pod_run import LOG
 from pipelines.spec.runner import StageRunner
-from pipelines.ticket import LOG
 from practices import _hooks
 from practices._pods.cluster import Cluster, in_cluster
 from practices._pods.end import PodEnd, judge_pod

@@ -5,7 +5,40 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pipelines.messages import BundleResult, Message
+from pipelines.messages.message import Message
+
+
+class BundleRequest(Message):
+    model: str
+    version: str
+
+
+class BundleResult(Message):
+    """``bundles/<model>/<version>/``: what the gateway serves, checked against the registered model."""
+
+    model: str
+    version: str
+    uri: str
+    predictor: Literal["onnx", "native", "pyfunc"]
+    sha256: str
+    """Digest over the bundle's files."""
+    model_digest: str
+    parity_rows: int
+    largest_difference: float
+    notes: list[str] = []
+
+
+class LiveState(Message):
+    """What one deployment of the gateway serves now."""
+
+    model: str
+    version: str | None = None
+    previous: str | None = None
+    generation: int = 0
+    bundle_sha256: str | None = None
+    workers: int = 0
+    applied: bool = True
+    """Whether every live worker answers with this generation."""
 
 
 class InspectionRequest(Message):

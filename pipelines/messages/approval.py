@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pipelines.messages import Message
+from pipelines.messages.message import Message
 
 
 class ApprovalAnswer(Message):

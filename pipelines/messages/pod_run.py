@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pipelines.messages import Message
+from pipelines.messages.message import Message
 
 TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
 """Files of one launch, below ``layout.pod_run``."""

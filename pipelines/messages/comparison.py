@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pipelines.messages import Message
-from pipelines.rollout_messages import ArmCounts
+from pipelines.messages.message import Message
+from pipelines.messages.rollout import ArmCounts
 
 # ---- in the shadow -----------------------------------------------------------------------------------------------
 

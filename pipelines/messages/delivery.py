@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pipelines.messages import Message
+from pipelines.messages.message import Message
 
 
 class LandedFile(Message):

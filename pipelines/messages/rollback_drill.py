@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.messages import Message
+from pipelines.messages.message import Message
 
 
 class DrillRequest(Message):

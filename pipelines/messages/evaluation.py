@@ -1,0 +1,64 @@
+"""What was measured of a candidate and of the champion on the same rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipelines.messages.message import Message
+
+
+class EvaluateRequest(Message):
+    model: str
+    version: str
+    champion: str | None = None
+    """Version now live; None: there is none."""
+
+
+class Interval(Message):
+    """Paired bootstrap of ``candidate - champion`` oriented so that positive is better."""
+
+    metric: str
+    candidate: float
+    champion: float
+    gain: float
+    low: float
+    high: float
+    confidence: float
+    resamples: int
+    rows: int
+
+
+class SliceMetric(Message):
+    column: str
+    value: str
+    rows: int
+    metric: str
+    candidate: float | None
+    champion: float | None = None
+    gain: float | None = None
+    """Oriented so that positive is better; None if either was not measured."""
+
+
+class EvaluateResult(Message):
+    """Measured on the candidate's own test part (later than all it was trained on), champion and candidate alike."""
+
+    model: str
+    version: str
+    champion: str | None = None
+    snapshot: str
+    rows: int
+    metrics: dict[str, float | None]
+    """None: could not be measured."""
+    champion_metrics: dict[str, float | None] = {}
+    comparison: Interval | None = None
+    slices: list[SliceMetric] = []
+    plots: list[str] = []
+    first: datetime | None = None
+    last: datetime | None = None
+    trained_until: datetime | None = None
+    """Last prediction time of the candidate's train and validation parts."""
+    champion_trained_until: datetime | None = None
+    compared_from: datetime | None = None
+    """First prediction time of the rows that both answered: later than all that either was trained on."""
+    notes: list[str] = []
+    """Why something could not be measured."""

@@ -1,0 +1,93 @@
+"""What a snapshot, a training and a reproduction are asked and what they yield: digests, versions and counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.messages.message import Message
+
+
+class SnapshotRequest(Message):
+    model: str
+    as_of: datetime
+    """Only labels known by then (UTC) are used."""
+
+
+class SplitPart(Message):
+    rows: int
+    first: datetime | None = None
+    last: datetime | None = None
+    positives: int | None = None
+    """Rows with a positive label; None for a regression."""
+
+
+class SnapshotResult(Message):
+    """A frozen training table: ``snapshots/<model>/<digest>/data.parquet`` with columns key, prediction_time,
+    label_time, features, ``target`` and ``part`` (train, validation, test); or, with ``batch_rows``, several such
+    files, which ``files.json`` beside them names."""
+
+    model: str
+    as_of: datetime
+    digest: str
+    uri: str
+    rows: int
+    parts: dict[str, SplitPart]
+    features: list[str]
+    table_versions: dict[str, int]
+    latest_label_time: datetime | None = None
+    batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    """Most rows per file, where the table was frozen in batches."""
+
+
+class TrainRequest(Message):
+    model: str
+    snapshot: str
+    """Digest of the snapshot."""
+    hypothesis: str = ""
+    seed: int | None = None
+    """None: the declared seed."""
+    run_key: str
+    """Names the attempt across retries (``<dag_id>/<run_id>``): checkpoints are resumed under it."""
+    git_revision: str = "unknown"
+    requested_by: str = "airworthy"
+    trigger: str = "manual"
+
+
+class TrainResult(Message):
+    model: str
+    run_id: str
+    version: str
+    """MLflow model version (an integer as text)."""
+    model_uri: str
+    model_digest: str
+    """sha256 of the native model file."""
+    snapshot: str
+    request_digest: str
+    environment_digest: str
+    rounds: int
+    best_round: int | None = None
+    resumed_from_round: int | None = None
+    metrics: dict[str, float]
+    seconds: float
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where boosting really ran; differs from the declaration only where it allows ``cpu_fallback``."""
+    notes: list[str] = []
+    """What was measured on a sample only."""
+
+
+class ReproduceRequest(Message):
+    model: str
+    version: str
+
+
+class ReproduceResult(Message):
+    model: str
+    version: str
+    registered_digest: str
+    reproduced_digest: str
+    snapshot: str
+    differences: list[str] = []
+    """What differs from the first training (environment, code revision, library versions)."""
