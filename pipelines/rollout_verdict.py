@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pipelines.rollout_evidence import AnalysisPlan, MetricLimits, MetricVerdict, Outcome, RolloutVerdict, StepCounts
-from pipelines.sequential import Step, log_e_rate_ratio, log_e_sample_ratio, log_e_value, rate_ratio_interval
+from pipelines.statistics.e_values import Step, log_e_rate_ratio, log_e_sample_ratio, log_e_value, rate_ratio_interval
 
 
 def judge_rollout(

@@ -84,7 +84,7 @@ class MemoryStore(_Fake):
         return pl.concat([empty, *frames]).select(*names, "day")
 
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
-        from pipelines.partition import conform
+        from pipelines.tables.partition import conform
 
         self._answer()
         history = self._tables.get(table, [])

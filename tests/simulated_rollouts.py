@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sequential import CONCENTRATION, expected_share, log_e_values
+from pipelines.statistics.e_values import CONCENTRATION, expected_share, log_e_values
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

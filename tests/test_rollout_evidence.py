@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.sequential import (
+from pipelines.statistics.e_values import (
     SPLIT_CONCENTRATION,
     Step,
     log_e_disagreement,

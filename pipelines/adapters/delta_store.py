@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pipelines import layout
 from pipelines.adapters.store_files import Access, answering, checked, open_files, turned_away
 from pipelines.errors import Refused, Unavailable
-from pipelines.partition import DAY, conform
+from pipelines.tables.partition import DAY, conform
 
 Answer = TypeVar("Answer")
 

@@ -124,9 +124,9 @@ def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[
 
 def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
     """The feature table of ``days`` from the source's own data: one row per entity, with its ``entity_id``."""
-    from pipelines.entity import entity_id
     from pipelines.steps.features.compute import compute_features
     from pipelines.steps.features.reach import sources_of
+    from pipelines.tables.entity_id import entity_id
 
     frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
     features = compute_features(view, frames, days, timezone=dataset.calendar.timezone)

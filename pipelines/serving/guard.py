@@ -37,7 +37,7 @@ def judge(record: Rollout, tallies: Mapping[tuple[str, str], Tally]) -> Verdict:
 
     Units of evidence are requests: the limits are about requests. Requests that were not tried do not count.
     """
-    from pipelines.sequential import log_e_value
+    from pipelines.statistics.e_values import log_e_value
 
     guard = record.plan.guard
     limits = [("failed", guard.max_error_rate, None)] if guard.max_error_rate is not None else []

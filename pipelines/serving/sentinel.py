@@ -53,7 +53,7 @@ class Sentinel:
         if not active:
             return
         # It loads a library; not on the loop that answers the admin listener.
-        await asyncio.to_thread(importlib.import_module, "pipelines.sequential")
+        await asyncio.to_thread(importlib.import_module, "pipelines.statistics.e_values")
         await self._gather()
         for model, record, mirrored in active:
             verdict = judge(record, self._counts.of(model, record.rollout_id, record.step))

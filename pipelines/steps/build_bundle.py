@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 
 from pipelines import layout
-from pipelines.encoding import categories_json, encode
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
@@ -25,6 +24,7 @@ from pipelines.steps.bundling.reference_rows import reference_rows
 from pipelines.steps.load_model import LoadedModel, load_model, read_model_folder
 from pipelines.steps.snapshot_files import open_files
 from pipelines.steps.split import PARTS
+from pipelines.tables.encoding import categories_json, encode
 
 SNAPSHOT_TAG = "airworthy.snapshot"
 MANIFEST = "bundle.json"

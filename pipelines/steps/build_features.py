@@ -16,10 +16,10 @@ from pipelines import layout
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeatureDefinitions, FeatureFacts, FeaturesRequest, FeaturesResult
 from pipelines.ports import Ports, Store
-from pipelines.profile import profile_frame
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.inputs import Inputs
+from pipelines.tables.profile import profile_frame
 
 ROUNDS = 25
 """How often a build starts over because its inputs changed, before it asks to be tried again later."""

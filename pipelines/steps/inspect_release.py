@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 
 from pipelines import layout
-from pipelines.encoding import FeatureInput, encode
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleResult, Column, Contract, Inspection, InspectionRequest
 from pipelines.ports import Ports
@@ -28,6 +27,7 @@ from pipelines.steps.load_door import door_fault
 from pipelines.steps.load_evidence import needed
 from pipelines.steps.load_model import LoadedModel, load_model
 from pipelines.steps.rollout_design import plan_faults, recent_traffic, rollout_design
+from pipelines.tables.encoding import FeatureInput, encode
 
 TRIES, WARM_UP, PATIENCE_SECONDS = 200, 5, 2.0
 """Calls with one row that the latency is taken from, and the most time spent on them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelines.messages.release import ShareShown
-from pipelines.sequential import log_e_value
 from pipelines.spec.sizing import LoadTest
+from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.open_loop import Outcome
 from pipelines.steps.rollout_design import requests_to_show
 

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.encoding import FeatureInput, Kind, Matrix, encode, with_vocabularies
 from pipelines.errors import Refused
 from pipelines.ports import Ports, VersionInfo
+from pipelines.tables.encoding import FeatureInput, Kind, Matrix, encode, with_vocabularies
 from pipelines.tracking import fetch_model, open_client
 
 PREDICTOR = "predictor.json"

@@ -10,10 +10,10 @@ from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
 from pipelines.ports import Ports, VersionInfo
-from pipelines.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.prediction_log import flush_log, read_answers
+from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 
 PREDICTION = "prediction"
 

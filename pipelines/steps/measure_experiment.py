@@ -9,15 +9,15 @@ import polars as pl
 
 from pipelines import layout
 from pipelines.errors import Refused
-from pipelines.mean_difference import Difference, Moments, mean_difference
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
-from pipelines.rate_difference import rate_difference
-from pipelines.sequential import Step, log_e_sample_ratio
 from pipelines.spec.experiment import LABELLED, better, outcome_of
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTest
+from pipelines.statistics.e_values import Step, log_e_sample_ratio
+from pipelines.statistics.mean_difference import Difference, Moments, mean_difference
+from pipelines.statistics.rate_difference import rate_difference
 from pipelines.steps.prediction_log import flush_log
 from pipelines.steps.rollout_log import OUTCOME, read_rollout, with_outcomes
 

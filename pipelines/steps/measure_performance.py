@@ -8,13 +8,13 @@ from datetime import date, timedelta
 import polars as pl
 
 from pipelines import layout
-from pipelines.entity import entity_id
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DayPerformance, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.prediction_log import flush_log, read_answers
+from pipelines.tables.entity_id import entity_id
 
 TEST_PREFIX = "test_"
 

@@ -14,9 +14,9 @@ from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
-from pipelines.sequential import log_e_disagreement, log_e_value
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import Shadow
+from pipelines.statistics.e_values import log_e_disagreement, log_e_value
 from pipelines.steps.drift.psi import psi
 from pipelines.steps.prediction_log import flush_log
 from pipelines.steps.rollout_log import read_rollout, with_outcomes

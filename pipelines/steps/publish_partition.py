@@ -9,8 +9,8 @@ import polars as pl
 from pipelines import layout
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports
-from pipelines.profile import profile_frame
 from pipelines.spec.dataset import SourceSpec
+from pipelines.tables.profile import profile_frame
 
 
 def run(request: PublishRequest, ports: Ports) -> PublishResult:

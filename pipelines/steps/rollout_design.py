@@ -16,11 +16,11 @@ from pipelines.errors import Refused
 from pipelines.messages.release import DesignStep, Traffic
 from pipelines.ports import Ports, Store
 from pipelines.rollout_plan import Plan
-from pipelines.sample_size import sample_size
-from pipelines.sequential import log_e_value
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTest, BlueGreen, Canary
+from pipelines.statistics.e_values import log_e_value
+from pipelines.statistics.sample_size import sample_size
 from pipelines.steps.prediction_log import UNANSWERED
 
 WINDOW = timedelta(days=7)

@@ -9,10 +9,10 @@ from io import BytesIO
 import polars as pl
 
 from pipelines import layout
-from pipelines.entity import entity_id
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
 from pipelines.spec.model import ModelSpec
+from pipelines.tables.entity_id import entity_id
 
 SCHEMA = pl.Schema(
     {

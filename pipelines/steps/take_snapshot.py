@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 
 from pipelines import layout
-from pipelines.entity import entity_id, label_time
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
@@ -21,6 +20,7 @@ from pipelines.steps.snapshot_files import FILES, open_files
 from pipelines.steps.snapshot_spool import local_folder, spool
 from pipelines.steps.split import PARTS, assign_parts
 from pipelines.steps.table_digest import table_digest
+from pipelines.tables.entity_id import entity_id, label_time
 
 DATA, RECORD = "data.parquet", "snapshot.json"
 

@@ -11,10 +11,8 @@ from typing import Any
 import polars as pl
 
 from pipelines import layout
-from pipelines.encoding import encode
 from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.steps.environment import environment, installed
 from pipelines.steps.load_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
@@ -25,6 +23,8 @@ from pipelines.steps.training.registration import find_registered, register
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord, recorded_run
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import Snapshot, open_snapshot
+from pipelines.tables.encoding import encode
+from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.tracking import mlflow_answers, open_client
 
 ORDER, RESULT, ENVIRONMENT = "training/order.json", "training/result.json", "training/environment.json"

@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 
 from pipelines.messages.monitoring import DriftResult
-from pipelines.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.rules.drift_check import judge_drift
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.drift.compare import compare
+from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.verdict import Verdict
 
 SPEC = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)

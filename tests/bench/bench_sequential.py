@@ -10,7 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pipelines.sample_size import sample_size
+from pipelines.statistics.sample_size import sample_size
 from tests.simulated_rollouts import Floats, events, evidence_of_ratio, evidence_of_threshold, found_at
 
 RUNS = 1000

@@ -26,7 +26,6 @@ import polars as pl
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.mlflow_registry import MlflowRegistry
-from pipelines.encoding import learn_inputs
 from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
@@ -38,6 +37,7 @@ from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.snapshot import part_of
 from pipelines.steps.training.system_metrics import SystemMetrics
+from pipelines.tables.encoding import learn_inputs
 from pipelines.testing import FakePorts
 from tests.bench.bench_features import INCLUDE, NEW_YORK, year
 

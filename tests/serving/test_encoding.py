@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.encoding import FeatureInput, encode
 from pipelines.serving.bundle import Input, Manifest
 from pipelines.serving.predictors import Predictor
+from pipelines.tables.encoding import FeatureInput, encode
 
 VOCABULARY = ["AA", "UA", "é", ""]
 FEATURES = [FeatureInput("carrier", "categorical", tuple(VOCABULARY)), FeatureInput("distance", "numeric")]

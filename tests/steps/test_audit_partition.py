@@ -14,9 +14,9 @@ import pytest
 from pipelines import layout
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
-from pipelines.profile import TableProfile
 from pipelines.steps import audit_partition, publish_partition
 from pipelines.steps.auditing.suite import read_suite
+from pipelines.tables.profile import TableProfile
 from pipelines.testing import FakePorts
 
 DAY = date(2013, 2, 12)

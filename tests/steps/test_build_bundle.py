@@ -12,7 +12,6 @@ import pytest
 
 from pipelines import layout
 from pipelines.checklist import MAX_DIFFERENCE, MINIMUM_PARITY_ROWS
-from pipelines.encoding import learn_inputs
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest
 from pipelines.serving import bundle as served
@@ -23,6 +22,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
+from pipelines.tables.encoding import learn_inputs
 from pipelines.testing import FakePorts
 from tests.steps.registered_models import TYPES, fetched, register, snapshot
 

@@ -18,10 +18,10 @@ from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeatureDefinitions, FeaturesRequest, FeaturesResult
 from pipelines.ports import Store
-from pipelines.profile import TableProfile, profile_frame
 from pipelines.spec.features import FeatureView
 from pipelines.steps import build_features
 from pipelines.steps.features.compute import compute_features
+from pipelines.tables.profile import TableProfile, profile_frame
 from pipelines.testing import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, catalog, flight, observation, random_days, tables
 

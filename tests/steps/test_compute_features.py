@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
-from pipelines.entity import entity_id, label_time
 from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView, WindowMean
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.reach import days_read, first_day
+from pipelines.tables.entity_id import entity_id, label_time
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, by_hand, flight, observation, random_days, tables, utc
 
 SPRING_FORWARD, FALL_BACK = date(2013, 3, 10), date(2013, 11, 3)

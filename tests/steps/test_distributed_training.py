@@ -20,7 +20,6 @@ import pytest
 
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.encoding import learn_inputs
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE, Refused, Unavailable
 from pipelines.messages.training import ReproduceRequest, TrainResult
 from pipelines.settings import REPOSITORY
@@ -36,6 +35,7 @@ from pipelines.steps.training.distributed_work import INVITATION, SharedWork
 from pipelines.steps.training.fitting import Fitted
 from pipelines.steps.training.order import Order, make_order, shared_work
 from pipelines.steps.training.worker import join
+from pipelines.tables.encoding import learn_inputs
 from pipelines.testing import FakePorts
 from pipelines.tracking import open_client
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec

@@ -13,9 +13,9 @@ import pytest
 
 from pipelines import layout
 from pipelines.messages.monitoring import DriftResult, MonitorRequest
-from pipelines.profile import profile_frame
 from pipelines.rules.drift_check import judge_drift
 from pipelines.steps import measure_drift
+from pipelines.tables.profile import profile_frame
 from pipelines.verdict import Outcome
 from tests.steps.monitored import (
     CATEGORICAL,

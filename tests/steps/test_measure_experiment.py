@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from pipelines import layout
-from pipelines.mean_difference import Moments, mean_difference
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.messages.rollout import ArmCounts
-from pipelines.sequential import Step, log_e_sample_ratio
 from pipelines.spec.deployment import Deployment, Routing
 from pipelines.spec.strategy import AbTest
+from pipelines.statistics.e_values import Step, log_e_sample_ratio
+from pipelines.statistics.mean_difference import Moments, mean_difference
 from pipelines.steps import measure_experiment
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, flights, ports
 from tests.steps.side_by_side import NOW, answered, declared

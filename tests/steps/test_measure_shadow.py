@@ -10,9 +10,9 @@ import pytest
 from pipelines import layout
 from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import ArmCounts
-from pipelines.sequential import log_e_disagreement, log_e_value
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
+from pipelines.statistics.e_values import log_e_disagreement, log_e_value
 from pipelines.steps import measure_shadow
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, flights, ports
 from tests.steps.side_by_side import NOW, answered, declared

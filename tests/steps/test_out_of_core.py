@@ -21,12 +21,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipelines import layout
-from pipelines.encoding import encode
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.evaluation import EvaluateRequest
 from pipelines.messages.release import BundleRequest
 from pipelines.messages.training import ReproduceRequest, SnapshotRequest, SnapshotResult
-from pipelines.profile import TableProfile, histogram, profile_frame
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.spec.model import ModelSpec, OutOfCore, Split
@@ -35,6 +33,8 @@ from pipelines.steps.snapshot_spool import local_folder, spool
 from pipelines.steps.take_snapshot import read_snapshot, run, verified_rows
 from pipelines.steps.training.order import Order, checkpoints_of, fill_order, make_order
 from pipelines.steps.training.snapshot import open_snapshot
+from pipelines.tables.encoding import encode
+from pipelines.tables.profile import TableProfile, histogram, profile_frame
 from pipelines.testing import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import model, random_days, utc
 from tests.steps.small_training import FEATURES, START, FolderStore, keep_snapshot, ports, request, rows, spec

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.sequential import log_e_value
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.sizing import LoadTest
+from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_evidence import needed as load_test_needs
 from pipelines.steps.rollout_design import plan_faults, requests_to_show, rollout_design
 

@@ -20,7 +20,6 @@ import polars as pl
 import pytest
 
 from pipelines import layout
-from pipelines.encoding import encode
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.training import ReproduceRequest, TrainResult
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
@@ -29,6 +28,7 @@ from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.load_model import load_model
 from pipelines.steps.training import plots, run_record
 from pipelines.steps.training.checkpoints import INDEX
+from pipelines.tables.encoding import encode
 from pipelines.testing import FakePorts
 from pipelines.tracking import open_client
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pipelines.encoding import FeatureInput
 from pipelines.errors import Refused
+from pipelines.tables.encoding import FeatureInput
 
 MINIMUM_ROWS = 1000
 SAMPLE = 2000

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import chdtrc
 
-from pipelines.profile import OTHER
 from pipelines.steps.drift.sketch import Floats
+from pipelines.tables.profile import OTHER
 
 NULL = "__null__"
 SMALLEST_EXPECTED = 5.0

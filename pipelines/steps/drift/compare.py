@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.messages.monitoring import DriftMeasure
-from pipelines.profile import CategoricalProfile, NumericProfile, TableProfile
 from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.psi import psi, psi_numeric
 from pipelines.steps.drift.sketch import Sketch
+from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile
 
 
 def compare(name: str, reference: TableProfile | None, current: TableProfile | None, minimum_rows: int) -> DriftMeasure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.profile import POINTS
+from pipelines.tables.profile import POINTS
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,6 @@ from datetime import date
 
 import polars as pl
 
-from pipelines.entity import duration_of, scheduled
 from pipelines.spec.features import (
     CalendarPart,
     Direct,
@@ -19,6 +18,7 @@ from pipelines.spec.features import (
     WindowMean,
 )
 from pipelines.steps.features.known_facts import KnownFacts, newest_before
+from pipelines.tables.entity_id import duration_of, scheduled
 
 Frames = Mapping[str, pl.DataFrame]
 MOMENT = pl.Datetime("us", "UTC")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pipelines.entity import duration_of
 from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView, LastValue, WindowMean
+from pipelines.tables.entity_id import duration_of
 
 FRACTION = 1 << 20
 """Values that are no integers are summed as whole multiples of 1/FRACTION: exact, and the same in any order."""

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from pipelines.encoding import Matrix
 from pipelines.errors import Refused
 from pipelines.steps.training.boosting_plan import BoostingPlan
 from pipelines.steps.training.checkpoints import Index
 from pipelines.steps.training.early_stopping import Stopper
 from pipelines.steps.training.learning_rate import Schedule
+from pipelines.tables.encoding import Matrix
 
 OnRound = Callable[[int, Mapping[str, float], float], None]
 """Called after each round with its number from 0, its scores (``validation/auc``) and its learning rate."""

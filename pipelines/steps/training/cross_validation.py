@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from pipelines.encoding import FeatureInput
 from pipelines.errors import Refused
 from pipelines.spec.model import CrossValidation, Training
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.training.device import Device
 from pipelines.steps.training.fitting import Part, fit
+from pipelines.tables.encoding import FeatureInput
 
 Places = npt.NDArray[np.int64]
 

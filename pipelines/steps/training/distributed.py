@@ -22,7 +22,6 @@ from typing import Any
 import xgboost as xgb
 
 from pipelines import layout
-from pipelines.encoding import FeatureInput
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
 from pipelines.steps.training.boosting import Boosted, OnRound
@@ -42,6 +41,7 @@ from pipelines.steps.training.distributed_work import (
     SharedWork,
 )
 from pipelines.steps.training.fitting import Fitted, boosted
+from pipelines.tables.encoding import FeatureInput
 
 JOIN_SECONDS = 600.0
 """How long the coordinator waits for all workers: a pod may have to wait for a node and an image."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.encoding import FeatureInput, Kind, with_vocabularies
 from pipelines.spec.model import Training
 from pipelines.steps.load_model import Problem
 from pipelines.steps.training.checkpoints import Index
 from pipelines.steps.training.device import Device
+from pipelines.tables.encoding import FeatureInput, Kind, with_vocabularies
 
 WORK, RESUME, MODEL, DONE = "work.json", "resume.ubj", "model.ubj", "done.json"
 """Files of a rank's folder: what it is told, where it goes on from, and what rank 0 has made of it."""

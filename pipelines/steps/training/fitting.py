@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from pipelines.encoding import FeatureInput, Matrix
 from pipelines.errors import Refused
 from pipelines.spec.model import Training
 from pipelines.steps.training import sklearn_estimator, skops_file
@@ -17,6 +16,7 @@ from pipelines.steps.training.boosting import Boosted, OnRound, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.device import Device
+from pipelines.tables.encoding import FeatureInput, Matrix
 
 Target = npt.NDArray[np.float64]
 NATIVE = {"xgboost": "model.ubj", "sklearn": "model.skops"}

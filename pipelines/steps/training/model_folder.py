@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from pipelines.encoding import FeatureInput, categories_json
 from pipelines.steps.load_model import CATEGORIES, PREDICTOR, EstimatorKind, PredictorFile, Problem
 from pipelines.steps.training.fitting import NATIVE
+from pipelines.tables.encoding import FeatureInput, categories_json
 
 LOADER = "pipelines.steps.load_model"
 EXAMPLE_ROWS = 5

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.encoding import FeatureInput, Kind, encode, learn_inputs, vocabularies
 from pipelines.errors import Refused
 from pipelines.messages.training import TrainRequest
 from pipelines.ports import Ports
@@ -30,6 +29,7 @@ from pipelines.steps.training.fitting import Fitted, Part, fit
 from pipelines.steps.training.out_of_core import fit_in_batches, learn_inputs_in_batches
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
 from pipelines.steps.training.snapshot import Snapshot, check_rows, part_of, times_of
+from pipelines.tables.encoding import FeatureInput, Kind, encode, learn_inputs, vocabularies
 
 TRIALS_FILE = "trials.json"
 

@@ -19,13 +19,13 @@ import numpy as np
 import psutil
 import xgboost as xgb
 
-from pipelines.encoding import FeatureInput, Kind, learn_inputs
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.model import Training
 from pipelines.steps.training.boosting import OnRound, Resumable, boost
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.fitting import Fitted, boosted
 from pipelines.steps.training.snapshot import Snapshot, part_of
+from pipelines.tables.encoding import FeatureInput, Kind, learn_inputs
 
 CACHE = "airworthy-out-of-core-"
 CELL_BYTES = 10

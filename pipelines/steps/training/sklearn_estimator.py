@@ -18,9 +18,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 
-from pipelines.encoding import FeatureInput, Matrix
 from pipelines.errors import Refused
 from pipelines.spec.model import Estimator
+from pipelines.tables.encoding import FeatureInput, Matrix
 
 Target = npt.NDArray[np.float64]
 RARE = 20

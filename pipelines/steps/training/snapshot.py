@@ -11,7 +11,6 @@ import polars as pl
 from pydantic import ValidationError
 
 from pipelines import layout
-from pipelines.encoding import FeatureInput, Kind, check_columns, encode
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
@@ -19,6 +18,7 @@ from pipelines.steps.snapshot_files import FrozenFiles, open_files
 from pipelines.steps.split import PARTS
 from pipelines.steps.take_snapshot import RECORD, read_snapshot
 from pipelines.steps.training.fitting import Part
+from pipelines.tables.encoding import FeatureInput, Kind, check_columns, encode
 
 BATCH_ROWS = 1_000_000
 """Rows per batch of a snapshot that is one table, unless another number is asked for."""

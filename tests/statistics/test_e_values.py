@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from pipelines.errors import Refused
-from pipelines.sequential import Alternative, log_e_value, log_e_values
+from pipelines.statistics.e_values import Alternative, log_e_value, log_e_values
 
 ALTERNATIVES: tuple[Alternative, ...] = ("greater", "less", "two-sided")
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.rate_difference import rate_difference, rate_interval
-from pipelines.sequential import Step, log_e_value, rate_ratio_interval
+from pipelines.statistics.e_values import Step, log_e_value, rate_ratio_interval
+from pipelines.statistics.rate_difference import rate_difference, rate_interval
 
 
 @pytest.mark.parametrize(("bad", "total"), [(10, 1000), (500, 1000), (990, 1000), (3, 5)])

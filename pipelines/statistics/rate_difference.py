@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from pipelines.mean_difference import Difference
-from pipelines.sequential import Step, log_e_value, rate_ratio_interval
+from pipelines.statistics.e_values import Step, log_e_value, rate_ratio_interval
+from pipelines.statistics.mean_difference import Difference
 
 _HALVINGS = 30
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.mean_difference import Moments, mean_difference
+from pipelines.statistics.mean_difference import Moments, mean_difference
 
 KEYS, REQUESTS, RUNS, LOOKS = 500, 8000, 200, 20
 

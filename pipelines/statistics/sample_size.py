@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pipelines.errors import Refused
-from pipelines.sequential import CONCENTRATION, expected_share, log_e_values
+from pipelines.statistics.e_values import CONCENTRATION, expected_share, log_e_values
 
 LOOKS = 100
 """Looks within the events that a test of fixed size would take; the true test is looked at more often, not less."""

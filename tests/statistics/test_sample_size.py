@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.sample_size import sample_size
+from pipelines.statistics.sample_size import sample_size
 from tests.simulated_rollouts import events, evidence_of_ratio, found_at
 
 

@@ -8,8 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.encoding import FeatureInput, categories_json, encode, learn_inputs, vocabularies, with_vocabularies
 from pipelines.errors import Refused
+from pipelines.tables.encoding import (
+    FeatureInput,
+    categories_json,
+    encode,
+    learn_inputs,
+    vocabularies,
+    with_vocabularies,
+)
 
 FRAME = pl.DataFrame({"carrier": ["UA", None, "AA", "UA"], "distance": [100.0, None, float("nan"), 2500.5], "x": 1})
 TYPES = {"carrier": "categorical", "distance": "numeric"}

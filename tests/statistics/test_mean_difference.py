@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.mean_difference import Moments, cuped_coefficient, mean_difference
+from pipelines.statistics.mean_difference import Moments, cuped_coefficient, mean_difference
 
 
 def moments(y: np.ndarray, x: np.ndarray | None = None) -> Moments:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from pipelines.profile import (
+from pipelines.tables.profile import (
     CATEGORIES,
     OTHER,
     POINTS,

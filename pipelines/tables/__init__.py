@@ -1,0 +1,1 @@
+"""What holds for every table: the encoding of features, ids of entities, partitions and profiles."""
