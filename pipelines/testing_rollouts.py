@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from pipelines import rollout_moves as moves
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
-from pipelines.rollout_moves import WHOLE, Mirror, Route, Served
-from pipelines.rollout_plan import plan_of
-from pipelines.route_state import state_of
+from pipelines.rollout import transitions as moves
+from pipelines.rollout.plan import plan_of
+from pipelines.rollout.state import state_of
+from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served
 from pipelines.testing import FixedClock
 
 Role = Literal["champion", "candidate", "control", "variant", "shadow"]

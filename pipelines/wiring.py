@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipelines import rollout_evidence
 from pipelines.errors import Refused
 from pipelines.messages import (
     comparison,
@@ -23,6 +22,7 @@ from pipelines.messages import (
 )
 from pipelines.messages.message import Message
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
+from pipelines.rollout import analysis
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 
@@ -40,7 +40,7 @@ STEPS: dict[str, type[Message]] = {
     "reproduce_model": training.ReproduceRequest,
     "evaluate_model": evaluation.EvaluateRequest,
     "build_bundle": release.BundleRequest,
-    "weigh_rollout": rollout_evidence.WeighRequest,
+    "weigh_rollout": analysis.WeighRequest,
     "load_candidate": release.LoadTestRequest,
     "inspect_release": release.InspectionRequest,
     "measure_performance": monitoring.MonitorRequest,

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from pipelines import rollout_moves as moves
 from pipelines.adapters import rollout_record as rec
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.rollout_record import Kept, Record
@@ -19,8 +18,9 @@ from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
-from pipelines.rollout_moves import Mirror, Route, Served
-from pipelines.rollout_plan import Plan, plan_of
+from pipelines.rollout import transitions as moves
+from pipelines.rollout.plan import Plan, plan_of
+from pipelines.rollout.transitions import Mirror, Route, Served
 
 TRIES = 8
 """Writes that lose against writes of others before it is given up."""

@@ -20,8 +20,8 @@ from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
 from pipelines.adapters.served_pods import await_ready, ensure, key_headers, none_ready, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
-from pipelines.rollout_moves import Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, HttpRoute
 
 GROUP = "gateway.networking.k8s.io"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.adapters.kubernetes_objects import amounts
 from pipelines.errors import Refused
-from pipelines.rollout_moves import WHOLE, Route, Served
+from pipelines.rollout.transitions import WHOLE, Route, Served
 from pipelines.spec.deployment import KServe
 from pipelines.spec.sizing import HealthCheck, Resources
 

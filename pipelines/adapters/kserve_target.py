@@ -21,8 +21,8 @@ from pipelines.adapters.served_pods import await_ready, none_ready, read_counter
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock
-from pipelines.rollout_moves import Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, KServe
 
 VERSION = "serving.kserve.io/v1beta1"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.errors import Refused
-from pipelines.rollout_moves import WHOLE, Route, Served
+from pipelines.rollout.transitions import WHOLE, Route, Served
 from pipelines.spec.deployment import HttpRoute
 from pipelines.spec.sizing import HealthCheck, LoadBalancing, Resources, cores
 

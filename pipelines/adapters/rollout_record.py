@@ -13,8 +13,8 @@ import msgspec
 from pipelines.adapters.pod_readings import Arm, Reading, grown
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.rollout import ArmCounts, RolloutState
-from pipelines.rollout_moves import WHOLE, Rollout, Route, Served
-from pipelines.route_state import state_of
+from pipelines.rollout.state import state_of
+from pipelines.rollout.transitions import WHOLE, Rollout, Route, Served
 
 ANNOTATION = "airworthy.dev/rollout"
 KEPT_ANSWERS, KEPT_ROLLOUTS, KEPT_HISTORY = 40, 10, 40

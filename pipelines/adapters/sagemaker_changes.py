@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
-from pipelines import rollout_moves as moves
 from pipelines.adapters.amazon import Clients, Lost
 from pipelines.adapters.sagemaker_endpoint import PATIENCE_SECONDS, Endpoint, Seen, Variant
 from pipelines.adapters.sagemaker_guardrail import back_at_once, guarded, longest
 from pipelines.adapters.sagemaker_record import Answered, Intent, Records, Row, parse_store
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout_moves import WHOLE, Route
-from pipelines.route_state import state_of
+from pipelines.rollout import transitions as moves
+from pipelines.rollout.state import state_of
+from pipelines.rollout.transitions import WHOLE, Route
 from pipelines.spec.deployment import Deployment, SageMaker
 
 RIVALS = 20

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.adapters.amazon import asking
 from pipelines.messages.rollout import ArmCounts
-from pipelines.rollout_moves import Rollout
+from pipelines.rollout.transitions import Rollout
 
 MINUTE = 60
 COARSE = 300

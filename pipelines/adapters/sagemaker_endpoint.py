@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.adapters.amazon import Clients, Missing, asking
 from pipelines.adapters.sagemaker_record import parse_store
 from pipelines.errors import Refused, Unavailable
-from pipelines.rollout_moves import WHOLE, Served
+from pipelines.rollout.transitions import WHOLE, Served
 from pipelines.spec.deployment import Deployment, SageMaker
 
 BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})

@@ -9,7 +9,7 @@ import msgspec
 
 from pipelines.adapters.amazon import Missing, asking
 from pipelines.errors import Refused
-from pipelines.rollout_moves import Rollout, Route
+from pipelines.rollout.transitions import Rollout, Route
 
 KEPT_ANSWERS = 100
 KEPT_ROLLOUTS = 20

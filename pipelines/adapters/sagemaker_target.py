@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from pipelines import rollout_moves as moves
 from pipelines.adapters.amazon import Clients
 from pipelines.adapters.sagemaker_changes import Changes, Move, variant_name
 from pipelines.adapters.sagemaker_counts import measure
 from pipelines.errors import Refused
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
-from pipelines.rollout_moves import Route, Served
-from pipelines.rollout_plan import plan_of
+from pipelines.rollout import transitions as moves
+from pipelines.rollout.plan import plan_of
+from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.adapters.kubernetes_api import Document, KubernetesApi
 from pipelines.adapters.pod_readings import GATEWAY, Names, Reading, parse
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
-from pipelines.rollout_moves import Route, Served
+from pipelines.rollout.transitions import Route, Served
 
 HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
 SLOW = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout_evidence import Outcome, WeighedRollout
+from pipelines.rollout.analysis import Outcome, WeighedRollout
 from pipelines.verdict import Verdict
 
 RULE = "rollout_analysis"

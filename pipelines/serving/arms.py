@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pipelines.rollout_moves import Rollout, Route
-from pipelines.rollout_plan import Routing
+from pipelines.rollout.plan import Routing
+from pipelines.rollout.transitions import Rollout, Route
 from pipelines.serving.feed import Feed, Source
 from pipelines.serving.host import CandidateFailed, Host
 from pipelines.serving.prediction_log import Answer, Columns, LogWriter

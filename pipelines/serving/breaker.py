@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from pipelines.rollout_plan import BreakerLimits
+from pipelines.rollout.plan import BreakerLimits
 
 
 class Breaker:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pipelines.rollout_moves import Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Served
 from pipelines.serving.bundle import Manifest
 from pipelines.serving.candidate import Wanted
 from pipelines.serving.host import Host

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from pipelines.rollout_moves import Rollout
+from pipelines.rollout.transitions import Rollout
 from pipelines.serving.tally import Tally
 
 Do = Literal["nothing", "rollback", "hold", "stop_mirror"]

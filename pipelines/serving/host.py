@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from pipelines.rollout_moves import Served
-from pipelines.rollout_plan import BreakerLimits
+from pipelines.rollout.plan import BreakerLimits
+from pipelines.rollout.transitions import Served
 from pipelines.serving import children
 from pipelines.serving.breaker import Breaker
 from pipelines.serving.candidate import Wanted

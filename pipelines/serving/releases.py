@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.rollout_moves import rolled_back
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import rolled_back
 from pipelines.serving.bundle import BundleRefused, fetch, verify
 from pipelines.serving.children import Child
 from pipelines.serving.control import Message

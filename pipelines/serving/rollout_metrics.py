@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.rollout_moves import WHOLE, RoutingTable
+from pipelines.rollout.transitions import WHOLE, RoutingTable
 from pipelines.serving.counts import Counts
 from pipelines.serving.metrics import labels
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from pipelines.errors import Refused
-from pipelines.rollout_moves import Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Served
 from pipelines.serving.rollouts import Rollouts
 
 Page = tuple[int, Any]

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from pipelines import rollout_moves as moves
 from pipelines.errors import Refused
-from pipelines.rollout_moves import WHOLE, Mirror, Rollout, Route, Served
-from pipelines.rollout_plan import Plan
+from pipelines.rollout import transitions as moves
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import WHOLE, Mirror, Rollout, Route, Served
 from pipelines.serving.counts import Counts
 from pipelines.serving.releases import Releases, Unloadable
 from pipelines.serving.state import KeyReused, Mismatch, State

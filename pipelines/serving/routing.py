@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Literal
 
-from pipelines.rollout_plan import Routing
+from pipelines.rollout.plan import Routing
 
 BUCKETS = 10_000
 NO_BUCKET = -1

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from pipelines.errors import AirworthyError
-from pipelines.rollout_moves import Rollout
+from pipelines.rollout.transitions import Rollout
 from pipelines.serving.counts import Counts
 from pipelines.serving.guard import Verdict, expired, judge
 from pipelines.serving.releases import Releases

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import uvloop
 
-from pipelines.rollout_moves import Rollout, RoutingTable
-from pipelines.rollout_plan import Comparison
+from pipelines.rollout.plan import Comparison
+from pipelines.rollout.transitions import Rollout, RoutingTable
 from pipelines.serving.bundle import BundleRefused
 from pipelines.serving.collection import spare_what_is_loaded
 from pipelines.serving.control import Channel, Message

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.rollout_moves import Mirror, Rollout, Route, RoutingTable, Served, check
+from pipelines.rollout.transitions import Mirror, Rollout, Route, RoutingTable, Served, check
 
 __all__ = ["KeyReused", "Mirror", "Mismatch", "Rollout", "Route", "RoutingTable", "Served", "State"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
 from pipelines.serving import settings
 from pipelines.serving.application import Application, Live, Table
 from pipelines.serving.arms import Arms, arm_headers

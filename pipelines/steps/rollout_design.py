@@ -11,11 +11,11 @@ import polars as pl
 from scipy import stats
 
 from pipelines import layout
-from pipelines.declared_rollout import analysis_plan, target_plan
 from pipelines.errors import Refused
 from pipelines.messages.release import DesignStep, Traffic
 from pipelines.ports import Ports, Store
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.from_spec import analysis_plan, target_plan
+from pipelines.rollout.plan import Plan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTest, BlueGreen, Canary

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.declared_rollout import BAD, slow
 from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
-from pipelines.rollout_evidence import Arm, StepCounts, WeighedRollout, WeighRequest
-from pipelines.rollout_verdict import judge_rollout
+from pipelines.rollout.analysis import Arm, StepCounts, WeighedRollout, WeighRequest
+from pipelines.rollout.from_spec import BAD, slow
+from pipelines.rollout.verdict import judge_rollout
 from pipelines.spec.strategy import WHOLE
 
 CANDIDATE, CHAMPION = ("candidate", "variant"), ("champion", "control")

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from airflow.sdk import Context
 
-from pipelines import declared_rollout
 from pipelines.errors import Unavailable
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout_evidence import Outcome, WeighedRollout, WeighRequest
+from pipelines.rollout import from_spec
+from pipelines.rollout.analysis import Outcome, WeighedRollout, WeighRequest
 from pipelines.rules.rollout_analysis import Look
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict
@@ -20,7 +20,7 @@ from practices._rollout import Rollout
 def measure(rollout: Rollout, state: RolloutState, share: int | None, errors: int) -> Look:
     """What all steps so far show, and since when this one lasts."""
     declared, weighed, error = rollout.spec.deployment, None, ""
-    plan = declared_rollout.analysis_plan(declared)
+    plan = from_spec.analysis_plan(declared)
     most = declared.analysis.consecutive_errors
     if share is not None and rollout.share(state) != share:
         has = f"the candidate has {rollout.share(state)} basis points, this step is about {share}"
@@ -41,8 +41,8 @@ def measure(rollout: Rollout, state: RolloutState, share: int | None, errors: in
         max_errors=most,
         now=rollout.ports.clock(),
         waiting_since=waiting_since(rollout, state),
-        bake=declared_rollout.bake_seconds(declared),
-        limit=declared_rollout.step_seconds(declared),
+        bake=from_spec.bake_seconds(declared),
+        limit=from_spec.step_seconds(declared),
         minimum_units=plan.minimum_units,
     )
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines.declared_rollout import idle_lease
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.ports import DeploymentTarget, LedgerEntry, Ports
+from pipelines.rollout.from_spec import idle_lease
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.declared_rollout import analysis_plan, target_plan
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
+from pipelines.rollout.from_spec import analysis_plan, target_plan
 from pipelines.rules.candidate_preparation import judge_preparation
 from pipelines.spec.model import ModelSpec
 from practices._rollout import Rollout
@@ -43,7 +43,7 @@ def faults(spec: ModelSpec) -> list[str]:
     """Every reason why the declared rollout cannot be followed or decided."""
     import msgspec
 
-    from pipelines.rollout_plan import Plan
+    from pipelines.rollout.plan import Plan
 
     found = msgspec.convert(target_plan(spec), Plan).faults()
     try:

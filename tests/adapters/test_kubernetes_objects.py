@@ -15,8 +15,8 @@ from pipelines.adapters.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, Recor
 from pipelines.adapters.served_pods import none_ready, reasons
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout_moves import Mirror, Rollout, Route, Served, Step
-from pipelines.rollout_plan import Guard, Plan
+from pipelines.rollout.plan import Guard, Plan
+from pipelines.rollout.transitions import Mirror, Rollout, Route, Served, Step
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment, HttpRoute
 

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from pipelines.statistics.sample_size import sample_size
-from tests.simulated_rollouts import Floats, events, evidence_of_ratio, evidence_of_threshold, found_at
+from tests.rollout.simulated import Floats, events, evidence_of_ratio, evidence_of_threshold, found_at
 
 RUNS = 1000
 IMAGE = Path(__file__).parents[2] / "docs" / "images" / "rollout-evidence.png"

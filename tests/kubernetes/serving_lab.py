@@ -16,7 +16,7 @@ from pipelines.adapters.kubernetes_api import open_client
 from pipelines.adapters.kubernetes_objects import RENDERED
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.served_pods import ensure
-from pipelines.rollout_moves import Route, Served
+from pipelines.rollout.transitions import Route, Served
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment
 from tests.kubernetes.lab import IMAGE, template

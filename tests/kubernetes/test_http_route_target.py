@@ -14,7 +14,7 @@ from pipelines.adapters.kubernetes_objects import name_of
 from pipelines.adapters.pod_readings import Reading
 from pipelines.adapters.rollout_record import ANNOTATION
 from pipelines.errors import AirworthyError, Conflict, Refused
-from pipelines.rollout_moves import Served
+from pipelines.rollout.transitions import Served
 from tests.kubernetes.serving_lab import Client, Killed, Unawaited, definition, http_route_target
 from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 

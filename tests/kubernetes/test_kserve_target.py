@@ -12,7 +12,7 @@ import pytest
 from pipelines.adapters.kserve_objects import MODE, predictor_name, workload_name
 from pipelines.adapters.kserve_target import KServeTarget
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
-from pipelines.rollout_moves import Served
+from pipelines.rollout.transitions import Served
 from tests.kubernetes.lab import IMAGE
 from tests.kubernetes.serving_lab import Client, Killed, UnawaitedKServe, definition, kserve_target
 from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared

@@ -15,7 +15,7 @@ import yaml
 from pipelines.adapters.http_route_target import HttpRouteTarget, Patience
 from pipelines.adapters.kubernetes_objects import name_of
 from pipelines.errors import Refused
-from pipelines.rollout_moves import Served
+from pipelines.rollout.transitions import Served
 from tests.kubernetes.lab import own_address
 from tests.kubernetes.serving_lab import Client, Moments, declared, definition, grant, host_template
 from tests.rollout_contract import MODEL, PLAN

@@ -17,9 +17,9 @@ from airflow.sdk.exceptions import TaskDeferred
 from pipelines import layout
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
-from pipelines.declared_rollout import target_plan
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutTicket
+from pipelines.rollout.from_spec import target_plan
 from pipelines.spec.deployment import Deployment, Routing
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.spec.strategy import Analysis, Shadow

@@ -20,7 +20,7 @@ from pipelines.messages.release import (
     LiveState,
 )
 from pipelines.messages.rollout import RolloutTicket
-from pipelines.rollout_moves import ID
+from pipelines.rollout.transitions import ID
 from pipelines.spec.deployment import Deployment
 from pipelines.testing_rollouts import FakeTarget
 from practices._certificate import REQUIRED_GATES

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rollout_evidence import Arm, MetricVerdict, Outcome, RolloutVerdict, StepCounts, WeighedRollout
+from pipelines.rollout.analysis import Arm, MetricVerdict, Outcome, RolloutVerdict, StepCounts, WeighedRollout
 from pipelines.rules.rollout_analysis import Look, judge_look
 from pipelines.verdict import Outcome as Said
 from tests.rules.rollout_facts import BEGUN, state

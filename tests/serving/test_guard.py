@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.rollout_moves import Rollout, Served
-from pipelines.rollout_plan import BreakerLimits, Guard, LatencyLimit, Plan
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, Plan
+from pipelines.rollout.transitions import Rollout, Served
 from pipelines.serving.breaker import Breaker
 from pipelines.serving.guard import expired, judge
 from pipelines.serving.tally import Tally

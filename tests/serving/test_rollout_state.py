@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import rollout_moves as moves
 from pipelines.errors import Refused
-from pipelines.rollout_moves import WHOLE, Mirror, Route, Served, check
-from pipelines.rollout_plan import BreakerLimits, Guard, LatencyLimit, Plan, Routing
+from pipelines.rollout import transitions as moves
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, Plan, Routing
+from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served, check
 from pipelines.serving.state import KeyReused, Mismatch, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

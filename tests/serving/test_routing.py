@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.rollout_plan import Routing, Segment
+from pipelines.rollout.plan import Routing, Segment
 from pipelines.serving.routing import NO_BUCKET, Chooser, bucket, mirror_salt
 
 KEYS = st.text(min_size=1, max_size=40)

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.statistics.sample_size import sample_size
-from tests.simulated_rollouts import events, evidence_of_ratio, found_at
+from tests.rollout.simulated import events, evidence_of_ratio, found_at
 
 
 def test_the_foretold_power_and_median_are_those_of_simulated_rollouts() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.declared_rollout import analysis_plan
 from pipelines.messages.rollout import ArmCounts
-from pipelines.rollout_evidence import Outcome, WeighedRollout, WeighRequest
+from pipelines.rollout.analysis import Outcome, WeighedRollout, WeighRequest
+from pipelines.rollout.from_spec import analysis_plan
 from pipelines.spec.deployment import Deployment
 from pipelines.testing import FakePorts
 from pipelines.wiring import run_step

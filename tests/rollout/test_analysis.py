@@ -18,7 +18,7 @@ from pipelines.statistics.e_values import (
     log_e_values,
     rate_ratio_interval,
 )
-from tests.simulated_rollouts import events, evidence_of_ratio, evidence_of_threshold, found_at, sticky_keys
+from tests.rollout.simulated import events, evidence_of_ratio, evidence_of_threshold, found_at, sticky_keys
 
 RUNS = 1000
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pipelines.rollout_evidence import AnalysisPlan, MetricLimits, MetricVerdict, Outcome, RolloutVerdict, StepCounts
+from pipelines.rollout.analysis import AnalysisPlan, MetricLimits, MetricVerdict, Outcome, RolloutVerdict, StepCounts
 from pipelines.statistics.e_values import Step, log_e_rate_ratio, log_e_sample_ratio, log_e_value, rate_ratio_interval
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout_moves import Route
+from pipelines.rollout.transitions import Route
 
 RECORDED = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
 

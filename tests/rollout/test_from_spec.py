@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.declared_rollout import analysis_plan, bake_seconds, idle_lease, step_seconds, target_plan
 from pipelines.errors import Refused
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.from_spec import analysis_plan, bake_seconds, idle_lease, step_seconds, target_plan
+from pipelines.rollout.plan import Plan
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.rollout_evidence import AnalysisPlan, make_plan
+from pipelines.rollout.analysis import AnalysisPlan, make_plan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import BlueGreen, Canary, MetricDemand

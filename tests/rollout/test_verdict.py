@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rollout_evidence import AnalysisPlan, Arm, Outcome, RolloutVerdict, StepCounts, make_plan
-from pipelines.rollout_verdict import judge_rollout
+from pipelines.rollout.analysis import AnalysisPlan, Arm, Outcome, RolloutVerdict, StepCounts, make_plan
+from pipelines.rollout.verdict import judge_rollout
 
 ERRORS: dict[str, Any] = {"name": "errors", "event": "error", "max_ratio": 1.5}
 BOUNDED: dict[str, Any] = {"name": "error_rate", "event": "error", "max_rate": 0.02}

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pipelines.errors import Refused
-from pipelines.rollout_plan import Plan
+from pipelines.rollout.plan import Plan
 
 WHOLE = 10_000
 """All traffic in basis points."""
