@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.chain import chain_faults, next_line
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.hash_chain import chain_faults, next_line
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock, LedgerEntry, VersionInfo
 from pipelines.settings import REPOSITORY, Settings

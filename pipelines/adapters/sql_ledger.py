@@ -25,8 +25,8 @@ from sqlalchemy.pool import NullPool
 
 from pipelines.adapters import ledger_schema
 from pipelines.adapters.ledger_schema import LINES
-from pipelines.chain import canonical, chain_faults, head_faults, instant, next_line
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.hash_chain import canonical, chain_faults, head_faults, instant, next_line
 from pipelines.ports import Clock, LedgerEntry
 
 LOCK = 0x4C454447

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from pipelines import layout
-from pipelines.certificate import Certificate, Check, check_lines, collect
-from pipelines.chain import head_faults
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.certificate import Certificate, Check, check_lines, collect
+from pipelines.ledger.hash_chain import head_faults
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.take_snapshot import verified_rows
 from pipelines.tracking import fetch_model, open_client

@@ -12,8 +12,8 @@ from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from pipelines import layout
-from pipelines.approval_form import form, subject
 from pipelines.errors import Refused
+from pipelines.ledger.approval_form import form, subject
 from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, Ports

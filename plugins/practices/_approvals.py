@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import layout
-from pipelines.approval_form import FormFacts
 from pipelines.errors import Refused
+from pipelines.ledger.approval_form import FormFacts
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, Ports

@@ -19,8 +19,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.adapters.sql_ledger import SqlLedger
-from pipelines.chain import head
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.hash_chain import head
 from pipelines.ports import Ledger
 from pipelines.testing import MemoryLedger
 

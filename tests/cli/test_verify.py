@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.certificate import REQUIRED_GATES, Certificate
 from pipelines.cli import verify
+from pipelines.ledger.certificate import REQUIRED_GATES, Certificate
 from pipelines.steps.table_digest import table_digest
 from pipelines.testing import FakePorts
 

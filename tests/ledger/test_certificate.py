@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.certificate import REQUIRED_GATES, Check, collect
-from pipelines.chain import head
 from pipelines.errors import Unavailable
+from pipelines.ledger.certificate import REQUIRED_GATES, Check, collect
+from pipelines.ledger.hash_chain import head
 from pipelines.ports import VersionInfo
 from pipelines.steps.table_digest import table_digest
 from pipelines.steps.verify_certificate import verify

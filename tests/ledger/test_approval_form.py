@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.approval_form import FormFacts, form, subject
+from pipelines.ledger.approval_form import FormFacts, form, subject
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult, SplitPart
 from pipelines.ports import VersionInfo

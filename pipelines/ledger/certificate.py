@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.chain import head
+from pipelines.ledger.hash_chain import head
 from pipelines.ports import LedgerEntry
 
 REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
