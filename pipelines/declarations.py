@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 
@@ -19,17 +19,17 @@ def declare(store: Store, include: Path) -> str:
     texts = {path.relative_to(include).as_posix(): path.read_text(encoding="utf-8") for path in files}
     content = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
     digest = hashlib.sha256(content).hexdigest()
-    if not store.exists(layout.declarations(digest)):
-        store.put(layout.declarations(digest), content)
+    if not store.exists(store_paths.declarations(digest)):
+        store.put(store_paths.declarations(digest), content)
     return digest
 
 
 def unfold(store: Store, digest: str, include: Path) -> None:
     """Write the declarations out as a folder again. ``Refused`` if they are not what bore the digest."""
-    content = store.get(layout.declarations(digest))
+    content = store.get(store_paths.declarations(digest))
     if (found := hashlib.sha256(content).hexdigest()) != digest:
         raise Refused(
-            f"{layout.declarations(digest)} was altered: its content has digest {found}; start the task again"
+            f"{store_paths.declarations(digest)} was altered: its content has digest {found}; start the task again"
         )
     texts: dict[str, str] = json.loads(content)
     for name, text in texts.items():

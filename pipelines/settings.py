@@ -1,9 +1,10 @@
-"""One installation is described by a handful of environment variables, read in one place."""
+"""One installation, and the revision of its code, as a handful of environment variables describe them."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -83,3 +84,15 @@ class Settings(BaseModel):
             gpus=int(env["AIRWORTHY_GPUS"]) if env.get("AIRWORTHY_GPUS") else None,
             actor=env.get("AIRWORTHY_ACTOR", "airworthy"),
         )
+
+
+def git_revision(environment: Mapping[str, str] | None = None, folder: Path = REPOSITORY) -> str:
+    """``AIRWORTHY_GIT_REVISION`` (an image has no git), else the checkout's commit; ``unknown`` outside of git."""
+    if given := (os.environ if environment is None else environment).get("AIRWORTHY_GIT_REVISION"):
+        return given
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"

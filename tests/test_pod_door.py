@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.declarations import declare
 from pipelines.messages.pod_run import RunManifest, RunTicket
@@ -22,7 +22,7 @@ from pipelines.messages.training import SnapshotRequest
 from pipelines.messages.validation import AuditResult, ValidateRequest
 from pipelines.settings import REPOSITORY
 
-RUN = layout.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
+RUN = store_paths.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_the_step_reads_the_declarations_of_its_ticket_and_not_those_of_the_imag
 
 def test_altered_declarations_are_refused_before_the_step_begins(store: DeltaStore) -> None:
     written = ticket(store, "take_snapshot", snapshot_request("flight_delay"))
-    store.put(layout.declarations(written.declarations), b"{}")
+    store.put(store_paths.declarations(written.declarations), b"{}")
     done = door(store, "take_snapshot")
     assert done.returncode == 65
     assert "was altered" in done.stdout + done.stderr
@@ -181,7 +181,7 @@ def test_declarations_bear_the_digest_of_their_content_and_are_written_once(stor
     (include / "models" / "a.yaml").write_text("a: 1\n")
     (include / "notes.txt").write_text("not a declaration")
     first = declare(store, include)
-    assert json.loads(store.get(layout.declarations(first))) == {"models/a.yaml": "a: 1\n"}
+    assert json.loads(store.get(store_paths.declarations(first))) == {"models/a.yaml": "a: 1\n"}
     assert declare(store, include) == first
     (include / "models" / "a.yaml").write_text("a: 2\n")
     assert declare(store, include) != first

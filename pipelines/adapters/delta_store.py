@@ -18,7 +18,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.store_files import Access, answering, checked, open_files, turned_away
 from pipelines.errors import Refused, Unavailable
 from pipelines.tables.partition import DAY, conform
@@ -179,7 +179,7 @@ class DeltaStore:
         return handle
 
     def _table_uri(self, table: str) -> str:
-        return self.uri(layout.table_root(table))
+        return self.uri(store_paths.table_root(table))
 
     @contextmanager
     def _reaching(self, table: str) -> Iterator[None]:

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from pipelines.errors import Refused
+from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import VersionInfo
-from pipelines.tracking import mlflow_answers, open_client
 
 PAGE = 100
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.revision import git_revision
-from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports
+from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports, git_revision
 from pipelines.spec.catalog import Catalog
 
 USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}

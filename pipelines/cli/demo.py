@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
@@ -111,7 +111,7 @@ class Story:
         )
 
     def _built(self) -> set[date]:
-        return set(self.ports.store.days(layout.features(self.view)))
+        return set(self.ports.store.days(store_paths.features(self.view)))
 
     def _history_built(self, wanted: set[date]) -> tuple[bool, str]:
         built = self._built() & wanted

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.layout import MANIFEST
 from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.store_paths import MANIFEST
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,7 +89,7 @@ def _land_daily(name: str, source: SourceSpec, first: date, last: date, store: S
     from pipelines.adapters.nycflights import source_text
 
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    missing = [day for day in days if force or not store.exists(layout.landing(name, day, MANIFEST))]
+    missing = [day for day in days if force or not store.exists(store_paths.landing(name, day, MANIFEST))]
     if not missing:
         return []
     text = source_text(name)
@@ -105,7 +105,7 @@ def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store
     content = rows.write_csv(None).encode()
     file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
     manifest = Manifest(source=name, day=day, files=[file])
-    store.delete(layout.landing(name, day, MANIFEST))
-    store.put(layout.landing(name, day, source.file), content)
-    store.put(layout.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    store.delete(store_paths.landing(name, day, MANIFEST))
+    store.put(store_paths.landing(name, day, source.file), content)
+    store.put(store_paths.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
     return manifest

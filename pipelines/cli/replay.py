@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Endpoint, Ports
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
@@ -116,7 +116,7 @@ def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) ->
 
 def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[str]:
     """The columns that the live version takes, as its bundle says; without one, the declared ones."""
-    path = layout.bundle(model, version, "schema.json")
+    path = store_paths.bundle(model, version, "schema.json")
     if ports.store.exists(path):
         return [column["name"] for column in json.loads(ports.store.get(path))["columns"]]
     return list(ports.catalog.model(model).training.features or view.features)

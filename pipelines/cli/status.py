@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import AirworthyError
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.spec.dataset import DatasetSpec
@@ -78,7 +78,7 @@ def _dataset(dataset: DatasetSpec, ports: Ports) -> dict[str, Any]:
 
 
 def _source(source: str, ports: Ports) -> dict[str, Any]:
-    table, bad = layout.validated(source), layout.quarantine(source)
+    table, bad = store_paths.validated(source), store_paths.quarantine(source)
     days = ports.store.days(table)
     accepted = ports.store.read(table, columns=["day"]).height if days else 0
     reasons: Counter[str] = Counter()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines import checklist
 from pipelines.messages.release import Inspection, Standing
+from pipelines.rules import preflight_items
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -19,16 +19,16 @@ def judge_checklist(found: Inspection, standing: Standing, spec: ModelSpec, requ
     each as a ``ChecklistItem``.
     """
     items = [
-        checklist.performance(found, standing, spec, required_gates),
-        checklist.size(found, spec),
-        checklist.contract(found, standing, spec),
-        checklist.validation(found),
-        checklist.error_handling(found, standing, spec),
-        checklist.load(found, standing, spec),
-        checklist.security(found, standing),
-        checklist.way_back(standing, spec),
-        checklist.deployer(standing, spec),
-        checklist.design(found, standing, spec),
+        preflight_items.performance(found, standing, spec, required_gates),
+        preflight_items.size(found, spec),
+        preflight_items.contract(found, standing, spec),
+        preflight_items.validation(found),
+        preflight_items.error_handling(found, standing, spec),
+        preflight_items.load(found, standing, spec),
+        preflight_items.security(found, standing),
+        preflight_items.way_back(standing, spec),
+        preflight_items.deployer(standing, spec),
+        preflight_items.design(found, standing, spec),
     ]
     facts: dict[str, object] = {
         "version": found.version,

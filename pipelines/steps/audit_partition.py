@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
 from pipelines.ports import Ports
@@ -31,11 +31,11 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
         for name in due
         if (suite := spec.sources[name].suite)
     }
-    staged = layout.staged(spec.dataset, request.day)
+    staged = store_paths.staged(spec.dataset, request.day)
     audits, results = [], {}
     for name, landed in due.items():
-        version = ports.store.version(layout.raw(name))
-        rows = ports.store.read(layout.raw(name), days=[landed], version=version).drop("day")
+        version = ports.store.version(store_paths.raw(name))
+        rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
         found = judge_rows(rows, suites.get(name))
         _stage(ports, f"{staged}/{name}", landed, found)
         audits.append(
@@ -53,7 +53,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
         if found.result is not None:
             results[name] = found.result
     page = render_report(f"{spec.dataset} {request.day}", audits, results)
-    report = ports.store.put(layout.data_docs(spec.dataset, request.day), page.encode())
+    report = ports.store.put(store_paths.data_docs(spec.dataset, request.day), page.encode())
     return AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged, report=report)
 
 
@@ -62,12 +62,12 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     due: dict[str, date] = {}
     missing = []
     for name, source in spec.sources.items():
-        held = [on for on in ports.store.days(layout.raw(name)) if on <= day]
-        if source.minimum_rows == 0 and ports.store.version(layout.raw(name)) is not None:
+        held = [on for on in ports.store.days(store_paths.raw(name)) if on <= day]
+        if source.minimum_rows == 0 and ports.store.version(store_paths.raw(name)) is not None:
             due[name] = day  # a silent day leaves no partition behind
         elif not held or (source.cadence == "daily" and held[-1] != day):
-            missing.append(f"{name}: {layout.raw(name)} holds nothing for {day}")
-        elif held[-1] == day or held[-1] not in ports.store.days(layout.validated(name)):
+            missing.append(f"{name}: {store_paths.raw(name)} holds nothing for {day}")
+        elif held[-1] == day or held[-1] not in ports.store.days(store_paths.validated(name)):
             due[name] = held[-1]
     if missing:
         raise Refused(f"{spec.dataset} {day} cannot be audited; ingest it first", missing)

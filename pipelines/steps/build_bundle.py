@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
@@ -70,8 +70,8 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     files = chosen.files | _descriptions(model, rows, expected)
     content = _manifest(info, model, chosen, files, parity, notes, _columns(model, ports.catalog.views.get(spec.view)))
     for name, file in files.items():
-        ports.store.put(layout.bundle(info.model, info.version, name), file)
-    ports.store.put(layout.bundle(info.model, info.version, MANIFEST), content)
+        ports.store.put(store_paths.bundle(info.model, info.version, name), file)
+    ports.store.put(store_paths.bundle(info.model, info.version, MANIFEST), content)
     return _result(info, content, ports)
 
 
@@ -196,7 +196,7 @@ def _manifest(
 
 def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
     """The bundle that is there already, if it is of this very model and whole."""
-    path = layout.bundle(info.model, info.version, MANIFEST)
+    path = store_paths.bundle(info.model, info.version, MANIFEST)
     if not ports.store.exists(path):
         return None
     content = ports.store.get(path)
@@ -215,7 +215,7 @@ def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> Bundle
 
 def _files(info: VersionInfo, manifest: Mapping[str, Any], ports: Ports) -> Iterator[tuple[str, bytes]]:
     for name in manifest["files"]:
-        yield name, ports.store.get(layout.bundle(info.model, info.version, name))
+        yield name, ports.store.get(store_paths.bundle(info.model, info.version, name))
 
 
 def _result(info: VersionInfo, content: bytes, ports: Ports) -> BundleResult:
@@ -223,7 +223,7 @@ def _result(info: VersionInfo, content: bytes, ports: Ports) -> BundleResult:
     return BundleResult(
         model=info.model,
         version=info.version,
-        uri=ports.store.uri(layout.bundle(info.model, info.version)),
+        uri=ports.store.uri(store_paths.bundle(info.model, info.version)),
         predictor=manifest["predictor"],
         sha256=_sha256(content),
         model_digest=manifest["model_digest"],
@@ -239,7 +239,7 @@ def _snapshot(info: VersionInfo, ports: Ports) -> pl.DataFrame:
         raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
     if files := open_files(ports.store, info.model, digest):
         return files.sample(DRAWN_ROWS, *PARTS)
-    return pl.read_parquet(io.BytesIO(ports.store.get(layout.snapshot(info.model, digest, "data.parquet"))))
+    return pl.read_parquet(io.BytesIO(ports.store.get(store_paths.snapshot(info.model, digest, "data.parquet"))))
 
 
 def _libraries() -> dict[str, str]:

@@ -12,7 +12,7 @@ from datetime import date
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeatureDefinitions, FeatureFacts, FeaturesRequest, FeaturesResult
 from pipelines.ports import Ports, Store
@@ -33,7 +33,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     """
     view = ports.catalog.view(request.view)
     dataset = ports.catalog.dataset(view.dataset)
-    store, table, entities = ports.store, layout.features(view.view), layout.validated(view.entity_source)
+    store, table, entities = ports.store, store_paths.features(view.view), store_paths.validated(view.entity_source)
     _register(store, view)
     present = store.days(entities)
     if request.day not in present:
@@ -55,7 +55,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
 
 
 def _register(store: Store, view: FeatureView) -> None:
-    path = layout.definitions(view.view)
+    path = store_paths.definitions(view.view)
     known: dict[str, tuple[int, str]] = {}
     if store.exists(path):
         known = FeatureDefinitions.model_validate_json(store.get(path)).features
@@ -78,7 +78,7 @@ def _there(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.Data
 
 def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, there: pl.DataFrame | None) -> None:
     """The day's rows, if they differ from those there, and the profile of its features."""
-    table = layout.features(view.view)
+    table = store_paths.features(view.view)
     if there is None or not _same(there, frame, view.key):
         store.replace_partition(table, day, frame.drop("day"))
     kinds = {name: feature.type for name, feature in view.features.items()}
@@ -87,7 +87,7 @@ def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, ther
         categorical=[name for name, kind in kinds.items() if kind == "categorical"],
         numeric=[name for name, kind in kinds.items() if kind == "numeric"],
     )
-    store.put(layout.profile(table, day), profile.model_dump_json(by_alias=True).encode())
+    store.put(store_paths.profile(table, day), profile.model_dump_json(by_alias=True).encode())
 
 
 def _same(there: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
@@ -100,7 +100,7 @@ def _same(there: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
 
 
 def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.DataFrame]) -> FeaturesResult:
-    table = layout.features(view.view)
+    table = store_paths.features(view.view)
     version = store.version(table)
     assert version is not None
     return FeaturesResult(
@@ -111,7 +111,7 @@ def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.Dat
         table=table,
         version=version,
         features=[_facts(built[day][name]) for name in view.features],
-        profile=layout.profile(table, day),
+        profile=store_paths.profile(table, day),
         definition_digests=view.definition_digests(),
     )
 

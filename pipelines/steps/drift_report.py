@@ -14,7 +14,7 @@ import polars as pl
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from pipelines.ports import Ports, VersionInfo
@@ -50,7 +50,7 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
     start = page.find("<body")
     after = page.find(">", start) + 1 if start >= 0 else 0
     return ports.store.put(
-        layout.drift_report(result.model, result.day), (page[:after] + heading + page[after:]).encode("utf-8")
+        store_paths.drift_report(result.model, result.day), (page[:after] + heading + page[after:]).encode("utf-8")
     )
 
 
@@ -62,13 +62,13 @@ def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> tuple[p
     parts = ("train", "validation")
     if files := open_files(ports.store, live.model, digest):
         return files.sample(SAMPLE_ROWS, *parts).select(names), sum(file.rows for file in files.list.of(*parts))
-    rows = pl.read_parquet(BytesIO(ports.store.get(layout.snapshot(live.model, digest, "data.parquet"))))
+    rows = pl.read_parquet(BytesIO(ports.store.get(store_paths.snapshot(live.model, digest, "data.parquet"))))
     rows = rows.filter(pl.col("part").is_in(parts)).select(names)
     return rows, rows.height
 
 
 def _window_rows(result: DriftResult, view: str, names: list[str], ports: Ports) -> pl.DataFrame:
-    table = layout.features(view)
+    table = store_paths.features(view)
     days = sorted(set(result.window) & set(ports.store.days(table)))
     if not days:
         raise Refused(f"{table} has no rows of {result.window[0]} to {result.window[-1]}")

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult, Interval, SliceMetric
 from pipelines.ports import Ports, VersionInfo
@@ -69,7 +69,7 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
         notes=notes,
     )
     plots = draw(spec.problem, _drawing(request, spec, compared))
-    paths = [layout.plot(request.model, request.version, name) for name in plots]
+    paths = [store_paths.plot(request.model, request.version, name) for name in plots]
     uris = [ports.store.put(path, content) for path, content in zip(paths, plots.values(), strict=True)]
     result = result.model_copy(update={"plots": uris})
     record(result, plots, info, ports)

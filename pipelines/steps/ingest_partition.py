@@ -9,14 +9,14 @@ from datetime import date
 import polars as pl
 from pydantic import ValidationError
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Unavailable
-from pipelines.layout import MANIFEST
 from pipelines.messages.delivery import Manifest, RawReceipt
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.steps.contract import read_delivery
+from pipelines.store_paths import MANIFEST
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
             landed = [path.split("/")[2] for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
             folder = max((on for on in landed if on <= day.isoformat()), default=None)
         else:
-            folder = day.isoformat() if store.exists(layout.landing(name, day, MANIFEST)) else None
+            folder = day.isoformat() if store.exists(store_paths.landing(name, day, MANIFEST)) else None
         if folder is None:
-            missing.append(f"{name} (no {layout.landing(name, day, MANIFEST)})")
+            missing.append(f"{name} (no {store_paths.landing(name, day, MANIFEST)})")
         else:
             folders[name] = date.fromisoformat(folder)
     if missing:
@@ -75,16 +75,16 @@ def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
 
 
 def _manifest(name: str, day: date, store: Store) -> Manifest:
-    return Manifest.model_validate_json(store.get(layout.landing(name, day, MANIFEST)))
+    return Manifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
 
 
 def _held(name: str, day: date, store: Store) -> SourceIngest | None:
     """The receipt of this very delivery, if the raw table holds it and nobody wrote the day since."""
-    path = layout.raw_receipt(name, day)
+    path = store_paths.raw_receipt(name, day)
     if not store.exists(path):
         return None
     receipt = RawReceipt.model_validate_json(store.get(path))
-    if day in store.changed_days(layout.raw(name), receipt.version):
+    if day in store.changed_days(store_paths.raw(name), receipt.version):
         return None
     try:
         manifest = _manifest(name, day, store)
@@ -97,7 +97,7 @@ def _held(name: str, day: date, store: Store) -> SourceIngest | None:
         landed_day=day,
         rows=receipt.rows,
         sha256=receipt.sha256,
-        table=layout.raw(name),
+        table=store_paths.raw(name),
         version=receipt.version,
         unchanged=True,
     )
@@ -119,7 +119,7 @@ def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
     ]
     if source.file not in listed:
         return Delivery(name, day, manifest, nothing, [*failures, f"{MANIFEST} does not list {source.file}"])
-    path = layout.landing(name, day, source.file)
+    path = store_paths.landing(name, day, source.file)
     if not store.exists(path):
         return Delivery(name, day, manifest, nothing, [*failures, f"{path} is listed but not there; deliver it again"])
     content = store.get(path)
@@ -146,10 +146,10 @@ def _refused(delivery: Delivery) -> SourceIngest:
 
 
 def _keep(delivery: Delivery, store: Store) -> SourceIngest:
-    table = layout.raw(delivery.source)
+    table = store_paths.raw(delivery.source)
     version = store.replace_partition(table, delivery.day, delivery.rows)
     receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version)
-    store.put(layout.raw_receipt(delivery.source, delivery.day), receipt.model_dump_json(by_alias=True).encode())
+    store.put(store_paths.raw_receipt(delivery.source, delivery.day), receipt.model_dump_json(by_alias=True).encode())
     return SourceIngest(
         source=delivery.source,
         landed_day=delivery.day,

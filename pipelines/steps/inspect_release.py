@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleResult, Column, Contract, Inspection, InspectionRequest
 from pipelines.ports import Ports
@@ -74,7 +74,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
 
 def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[str, bytes], dict[str, Any] | None]:
     """Every file that is there, and the manifest if it is one; what is wrong with their digests goes to ``faults``."""
-    place = layout.bundle(bundle.model, bundle.version)
+    place = store_paths.bundle(bundle.model, bundle.version)
     try:
         content = ports.store.get(place + MANIFEST)
     except Refused as error:
@@ -152,7 +152,7 @@ def _against_the_champion(request: InspectionRequest, mine: Contract, ports: Por
         return {}
     model, version = request.bundle.model, request.champion
     try:
-        manifest = json.loads(ports.store.get(layout.bundle(model, version, MANIFEST)))
+        manifest = json.loads(ports.store.get(store_paths.bundle(model, version, MANIFEST)))
         live = contract(manifest, ports, model)
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
         said = f"{MANIFEST} of the live version {version} cannot be read ({error})"

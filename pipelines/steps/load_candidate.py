@@ -12,7 +12,7 @@ import orjson
 import polars as pl
 import uvloop
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
@@ -72,7 +72,7 @@ def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
 
 
 def _file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
-    return ports.store.get(layout.bundle(request.model, request.version, name))
+    return ports.store.get(store_paths.bundle(request.model, request.version, name))
 
 
 def _judge(version: str, rows: int) -> Any:
@@ -152,12 +152,12 @@ def _result(
     )
     plot = draw(result, declared)
     where = {
-        "plot": ports.store.put(layout.rollout(request.model, request.rollout_id, "load_test.png"), plot),
-        "report": ports.store.uri(layout.rollout(request.model, request.rollout_id, "load_test.json")),
+        "plot": ports.store.put(store_paths.rollout(request.model, request.rollout_id, "load_test.png"), plot),
+        "report": ports.store.uri(store_paths.rollout(request.model, request.rollout_id, "load_test.json")),
     }
     result = result.model_copy(update=where)
     content = result.model_dump_json(by_alias=True, indent=1).encode()
-    ports.store.put(layout.rollout(request.model, request.rollout_id, "load_test.json"), content)
+    ports.store.put(store_paths.rollout(request.model, request.rollout_id, "load_test.json"), content)
     return result
 
 

@@ -23,9 +23,9 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import Refused
+from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.tables.encoding import FeatureInput, Kind, Matrix, encode, with_vocabularies
-from pipelines.tracking import fetch_model, open_client
 
 PREDICTOR = "predictor.json"
 CATEGORIES = "categories.json"

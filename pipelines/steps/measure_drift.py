@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
 from pipelines.ports import Ports, VersionInfo
@@ -34,11 +34,11 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         return DriftResult(model=request.model, day=request.day, window=window, reference="", features=[])
 
     notes: list[str] = []
-    path = layout.training_profile(request.model, live.version)
+    path = store_paths.training_profile(request.model, live.version)
     reference = _read(ports, path)
     if reference is None:
         notes.append(f"{path} is missing: version {live.version} has no training profile to compare with")
-    daily = {on: _read(ports, layout.profile(layout.features(spec.view), on)) for on in window}
+    daily = {on: _read(ports, store_paths.profile(store_paths.features(spec.view), on)) for on in window}
     present = [profile for profile in daily.values() if profile is not None]
     current = merge_profiles(present) if present else None
     names = [name for name in _features(spec, ports) if name not in drift.exclude]

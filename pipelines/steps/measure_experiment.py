@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.messages.rollout import ArmCounts
@@ -84,7 +84,7 @@ def _logged(
 
 
 def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
-    where = layout.rollout(found.model, found.rollout_id, "experiment.png")
+    where = store_paths.rollout(found.model, found.rollout_id, "experiment.png")
     try:
         from pipelines.steps.rollout_pictures import experiment_picture
 

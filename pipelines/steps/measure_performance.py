@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DayPerformance, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
@@ -36,7 +36,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
 
     days = [_measure_day(on, answers.filter(pl.col("day") == on), spec) for on in joined_again]
     for measured in days:
-        ports.store.replace_partition(layout.performance(request.model), measured.day, _row(measured, spec))
+        ports.store.replace_partition(store_paths.performance(request.model), measured.day, _row(measured, spec))
 
     in_window = answers.filter(pl.col("day").is_in(window))
     version = _most_answering(in_window)
@@ -62,7 +62,7 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     """Answers of these days with ``label`` (0 or 1 for a classification, the value for a regression, null if it has
     not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says."""
     view = ports.catalog.view_of(spec.model)
-    table = layout.validated(view.entity_source)
+    table = store_paths.validated(view.entity_source)
     wanted = _days(last, (last - first).days + 1)
     published = set(ports.store.days(table))
     absent = [on for on in wanted if on not in published]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import ArmCounts
@@ -103,10 +103,10 @@ def _drawn(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Po
         raise Refused("the prediction log holds no pair of answers yet, so there is nothing to draw")
     from pipelines.steps.rollout_pictures import shadow_picture
 
-    where = layout.rollout(found.model, found.rollout_id, "shadow.png")
+    where = store_paths.rollout(found.model, found.rollout_id, "shadow.png")
     found = found.model_copy(update={"picture": ports.store.put(where, shadow_picture(found, pairs, spec))})
     content = json.dumps(found.model_dump(mode="json", by_alias=True), indent=2).encode()
-    report = ports.store.put(layout.rollout(found.model, found.rollout_id, "shadow.json"), content)
+    report = ports.store.put(store_paths.rollout(found.model, found.rollout_id, "shadow.json"), content)
     return found.model_copy(update={"report": report})
 
 

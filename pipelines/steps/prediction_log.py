@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import Ports, Store
 
@@ -75,7 +75,7 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
     frames: list[pl.DataFrame] = []
     faults: list[str] = []
     for on in dates:
-        for path in store.list(f"{layout.predictions(model)}date={on:%Y-%m-%d}/"):
+        for path in store.list(f"{store_paths.predictions(model)}date={on:%Y-%m-%d}/"):
             if not path.endswith(".parquet"):
                 continue
             try:

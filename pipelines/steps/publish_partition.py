@@ -6,7 +6,7 @@ import io
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports
 from pipelines.spec.dataset import SourceSpec
@@ -24,16 +24,16 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     versions: dict[str, int] = {}
     profiles: dict[str, str] = {}
     for source in audit.sources:
-        table = layout.quarantine(source.source)
+        table = store_paths.quarantine(source.source)
         versions[table] = ports.store.replace_partition(
             table, source.landed_day, _staged(request, source, "quarantined", ports)
         )
     for source in audit.sources if request.accept else []:
-        table, rows = layout.validated(source.source), _staged(request, source, "accepted", ports)
+        table, rows = store_paths.validated(source.source), _staged(request, source, "accepted", ports)
         versions[table] = ports.store.replace_partition(table, source.landed_day, rows)
         labelled = rows.with_columns(**_labels(source.source, audit.dataset, ports))
         profile = profile_frame(labelled, **_columns(spec.sources[source.source], labelled))
-        path = layout.profile(table, source.landed_day)
+        path = store_paths.profile(table, source.landed_day)
         profiles[table] = ports.store.put(path, profile.model_dump_json().encode())
     return PublishResult(dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles)
 

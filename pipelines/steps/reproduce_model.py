@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import Refused
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
+from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.environment import Environment, environment
 from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
@@ -18,7 +19,6 @@ from pipelines.steps.training.order import Order, fill_order, team_of
 from pipelines.steps.training.registration import digest_of
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import open_snapshot
-from pipelines.tracking import mlflow_answers, open_client
 
 
 def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 from scipy import stats
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import DesignStep, Traffic
 from pipelines.ports import Ports, Store
@@ -141,7 +141,7 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
 
 def _files(store: Store, model: str, until: datetime) -> list[str]:
     """Files of the last days; where requests were dated otherwise (a replay), all there are."""
-    root = layout.predictions(model)
+    root = store_paths.predictions(model)
     dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
     paths = [path for on in dates for path in store.list(f"{root}date={on:%Y-%m-%d}/")] or store.list(root)
     return [path for path in paths if path.endswith(".parquet")]

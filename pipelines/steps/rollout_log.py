@@ -8,7 +8,7 @@ from io import BytesIO
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
 from pipelines.spec.model import ModelSpec
@@ -41,7 +41,7 @@ def read_rollout(store: Store, model: str, rollout_id: str, started: datetime) -
     The log lies by the day that was asked about: read are the days since the rollout began, and if it is in none of
     them (a replay of the past) all days. Raises ``Refused`` that names every unreadable file.
     """
-    paths = [path for path in store.list(layout.predictions(model)) if path.endswith(".parquet")]
+    paths = [path for path in store.list(store_paths.predictions(model)) if path.endswith(".parquet")]
     since = f"{started - timedelta(days=1):%Y-%m-%d}"
     recent = [path for path in paths if path.partition("date=")[2][:10] >= since]
     frame = _rows(store, recent, model, rollout_id)
@@ -85,7 +85,7 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table, asked = layout.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
+    table, asked = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME}{name}" for name in columns}
     days = _days_asked_about(asked, ports.store.days(table), view.lead_hours)
     if not days:

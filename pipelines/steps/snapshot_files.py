@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.steps.table_digest import table_digest
@@ -76,7 +76,7 @@ class FrozenFiles:
 
     def read(self, file: SnapshotFile, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """``Refused`` if the file is not what was frozen, or lacks a column."""
-        path = layout.snapshot(self.model, self.digest, file.name)
+        path = store_paths.snapshot(self.model, self.digest, file.name)
         bytes_ = self.store.get(path)
         if hashlib.sha256(bytes_).hexdigest() != file.sha256:
             raise Refused(f"{path} was altered: its sha256 is not {file.sha256}; restore it or take a new snapshot")
@@ -122,7 +122,7 @@ class FrozenFiles:
 
 def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
     """None where the snapshot is one file. ``Refused`` if the list of files does not bear the snapshot's name."""
-    path = layout.snapshot(model, digest, FILES)
+    path = store_paths.snapshot(model, digest, FILES)
     if not store.exists(path):
         return None
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
@@ -40,7 +40,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     as_of = request.as_of.astimezone(UTC)
     spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
     features = [name for name in view.features if name in (spec.training.features or view.features)]
-    tables = [layout.features(view.view), layout.validated(view.entity_source)]
+    tables = [store_paths.features(view.view), store_paths.validated(view.entity_source)]
     versions = {table: _version(ports.store, table) for table in tables}
     facts = {"model": spec.model, "as_of": as_of, "features": features, "table_versions": versions}
     if spec.training.out_of_core:
@@ -54,7 +54,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     result = SnapshotResult(
         **facts,
         digest=digest,
-        uri=ports.store.uri(layout.snapshot(spec.model, digest, DATA)),
+        uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA)),
         rows=frame.height,
         parts={part: _measure(frame.filter(part=part), spec) for part in PARTS},
         latest_label_time=frame.select(pl.col("label_time").max()).item(),
@@ -67,7 +67,7 @@ def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
     """The frozen table, whole. ``Refused`` if there is none, or if its content no longer bears its name."""
     if files := open_files(store, model, digest):
         return files.frame(*PARTS)
-    path = layout.snapshot(model, digest, DATA)
+    path = store_paths.snapshot(model, digest, DATA)
     if not store.exists(path):
         raise Refused(f"model {model} has no snapshot {digest}; take one, or correct the digest")
     frame = pl.read_parquet(BytesIO(store.get(path)))
@@ -139,12 +139,12 @@ def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
 
 def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
     """The record is written last: where it lies, the data lie whole."""
-    record = layout.snapshot(result.model, result.digest, RECORD)
+    record = store_paths.snapshot(result.model, result.digest, RECORD)
     if store.exists(record):
         return
     content = BytesIO()
     frame.write_parquet(content, compression="zstd")
-    store.put(layout.snapshot(result.model, result.digest, DATA), content.getvalue())
+    store.put(store_paths.snapshot(result.model, result.digest, DATA), content.getvalue())
     store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
 
 
@@ -159,16 +159,16 @@ def _freeze_in_batches(
         result = SnapshotResult(
             **facts,
             digest=digest,
-            uri=store.uri(layout.snapshot(spec.model, digest, FILES)),
+            uri=store.uri(store_paths.snapshot(spec.model, digest, FILES)),
             rows=made.rows,
             parts=made.parts,
             latest_label_time=made.latest_label_time,
             batch_rows=batch_rows,
         )
-        record = layout.snapshot(spec.model, digest, RECORD)
+        record = store_paths.snapshot(spec.model, digest, RECORD)
         if not store.exists(record):
             for file in made.list.files:
-                store.put(layout.snapshot(spec.model, digest, file.name), (made.folder / file.name).read_bytes())
-            store.put(layout.snapshot(spec.model, digest, FILES), made.list.model_dump_json(indent=1).encode())
+                store.put(store_paths.snapshot(spec.model, digest, file.name), (made.folder / file.name).read_bytes())
+            store.put(store_paths.snapshot(spec.model, digest, FILES), made.list.model_dump_json(indent=1).encode())
             store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
     return result

@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.training import TrainRequest, TrainResult
+from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.environment import environment, installed
 from pipelines.steps.load_model import MODEL_DIGEST_TAG, load_model
@@ -25,7 +26,6 @@ from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import Snapshot, open_snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
-from pipelines.tracking import mlflow_answers, open_client
 
 ORDER, RESULT, ENVIRONMENT = "training/order.json", "training/result.json", "training/environment.json"
 LOCK, TRIAL, SNAPSHOT = "training/environment.txt", "training/best_trial.json", "training/snapshot.json"
@@ -198,7 +198,7 @@ def _found_again(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainRe
         partial = json.loads(load_text(f"{run.info.artifact_uri}/{RESULT}"))
         if run.info.status != "FINISHED":
             client.set_terminated(info.run_id, "FINISHED")
-    if not ports.store.exists(layout.training_profile(info.model, info.version)):
+    if not ports.store.exists(store_paths.training_profile(info.model, info.version)):
         model = load_model(info, ports)
         features = {feature.name: feature.type for feature in model.inputs}
         _profile(features, snapshot, ports, info.version, model.predict)
@@ -220,7 +220,7 @@ def _profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, vers
     held = [snapshot.rows("train", "validation")] if snapshot.files is None else _fitted_on(snapshot)
     profiles = [_profiled(rows, features, predict) for rows in held]
     profile = profiles[0] if len(profiles) == 1 else merge_profiles(profiles)
-    path = layout.training_profile(snapshot.record.model, version)
+    path = store_paths.training_profile(snapshot.record.model, version)
     ports.store.put(path, profile.model_dump_json().encode())
 
 

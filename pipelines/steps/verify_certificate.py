@@ -11,13 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.certificate import Certificate, Check, check_lines, collect
 from pipelines.ledger.hash_chain import head_faults
+from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.take_snapshot import verified_rows
-from pipelines.tracking import fetch_model, open_client
 
 TAGS = {
     "model_digest": "airworthy.model_digest",
@@ -109,7 +109,7 @@ def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
     if released is None:
         return None
     try:
-        content = ports.store.get(layout.bundle(certificate.model, certificate.version, "bundle.json"))
+        content = ports.store.get(store_paths.bundle(certificate.model, certificate.version, "bundle.json"))
     except Refused as refusal:
         return _judge("bundle", [str(refusal)], "")
     if _sha256(content) != released:
@@ -120,7 +120,7 @@ def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
         faults.append(f"was built from model {manifest['model_digest'][:12]}…, not {certificate.model_digest}")
     for name, expected in manifest["files"].items():
         try:
-            found = _sha256(ports.store.get(layout.bundle(certificate.model, certificate.version, name)))
+            found = _sha256(ports.store.get(store_paths.bundle(certificate.model, certificate.version, name)))
         except Refused as refusal:
             faults.append(str(refusal))
             continue

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ledger.approval_form import form, subject
 from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
@@ -83,7 +83,7 @@ class ApprovalRequest(ApprovalOperator):
         self, context: Context, ports: Ports, ticket: RolloutTicket, text: str, users: Sequence[str]
     ) -> LedgerEntry:
         digest, instance = hashlib.sha256(text.encode()).hexdigest(), context["ti"]
-        ports.store.put(layout.approval_form(self.model, digest), text.encode())
+        ports.store.put(store_paths.approval_form(self.model, digest), text.encode())
         details = {
             "role": self.role,
             "slot": instance.map_index,

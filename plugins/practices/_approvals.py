@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ledger.approval_form import FormFacts
 from pipelines.messages.rollout import RolloutTicket
@@ -81,7 +81,7 @@ def _verdicts(context: Any, ticket: RolloutTicket, ports: Ports) -> dict[str, Le
 def _snapshot(model: str, digest: str | None, ports: Ports) -> SnapshotResult | None:
     try:
         return SnapshotResult.model_validate_json(
-            ports.store.get(layout.snapshot(model, digest or "", "snapshot.json"))
+            ports.store.get(store_paths.snapshot(model, digest or "", "snapshot.json"))
         )
     except (Refused, ValueError):
         return None

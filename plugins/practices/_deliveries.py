@@ -9,17 +9,17 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.layout import MANIFEST
 from pipelines.messages.delivery import Manifest
 from pipelines.ports import Store
 from pipelines.spec.dataset import Calendar, DatasetSpec
+from pipelines.store_paths import MANIFEST
 
 
 def landed(store: Store, source: str) -> set[date]:
     """Days for which the source has delivered completely: the manifest is written last."""
-    return set(_by_day(store.list(layout.landing_of(source))))
+    return set(_by_day(store.list(store_paths.landing_of(source))))
 
 
 def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
@@ -27,14 +27,14 @@ def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
 
     While a daily source is missing this costs one look at one file per source that is there already, and one more.
     """
-    return all(store.exists(layout.landing(source, day, MANIFEST)) for source in spec.daily()) and all(
+    return all(store.exists(store_paths.landing(source, day, MANIFEST)) for source in spec.daily()) and all(
         min(landed(store, source), default=date.max) <= day for source in spec.reference()
     )
 
 
 def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, Manifest]:
     """The manifest of each source that has one for the day; a reference source shows its newest until then."""
-    found = {source: day for source in spec.daily() if store.exists(layout.landing(source, day, MANIFEST))}
+    found = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
     for source in spec.reference():
         if until := [other for other in landed(store, source) if other <= day]:
             found[source] = max(until)
@@ -42,7 +42,7 @@ def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, Manifest]:
 
 
 def _manifest(store: Store, source: str, day: date) -> Manifest:
-    path = layout.landing(source, day, MANIFEST)
+    path = store_paths.landing(source, day, MANIFEST)
     try:
         return Manifest.model_validate_json(store.get(path))
     except ValidationError as error:
@@ -57,8 +57,8 @@ def delivery(store: Store, spec: DatasetSpec, day: date, *, whole: bool = False)
     """
     digest = hashlib.sha256()
     for source in sorted(spec.daily()):
-        paths = [layout.landing(source, day, MANIFEST)]
-        for path in store.list(layout.landing(source, day)) if whole else filter(store.exists, paths):
+        paths = [store_paths.landing(source, day, MANIFEST)]
+        for path in store.list(store_paths.landing(source, day)) if whole else filter(store.exists, paths):
             digest.update(path.encode() + b"\0" + hashlib.sha256(store.get(path)).digest())
     return digest.hexdigest()
 
@@ -86,7 +86,7 @@ def late(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
 
     Each with a stamp that changes when any daily source writes a file of the day anew. Costs one listing per source.
     """
-    seen = {source: store.stamps(layout.landing_of(source)) for source in spec.sources}
+    seen = {source: store.stamps(store_paths.landing_of(source)) for source in spec.sources}
     daily = {source: _by_day(seen[source]) for source in spec.daily()}
     first = max((min(_by_day(seen[source]), default=date.max) for source in spec.reference()), default=date.min)
     newest = min(newest_overdue(spec.calendar, now), spec.calendar.end or date.max)

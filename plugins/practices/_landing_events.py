@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import unquote_plus
 
-from pipelines import layout
+from pipelines import store_paths
 
 
 def days_told(body: str, root: str, sources: Collection[str]) -> set[date]:
@@ -18,7 +18,7 @@ def days_told(body: str, root: str, sources: Collection[str]) -> set[date]:
     other buckets and prefixes, removals, garbage) tells of no day.
     """
     bucket, _, prefix = root.partition("://")[2].strip("/").partition("/")
-    landings = [f"{prefix}/{layout.landing_of(source)}".lstrip("/") for source in sources]
+    landings = [f"{prefix}/{store_paths.landing_of(source)}".lstrip("/") for source in sources]
     days = set()
     for where, key in _written(_parsed(body)):
         for landing in landings:

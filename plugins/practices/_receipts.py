@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
@@ -31,14 +31,14 @@ def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
     except Refused as error:
         refusal = error
     note["outcome"] = "refused" if refusal else "taken"
-    store.put(layout.receipt(spec.dataset, day), json.dumps(note).encode())
+    store.put(store_paths.receipt(spec.dataset, day), json.dumps(note).encode())
     if refusal:
         raise refusal
 
 
 def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
     """Whether what now lies there for a day was taken or refused already."""
-    path = layout.receipt(spec.dataset, day)
+    path = store_paths.receipt(spec.dataset, day)
     if not store.exists(path):
         return False
     note = json.loads(store.get(path))

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import AirworthyError
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
@@ -29,7 +29,7 @@ def skip_unless_watched(ports: Ports, spec: ModelSpec, day: date) -> None:
         log.warning("the endpoint did not flush its log, answers of the last moments may be missing: %s", error)
     longest = max(spec.monitoring.performance.window_days, spec.monitoring.drift.window_days)
     dates = [day + timedelta(days=number) for number in range(-longest - 1, 2)]
-    root = layout.predictions(spec.model)
+    root = store_paths.predictions(spec.model)
     if not any(ports.store.list(f"{root}date={on:%Y-%m-%d}/") for on in dates):
         asked = f"{dates[0]} and {dates[-1]}"
         raise AirflowSkipException(f"{spec.model} answered nothing between {asked} (UTC); there is nothing to watch")

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest
 from pipelines.messages.rollout import RolloutState
@@ -68,7 +68,8 @@ class AbTest(ComparisonPractice):
 
     def _told(self, rollout: Rollout, verdict: Verdict) -> Verdict:
         """The verdict, which says where in the store it lies."""
-        where, store = layout.rollout(self.model, rollout.ticket.rollout_id, "experiment.json"), rollout.ports.store
+        store = rollout.ports.store
+        where = store_paths.rollout(self.model, rollout.ticket.rollout_id, "experiment.json")
         told = verdict.model_copy(update={"facts": {**verdict.facts, "report": store.uri(where)}})
         store.put(where, json.dumps(told.model_dump(mode="json"), indent=2).encode())
         return told

@@ -7,9 +7,9 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.messages.training import SnapshotResult, TrainRequest, TrainResult
-from pipelines.revision import git_revision
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
+from pipelines.settings import git_revision
 from practices import _asked, _hooks, _runner
 from practices._model_practice import ModelPractice
 from practices._settle import settle

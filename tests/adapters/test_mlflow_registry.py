@@ -14,10 +14,10 @@ import pytest
 
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.errors import Refused, Unavailable
+from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Registry
 from pipelines.settings import REPOSITORY
 from pipelines.testing import MemoryRegistry
-from pipelines.tracking import mlflow_answers, open_client
 
 Add = Callable[[str, dict[str, str]], str]
 

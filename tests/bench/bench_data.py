@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.cli.land import land
 from pipelines.errors import Refused
@@ -72,7 +72,7 @@ def _year(ports: FakePorts) -> dict[str, Any]:
     for day in days:
         for step, seconds in one_day(day, ports).items():
             totals[step] += seconds
-    published, quarantined = layout.validated("flights"), layout.quarantine("weather")
+    published, quarantined = store_paths.validated("flights"), store_paths.quarantine("weather")
     return {
         **_day_line("data_year", totals),
         "days": len(days),

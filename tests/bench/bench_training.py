@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
@@ -159,7 +159,7 @@ def keep(store: DeltaStore, rows: pl.DataFrame, features: list[str]) -> str:
     digest = table_digest(rows)
     content = BytesIO()
     rows.write_parquet(content)
-    uri = store.put(layout.snapshot("flight_delay", digest, "data.parquet"), content.getvalue())
+    uri = store.put(store_paths.snapshot("flight_delay", digest, "data.parquet"), content.getvalue())
     record = SnapshotResult(
         model="flight_delay",
         as_of=datetime(2013, 4, 1, tzinfo=UTC),
@@ -170,7 +170,8 @@ def keep(store: DeltaStore, rows: pl.DataFrame, features: list[str]) -> str:
         features=features,
         table_versions={},
     )
-    store.put(layout.snapshot("flight_delay", digest, "snapshot.json"), record.model_dump_json(by_alias=True).encode())
+    place = store_paths.snapshot("flight_delay", digest, "snapshot.json")
+    store.put(place, record.model_dump_json(by_alias=True).encode())
     return digest
 
 

@@ -14,8 +14,8 @@ import pytest
 from pipelines.cli.land import land
 from pipelines.cli.main import main
 from pipelines.errors import Refused
-from pipelines.layout import MANIFEST
 from pipelines.messages.delivery import Manifest
+from pipelines.store_paths import MANIFEST
 from pipelines.testing import FakePorts
 
 FIRST = date(2013, 1, 1)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from rich.console import Console
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
@@ -47,7 +47,7 @@ class Installation:
         stack.start(self.settings, Console(quiet=True))
 
     def built(self) -> list[date]:
-        return self.ports.store.days(layout.features("flight_delay"))
+        return self.ports.store.days(store_paths.features("flight_delay"))
 
     def until(self, done: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE

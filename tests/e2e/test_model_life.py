@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.cli.land import land
 from pipelines.cli.replay import replay
 from pipelines.messages.features import FeaturesRequest
@@ -173,7 +173,7 @@ def test_each_day_is_watched_and_a_detection_makes_the_run_red(life: Life, watch
         red = "failed" in (run["tasks"]["check_drift"], run["tasks"]["check_performance"])
         assert run["state"] == ("failed" if red else "success")
         assert run["tasks"]["all_is_well"] == ("upstream_failed" if red else "success")
-    assert life.ports.store.days(layout.performance(MODEL))
+    assert life.ports.store.days(store_paths.performance(MODEL))
 
 
 def test_detections_in_a_row_start_one_training_of_that_day(life: Life, watched: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.cli.land import land
-from pipelines.layout import MANIFEST
 from pipelines.settings import Settings
+from pipelines.store_paths import MANIFEST
 from pipelines.wiring import RealPorts, open_ports
 from tests.e2e.installation import Installation, build_days
 
@@ -96,7 +96,7 @@ def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_o
 
     spoilt = LATE + timedelta(days=1)
     land(spoilt, spoilt, installation.ports, sources=["flights"])
-    path = layout.landing("flights", spoilt, "flights.csv")
+    path = store_paths.landing("flights", spoilt, "flights.csv")
     good = store.get(path)
     store.put(path, good.replace(b"dep_delay", b"delay_at_departure", 1))
     land(spoilt, spoilt, installation.ports, sources=["weather"])
@@ -108,6 +108,6 @@ def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_o
     assert spoilt not in store.days("raw/flights")
     assert LATE in installation.built()
 
-    store.delete(layout.landing("flights", spoilt, MANIFEST))
+    store.delete(store_paths.landing("flights", spoilt, MANIFEST))
     land(spoilt, spoilt, installation.ports, sources=["flights"], force=True)
     installation.until(lambda: spoilt in installation.built(), "the mended day")

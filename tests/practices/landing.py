@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
@@ -42,5 +42,5 @@ def deliver(store: Store, *days: date, sources: Mapping[str, int] | None = None)
         for source, rows in (sources or {"flights": 900, "weather": 72, "planes": 3322}).items():
             file = LandedFile(name="rows.csv", rows=rows, sha256=f"{rows:064d}")
             manifest = Manifest(source=source, day=day, files=[file])
-            path = layout.landing(source, day, "_manifest.json")
+            path = store_paths.landing(source, day, "_manifest.json")
             store.put(path, manifest.model_dump_json(by_alias=True).encode())

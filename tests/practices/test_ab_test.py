@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.spec.deployment import Approval, Approver, Deployment, Routing
@@ -37,7 +37,7 @@ def met(experiment: Compared, *, control: tuple[int, int], variant: tuple[int, i
 
 def told(experiment: Compared) -> dict[str, Any]:
     """The result in the store."""
-    found: dict[str, Any] = json.loads(experiment.field.store.get(layout.rollout(MODEL, "r1", "experiment.json")))
+    found: dict[str, Any] = json.loads(experiment.field.store.get(store_paths.rollout(MODEL, "r1", "experiment.json")))
     return found
 
 
@@ -58,7 +58,7 @@ def test_a_variant_that_is_shown_better_goes_on_to_its_promotion_with_its_users(
     assert verdict["facts"]["recommendation"].startswith("Promote version 5: error_rate: better")
     assert (experiment.state.phase, experiment.state.split) == ("BAKING", {"4": 8000, "5": 2000})
     assert told(experiment)["facts"]["recommendation"] == verdict["facts"]["recommendation"]
-    assert experiment.field.store.get(layout.rollout(MODEL, "r1", "experiment.png")).startswith(b"\x89PNG")
+    assert experiment.field.store.get(store_paths.rollout(MODEL, "r1", "experiment.png")).startswith(b"\x89PNG")
 
 
 def test_a_variant_that_is_shown_worse_is_taken_back_and_what_follows_is_skipped(experiment: Compared) -> None:

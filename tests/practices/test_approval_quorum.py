@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import HITLDetailRequestResult
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
@@ -170,7 +170,7 @@ def test_the_text_that_was_shown_is_kept_under_the_digest_that_the_answer_names(
     asked(field, 0, "ml_lead").answer("ada", comment="as agreed on Monday")
     [(_, answer)] = field.lines("approval_answer")
     [request] = screen.requests.values()
-    assert field.store.get(layout.approval_form(MODEL, answer["form"])).decode() == request.body
+    assert field.store.get(store_paths.approval_form(MODEL, answer["form"])).decode() == request.body
     assert answer["comment"] == "as agreed on Monday"
 
 

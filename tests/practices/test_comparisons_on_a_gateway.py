@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.errors import Refused
@@ -158,7 +158,7 @@ def test_users_keep_their_version_and_the_better_one_wins_by_what_came_true_for_
             "arr_delay": np.where(late, 30.0, -5.0),
         }
     )
-    one.field.store.replace_partition(layout.validated("flights"), DAY, flights)
+    one.field.store.replace_partition(store_paths.validated("flights"), DAY, flights)
     key = one.field.catalog.view_of(MODEL).key
     entities = [
         "|".join("2013-03-01T17:00:00Z" if name == "time_hour" else str(row[name]) for name in key)
@@ -179,7 +179,7 @@ def test_users_keep_their_version_and_the_better_one_wins_by_what_came_true_for_
     assert (accuracy["variant_units"], accuracy["control_units"]) == (variant, 240 - variant)
     assert accuracy["variant"] == pytest.approx(2 / 3, abs=0.15)
     assert (errors["control"], errors["variant"]) == (0.0, 0.0)
-    told = json.loads(one.field.store.get(layout.rollout(MODEL, "r7", "experiment.json")))
+    told = json.loads(one.field.store.get(store_paths.rollout(MODEL, "r7", "experiment.json")))
     assert told["facts"]["recommendation"].startswith("Promote version 7: accuracy: better")
     assert one.field.store.get(facts["picture"]).startswith(b"\x89PNG")
     assert one.target.rollout(MODEL).split == {"4": 5000, "7": 5000}

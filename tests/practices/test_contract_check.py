@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from practices.contract_check import ContractCheck
@@ -83,7 +83,7 @@ def test_a_refused_delivery_is_remembered_so_that_it_is_not_tried_again_by_itsel
     landed.answers["ingest_partition"] = lambda request: ingested(request, {"weather": ["no rows"]})
     with pytest.raises(Refused):
         check(landed)
-    assert json.loads(landed.store.get(layout.receipt("flights", DAY)))["outcome"] == "refused"
+    assert json.loads(landed.store.get(store_paths.receipt("flights", DAY)))["outcome"] == "refused"
 
 
 def test_what_could_not_be_tried_is_not_remembered_as_tried(landed: Airfield) -> None:
@@ -93,7 +93,7 @@ def test_what_could_not_be_tried_is_not_remembered_as_tried(landed: Airfield) ->
     landed.answers["ingest_partition"] = fall_silent
     with pytest.raises(Unavailable):
         check(landed)
-    assert not landed.store.exists(layout.receipt("flights", DAY))
+    assert not landed.store.exists(store_paths.receipt("flights", DAY))
     assert landed.lines("data_verdict") == []
 
 
@@ -104,7 +104,7 @@ def test_a_mended_day_is_taken_and_both_verdicts_stand(landed: Airfield) -> None
     landed.answers["ingest_partition"] = ingested
     check(landed, clear_number=1)
     assert [details["outcome"] for _, details in landed.lines("data_verdict")] == ["fail", "pass"]
-    assert json.loads(landed.store.get(layout.receipt("flights", DAY)))["outcome"] == "taken"
+    assert json.loads(landed.store.get(store_paths.receipt("flights", DAY)))["outcome"] == "taken"
 
 
 def test_one_day_refused_leaves_another_alone(landed: Airfield) -> None:

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import BaseTrigger
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing import FixedClock
 from practices import _arrival_trigger, _deliveries, _hooks, _receipts
@@ -73,7 +73,7 @@ def test_a_day_whose_wait_is_over_fails_naming_every_missing_source(field: Airfi
 
 def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(field: Airfield, store: Any) -> None:
     deliver(store, DAY)
-    store.put(layout.landing("weather", DAY, "_manifest.json"), b'{"schema": 1, "source": "weather"}')
+    store.put(store_paths.landing("weather", DAY, "_manifest.json"), b'{"schema": 1, "source": "weather"}')
     with pytest.raises(Refused, match=r"landing/weather/2013-01-05/_manifest\.json") as error:
         arrival(field)
     assert {reason.split(":")[0] for reason in error.value.reasons} == {"day", "files"}
@@ -202,7 +202,7 @@ def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
     field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_arrival_trigger, "RECHECK_SECONDS", 0.02)
-    path = layout.landing("flights", DAY, "rows.csv")
+    path = store_paths.landing("flights", DAY, "rows.csv")
     deliver(late, DAY)
     late.put(path, b"trunca")
     with pytest.raises(Refused), _receipts.receipt(late, field.catalog.datasets["flights"], DAY):
@@ -228,7 +228,7 @@ def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
 
 
 def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(field: Airfield, late: Any) -> None:
-    path = layout.landing("flights", DAY, "rows.csv")
+    path = store_paths.landing("flights", DAY, "rows.csv")
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
@@ -258,8 +258,8 @@ def test_a_receipt_tells_what_became_of_which_delivery(field: Airfield, late: An
     deliver(late, DAY)
     with pytest.raises(Refused), _receipts.receipt(late, spec, DAY):
         raise Refused("a truncated file")
-    refused = json.loads(late.get(layout.receipt("flights", DAY)))
+    refused = json.loads(late.get(store_paths.receipt("flights", DAY)))
     deal_with(field, DAY)
-    taken = json.loads(late.get(layout.receipt("flights", DAY)))
+    taken = json.loads(late.get(store_paths.receipt("flights", DAY)))
     assert (refused["outcome"], taken["outcome"]) == ("refused", "taken")
     assert refused["delivery"] == taken["delivery"] == _deliveries.delivery(late, spec, DAY)

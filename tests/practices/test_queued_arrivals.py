@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.testing import FixedClock
@@ -334,9 +334,9 @@ def test_a_look_for_late_days_costs_one_listing_per_source_once_all_are_dealt_wi
 
 def test_a_manifest_that_lands_last_completes_the_day(field: Airfield, queue: str) -> None:
     file = LandedFile(name="rows.csv", rows=1, sha256="0" * 64)
-    field.store.put(layout.landing("flights", DAY, "rows.csv"), b"1")
+    field.store.put(store_paths.landing("flights", DAY, "rows.csv"), b"1")
     deliver(field.store, DAY, sources={"weather": 1, "planes": 1})
     manifest = Manifest(source="flights", day=DAY, files=[file]).model_dump_json(by_alias=True).encode()
     assert listen(
-        queued(queue), lambda: field.store.put(layout.landing("flights", DAY, "_manifest.json"), manifest) and None
+        queued(queue), lambda: field.store.put(store_paths.landing("flights", DAY, "_manifest.json"), manifest) and None
     ) == [["2013-01-05"]]

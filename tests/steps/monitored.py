@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import VersionInfo
 from pipelines.spec.catalog import Catalog, read_declaration
@@ -189,4 +189,4 @@ def log(
     for (on,), rows in frame.group_by(pl.col("prediction_time").dt.date()):
         buffer = BytesIO()
         rows.write_parquet(buffer)
-        store.put(f"{layout.predictions(MODEL)}date={on}/part-{version}-{part}.parquet", buffer.getvalue())
+        store.put(f"{store_paths.predictions(MODEL)}date={on}/part-{version}-{part}.parquet", buffer.getvalue())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.steps.load_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, inputs_digest, model_digest, read_predictor
 from pipelines.steps.training.fitting import Part, fit
 from pipelines.steps.training.model_folder import write_model_folder
@@ -61,7 +61,7 @@ def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **e
     )
     content = io.BytesIO()
     rows.write_parquet(content)
-    ports.store.put(layout.snapshot(model, "abc", "data.parquet"), content.getvalue())
+    ports.store.put(store_paths.snapshot(model, "abc", "data.parquet"), content.getvalue())
     tags = {
         "airworthy.snapshot": "abc",
         MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
@@ -74,7 +74,7 @@ def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **e
 
 def fetched(ports: FakePorts, model: str, version: str, folder: Path) -> Path:
     """The bundle's files on disk, as the gateway fetches them."""
-    prefix = layout.bundle(model, version)
+    prefix = store_paths.bundle(model, version)
     for path in ports.store.list(prefix):
         target = folder / path.removeprefix(prefix)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.serving.compaction import FIXED
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
@@ -82,7 +82,7 @@ def answered(
     for (on,), rows in frame.drop(leave_out).group_by(pl.col("prediction_time").dt.date()):
         buffer = BytesIO()
         rows.write_parquet(buffer)
-        store.put(f"{layout.predictions(MODEL)}date={on}/part-{version}-{part}.parquet", buffer.getvalue())
+        store.put(f"{store_paths.predictions(MODEL)}date={on}/part-{version}-{part}.parquet", buffer.getvalue())
 
 
 def _series(value: Any, count: int) -> pl.Series:

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
+from pipelines.mlflow_client import open_client
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.table_digest import table_digest
 from pipelines.testing import FakePorts, MemoryStore
-from pipelines.tracking import open_client
 
 START = datetime(2013, 1, 1, 10, tzinfo=UTC)
 ROWS = 1200
@@ -163,14 +163,15 @@ def keep_snapshot(store: MemoryStore, frame: pl.DataFrame) -> str:
         model="small_delay",
         as_of=START + timedelta(days=30),
         digest=digest,
-        uri=layout.snapshot("small_delay", digest, "data.parquet"),
+        uri=store_paths.snapshot("small_delay", digest, "data.parquet"),
         rows=frame.height,
         parts={part: SplitPart(rows=group.height) for (part,), group in frame.group_by(["part"])},
         features=FEATURES,
         table_versions={"features/small": 1},
     )
-    store.put(layout.snapshot("small_delay", digest, "data.parquet"), content.getvalue())
-    store.put(layout.snapshot("small_delay", digest, "snapshot.json"), record.model_dump_json(by_alias=True).encode())
+    store.put(store_paths.snapshot("small_delay", digest, "data.parquet"), content.getvalue())
+    place = store_paths.snapshot("small_delay", digest, "snapshot.json")
+    store.put(place, record.model_dump_json(by_alias=True).encode())
     return digest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
 from pipelines.steps import audit_partition, publish_partition
@@ -47,11 +47,11 @@ def ports(tmp_path: Path) -> FakePorts:
             "hour": [5, 5],
         }
     )
-    made.store.replace_partition(layout.raw("flights"), DAY, flights)
+    made.store.replace_partition(store_paths.raw("flights"), DAY, flights)
     planes = pl.DataFrame({"tailnum": ["N14228"], "year": [1999], "seats": [149], "engines": [2]})
-    made.store.replace_partition(layout.raw("planes"), date(2013, 1, 1), planes)
-    made.store.replace_partition(layout.raw("airports"), date(2013, 1, 1), pl.DataFrame({"faa": ["EWR"]}))
-    made.store.replace_partition(layout.raw("weather"), DAY, weather())
+    made.store.replace_partition(store_paths.raw("planes"), date(2013, 1, 1), planes)
+    made.store.replace_partition(store_paths.raw("airports"), date(2013, 1, 1), pl.DataFrame({"faa": ["EWR"]}))
+    made.store.replace_partition(store_paths.raw("weather"), DAY, weather())
     return made
 
 
@@ -65,21 +65,21 @@ def publish(ports: FakePorts, audited: AuditResult, *, accept: bool = True) -> P
 
 def test_a_row_is_quarantined_with_every_reason_and_the_others_are_accepted(ports: FakePorts) -> None:
     rows = weather({"wind_speed": 1048.4, "visib": -1.0}, {"wind_speed": 1048.4})
-    ports.store.replace_partition(layout.raw("weather"), DAY, rows)
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, rows)
     found = next(source for source in audit(ports).sources if source.source == "weather")
     assert (found.received, found.accepted, found.quarantined) == (5, 3, 2)
     wind, sight = "wind_speed lies outside of 0 to 120 miles per hour", "visib lies outside of 0 to 10 miles"
     assert found.reasons == {wind: 2, sight: 1}
     staged = pl.read_parquet(
-        io.BytesIO(ports.store.get(f"{layout.staged('flights', DAY)}/weather.quarantined.parquet"))
+        io.BytesIO(ports.store.get(f"{store_paths.staged('flights', DAY)}/weather.quarantined.parquet"))
     )
     assert staged["reasons"].to_list() == [[wind, sight], [wind]]
 
 
 def test_nothing_is_published_by_an_audit(ports: FakePorts) -> None:
     audit(ports)
-    assert ports.store.days(layout.validated("flights")) == []
-    assert ports.store.days(layout.quarantine("flights")) == []
+    assert ports.store.days(store_paths.validated("flights")) == []
+    assert ports.store.days(store_paths.quarantine("flights")) == []
 
 
 def test_cancelled_flights_and_missing_tail_numbers_are_no_fault(ports: FakePorts) -> None:
@@ -88,7 +88,7 @@ def test_cancelled_flights_and_missing_tail_numbers_are_no_fault(ports: FakePort
 
 
 def test_the_report_opens_without_a_network_and_names_what_was_found(ports: FakePorts) -> None:
-    ports.store.replace_partition(layout.raw("weather"), DAY, weather({"wind_speed": 1048.4}))
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"wind_speed": 1048.4}))
     page = ports.store.get(audit(ports).report or "").decode()
     assert "wind_speed lies outside" in page
     assert "1048.4" in page
@@ -108,12 +108,12 @@ def test_a_reference_copy_is_judged_once_and_again_only_on_its_own_day(ports: Fa
 
 
 def test_publishing_keeps_every_row_in_one_of_two_tables(ports: FakePorts) -> None:
-    ports.store.replace_partition(layout.raw("weather"), DAY, weather({"humid": 140.0}))
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"humid": 140.0}))
     published = publish(ports, audit(ports))
     accepted, refused = (ports.store.read(table, days=[DAY]) for table in ("validated/weather", "quarantine/weather"))
     assert (accepted.height, refused.height) == (3, 1)
     assert refused["reasons"].to_list() == [["humid lies outside of 0 to 100 per cent"]]
-    assert ports.store.exists(layout.profile("validated/weather", DAY))
+    assert ports.store.exists(store_paths.profile("validated/weather", DAY))
     assert set(published.profiles) == {f"validated/{source}" for source in ("flights", "weather", "planes", "airports")}
 
 
@@ -135,14 +135,14 @@ def test_publishing_twice_changes_no_content(ports: FakePorts) -> None:
 def test_a_refused_day_leaves_the_published_tables_alone_and_keeps_its_bad_rows(ports: FakePorts) -> None:
     publish(ports, audit(ports))
     version = ports.store.version("validated/weather")
-    ports.store.replace_partition(layout.raw("weather"), DAY, weather({"humid": 140.0}))
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"humid": 140.0}))
     publish(ports, audit(ports), accept=False)
     assert ports.store.version("validated/weather") == version
     assert ports.store.read("quarantine/weather", days=[DAY]).height == 1
 
 
 def test_a_day_without_observations_is_published_empty(ports: FakePorts) -> None:
-    ports.store.replace_partition(layout.raw("weather"), DAY, weather().clear())
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather().clear())
     audited = audit(ports)
     publish(ports, audited)
     assert next(source.received for source in audited.sources if source.source == "weather") == 0
@@ -161,7 +161,7 @@ def test_a_faulty_suite_is_refused_with_every_fault(tmp_path: Path) -> None:
 
 
 def test_an_expectation_on_a_column_that_is_not_there_is_refused_by_name(ports: FakePorts) -> None:
-    ports.store.replace_partition(layout.raw("weather"), date(2013, 2, 13), weather().drop("visib"))
+    ports.store.replace_partition(store_paths.raw("weather"), date(2013, 2, 13), weather().drop("visib"))
     from pipelines.steps.auditing.judged import judge_rows
 
     suite = read_suite(ports.settings.include / "expectations" / "weather.yaml")

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines import layout
-from pipelines.checklist import MAX_DIFFERENCE, MINIMUM_PARITY_ROWS
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest
+from pipelines.rules.preflight_items import MAX_DIFFERENCE, MINIMUM_PARITY_ROWS
 from pipelines.serving import bundle as served
 from pipelines.serving.predictors import load
 from pipelines.settings import REPOSITORY
@@ -81,7 +81,7 @@ def test_the_gateway_loads_the_bundle_and_answers_as_the_model(
 def test_building_again_gives_the_same_bytes_and_the_same_digest(ports: FakePorts, tmp_path: Path) -> None:
     version = register(ports, tmp_path / "model")
     first = built(ports, version)
-    files = {path: ports.store.get(path) for path in ports.store.list(layout.bundle("flight_delay", version))}
+    files = {path: ports.store.get(path) for path in ports.store.list(store_paths.bundle("flight_delay", version))}
     assert built(ports, version) == first
     for path in files:
         ports.store.delete(path)
@@ -92,7 +92,7 @@ def test_building_again_gives_the_same_bytes_and_the_same_digest(ports: FakePort
 def test_a_bundle_whose_files_were_altered_is_built_anew(ports: FakePorts, tmp_path: Path) -> None:
     version = register(ports, tmp_path / "model")
     first = built(ports, version)
-    path = layout.bundle("flight_delay", version, "categories.json")
+    path = store_paths.bundle("flight_delay", version, "categories.json")
     whole = ports.store.get(path)
     ports.store.put(path, b"{}")
     assert built(ports, version) == first
@@ -143,10 +143,10 @@ def test_a_model_altered_since_it_was_registered_gets_no_bundle(ports: FakePorts
 def test_the_manifest_names_every_file_and_the_libraries(ports: FakePorts, tmp_path: Path) -> None:
     version = register(ports, tmp_path / "model")
     result = built(ports, version)
-    manifest = json.loads(ports.store.get(layout.bundle("flight_delay", version, "bundle.json")))
+    manifest = json.loads(ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json")))
     assert set(manifest["files"]) == {"model.onnx", "categories.json", "schema.json", "golden.parquet", "golden.json"}
     assert manifest["libraries"].keys() >= {"xgboost", "onnxruntime"}
-    content = ports.store.get(layout.bundle("flight_delay", version, "bundle.json"))
+    content = ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json"))
     assert served.digest(content) == result.sha256
 
 
@@ -154,7 +154,7 @@ def test_the_manifest_has_the_ranges_that_the_feature_view_declares(tmp_path: Pa
     ports = FakePorts.make(tmp_path, catalog=Catalog.read(REPOSITORY / "include"))
     version = register(ports, tmp_path / "model")
     built(ports, version)
-    manifest = served.read_manifest(ports.store.get(layout.bundle("flight_delay", version, "bundle.json")))
+    manifest = served.read_manifest(ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json")))
     features = {feature.name: (feature.minimum, feature.maximum) for feature in manifest.features}
     assert features["distance"] == (1, 10000)
     assert features["carrier"] == (None, None)

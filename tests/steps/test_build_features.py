@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeatureDefinitions, FeaturesRequest, FeaturesResult
@@ -40,7 +40,7 @@ def publish(store: Store, frames: dict[str, pl.DataFrame], day: date) -> None:
     for source, frame in frames.items():
         rows = frame.filter(day=day)
         if rows.height:
-            store.replace_partition(layout.validated(source), day, rows.drop("day"))
+            store.replace_partition(store_paths.validated(source), day, rows.drop("day"))
 
 
 def build(ports: FakePorts, day: date) -> FeaturesResult:
@@ -118,7 +118,7 @@ def test_days_published_and_built_all_at_once_on_delta_tables_give_the_same_tabl
     assert_right(store, FRAMES)
     whole = compute_features(VIEW, FRAMES, DAYS, timezone=NEW_YORK)
     for day in DAYS:
-        profile = TableProfile.model_validate_json(store.get(layout.profile(TABLE, day)))
+        profile = TableProfile.model_validate_json(store.get(store_paths.profile(TABLE, day)))
         assert profile == profiled(whole.filter(day=day))
 
 
@@ -230,7 +230,7 @@ def test_a_new_version_is_registered_and_the_old_values_still_read(tmp_path: Pat
     old = table(ports.store)
     newer = ports_of(tmp_path, ports.store, changed_view(2))
     build(newer, DAYS[0])
-    stored = ports.store.get(layout.definitions("flight_delay"))
+    stored = ports.store.get(store_paths.definitions("flight_delay"))
     assert FeatureDefinitions.model_validate_json(stored).features["temp"][0] == 2
     assert not table(ports.store).equals(old)
     assert_frame_equal(ports.store.read(TABLE, version=before.version).sort("day", *VIEW.key), old)

@@ -18,10 +18,11 @@ import numpy as np
 import psutil
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE, Refused, Unavailable
 from pipelines.messages.training import ReproduceRequest, TrainResult
+from pipelines.mlflow_client import open_client
 from pipelines.settings import REPOSITORY
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import StageRunner
@@ -37,7 +38,6 @@ from pipelines.steps.training.order import Order, make_order, shared_work
 from pipelines.steps.training.worker import join
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing import FakePorts
-from pipelines.tracking import open_client
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
 MODEL = "small_delay"
@@ -291,7 +291,7 @@ def test_why_a_worker_was_refused_is_what_the_coordinator_says(tmp_path: Path, n
     laid, other = Laid(tmp_path / "good", run=RUN), Laid(tmp_path / "bad", run=RUN)
     altered = BytesIO()
     rows(count=600).write_parquet(altered)
-    other.store.put(layout.snapshot(MODEL, laid.work.snapshot, "data.parquet"), altered.getvalue())
+    other.store.put(store_paths.snapshot(MODEL, laid.work.snapshot, "data.parquet"), altered.getvalue())
     (tmp_path / "good" / "runs").mkdir()
     (tmp_path / "bad" / "runs").symlink_to(tmp_path / "good" / "runs")
     with worker_of(other) as worker:

@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.cli.land import land
 from pipelines.errors import Unavailable
-from pipelines.layout import MANIFEST
 from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.steps import ingest_partition
+from pipelines.store_paths import MANIFEST
 from pipelines.testing import FakePorts
 
 DAY = date(2013, 1, 5)
@@ -42,13 +42,13 @@ def deliver(
     """Deliver a file with a manifest that is honest about it."""
     count = content.count(b"\n") - 1 if rows is None else rows
     file = LandedFile(name=f"{source}.csv", rows=count, sha256=hashlib.sha256(content).hexdigest())
-    ports.store.put(layout.landing(source, day, f"{source}.csv"), content)
+    ports.store.put(store_paths.landing(source, day, f"{source}.csv"), content)
     manifest = Manifest(source=source, day=day, files=[file])
-    ports.store.put(layout.landing(source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    ports.store.put(store_paths.landing(source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
 
 
 def delivered(ports: FakePorts, source: str = "flights") -> list[list[str]]:
-    text = ports.store.get(layout.landing(source, DAY, f"{source}.csv")).decode()
+    text = ports.store.get(store_paths.landing(source, DAY, f"{source}.csv")).decode()
     return [line.split(",") for line in text.splitlines()]
 
 
@@ -63,7 +63,7 @@ def failures(result: IngestResult, source: str = "flights") -> list[str]:
 
 def untouched(ports: FakePorts) -> bool:
     return all(
-        DAY not in ports.store.days(layout.raw(source)) for source in ("flights", "weather", "planes", "airports")
+        DAY not in ports.store.days(store_paths.raw(source)) for source in ("flights", "weather", "planes", "airports")
     )
 
 
@@ -86,7 +86,7 @@ def rename(old: str, new: str) -> Mend:
 def test_a_good_day_is_kept_with_its_types_and_digests(ports: FakePorts) -> None:
     result = ingest(ports)
     assert not any(source.failures for source in result.sources)
-    kept = ports.store.read(layout.raw("flights"), days=[DAY])
+    kept = ports.store.read(store_paths.raw("flights"), days=[DAY])
     assert kept.height == 720
     assert kept.schema["time_hour"] == pl.Datetime("us", "UTC")
     assert kept.schema["flight"] == pl.Int64
@@ -96,10 +96,10 @@ def test_a_good_day_is_kept_with_its_types_and_digests(ports: FakePorts) -> None
 
 def test_the_same_delivery_twice_writes_nothing_the_second_time(ports: FakePorts) -> None:
     ingest(ports)
-    before = ports.store.version(layout.raw("flights"))
+    before = ports.store.version(store_paths.raw("flights"))
     again = ingest(ports)
     assert all(source.unchanged for source in again.sources)
-    assert ports.store.version(layout.raw("flights")) == before
+    assert ports.store.version(store_paths.raw("flights")) == before
 
 
 def test_a_corrected_delivery_replaces_the_day(ports: FakePorts) -> None:
@@ -107,16 +107,16 @@ def test_a_corrected_delivery_replaces_the_day(ports: FakePorts) -> None:
     spoil(ports, lambda lines: lines[:-1])
     result = ingest(ports)
     assert not failures(result)
-    assert ports.store.read(layout.raw("flights"), days=[DAY]).height == 719
+    assert ports.store.read(store_paths.raw("flights"), days=[DAY]).height == 719
 
 
 def test_a_day_restored_by_hand_is_written_again(ports: FakePorts) -> None:
     ingest(ports)
     ports.store.replace_partition(
-        layout.raw("flights"), DAY, ports.store.read(layout.raw("flights"), days=[DAY]).head(3)
+        store_paths.raw("flights"), DAY, ports.store.read(store_paths.raw("flights"), days=[DAY]).head(3)
     )
     ingest(ports)
-    assert ports.store.read(layout.raw("flights"), days=[DAY]).height == 720
+    assert ports.store.read(store_paths.raw("flights"), days=[DAY]).height == 720
 
 
 def test_a_reference_copy_is_read_once_for_all_days(ports: FakePorts) -> None:
@@ -124,7 +124,7 @@ def test_a_reference_copy_is_read_once_for_all_days(ports: FakePorts) -> None:
     result = ingest(ports, NEXT)
     planes = next(source for source in result.sources if source.source == "planes")
     assert (planes.landed_day, planes.unchanged) == (DAY, True)
-    assert ports.store.days(layout.raw("planes")) == [DAY]
+    assert ports.store.days(store_paths.raw("planes")) == [DAY]
 
 
 @pytest.mark.parametrize(
@@ -179,20 +179,20 @@ def test_all_failures_of_all_sources_are_reported_at_once(ports: FakePorts) -> N
 
 
 def test_a_truncated_file_is_known_by_its_digest(ports: FakePorts) -> None:
-    path = layout.landing("flights", DAY, "flights.csv")
+    path = store_paths.landing("flights", DAY, "flights.csv")
     ports.store.put(path, ports.store.get(path)[:2000])
     assert any("sha256" in failure and "truncated" in failure for failure in failures(ingest(ports)))
     assert untouched(ports)
 
 
 def test_a_manifest_that_miscounts_is_refused(ports: FakePorts) -> None:
-    deliver(ports, ports.store.get(layout.landing("flights", DAY, "flights.csv")), rows=1)
+    deliver(ports, ports.store.get(store_paths.landing("flights", DAY, "flights.csv")), rows=1)
     assert failures(ingest(ports)) == ["flights.csv has 720 rows, its manifest says 1"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"source": "flights"}'])
 def test_a_manifest_that_is_none_is_refused(ports: FakePorts, content: bytes) -> None:
-    ports.store.put(layout.landing("flights", DAY, MANIFEST), content)
+    ports.store.put(store_paths.landing("flights", DAY, MANIFEST), content)
     assert all(failure.startswith(MANIFEST) for failure in failures(ingest(ports)))
     assert untouched(ports)
 
@@ -208,14 +208,14 @@ def test_a_day_that_was_not_delivered_is_waited_for_by_name(ports: FakePorts) ->
 
 
 def test_a_refused_day_leaves_others_alone_and_goes_through_once_mended(ports: FakePorts) -> None:
-    good = ports.store.get(layout.landing("flights", DAY, "flights.csv"))
+    good = ports.store.get(store_paths.landing("flights", DAY, "flights.csv"))
     spoil(ports, rename("dest", "destination"))
     ingest(ports)
     ingest(ports, NEXT)
-    assert ports.store.days(layout.raw("flights")) == [NEXT]
+    assert ports.store.days(store_paths.raw("flights")) == [NEXT]
     deliver(ports, good)
     assert not any(source.failures for source in ingest(ports).sources)
-    assert ports.store.days(layout.raw("flights")) == [DAY, NEXT]
+    assert ports.store.days(store_paths.raw("flights")) == [DAY, NEXT]
 
 
 def test_a_day_without_observations_is_kept_as_such(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.release import (
     BundleRequest,
     BundleResult,
@@ -55,13 +55,13 @@ def inspected(ports: FakePorts, bundle: BundleResult, champion: str | None = Non
 
 
 def put(ports: FakePorts, bundle: BundleResult, name: str, content: bytes) -> None:
-    ports.store.put(layout.bundle(bundle.model, bundle.version, name), content)
+    ports.store.put(store_paths.bundle(bundle.model, bundle.version, name), content)
 
 
 def forge(ports: FakePorts, bundle: BundleResult, name: str, content: bytes, **manifest: Any) -> BundleResult:
     """Replace a file and everything that tells on it: the manifest and the digest that was handed on."""
     put(ports, bundle, name, content)
-    path = layout.bundle(bundle.model, bundle.version, "bundle.json")
+    path = store_paths.bundle(bundle.model, bundle.version, "bundle.json")
     found = json.loads(ports.store.get(path)) | manifest
     found["files"][name] = hashlib.sha256(content).hexdigest()
     forged = json.dumps(found).encode()
@@ -110,7 +110,7 @@ def test_mlflows_own_loader_passes_too(ports: FakePorts, tmp_path: Path, monkeyp
 @pytest.mark.parametrize("name", ["model.onnx", "categories.json", "golden.json", "bundle.json"])
 def test_an_altered_file_is_named(ports: FakePorts, tmp_path: Path, name: str) -> None:
     bundle = built(ports, tmp_path)
-    put(ports, bundle, name, ports.store.get(layout.bundle(MODEL, bundle.version, name)) + b" ")
+    put(ports, bundle, name, ports.store.get(store_paths.bundle(MODEL, bundle.version, name)) + b" ")
     assert any(
         reason.startswith(f"7 security: {name} has sha256") for reason in refused(ports, inspected(ports, bundle))
     )
@@ -119,7 +119,7 @@ def test_an_altered_file_is_named(ports: FakePorts, tmp_path: Path, name: str) -
 def test_every_missing_file_is_named(ports: FakePorts, tmp_path: Path) -> None:
     bundle = built(ports, tmp_path)
     for name in ("model.onnx", "golden.parquet"):
-        ports.store.delete(layout.bundle(MODEL, bundle.version, name))
+        ports.store.delete(store_paths.bundle(MODEL, bundle.version, name))
     reasons = refused(ports, inspected(ports, bundle))
     assert {"7 security: model.onnx is missing", "7 security: golden.parquet is missing"} <= set(reasons)
 
@@ -127,7 +127,7 @@ def test_every_missing_file_is_named(ports: FakePorts, tmp_path: Path) -> None:
 def test_another_models_onnx_under_a_fitting_manifest_is_found_out(ports: FakePorts, tmp_path: Path) -> None:
     bundle = built(ports, tmp_path)
     other = built(ports, tmp_path, rounds=3)
-    foreign = ports.store.get(layout.bundle(MODEL, other.version, "model.onnx"))
+    foreign = ports.store.get(store_paths.bundle(MODEL, other.version, "model.onnx"))
     reasons = refused(ports, inspected(ports, forge(ports, bundle, "model.onnx", foreign)))
     assert "7 security: model.onnx is not what the registered model gives" in reasons
     assert any(reason.startswith("2 size: onnx answers differ from the model's by up to") for reason in reasons)
@@ -217,7 +217,7 @@ def test_the_contract_is_held_against_the_live_versions(
 ) -> None:
     bundle = built(ports, tmp_path)
     manifest = {"version": "0", "features": live, "output": output}
-    ports.store.put(layout.bundle(MODEL, "0", "bundle.json"), json.dumps(manifest).encode())
+    ports.store.put(store_paths.bundle(MODEL, "0", "bundle.json"), json.dumps(manifest).encode())
     found = inspected(ports, bundle, champion="0")
     assert found.contract_changes == changes
     assert found.narrowed == narrowed
@@ -254,7 +254,7 @@ def test_traffic_counts_callers_requests_of_the_last_days_once_each(ports: FakeP
     assert inspect_release.recent_traffic(ports, MODEL) is None
     told = [(2.0, 0, "champion", 1.0), (2.0, 1, "champion", 1.0), (1.0, 0, "candidate", 4.0)]
     told += [(1.0, 0, "shadow", 1.0), (1.0, 0, "probe", 1.0), (9.0, 0, "champion", 1.0)]
-    ports.store.put(f"{layout.predictions(MODEL)}date={now:%Y-%m-%d}/part-1.parquet", rows(*told))
+    ports.store.put(f"{store_paths.predictions(MODEL)}date={now:%Y-%m-%d}/part-1.parquet", rows(*told))
     found = inspect_release.recent_traffic(ports, MODEL)
     assert found is not None
     assert (found.requests, found.per_day) == (5.0, pytest.approx(2.5))
@@ -264,7 +264,7 @@ def test_requests_dated_into_the_past_count_by_when_they_were_answered(ports: Fa
     content = io.BytesIO()
     moment = ports.clock() - timedelta(hours=12)
     pl.DataFrame({"logged_at": [moment] * 30}).write_parquet(content)
-    ports.store.put(f"{layout.predictions(MODEL)}date=2001-01-05/part-1.parquet", content.getvalue())
+    ports.store.put(f"{store_paths.predictions(MODEL)}date=2001-01-05/part-1.parquet", content.getvalue())
     found = inspect_release.recent_traffic(ports, MODEL)
     assert found is not None
     assert found.per_day == pytest.approx(60)
@@ -287,7 +287,7 @@ def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monk
     pl.DataFrame({"logged_at": [moment] * 4}).write_parquet(content)
     for worker in range(4):
         for number in range(25):
-            path = f"{layout.predictions(MODEL)}date={moment:%Y-%m-%d}/part-{worker}-{number}.parquet"
+            path = f"{store_paths.predictions(MODEL)}date={moment:%Y-%m-%d}/part-{worker}-{number}.parquet"
             ports.store.put(path, content.getvalue())
     read: list[str] = []
     get = ports.store.get

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
@@ -57,8 +57,8 @@ def tried(
     content = io.BytesIO()
     golden.with_columns(prediction=pl.lit(0.0)).write_parquet(content)
     manifest = {"features": [{"name": "distance", "type": "numeric", "minimum": 5}]}
-    ports.store.put(layout.bundle(MODEL, version, "golden.parquet"), content.getvalue())
-    ports.store.put(layout.bundle(MODEL, version, "bundle.json"), json.dumps(manifest).encode())
+    ports.store.put(store_paths.bundle(MODEL, version, "golden.parquet"), content.getvalue())
+    ports.store.put(store_paths.bundle(MODEL, version, "bundle.json"), json.dumps(manifest).encode())
     request = LoadTestRequest(model=MODEL, version=version, rollout_id=rollout.id)
     try:
         result = load_candidate.run(request, ports)
@@ -87,8 +87,8 @@ def test_a_good_candidate_keeps_what_is_asserted_and_nobody_else_notices(rollout
     assert result.shown[0].total == 180
     assert rollout.state()["rollout"]["phase"] == "READY"
     assert {role: arm["requests"] for role, arm in rollout.counts().items()}.get("candidate", 0) == 0
-    assert ports.store.get(layout.rollout(MODEL, "r2", "load_test.png")).startswith(b"\x89PNG")
-    kept = LoadTestResult.model_validate_json(ports.store.get(layout.rollout(MODEL, "r2", "load_test.json")))
+    assert ports.store.get(store_paths.rollout(MODEL, "r2", "load_test.png")).startswith(b"\x89PNG")
+    kept = LoadTestResult.model_validate_json(ports.store.get(store_paths.rollout(MODEL, "r2", "load_test.json")))
     assert kept == result
     assert sum(result.histogram.values()) == 180
     secret = rollout.state()["rollout"]["probe"].encode()

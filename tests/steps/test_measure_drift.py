@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.monitoring import DriftResult, MonitorRequest
 from pipelines.rules.drift_check import judge_drift
 from pipelines.steps import measure_drift
@@ -52,13 +52,13 @@ def watched(reference: pl.DataFrame, current: pl.DataFrame, *, scores: Any = Non
     store = MemoryStore()
     trained = reference.select(*CATEGORICAL, *NUMERIC).with_columns(prediction=pl.lit(0.3))
     profile = profile_frame(trained, categorical=CATEGORICAL, numeric=[*NUMERIC, "prediction"])
-    store.put(layout.training_profile(MODEL, "3"), profile.model_dump_json().encode())
+    store.put(store_paths.training_profile(MODEL, "3"), profile.model_dump_json().encode())
     size = -(-current.height // 7)
     for number, on in enumerate(WINDOW):
         rows = current.slice(number * size, size).select(*CATEGORICAL, *NUMERIC)
         daily = profile_frame(rows, categorical=CATEGORICAL, numeric=NUMERIC)
-        store.put(layout.profile(layout.features(MODEL), on), daily.model_dump_json().encode())
-        store.replace_partition(layout.features(MODEL), on, rows)
+        store.put(store_paths.profile(store_paths.features(MODEL), on), daily.model_dump_json().encode())
+        store.replace_partition(store_paths.features(MODEL), on, rows)
         log(store, flights(on, 200), [0.3] * 200 if scores is None else scores(200), part=str(on))
     return store
 
@@ -118,7 +118,7 @@ def test_excluded_features_are_left_out(year: pl.DataFrame) -> None:
 
 def test_a_missing_daily_profile_is_named_and_the_others_are_measured(year: pl.DataFrame) -> None:
     store = watched(month(year, 1), month(year, 1))
-    del store.files[layout.profile(layout.features(MODEL), WINDOW[2])]
+    del store.files[store_paths.profile(store_paths.features(MODEL), WINDOW[2])]
     result = measured(store)
     assert result.missing_days == [WINDOW[2]]
     assert all(m.psi is not None for m in result.features)
@@ -138,7 +138,7 @@ def test_no_live_version_is_not_measured_and_unknown() -> None:
 
 def test_a_version_without_a_training_profile_is_named_and_unknown(year: pl.DataFrame) -> None:
     store = watched(month(year, 1), month(year, 1))
-    del store.files[layout.training_profile(MODEL, "3")]
+    del store.files[store_paths.training_profile(MODEL, "3")]
     result = measured(store)
     assert any("no training profile" in note for note in result.notes)
     assert verdict_on(result).outcome is Outcome.UNKNOWN
@@ -170,15 +170,15 @@ def test_a_report_that_cannot_be_drawn_is_noted_and_costs_no_measure(year: pl.Da
 def with_snapshot(store: MemoryStore, training: pl.DataFrame) -> MemoryStore:
     buffer = BytesIO()
     training.with_columns(part=pl.lit("train")).write_parquet(buffer)
-    store.put(layout.snapshot(MODEL, "abc", "data.parquet"), buffer.getvalue())
+    store.put(store_paths.snapshot(MODEL, "abc", "data.parquet"), buffer.getvalue())
     return store
 
 
 def test_the_report_is_drawn_when_a_column_drifts_and_states_its_sample(year: pl.DataFrame) -> None:
     store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
     result = measure_drift.run(MonitorRequest(model=MODEL, day=DAY), ports(catalog(), store=store))
-    assert result.report == f"memory:{layout.drift_report(MODEL, DAY)}"
-    page = store.files[layout.drift_report(MODEL, DAY)].decode()
+    assert result.report == f"memory:{store_paths.drift_report(MODEL, DAY)}"
+    page = store.files[store_paths.drift_report(MODEL, DAY)].decode()
     assert f"2000 of {month(year, 1).height} training rows of version 3" in page
     assert "<td>temp</td><td>ks</td>" in page
     assert result.notes == []

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.messages.rollout import ArmCounts
 from pipelines.spec.deployment import Deployment, Routing
@@ -183,7 +183,7 @@ def labelled_log() -> MemoryStore:
         units=[USERS[n] for n in (2, 3, 3, 3)],
         flights=about[4:],
     )
-    store.replace_partition(layout.validated("flights"), DAY, about[:7])
+    store.replace_partition(store_paths.validated("flights"), DAY, about[:7])
     return store
 
 
@@ -218,7 +218,7 @@ def test_an_entity_that_a_user_asks_about_again_counts_once() -> None:
 def test_an_outcome_that_is_no_number_and_a_log_that_cannot_be_read_are_looks_that_could_not_measure() -> None:
     store = labelled_log()
     assert "carrier is String, not a number" in measure("carrier", store=store).errors[0]
-    store.put(f"{layout.predictions(MODEL)}date={NOW:%Y-%m-%d}/part-broken.parquet", b"no parquet")
+    store.put(f"{store_paths.predictions(MODEL)}date={NOW:%Y-%m-%d}/part-broken.parquet", b"no parquet")
     found = measure("accuracy", "error_rate", store=store)
     assert "part-broken.parquet" in found.errors[0]
     assert found.metrics[0].low is None
@@ -258,4 +258,4 @@ def test_the_intervals_are_drawn_where_a_report_is_wanted() -> None:
     found = measure("accuracy", "error_rate", "latency", store=store, arms=arms)
     drawn = measure("accuracy", "error_rate", "latency", store=store, found=found)
     assert drawn == found.model_copy(update={"picture": f"memory:rollouts/{MODEL}/r1/experiment.png"})
-    assert store.get(layout.rollout(MODEL, "r1", "experiment.png")).startswith(b"\x89PNG")
+    assert store.get(store_paths.rollout(MODEL, "r1", "experiment.png")).startswith(b"\x89PNG")

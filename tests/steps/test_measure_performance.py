@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import MonitorRequest
@@ -33,7 +33,7 @@ def lived(*days: date, count: int = 60, labelled: bool = True, store: Any = None
         about = flights(on, count)
         log(store, about, scores(count), part=str(on))
         if labelled:
-            store.replace_partition(layout.validated("flights"), on, about)
+            store.replace_partition(store_paths.validated("flights"), on, about)
     return store
 
 
@@ -51,7 +51,7 @@ def test_every_day_of_the_horizon_is_joined_again_and_written() -> None:
     result = measure_performance.run(REQUEST, ports(catalog(), store=store))
     assert [measured.day for measured in result.days] == [DAY - timedelta(days=n) for n in (3, 2, 1, 0)]
     assert [measured.labelled for measured in result.days] == [0, 0, 60, 60]
-    written = store.tables[layout.performance(MODEL)][DAY].row(0, named=True)
+    written = store.tables[store_paths.performance(MODEL)][DAY].row(0, named=True)
     assert (written["predictions"], written["labelled"], json.loads(written["versions"])) == (60, 60, {"3": 60})
     assert written["roc_auc"] == pytest.approx(result.days[-1].metrics["roc_auc"])
 
@@ -60,7 +60,7 @@ def test_a_delta_store_keeps_one_row_per_day_however_often_it_is_measured(tmp_pa
     store = lived(DAY, YESTERDAY, store=DeltaStore(str(tmp_path)))
     asked = ports(catalog(), store=store)
     results = [measure_performance.run(REQUEST, asked) for _ in range(2)]
-    table = store.read(layout.performance(MODEL))
+    table = store.read(store_paths.performance(MODEL))
     assert results[0] == results[1]
     assert table["day"].to_list() == [DAY - timedelta(days=n) for n in (3, 2, 1, 0)]
     assert table["labelled"].to_list() == [0, 0, 60, 60]
@@ -74,18 +74,18 @@ def test_labels_that_come_late_count_and_replace_the_days_row() -> None:
     assert (before.window_predictions, before.window_labelled) == (60, 0)
     assert before.window_metrics["roc_auc"] is None
     assert any("no labels" in note for note in before.notes)
-    store.replace_partition(layout.validated("flights"), YESTERDAY, flights(YESTERDAY, 60))
+    store.replace_partition(store_paths.validated("flights"), YESTERDAY, flights(YESTERDAY, 60))
     after = measure_performance.run(REQUEST, asked)
     assert after.days[-2].labelled == 60
-    assert store.tables[layout.performance(MODEL)][YESTERDAY]["labelled"].to_list() == [60]
+    assert store.tables[store_paths.performance(MODEL)][YESTERDAY]["labelled"].to_list() == [60]
 
 
 def test_measuring_twice_changes_nothing() -> None:
     asked = ports(catalog(), store=lived(DAY))
     first = measure_performance.run(REQUEST, asked)
-    table = dict(asked.store.tables[layout.performance(MODEL)])
+    table = dict(asked.store.tables[store_paths.performance(MODEL)])
     assert measure_performance.run(REQUEST, asked) == first
-    assert all(asked.store.tables[layout.performance(MODEL)][on].equals(table[on]) for on in table)
+    assert all(asked.store.tables[store_paths.performance(MODEL)][on].equals(table[on]) for on in table)
 
 
 def test_an_entity_answered_twice_counts_once_with_the_first_answer() -> None:
@@ -112,14 +112,14 @@ def test_a_flight_late_in_the_local_evening_belongs_to_its_local_day() -> None:
     assert list(store.files) == [f"predictions/{MODEL}/date={DAY + timedelta(days=1)}/part-3-a.parquet"]
     unlabelled = measure_performance.run(REQUEST, ports(catalog(), store=store))
     assert (unlabelled.days[-1].predictions, unlabelled.days[-1].labelled) == (30, 0)
-    store.replace_partition(layout.validated("flights"), DAY, about)
+    store.replace_partition(store_paths.validated("flights"), DAY, about)
     assert measure_performance.run(REQUEST, ports(catalog(), store=store)).days[-1].labelled == 30
 
 
 def test_cancelled_flights_have_no_label_and_are_not_counted_as_right_or_wrong() -> None:
     store = lived(DAY)
     cancelled = flights(DAY, 60).with_columns(arr_delay=None)
-    store.replace_partition(layout.validated("flights"), DAY, cancelled.cast({"arr_delay": float}))
+    store.replace_partition(store_paths.validated("flights"), DAY, cancelled.cast({"arr_delay": float}))
     result = measure_performance.run(REQUEST, ports(catalog(), store=store))
     assert (result.window_predictions, result.window_labelled) == (60, 0)
     assert all(value is None for value in result.window_metrics.values())

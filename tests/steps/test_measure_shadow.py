@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import ArmCounts
 from pipelines.spec.deployment import Deployment
@@ -89,8 +89,8 @@ def test_pairs_are_the_same_request_and_row_and_the_report_shows_them() -> None:
     assert found.score_psi is not None
     assert found.score_psi < 0.05
     assert found.labels is None
-    assert store.get(layout.rollout(MODEL, "r1", "shadow.png")).startswith(PNG)
-    told = json.loads(store.get(layout.rollout(MODEL, "r1", "shadow.json")))
+    assert store.get(store_paths.rollout(MODEL, "r1", "shadow.png")).startswith(PNG)
+    told = json.loads(store.get(store_paths.rollout(MODEL, "r1", "shadow.json")))
     assert (told["compared"], told["picture"]) == (3000, found.picture)
     assert found.report == f"memory:rollouts/{MODEL}/r1/shadow.json"
 
@@ -113,7 +113,7 @@ def test_a_version_alone_that_was_wrong_is_counted_once_per_entity() -> None:
     pairs(store, champion, candidate, DAY)
     later = {"request_id": [f"again{number}" for number in range(30)], "logged_at": [NOW] * 30}
     pairs(store, 1 - champion, candidate, DAY, part="asked again", **later)
-    store.replace_partition(layout.validated("flights"), DAY, flights(DAY, 20))
+    store.replace_partition(store_paths.validated("flights"), DAY, flights(DAY, 20))
     found = measure(store=store, report=True).labels
     assert found is not None
     assert (found.labelled, found.candidate_wrong, found.champion_wrong) == (20, 2, 1)
@@ -123,7 +123,7 @@ def test_a_version_alone_that_was_wrong_is_counted_once_per_entity() -> None:
 
 def test_a_log_that_cannot_be_read_costs_the_report_and_not_the_evidence() -> None:
     store = MemoryStore()
-    store.put(f"{layout.predictions(MODEL)}date={NOW:%Y-%m-%d}/part-broken.parquet", b"no parquet")
+    store.put(f"{store_paths.predictions(MODEL)}date={NOW:%Y-%m-%d}/part-broken.parquet", b"no parquet")
     counted = arm(requests=1000, sent=1000, compared=1000, disagreed=10)
     found = measure(counted, store=store, report=True, endpoint=Flushed(answers=False))
     assert found.disagreement_below_log_e == measure(counted).disagreement_below_log_e

@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.evaluation import EvaluateRequest
 from pipelines.messages.release import BundleRequest
@@ -115,7 +115,7 @@ def altered(store: MemoryStore, path: str) -> None:
 
 def test_an_altered_file_is_refused_when_it_is_read(tmp_path: Path) -> None:
     ports, result = taken(tmp_path, model(**SMALL))
-    altered(ports.store, layout.snapshot(NAME, result.digest, "train-00001.parquet"))
+    altered(ports.store, store_paths.snapshot(NAME, result.digest, "train-00001.parquet"))
     snapshot = open_snapshot(ports.store, NAME, result.digest)
     batches = snapshot.batches("train", ["target"])
     next(batches)
@@ -125,7 +125,7 @@ def test_an_altered_file_is_refused_when_it_is_read(tmp_path: Path) -> None:
 
 def test_a_list_that_names_other_files_no_longer_bears_the_name(tmp_path: Path) -> None:
     ports, result = taken(tmp_path, model(**SMALL))
-    path = layout.snapshot(NAME, result.digest, "files.json")
+    path = store_paths.snapshot(NAME, result.digest, "files.json")
     ports.store.files[path] = ports.store.files[path].replace(b'"part": "test"', b'"part": "train"', 1)
     with pytest.raises(Refused, match=r"files.json was altered"):
         open_snapshot(ports.store, NAME, result.digest)
@@ -133,11 +133,11 @@ def test_a_list_that_names_other_files_no_longer_bears_the_name(tmp_path: Path) 
 
 def test_a_file_whose_bytes_and_sha256_were_both_altered_is_refused_by_its_content(tmp_path: Path) -> None:
     ports, result = taken(tmp_path, model(**SMALL))
-    path = layout.snapshot(NAME, result.digest, "test-00000.parquet")
+    path = store_paths.snapshot(NAME, result.digest, "test-00000.parquet")
     before = hashlib.sha256(ports.store.files[path]).hexdigest()
     altered(ports.store, path)
     after = hashlib.sha256(ports.store.files[path]).hexdigest()
-    listed = layout.snapshot(NAME, result.digest, "files.json")
+    listed = store_paths.snapshot(NAME, result.digest, "files.json")
     ports.store.files[listed] = ports.store.files[listed].replace(before.encode(), after.encode())
     with pytest.raises(Refused, match="content is not what"):
         next(open_snapshot(ports.store, NAME, result.digest).batches("test"))
@@ -171,20 +171,20 @@ def keep_batches(store: MemoryStore, frame: pl.DataFrame, batch_rows: int = 100)
         )
         digest = made.list.digest()
         for file in made.list.files:
-            store.put(layout.snapshot(MODEL, digest, file.name), (made.folder / file.name).read_bytes())
-    store.put(layout.snapshot(MODEL, digest, "files.json"), made.list.model_dump_json().encode())
+            store.put(store_paths.snapshot(MODEL, digest, file.name), (made.folder / file.name).read_bytes())
+    store.put(store_paths.snapshot(MODEL, digest, "files.json"), made.list.model_dump_json().encode())
     record = SnapshotResult(
         model=MODEL,
         as_of=START + timedelta(days=60),
         digest=digest,
-        uri=layout.snapshot(MODEL, digest, "files.json"),
+        uri=store_paths.snapshot(MODEL, digest, "files.json"),
         rows=made.rows,
         parts=made.parts,
         features=FEATURES,
         table_versions={"features/small": 1},
         batch_rows=batch_rows,
     )
-    store.put(layout.snapshot(MODEL, digest, "snapshot.json"), record.model_dump_json(by_alias=True).encode())
+    store.put(store_paths.snapshot(MODEL, digest, "snapshot.json"), record.model_dump_json(by_alias=True).encode())
     return digest
 
 
@@ -328,7 +328,7 @@ def test_a_whole_training_is_registered_profiled_and_reproduced(tmp_path: Path, 
     result = train_model.run(request(keep_batches(world.store, frame)), world)
     assert judge_training(result, world.catalog.model(MODEL)).passed
     assert result.notes == []
-    profile = TableProfile.model_validate_json(world.store.get(layout.training_profile(MODEL, result.version)))
+    profile = TableProfile.model_validate_json(world.store.get(store_paths.training_profile(MODEL, result.version)))
     seen = frame.filter(pl.col("part") != "test")
     whole = profile_frame(seen, categorical=["carrier"], numeric=["distance"])
     assert profile.rows == seen.height
@@ -425,7 +425,7 @@ def test_all_that_follows_a_training_reads_the_snapshot_in_batches(tmp_path: Pat
     reference, held = drift_report._training_rows(live, ["distance"], world)
     assert (reference.height, held) == (2000, 2550)
     assert verified_rows(world.store, MODEL, digest) == 3000
-    altered(world.store, layout.snapshot(MODEL, digest, "train-00003.parquet"))
+    altered(world.store, store_paths.snapshot(MODEL, digest, "train-00003.parquet"))
     with pytest.raises(Refused, match="was altered"):
         verified_rows(world.store, MODEL, digest)
 

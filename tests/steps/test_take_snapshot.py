@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotRequest, SnapshotResult
 from pipelines.spec.model import ModelSpec
@@ -126,7 +126,7 @@ def test_an_altered_snapshot_is_refused_by_name(tmp_path: Path) -> None:
     result, frame = take(ports)
     content = BytesIO()
     frame.with_columns(target=1 - pl.col("target")).write_parquet(content)
-    ports.store.put(layout.snapshot("flight_delay", result.digest, "data.parquet"), content.getvalue())
+    ports.store.put(store_paths.snapshot("flight_delay", result.digest, "data.parquet"), content.getvalue())
     with pytest.raises(Refused, match="was altered"):
         read_snapshot(ports.store, "flight_delay", result.digest)
 

@@ -19,9 +19,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.training import ReproduceRequest, TrainResult
+from pipelines.mlflow_client import open_client
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.steps import reproduce_model, train_model
@@ -30,7 +31,6 @@ from pipelines.steps.training import plots, run_record
 from pipelines.steps.training.checkpoints import INDEX
 from pipelines.tables.encoding import encode
 from pipelines.testing import FakePorts
-from pipelines.tracking import open_client
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec
 
 MODEL = "small_delay"
@@ -154,7 +154,7 @@ def test_the_model_folder_has_no_pickle_and_no_code(trained: tuple[FakePorts, Tr
 
 def test_the_training_profile_covers_features_and_own_answers(trained: tuple[FakePorts, TrainResult]) -> None:
     world, result = trained
-    profile = json.loads(world.store.get(layout.training_profile(MODEL, result.version)))
+    profile = json.loads(world.store.get(store_paths.training_profile(MODEL, result.version)))
     text = json.dumps(profile)
     for column in ("carrier", "distance", "wind_speed", "prediction"):
         assert f'"{column}"' in text
@@ -163,7 +163,7 @@ def test_the_training_profile_covers_features_and_own_answers(trained: tuple[Fak
 def test_the_same_request_again_answers_with_the_version_that_is_there(trained: tuple[FakePorts, TrainResult]) -> None:
     world, result = trained
     again = request(result.snapshot, hypothesis="wind matters", requested_by="ann", trigger="form")
-    path = layout.training_profile(MODEL, result.version)
+    path = store_paths.training_profile(MODEL, result.version)
     profile = world.store.get(path)
     world.store.delete(path)
     found = train_model.run(again, world)
@@ -428,9 +428,8 @@ def test_an_altered_or_unknown_snapshot_is_refused(tmp_path: Path, shared: Path)
     with pytest.raises(Refused, match="no snapshot"):
         train_model.run(request("f" * 64), world)
     first, other = keep_snapshot(world.store, rows()), keep_snapshot(world.store, rows(count=900))
-    world.store.put(
-        layout.snapshot(MODEL, first, "data.parquet"), world.store.get(layout.snapshot(MODEL, other, "data.parquet"))
-    )
+    content = world.store.get(store_paths.snapshot(MODEL, other, "data.parquet"))
+    world.store.put(store_paths.snapshot(MODEL, first, "data.parquet"), content)
     with pytest.raises(Refused, match="altered"):
         train_model.run(request(first), world)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from mlflow.entities import Metric
 
 from pipelines.messages.evaluation import EvaluateResult
+from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Ports, VersionInfo
-from pipelines.tracking import mlflow_answers, open_client
 
 FOLDER = "evaluation"
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.snapshot_files import SAMPLE_ROWS, open_files
@@ -98,7 +98,7 @@ def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Po
     if not missing or frame.is_empty():
         return frame
     view = ports.catalog.view_of(model)
-    table = layout.features(view.view)
+    table = store_paths.features(view.view)
     first, last = span(frame)
     days = ports.store.days(table)
     if first is not None and last is not None:  # a day is local, a prediction time is UTC

@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.spec.features import FeatureView
@@ -32,7 +32,7 @@ class Inputs:
 
     def versions(self) -> Versions:
         """Newest version per source; None where nothing is validated yet."""
-        return {source: self._store.version(layout.validated(source)) for source in self._sources}
+        return {source: self._store.version(store_paths.validated(source)) for source in self._sources}
 
     def frames(self, days: Sequence[date]) -> Iterator[tuple[date, dict[str, pl.DataFrame]]]:
         """Each of ``days`` with, per source, exactly the rows that its features read, each with its ``day``.
@@ -57,9 +57,9 @@ class Inputs:
     def changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
         """Those of the ``built`` days of whose inputs any was replaced after ``versions`` were read, ascending."""
         changed = {
-            source: self._store.changed_days(layout.validated(source), version)
+            source: self._store.changed_days(store_paths.validated(source), version)
             for source, version in versions.items()
-            if self._store.version(layout.validated(source)) != version
+            if self._store.version(store_paths.validated(source)) != version
         }
         holding = {source: self._days(source) for source in changed}
         return [
@@ -73,7 +73,7 @@ class Inputs:
         ]
 
     def _days(self, source: str) -> list[date]:
-        return self._store.days(layout.validated(source))
+        return self._store.days(store_paths.validated(source))
 
     def _wanted(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
         present = self._days(source)
@@ -83,7 +83,7 @@ class Inputs:
         days = sorted({other for others in wanted.values() for other in others})
         if not days:
             return _empty(self._dataset.sources[source])
-        return self._store.read(layout.validated(source), days=days)
+        return self._store.read(store_paths.validated(source), days=days)
 
 
 def _empty(source: SourceSpec) -> pl.DataFrame:

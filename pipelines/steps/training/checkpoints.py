@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.steps.training.scores import improves
@@ -110,4 +110,4 @@ class Checkpoints:
         return best
 
     def _path(self, name: str) -> str:
-        return layout.checkpoint(self.model, self.request_digest, name)
+        return store_paths.checkpoint(self.model, self.request_digest, name)

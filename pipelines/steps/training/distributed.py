@@ -21,7 +21,7 @@ from typing import Any
 
 import xgboost as xgb
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
 from pipelines.steps.training.boosting import Boosted, OnRound
@@ -191,7 +191,7 @@ class Team:
 
     def _root_for_ranks(self, folder: Path, work: SharedWork) -> str:
         """A root that a process on this machine reaches without credentials: the store itself or a copy of the rows."""
-        prefix = layout.snapshot(work.model, work.snapshot, "")
+        prefix = store_paths.snapshot(work.model, work.snapshot, "")
         paths = self.store.list(prefix)
         if "://" not in self.root and all(Path(self.root, path).is_file() for path in paths):
             return self.root

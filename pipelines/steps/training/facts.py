@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipelines.mlflow_client import mlflow_answers
 from pipelines.ports import Registry
 from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.steps.training.run_record import RunRecord
 from pipelines.steps.training.snapshot import Snapshot
-from pipelines.tracking import mlflow_answers
 
 LONGEST_DIGEST = 36
 """MLflow keeps no more of a dataset's digest."""

@@ -13,9 +13,9 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from pipelines.errors import AirworthyError, Unavailable
+from pipelines.mlflow_client import keeps_artifacts_locally, mlflow_answers
 from pipelines.ports import Clock
 from pipelines.steps.training.system_metrics import SystemMetrics
-from pipelines.tracking import keeps_artifacts_locally, mlflow_answers
 
 FLUSH_SECONDS = 5.0
 """A long training can be watched while it runs; a short one sends its curves once, at its end."""

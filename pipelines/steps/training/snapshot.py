@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
@@ -118,7 +118,7 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
     """
     files = open_files(store, model, digest)
     frame = None if files else read_snapshot(store, model, digest)
-    path = layout.snapshot(model, digest, RECORD)
+    path = store_paths.snapshot(model, digest, RECORD)
     try:
         record = SnapshotResult.model_validate_json(store.get(path))
     except ValidationError as error:

@@ -10,9 +10,9 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk import Context
 
 from pipelines.errors import AirworthyError
+from pipelines.rules.pod_end import PodFacts
 from pipelines.settings import Settings
 from practices._pods.answering import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
-from practices._pods.end import PodFacts
 from practices._pods.facts import facts_of
 from practices._pods.plan import CONTAINER, check_reach
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from practices._pods.end import PodFacts
+from pipelines.rules.pod_end import PodFacts
 from practices._pods.plan import CONTAINER
 
 

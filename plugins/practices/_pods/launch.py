@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipelines import layout
+from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.messages.pod_run import MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.ports import Store
-from practices._pods.end import PodEnd
+from pipelines.rules.pod_end import PodEnd
 
 END, ADOPTS, COLLECTED = "end.json", "adopts.json", "collected.json"
 
@@ -54,7 +54,7 @@ class Launch:
     @property
     def root(self) -> str:
         task = self.task_id if self.map_index < 0 else f"{self.task_id}-{self.map_index}"
-        return layout.pod_run(self.dag_id, slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
+        return store_paths.pod_run(self.dag_id, slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
 
     @property
     def task_digest(self) -> str:

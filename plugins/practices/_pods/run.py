@@ -19,10 +19,10 @@ from pipelines.declarations import declare
 from pipelines.errors import AirworthyError
 from pipelines.messages.message import Message
 from pipelines.messages.pod_run import LOG
+from pipelines.rules.pod_end import PodEnd, judge_pod
 from pipelines.spec.runner import StageRunner
 from practices import _hooks
 from practices._pods.cluster import Cluster, in_cluster
-from practices._pods.end import PodEnd, judge_pod
 from practices._pods.facts import phases
 from practices._pods.launch import Launch
 from practices._pods.plan import pod_arguments

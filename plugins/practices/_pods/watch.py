@@ -13,8 +13,8 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.triggers.base import TriggerEvent
 
+from pipelines.rules.pod_end import judge_pod
 from pipelines.spec.runner import StageRunner
-from practices._pods.end import judge_pod
 from practices._pods.facts import facts_of
 from practices._pods.plan import CONTAINER
 

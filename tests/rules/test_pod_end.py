@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.rules.pod_end import PodFacts, judge_pod
 from pipelines.spec.runner import StageRunner
-from practices._pods.end import PodFacts, judge_pod
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
 RUNNER = StageRunner(memory="2Gi", schedule_minutes=10, start_minutes=5, timeout_minutes=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from pipelines.revision import git_revision
+from pipelines.settings import git_revision
 
 
 def test_an_image_says_its_own_revision() -> None:
