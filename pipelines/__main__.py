@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--result", type=Path)
     options = parser.parse_args(arguments)
     if options.run:
-        from pipelines.pod_door import run_ticket
+        from pipelines.pod.main import run_ticket
 
         return run_ticket(options.step, options.run)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-DOOR = "pipelines.rank_door"
+DOOR = "pipelines.pod.training_rank"
 END_SECONDS = 20.0
 """How long a rank whose work is done may take to leave."""
 Heard = tuple[str, dict[str, Any]]

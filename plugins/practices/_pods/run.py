@@ -15,10 +15,10 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import TaskDeferred
 
-from pipelines.declarations import declare
 from pipelines.errors import AirworthyError
 from pipelines.messages.message import Message
 from pipelines.messages.pod_run import LOG
+from pipelines.pod.declarations import declare
 from pipelines.rules.pod_end import PodEnd, judge_pod
 from pipelines.spec.runner import StageRunner
 from practices import _hooks

@@ -1,6 +1,6 @@
 """The door of one rank of a shared training: it tells what happens, line by line, and never outlives who started it.
 
-``python -m pipelines.rank_door <folder> <host> <port> <task> <descriptor> <seconds>`` reads ``work.json`` in the
+``python -m pipelines.pod.training_rank <folder> <host> <port> <task> <descriptor> <seconds>`` reads ``work.json`` in the
 folder, joins the meeting point, and writes events as JSON lines to the descriptor. It ends when its standard input
 does. Exit codes are those of ``python -m pipelines``.
 """

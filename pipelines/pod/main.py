@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pipelines.declarations import unfold
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.pod_run import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
-from pipelines.pod_log import LogCopy
+from pipelines.pod.declarations import unfold
+from pipelines.pod.log import LogCopy
 from pipelines.ports import Store
 from pipelines.settings import Settings
 from pipelines.wiring import RealPorts, open_ports, run_step

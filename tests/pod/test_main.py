@@ -16,10 +16,10 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
-from pipelines.declarations import declare
 from pipelines.messages.pod_run import RunManifest, RunTicket
 from pipelines.messages.training import SnapshotRequest
 from pipelines.messages.validation import AuditResult, ValidateRequest
+from pipelines.pod.declarations import declare
 from pipelines.settings import REPOSITORY
 
 RUN = store_paths.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
@@ -124,7 +124,7 @@ def test_a_fault_of_ours_writes_its_trace_to_the_log_and_no_manifest(store: Delt
         "import pipelines.steps.take_snapshot as t\ndef broken(*_): raise ZeroDivisionError('ours')\nt.run = broken"
     )
     code = (
-        f"{breaking}\nfrom pipelines.pod_door import run_ticket\nraise SystemExit(run_ticket('take_snapshot', '{RUN}'))"
+        f"{breaking}\nfrom pipelines.pod.main import run_ticket\nraise SystemExit(run_ticket('take_snapshot', '{RUN}'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(store), capture_output=True, text=True, timeout=120, check=False
@@ -140,7 +140,7 @@ def test_a_pod_that_is_told_to_go_leaves_its_log_behind_and_no_manifest(store: D
         "import time, pipelines.steps.take_snapshot as t\n"
         "def slowly(*_):\n    print('begun', flush=True)\n    time.sleep(60)\n"
         "t.run = slowly\n"
-        f"from pipelines.pod_door import run_ticket\nraise SystemExit(run_ticket('take_snapshot', '{RUN}'))"
+        f"from pipelines.pod.main import run_ticket\nraise SystemExit(run_ticket('take_snapshot', '{RUN}'))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", slow],
@@ -194,7 +194,7 @@ def test_a_result_is_named_by_its_digest(store: DeltaStore, monkeypatch: pytest.
     code = (
         "import pipelines.steps.audit_partition as a\nfrom pipelines.messages.validation import AuditResult\n"
         f"a.run = lambda *_: AuditResult.model_validate_json({answer.model_dump_json(by_alias=True)!r})\n"
-        f"from pipelines.pod_door import run_ticket\nraise SystemExit(run_ticket('audit_partition', '{RUN}'))"
+        f"from pipelines.pod.main import run_ticket\nraise SystemExit(run_ticket('audit_partition', '{RUN}'))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(store), capture_output=True, timeout=120)
     assert done.returncode == 0
