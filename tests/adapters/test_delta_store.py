@@ -18,7 +18,7 @@ from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.store_files import LocalFiles
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
-from pipelines.testing import MemoryStore
+from pipelines.testing.ports import MemoryStore
 
 TABLE = "raw/flights"
 FIRST, SECOND, THIRD = (date(2013, 1, number) for number in (1, 2, 3))

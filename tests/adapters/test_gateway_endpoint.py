@@ -13,7 +13,7 @@ import pytest
 from pipelines.adapters.gateway_endpoint import GatewayEndpoint
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import Endpoint
-from pipelines.testing import FakeEndpoint
+from pipelines.testing.ports import FakeEndpoint
 from tests.free_port import free_port
 from tests.serving.front_gateways import KEYS, front, keys
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle

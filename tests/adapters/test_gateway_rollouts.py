@@ -10,7 +10,7 @@ import pytest
 from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import DeploymentTarget
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.rollout_target import FakeTarget
 from tests.free_port import free_port
 from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 from tests.serving.candidates import write_candidate

@@ -17,7 +17,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Registry
 from pipelines.settings import REPOSITORY
-from pipelines.testing import MemoryRegistry
+from pipelines.testing.ports import MemoryRegistry
 
 Add = Callable[[str, dict[str, str]], str]
 

@@ -22,7 +22,7 @@ from pipelines.adapters.sql_ledger import SqlLedger
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.hash_chain import head
 from pipelines.ports import Ledger
-from pipelines.testing import MemoryLedger
+from pipelines.testing.ports import MemoryLedger
 
 REST = "details, key, digest, 'forged'"
 START = datetime(2013, 3, 1, tzinfo=UTC)

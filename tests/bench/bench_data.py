@@ -21,7 +21,7 @@ from pipelines.messages.validation import PublishRequest, ValidateRequest
 from pipelines.rules.contract_check import judge_contract
 from pipelines.rules.quarantine import judge_audit
 from pipelines.steps import ingest_partition, publish_partition
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 DATASET = "flights"
 FIRST, LAST = date(2013, 1, 1), date(2013, 12, 31)

@@ -27,7 +27,7 @@ from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 ROWS, WHOLE_ROWS, FULL_ROWS, FULL_WHOLE_ROWS, ROUNDS, SEED = 1_000_000, 500_000, 30_000_000, 5_000_000, 10, 5
 DAYS, FIRST = 30, date(2013, 1, 1)

@@ -38,7 +38,7 @@ from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.snapshot import part_of
 from pipelines.steps.training.system_metrics import SystemMetrics
 from pipelines.tables.encoding import learn_inputs
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from tests.bench.bench_features import INCLUDE, NEW_YORK, year
 
 TARGET_RATIO = 1.05

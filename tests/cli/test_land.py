@@ -16,7 +16,7 @@ from pipelines.cli.main import main
 from pipelines.errors import Refused
 from pipelines.messages.delivery import Manifest
 from pipelines.store_paths import MANIFEST
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 FIRST = date(2013, 1, 1)
 

@@ -12,7 +12,7 @@ import pytest
 from pipelines.cli import replay as feed
 from pipelines.cli.replay import live_features, replay
 from pipelines.errors import Refused, Unavailable
-from pipelines.testing import FakeEndpoint, FakePorts, FixedClock
+from pipelines.testing.ports import FakeEndpoint, FakePorts, FixedClock
 
 DAY = date(2013, 1, 2)
 MODEL = "flight_delay"

@@ -10,7 +10,7 @@ import pytest
 from pipelines.cli import reproduce
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
 from pipelines.steps import reproduce_model
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.cli import restore
 from pipelines.errors import Refused, Unavailable
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 TABLE = "validated/flights"
 FIRST, SECOND, THIRD, FOURTH = (date(2013, 1, day) for day in (1, 2, 3, 4))

@@ -11,8 +11,8 @@ from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.cli.main import main
 from pipelines.cli.rollback import run
 from pipelines.errors import Refused, Unavailable
-from pipelines.testing import FakePorts
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.ports import FakePorts
+from pipelines.testing.rollout_target import FakeTarget
 from tests.free_port import free_port
 from tests.serving.gateway_process import Gateway, write_bundle
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.cli.rollout_picture import by_time, draw, marks
 from pipelines.cli.traffic import errors
-from pipelines.testing import MemoryLedger
+from pipelines.testing.ports import MemoryLedger
 
 BEGUN = 1_000_000.0
 

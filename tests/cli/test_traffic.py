@@ -16,7 +16,7 @@ import pytest
 from pipelines.cli.traffic import flights, run
 from pipelines.errors import Refused
 from pipelines.settings import Settings
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 MODEL = "flight_delay"
 DAY = date(2013, 1, 1)

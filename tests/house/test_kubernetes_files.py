@@ -13,7 +13,7 @@ import yaml
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec import plain_yaml
 from pipelines.spec.runner import StageRunner
-from pipelines.testing import MemoryStore
+from pipelines.testing.ports import MemoryStore
 from practices._pods.cluster import Cluster
 from practices._pods.launch import Launch
 from practices._pods.plan import CONTAINER, TEMPLATE, pod_arguments

@@ -16,7 +16,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
-from pipelines.testing import MemoryLedger
+from pipelines.testing.ports import MemoryLedger
 
 MODEL = "flight_delay"
 SPEC = read_declaration(REPOSITORY / "include" / "models" / f"{MODEL}.yaml", ModelSpec)

@@ -20,7 +20,7 @@ from pipelines.ledger.hash_chain import head
 from pipelines.ports import VersionInfo
 from pipelines.steps.table_digest import table_digest
 from pipelines.steps.verify_certificate import verify
-from pipelines.testing import FakePorts, MemoryRegistry
+from pipelines.testing.ports import FakePorts, MemoryRegistry
 
 MODEL = b"the native model"
 CODE = "0123456789abcdef0123456789abcdef01234567"

@@ -21,8 +21,8 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.testing import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.ports import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
+from pipelines.testing.rollout_target import FakeTarget
 from practices import _hooks, _runner
 from practices.defaults import asset
 

@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import TaskDeferred
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.steps import measure_experiment, measure_shadow
-from pipelines.testing import FixedClock
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.ports import FixedClock
+from pipelines.testing.rollout_target import FakeTarget
 from practices._comparison_practice import ComparisonPractice
 from tests.practices.airfield import MODEL, NOW, Airfield
 

@@ -13,8 +13,8 @@ from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Analysis, Canary
 from pipelines.steps import weigh_rollout
-from pipelines.testing import FixedClock, MemoryLedger
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.ports import FixedClock, MemoryLedger
+from pipelines.testing.rollout_target import FakeTarget
 from practices._certificate import REQUIRED_GATES
 from practices._rollout_practice import RolloutPractice
 from practices.canary_step import CanaryStep

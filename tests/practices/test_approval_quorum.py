@@ -18,7 +18,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.rollout_target import FakeTarget
 from practices._approval_request import ApprovalRequest
 from practices._approvals import ask_approvers
 from practices.approval_quorum import ApprovalQuorum

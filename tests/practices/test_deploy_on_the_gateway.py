@@ -17,7 +17,7 @@ from pipelines.adapters.gateway_rollouts import GatewayRollouts
 from pipelines.ports import Ledger
 from pipelines.spec.deployment import Deployment, Rollback, Routing
 from pipelines.spec.strategy import Analysis, Canary
-from pipelines.testing import MemoryLedger
+from pipelines.testing.ports import MemoryLedger
 from practices._rollout_practice import RolloutPractice
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import TICKET, DeployRun

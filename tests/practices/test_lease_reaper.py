@@ -9,8 +9,8 @@ import pytest
 
 from pipelines.errors import Unavailable
 from pipelines.spec.deployment import Deployment
-from pipelines.testing import FixedClock
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.ports import FixedClock
+from pipelines.testing.rollout_target import FakeTarget
 from practices.lease_reaper import LeaseReaper
 from tests.practices.airfield import MODEL, NOW, Airfield
 

@@ -12,7 +12,7 @@ from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult, ShareShown
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.rollout_target import FakeTarget
 from practices.load_test import LoadTest
 from tests.practices.airfield import MODEL, Airfield
 

@@ -17,7 +17,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import MaxRetryError
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.testing import FixedClock
+from pipelines.testing.ports import FixedClock
 from practices import _launched_pods, _waiting_tasks
 from practices.orphaned_pods import OrphanedPods
 from tests.practices.airfield import Airfield

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger
 
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
-from pipelines.testing import FixedClock
+from pipelines.testing.ports import FixedClock
 from practices import _arrival_trigger, _deliveries, _hooks, _receipts
 from practices._arrival_trigger import ArrivalTrigger, LateArrivals
 from practices._late_days import LateDays

@@ -16,7 +16,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.messages.validation import PublishResult
 from pipelines.spec.runner import StageRunner
-from pipelines.testing import FakePorts, MemoryLedger
+from pipelines.testing.ports import FakePorts, MemoryLedger
 from pipelines.verdict import Verdict
 from practices import _hooks, _runner, defaults
 from practices._settle import settle

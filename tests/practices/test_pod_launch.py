@@ -12,7 +12,7 @@ import pytest
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.pod_run import RunManifest
 from pipelines.rules.pod_end import PodEnd
-from pipelines.testing import MemoryStore
+from pipelines.testing.ports import MemoryStore
 from practices._pods.launch import Launch, same_work
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)

@@ -12,7 +12,7 @@ import yaml
 from pipelines.errors import Refused
 from pipelines.settings import Settings
 from pipelines.spec.runner import StageRunner
-from pipelines.testing import MemoryStore
+from pipelines.testing.ports import MemoryStore
 from practices._pods.cluster import Cluster
 from practices._pods.launch import Launch
 from practices._pods.plan import check_reach, pod_arguments, resources

@@ -15,7 +15,7 @@ import pytest
 from pipelines import store_paths
 from pipelines.adapters.delta_store import DeltaStore
 from pipelines.messages.delivery import LandedFile, Manifest
-from pipelines.testing import FixedClock
+from pipelines.testing.ports import FixedClock
 from practices import _hooks, _queued_arrivals, _receipts
 from practices._arrival_trigger import ArrivalTrigger, LateArrivals
 from practices._landing_events import days_told

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.rollout_target import FakeTarget
 from practices.release_rollback import ReleaseRollback
 from tests.practices.airfield import MODEL, Airfield
 

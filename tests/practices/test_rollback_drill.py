@@ -15,7 +15,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.spec.deployment import Deployment
 from pipelines.steps import time_rollback
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.rollout_target import FakeTarget
 from practices.rollback_drill import RollbackDrill
 from tests.practices.airfield import MODEL, Airfield
 from tests.serving.gateway_process import Gateway, write_bundle

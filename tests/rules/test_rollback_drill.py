@@ -10,7 +10,7 @@ from pipelines.messages.rollback_drill import DrillResult
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
 from pipelines.rules.rollback_drill import judge_drill, stand_in, why_not
-from pipelines.testing import MemoryLedger
+from pipelines.testing.ports import MemoryLedger
 from pipelines.verdict import Outcome
 
 

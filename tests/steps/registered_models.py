@@ -14,7 +14,7 @@ from pipelines.steps.load_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, inpu
 from pipelines.steps.training.fitting import Part, fit
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.tables.encoding import encode, learn_inputs
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 TYPES: Any = {"carrier": "categorical", "origin": "categorical", "distance": "numeric", "hour": "numeric"}
 

@@ -22,7 +22,7 @@ from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.table_digest import table_digest
-from pipelines.testing import FakePorts, MemoryStore
+from pipelines.testing.ports import FakePorts, MemoryStore
 
 START = datetime(2013, 1, 1, 10, tzinfo=UTC)
 ROWS = 1200

@@ -17,7 +17,7 @@ from pipelines.messages.validation import AuditResult, PublishRequest, PublishRe
 from pipelines.steps import audit_partition, publish_partition
 from pipelines.steps.auditing.suite import read_suite
 from pipelines.tables.profile import TableProfile
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 DAY = date(2013, 2, 12)
 NO_GUSTS = {"wind_gust": None, "wind_dir": 250}

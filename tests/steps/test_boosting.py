@@ -16,7 +16,7 @@ from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.early_stopping import Stopper
 from pipelines.steps.training.learning_rate import Schedule
 from pipelines.steps.training.scores import improves, mode_of
-from pipelines.testing import MemoryStore
+from pipelines.testing.ports import MemoryStore
 from tests.steps.small_training import spec
 
 DRAW = np.random.default_rng(3)

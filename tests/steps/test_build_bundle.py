@@ -23,7 +23,7 @@ from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
 from pipelines.tables.encoding import learn_inputs
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from tests.steps.registered_models import TYPES, fetched, register, snapshot
 
 

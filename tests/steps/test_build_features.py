@@ -22,7 +22,7 @@ from pipelines.spec.features import FeatureView
 from pipelines.steps import build_features
 from pipelines.steps.features.compute import compute_features
 from pipelines.tables.profile import TableProfile, profile_frame
-from pipelines.testing import FakePorts, MemoryStore
+from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, catalog, flight, observation, random_days, tables
 
 FIRST = date(2013, 3, 8)

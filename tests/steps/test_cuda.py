@@ -16,7 +16,7 @@ from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.device import Device, choose_device, xgboost_device
 from pipelines.steps.training.fitting import Part, fit
-from pipelines.testing import MemoryStore
+from pipelines.testing.ports import MemoryStore
 from tests.steps.small_training import spec
 
 pytestmark = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import device
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.order import Order, make_order
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
 KEPT_DIGEST = "69c09b0e2b210606ebca312cf9041370a2cdf41ee79022b1fb6451749d42c0e5"

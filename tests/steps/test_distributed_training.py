@@ -37,7 +37,7 @@ from pipelines.steps.training.fitting import Fitted
 from pipelines.steps.training.order import Order, make_order, shared_work
 from pipelines.steps.training.worker import join
 from pipelines.tables.encoding import learn_inputs
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
 MODEL = "small_delay"

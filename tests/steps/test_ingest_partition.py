@@ -18,7 +18,7 @@ from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.steps import ingest_partition
 from pipelines.store_paths import MANIFEST
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 
 DAY = date(2013, 1, 5)
 NEXT = date(2013, 1, 6)

@@ -30,7 +30,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle, inspect_release, rollout_design
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from tests.steps.registered_models import register
 
 MODEL = "flight_delay"

@@ -23,8 +23,8 @@ from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.steps import load_candidate
 from pipelines.steps.load_door import door_fault, find_door
-from pipelines.testing import FakePorts
-from pipelines.testing_rollouts import FakeTarget
+from pipelines.testing.ports import FakePorts
+from pipelines.testing.rollout_target import FakeTarget
 from pipelines.verdict import Outcome, Verdict
 from tests.serving.candidates import TRIGGER, Fault
 from tests.serving.front_gateways import KEYS, front, keys

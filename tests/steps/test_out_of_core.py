@@ -35,7 +35,7 @@ from pipelines.steps.training.order import Order, checkpoints_of, fill_order, ma
 from pipelines.steps.training.snapshot import open_snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, histogram, profile_frame
-from pipelines.testing import FakePorts, MemoryStore
+from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import model, random_days, utc
 from tests.steps.small_training import FEATURES, START, FolderStore, keep_snapshot, ports, request, rows, spec
 from tests.steps.test_take_snapshot import given

@@ -19,7 +19,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.table_digest import table_digest
 from pipelines.steps.take_snapshot import read_snapshot, run
-from pipelines.testing import FakePorts, MemoryStore
+from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, catalog, flight, model, random_days, tables, utc
 
 FIRST = date(2013, 6, 3)

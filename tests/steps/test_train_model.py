@@ -30,7 +30,7 @@ from pipelines.steps.load_model import load_model
 from pipelines.steps.training import plots, run_record
 from pipelines.steps.training.checkpoints import INDEX
 from pipelines.tables.encoding import encode
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec
 
 MODEL = "small_delay"

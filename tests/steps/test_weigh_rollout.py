@@ -11,7 +11,7 @@ from pipelines.messages.rollout import ArmCounts
 from pipelines.rollout.analysis import Outcome, WeighedRollout, WeighRequest
 from pipelines.rollout.from_spec import analysis_plan
 from pipelines.spec.deployment import Deployment
-from pipelines.testing import FakePorts
+from pipelines.testing.ports import FakePorts
 from pipelines.wiring import run_step
 
 REQUESTS = Deployment.model_validate({"strategy": "canary", "canary": {"error_threshold": 0.05}})

@@ -7,7 +7,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from pipelines.ports import Ports
-from pipelines.testing import MemoryRegistry
+from pipelines.testing.ports import MemoryRegistry
 from practices import _hooks
 from practices._approvals import ask_approvers
 from practices.approval_quorum import ApprovalQuorum

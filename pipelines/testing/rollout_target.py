@@ -13,7 +13,7 @@ from pipelines.rollout import transitions as moves
 from pipelines.rollout.plan import plan_of
 from pipelines.rollout.state import state_of
 from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served
-from pipelines.testing import FixedClock
+from pipelines.testing.ports import FixedClock
 
 Role = Literal["champion", "candidate", "control", "variant", "shadow"]
 
