@@ -27,8 +27,8 @@ from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
-    from pipelines.adapters.amazon import Clients
-    from pipelines.adapters.gateway_rollouts import GatewayRollouts
+    from pipelines.adapters.gateway.rollouts import GatewayRollouts
+    from pipelines.adapters.sagemaker.clients import Clients
 
 STEPS: dict[str, type[Message]] = {
     "ingest_partition": ingestion.IngestRequest,
@@ -89,7 +89,7 @@ class RealPorts:
 
     @cached_property
     def store(self) -> Store:
-        from pipelines.adapters.delta_store import DeltaStore
+        from pipelines.adapters.store.delta import DeltaStore
 
         return DeltaStore(self.settings.store, self._store_options)
 
@@ -101,13 +101,13 @@ class RealPorts:
 
     @cached_property
     def ledger(self) -> Ledger:
-        from pipelines.adapters.sql_ledger import SqlLedger
+        from pipelines.adapters.ledger.sql import SqlLedger
 
         return SqlLedger(self.settings.ledger)
 
     @cached_property
     def endpoint(self) -> GatewayRollouts:
-        from pipelines.adapters.gateway_rollouts import GatewayRollouts
+        from pipelines.adapters.gateway.rollouts import GatewayRollouts
 
         return GatewayRollouts(self.settings.gateway, self.settings.gateway_admin)
 
@@ -117,13 +117,13 @@ class RealPorts:
         if declared.kind == "embedded":
             return self.endpoint
         if declared.kind == "sagemaker":
-            from pipelines.adapters.amazon import clients_of_environment
-            from pipelines.adapters.sagemaker_target import SageMakerTarget
+            from pipelines.adapters.sagemaker.clients import clients_of_environment
+            from pipelines.adapters.sagemaker.target import SageMakerTarget
 
             clients = (self._sagemaker or clients_of_environment)(declared.connection)
             return SageMakerTarget(model, deployment, clients, self.settings.store)
         if declared.kind == "http_route":
-            from pipelines.adapters.http_route_target import HttpRouteTarget, read_template
+            from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 
             return HttpRouteTarget(
                 deployment,
@@ -133,14 +133,14 @@ class RealPorts:
                 clock=self.clock,
             )
         if declared.kind == "kserve":
-            from pipelines.adapters.kserve_target import KServeTarget
+            from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 
             opened = self._cluster(declared.connection)
             return KServeTarget(deployment, opened, store=self.settings.store, clock=self.clock)
         raise Refused(f"{model}: deployment.target.kind {declared.kind!r} cannot be reached from here")
 
     def _cluster(self, connection: str | None) -> Callable[[], Any]:
-        from pipelines.adapters.kubernetes_api import open_client
+        from pipelines.adapters.kubernetes.api import open_client
 
         return partial(self._kubernetes or open_client, connection)
 

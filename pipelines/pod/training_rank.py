@@ -1,7 +1,7 @@
-"""The door of one rank of a shared training: it tells what happens, line by line, and never outlives who started it.
+"""One rank of a shared training writes each event as a line of JSON, and ends with the process that started it.
 
-``python -m pipelines.pod.training_rank <folder> <host> <port> <task> <descriptor> <seconds>`` reads ``work.json`` in the
-folder, joins the meeting point, and writes events as JSON lines to the descriptor. It ends when its standard input
+``python -m pipelines.pod.training_rank <folder> <host> <port> <task> <descriptor> <seconds>`` reads ``work.json`` in
+the folder, joins the meeting point, and writes events as JSON lines to the descriptor. It ends when its standard input
 does. Exit codes are those of ``python -m pipelines``.
 """
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.messages.release import ChecklistItem, DesignStep, Inspection, Standing
+from pipelines.spec.deployment import MAX_DIFFERENCE
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
 
 MAX_BUNDLE_MEBIBYTES = 1024
 """Of memory in each worker, where the declaration names no ``memory_limit``."""
-MAX_DIFFERENCE = 1e-5
-"""Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
 MINIMUM_PARITY_ROWS = 1000
 
 

@@ -13,6 +13,8 @@ from pipelines.spec.strategy import WHOLE, AbTest, Analysis, BlueGreen, Canary, 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
 Named = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 User = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+$", max_length=128)]
+MAX_DIFFERENCE = 1e-5
+"""Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
 
 
 class Embedded(Declared):

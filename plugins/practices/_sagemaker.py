@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from pipelines.adapters.amazon import PATIENCE, SERVICES, Clients
+from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, Clients
 from practices import _amazon
 
 

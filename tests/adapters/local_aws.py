@@ -18,7 +18,7 @@ from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 
-from pipelines.adapters.amazon import SERVICES
+from pipelines.adapters.sagemaker.clients import SERVICES
 from tests.adapters.s3_server import BUCKET, KEYS, REGION
 
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.cli.land import land
 from pipelines.errors import Refused
 from pipelines.messages.ingestion import IngestRequest

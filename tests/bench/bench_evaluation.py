@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipelines.adapters.sql_ledger import SqlLedger
+from pipelines.adapters.ledger.sql import SqlLedger
 from pipelines.spec.model import Comparison
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.training import SnapshotRequest, TrainRequest
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog

@@ -24,8 +24,8 @@ from typing import Any
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
 from pipelines.adapters.mlflow_registry import MlflowRegistry
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.adapters.gateway.rollouts import GatewayRollouts
 from pipelines.cli.main import main
 from pipelines.cli.rollback import run
 from pipelines.errors import Refused, Unavailable

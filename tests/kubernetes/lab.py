@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import yaml
 
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.runner import StageRunner

@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from pipelines.adapters.http_route_target import HttpRouteTarget, Patience
-from pipelines.adapters.kserve_target import KServeTarget
-from pipelines.adapters.kubernetes_api import open_client
-from pipelines.adapters.kubernetes_objects import RENDERED
-from pipelines.adapters.pod_readings import Reading
-from pipelines.adapters.served_pods import ensure
+from pipelines.adapters.kubernetes.api import open_client
+from pipelines.adapters.kubernetes.http_route_objects import RENDERED
+from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Patience
+from pipelines.adapters.kubernetes.kserve_target import KServeTarget
+from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.served_pods import ensure
 from pipelines.rollout.transitions import Route, Served
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment

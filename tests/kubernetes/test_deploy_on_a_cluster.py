@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.http_route_target import Patience
-from pipelines.adapters.kubernetes_api import open_client
-from pipelines.adapters.pod_readings import Reading
-from pipelines.adapters.rollout_record import Kept, Record
+from pipelines.adapters.kubernetes.api import open_client
+from pipelines.adapters.kubernetes.http_route_target import Patience
+from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.rollout_record import Kept, Record
 from tests.kubernetes.serving_lab import Unawaited, UnawaitedKServe, declared, definition, nowhere
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import CANARY, TICKET, DeployRun

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.kubernetes_objects import name_of
-from pipelines.adapters.pod_readings import Reading
-from pipelines.adapters.rollout_record import ANNOTATION
+from pipelines.adapters.kubernetes.http_route_objects import name_of
+from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION
 from pipelines.errors import AirworthyError, Conflict, Refused
 from pipelines.rollout.transitions import Served
+from tests.adapters.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 from tests.kubernetes.serving_lab import Client, Killed, Unawaited, definition, http_route_target
-from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 
 pytestmark = pytest.mark.kubernetes
 

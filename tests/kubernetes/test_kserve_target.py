@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.kserve_objects import MODE, predictor_name, workload_name
-from pipelines.adapters.kserve_target import KServeTarget
+from pipelines.adapters.kubernetes.kserve_objects import MODE, predictor_name, workload_name
+from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Served
+from tests.adapters.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 from tests.kubernetes.lab import IMAGE
 from tests.kubernetes.serving_lab import Client, Killed, UnawaitedKServe, definition, kserve_target
-from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 
 pytestmark = pytest.mark.kubernetes
 

@@ -12,13 +12,13 @@ import httpx
 import pytest
 import yaml
 
-from pipelines.adapters.http_route_target import HttpRouteTarget, Patience
-from pipelines.adapters.kubernetes_objects import name_of
+from pipelines.adapters.kubernetes.http_route_objects import name_of
+from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Patience
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import Served
+from tests.adapters.rollout_contract import MODEL, PLAN
 from tests.kubernetes.lab import own_address
 from tests.kubernetes.serving_lab import Client, Moments, declared, definition, grant, host_template
-from tests.rollout_contract import MODEL, PLAN
 from tests.serving.candidates import TRIGGER, write_candidate
 from tests.serving.rollout_calls import body, row
 

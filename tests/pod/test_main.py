@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.pod_run import RunManifest, RunTicket
 from pipelines.messages.training import SnapshotRequest
 from pipelines.messages.validation import AuditResult, ValidateRequest

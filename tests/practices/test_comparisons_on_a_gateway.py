@@ -15,8 +15,8 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
-from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.adapters.gateway.rollouts import GatewayRollouts
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.from_spec import target_plan

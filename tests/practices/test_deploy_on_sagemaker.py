@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.amazon import Clients
-from pipelines.adapters.sagemaker_target import SageMakerTarget
+from pipelines.adapters.sagemaker.clients import Clients
+from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import BlueGreen

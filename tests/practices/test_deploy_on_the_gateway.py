@@ -13,7 +13,7 @@ import httpx
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.adapters.gateway.rollouts import GatewayRollouts
 from pipelines.ports import Ledger
 from pipelines.spec.deployment import Deployment, Rollback, Routing
 from pipelines.spec.strategy import Analysis, Canary

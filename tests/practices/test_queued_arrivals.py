@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.testing.ports import FixedClock
 from practices import _hooks, _queued_arrivals, _receipts

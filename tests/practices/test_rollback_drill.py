@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines.adapters.delta_store import DeltaStore
-from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.adapters.gateway.rollouts import GatewayRollouts
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.spec.deployment import Deployment

@@ -13,11 +13,12 @@ import pytest
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest
-from pipelines.rules.preflight_items import MAX_DIFFERENCE, MINIMUM_PARITY_ROWS
+from pipelines.rules.preflight_items import MINIMUM_PARITY_ROWS
 from pipelines.serving import bundle as served
 from pipelines.serving.predictors import load
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.deployment import MAX_DIFFERENCE
 from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare

@@ -14,7 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeatureDefinitions, FeaturesRequest, FeaturesResult
 from pipelines.ports import Store

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE, Refused, Unavailable
 from pipelines.messages.training import ReproduceRequest, TrainResult
 from pipelines.mlflow_client import open_client

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.cli.land import land
 from pipelines.errors import Unavailable
 from pipelines.messages.delivery import LandedFile, Manifest

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from pipelines import store_paths
-from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.adapters.gateway.rollouts import GatewayRollouts
 from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.rules.load_test import judge_load_test

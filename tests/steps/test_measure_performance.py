@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipelines import store_paths
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import MonitorRequest
 from pipelines.steps import measure_performance

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.rules.preflight_items import MAX_DIFFERENCE
+from pipelines.spec.deployment import MAX_DIFFERENCE
 
 Array = npt.NDArray[np.float64]
 

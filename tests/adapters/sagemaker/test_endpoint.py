@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from pipelines.adapters.amazon import SERVICES, Clients
-from pipelines.adapters.sagemaker_endpoint import POLL_SECONDS, Endpoint
-from pipelines.adapters.sagemaker_guardrail import guarded
+from pipelines.adapters.sagemaker.clients import SERVICES, Clients
+from pipelines.adapters.sagemaker.endpoint import POLL_SECONDS, Endpoint
+from pipelines.adapters.sagemaker.guardrail import guarded
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.deployment import Deployment
 from tests.adapters.s3_server import KEYS, REGION

@@ -23,8 +23,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipelines.adapters import ledger_schema
-from pipelines.adapters.ledger_schema import LINES
+from pipelines.adapters.ledger import schema
+from pipelines.adapters.ledger.schema import LINES
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.hash_chain import canonical, chain_faults, head_faults, instant, next_line
 from pipelines.ports import Clock, LedgerEntry
@@ -107,7 +107,7 @@ class SqlLedger:
         found, readable = [], []
         heads = self._known_heads()  # before the lines: one that is added meanwhile is no fault
         with self._reading() as connection:
-            found += [f"guard {name} of the table is gone or off" for name in ledger_schema.missing_guards(connection)]
+            found += [f"guard {name} of the table is gone or off" for name in schema.missing_guards(connection)]
             for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
                 try:
                     entry = _entry(row)
@@ -178,7 +178,7 @@ class SqlLedger:
                 if not inspect(connection).has_table(LINES.name):
                     connection.rollback()
                     self._begin_exclusive(connection)
-                    ledger_schema.create(connection)
+                    schema.create(connection)
                     self._end(connection, "COMMIT")
             self._engine = engine
         return self._engine

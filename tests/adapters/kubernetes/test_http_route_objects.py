@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import yaml
 
-from pipelines.adapters import kubernetes_objects as objects
-from pipelines.adapters.pod_readings import Arm, Reading, parse
-from pipelines.adapters.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, Record, answered, moved
-from pipelines.adapters.served_pods import none_ready, reasons
+from pipelines.adapters.kubernetes import http_route_objects as objects
+from pipelines.adapters.kubernetes.pod_readings import Arm, Reading, parse
+from pipelines.adapters.kubernetes.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, Record, answered, moved
+from pipelines.adapters.kubernetes.served_pods import none_ready, reasons
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.plan import Guard, Plan

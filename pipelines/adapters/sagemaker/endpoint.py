@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.adapters.amazon import Clients, Missing, asking
-from pipelines.adapters.sagemaker_record import parse_store
+from pipelines.adapters.sagemaker.clients import Clients, Missing, asking
+from pipelines.adapters.sagemaker.record import parse_store
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.transitions import WHOLE, Served
 from pipelines.spec.deployment import Deployment, SageMaker

@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters import kserve_objects as objects
-from pipelines.adapters.annotated_rollouts import AnnotatedRollouts
-from pipelines.adapters.http_route_target import Patience
-from pipelines.adapters.kserve_objects import MODE, STANDARD, predictor_name, workload_name
-from pipelines.adapters.kubernetes_api import Document, KubernetesApi
-from pipelines.adapters.kubernetes_objects import differs
-from pipelines.adapters.pod_readings import MLSERVER, Reading
-from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
-from pipelines.adapters.served_pods import await_ready, none_ready, read_counters
+from pipelines.adapters.kubernetes import kserve_objects as objects
+from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
+from pipelines.adapters.kubernetes.api import Document, KubernetesApi
+from pipelines.adapters.kubernetes.http_route_objects import differs
+from pipelines.adapters.kubernetes.http_route_target import Patience
+from pipelines.adapters.kubernetes.kserve_objects import MODE, STANDARD, predictor_name, workload_name
+from pipelines.adapters.kubernetes.pod_readings import MLSERVER, Reading
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, Kept, Record, needed
+from pipelines.adapters.kubernetes.served_pods import await_ready, none_ready, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock

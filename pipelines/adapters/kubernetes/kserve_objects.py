@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines.adapters.kubernetes_objects import amounts
+from pipelines.adapters.kubernetes.http_route_objects import amounts
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import WHOLE, Route, Served
 from pipelines.spec.deployment import KServe

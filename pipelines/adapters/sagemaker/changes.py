@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.amazon import Clients, Lost
-from pipelines.adapters.sagemaker_endpoint import PATIENCE_SECONDS, Endpoint, Seen, Variant
-from pipelines.adapters.sagemaker_guardrail import back_at_once, guarded, longest
-from pipelines.adapters.sagemaker_record import Answered, Intent, Records, Row, parse_store
+from pipelines.adapters.sagemaker.clients import Clients, Lost
+from pipelines.adapters.sagemaker.endpoint import PATIENCE_SECONDS, Endpoint, Seen, Variant
+from pipelines.adapters.sagemaker.guardrail import back_at_once, guarded, longest
+from pipelines.adapters.sagemaker.record import Answered, Intent, Records, Row, parse_store
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout import transitions as moves

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.amazon import Clients
-from pipelines.adapters.sagemaker_changes import Changes, Move, variant_name
-from pipelines.adapters.sagemaker_counts import measure
+from pipelines.adapters.sagemaker.changes import Changes, Move, variant_name
+from pipelines.adapters.sagemaker.clients import Clients
+from pipelines.adapters.sagemaker.counts import measure
 from pipelines.errors import Refused
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState

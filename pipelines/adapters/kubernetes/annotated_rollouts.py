@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters import rollout_record as rec
-from pipelines.adapters.pod_readings import Reading
-from pipelines.adapters.rollout_record import Kept, Record
+from pipelines.adapters.kubernetes import rollout_record as rec
+from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.rollout_record import Kept, Record
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState

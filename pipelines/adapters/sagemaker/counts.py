@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipelines.adapters.amazon import asking
+from pipelines.adapters.sagemaker.clients import asking
 from pipelines.messages.rollout import ArmCounts
 from pipelines.rollout.transitions import Rollout
 

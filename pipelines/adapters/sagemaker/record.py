@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.amazon import Missing, asking
+from pipelines.adapters.sagemaker.clients import Missing, asking
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import Rollout, Route
 

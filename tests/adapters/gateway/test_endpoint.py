@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.adapters.gateway_endpoint import GatewayEndpoint
+from pipelines.adapters.gateway.endpoint import GatewayEndpoint
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import Endpoint
 from pipelines.testing.ports import FakeEndpoint

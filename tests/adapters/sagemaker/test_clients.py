@@ -11,7 +11,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     ReadTimeoutError,
 )
 
-from pipelines.adapters.amazon import Lost, Missing, asking, clients_of_environment
+from pipelines.adapters.sagemaker.clients import Lost, Missing, asking, clients_of_environment
 from pipelines.errors import Refused, Unavailable
 
 

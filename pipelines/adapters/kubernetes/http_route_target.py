@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import yaml
 
-from pipelines.adapters import kubernetes_objects as objects
-from pipelines.adapters.annotated_rollouts import AnnotatedRollouts
-from pipelines.adapters.kubernetes_api import Document, KubernetesApi
-from pipelines.adapters.kubernetes_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
-from pipelines.adapters.pod_readings import Reading
-from pipelines.adapters.rollout_record import ANNOTATION, Kept, Record, needed
-from pipelines.adapters.served_pods import await_ready, ensure, key_headers, none_ready, read_counters
+from pipelines.adapters.kubernetes import http_route_objects as objects
+from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
+from pipelines.adapters.kubernetes.api import Document, KubernetesApi
+from pipelines.adapters.kubernetes.http_route_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
+from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, Kept, Record, needed
+from pipelines.adapters.kubernetes.served_pods import await_ready, ensure, key_headers, none_ready, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
 from pipelines.rollout.plan import Plan

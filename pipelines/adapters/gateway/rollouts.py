@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.adapters.gateway_endpoint import GatewayEndpoint
+from pipelines.adapters.gateway.endpoint import GatewayEndpoint
 from pipelines.messages.rollout import ArmCounts, RolloutState
 
 

@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
-from pipelines.adapters.delta_store import DeltaStore
+from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.settings import REPOSITORY
 from tests.adapters.s3_server import BUCKET, S3Server, s3_server

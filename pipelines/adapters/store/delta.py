@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines import store_paths
-from pipelines.adapters.store_files import Access, answering, checked, open_files, turned_away
+from pipelines.adapters.store.files import Access, answering, checked, open_files, turned_away
 from pipelines.errors import Refused, Unavailable
 from pipelines.tables.partition import DAY, conform
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.adapters.gateway_rollouts import GatewayRollouts
+from pipelines.adapters.gateway.rollouts import GatewayRollouts
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import DeploymentTarget
 from pipelines.testing.rollout_target import FakeTarget
+from tests.adapters.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 from tests.free_port import free_port
-from tests.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
 from tests.serving.candidates import write_candidate
 from tests.serving.gateway_process import COLUMNS, Gateway
 from tests.serving.rollout_calls import row

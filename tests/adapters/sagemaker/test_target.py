@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.amazon import SERVICES, Clients
-from pipelines.adapters.sagemaker_target import SageMakerTarget
+from pipelines.adapters.sagemaker.clients import SERVICES, Clients
+from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.spec.deployment import Deployment

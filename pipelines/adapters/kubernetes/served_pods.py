@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipelines.adapters.kubernetes_api import Document, KubernetesApi
-from pipelines.adapters.pod_readings import GATEWAY, Names, Reading, parse
+from pipelines.adapters.kubernetes.api import Document, KubernetesApi
+from pipelines.adapters.kubernetes.pod_readings import GATEWAY, Names, Reading, parse
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Route, Served
 

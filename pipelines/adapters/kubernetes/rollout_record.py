@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.pod_readings import Arm, Reading, grown
+from pipelines.adapters.kubernetes.pod_readings import Arm, Reading, grown
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout.state import state_of

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from pipelines.adapters.delta_store import DeltaStore
-from pipelines.adapters.store_files import LocalFiles
+from pipelines.adapters.store.delta import DeltaStore
+from pipelines.adapters.store.files import LocalFiles
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
 from pipelines.testing.ports import MemoryStore

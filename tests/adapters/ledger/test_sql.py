@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipelines.adapters.sql_ledger import SqlLedger
+from pipelines.adapters.ledger.sql import SqlLedger
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.hash_chain import head
 from pipelines.ports import Ledger
@@ -303,7 +303,7 @@ def test_a_head_that_cannot_be_noted_costs_no_line(tmp_path: Path, caplog: pytes
 
 WRITER = """
 import sys
-from pipelines.adapters.sql_ledger import SqlLedger
+from pipelines.adapters.ledger.sql import SqlLedger
 ledger = SqlLedger(sys.argv[1])
 for number in range(int(sys.argv[3])):
     ledger.append("gate", "m", "1", {"writer": sys.argv[2], "number": number}, actor="a", key=f"shared/{number}")
@@ -327,7 +327,7 @@ def test_writers_of_several_processes_make_one_whole_chain_and_lose_nothing(url:
 
 ENDLESS_WRITER = """
 import sys
-from pipelines.adapters.sql_ledger import SqlLedger
+from pipelines.adapters.ledger.sql import SqlLedger
 ledger = SqlLedger(sys.argv[1])
 while True:
     print(ledger.append("gate", "m", "1", {}, actor="a").digest, flush=True)

@@ -1,0 +1,1 @@
+"""The embedded gateway as an endpoint and as a deployment target."""
