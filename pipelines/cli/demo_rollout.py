@@ -194,7 +194,7 @@ class Flight:
         """Stop the candidate's processes as a machine out of memory would: they live, and answer nothing."""
         gateway = stack.alive(self.ports.settings, "gateway")
         for child in gateway.children(recursive=True) if gateway else []:
-            if "pipelines.serving.candidate" in child.cmdline() and child.status() != "stopped":
+            if "pipelines.serving.traffic.candidate_process" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)
                 if not frozen:
                     self.progress.note(f"trouble: the process of version {version} freezes (SIGSTOP)")

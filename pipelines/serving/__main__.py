@@ -13,14 +13,16 @@ from pathlib import Path
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.loopback import is_loopback
-from pipelines.serving import key_sets, settings, wire
-from pipelines.serving.admin import Admin
-from pipelines.serving.server import Sizes, server_of
+from pipelines.serving import settings
+from pipelines.serving.control_plane.admin import Admin
+from pipelines.serving.control_plane.state import Served
+from pipelines.serving.control_plane.supervisor import Config, Supervisor
+from pipelines.serving.data_plane import jwks
+from pipelines.serving.http import protocol
+from pipelines.serving.http.server import Sizes, server_of
 from pipelines.serving.settings import Door
-from pipelines.serving.state import Served
-from pipelines.serving.supervisor import Config, Supervisor
 
-ADMIN = wire.Limits(header_bytes=16 * 1024, body_bytes=1024 * 1024, request_seconds=30.0, connections=200)
+ADMIN = protocol.Limits(header_bytes=16 * 1024, body_bytes=1024 * 1024, request_seconds=30.0, connections=200)
 """Limits of the admin listener."""
 TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 CONFIG = "AIRWORTHY_GATEWAY_CONFIG"
@@ -114,8 +116,8 @@ async def run(how: Config, door: Door) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = server_of(Admin(supervisor, how.token), wire.Watch(ADMIN))
-    fetching = asyncio.create_task(key_sets.keep_fresh(door, folder))
+    server = server_of(Admin(supervisor, how.token), protocol.Watch(ADMIN))
+    fetching = asyncio.create_task(jwks.keep_fresh(door, folder))
     await supervisor.start(public)
     serving = asyncio.create_task(server.serve(sockets=[private]))
     host, port = public.getsockname()[:2]

@@ -291,8 +291,8 @@ def mirror(gateway: Gateway, name: str, bundle: tuple[str, str]) -> int:
         rollout.call("mirror", {"version": "2", "basis_points": 10_000}),
     ):
         answer.raise_for_status()
-    gateway.wait_for(lambda: gateway.children("shadow"))
-    return gateway.children("shadow")[0]
+    gateway.wait_for(lambda: gateway.children("shadow_process"))
+    return gateway.children("shadow_process")[0]
 
 
 def bench_shadow(folder: Path, model: Any, rows: Any, pairs: int) -> None:

@@ -119,7 +119,7 @@ class Airspace(Installation):
         gateway = stack.alive(self.settings, "gateway")
         assert gateway is not None
         for child in gateway.children(recursive=True):
-            if "pipelines.serving.candidate" in child.cmdline():
+            if "pipelines.serving.traffic.candidate_process" in child.cmdline():
                 os.kill(child.pid, signal.SIGSTOP)
 
 

@@ -157,12 +157,12 @@ class Gateway:
         return self.children("worker")
 
     def children(self, module: str) -> list[int]:
-        """Pids of the supervisor's children that run ``pipelines.serving.<module>``."""
+        """Pids of the supervisor's children that run ``pipelines.serving.<folder>.<module>``."""
         assert self.process is not None
         found = []
         for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if f"serving.{module}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                if f".{module}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.append(int(child))
         return found
 

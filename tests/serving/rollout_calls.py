@@ -119,7 +119,7 @@ def body(*rows: list[Any], ids: list[str] | None = None) -> dict[str, Any]:
 
 
 def pids(gateway: Gateway, module: str) -> list[int]:
-    """Processes of ``pipelines.serving.<module>`` under this gateway."""
+    """Processes of ``pipelines.serving.<folder>.<module>`` under this gateway."""
     assert gateway.process is not None
     found, look = [], [gateway.process.pid]
     while look:

@@ -14,8 +14,8 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest
 from pipelines.rules.preflight_items import MINIMUM_PARITY_ROWS
-from pipelines.serving import bundle as served
-from pipelines.serving.predictors import load
+from pipelines.serving.models import bundle as served
+from pipelines.serving.models.predictor import load
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.deployment import MAX_DIFFERENCE

@@ -1,0 +1,162 @@
+"""The pages of a rollout on the admin listener: each change names the generation it was decided on, and its own key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipelines.errors import Refused
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Served
+from pipelines.serving.control_plane.rollouts import Rollouts
+
+Page = tuple[int, Any]
+Asked = TypeVar("Asked")
+TAG = re.compile(rb'(?:W/)?"?(\d{1,18})"?')
+
+
+class Create(Plan, frozen=True, forbid_unknown_fields=True):
+    """A plan; ``supersede`` ends a rollout that still runs."""
+
+    supersede: bool = False
+
+    def plan(self) -> Plan:
+        return Plan(**{name: getattr(self, name) for name in Plan.__struct_fields__})
+
+
+class Split(msgspec.Struct, forbid_unknown_fields=True):
+    split: dict[str, int]
+
+
+class MirrorTo(msgspec.Struct, forbid_unknown_fields=True):
+    version: str | None
+    basis_points: int = 0
+
+
+class Lease(msgspec.Struct, forbid_unknown_fields=True):
+    seconds: float
+
+
+class Reason(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str
+
+
+class Version(msgspec.Struct, forbid_unknown_fields=True):
+    version: str
+
+
+class Retire(msgspec.Struct, forbid_unknown_fields=True):
+    version: str | None = None
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """The headers If-Match and Idempotency-Key of a change."""
+
+    match: bytes | None
+    key: str
+
+
+class RolloutPages:
+    """``GET /models/<m>/rollout``; ``PUT`` and ``GET /models/<m>/rollouts/<id>``; ``GET …/counts``; ``POST …/<verb>``.
+
+    Verbs: prepare, traffic, mirror, lease, pause, resume, promote, retire (with If-Match), rollback (without).
+    """
+
+    def __init__(self, rollouts: Rollouts) -> None:
+        self._rollouts = rollouts
+
+    async def answer(
+        self, method: str, model: str, rollout_id: str | None, verb: str | None, changed: Changed, body: bytes
+    ) -> Page:
+        if method == "GET":
+            return await self._read(model, rollout_id, verb)
+        wanted = {"PUT": verb is None, "POST": verb in VERBS or verb == "rollback"}.get(method, False)
+        if rollout_id is None or not wanted:
+            return 405, {"subject": f"{method} is not served here; POST one of {', '.join(VERBS)}", "reasons": []}
+        if not changed.key:
+            raise Refused("a change of a rollout needs the header Idempotency-Key; send one that is new")
+        if verb == "rollback":
+            reason = parse(body, Reason).reason
+            return 200, await self._rollouts.rollback(model, rollout_id, reason, key=changed.key)
+        found = None if changed.match is None else TAG.fullmatch(changed.match.strip())
+        if found is None:
+            subject = "a change of a rollout needs the header If-Match with the model's generation"
+            return 428, {"subject": subject, "reasons": [f"read it from GET /models/{model}/rollout"]}
+        state = await VERBS[verb or ""](self._rollouts, model, rollout_id, body, expect=int(found[1]), key=changed.key)
+        return (200 if state["applied"] else 202), state
+
+    async def _read(self, model: str, rollout_id: str | None, verb: str | None) -> Page:
+        if rollout_id is None:
+            return 200, self._rollouts.state(model)
+        if verb is None:
+            return 200, msgspec.to_builtins(self._rollouts.record(model, rollout_id))
+        if verb == "counts":
+            return 200, await self._rollouts.counts(model, rollout_id)
+        return 405, {"subject": f"{verb} is asked for by POST", "reasons": []}
+
+
+def parse(body: bytes, kind: type[Asked]) -> Asked:
+    """The body as this page takes it. Raises ``Refused`` for anything else."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Refused("the body is not what this page takes", [str(error)]) from error
+
+
+async def _create(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    asked = parse(body, Create)
+    return await found.create(model, rollout_id, asked.plan(), asked.supersede, expect=expect, key=key)
+
+
+async def _prepare(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    return await found.prepare(model, rollout_id, parse(body, Served), expect=expect, key=key)
+
+
+async def _traffic(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    return await found.traffic(model, rollout_id, parse(body, Split).split, expect=expect, key=key)
+
+
+async def _mirror(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    asked = parse(body, MirrorTo)
+    return await found.mirror(model, rollout_id, asked.version, asked.basis_points, expect=expect, key=key)
+
+
+async def _lease(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    return await found.lease(model, rollout_id, parse(body, Lease).seconds, expect=expect, key=key)
+
+
+async def _pause(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    return await found.pause(model, rollout_id, parse(body, Reason).reason, expect=expect, key=key)
+
+
+async def _resume(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    parse(body or b"{}", Nothing)
+    return await found.resume(model, rollout_id, expect=expect, key=key)
+
+
+async def _promote(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    return await found.promote(model, rollout_id, parse(body, Version).version, expect=expect, key=key)
+
+
+async def _retire(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
+    return await found.retire(model, rollout_id, parse(body or b"{}", Retire).version, expect=expect, key=key)
+
+
+VERBS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "": _create,
+    "prepare": _prepare,
+    "traffic": _traffic,
+    "mirror": _mirror,
+    "lease": _lease,
+    "pause": _pause,
+    "resume": _resume,
+    "promote": _promote,
+    "retire": _retire,
+}

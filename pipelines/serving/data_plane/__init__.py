@@ -1,0 +1,1 @@
+"""What callers reach: authentication, rates, inference, in every worker."""

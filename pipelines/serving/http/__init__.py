@@ -1,0 +1,1 @@
+"""The HTTP server: limits of a connection, framing, and the two listeners."""

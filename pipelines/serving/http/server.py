@@ -1,0 +1,49 @@
+"""One lean HTTP server for both listeners; it imports nothing that models need, so that the supervisor starts fast."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from pipelines.serving.http.protocol import Watch, guarded
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Ask = Callable[[str], Awaitable[Mapping[str, Any]]]
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Of one request, at most."""
+
+    max_bytes: int = 8 * 1024 * 1024
+    max_rows: int = 10_000
+
+
+class QuietServer(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: whoever runs it decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(application: Any, watch: Watch) -> QuietServer:
+    """Uvicorn at its leanest around an ASGI application, whose connections keep the limits of ``watch``."""
+    config = uvicorn.Config(
+        application,
+        http=guarded(watch),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    return QuietServer(config)

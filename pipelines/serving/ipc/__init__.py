@@ -1,0 +1,1 @@
+"""Processes of the gateway and the channel between them."""

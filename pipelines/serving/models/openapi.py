@@ -1,0 +1,208 @@
+"""The OpenAPI page describes what is live now: each model with its own columns, and requests that can be copied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.serving.models.bundle import Input
+from pipelines.serving.models.open_inference_protocol import datatype
+
+GATEWAY, KEY = "AIRWORTHY_GATEWAY", "AIRWORTHY_GATEWAY_KEY"
+"""Variables of the environment that the examples read: the gateway's address and, where it asks for one, a key."""
+_PROBLEM = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}, "faults": {"type": "array", "items": {"type": "string"}}},
+}
+_ANSWERS = {
+    "200": {
+        "description": "One prediction per row",
+        "headers": {
+            "x-model-version": {"schema": {"type": "string"}},
+            "x-correlation-id": {"schema": {"type": "string"}},
+        },
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["predictions"],
+                    "properties": {"predictions": {"type": "array", "items": {"type": "number"}}},
+                }
+            }
+        },
+    }
+} | {
+    code: {"description": meaning, "content": {"application/json": {"schema": _PROBLEM}}}
+    for code, meaning in {
+        "400": "The request is wrong; every fault is listed",
+        "401": "Credentials are missing or not valid",
+        "403": "These credentials do not have the scope",
+        "404": "No such model is live",
+        "408": "The request was not complete in time",
+        "413": "Too many rows or too large a body",
+        "429": "Too many requests; header retry-after says when to come back",
+        "431": "The request's head is too large",
+        "503": "No version is live, or too many requests wait",
+    }.items()
+}
+_HEADERS = [
+    {
+        "name": "x-prediction-time",
+        "in": "header",
+        "schema": {"type": "string", "format": "date-time"},
+        "description": "Moment as of which the rows are predicted; now, if left out",
+    },
+    {"name": "x-correlation-id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
+    {
+        "name": "x-model-version",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "The version that is to answer; needs the scope admin",
+    },
+]
+_SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "token": {"type": "http", "scheme": "bearer", "description": "A key, or a JWT where the gateway takes them"},
+}
+_JSON = {"application/json": {"schema": {"type": "object"}}}
+
+
+def document(served: Mapping[str, tuple[str, Sequence[Input]]], *, secured: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1 of the public listener. ``served`` maps a live model to its version and features; ``secured``:
+    callers have to say who they are."""
+    paths: dict[str, Any] = {}
+    for model, (version, features) in served.items():
+        paths[f"/models/{model}/invocations"] = {"post": _invocations(model, version, features, secured)}
+        paths[f"/v2/models/{model}/infer"] = {"post": _infer(model, version, features, secured)}
+        for path, summary in {f"/v2/models/{model}": "Its tensors", f"/v2/models/{model}/ready": "Is it live"}.items():
+            paths[path] = {"get": _page(f"{model}: {summary}")}
+    named = {"name": "x-model", "in": "header", "schema": {"type": "string"}}
+    paths["/invocations"] = {
+        "post": {
+            "operationId": "predict",
+            "summary": "Score rows with the only live model, or with the one that header x-model names",
+            "parameters": [named, *_HEADERS],
+            "requestBody": {"required": True, "content": _JSON},
+            "responses": _ANSWERS,
+        }
+    }
+    for path, summary in {
+        "/health": "The process answers",
+        "/ready": "Every worker answers with the newest routing table",
+        "/metrics": "Prometheus metrics, summed over workers",
+        "/v2": "Name of this server",
+        "/v2/health/live": "The process answers",
+        "/v2/health/ready": "Every worker answers with the newest routing table",
+    }.items():
+        paths[path] = {"get": _page(summary)}
+    found: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "Airworthy gateway", "version": "1"}, "paths": paths}
+    if secured:
+        found["components"] = {"securitySchemes": _SCHEMES}
+        found["security"] = [{name: []} for name in _SCHEMES]
+    return found
+
+
+def _page(summary: str) -> dict[str, Any]:
+    answers = {"200": "yes", "401": "Credentials are missing or not valid", "503": "not now"}
+    return {"summary": summary, "responses": {code: {"description": said} for code, said in answers.items()}}
+
+
+def _invocations(model: str, version: str, features: Sequence[Input], secured: bool) -> dict[str, Any]:
+    names = [one.name for one in features]
+    example = {"dataframe_split": {"columns": names, "data": [[_value(one) for one in features]]}}
+    body = {"schema": _request(features), "example": example}
+    return {
+        "operationId": f"predict_{model}",
+        "summary": f"Score rows with {model} (version {version})",
+        "parameters": _HEADERS,
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": _ANSWERS,
+        "x-codeSamples": samples(f"/models/{model}/invocations", example, secured),
+    }
+
+
+def _infer(model: str, version: str, features: Sequence[Input], secured: bool) -> dict[str, Any]:
+    tensor = {
+        "type": "object",
+        "required": ["name", "shape", "datatype", "data"],
+        "properties": {
+            "name": {"enum": [one.name for one in features]},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "datatype": {"type": "string"},
+            "data": {"type": "array"},
+        },
+    }
+    schema = {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor}},
+    }
+    tensors = [{"name": one.name, "shape": [1], "datatype": datatype(one), "data": [_value(one)]} for one in features]
+    example = {"inputs": tensors}
+    return {
+        "operationId": f"infer_{model}",
+        "summary": f"Score tensors with {model} (version {version}) by the Open Inference Protocol",
+        "parameters": _HEADERS,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
+        "responses": {**_ANSWERS, "200": {"description": "One prediction per row", "content": _JSON}},
+        "x-codeSamples": samples(f"/v2/models/{model}/infer", example, secured),
+    }
+
+
+def _value(feature: Input) -> Any:
+    """A value that the schema takes."""
+    if feature.type == "categorical":
+        return "A"
+    low = feature.minimum if feature.minimum is not None else min(1.0, feature.maximum or 1.0)
+    return float(low)
+
+
+def samples(path: str, example: Any, secured: bool) -> list[dict[str, str]]:
+    """The example as cURL and as Python (standard library), to be copied and run."""
+    body = json.dumps(example)
+    quoted = body.replace("'", "'\\''")
+    key = f' -H "x-api-key: ${KEY}"' if secured else ""
+    curl = f'curl -sS "${GATEWAY}{path}" -H "content-type: application/json"{key} -d \'{quoted}\''
+    sent = f', "x-api-key": os.environ["{KEY}"]' if secured else ""
+    python = f"""import json, os, urllib.request
+
+rows = json.loads({body!r})
+request = urllib.request.Request(
+    os.environ["{GATEWAY}"] + "{path}",
+    json.dumps(rows).encode(),
+    {{"content-type": "application/json"{sent}}},
+)
+with urllib.request.urlopen(request, timeout=10) as response:
+    print(json.load(response))
+"""
+    return [{"lang": "cURL", "source": curl}, {"lang": "Python", "source": python}]
+
+
+def _request(features: Sequence[Input]) -> dict[str, Any]:
+    """The four forms of MLflow's scoring protocol for one schema."""
+    columns = {
+        feature.name: {"type": ["string" if feature.type == "categorical" else "number", "null"]}
+        for feature in features
+    }
+    record = {"type": "object", "properties": columns, "required": list(columns), "additionalProperties": False}
+    rows = {"type": "array", "items": {"type": "array"}}
+    records = {"type": "array", "items": record}
+    split = {
+        "type": "object",
+        "required": ["columns", "data"],
+        "properties": {"columns": {"type": "array", "items": {"enum": list(columns)}}, "data": rows},
+    }
+    columnar = {"type": "object", "properties": {name: {"type": "array"} for name in columns}}
+    forms = {
+        "dataframe_split": split,
+        "dataframe_records": records,
+        "instances": {"oneOf": [records, rows]},
+        "inputs": {"oneOf": [columnar, records, rows]},
+    }
+    ids = {"type": "array", "items": {"type": "string"}, "description": "One entity id per row"}
+    return {
+        "type": "object",
+        "properties": forms | {"ids": ids},
+        "oneOf": [{"required": [form]} for form in forms],
+    }

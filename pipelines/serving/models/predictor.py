@@ -1,0 +1,169 @@
+"""A verified bundle becomes a function from rows to one number per row, and proves it on its golden rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.serving.models.bundle import GOLDEN, BundleRefused, Golden, Manifest, verify
+
+Values = Sequence[Sequence[Any]]
+"""Feature values by column, in the model's order."""
+Matrix = NDArray[np.float32]
+Score = Callable[[Matrix], NDArray[Any]]
+
+TOLERANCE = 1e-5
+LARGEST = 3.4e38
+"""A little less than 32-bit floats hold."""
+
+
+def fault_of(answers: Sequence[float], count: int, output: str) -> str:
+    """Why this is no answer to ``count`` rows; empty if it is one: one finite number per row, probabilities in 0..1."""
+    if len(answers) != count:
+        return f"{len(answers)} answers to {count} rows"
+    for place, answer in enumerate(answers):
+        if not math.isfinite(answer):
+            return f"answer {place} is {answer}"
+        if output == "probability" and not -TOLERANCE <= answer <= 1 + TOLERANCE:
+            return f"answer {place} is {answer}, which is no probability"
+    return ""
+
+
+class Predictor:
+    """Scores rows of one version. ``predict(values, count)`` returns ``count`` floats."""
+
+    def __init__(self, manifest: Manifest, vocabularies: Mapping[str, Sequence[str]], score: Score) -> None:
+        self.manifest = manifest
+        self._score = score
+        self._codes: list[dict[str, float] | None] = [
+            {value: float(code) for code, value in enumerate(vocabularies[feature.name])}
+            if feature.type == "categorical"
+            else None
+            for feature in manifest.features
+        ]
+
+    def encode(self, values: Values, count: int) -> Matrix:
+        """Rows as the model takes them: categories as their place in the vocabulary, unknown and null as NaN.
+
+        Raises ``OverflowError`` for a number beyond 32-bit floats.
+        """
+        if count == 1:
+            row = [column[0] if codes is None else codes.get(column[0]) for codes, column in zip(self._codes, values)]  # noqa: B905 - as many, by the reader
+            if all(value is None or -LARGEST <= value <= LARGEST for value in row):
+                return np.array([row], dtype=np.float32)
+        matrix = np.empty((count, len(self._codes)), dtype=np.float32)
+        with np.errstate(over="ignore"):
+            for place, (codes, column) in enumerate(zip(self._codes, values, strict=True)):
+                matrix[:, place] = column if codes is None else list(map(codes.get, column))
+        if np.isinf(matrix).any():
+            raise OverflowError("a number does not fit into 32 bits")
+        return matrix
+
+    def predict(self, values: Values, count: int) -> list[float]:
+        """One answer per row."""
+        answers: list[float] = self._score(self.encode(values, count)).tolist()
+        return answers
+
+
+class PyfuncPredictor(Predictor):
+    """The fallback: MLflow's own model, asked through a data frame."""
+
+    def __init__(self, manifest: Manifest, model: Any) -> None:
+        self.manifest = manifest
+        self._model = model
+
+    def predict(self, values: Values, count: int) -> list[float]:
+        import pandas as pd
+
+        content = {
+            feature.name: pd.Series(list(column), dtype=object if feature.type == "categorical" else "float64")
+            for feature, column in zip(self.manifest.features, values, strict=True)
+        }
+        answers: list[float] = np.asarray(self._model.predict(pd.DataFrame(content)), dtype=np.float64).tolist()
+        if len(answers) != count:
+            raise ValueError(f"{len(answers)} answers to {count} rows")
+        return answers
+
+
+def load_onnx(path: Path, probability: bool) -> Score:
+    """One thread per worker and no spinning: the workers are the parallelism."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    output = session.get_outputs()[1 if probability else 0].name
+    if probability:
+        return lambda matrix: session.run([output], {name: matrix})[0][:, 1]
+    return lambda matrix: session.run([output], {name: matrix})[0].reshape(-1)
+
+
+def load_booster(path: Path) -> Score:
+    import xgboost
+
+    booster = xgboost.Booster(params={"nthread": 1})
+    booster.load_model(path)
+    return lambda matrix: np.asarray(booster.inplace_predict(matrix, validate_features=False))
+
+
+def load_skops(content: bytes, probability: bool) -> Score:
+    """A scikit-learn estimator without pickle; a file that names any other library's types is refused."""
+    import skops.io
+
+    found = skops.io.get_untrusted_types(data=content)
+    foreign = [name for name in found if not name.startswith(("sklearn.", "numpy."))]
+    if foreign:
+        raise BundleRefused("model.skops", [f"it holds a {name}, which is not loaded" for name in foreign])
+    estimator = skops.io.loads(content, trusted=found)
+    if probability:
+        return lambda matrix: estimator.predict_proba(matrix)[:, 1]
+    return lambda matrix: np.asarray(estimator.predict(matrix)).reshape(-1)
+
+
+def load(folder: Path, sha256: str) -> Predictor:
+    """Verify, load and try a bundle. Raises ``BundleRefused`` for one that is altered, broken, or answers wrongly."""
+    manifest = verify(folder, sha256)
+    try:
+        predictor = _open(folder, manifest)
+        golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=Golden)
+        answers = predictor.predict(list(zip(*golden.rows, strict=True)), len(golden.rows))
+    except BundleRefused:
+        raise
+    except Exception as error:  # whatever a library says of a broken file, the answer is no
+        raise BundleRefused(str(folder), [f"cannot be loaded: {type(error).__name__}: {error}"]) from error
+    if len(answers) != len(golden.predictions):
+        raise BundleRefused(str(folder), [f"{len(answers)} answers to {len(golden.predictions)} golden rows"])
+    wrong = [
+        f"golden row {place}: answers {found}, expected {expected}"
+        for place, (found, expected) in enumerate(zip(answers, golden.predictions, strict=True))
+        if not math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    ]
+    if wrong:
+        raise BundleRefused(str(folder), wrong[:10])
+    return predictor
+
+
+def _open(folder: Path, manifest: Manifest) -> Predictor:
+    entry = folder / manifest.entry
+    if manifest.predictor == "pyfunc":
+        import mlflow.pyfunc
+
+        return PyfuncPredictor(manifest, mlflow.pyfunc.load_model(str(entry)))
+    vocabularies = msgspec.json.decode((folder / "categories.json").read_bytes(), type=dict[str, list[str]])
+    classifies = manifest.output == "probability"
+    if manifest.predictor == "onnx":
+        score = load_onnx(entry, classifies)
+    elif entry.suffix == ".skops":
+        score = load_skops(entry.read_bytes(), classifies)
+    else:
+        score = load_booster(entry)
+    return Predictor(manifest, vocabularies, score)

@@ -1,0 +1,67 @@
+"""A data worker keeps one process per candidate that its routing table names or that is being tried."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Served
+from pipelines.serving.models.bundle import Manifest
+from pipelines.serving.traffic.candidate_client import Host
+from pipelines.serving.traffic.candidate_process import Wanted
+
+TRIED_SECONDS = 180.0
+"""How long a tried candidate waits for the table that names it."""
+
+Key = tuple[str, str]
+
+
+class Candidates:
+    """Processes of candidates by model and digest."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._hosts: dict[Key, Host] = {}
+        self._tried: dict[Key, float] = {}
+        self._named: set[Key] = set()
+
+    def of(self, model: str, served: Served, champion: Manifest, plan: Plan) -> Host:
+        """The process of this candidate, started if there is none or the one there is was refused."""
+        key = (model, served.sha256)
+        found = self._hosts.get(key)
+        wanted = Wanted(served.sha256, champion.features, champion.output, plan.deadline_ms)
+        if found is not None and not found.refused and found.made_for(served, wanted, plan.breaker):
+            return found
+        if found is not None:
+            found.close()
+        host = self._hosts[key] = Host(served, self._cache, wanted, plan.breaker)
+        self._tried[key] = time.monotonic()
+        host.open()
+        return host
+
+    def keep(self, named: set[Key]) -> None:
+        """End every process that the newest table does not name, unless it is being tried."""
+        now = time.monotonic()
+        for key in set(self._hosts) - named:
+            if now - self._tried.get(key, -TRIED_SECONDS) >= TRIED_SECONDS:
+                self._hosts.pop(key).close()
+                self._tried.pop(key, None)
+        for key in named:
+            self._tried.pop(key, None)
+        self._named = named
+
+    async def settled(self) -> list[tuple[str, str, list[str]]]:
+        """Wait until every named candidate is loaded or refused; model, digest and reasons of the refused ones."""
+        found = []
+        for model, sha256 in sorted(self._named):
+            host = self._hosts.get((model, sha256))
+            if host is not None and await host.settled():
+                found.append((model, sha256, host.refused))
+        return found
+
+    def close(self) -> None:
+        """End every process."""
+        for host in self._hosts.values():
+            host.close()
+        self._hosts.clear()

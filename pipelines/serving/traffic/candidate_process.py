@@ -1,0 +1,115 @@
+"""A candidate lives in a process of its own: if it hangs, leaks or dies, no other answer waits for it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from pipelines.serving.ipc.channel import Channel, Message
+from pipelines.serving.models.bundle import GOLDEN, BundleRefused, Golden, Input, Manifest
+from pipelines.serving.models.predictor import Predictor, fault_of, load
+
+TRIES = 15
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a candidate has to be: the champion's columns and kind of answer, and faster than ``deadline_ms``."""
+
+    sha256: str
+    features: list[Input]
+    output: str
+    deadline_ms: float
+
+
+def faults(predictor: Predictor, folder: Path, wanted: Wanted) -> list[str]:
+    """Why callers of the champion could not be served by this version; one row has to be answered in time."""
+    manifest = predictor.manifest
+    found = shape_faults(manifest, wanted)
+    golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=Golden)
+    row: list[list[Any]] = [[value] for value in golden.rows[0]]
+    took = []
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        answers = predictor.predict(row, 1)
+        took.append((time.perf_counter() - started) * 1000)
+        if sum(took) > 10 * wanted.deadline_ms:
+            break
+    fault = fault_of(answers, 1, manifest.output)
+    if fault:
+        found.append(f"golden row 0: {fault}")
+    if statistics.median(took) > wanted.deadline_ms:
+        found.append(f"one row takes it {statistics.median(took):.1f} ms; the deadline is {wanted.deadline_ms:g} ms")
+    return found
+
+
+def shape_faults(manifest: Manifest, wanted: Wanted) -> list[str]:
+    """Columns that differ from the champion's in name or type, whatever their order, and another kind of answer."""
+    here = {feature.name: feature.type for feature in manifest.features}
+    there = {feature.name: feature.type for feature in wanted.features}
+    found = [f"the champion's callers do not send its column {name!r}" for name in here if name not in there]
+    found += [f"it does not take the champion's column {name!r}" for name in there if name not in here]
+    found += [
+        f"column {name!r} is {here[name]}, the champion's is {there[name]}"
+        for name in here
+        if name in there and here[name] != there[name]
+    ]
+    if manifest.output != wanted.output:
+        found.append(f"it answers a {manifest.output}, the champion a {wanted.output}")
+    return found
+
+
+class Candidate:
+    """Answers ``load`` and ``predict``; one version per process."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._predictor: Predictor
+
+    async def handle(self, message: Message) -> Message:
+        if message["ask"] == "predict":
+            return self._predict(message["values"], message["count"])
+        if message["ask"] == "load":
+            return self._load(msgspec.convert(message["wanted"], Wanted))
+        return {"error": f"a candidate does not know {message['ask']!r}"}
+
+    def _predict(self, values: list[Any], count: int) -> Message:
+        try:
+            return {"predictions": self._predictor.predict(values, count)}
+        except OverflowError:
+            return {"overflow": True}
+
+    def _load(self, wanted: Wanted) -> Message:
+        folder = self._cache / wanted.sha256
+        try:
+            self._predictor = load(folder, wanted.sha256)
+        except BundleRefused as error:
+            return {"refused": error.reasons}
+        manifest = self._predictor.manifest
+        return {
+            "refused": faults(self._predictor, folder, wanted),
+            "features": [[feature.name, feature.type] for feature in manifest.features],
+        }
+
+
+async def serve(endpoint: socket.socket, cache: Path) -> None:
+    await Channel(endpoint, Candidate(cache).handle).run()
+
+
+def main(arguments: list[str]) -> None:
+    """``python -m pipelines.serving.traffic.candidate_process <control> <cache of bundles>``."""
+    control, cache = arguments
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    uvloop.run(serve(socket.socket(fileno=int(control)), Path(cache)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

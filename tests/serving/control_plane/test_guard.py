@@ -1,0 +1,116 @@
+"""The gateway acts on evidence and on time, and never on either alone being absent."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, Plan
+from pipelines.rollout.transitions import Rollout, Served
+from pipelines.serving.control_plane.guard import expired, judge
+from pipelines.serving.traffic.circuit_breaker import Breaker
+from pipelines.serving.traffic.counters import Tally
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CANDIDATE = ("2", "candidate")
+
+
+def record(guard: Guard | None = None, **changes: Any) -> Rollout:
+    plan = Plan(changes.pop("strategy", "canary"), 60, guard or Guard(0.01))
+    found = Rollout("r1", plan, "BAKING", NOW, NOW + timedelta(seconds=60), Served("1", "/1", "1"), step=1)
+    return msgspec.structs.replace(found, **changes)
+
+
+@pytest.mark.parametrize(
+    ("guard", "tally", "do"),
+    [
+        (Guard(0.01), Tally(), "nothing"),
+        (Guard(0.01), Tally(requests=1, failed=1), "nothing"),
+        (Guard(0.01), Tally(requests=100, failed=2), "nothing"),
+        (Guard(0.01), Tally(requests=5, failed=5), "rollback"),
+        (Guard(0.01), Tally(requests=500, failed=25), "rollback"),
+        (Guard(latency=(LatencyLimit(100, 0.01),)), Tally(requests=500, slow={"100": 25}), "rollback"),
+        (Guard(latency=(LatencyLimit(100, 0.01),)), Tally(requests=500, failed=25), "nothing"),
+        (Guard(0.01), Tally(requests=0, shed=1000, fallback=1000), "nothing"),
+    ],
+)
+def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tally: Tally, do: str) -> None:
+    verdict = judge(record(guard), {CANDIDATE: tally})
+    assert verdict.do == do
+    assert ("limit is" in verdict.reason) == (do == "rollback")
+
+
+def test_the_champions_own_errors_roll_nothing_back() -> None:
+    assert judge(record(), {("1", "champion"): Tally(requests=100, failed=100)}).do == "nothing"
+
+
+def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> None:
+    draw = random.Random(4)
+    false = 0
+    for _ in range(200):
+        for step in range(1, 6):
+            tally = Tally()
+            hit = False
+            for _ in range(20):
+                tally.requests += 50
+                tally.failed += sum(draw.random() < 0.01 for _ in range(50))
+                hit = hit or judge(record(step=step), {CANDIDATE: tally}).do == "rollback"
+            if hit:
+                false += 1
+                break
+    assert false <= 20, "5 % of 200 are 10; 20 is beyond three standard deviations"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes", "do"),
+    [
+        ("canary", {}, "rollback"),
+        ("canary", {"phase": "PENDING"}, "rollback"),
+        ("canary", {"phase": "PAUSED"}, "rollback"),
+        ("blue_green", {}, "rollback"),
+        ("ab", {}, "hold"),
+        ("ab", {"phase": "PAUSED"}, "nothing"),
+        ("shadow", {"phase": "SHADOWING"}, "stop_mirror"),
+        ("canary", {"phase": "FINALISING"}, "nothing"),
+        ("canary", {"phase": "ROLLED_BACK"}, "nothing"),
+        ("canary", {"lease_until": NOW + timedelta(seconds=62)}, "nothing"),
+    ],
+)
+def test_a_lease_that_is_over_ends_the_rollout_as_its_strategy_says(
+    strategy: str, changes: dict[str, Any], do: str
+) -> None:
+    later = NOW + timedelta(seconds=61)
+    assert expired(record(strategy=strategy, **changes), later, mirrored=strategy == "shadow").do == do
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_breaker_opens_after_failures_in_its_window_and_closes_after_one_good_try() -> None:
+    clock = Clock()
+    breaker = Breaker(BreakerLimits(failures=3, window=10, open_for=5), clock=clock)
+    for at in (0, 6, 12):
+        clock.now = at
+        assert breaker.passes()
+        assert not breaker.failed(), "the first of three is out of the window"
+    clock.now = 13
+    assert breaker.failed()
+    assert not breaker.passes()
+    clock.now = 18
+    assert breaker.passes()
+    assert not breaker.passes(), "one try at a time"
+    assert breaker.failed()
+    assert not breaker.passes()
+    clock.now = 23
+    assert breaker.passes()
+    breaker.succeeded()
+    assert breaker.passes()
+    assert breaker.passes()
