@@ -151,7 +151,7 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
 
 def _typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
     """Text columns as the contract's types; what is no such value is null, as a quarantined cell would be."""
-    from pipelines.steps.contract import parse
+    from pipelines.steps.ingestion.contract import parse
 
     return parse(text, source.columns, source.null_values)[1]
 

@@ -98,7 +98,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
     ``arm``."""
     import polars as pl
 
-    from pipelines.steps.open_loop import Door, OpenLoop, Outcome, Schedule
+    from pipelines.steps.load_testing.open_loop import Door, OpenLoop, Outcome, Schedule
 
     ended = False
     told: list[tuple[float, int, str, str]] = []

@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print each check. 0: all hold; 65: one does not."""
-    from pipelines.steps.verify_certificate import verify
+    from pipelines.steps.certificate.verification import verify
 
     certificate, checks = verify(
         options.model, options.version, ports, heads=options.head, ask_registry=not options.offline

@@ -1,6 +1,6 @@
 """The certificate of a model version is the closed set of its ledger lines and the digests they name.
 
-Everything here is decided from those lines alone; ``pipelines.steps.verify_certificate`` holds them against the
+Everything here is decided from those lines alone; ``pipelines.steps.certificate.verification`` holds them against the
 bytes that are stored.
 """
 

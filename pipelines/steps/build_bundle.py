@@ -21,9 +21,9 @@ from pipelines.spec.features import FeatureView
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
-from pipelines.steps.load_model import LoadedModel, load_model, read_model_folder
-from pipelines.steps.snapshot_files import open_files
-from pipelines.steps.split import PARTS
+from pipelines.steps.models.registered_model import LoadedModel, load_model, read_model_folder
+from pipelines.steps.snapshot.files import open_files
+from pipelines.steps.snapshot.split import PARTS
 from pipelines.tables.encoding import categories_json, encode
 
 SNAPSHOT_TAG = "airworthy.snapshot"

@@ -19,7 +19,7 @@ from pipelines.steps.evaluation.plots import Drawing, draw
 from pipelines.steps.evaluation.recording import record
 from pipelines.steps.evaluation.rows import completed, end_of_training, later_than, seen_of, snapshot_digest, span
 from pipelines.steps.evaluation.slices import slice_metrics
-from pipelines.steps.load_model import load_model
+from pipelines.steps.models.registered_model import load_model
 
 
 @dataclass(frozen=True)

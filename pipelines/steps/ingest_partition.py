@@ -15,7 +15,7 @@ from pipelines.messages.delivery import Manifest, RawReceipt
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
-from pipelines.steps.contract import read_delivery
+from pipelines.steps.ingestion.contract import read_delivery
 from pipelines.store_paths import MANIFEST
 
 

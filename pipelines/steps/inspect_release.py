@@ -23,10 +23,10 @@ from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
 from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
-from pipelines.steps.load_door import door_fault
-from pipelines.steps.load_evidence import needed
-from pipelines.steps.load_model import LoadedModel, load_model
-from pipelines.steps.rollout_design import plan_faults, recent_traffic, rollout_design
+from pipelines.steps.load_testing.candidate_endpoint import door_fault
+from pipelines.steps.load_testing.evidence import needed
+from pipelines.steps.models.registered_model import LoadedModel, load_model
+from pipelines.steps.rollouts.design import plan_faults, recent_traffic, rollout_design
 from pipelines.tables.encoding import FeatureInput, encode
 
 TRIES, WARM_UP, PATIENCE_SECONDS = 200, 5, 2.0

@@ -17,11 +17,11 @@ from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
 from pipelines.spec.sizing import LoadTest
-from pipelines.steps.load_door import KEY, find_door
-from pipelines.steps.load_evidence import shown, slow_limits
-from pipelines.steps.load_plot import draw
-from pipelines.steps.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule, edge
-from pipelines.steps.rollout_design import requests_to_show
+from pipelines.steps.load_testing.candidate_endpoint import KEY, find_door
+from pipelines.steps.load_testing.evidence import shown, slow_limits
+from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule, edge
+from pipelines.steps.load_testing.plot import draw
+from pipelines.steps.rollouts.design import requests_to_show
 
 MOST_BODIES = 128
 WARM_UP, WARM_UP_SECONDS = 20, 5.0

@@ -12,7 +12,7 @@ from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequ
 from pipelines.ports import Ports, VersionInfo
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
-from pipelines.steps.prediction_log import flush_log, read_answers
+from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
 from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 
 PREDICTION = "prediction"
@@ -97,7 +97,7 @@ def _any_drifts(result: DriftResult, drift: Drift) -> bool:
 
 
 def _with_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> DriftResult:
-    from pipelines.steps.drift_report import write_report  # here, since evidently takes seconds to import
+    from pipelines.steps.drift.report import write_report  # here, since evidently takes seconds to import
 
     try:
         return result.model_copy(update={"report": write_report(result, live, names, ports)})

@@ -18,8 +18,8 @@ from pipelines.spec.strategy import WHOLE, AbTest
 from pipelines.statistics.e_values import Step, log_e_sample_ratio
 from pipelines.statistics.mean_difference import Difference, Moments, mean_difference
 from pipelines.statistics.rate_difference import rate_difference
-from pipelines.steps.prediction_log import flush_log
-from pipelines.steps.rollout_log import OUTCOME, read_rollout, with_outcomes
+from pipelines.steps.monitoring.prediction_log import flush_log
+from pipelines.steps.rollouts.log import OUTCOME, read_rollout, with_outcomes
 
 CONTROL, VARIANT = "control", "variant"
 ENOUGH = 100
@@ -86,7 +86,7 @@ def _logged(
 def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
     where = store_paths.rollout(found.model, found.rollout_id, "experiment.png")
     try:
-        from pipelines.steps.rollout_pictures import experiment_picture
+        from pipelines.steps.rollouts.pictures import experiment_picture
 
         return found.model_copy(update={"picture": ports.store.put(where, experiment_picture(found, spec))})
     except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it

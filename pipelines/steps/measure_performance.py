@@ -13,7 +13,7 @@ from pipelines.messages.monitoring import DayPerformance, MonitorRequest, Perfor
 from pipelines.ports import Ports
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
 from pipelines.steps.evaluation.metrics import measure
-from pipelines.steps.prediction_log import flush_log, read_answers
+from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
 from pipelines.tables.entity_id import entity_id
 
 TEST_PREFIX = "test_"

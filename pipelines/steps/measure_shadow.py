@@ -18,8 +18,8 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import Shadow
 from pipelines.statistics.e_values import log_e_disagreement, log_e_value
 from pipelines.steps.drift.psi import psi
-from pipelines.steps.prediction_log import flush_log
-from pipelines.steps.rollout_log import read_rollout, with_outcomes
+from pipelines.steps.monitoring.prediction_log import flush_log
+from pipelines.steps.rollouts.log import read_rollout, with_outcomes
 
 COUNTED = ("requests", "failed", "compared", "disagreed", "flipped", "sent", "dropped")
 PSI_BINS = 10
@@ -101,7 +101,7 @@ def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, por
 def _drawn(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     if pairs.is_empty():
         raise Refused("the prediction log holds no pair of answers yet, so there is nothing to draw")
-    from pipelines.steps.rollout_pictures import shadow_picture
+    from pipelines.steps.rollouts.pictures import shadow_picture
 
     where = store_paths.rollout(found.model, found.rollout_id, "shadow.png")
     found = found.model_copy(update={"picture": ports.store.put(where, shadow_picture(found, pairs, spec))})

@@ -12,9 +12,9 @@ from pipelines.errors import Refused
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
 from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.environment import Environment, environment
 from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
 from pipelines.steps.training.device import expect_cuda
+from pipelines.steps.training.environment import Environment, environment
 from pipelines.steps.training.order import Order, fill_order, team_of
 from pipelines.steps.training.registration import digest_of
 from pipelines.steps.training.search import Trial

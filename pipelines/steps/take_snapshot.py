@@ -16,10 +16,10 @@ from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPa
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.snapshot_files import FILES, open_files
-from pipelines.steps.snapshot_spool import local_folder, spool
-from pipelines.steps.split import PARTS, assign_parts
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.files import FILES, open_files
+from pipelines.steps.snapshot.split import PARTS, assign_parts
+from pipelines.steps.snapshot.spool import local_folder, spool
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.entity_id import entity_id, label_time
 
 DATA, RECORD = "data.parquet", "snapshot.json"

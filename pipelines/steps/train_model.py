@@ -14,10 +14,10 @@ from pipelines import store_paths
 from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.environment import environment, installed
-from pipelines.steps.load_model import MODEL_DIGEST_TAG, load_model
+from pipelines.steps.models.registered_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
+from pipelines.steps.training.environment import environment, installed
 from pipelines.steps.training.facts import data_metrics, dataset_input, flattened, previous_best
 from pipelines.steps.training.order import Filled, Order, checkpoints_of, fill_order, make_order, team_of
 from pipelines.steps.training.registration import find_registered, register

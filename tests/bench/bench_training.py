@@ -31,7 +31,7 @@ from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.steps import train_model
 from pipelines.steps.features.compute import compute_features
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.steps.training.boosting import boost, matrix
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints

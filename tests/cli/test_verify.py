@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.cli import verify
 from pipelines.ledger.certificate import REQUIRED_GATES, Certificate
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts
 
 MODEL = b"the native model"

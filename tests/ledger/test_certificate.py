@@ -18,8 +18,8 @@ from pipelines.errors import Unavailable
 from pipelines.ledger.certificate import REQUIRED_GATES, Check, collect
 from pipelines.ledger.hash_chain import head
 from pipelines.ports import VersionInfo
-from pipelines.steps.table_digest import table_digest
-from pipelines.steps.verify_certificate import verify
+from pipelines.steps.certificate.verification import verify
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts, MemoryRegistry
 
 MODEL = b"the native model"

@@ -10,7 +10,13 @@ import numpy as np
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.steps.load_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, inputs_digest, model_digest, read_predictor
+from pipelines.steps.models.registered_model import (
+    INPUTS_DIGEST_TAG,
+    MODEL_DIGEST_TAG,
+    inputs_digest,
+    model_digest,
+    read_predictor,
+)
 from pipelines.steps.training.fitting import Part, fit
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.tables.encoding import encode, learn_inputs

@@ -21,7 +21,7 @@ from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts, MemoryStore
 
 START = datetime(2013, 1, 1, 10, tzinfo=UTC)

@@ -20,7 +20,7 @@ from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.steps import evaluate_model
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import MemoryStore
 
 START = datetime(2013, 2, 1, tzinfo=UTC)

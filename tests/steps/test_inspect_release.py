@@ -29,7 +29,8 @@ from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
-from pipelines.steps import build_bundle, inspect_release, rollout_design
+from pipelines.steps import build_bundle, inspect_release
+from pipelines.steps.rollouts import design
 from pipelines.testing.ports import FakePorts
 from tests.steps.registered_models import register
 
@@ -281,7 +282,7 @@ def test_a_range_that_holds_less_than_before_is_told() -> None:
 
 
 def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout_design, "MOST_FILES", 10)
+    monkeypatch.setattr(design, "MOST_FILES", 10)
     moment = ports.clock() - timedelta(days=1)
     content = io.BytesIO()
     pl.DataFrame({"logged_at": [moment] * 4}).write_parquet(content)
@@ -292,7 +293,7 @@ def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monk
     read: list[str] = []
     get = ports.store.get
     ports.store.get = lambda path: read.append(path) or get(path)
-    found = rollout_design.recent_traffic(ports, MODEL)
+    found = design.recent_traffic(ports, MODEL)
     assert found is not None
     assert found.requests == pytest.approx(400)
     assert len(read) == 10

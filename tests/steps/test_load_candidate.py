@@ -22,7 +22,7 @@ from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.steps import load_candidate
-from pipelines.steps.load_door import door_fault, find_door
+from pipelines.steps.load_testing.candidate_endpoint import door_fault, find_door
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
 from pipelines.verdict import Outcome, Verdict

@@ -17,7 +17,7 @@ from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotRequest, SnapshotResult
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.features.compute import compute_features
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.steps.take_snapshot import read_snapshot, run
 from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, catalog, flight, model, random_days, tables, utc

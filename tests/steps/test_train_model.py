@@ -26,7 +26,7 @@ from pipelines.mlflow_client import open_client
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.steps import reproduce_model, train_model
-from pipelines.steps.load_model import load_model
+from pipelines.steps.models.registered_model import load_model
 from pipelines.steps.training import plots, run_record
 from pipelines.steps.training.checkpoints import INDEX
 from pipelines.tables.encoding import encode

@@ -11,7 +11,7 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.snapshot_files import SAMPLE_ROWS, open_files
+from pipelines.steps.snapshot.files import SAMPLE_ROWS, open_files
 from pipelines.steps.take_snapshot import read_snapshot
 
 SNAPSHOT_TAG = "airworthy.snapshot"

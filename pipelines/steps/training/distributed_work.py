@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.spec.model import Training
-from pipelines.steps.load_model import Problem
+from pipelines.steps.models.registered_model import Problem
 from pipelines.steps.training.checkpoints import Index
 from pipelines.steps.training.device import Device
 from pipelines.tables.encoding import FeatureInput, Kind, with_vocabularies

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from pipelines.steps.load_model import CATEGORIES, PREDICTOR, EstimatorKind, PredictorFile, Problem
+from pipelines.steps.models.registered_model import CATEGORIES, PREDICTOR, EstimatorKind, PredictorFile, Problem
 from pipelines.steps.training.fitting import NATIVE
 from pipelines.tables.encoding import FeatureInput, categories_json
 
-LOADER = "pipelines.steps.load_model"
+LOADER = "pipelines.steps.models.registered_model"
 EXAMPLE_ROWS = 5
 REQUIREMENTS = {
     "xgboost": ["xgboost", "numpy", "pandas", "polars", "pydantic"],

@@ -16,8 +16,8 @@ from pipelines.messages.training import TrainRequest
 from pipelines.ports import Ports
 from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec, Training
 from pipelines.steps.evaluation.metrics import measure
-from pipelines.steps.load_model import Problem
-from pipelines.steps.snapshot_files import SAMPLE_ROWS
+from pipelines.steps.models.registered_model import Problem
+from pipelines.steps.snapshot.files import SAMPLE_ROWS
 from pipelines.steps.training.boosting import OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints

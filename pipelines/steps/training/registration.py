@@ -13,7 +13,13 @@ import polars as pl
 from pipelines.errors import Refused
 from pipelines.mlflow_client import keeps_artifacts_locally, mlflow_answers
 from pipelines.ports import Registry, VersionInfo
-from pipelines.steps.load_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, inputs_digest, model_digest, read_predictor
+from pipelines.steps.models.registered_model import (
+    INPUTS_DIGEST_TAG,
+    MODEL_DIGEST_TAG,
+    inputs_digest,
+    model_digest,
+    read_predictor,
+)
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.steps.training.order import Filled, Order
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord

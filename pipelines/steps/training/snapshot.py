@@ -14,8 +14,8 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
-from pipelines.steps.snapshot_files import FrozenFiles, open_files
-from pipelines.steps.split import PARTS
+from pipelines.steps.snapshot.files import FrozenFiles, open_files
+from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import RECORD, read_snapshot
 from pipelines.steps.training.fitting import Part
 from pipelines.tables.encoding import FeatureInput, Kind, check_columns, encode

@@ -53,11 +53,11 @@ def failures(loads: list[Load]) -> list[str]:
 def test_a_killed_candidate_process_fails_no_request_and_comes_back(rollout: Rollout) -> None:
     rollout.begin(share=5000, guard={"max_error_rate": 0.5}, breaker={"failures": 1000})
     with traffic(rollout.gateway) as loads:
-        victims = pids(rollout.gateway, "candidate")
+        victims = pids(rollout.gateway, "traffic.candidate_process")
         assert len(victims) == 2, "one beside every data worker"
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
-        rollout.gateway.wait_for(lambda: len(set(pids(rollout.gateway, "candidate")) - set(victims)) == 2)
+        rollout.gateway.wait_for(lambda: len(set(pids(rollout.gateway, "traffic.candidate_process")) - set(victims)) == 2)
         flow(rollout.gateway, loads)
         rollout.gateway.wait_for(lambda: all("2" in load.versions[-20:] for load in loads))
     assert failures(loads) == []
@@ -69,9 +69,9 @@ def test_a_killed_shadow_worker_fails_no_request_and_mirrors_again(rollout: Roll
     rollout.call("mirror", {"version": "2", "basis_points": 10_000})
     with traffic(rollout.gateway) as loads:
         rollout.gateway.wait_for(lambda: rollout.counts()["shadow"]["requests"] > 50)
-        (victim,) = pids(rollout.gateway, "shadow")
+        (victim,) = pids(rollout.gateway, "traffic.shadow_process")
         os.kill(victim, signal.SIGKILL)
-        rollout.gateway.wait_for(lambda: pids(rollout.gateway, "shadow") not in ([], [victim]))
+        rollout.gateway.wait_for(lambda: pids(rollout.gateway, "traffic.shadow_process") not in ([], [victim]))
         before = rollout.counts()["shadow"]["requests"]
         rollout.gateway.wait_for(lambda: rollout.counts()["shadow"]["requests"] > before + 50)
     assert failures(loads) == []
@@ -244,6 +244,6 @@ def test_a_second_candidate_is_served_after_the_first_was_rolled_back(rollout: R
     assert rollout.gateway.invoke(body(row())).json()["predictions"] == [ANSWER]
     url = f"{rollout.model}/rollouts/r1/rollback"
     httpx.post(url, json={"reason": "r"}, headers={"idempotency-key": "b"}).raise_for_status()
-    rollout.gateway.wait_for(lambda: pids(rollout.gateway, "candidate") == [], 10)
+    rollout.gateway.wait_for(lambda: pids(rollout.gateway, "traffic.candidate_process") == [], 10)
     Rollout(rollout.gateway, rollout.folder / "again", "r2").begin(share=10_000)
     assert rollout.gateway.invoke(body(row())).json()["predictions"] == [ANSWER]

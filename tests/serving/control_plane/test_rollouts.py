@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.steps.prediction_log import UNANSWERED
+from pipelines.steps.monitoring.prediction_log import UNANSWERED
 from tests.serving.candidates import ANSWER, TRIGGER, Fault, write_candidate
 from tests.serving.gateway_process import Gateway
 from tests.serving.load import Load
@@ -370,7 +370,7 @@ def test_a_mirror_takes_its_share_and_what_does_not_fit_is_dropped_and_counted(r
     asked(rollout, [row()] * 200)
     rollout.gateway.wait_for(lambda: rollout.counts().get("shadow", {}).get("requests", 0) > 60)
     assert 60 < rollout.counts()["shadow"]["sent"] < 140
-    (shadow,) = pids(rollout.gateway, "shadow")
+    (shadow,) = pids(rollout.gateway, "traffic.shadow_process")
     os.kill(shadow, signal.SIGSTOP)
     large = body(*[row()] * 9000)
     for _ in range(120):

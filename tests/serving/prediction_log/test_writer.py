@@ -16,7 +16,7 @@ import pytest
 
 from pipelines.serving.prediction_log.compaction import compact_all
 from pipelines.serving.prediction_log.writer import HEADER, Answer, Columns, LogWriter, adopt, pack, read_segment
-from pipelines.steps.prediction_log import read_log
+from pipelines.steps.monitoring.prediction_log import read_log
 from pipelines.testing.ports import MemoryStore
 
 MARCH = int(datetime(2013, 3, 1, 23, 59, 59, tzinfo=UTC).timestamp() * 1e6)

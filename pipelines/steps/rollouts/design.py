@@ -21,7 +21,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTest, BlueGreen, Canary
 from pipelines.statistics.e_values import log_e_value
 from pipelines.statistics.sample_size import sample_size
-from pipelines.steps.prediction_log import UNANSWERED
+from pipelines.steps.monitoring.prediction_log import UNANSWERED
 
 WINDOW = timedelta(days=7)
 SHORTEST = timedelta(hours=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pipelines.messages.release import ShareShown
 from pipelines.spec.sizing import LoadTest
 from pipelines.statistics.e_values import log_e_value
-from pipelines.steps.open_loop import Outcome
-from pipelines.steps.rollout_design import requests_to_show
+from pipelines.steps.load_testing.open_loop import Outcome
+from pipelines.steps.rollouts.design import requests_to_show
 
 
 def slow_limits(declared: LoadTest) -> list[tuple[float, float]]:

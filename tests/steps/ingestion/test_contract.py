@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines.spec.dataset import SourceSpec
-from pipelines.steps.contract import read_delivery
+from pipelines.steps.ingestion.contract import read_delivery
 
 DAY = date(2013, 1, 5)
 GOOD = "id,at,score,kind\n1,2013-01-05T10:00:00Z,0.5,a\n2,2013-01-05T11:00:00Z,NA,b\n"

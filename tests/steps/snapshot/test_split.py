@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.spec.model import Split
-from pipelines.steps.split import PARTS, assign_parts
+from pipelines.steps.snapshot.split import PARTS, assign_parts
 from tests.steps.flights_by_hand import utc
 
 START = utc("2013-03-01 10:00")

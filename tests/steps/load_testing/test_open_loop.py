@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.steps.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule
+from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule
 
 Answer = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b'{"predictions":[0.5]}'

@@ -61,7 +61,7 @@ COORDINATOR = """
 import sys
 from pathlib import Path
 from pipelines.steps.training import distributed
-from tests.steps.test_distributed_training import Laid, endless
+from tests.steps.training.test_distributed import Laid, endless
 distributed.own_address = lambda: distributed.LOOPBACK
 Laid(Path(sys.argv[1]), endless(), run=sys.argv[2]).fit(on_round=lambda number, scores, rate: print(number, flush=True))
 """

@@ -28,8 +28,9 @@ from pipelines.messages.training import ReproduceRequest, SnapshotRequest, Snaps
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.spec.model import ModelSpec, OutOfCore, Split
-from pipelines.steps import build_bundle, drift_report, evaluate_model, reproduce_model, train_model
-from pipelines.steps.snapshot_spool import local_folder, spool
+from pipelines.steps import build_bundle, evaluate_model, reproduce_model, train_model
+from pipelines.steps.drift import report
+from pipelines.steps.snapshot.spool import local_folder, spool
 from pipelines.steps.take_snapshot import read_snapshot, run, verified_rows
 from pipelines.steps.training.order import Order, checkpoints_of, fill_order, make_order
 from pipelines.steps.training.snapshot import open_snapshot
@@ -422,7 +423,7 @@ def test_all_that_follows_a_training_reads_the_snapshot_in_batches(tmp_path: Pat
     bundle = build_bundle.run(BundleRequest(model=MODEL, version=version), world)
     assert bundle.parity_rows > 1000
     live = world.registry.get(MODEL, version)
-    reference, held = drift_report._training_rows(live, ["distance"], world)
+    reference, held = report._training_rows(live, ["distance"], world)
     assert (reference.height, held) == (2000, 2550)
     assert verified_rows(world.store, MODEL, digest) == 3000
     altered(world.store, store_paths.snapshot(MODEL, digest, "train-00003.parquet"))

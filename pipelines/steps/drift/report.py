@@ -18,7 +18,7 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.snapshot_files import open_files
+from pipelines.steps.snapshot.files import open_files
 
 SAMPLE_ROWS = 2000
 """Rows per side at most: enough to see a shape, few enough to take seconds."""

@@ -18,9 +18,9 @@ import polars as pl
 
 from pipelines.messages.training import SplitPart
 from pipelines.spec.model import Split
-from pipelines.steps.snapshot_files import FileList, SnapshotFile
-from pipelines.steps.split import PARTS, part_ends, parts_until
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.files import FileList, SnapshotFile
+from pipelines.steps.snapshot.split import PARTS, part_ends, parts_until
+from pipelines.steps.snapshot.table_digest import table_digest
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
-from pipelines.steps.table_digest import table_digest
+from pipelines.steps.snapshot.table_digest import table_digest
 
 FILES = "files.json"
 FORM = b"airworthy.table.batches.1\n"

@@ -1,0 +1,1 @@
+"""How a certificate is held against the stored bytes."""

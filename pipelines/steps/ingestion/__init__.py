@@ -1,0 +1,1 @@
+"""How a delivered file is read and held to its contract."""

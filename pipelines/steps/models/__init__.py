@@ -1,0 +1,1 @@
+"""How a registered model is loaded."""

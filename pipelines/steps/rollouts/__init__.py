@@ -1,0 +1,1 @@
+"""What a rollout's steps share: its design, its log and its pictures."""

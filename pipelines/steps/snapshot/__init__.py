@@ -1,0 +1,1 @@
+"""How a training table is split, frozen and named by its content."""
