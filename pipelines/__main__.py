@@ -15,10 +15,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.errors import AirworthyError, Refused
+from pipelines.settings import let_waiting_threads_sleep
 from pipelines.wiring import open_ports, run_step
 
 
 def main(arguments: list[str] | None = None) -> int:
+    let_waiting_threads_sleep()
     if (sys.argv[1:] if arguments is None else arguments) == ["serve"]:
         from pipelines.serving.container import serve
 

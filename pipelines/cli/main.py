@@ -1,4 +1,4 @@
-"""`airworthy <command>`: each command lives in the module that is named after it and is imported when asked for."""
+"""`airworthy <command>`: the module of a command is imported when the command line is parsed."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ import sys
 from importlib import import_module
 
 from pipelines.errors import AirworthyError
+from pipelines.settings import let_waiting_threads_sleep
 from pipelines.wiring import open_ports
 
 COMMANDS = {
-    "up": "stack",
-    "stop": "stack",
-    "demo": "demo",
-    "status": "status",
-    "land": "land",
-    "replay": "replay",
-    "traffic": "traffic",
-    "gateway": "gateway",
-    "rollback": "rollback",
-    "restore": "restore",
-    "verify": "verify",
-    "reproduce": "reproduce",
+    "up": "pipelines.cli.stack",
+    "stop": "pipelines.cli.stack",
+    "demo": "pipelines.demo.story",
+    "status": "pipelines.cli.status",
+    "land": "pipelines.demo.land",
+    "replay": "pipelines.demo.replay",
+    "traffic": "pipelines.demo.traffic",
+    "gateway": "pipelines.cli.gateway",
+    "rollback": "pipelines.cli.rollback",
+    "restore": "pipelines.cli.restore",
+    "verify": "pipelines.cli.verify",
+    "reproduce": "pipelines.cli.reproduce",
 }
-"""Command to the module of this package that has ``add_parser(subparsers)``."""
+"""Command to the module that has its ``add_parser(subparsers)``."""
 
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="airworthy", description="Keeps machine-learning models airworthy.")
     subparsers = root.add_subparsers(dest="command", required=True, metavar="<command>")
     for module in dict.fromkeys(COMMANDS.values()):
-        import_module(f"pipelines.cli.{module}").add_parser(subparsers)
+        import_module(module).add_parser(subparsers)
     return root
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit status is 0, or the error's own (65 refused, 75 unavailable)."""
+    let_waiting_threads_sleep()
     options = parser().parse_args(arguments)
     try:
         status: int = options.run(options, open_ports())

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError, Refused
+from pipelines.settings import let_waiting_threads_sleep
 from pipelines.steps.training.distributed_rank import take_part
 from pipelines.wiring import open_ports
 
 
 def main(arguments: list[str]) -> int:
+    let_waiting_threads_sleep()
     folder, host, port, task, descriptor, silence = arguments
     threading.Thread(target=_end_with_the_starter, daemon=True).start()
 

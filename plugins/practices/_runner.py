@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pipelines.errors import Refused
 from pipelines.messages.message import Message
+from pipelines.settings import let_waiting_threads_sleep
 from pipelines.spec.runner import StageRunner
 from practices import _hooks
 
@@ -42,6 +43,7 @@ def run_step(step: str, request: Message, result: type[Result], *, runner: Stage
 def _run_here(step: str, request: Message) -> Message:
     from pipelines import wiring
 
+    let_waiting_threads_sleep()
     for library in TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     return wiring.run_step(step, request.model_dump_json(by_alias=True), _hooks.open_ports())

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
-from pipelines.cli.land import land
+from pipelines.demo.land import land
 from pipelines.errors import Refused
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.validation import PublishRequest, ValidateRequest

@@ -17,7 +17,7 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
-from pipelines.cli.land import land
+from pipelines.demo.land import land
 from pipelines.messages.features import FeaturesRequest
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.message import Message

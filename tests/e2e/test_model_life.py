@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from pipelines import store_paths
-from pipelines.cli.land import land
-from pipelines.cli.replay import replay
+from pipelines.demo.land import land
+from pipelines.demo.replay import replay
 from pipelines.messages.features import FeaturesRequest
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest

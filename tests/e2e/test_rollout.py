@@ -22,9 +22,9 @@ import yaml
 
 from pipelines.cli import stack
 from pipelines.cli.components import environment
-from pipelines.cli.demo_people import People
 from pipelines.cli.progress import Progress, open_console
-from pipelines.cli.traffic import errors
+from pipelines.demo.people import People
+from pipelines.demo.traffic import errors
 from pipelines.errors import AirworthyError
 from pipelines.messages.rollout import RolloutState
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest, TrainResult

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines import store_paths
-from pipelines.cli.land import land
+from pipelines.demo.land import land
 from pipelines.settings import Settings
 from pipelines.store_paths import MANIFEST
 from pipelines.wiring import RealPorts, open_ports

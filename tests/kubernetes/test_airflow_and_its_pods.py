@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.cli.land import land
+from pipelines.demo.land import land
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import open_ports
 from tests.e2e.installation import Installation, build_days

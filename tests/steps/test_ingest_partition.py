@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
-from pipelines.cli.land import land
+from pipelines.demo.land import land
 from pipelines.errors import Unavailable
 from pipelines.messages.delivery import LandedFile, Manifest
 from pipelines.messages.ingestion import IngestRequest, IngestResult

@@ -57,7 +57,9 @@ def test_a_killed_candidate_process_fails_no_request_and_comes_back(rollout: Rol
         assert len(victims) == 2, "one beside every data worker"
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
-        rollout.gateway.wait_for(lambda: len(set(pids(rollout.gateway, "traffic.candidate_process")) - set(victims)) == 2)
+        rollout.gateway.wait_for(
+            lambda: len(set(pids(rollout.gateway, "traffic.candidate_process")) - set(victims)) == 2
+        )
         flow(rollout.gateway, loads)
         rollout.gateway.wait_for(lambda: all("2" in load.versions[-20:] for load in loads))
     assert failures(loads) == []

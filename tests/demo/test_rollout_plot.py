@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.cli.rollout_picture import by_time, draw, marks
-from pipelines.cli.traffic import errors
+from pipelines.demo.rollout_plot import by_time, draw, marks
+from pipelines.demo.traffic import errors
 from pipelines.testing.ports import MemoryLedger
 
 BEGUN = 1_000_000.0

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli.replay import live_features
+from pipelines.demo.replay import live_features
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.spec.features import FeatureView

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.cli import replay as feed
-from pipelines.cli.replay import live_features, replay
+from pipelines.demo import replay as feed
+from pipelines.demo.replay import live_features, replay
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FakeEndpoint, FakePorts, FixedClock
 

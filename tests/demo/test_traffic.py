@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
-from pipelines.cli.traffic import flights, run
+from pipelines.demo.traffic import flights, run
 from pipelines.errors import Refused
 from pipelines.settings import Settings
 from pipelines.testing.ports import FakePorts

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import environment
-from pipelines.cli.demo_people import People
 from pipelines.cli.progress import Progress
+from pipelines.demo.people import People
 from pipelines.errors import AirworthyError
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
 
 if TYPE_CHECKING:
-    from pipelines.cli.rollout_picture import Mark
+    from pipelines.demo.rollout_plot import Mark
 
 RPS = 60.0
 SECONDS = 900.0
@@ -225,8 +225,8 @@ class Flight:
         """Draw the picture, and say what callers saw."""
         import polars as pl
 
-        from pipelines.cli.rollout_picture import by_time, draw, marks
-        from pipelines.cli.traffic import errors
+        from pipelines.demo.rollout_plot import by_time, draw, marks
+        from pipelines.demo.traffic import errors
 
         answers = pl.read_parquet(self.answers)
         told = marks(self.ports.ledger.entries(self.model), self.begun)

@@ -14,9 +14,9 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
-from pipelines.cli.demo_people import People
-from pipelines.cli.demo_rollout import Flight
 from pipelines.cli.progress import Progress, open_console
+from pipelines.demo.people import People
+from pipelines.demo.rollout import Flight
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -93,7 +93,7 @@ class Story:
 
     def bring_history(self) -> None:
         """Land the history and backfill it day by day."""
-        from pipelines.cli.land import land
+        from pipelines.demo.land import land
 
         first, last = self.history[0], self.history[-1]
         wanted = set(self.history)
@@ -175,8 +175,8 @@ class Story:
 
     def live_day_by_day(self) -> None:
         """Each day: answer its flights before they depart, then let its files arrive, as life does."""
-        from pipelines.cli.land import land
-        from pipelines.cli.replay import replay
+        from pipelines.demo.land import land
+        from pipelines.demo.replay import replay
 
         self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
         self._unpause(lambda stage: stage in FOR_LIVE_DAYS)

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.cli.land import land
 from pipelines.cli.main import main
+from pipelines.demo.land import land
 from pipelines.errors import Refused
 from pipelines.messages.delivery import Manifest
 from pipelines.store_paths import MANIFEST

@@ -137,7 +137,7 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
     """Rows of one source that the features of ``days`` may read, typed as the contract says, each with its ``day``."""
     import polars as pl
 
-    from pipelines.adapters.nycflights import source_text
+    from pipelines.demo.nycflights import source_text
     from pipelines.steps.features.reach import first_day
 
     source, text = dataset.sources[name], source_text(name)

@@ -77,7 +77,7 @@ def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] |
 
 
 def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[Manifest]:
-    from pipelines.adapters.nycflights import source_text
+    from pipelines.demo.nycflights import source_text
 
     held = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
     if not force and any(path.split("/")[2] <= day.isoformat() for path in held):
@@ -86,7 +86,7 @@ def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, f
 
 
 def _land_daily(name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool) -> list[Manifest]:
-    from pipelines.adapters.nycflights import source_text
+    from pipelines.demo.nycflights import source_text
 
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     missing = [day for day in days if force or not store.exists(store_paths.landing(name, day, MANIFEST))]
