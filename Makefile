@@ -10,7 +10,7 @@ TAG ?= $(REVISION)
 BUILDER ?= $(shell if docker info >/dev/null 2>&1; then echo docker; else echo buildah; fi)
 TARGETS ?= step airflow
 
-.PHONY: help setup demo stop status clean test lint types imports unit bench bench-full bench-serving lock schemas secrets images push test-kubernetes
+.PHONY: help setup demo stop status house clean test lint types imports unit bench bench-full bench-serving lock schemas secrets images push test-kubernetes
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ demo: $(READY)  ## Land real flights and drive a model's whole life through Airf
 
 stop: $(READY)  ## Stop the embedded stack
 	@$(BIN)/airworthy stop
+
+house: $(READY)  ## Print the tree of the code, a line a folder
+	@$(BIN)/python -m tests.house.tree
 
 status: $(READY)  ## Say what is ingested, trained, live and drifting
 	@$(BIN)/airworthy status

@@ -2,12 +2,12 @@
 
 from airflow.sdk import DAG, AssetWatcher
 
-from practices._arrival_trigger import LateArrivals
-from practices._hooks import load_catalog
-from practices._late_days import LateDays
-from practices._queued_arrivals import QueuedArrivals
+from practices._arrivals.late_days import LateDays
+from practices._arrivals.sqs_trigger import QueuedArrivals
+from practices._arrivals.trigger import LateArrivals
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
 from practices.contract_check import ContractCheck
-from practices.defaults import DEFAULT_ARGS, asked_for, asset
 
 DOC = """
 ### Late arrivals of `{spec.dataset}`

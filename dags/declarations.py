@@ -3,7 +3,7 @@
 from airflow.sdk import get_parsing_context
 
 from pipelines.errors import Refused
-from practices._hooks import load_catalog
+from practices._connections.installation import load_catalog
 
 if get_parsing_context().dag_id is None and (refused := load_catalog().refused):
     faults = [f"include/{file}: {'; '.join(error.reasons) or error.subject}" for file, error in refused.items()]

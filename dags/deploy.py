@@ -2,9 +2,9 @@
 
 from airflow.sdk import DAG, Param
 
+from practices._connections.installation import load_catalog
 from practices._deploy.stages import lay_out
-from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
 
 DOC = """
 ### Deploy `{spec.model}`

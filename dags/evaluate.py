@@ -2,10 +2,10 @@
 
 from airflow.sdk import DAG, Param
 
-from practices._hooks import load_catalog
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
 from practices.candidate_evaluation import CandidateEvaluation
 from practices.champion_comparison_gate import ChampionComparisonGate
-from practices.defaults import DEFAULT_ARGS, asked_for, asset
 from practices.minimum_metrics_gate import MinimumMetricsGate
 from practices.semantic_versioning import SemanticVersioning
 from practices.slice_gate import SliceGate

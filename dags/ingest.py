@@ -2,9 +2,9 @@
 
 from airflow.sdk import DAG, Param
 
-from practices._hooks import load_catalog
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset, daily_runs
 from practices.contract_check import ContractCheck
-from practices.defaults import DEFAULT_ARGS, asked_for, asset, daily_runs
 from practices.partition_arrival import PartitionArrival
 
 DOC = """

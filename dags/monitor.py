@@ -3,8 +3,8 @@
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable
 
-from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
 from practices.drift_check import DriftCheck
 from practices.performance_check import PerformanceCheck
 from practices.retrain_request import RetrainRequest

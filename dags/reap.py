@@ -3,8 +3,8 @@
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from pipelines.settings import Settings
-from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for
 from practices.orphaned_pods import OrphanedPods
 
 DOC = """

@@ -2,8 +2,8 @@
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
-from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for
 from practices.lease_reaper import LeaseReaper
 
 DOC = """

@@ -2,8 +2,8 @@
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
-from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for, asset, gpu_queue
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset, gpu_queue
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
 

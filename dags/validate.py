@@ -2,8 +2,8 @@
 
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable
 
-from practices._hooks import load_catalog
-from practices.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._connections.installation import load_catalog
+from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
 from practices.point_in_time_features import PointInTimeFeatures
 from practices.quarantine import Quarantine
 

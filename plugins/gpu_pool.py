@@ -54,7 +54,7 @@ def keep_pool(asked: int | None, catalog: Catalog) -> None:
     """Create the pool, or mend it where it would let a task wait for ever; what a person set stays otherwise."""
     from airflow.models.pool import Pool
 
-    from practices.defaults import GPU_POOL
+    from practices._operators.defaults import GPU_POOL
 
     found = Pool.get_pool(GPU_POOL)
     wanted = slots_wanted(asked, catalog, found.slots if found else None)

@@ -1,1 +1,1 @@
-"""The only modules that open a socket, a bucket or a database."""
+"""The real ports: the only modules that reach a service for a port."""

@@ -1,1 +1,1 @@
-"""The `airworthy` command: what a person types."""
+"""The `airworthy` command: one module a command."""

@@ -1,1 +1,1 @@
-"""What ledger lines mean: the hash chain over them, the certificate they make, the form an approver reads."""
+"""What ledger lines mean: hash chain, certificate, and the form that an approver reads."""

@@ -1,1 +1,1 @@
-"""Requests and results of steps and practices, one file a subject: ids, URIs and numbers, never tables."""
+"""Requests and results of steps and practices, one file a subject."""

@@ -1,1 +1,1 @@
-"""A step in a pod: what the pod runs, its log, the declarations it reads, and the ranks of a shared training."""
+"""What runs inside a pod: a step, its log, its declarations, a rank of a shared training."""

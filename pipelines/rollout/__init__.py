@@ -1,1 +1,1 @@
-"""A rollout as pure data: its plan, its transitions, its state and how its counts are judged."""
+"""A rollout as pure data: plan, transitions, state, analysis and verdict."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.loopback import is_loopback
+from pipelines.rollout.transitions import Served
 from pipelines.serving import settings
 from pipelines.serving.control_plane.admin import Admin
-from pipelines.serving.control_plane.state import Served
 from pipelines.serving.control_plane.supervisor import Config, Supervisor
 from pipelines.serving.data_plane import jwks
 from pipelines.serving.http import protocol

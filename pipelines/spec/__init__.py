@@ -1,1 +1,1 @@
-"""What a person declares: a dataset, a feature view, a model; one YAML file each, refused with every fault listed."""
+"""What a person declares of datasets, views and models, refused with every fault listed."""

@@ -1,1 +1,1 @@
-"""Evidence that may be looked at any time: e-values, differences of means and rates, sample sizes."""
+"""Evidence that may be looked at any time: e-values, differences, sample sizes."""

@@ -1,1 +1,1 @@
-"""What holds for every table: the encoding of features, ids of entities, partitions and profiles."""
+"""What all tables share: the encoding of features, entity ids, partitions, profiles."""

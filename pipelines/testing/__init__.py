@@ -1,1 +1,1 @@
-"""Fakes of the ports that ship with the product, in memory, each kept to the contract of the real one."""
+"""Fakes of the ports that ship with the product, held to the contracts of the real ones."""

@@ -1,1 +1,1 @@
-"""The list of best practices: one operator per file."""
+"""The best practices: one operator a file; folders hold what operators share."""

@@ -1,79 +1,8 @@
-"""A rollout is watched without a worker: its lease is kept alive until there is something to look at.
+"""The former name of ``practices._rollouts.trigger``, kept until 0.2.0.
 
-The event says only "look": what became of the rollout is read again by the task, so that an old event decides nothing.
-Nothing outside changes when the triggerer restarts or the task is killed; then the lease runs out.
+The reason: a deferred task in Airflow's database names its trigger by it.
 """
 
-from __future__ import annotations
+from practices._rollouts.trigger import RolloutWatch
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator
-from datetime import datetime
-from typing import Any
-
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from pipelines.errors import AirworthyError, Conflict
-from pipelines.ports import Ports
-from practices import _hooks
-
-POLL_SECONDS = 2.0
-WINDOW_SECONDS = 10.0
-"""How often a promotion is looked at that nobody has to keep alive."""
-log = logging.getLogger(__name__)
-
-
-class RolloutWatch(BaseTrigger):
-    """Fires at ``until``, or as soon as the model is at another generation than ``generation``: ``{"moved": bool}``.
-
-    That is: the guard or the lease rolled back, somebody paused, superseded or promoted. ``lease``: seconds that are
-    renewed thrice in that time; None renews nothing. While the target does not answer, its own guard and lease go on.
-    """
-
-    def __init__(self, model: str, rollout_id: str, generation: int, until: str, lease: float | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.model, self.rollout_id, self.generation = model, rollout_id, generation
-        self.until, self.lease = until, lease
-        self._renewed = float("-inf")
-        self._target: Any = None
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        names = ("model", "rollout_id", "generation", "until", "lease")
-        return f"{__name__}.RolloutWatch", {name: getattr(self, name) for name in names}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        ports, until = _hooks.open_ports_anew(), datetime.fromisoformat(self.until)
-        clock = asyncio.get_running_loop().time
-        try:
-            while True:
-                moved = await asyncio.to_thread(self._look, ports, clock())
-                left = (until - ports.clock()).total_seconds()
-                if moved or left <= 0:
-                    break
-                await asyncio.sleep(min(self._pause(), left))
-        finally:
-            if hasattr(self._target, "close"):
-                self._target.close()
-        yield TriggerEvent({"moved": moved})  # type: ignore[no-untyped-call]
-
-    def _pause(self) -> float:
-        """Seconds until the target is asked again: far less than a lease, and no more often than it helps."""
-        unhurried = self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else WINDOW_SECONDS
-        return max(POLL_SECONDS, unhurried)
-
-    def _look(self, ports: Ports, clock: float) -> bool:
-        """Whether the model has moved on; renews the lease when a third of it has passed."""
-        try:
-            self._target = self._target or ports.target(self.model)
-            if self._target.rollout(self.model).generation != self.generation:
-                return True
-            if self.lease is not None and clock - self._renewed >= self.lease / 3:
-                key = f"{self.rollout_id}/lease/{ports.clock().isoformat()}"
-                self._target.renew_lease(self.model, self.rollout_id, self.lease, expect=self.generation, key=key)
-                self._renewed = clock
-        except Conflict:
-            return True
-        except AirworthyError as error:
-            log.warning("rollout %s of %s cannot be watched now: %s", self.rollout_id, self.model, error)
-        return False
+__all__ = ["RolloutWatch"]

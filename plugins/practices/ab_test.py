@@ -14,10 +14,10 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.verdict import Outcome, Verdict
-from practices import _runner
-from practices._certificate import unproved
-from practices._comparison_practice import HERE, ComparisonPractice, act
-from practices._rollout import Rollout
+from practices._operators import step_runner
+from practices._rollouts.comparison_operator import HERE, ComparisonPractice, act
+from practices._rollouts.required_evidence import unproved
+from practices._rollouts.rollout import Rollout
 
 
 class AbTest(ComparisonPractice):
@@ -46,7 +46,7 @@ class AbTest(ComparisonPractice):
         split = rollout.split(state, share)
         state = rollout.bring(lambda state: rollout.share(state) == share, "set_traffic", split)
         request = self._request(rollout, state)
-        found = _runner.run_step("measure_experiment", request, ExperimentMeasure, runner=HERE)
+        found = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=HERE)
         over = found.elapsed >= declared.max_duration
         verdict, blind = judge_experiment(found, declared, over=over), blind + 1 if found.errors else 0
         patience = spec.deployment.analysis.consecutive_errors
@@ -55,7 +55,7 @@ class AbTest(ComparisonPractice):
             self.wait(rollout, state, declared.max_duration, declared.max_duration - found.elapsed, blind)
         held = self._act(rollout, state, verdict)
         drawing = request.model_copy(update={"found": found})
-        found = _runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
+        found = step_runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
         verdict = self._told(rollout, judge_experiment(found, declared, over=over))
         return self.conclude(verdict, rollout, context, on_fail=self.on_fail, **act(context), **held)
 

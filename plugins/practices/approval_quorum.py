@@ -11,9 +11,11 @@ from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.approval_quorum import judge_quorum
-from practices import _approvals, _asked, _hooks
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._approvals import form_facts
+from practices._connections import installation
+from practices._operators import run_context
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
 
 class ApprovalQuorum(ModelPractice):
@@ -33,13 +35,13 @@ class ApprovalQuorum(ModelPractice):
         self.answers = answers
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, ticket = _hooks.open_ports(), RolloutTicket.model_validate(self.ticket)
+        ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
         answers, faults = on_record(self.answers, ticket, ports, context)
         verdict = judge_quorum(
             ticket,
             ports.catalog.model(self.model).deployment.approval,
             answers,
-            authors=_approvals.authors(ticket, ports, context),
+            authors=form_facts.authors(ticket, ports, context),
             faults=faults,
         )
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
@@ -64,7 +66,7 @@ def on_record(
     receipts: Iterable[Any], ticket: RolloutTicket, ports: Ports, context: Any
 ) -> tuple[list[ApprovalAnswer], list[str]]:
     """The newest answer to each request of this run, and every receipt that names another."""
-    newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), _asked.run_key(context))
+    newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), run_context.run_key(context))
     named = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
     kept = {slot: line for slot, line in sorted(newest.items()) if line.digest in named}
     faults = [

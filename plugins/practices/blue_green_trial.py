@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.rules.blue_green_trial import judge_trial
-from practices._rollout_practice import RolloutPractice
-from practices._shift import shift
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.shift import shift
 
 
 class BlueGreenTrial(RolloutPractice):

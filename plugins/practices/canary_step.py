@@ -8,8 +8,8 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.rules.canary_step import judge_shift
-from practices._rollout_practice import RolloutPractice
-from practices._shift import shift
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.shift import shift
 
 
 class CanaryStep(RolloutPractice):

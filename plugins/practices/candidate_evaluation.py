@@ -10,9 +10,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
-from practices import _asked, _hooks, _runner
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._connections import installation
+from practices._operators import run_context, step_runner
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
 
 class CandidateEvaluation(ModelPractice):
@@ -26,14 +27,14 @@ class CandidateEvaluation(ModelPractice):
     ui_color = "#cfe2f3"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        version = _asked.version(context, f"{self.model}:candidate", waiting(ports, self.model))
+        version = run_context.version(context, f"{self.model}:candidate", waiting(ports, self.model))
         champion = ports.registry.by_alias(self.model, "champion")
         if champion is not None and champion.version == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion already; nothing to decide")
         request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
-        result = _runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
+        result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
         settle(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {result.version}",

@@ -11,8 +11,8 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.from_spec import analysis_plan, target_plan
 from pipelines.rules.candidate_preparation import judge_preparation
 from pipelines.spec.model import ModelSpec
-from practices._rollout import Rollout
-from practices._rollout_practice import RolloutPractice
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.rollout import Rollout
 
 
 class CandidatePreparation(RolloutPractice):

@@ -9,12 +9,12 @@ from airflow.sdk import Context
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
-from practices import _asked
-from practices._aliases import follow_traffic
-from practices._certificate import REQUIRED_GATES, certificates, stages
-from practices._rollout import Rollout
-from practices._rollout_practice import RolloutPractice
-from practices.defaults import asset
+from practices._operators import run_context
+from practices._operators.defaults import asset
+from practices._rollouts.aliases import follow_traffic
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.required_evidence import REQUIRED_GATES, certificates, stages
+from practices._rollouts.rollout import Rollout
 
 
 class ChampionRelease(RolloutPractice):
@@ -34,7 +34,7 @@ class ChampionRelease(RolloutPractice):
         said = stages(ticket, rollout.spec, ports)
         verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=said)
         self.conclude(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
-        key = _asked.act_key(context, ticket.version)
+        key = run_context.act_key(context, ticket.version)
         switch = self.release if ticket.first or not rollout.spec.deployment.staged else self.promote
         former = ports.registry.by_alias(self.model, "champion")
         switch(rollout, context, key)
@@ -46,7 +46,7 @@ class ChampionRelease(RolloutPractice):
             "uri": ticket.bundle,
             **state.model_dump(mode="json", include={"previous", "generation", "workers"}),
         }
-        who = _asked.actor(context, ports.settings.actor)
+        who = run_context.actor(context, ports.settings.actor)
         ports.ledger.append("release", self.model, ticket.version, details, actor=who, key=key)
         follow_traffic(ports.registry, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": ticket.version, **details}

@@ -11,11 +11,13 @@ from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.rules.contract_check import judge_contract
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict
-from practices import _hooks, _receipts, _runner
-from practices._partition import day_of, hand_on
-from practices._settle import settle
-from practices._step_practice import StepPractice
-from practices.defaults import asset
+from practices._arrivals import receipts
+from practices._connections import installation
+from practices._operators import step_runner
+from practices._operators.defaults import asset
+from practices._operators.partition import day_of, hand_on
+from practices._operators.record_verdict import settle
+from practices._operators.step import StepPractice
 
 
 class ContractCheck(StepPractice):
@@ -34,9 +36,9 @@ class ContractCheck(StepPractice):
         self.dataset, self.day = dataset, day
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        with _receipts.receipt(ports.store, spec, day):
+        with receipts.receipt(ports.store, spec, day):
             result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day), spec.runner)
             settle(
                 verdict,
@@ -56,7 +58,7 @@ class ContractCheck(StepPractice):
     def ingest(request: IngestRequest, runner: StageRunner) -> tuple[IngestResult | None, Verdict]:
         """What the step found and what the rule says; a delivery that cannot even be read is a "no" as well."""
         try:
-            result = _runner.run_step("ingest_partition", request, IngestResult, runner=runner)
+            result = step_runner.run_step("ingest_partition", request, IngestResult, runner=runner)
         except Refused as error:
             return None, Verdict.of("contract_check", failures=[error.subject, *error.reasons])
         return result, judge_contract(result)

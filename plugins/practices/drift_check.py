@@ -8,9 +8,10 @@ from airflow.sdk import Context
 
 from pipelines.messages.monitoring import DriftResult, MonitorRequest
 from pipelines.rules.drift_check import judge_drift
-from practices import _asked, _hooks, _runner, _watched
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._connections import installation
+from practices._operators import monitored, run_context, step_runner
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
 
 class DriftCheck(ModelPractice):
@@ -23,11 +24,11 @@ class DriftCheck(ModelPractice):
     ui_color = "#f4cccc"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
-        spec, day = ports.catalog.model(self.model), _asked.day(context)
-        _watched.skip_unless_watched(ports, spec, day)
+        ports = installation.open_ports()
+        spec, day = ports.catalog.model(self.model), run_context.day(context)
+        monitored.skip_unless_watched(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
-        result = _runner.run_step("measure_drift", request, DriftResult, runner=spec.runs("monitor"))
+        result = step_runner.run_step("measure_drift", request, DriftResult, runner=spec.runs("monitor"))
         verdict = judge_drift(result, spec)
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(

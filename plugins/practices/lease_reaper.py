@@ -13,7 +13,8 @@ from pipelines.ports import Ports
 from pipelines.rules.lease_reaper import LeaseJudgement, WatchedRollout, judge_lease
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.spec.model import ModelSpec
-from practices import _asked, _hooks
+from practices._connections import installation
+from practices._operators import run_context
 
 GUARDED = ("embedded",)
 """Targets that look after leases themselves, every second."""
@@ -39,7 +40,7 @@ class LeaseReaper(BaseOperator):
         self.only_tell = only_tell
 
     def execute(self, context: Context) -> dict[str, list[str]]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         found: dict[str, list[str]] = {}
         silent = []
         for spec in ports.catalog.models.values():
@@ -84,7 +85,10 @@ class LeaseReaper(BaseOperator):
     def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:
         """One line per lease that was over, whoever dealt with it."""
         details = {"rollout_id": state.rollout_id, "phase": state.phase, "reason": state.reason, "split": state.split}
-        key, who = f"lease_expired/{state.rollout_id}/{state.lease_until}", _asked.actor(context, ports.settings.actor)
+        key, who = (
+            f"lease_expired/{state.rollout_id}/{state.lease_until}",
+            run_context.actor(context, ports.settings.actor),
+        )
         ports.ledger.append("lease_expired", state.model, state.champion, details, actor=who, key=key)
 
 

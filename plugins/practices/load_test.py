@@ -8,8 +8,8 @@ from airflow.sdk import Context
 
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.rules.load_test import judge_load_test
-from practices import _runner
-from practices._rollout_practice import RolloutPractice
+from practices._operators import step_runner
+from practices._rollouts.operator import RolloutPractice
 
 MARGIN_SECONDS = 900.0
 """That the lease outlasts the test by: a pod may wait for its node, and the figures are drawn and judged."""
@@ -36,7 +36,7 @@ class LoadTest(RolloutPractice):
         state = self.go_on(rollout, context)
         rollout.renew(state, deployment.load_test.duration + MARGIN_SECONDS)
         request = LoadTestRequest(**ticket.model_dump(include={"model", "version", "rollout_id"}))
-        result = _runner.run_step("load_candidate", request, LoadTestResult, runner=rollout.spec.runs("deploy"))
+        result = step_runner.run_step("load_candidate", request, LoadTestResult, runner=rollout.spec.runs("deploy"))
         context["ti"].xcom_push(key="plot", value=result.plot)
         rollout.wait_for_next(rollout.running())
         return self.conclude(judge_load_test(result, deployment), rollout, context, report=result.report)

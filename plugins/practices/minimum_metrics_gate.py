@@ -8,7 +8,7 @@ from pipelines.messages.evaluation import EvaluateResult
 from pipelines.rules.minimum_metrics_gate import judge_minimum_metrics
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
-from practices._gate import Gate
+from practices._operators.gate import Gate
 
 
 class MinimumMetricsGate(Gate):

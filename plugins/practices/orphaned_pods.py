@@ -10,9 +10,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.ports import Ports
 from pipelines.rules.orphaned_pods import PodJudgement, judge_pods
-from practices import _asked, _hooks
-from practices._launched_pods import LaunchedPods, configured
-from practices._waiting_tasks import with_tasks
+from practices._connections import installation
+from practices._operators import run_context
+from practices._pods.launched import LaunchedPods, configured
+from practices._pods.waiting_tasks import with_tasks
 
 
 class OrphanedPods(BaseOperator):
@@ -32,7 +33,7 @@ class OrphanedPods(BaseOperator):
         self.only_tell = only_tell
 
     def execute(self, context: Context) -> dict[str, list[str]]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         if not configured(ports.settings):
             where = "no KUBECONFIG, no connection, and not in a cluster"
             raise AirflowSkipException(f"this installation knows no Kubernetes: {where}")
@@ -40,7 +41,7 @@ class OrphanedPods(BaseOperator):
         judgements = judge_pods(with_tasks(cluster.find(), context["ti"], ports.store), ports.clock())
         found: dict[str, list[str]] = {"deleted": [], "reported": [], "kept": []}
         for judgement in judgements:
-            found[self._act(judgement, cluster, ports, _asked.actor(context, ports.settings.actor))].append(
+            found[self._act(judgement, cluster, ports, run_context.actor(context, ports.settings.actor))].append(
                 judgement.pod.name
             )
         self.log.info("%s", ", ".join(f"{len(names)} {outcome}" for outcome, names in found.items()))

@@ -9,9 +9,10 @@ from airflow.sdk import BaseOperator, Context
 
 from pipelines.errors import Unavailable
 from pipelines.rules.partition_arrival import judge_arrival
-from practices import _deliveries, _hooks
-from practices._arrival_trigger import ArrivalTrigger
-from practices._partition import day_of
+from practices._arrivals import deliveries
+from practices._arrivals.trigger import ArrivalTrigger
+from practices._connections import installation
+from practices._operators.partition import day_of
 
 
 class PartitionArrival(BaseOperator):
@@ -39,13 +40,13 @@ class PartitionArrival(BaseOperator):
 
     def look(self, context: Context) -> dict[str, int]:
         """Return what has landed, wait on, or give up."""
-        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        arrived = _deliveries.arrived(ports.store, spec, day)
+        arrived = deliveries.arrived(ports.store, spec, day)
         verdict = judge_arrival([*spec.daily(), *spec.reference()], arrived)
         if verdict.passed:
             return {source: sum(file.rows for file in manifest.files) for source, manifest in arrived.items()}
-        until: datetime = _deliveries.wait_ends(spec.calendar, day)
+        until: datetime = deliveries.wait_ends(spec.calendar, day)
         if ports.clock() < until:
             trigger = ArrivalTrigger(self.dataset, f"{day}", until.isoformat(), self.poll_seconds)
             self.defer(trigger=trigger, method_name="resume")

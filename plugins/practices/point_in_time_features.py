@@ -8,11 +8,12 @@ from airflow.sdk import Context
 
 from pipelines.messages.features import FeaturesRequest, FeaturesResult
 from pipelines.rules.point_in_time_features import judge_features
-from practices import _hooks, _runner
-from practices._partition import day_of, hand_on
-from practices._settle import settle
-from practices._step_practice import StepPractice
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import step_runner
+from practices._operators.defaults import asset
+from practices._operators.partition import day_of, hand_on
+from practices._operators.record_verdict import settle
+from practices._operators.step import StepPractice
 
 
 class PointInTimeFeatures(StepPractice):
@@ -30,10 +31,10 @@ class PointInTimeFeatures(StepPractice):
         self.view, self.day = view, day
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        ports, day = installation.open_ports(), day_of(self.day, context)
         request = FeaturesRequest(view=self.view, day=day)
         runner = ports.catalog.dataset(ports.catalog.view(self.view).dataset).runner
-        result = _runner.run_step("build_features", request, FeaturesResult, runner=runner)
+        result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
         settle(
             judge_features(result, ports.catalog.view(self.view)),
             subject=f"the features {self.view} of {day}",

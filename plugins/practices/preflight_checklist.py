@@ -16,10 +16,11 @@ from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.rules.rollback_drill import stand_in
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
-from practices import _asked, _hooks, _runner
-from practices._certificate import REQUIRED_GATES, certificates, waiting
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._connections import installation
+from practices._operators import run_context, step_runner
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
+from practices._rollouts.required_evidence import REQUIRED_GATES, certificates, waiting
 
 ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """The namespace of rollout ids, the same in every installation."""
@@ -39,15 +40,15 @@ class PreflightChecklist(ModelPractice):
     ui_color = "#cfe2f3"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).runs("deploy")
-        asked = _asked.version(context, f"{self.model}:approved", waiting(ports, self.model))
+        asked = run_context.version(context, f"{self.model}:approved", waiting(ports, self.model))
         request = BundleRequest(model=self.model, version=asked)
-        bundle = _runner.run_step("build_bundle", request, BundleResult, runner=runner)
+        bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         live = ports.target(self.model).state(self.model)
         _skip_if_done(bundle, live, spec, ports)
         inspect = InspectionRequest(bundle=bundle, champion=live.version)
-        found = _runner.run_step("inspect_release", inspect, Inspection, runner=runner)
+        found = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
         verdict = judge_checklist(found, _standing(bundle, live, ports, context), spec, REQUIRED_GATES)
         self._tell(verdict, bundle, ports, context)
         ticket = RolloutTicket(

@@ -8,11 +8,12 @@ from airflow.sdk import Context
 
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
 from pipelines.rules.quarantine import judge_audit
-from practices import _hooks, _runner
-from practices._partition import day_of, hand_on
-from practices._settle import settle
-from practices._step_practice import StepPractice
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import step_runner
+from practices._operators.defaults import asset
+from practices._operators.partition import day_of, hand_on
+from practices._operators.record_verdict import settle
+from practices._operators.step import StepPractice
 
 
 class Quarantine(StepPractice):
@@ -31,12 +32,12 @@ class Quarantine(StepPractice):
         self.dataset, self.day = dataset, day
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, day = _hooks.open_ports(), day_of(self.day, context)
+        ports, day = installation.open_ports(), day_of(self.day, context)
         spec, asked = ports.catalog.dataset(self.dataset), ValidateRequest(dataset=self.dataset, day=day)
-        audit = _runner.run_step("audit_partition", asked, AuditResult, runner=spec.runner)
+        audit = step_runner.run_step("audit_partition", asked, AuditResult, runner=spec.runner)
         verdict = judge_audit(audit, spec.max_quarantined_share)
         request = PublishRequest(audit=audit, accept=verdict.passed)
-        published = _runner.run_step("publish_partition", request, PublishResult, runner=spec.runner)
+        published = step_runner.run_step("publish_partition", request, PublishResult, runner=spec.runner)
         settle(
             verdict,
             subject=f"the audit of {self.dataset} for {day}",

@@ -11,11 +11,12 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
 from pipelines.verdict import Verdict
-from practices import _asked, _hooks
-from practices._aliases import follow_traffic
-from practices._model_practice import ModelPractice
-from practices._settle import settle
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import run_context
+from practices._operators.defaults import asset
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
+from practices._rollouts.aliases import follow_traffic
 
 
 class ReleaseRollback(ModelPractice):
@@ -36,7 +37,7 @@ class ReleaseRollback(ModelPractice):
         self.version = version
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, key = _hooks.open_ports(), _asked.act_key(context)
+        ports, key = installation.open_ports(), run_context.act_key(context)
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
@@ -48,7 +49,7 @@ class ReleaseRollback(ModelPractice):
         state = target.state(self.model)
         details = {"from": way.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
         details |= {"rollout_id": way.rollout_id, "run": key}
-        who = _asked.actor(context, ports.settings.actor)
+        who = run_context.actor(context, ports.settings.actor)
         ports.ledger.append("rollback", self.model, state.version, details, actor=who, key=key)
         follow_traffic(ports.registry, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
@@ -62,7 +63,7 @@ class ReleaseRollback(ModelPractice):
         """
         lines = ports.ledger.entries(self.model, kind="rollback")
         for line in lines:
-            if line.details.get("run") == _asked.act_key(context):
+            if line.details.get("run") == run_context.act_key(context):
                 return WayBack(takes=line.details["from"], to=state.champion)
         former = ports.registry.by_alias(self.model, "champion")
         if former is None or former.version == state.champion or state.previous is not None:

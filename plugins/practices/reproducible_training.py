@@ -10,10 +10,11 @@ from pipelines.messages.training import SnapshotResult, TrainRequest, TrainResul
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
 from pipelines.settings import git_revision
-from practices import _asked, _hooks, _runner
-from practices._model_practice import ModelPractice
-from practices._settle import settle
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import run_context, step_runner
+from practices._operators.defaults import asset
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
 
 class ReproducibleTraining(ModelPractice):
@@ -32,11 +33,11 @@ class ReproducibleTraining(ModelPractice):
         self.snapshot = snapshot
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
         request = self._request(context, ports.settings.actor)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
-        result = _runner.run_step("train_model", request, TrainResult, runner=spec.runs("train"))
+        result = step_runner.run_step("train_model", request, TrainResult, runner=spec.runs("train"))
         settle(
             judge_training(result, spec),
             subject=f"the training of {self.model} version {result.version}",
@@ -59,9 +60,9 @@ class ReproducibleTraining(ModelPractice):
             snapshot=SnapshotResult.model_validate(self.snapshot).digest,
             hypothesis=params.get("hypothesis") or "",
             seed=params.get("seed"),
-            run_key=_asked.run_key(context),
+            run_key=run_context.run_key(context),
             git_revision=git_revision(),
-            requested_by=_asked.actor(context, default_actor),
+            requested_by=run_context.actor(context, default_actor),
             trigger="retrain_request" if run.run_id.startswith("retrain_request__") else str(run.run_type.value),
         )
 

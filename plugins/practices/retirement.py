@@ -8,8 +8,8 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.rules.retirement import judge_retirement
-from practices._rollout_practice import RolloutPractice
-from practices._rollout_trigger import RolloutWatch
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.trigger import RolloutWatch
 
 
 class Retirement(RolloutPractice):

@@ -14,8 +14,9 @@ from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.rules.retrain_request import detections, judge_retraining
 from pipelines.verdict import Outcome, Verdict
-from practices import _asked, _hooks
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import run_context
+from practices._operators.defaults import asset
 
 
 class RetrainRequest(TriggerDagRunOperator):
@@ -35,14 +36,14 @@ class RetrainRequest(TriggerDagRunOperator):
         self.model = model
 
     def execute(self, context: Context) -> None:
-        ports, day = _hooks.open_ports(), _asked.day(context)
+        ports, day = installation.open_ports(), run_context.day(context)
         verdict = judge(ports, self.model, day)
         if verdict.outcome is not Outcome.FAIL:
             stand_down(verdict, self.model, day)
         reasons = list(verdict.reasons)
         said: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
         details = {**said, "facts": verdict.facts}
-        who, key = _asked.actor(context, ports.settings.actor), f"{self.model}/{day}"
+        who, key = run_context.actor(context, ports.settings.actor), f"{self.model}/{day}"
         ports.ledger.append("retrain_request", self.model, _live(ports, self.model), details, actor=who, key=key)
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]

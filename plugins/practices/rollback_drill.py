@@ -15,9 +15,10 @@ from pipelines.ports import Ports
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.rules.rollback_drill import ID, Stand, judge_drill, stand_in, why_not
 from pipelines.spec.runner import StageRunner
-from practices import _asked, _hooks, _runner
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._connections import installation
+from practices._operators import run_context, step_runner
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
 HEADER = "x-airworthy-drill"
 LEASE_SECONDS = 30.0
@@ -40,7 +41,7 @@ class RollbackDrill(ModelPractice):
     ui_color = "#f4cccc"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         state = ports.target(self.model).rollout(self.model)
         deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=RUNNING)
         stand = stand_in(state.champion, state.previous, ports.ledger.entries(self.model))
@@ -65,7 +66,7 @@ class RollbackDrill(ModelPractice):
         self, state: RolloutState, stand: Stand, ports: Ports, context: Context
     ) -> tuple[DrillResult | None, list[str]]:
         """What was measured; or None and why the stand-in could not even be prepared. Ends the rollout anyway."""
-        target, act = ports.target(self.model), _asked.act_key(context, str(context["ti"].try_number))
+        target, act = ports.target(self.model), run_context.act_key(context, str(context["ti"].try_number))
         rollout_id = f"{ID}{hashlib.sha256(act.encode()).hexdigest()[:16]}"
         if state.phase in ACTIVE and state.rollout_id:  # a drill of which the task was killed
             state = target.roll_back(self.model, state.rollout_id, "broken off", key=f"{state.rollout_id}/broken_off")
@@ -79,7 +80,7 @@ class RollbackDrill(ModelPractice):
             target.set_traffic(**asked, split=split, expect=state.generation, key=f"{rollout_id}/traffic")
             who = {"candidate": stand.version, "bundle": stand.bundle, "header": HEADER}
             request = DrillRequest.model_validate({**asked, **who, "reason": "a drill"})
-            return _runner.run_step("time_rollback", request, DrillResult, runner=StageRunner(on="process")), []
+            return step_runner.run_step("time_rollback", request, DrillResult, runner=StageRunner(on="process")), []
         except Refused as error:
             return None, [str(error.subject), *error.reasons]
         finally:

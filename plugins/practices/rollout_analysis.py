@@ -11,10 +11,10 @@ from airflow.sdk import Context
 from pipelines.errors import Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.rollout_analysis import judge_look
-from practices import _look
-from practices._rollout import Rollout
-from practices._rollout_practice import RolloutPractice, log
-from practices._rollout_trigger import RolloutWatch
+from practices._rollouts import analysis
+from practices._rollouts.operator import RolloutPractice, log
+from practices._rollouts.rollout import Rollout
+from practices._rollouts.trigger import RolloutWatch
 
 
 class RolloutAnalysis(RolloutPractice):
@@ -51,9 +51,9 @@ class RolloutAnalysis(RolloutPractice):
             self.wait_blindly(rollout, errors + 1, error)
         if state.phase in ("FINALISING", "SUCCEEDED"):
             return self.said(f"version {state.champion} is promoted already")
-        look = _look.measure(rollout, state, self.share, errors)
+        look = analysis.measure(rollout, state, self.share, errors)
         verdict = judge_look(look)
-        log.info("%s", _look.told(verdict))
+        log.info("%s", analysis.told(verdict))
         then = verdict.facts["then"]
         seen: dict[str, Any] = {"share": rollout.share(state), "step": state.step}
         if then == "look_again":
@@ -62,7 +62,7 @@ class RolloutAnalysis(RolloutPractice):
             rollout.roll_back("; ".join(verdict.reasons))
         if then == "hold":
             seen["held_at"] = rollout.hold(state, verdict.reasons[0]).generation
-            verdict = _look.ask_a_person(verdict, context)
+            verdict = analysis.ask_a_person(verdict, context)
         return self.conclude(verdict, rollout, context, **seen)
 
     def wait(self, rollout: Rollout, state: RolloutState, errors: int) -> NoReturn:

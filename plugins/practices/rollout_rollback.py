@@ -8,8 +8,8 @@ from airflow.sdk import Context
 
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
-from practices._rollout import Rollout
-from practices._rollout_practice import RolloutPractice
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.rollout import Rollout
 
 
 class RolloutRollback(RolloutPractice):

@@ -9,9 +9,10 @@ from airflow.sdk import Context
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
-from practices import _asked, _hooks
-from practices._model_practice import ModelPractice
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import run_context
+from practices._operators.defaults import asset
+from practices._operators.model import ModelPractice
 
 
 class SemanticVersioning(ModelPractice):
@@ -30,11 +31,11 @@ class SemanticVersioning(ModelPractice):
         self.evaluation = evaluation
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         version = EvaluateResult.model_validate(self.evaluation).version
         digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
         approval = number(ports, self.model, version) | {"model_digest": digest}
-        who, key = _asked.actor(context, ports.settings.actor), _asked.act_key(context, version)
+        who, key = run_context.actor(context, ports.settings.actor), run_context.act_key(context, version)
         ports.ledger.append("approval", self.model, version, approval, actor=who, key=key)
         tags = {"airworthy.semantic_version": approval["semantic_version"], "airworthy.status": "approved"}
         ports.registry.set_tags(self.model, version, tags)

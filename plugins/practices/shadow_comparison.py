@@ -10,9 +10,9 @@ from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.shadow_comparison import goes_on, judge_shadow, longest
 from pipelines.spec.strategy import WHOLE, Shadow
-from practices import _runner
-from practices._comparison_practice import HERE, ComparisonPractice, act
-from practices._rollout import Rollout
+from practices._operators import step_runner
+from practices._rollouts.comparison_operator import HERE, ComparisonPractice, act
+from practices._rollouts.rollout import Rollout
 
 
 class ShadowComparison(ComparisonPractice):
@@ -33,7 +33,7 @@ class ShadowComparison(ComparisonPractice):
         share = max(1, round(shadow.sample_rate * WHOLE))
         state = rollout.bring(lambda state: state.mirror == version, "set_mirror", version, share)
         request = self._request(rollout, state)
-        found = _runner.run_step("measure_shadow", request, ShadowMeasure, runner=HERE)
+        found = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=HERE)
         verdict, blind = judge_shadow(found, declared), blind + 1 if found.errors else 0
         if goes_on(verdict, found.elapsed, shadow) and blind < declared.analysis.consecutive_errors:
             self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
@@ -41,7 +41,7 @@ class ShadowComparison(ComparisonPractice):
             self.wait(rollout, state, longest(shadow), left if left > 0 else longest(shadow) - found.elapsed, blind)
         self.take_back_failed(rollout, verdict)
         whole = request.model_copy(update={"report": True})
-        verdict = judge_shadow(_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE), declared)
+        verdict = judge_shadow(step_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE), declared)
         self.take_back_failed(rollout, verdict)
         return self.leave(rollout, self.conclude(verdict, rollout, context, **act(context)))
 

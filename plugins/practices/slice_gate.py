@@ -8,7 +8,7 @@ from pipelines.messages.evaluation import EvaluateResult
 from pipelines.rules.slice_gate import judge_slices
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
-from practices._gate import Gate
+from practices._operators.gate import Gate
 
 
 class SliceGate(Gate):

@@ -8,9 +8,10 @@ from airflow.sdk import Context
 
 from pipelines.messages.training import SnapshotRequest, SnapshotResult
 from pipelines.rules.training_snapshot import judge_snapshot
-from practices import _asked, _hooks, _runner
-from practices._model_practice import ModelPractice
-from practices._settle import settle
+from practices._connections import installation
+from practices._operators import run_context, step_runner
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
 
 class TrainingSnapshot(ModelPractice):
@@ -24,11 +25,13 @@ class TrainingSnapshot(ModelPractice):
     ui_color = "#d9ead3"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports = _hooks.open_ports()
+        ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        moment = _asked.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
+        moment = run_context.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
         request = SnapshotRequest(model=self.model, as_of=moment)
-        result = _runner.run_step("take_snapshot", request, SnapshotResult, runner=spec.runs("train").without_gpus())
+        result = step_runner.run_step(
+            "take_snapshot", request, SnapshotResult, runner=spec.runs("train").without_gpus()
+        )
         settle(
             judge_snapshot(result, spec),
             subject=f"the training snapshot of {self.model} as of {moment:%Y-%m-%d %H:%M} UTC",

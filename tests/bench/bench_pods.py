@@ -25,8 +25,8 @@ RUNS = 5
 DAG = "small_delay__probe"
 PROBE = """
 from airflow.sdk import DAG
-from practices._runner import run_step
-from practices._step_practice import StepPractice
+from practices._operators.step_runner import run_step
+from practices._operators.step import StepPractice
 from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.spec.runner import StageRunner
 

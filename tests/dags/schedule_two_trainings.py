@@ -33,7 +33,7 @@ import gpu_pool  # noqa: E402
 from pipelines.settings import REPOSITORY  # noqa: E402
 from pipelines.spec.catalog import Catalog, read_declaration  # noqa: E402
 from pipelines.spec.model import ModelSpec  # noqa: E402
-from practices.defaults import gpu_queue  # noqa: E402
+from practices._operators.defaults import gpu_queue  # noqa: E402
 from practices.reproducible_training import ReproducibleTraining  # noqa: E402
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)

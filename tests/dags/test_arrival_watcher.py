@@ -42,10 +42,10 @@ def parsed(include: Path) -> Any:
 @pytest.mark.parametrize(
     ("arrival", "path", "arguments"),
     [
-        (None, "practices._arrival_trigger.LateArrivals", {"dataset": "flights", "poll_seconds": 5.0}),
+        (None, "practices._arrivals.trigger.LateArrivals", {"dataset": "flights", "poll_seconds": 5.0}),
         (
             {"queue": QUEUE, "poll_minutes": 10},
-            "practices._queued_arrivals.QueuedArrivals",
+            "practices._arrivals.sqs_trigger.QueuedArrivals",
             {"dataset": "flights", "queue": QUEUE, "connection": "aws_default", "poll_seconds": 600.0},
         ),
     ],

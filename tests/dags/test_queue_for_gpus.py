@@ -15,7 +15,7 @@ import gpu_pool
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
-from practices.defaults import gpu_queue
+from practices._operators.defaults import gpu_queue
 
 Parse = Callable[..., dict[str, Any]]
 DECLARED = REPOSITORY / "include" / "models" / "flight_delay.yaml"

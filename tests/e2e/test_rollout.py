@@ -30,7 +30,7 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import run_step
-from practices._certificate import REQUIRED_GATES
+from practices._rollouts.required_evidence import REQUIRED_GATES
 from tests.e2e.installation import Installation, build_days
 
 pytestmark = pytest.mark.e2e

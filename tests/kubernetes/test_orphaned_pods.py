@@ -16,7 +16,7 @@ import pytest
 from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
 from pipelines.testing.ports import FixedClock
-from practices._launched_pods import LaunchedPods
+from practices._pods.launched import LaunchedPods
 from practices.orphaned_pods import OrphanedPods
 from tests.kubernetes.lab import IMAGE
 from tests.practices.airfield import Airfield

@@ -13,7 +13,7 @@ import yaml
 from pipelines.errors import Refused, Unavailable
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import open_ports
-from practices import _kubernetes
+from practices._connections import kubernetes
 from tests.kubernetes.lab import declare_small, template
 from tests.kubernetes.serving_lab import definition
 
@@ -47,7 +47,7 @@ def test_each_kind_of_target_answers_by_the_declared_connection(
     monkeypatch.delenv("KUBECONFIG")
     for target in targets(namespace):
         settings = declared(tmp_path / target["kind"], target)
-        ports = open_ports(settings, kubernetes=_kubernetes.open_client)
+        ports = open_ports(settings, kubernetes=kubernetes.open_client)
         with definition("httproutes"), definition("inferenceservices"):
             assert ports.target(MODEL).state(MODEL).version is None
         with pytest.raises(Refused, match="connection 'serving' is Airflow's"):

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from pipelines.errors import Refused, Unavailable
-from practices._step_practice import StepPractice
+from practices._operators.step import StepPractice
 from tests.kubernetes.lab import Background, Installation, mlflow_server, own_address, s3_server
 
 pytestmark = pytest.mark.kubernetes

@@ -23,8 +23,9 @@ from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.testing.ports import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
 from pipelines.testing.rollout_target import FakeTarget
-from practices import _hooks, _runner
-from practices.defaults import asset
+from practices._connections import installation
+from practices._operators import step_runner
+from practices._operators.defaults import asset
 
 MODEL = "flight_delay"
 FORM = ("version", "as_of", "day", "hypothesis", "seed")
@@ -88,8 +89,8 @@ class Airfield:
     def open(cls, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Airfield:
         """An airfield that every practice lands on."""
         field = cls(folder)
-        monkeypatch.setattr(_hooks, "open_ports", lambda: field)
-        monkeypatch.setattr(_runner, "run_step", field.run_step)
+        monkeypatch.setattr(installation, "open_ports", lambda: field)
+        monkeypatch.setattr(step_runner, "run_step", field.run_step)
         return field
 
     def target(self, model: str) -> Any:

@@ -15,8 +15,8 @@ from pipelines.spec.strategy import Analysis, Canary
 from pipelines.steps import weigh_rollout
 from pipelines.testing.ports import FixedClock, MemoryLedger
 from pipelines.testing.rollout_target import FakeTarget
-from practices._certificate import REQUIRED_GATES
-from practices._rollout_practice import RolloutPractice
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.required_evidence import REQUIRED_GATES
 from practices.canary_step import CanaryStep
 from practices.candidate_preparation import CandidatePreparation
 from practices.champion_release import ChampionRelease

@@ -19,8 +19,8 @@ from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
-from practices._approval_request import ApprovalRequest
-from practices._approvals import ask_approvers
+from practices._approvals.request import ApprovalRequest
+from practices._deploy.approvals import ask_approvers
 from practices.approval_quorum import ApprovalQuorum
 from tests.practices.airfield import MODEL, Airfield
 

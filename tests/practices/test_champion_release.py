@@ -7,7 +7,7 @@ import pytest
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.spec.deployment import Approval, Approver, Deployment
-from practices._certificate import REQUIRED_GATES, waiting
+from practices._rollouts.required_evidence import REQUIRED_GATES, waiting
 from practices.champion_release import ChampionRelease
 from tests.practices.airfield import MODEL, Airfield, emitted
 

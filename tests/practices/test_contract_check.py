@@ -9,8 +9,8 @@ import pytest
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
+from practices._operators.defaults import asset
 from practices.contract_check import ContractCheck
-from practices.defaults import asset
 from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset, deliver
 

@@ -18,7 +18,7 @@ from pipelines.ports import Ledger
 from pipelines.spec.deployment import Deployment, Rollback, Routing
 from pipelines.spec.strategy import Analysis, Canary
 from pipelines.testing.ports import MemoryLedger
-from practices._rollout_practice import RolloutPractice
+from practices._rollouts.operator import RolloutPractice
 from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import TICKET, DeployRun
 from tests.serving.candidates import TRIGGER, Fault, write_candidate
@@ -106,7 +106,7 @@ def begin(
     begun: list[RealRun] = []
 
     def begin(fault: Fault = "none") -> RealRun:
-        monkeypatch.setattr("practices._hooks.open_ports_anew", lambda: Triggerer(gateway))
+        monkeypatch.setattr("practices._connections.installation.open_ports_anew", lambda: Triggerer(gateway))
         begun.append(RealRun(field, gateway, write_candidate(tmp_path, "5", fault)))
         return begun[0]
 

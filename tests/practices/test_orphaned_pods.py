@@ -18,7 +18,8 @@ from urllib3.exceptions import MaxRetryError
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FixedClock
-from practices import _launched_pods, _waiting_tasks
+from practices._pods import launched as launched_pods
+from practices._pods import waiting_tasks
 from practices.orphaned_pods import OrphanedPods
 from tests.practices.airfield import Airfield
 
@@ -151,14 +152,14 @@ def test_a_pod_that_changed_after_it_was_judged_is_not_hit(
     reap: Reap, cluster: Api, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
 ) -> None:
     seen = v1_pod("ended", "r1")
-    whole = _waiting_tasks._states
+    whole = waiting_tasks._states
 
     def meanwhile(*arguments: Any) -> Any:
         for name, value in change.items():
             setattr(cluster.pods["ended"].metadata, name, value)
         return whole(*arguments)
 
-    monkeypatch.setattr(_waiting_tasks, "_states", meanwhile)
+    monkeypatch.setattr(waiting_tasks, "_states", meanwhile)
     assert reap(seen, states={"r1": {"train_model": "failed"}})["kept"] == ["ended"]
     assert list(cluster.pods) == ["ended"]
 
@@ -176,9 +177,9 @@ def test_tasks_of_one_run_are_told_apart(reap: Reap) -> None:
 
 
 def test_many_runs_are_asked_for_in_questions_of_bounded_length(field: Airfield) -> None:
-    pods = [_launched_pods.read_pod(v1_pod(f"p{n}", f"r{n}")) for n in range(120)]
+    pods = [launched_pods.read_pod(v1_pod(f"p{n}", f"r{n}")) for n in range(120)]
     ti = Asked({f"r{n}": {"train_model": "running"} for n in range(120)})
-    found = _waiting_tasks.with_tasks(pods, ti, field.store)
+    found = waiting_tasks.with_tasks(pods, ti, field.store)
     assert ti.questions == 3
     assert {pod.task_state for pod in found} == {"running"}
 
@@ -206,7 +207,7 @@ def test_the_end_of_a_pod_is_that_of_its_last_container() -> None:
         )
         for end in ends
     ]
-    assert _launched_pods.read_pod(pod).finished == ends[1]
+    assert launched_pods.read_pod(pod).finished == ends[1]
 
 
 @pytest.mark.parametrize(
@@ -246,4 +247,4 @@ def test_a_cluster_that_is_not_described_well_is_refused_with_what_to_correct(
         monkeypatch.setenv("AIRFLOW_CONN_MY_CLUSTER", json.dumps(described))
     settings = field.settings.model_copy(update={"kubernetes_connection": "my_cluster"})
     with pytest.raises(Refused, match="AIRWORTHY_KUBERNETES_CONNECTION"):
-        _launched_pods.LaunchedPods(settings)
+        launched_pods.LaunchedPods(settings)

@@ -13,9 +13,11 @@ from airflow.triggers.base import BaseTrigger
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FixedClock
-from practices import _arrival_trigger, _deliveries, _hooks, _receipts
-from practices._arrival_trigger import ArrivalTrigger, LateArrivals
-from practices._late_days import LateDays
+from practices._arrivals import deliveries, receipts
+from practices._arrivals import trigger as arrival_trigger
+from practices._arrivals.late_days import LateDays
+from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
+from practices._connections import installation
 from practices.partition_arrival import PartitionArrival
 from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset, deliver
@@ -28,7 +30,7 @@ WAIT_IS_OVER = datetime(2013, 1, 6, 11, 45, tzinfo=UTC)
 def store(field: Airfield, monkeypatch: pytest.MonkeyPatch) -> Any:
     field.catalog.datasets["flights"] = dataset()
     field.clock = FixedClock(STILL_WAITED_FOR)
-    monkeypatch.setattr(_hooks, "load_catalog", lambda: field.catalog)
+    monkeypatch.setattr(installation, "load_catalog", lambda: field.catalog)
     return field.store
 
 
@@ -55,7 +57,7 @@ def test_a_day_not_there_yet_is_waited_for_without_a_worker(field: Airfield, sto
     with pytest.raises(TaskDeferred) as deferred:
         arrival(field)
     path, arguments = deferred.value.trigger.serialize()
-    assert path == "practices._arrival_trigger.ArrivalTrigger"
+    assert path == "practices._arrivals.trigger.ArrivalTrigger"
     assert (arguments["dataset"], arguments["day"]) == ("flights", "2013-01-05")
     assert datetime.fromisoformat(arguments["until"]) == datetime(2013, 1, 6, 11, 30, tzinfo=UTC)
     assert getattr(PartitionArrival, deferred.value.method_name)
@@ -89,7 +91,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(field: Airfield, 
     ],
 )
 def test_a_day_is_waited_for_from_its_local_turn_on(schedule: str, day: date, ends: datetime) -> None:
-    assert _deliveries.wait_ends(dataset(schedule=schedule).calendar, day) == ends
+    assert deliveries.wait_ends(dataset(schedule=schedule).calendar, day) == ends
 
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ def test_the_wait_outlives_a_store_that_does_not_answer(store: Any) -> None:
 def test_a_trigger_is_rebuilt_from_what_it_says_of_itself() -> None:
     for trigger in (waiting(), LateArrivals(dataset="flights", poll_seconds=0.5)):
         path, arguments = trigger.serialize()
-        again = getattr(_arrival_trigger, path.rpartition(".")[2])(**arguments)
+        again = getattr(arrival_trigger, path.rpartition(".")[2])(**arguments)
         assert again.serialize() == (path, arguments)
 
 
@@ -158,7 +160,7 @@ def late(field: Airfield, store: Any) -> Any:
 
 def deal_with(field: Airfield, *days: date) -> None:
     for day in days:
-        with _receipts.receipt(field.store, field.catalog.datasets["flights"], day):
+        with receipts.receipt(field.store, field.catalog.datasets["flights"], day):
             pass
 
 
@@ -192,7 +194,7 @@ def test_a_day_outside_the_calendar_is_nobodys_business(field: Airfield, late: A
 def test_a_day_dealt_with_is_quiet_until_it_is_delivered_anew(
     field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_arrival_trigger, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(arrival_trigger, "RECHECK_SECONDS", 0.02)
     deliver(late, date(2013, 1, 4), DAY)
     deal_with(field, date(2013, 1, 4), DAY)
     assert watch(field, lambda: deliver(late, DAY, sources={"flights": 901})) == ["2013-01-05"]
@@ -201,11 +203,11 @@ def test_a_day_dealt_with_is_quiet_until_it_is_delivered_anew(
 def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
     field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_arrival_trigger, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(arrival_trigger, "RECHECK_SECONDS", 0.02)
     path = store_paths.landing("flights", DAY, "rows.csv")
     deliver(late, DAY)
     late.put(path, b"trunca")
-    with pytest.raises(Refused), _receipts.receipt(late, field.catalog.datasets["flights"], DAY):
+    with pytest.raises(Refused), receipts.receipt(late, field.catalog.datasets["flights"], DAY):
         raise Refused("a truncated file")
     assert watch(field, lambda: late.put(path, b"truncated no more")) == ["2013-01-05"]
 
@@ -213,7 +215,7 @@ def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
 def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
     field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_arrival_trigger, "REMIND_SECONDS", 0.1)
+    monkeypatch.setattr(arrival_trigger, "REMIND_SECONDS", 0.1)
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.01).run()
@@ -233,7 +235,7 @@ def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(field: A
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
         heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"]]
-        with pytest.raises(Refused), _receipts.receipt(late, field.catalog.datasets["flights"], DAY):
+        with pytest.raises(Refused), receipts.receipt(late, field.catalog.datasets["flights"], DAY):
             raise Refused("a truncated file")
         late.put(path, b"truncated no more")
         return [*heard, (await asyncio.wait_for(anext(events), 5)).payload["days"]]
@@ -256,10 +258,10 @@ def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(field: Airfiel
 def test_a_receipt_tells_what_became_of_which_delivery(field: Airfield, late: Any) -> None:
     spec = field.catalog.datasets["flights"]
     deliver(late, DAY)
-    with pytest.raises(Refused), _receipts.receipt(late, spec, DAY):
+    with pytest.raises(Refused), receipts.receipt(late, spec, DAY):
         raise Refused("a truncated file")
     refused = json.loads(late.get(store_paths.receipt("flights", DAY)))
     deal_with(field, DAY)
     taken = json.loads(late.get(store_paths.receipt("flights", DAY)))
     assert (refused["outcome"], taken["outcome"]) == ("refused", "taken")
-    assert refused["delivery"] == taken["delivery"] == _deliveries.delivery(late, spec, DAY)
+    assert refused["delivery"] == taken["delivery"] == deliveries.delivery(late, spec, DAY)

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.messages.features import FeatureFacts, FeaturesRequest, FeaturesResult
-from practices.defaults import asset
+from practices._operators.defaults import asset
 from practices.point_in_time_features import PointInTimeFeatures
 from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY

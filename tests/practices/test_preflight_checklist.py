@@ -23,7 +23,7 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.transitions import ID
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
-from practices._certificate import REQUIRED_GATES
+from practices._rollouts.required_evidence import REQUIRED_GATES
 from practices.preflight_checklist import PreflightChecklist
 from tests.practices.airfield import MODEL, Airfield
 

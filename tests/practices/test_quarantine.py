@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, SourceAudit, ValidateRequest
-from practices.defaults import asset
+from practices._operators.defaults import asset
 from practices.quarantine import Quarantine
 from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset

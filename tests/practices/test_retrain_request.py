@@ -8,7 +8,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from pipelines.errors import Refused
-from practices.defaults import asset
+from practices._operators.defaults import asset
 from practices.retrain_request import RetrainRequest
 from tests.practices.airfield import MODEL, Airfield, emitted
 

@@ -1,1 +1,1 @@
-"""Deployment targets on a cluster: an HTTPRoute or an InferenceService, their objects, pods and records."""
+"""Deployment targets on a cluster: HTTPRoute and InferenceService."""

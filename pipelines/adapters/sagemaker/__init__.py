@@ -1,1 +1,1 @@
-"""SageMaker as a deployment target: its endpoint, its record on S3, its counts and its guarded updates."""
+"""SageMaker as a deployment target, with its record on S3."""

@@ -1,1 +1,1 @@
-"""What changes is live: the supervisor, its state, releases, rollouts, the guard and the admin listener."""
+"""What changes is live: supervisor, state, releases, rollouts, guard, admin listener."""

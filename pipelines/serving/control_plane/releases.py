@@ -14,8 +14,8 @@ import msgspec
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.plan import Plan
-from pipelines.rollout.transitions import rolled_back
-from pipelines.serving.control_plane.state import KeyReused, Route, RoutingTable, Served, State
+from pipelines.rollout.transitions import Route, RoutingTable, Served, rolled_back
+from pipelines.serving.control_plane.state import KeyReused, State
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child
 from pipelines.serving.models.bundle import BundleRefused, fetch, verify

@@ -8,9 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.rollout.transitions import Mirror, Rollout, Route, RoutingTable, Served, check
-
-__all__ = ["KeyReused", "Mirror", "Mismatch", "Rollout", "Route", "RoutingTable", "Served", "State"]
+from pipelines.rollout.transitions import Rollout, Route, RoutingTable, check
 
 SCHEMA = 2
 

@@ -16,13 +16,14 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.rollout.transitions import Served
 from pipelines.serving.control_plane.counts import Counts
 from pipelines.serving.control_plane.guard_loop import Sentinel
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollout_metrics import rollout_lines
 from pipelines.serving.control_plane.rollouts import Rollouts
 from pipelines.serving.control_plane.shadow_supervisor import ShadowKeeper
-from pipelines.serving.control_plane.state import Served, State
+from pipelines.serving.control_plane.state import State
 from pipelines.serving.http.server import Sizes
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child

@@ -1,1 +1,1 @@
-"""What callers reach: authentication, rates, inference, in every worker."""
+"""What callers reach: authentication, rates and inference, in every worker."""

@@ -15,8 +15,8 @@ import msgspec
 import uvloop
 
 from pipelines.rollout.plan import Plan
+from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
-from pipelines.serving.control_plane.state import Route, RoutingTable, Served
 from pipelines.serving.data_plane.inference import Application, Live, Table
 from pipelines.serving.data_plane.public import Front, watch_of
 from pipelines.serving.http.server import Sizes, server_of

@@ -1,1 +1,1 @@
-"""The HTTP server: limits of a connection, framing, and the two listeners."""
+"""The HTTP server of both listeners, and the limits of a connection."""

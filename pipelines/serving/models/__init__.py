@@ -1,1 +1,1 @@
-"""What a model answers: bundles, predictors, the two protocols, their OpenAPI page and the response cache."""
+"""What a model answers: bundles, predictors, both protocols, the response cache."""

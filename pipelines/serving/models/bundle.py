@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipelines.serving.prediction_log.files import read_file
+from pipelines.serving.files import read_file
 
 MANIFEST = "bundle.json"
 GOLDEN = "golden.json"

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.serving.prediction_log.files import write_file
+from pipelines.serving.files import write_file
 from pipelines.serving.prediction_log.writer import HEADER, Answer, Columns, read_segment
 
 MICROSECONDS = pl.Datetime("us", "UTC")

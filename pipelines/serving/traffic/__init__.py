@@ -1,1 +1,1 @@
-"""Champion, candidate and shadow of one worker: who answers which request, and what is counted."""
+"""Who answers a request: champion, candidate or shadow, and what is counted."""

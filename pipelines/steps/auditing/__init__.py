@@ -1,1 +1,1 @@
-"""Great Expectations say which rows are to be believed, from suites that a person declares."""
+"""Which rows break an expectation of a declared suite, and the report of a day."""

@@ -1,1 +1,1 @@
-"""How a registered model becomes a bundle, one idea per file; ``build_bundle`` puts them together."""
+"""How a registered model becomes a bundle, and how parity with it is measured."""

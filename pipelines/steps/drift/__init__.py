@@ -1,1 +1,1 @@
-"""Drift is measured from saved profiles alone, so a decision costs the same whatever the number of rows."""
+"""Drift from saved profiles: tests, effect sizes and the report for people."""

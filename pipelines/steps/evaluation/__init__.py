@@ -1,1 +1,1 @@
-"""How good are a model's answers, how sure are we, and where is it worse: one idea per module."""
+"""How good a model's answers are, how sure that is, and in which slices they are worse."""

@@ -1,1 +1,1 @@
-"""Features of a view are computed from its declarations alone, each as known at its prediction time."""
+"""Features of a view from its declaration, each as known at its prediction time."""

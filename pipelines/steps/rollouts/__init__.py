@@ -1,1 +1,1 @@
-"""What a rollout's steps share: its design, its log and its pictures."""
+"""What the measures of a rollout share: its design, its log and its pictures."""

@@ -1,1 +1,1 @@
-"""How a model is fitted, one idea per file; ``train_model`` and ``reproduce_model`` put them together."""
+"""How a model is fitted, resumed, recorded and registered, one idea per file."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pipelines.spec.model import ModelSpec
+from practices._operators.defaults import asset
 from practices.canary_step import CanaryStep
 from practices.champion_release import ChampionRelease
-from practices.defaults import asset
 from practices.preflight_checklist import PreflightChecklist
 from practices.rollout_analysis import RolloutAnalysis
 
@@ -81,7 +81,7 @@ def _shadow(_: ModelSpec, about: About) -> Stage:
 
 
 def _approvals(spec: ModelSpec, about: About) -> Stage:
-    from practices._approvals import ask_approvers
+    from practices._deploy.approvals import ask_approvers
     from practices.approval_quorum import ApprovalQuorum
 
     asked = ask_approvers(spec, about["ticket"])

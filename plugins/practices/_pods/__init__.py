@@ -1,1 +1,1 @@
-"""Steps in pods: ``run`` is the way in; a launch is kept in the store, planned from the spec, watched and judged."""
+"""A step in a pod: planned from the declaration, launched once, watched, and judged by its manifest."""

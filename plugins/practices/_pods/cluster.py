@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import Any
 
@@ -12,17 +11,12 @@ from airflow.sdk import Context
 from pipelines.errors import AirworthyError
 from pipelines.rules.pod_end import PodFacts
 from pipelines.settings import Settings
-from practices._pods.answering import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
+from practices._connections.kubernetes import in_cluster
+from practices._connections.kubernetes_errors import ANSWER_SECONDS, answering
 from practices._pods.facts import facts_of
 from practices._pods.plan import CONTAINER, check_reach
 
 LOG_BYTES = 5_000_000
-
-
-def in_cluster(settings: Settings) -> bool:
-    """Whether this process is to speak as its own pod's service account."""
-    named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
-    return not named and SERVICE_ACCOUNT.exists()
 
 
 class Cluster:

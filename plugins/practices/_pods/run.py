@@ -21,8 +21,9 @@ from pipelines.messages.pod_run import LOG
 from pipelines.pod.declarations import declare
 from pipelines.rules.pod_end import PodEnd, judge_pod
 from pipelines.spec.runner import StageRunner
-from practices import _hooks
-from practices._pods.cluster import Cluster, in_cluster
+from practices._connections import installation
+from practices._connections.kubernetes import in_cluster
+from practices._pods.cluster import Cluster
 from practices._pods.facts import phases
 from practices._pods.launch import Launch
 from practices._pods.plan import pod_arguments
@@ -40,7 +41,7 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
     Raises what the step raised, ``Refused`` for a pod that cannot be had or ran out of its limits, ``Unavailable`` for
     one that the cluster took away.
     """
-    context, ports = get_current_context(), _hooks.open_ports()
+    context, ports = get_current_context(), installation.open_ports()
     launch = Launch.of(context, ports.store, step, request.model_dump_json(by_alias=True))
     if attempt := launch.current():
         if (answer := launch.answer(attempt)) is not None:
@@ -62,7 +63,7 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
 
 def conclude(asked: dict[str, Any]) -> None:
     """Called when a pod has ended or will never begin: its log, its end and its deletion."""
-    context, ports = get_current_context(), _hooks.open_ports()
+    context, ports = get_current_context(), installation.open_ports()
     launch = Launch.of(context, ports.store, asked["step"])
     attempt, name = asked["attempt"], launch.pod_name(asked["attempt"])
     cluster, begun = Cluster(ports.settings), datetime.now(UTC)
@@ -109,7 +110,7 @@ def _start(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) 
 
 def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
     """Hand the pod to the triggerer; where the installation defers nothing, wait here."""
-    settings = _hooks.open_ports().settings
+    settings = installation.open_ports().settings
     name, declared = launch.pod_name(attempt), runner.model_dump(mode="json")
     watch = PodWatch(name, settings.pod_namespace, settings.kubernetes_connection, in_cluster(settings), declared)
     asked = {"step": launch.step, "attempt": attempt, "runner": declared}

@@ -8,13 +8,13 @@ from airflow.sdk import DAG
 
 from pipelines.ports import Ports
 from pipelines.testing.ports import MemoryRegistry
-from practices import _hooks
-from practices._approvals import ask_approvers
+from practices._connections import installation
+from practices._deploy.approvals import ask_approvers
+from practices._operators.defaults import DEFAULT_ARGS
 from practices.approval_quorum import ApprovalQuorum
-from practices.defaults import DEFAULT_ARGS
 
 MODEL_DIGEST, BUNDLE_DIGEST, SNAPSHOT = "a" * 64, "b" * 64, "5" * 64
-open_ports = _hooks.open_ports
+open_ports = installation.open_ports
 
 
 class WithRegistry:
@@ -31,9 +31,9 @@ class WithRegistry:
         return getattr(self._ports, name)
 
 
-_hooks.open_ports = lambda: WithRegistry(open_ports())  # type: ignore[assignment, return-value]
+installation.open_ports = lambda: WithRegistry(open_ports())  # type: ignore[assignment, return-value]
 
-for spec in _hooks.load_catalog().models.values():
+for spec in installation.load_catalog().models.values():
     tried = {**DEFAULT_ARGS, "retry_delay": timedelta(seconds=1), "max_retry_delay": timedelta(seconds=2)}
     with DAG(f"{spec.model}__deploy", schedule=None, max_active_runs=16, params={"version": ""}, default_args=tried):
         ticket = {

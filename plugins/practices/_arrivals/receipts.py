@@ -1,0 +1,55 @@
+"""A delivery is dealt with once: taken or refused, it is left alone until the source changes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date
+
+from pipelines import store_paths
+from pipelines.errors import Refused
+from pipelines.ports import Store
+from pipelines.spec.dataset import DatasetSpec
+from practices._arrivals.deliveries import delivery
+
+AT_ONCE = 16
+"""Receipts that are read at once: each costs a few requests to the store, and a dataset may have years of them."""
+
+
+@contextmanager
+def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
+    """Note that a delivery was dealt with, taken or refused, so that it is not taken up again until it changes.
+
+    What could not be dealt with (the store was away, the worker died) leaves no receipt.
+    """
+    note = {"delivery": delivery(store, spec, day), "whole": delivery(store, spec, day, whole=True)}
+    refusal = None
+    try:
+        yield
+    except Refused as error:
+        refusal = error
+    note["outcome"] = "refused" if refusal else "taken"
+    store.put(store_paths.receipt(spec.dataset, day), json.dumps(note).encode())
+    if refusal:
+        raise refusal
+
+
+def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
+    """Whether what now lies there for a day was taken or refused already."""
+    path = store_paths.receipt(spec.dataset, day)
+    if not store.exists(path):
+        return False
+    note = json.loads(store.get(path))
+    if note["delivery"] != delivery(store, spec, day):
+        return False
+    return bool(note["outcome"] == "taken" or note["whole"] == delivery(store, spec, day, whole=True))
+
+
+def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
+    """Those of ``days`` whose delivery nobody has taken or refused yet, ascending."""
+    ascending = sorted(days)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(lambda day: dealt_with(store, spec, day), ascending))
+    return [day for day, dealt in zip(ascending, done, strict=True) if not dealt]

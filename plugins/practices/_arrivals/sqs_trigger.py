@@ -1,0 +1,85 @@
+"""A file that lands on S3 is taken up within seconds of S3's message; a message lost or sent twice changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from practices._arrivals.s3_events import days_told
+from practices._arrivals.trigger import LateArrivals
+from practices._connections import installation
+
+LISTEN_SECONDS = 10
+"""How long one request waits at the queue for a message (SQS allows 20)."""
+DEAF_SECONDS = 30.0
+"""How long to wait, and then look at the landing folder instead, when the queue does not answer."""
+log = logging.getLogger(__name__)
+
+
+class QueuedArrivals(LateArrivals):
+    """``LateArrivals`` that looks when the Amazon SQS queue tells of a file, else every ``poll_seconds``.
+
+    A message only says when to look. What has landed is read from the landing folder, and what was dealt with from the
+    receipts; a message is deleted after the look that it asked for. So one that is lost is made up for by the next
+    look, one that comes twice finds a receipt, and one received by a triggerer that dies comes again. (The amazon
+    provider's ``SqsSensorTrigger`` deletes messages before anybody has acted on them.)
+    """
+
+    def __init__(self, dataset: str, queue: str, connection: str | None = None, poll_seconds: float = 300.0) -> None:
+        super().__init__(dataset, poll_seconds)
+        self.queue, self.connection = queue, connection
+        self._client: Any = None
+        self._handled: list[dict[str, str]] = []
+        self._listener: ThreadPoolExecutor | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        names = ("dataset", "queue", "connection", "poll_seconds")
+        return f"{__name__}.QueuedArrivals", {name: getattr(self, name) for name in names}
+
+    async def _rest(self) -> None:
+        loop, until = asyncio.get_running_loop(), time.monotonic() + self.poll_seconds
+        # A thread of its own: one that waits at a queue must not take the place of those that look.
+        self._listener = self._listener or ThreadPoolExecutor(1, thread_name_prefix=f"{self.dataset}_queue")
+        if self._blind:
+            self._handled = []  # not deleted: they come again, and ask for the look that failed
+            await asyncio.sleep(min(self.poll_seconds, DEAF_SECONDS))
+            return
+        try:
+            await loop.run_in_executor(self._listener, self._forget)
+            while (left := until - time.monotonic()) > 0:
+                if await loop.run_in_executor(self._listener, self._listen, min(left, LISTEN_SECONDS)):
+                    return
+        except Exception as error:
+            # Whatever is wrong with the queue (address, rights, network): the landing folder is still there.
+            log.warning("queue %s of %s does not answer: %s: %s", self.queue, self.dataset, type(error).__name__, error)
+            self._client = None
+            await asyncio.sleep(min(self.poll_seconds, DEAF_SECONDS))
+
+    def _listen(self, seconds: float) -> bool:
+        """Wait for messages; whether any of them tells of a day of this dataset."""
+        self._client = self._client or installation.open_queue(self.connection)
+        answer = self._client.receive_message(
+            QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=max(1, int(seconds))
+        )
+        root, days = installation.open_ports().settings.store, set()
+        for message in answer.get("Messages", []):
+            told = days_told(message["Body"], root, self._spec.sources)
+            days |= told
+            self._handled.append({"Id": f"{len(self._handled)}", "ReceiptHandle": message["ReceiptHandle"]})
+            log.info("the queue tells of %s", ", ".join(map(str, sorted(told))) or "no day of this dataset")
+        if not days:
+            self._forget()
+        for day in days:
+            self._settled.pop(day, None)
+        return bool(days)
+
+    def _forget(self) -> None:
+        """Delete the messages that were looked after."""
+        handled, self._handled = self._handled, []
+        if handled:
+            answer = self._client.delete_message_batch(QueueUrl=self.queue, Entries=handled)
+            for failed in answer.get("Failed", []):
+                log.warning("queue %s keeps a message that was looked after: %s", self.queue, failed.get("Code"))

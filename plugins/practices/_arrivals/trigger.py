@@ -1,0 +1,113 @@
+"""Waiting for a day and watching for late ones costs a look at the landing folder now and then, and no worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import date, datetime
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
+
+from pipelines.errors import AirworthyError
+from pipelines.spec.dataset import DatasetSpec
+from practices._arrivals import deliveries, receipts
+from practices._connections import installation
+
+REREAD_SECONDS = 60.0
+"""How often the declaration of the dataset is read again."""
+RECHECK_SECONDS = 3600.0
+"""How often days that were dealt with are compared by content again; else time and size tell that a file is new."""
+REMOTE_POLL_SECONDS = 60.0
+"""How often, at most, the landing folder is listed where each listing is paid for; a queue is faster and cheaper."""
+REMIND_SECONDS = 300.0
+"""How long an announced day may stay untouched before it is announced again."""
+log = logging.getLogger(__name__)
+
+
+class ArrivalTrigger(BaseTrigger):
+    """Fires when one day has landed completely, or when its time is up: ``{"arrived": bool}``."""
+
+    def __init__(self, dataset: str, day: str, until: str, poll_seconds: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dataset, self.day, self.until, self.poll_seconds = dataset, day, until, poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        names = ("dataset", "day", "until", "poll_seconds")
+        return f"{__name__}.ArrivalTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        ports, until = installation.open_ports(), datetime.fromisoformat(self.until)
+        while True:
+            arrived = await asyncio.to_thread(self._arrived)
+            if arrived or ports.clock() >= until:
+                break
+            await asyncio.sleep(self.poll_seconds)
+        yield TriggerEvent({"arrived": arrived})  # type: ignore[no-untyped-call]
+
+    def _arrived(self) -> bool:
+        ports = installation.open_ports()
+        try:
+            spec = ports.catalog.dataset(self.dataset)
+            return deliveries.has_landed(ports.store, spec, date.fromisoformat(self.day))
+        except AirworthyError as error:
+            log.warning("cannot look for %s of %s, looking again: %s", self.dataset, self.day, error)
+            return False
+
+
+class LateArrivals(BaseEventTrigger):
+    """Fires once for each set of days that landed after their scheduled wait, or were delivered anew.
+
+    The payload is ``{"days": [...]}``. What was dealt with is known from the receipts in the store, so a restart
+    of the triggerer forgets nothing and repeats nothing; a refused delivery is quiet until it changes.
+    """
+
+    def __init__(self, dataset: str, poll_seconds: float = 5.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dataset, self.poll_seconds = dataset, poll_seconds
+        self._spec: DatasetSpec
+        self._settled: dict[date, str] = {}
+        self._blind = False
+        self._read_at = self._checked_at = float("-inf")
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.LateArrivals", {"dataset": self.dataset, "poll_seconds": self.poll_seconds}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        announced: dict[tuple[date, str], float] = {}
+        now = asyncio.get_running_loop().time
+        while True:
+            waiting = await asyncio.to_thread(self._look)
+            fresh = {item: now() for item in waiting if now() - announced.get(item, float("-inf")) >= REMIND_SECONDS}
+            announced = {item: announced[item] for item in waiting if item in announced} | fresh
+            if fresh:
+                yield TriggerEvent({"days": [f"{day}" for day, _ in fresh]})  # type: ignore[no-untyped-call]
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next look."""
+        remote = "://" in installation.open_ports().settings.store
+        await asyncio.sleep(max(self.poll_seconds, REMOTE_POLL_SECONDS) if remote else self.poll_seconds)
+
+    def _look(self) -> list[tuple[date, str]]:
+        """Days that wait to be taken up, each with the stamp of what lies there.
+
+        The stamp tells a delivery that was announced already from one that was put right a moment later. Days that
+        were dealt with cost nothing until their stamp changes.
+        """
+        ports, now = installation.open_ports(), time.monotonic()
+        try:
+            if now - self._read_at >= REREAD_SECONDS:
+                self._spec, self._read_at = installation.load_catalog().dataset(self.dataset), now
+            if now - self._checked_at >= RECHECK_SECONDS:
+                self._settled, self._checked_at = {}, now
+            late = deliveries.late(ports.store, self._spec, ports.clock())
+            days = receipts.untried(ports.store, self._spec, (d for d in late if late[d] != self._settled.get(d)))
+        except AirworthyError as error:
+            log.warning("cannot look for late days of %s, looking again: %s", self.dataset, error)
+            self._blind = True
+            return []
+        self._blind, self._settled = False, {day: stamp for day, stamp in late.items() if day not in days}
+        return [(day, late[day]) for day in days]

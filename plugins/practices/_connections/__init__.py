@@ -1,0 +1,1 @@
+"""The only way from a practice to the outside, by Airflow's connections."""

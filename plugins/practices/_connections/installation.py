@@ -1,0 +1,43 @@
+"""The one place where a practice gets hold of the outside; nothing is imported or opened before it is asked for."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pipelines.ports import Ports
+from pipelines.settings import Settings
+from pipelines.spec.catalog import Catalog
+
+
+def open_ports() -> Ports:
+    """Ports of the installation that the environment describes; one and the same for a whole task."""
+    return _open(Settings.from_environment())
+
+
+@lru_cache(maxsize=1)
+def _open(settings: Settings) -> Ports:
+    from pipelines import wiring
+    from practices._connections import kubernetes
+    from practices._connections.amazon import StoreConnection
+    from practices._connections.sagemaker import CloudConnections
+
+    store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
+    return wiring.open_ports(settings, store, sagemaker=CloudConnections(), kubernetes=kubernetes.open_client)
+
+
+def open_ports_anew() -> Ports:
+    """Ports that read the declarations again: for a process that outlives them, the triggerer."""
+    return _open.__wrapped__(Settings.from_environment())
+
+
+def open_queue(connection: str | None) -> Any:
+    """A client of Amazon SQS by an Airflow connection; None: by what the environment says."""
+    from practices._connections.amazon import open_client
+
+    return open_client(connection, "sqs")
+
+
+def load_catalog() -> Catalog:
+    """Every good declaration; the faulty ones are in ``refused``. Cheap enough to be called while parsing."""
+    return Catalog.read(Settings.from_environment().include)

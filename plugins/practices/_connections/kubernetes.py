@@ -1,0 +1,27 @@
+"""A cluster that serves models is reached as the one that runs steps is: by an Airflow connection, or from inside."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pipelines.settings import Settings
+from practices._connections.kubernetes_errors import SERVICE_ACCOUNT, answering
+
+
+def in_cluster(settings: Settings) -> bool:
+    """Whether this process is to speak as its own pod's service account."""
+    named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
+    return not named and SERVICE_ACCOUNT.exists()
+
+
+def open_client(connection: str | None) -> Any:
+    """A ``kubernetes.client.ApiClient`` by the connection; None: the installation's. ``Refused`` if there is none."""
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    settings = Settings.from_environment()
+    named = connection or settings.kubernetes_connection
+    inside = not connection and in_cluster(settings)
+    with answering("reaching the cluster that serves models"):
+        hook = KubernetesHook(conn_id=named, kubernetes_conn_id=None, in_cluster=inside or None)
+        return hook.get_conn()

@@ -1,0 +1,51 @@
+"""A SageMaker target speaks to AWS by one connection of Airflow, with the provider's hooks and with patience."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from practices._connections import amazon
+
+if TYPE_CHECKING:
+    from pipelines.adapters.sagemaker.clients import Clients
+
+
+class CloudConnections:
+    """boto3 clients by Airflow connection; None: by what the environment says.
+
+    They are kept for five minutes, because a trigger asks every few seconds, and opened again after that, because the
+    connection may have changed. ``Refused`` for a connection that is not there or not usable, ``Unavailable`` if AWS
+    gives no credentials now.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: dict[str | None, tuple[float, Clients]] = {}
+
+    def __call__(self, connection: str | None) -> Clients:
+        with self._lock:
+            at, clients = self._opened.get(connection, (0.0, None))
+            if clients is None or time.monotonic() - at > amazon.REREAD_SECONDS:
+                clients = open_clients(connection)
+                self._opened[connection] = (time.monotonic(), clients)
+            return clients
+
+
+def open_clients(connection: str | None) -> Clients:
+    """Clients of every service that a SageMaker target needs."""
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, Clients
+
+    with amazon.speaking(connection):
+        region = None if connection else os.environ.get("AWS_REGION")
+        others = [
+            amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]
+        ]
+        sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
+            aws_conn_id=connection, config=PATIENCE, region_name=region
+        )
+        return Clients(sagemaker.conn, *(hook.conn for hook in others))

@@ -1,0 +1,30 @@
+"""Every answer that a deployment declares has a request of its own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.spec.model import ModelSpec
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+REQUEST_TASK = "request_approvals"
+
+
+def ask_approvers(spec: ModelSpec, ticket: Any, **arguments: Any) -> MappedOperator:
+    """One request per answer that ``deployment.approval`` asks for; ``.output`` is what ``ApprovalQuorum`` counts.
+
+    ``ticket`` is the ``RolloutTicket`` of the run's first task; further arguments are the tasks' own.
+    """
+    from practices._approvals.request import ApprovalRequest  # the operator's own imports cost parse time
+
+    approval = spec.deployment.approval
+    roles = [approver.role for approver in approval.approvers for _ in range(approver.count)]
+    return ApprovalRequest.partial(
+        **{"task_id": REQUEST_TASK, "map_index_template": "{{ task.role }}", **arguments},
+        model=spec.model,
+        ticket=ticket,
+        response_timeout=timedelta(seconds=approval.timeout),
+    ).expand(role=roles)

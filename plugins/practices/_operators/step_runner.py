@@ -1,0 +1,49 @@
+"""A step is given the same request and gives the same result wherever it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TypeVar
+
+from pipelines.errors import Refused
+from pipelines.messages.message import Message
+from pipelines.settings import let_waiting_threads_sleep
+from pipelines.spec.runner import StageRunner
+from practices._connections import installation
+
+Result = TypeVar("Result", bound=Message)
+TALKATIVE = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
+"""Libraries whose everyday remarks would bury what a step says in the task's log."""
+log = logging.getLogger(__name__)
+
+
+def run_step(step: str, request: Message, result: type[Result], *, runner: StageRunner | None = None) -> Result:
+    """Run a step where ``runner`` says (None: the installation's setting) and return its result.
+
+    ``process`` runs it here, in the task's own process; ``kubernetes`` in a pod, for which the task is deferred (see
+    ``_pods``). Raises what the step raises (``Refused``, ``Unavailable``).
+    """
+    place = (runner and runner.on) or installation.open_ports().settings.runner
+    if place not in ("process", "kubernetes"):
+        raise Refused(f"AIRWORTHY_RUNNER {place!r} is no runner", ["set it to process or to kubernetes"])
+    log.info("%s: %s", step, request.model_dump_json(by_alias=True))
+    begun = time.monotonic()
+    if place == "kubernetes":
+        from practices._pods.run import run_in_pod
+
+        return result.model_validate_json(run_in_pod(step, request, runner or StageRunner()))
+    done = _run_here(step, request)
+    if not isinstance(done, result):
+        raise TypeError(f"step {step} returned {type(done).__name__}, not {result.__name__}")
+    log.info("%s: done in %.2f s", step, time.monotonic() - begun)
+    return done
+
+
+def _run_here(step: str, request: Message) -> Message:
+    from pipelines import wiring
+
+    let_waiting_threads_sleep()
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    return wiring.run_step(step, request.model_dump_json(by_alias=True), installation.open_ports())

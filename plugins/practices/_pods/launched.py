@@ -1,0 +1,93 @@
+"""The pods of this installation are found by their label; one is deleted only if it is still what was seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipelines.rules.orphaned_pods import LaunchedPod, PodIdentity
+from pipelines.settings import Settings
+from practices._connections.kubernetes_errors import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
+
+PAGE = 500
+
+
+class LaunchedPods:
+    """The pods in ``settings.pod_namespace`` that bear the label of this installation.
+
+    Raises ``Unavailable`` when the API server does not answer and ``Refused`` when it says no.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+        self.namespace, self._installation = settings.pod_namespace, settings.installation
+        with answering("reaching the cluster"):
+            hook = KubernetesHook(conn_id=settings.kubernetes_connection, kubernetes_conn_id=None)
+            self._api = hook.core_v1_client
+
+    def find(self) -> list[LaunchedPod]:
+        """All of them, as the cluster shows them."""
+        selector = f"app.kubernetes.io/name=airworthy,airworthy.dev/installation={self._installation}"
+        asked = {"label_selector": selector, "limit": PAGE, "_request_timeout": ANSWER_SECONDS}
+        found, token = [], None
+        while token != "":
+            with answering(f"listing pods in namespace {self.namespace}"):
+                page = self._api.list_namespaced_pod(self.namespace, _continue=token, **asked)
+            found += [read_pod(pod) for pod in page.items]
+            token = page.metadata._continue or ""
+        return found
+
+    def delete(self, pod: LaunchedPod) -> bool:
+        """Delete the pod as it was seen; False if it has gone or changed since, or another one bears its name."""
+        from kubernetes.client import ApiException
+
+        seen = {"uid": pod.uid, "resourceVersion": pod.resource_version}
+        with answering(f"deleting pod {pod.name} in namespace {self.namespace}"):
+            try:
+                self._api.delete_namespaced_pod(
+                    pod.name, self.namespace, body={"preconditions": seen}, _request_timeout=ANSWER_SECONDS
+                )
+            except ApiException as error:
+                if error.status not in (404, 409):
+                    raise
+                return False
+        return True
+
+
+def configured(settings: Settings) -> bool:
+    """Whether this installation says how to reach a cluster."""
+    files = (Path("~/.kube/config").expanduser(), SERVICE_ACCOUNT)
+    named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
+    return bool(named) or any(path.exists() for path in files)
+
+
+def read_pod(pod: Any) -> LaunchedPod:
+    """Facts of a ``V1Pod``."""
+    meta, status = pod.metadata, pod.status
+    ends = [one.state.terminated.finished_at for one in status.container_statuses or [] if one.state.terminated]
+    return LaunchedPod(
+        name=meta.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        phase=status.phase or "Unknown",
+        created=meta.creation_timestamp,
+        started=status.start_time,
+        finished=max((end for end in ends if end), default=None),
+        deadline_seconds=pod.spec.active_deadline_seconds,
+        deleting=meta.deletion_timestamp,
+        identity=_identity(meta.annotations or {}, meta.labels or {}),
+    )
+
+
+def _identity(annotations: dict[str, str], labels: dict[str, str]) -> PodIdentity | None:
+    names = {name: f"airworthy.dev/{name.replace('_', '-')}" for name in PodIdentity.model_fields if name != "step"}
+    told = {name: annotations.get(key) for name, key in names.items()}
+    try:
+        identity = PodIdentity.model_validate({**told, "step": labels.get("airworthy.dev/step")})
+    except ValidationError:
+        return None
+    return identity if identity.run.startswith("runs/") and ".." not in identity.run.split("/") else None

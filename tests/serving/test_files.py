@@ -1,0 +1,65 @@
+"""Bundles come from, and the prediction log goes to, a folder or an object store alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from pipelines.serving.files import read_file, write_file
+from pipelines.serving.models.bundle import BundleRefused, fetch
+from tests.serving.gateway_process import write_bundle
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="airworthy")
+    yield "s3://airworthy/store"
+    server.stop()
+
+
+def test_a_file_in_a_bucket_is_written_and_read_whole(bucket: str) -> None:
+    write_file(f"{bucket}/predictions/a.parquet", b"one")
+    write_file(f"{bucket}/predictions/a.parquet", b"two")
+    assert read_file(f"{bucket}/predictions/a.parquet") == b"two"
+    with pytest.raises(FileNotFoundError):
+        read_file(f"{bucket}/predictions/b.parquet")
+
+
+def test_a_bundle_is_fetched_from_a_bucket_and_verified(bucket: str, tmp_path: Path) -> None:
+    folder, sha256 = write_bundle(tmp_path / "built", "1")
+    for path in Path(folder).iterdir():
+        write_file(f"{bucket}/bundles/m/1/{path.name}", path.read_bytes())
+    cached = fetch(f"{bucket}/bundles/m/1/", sha256, tmp_path / "cache")
+    assert (cached / "model.onnx").read_bytes() == (Path(folder) / "model.onnx").read_bytes()
+    write_file(f"{bucket}/bundles/m/1/model.onnx", b"other")
+    assert fetch(f"{bucket}/bundles/m/1/", sha256, tmp_path / "cache") == cached, "the cache is served, not the bucket"
+    with pytest.raises(BundleRefused, match=r"model\.onnx has sha256"):
+        fetch(f"{bucket}/bundles/m/1/", sha256, tmp_path / "another")
+    assert list((tmp_path / "another").iterdir()) == []
+
+
+def test_a_manifest_that_points_outside_its_bundle_is_refused(tmp_path: Path) -> None:
+    import hashlib
+    import json
+
+    folder, _ = write_bundle(tmp_path, "1")
+    path = Path(folder) / "bundle.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["files"]["../../secret"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BundleRefused, match="points outside the bundle"):
+        fetch(folder, hashlib.sha256(path.read_bytes()).hexdigest(), tmp_path / "cache")
