@@ -1,11 +1,14 @@
-"""A verdict is PASS, FAIL or UNKNOWN, and always says why: what was not measured never passes."""
+"""A verdict is PASS, FAIL or UNKNOWN with its reasons; a decision is a verdict and the one action that follows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Action = TypeVar("Action", bound=str)
 
 
 class Outcome(StrEnum):
@@ -48,3 +51,14 @@ class Verdict(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.outcome.value.upper()}" + "".join(f"\n  - {reason}" for reason in self.reasons)
+
+
+class Decision(BaseModel, Generic[Action]):
+    """What one rule decided: the verdict, and the action that the practice takes on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verdict: Verdict
+    action: Action
+    reason: str = ""
+    """Why this action, where the verdict itself has nothing to complain of."""

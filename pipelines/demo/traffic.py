@@ -98,7 +98,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
     ``arm``."""
     import polars as pl
 
-    from pipelines.steps.load_testing.open_loop import Door, OpenLoop, Outcome, Schedule
+    from pipelines.steps.load_testing.open_loop import Door, OpenLoop, RequestOutcome, Schedule
 
     ended = False
     told: list[tuple[float, int, str, str]] = []
@@ -112,7 +112,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
         told.append((time.time(), status, version.decode(), arm.decode()))
         return "" if status == 200 else f"status {status}"
 
-    def stop(_: Outcome) -> bool:
+    def stop(_: RequestOutcome) -> bool:
         return ended
 
     for number in (signal.SIGTERM, signal.SIGINT):

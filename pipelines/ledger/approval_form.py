@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.model import ModelSpec
 
-GATES = ("minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 COMPARED = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
 GROUP_SHOWN = 12
 NOT_SHOWN = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
@@ -104,7 +104,7 @@ def _gates(facts: FormFacts) -> str:
         for name, b in facts.spec.evaluation.minimum_metrics.items()
     }
     rows = []
-    for name in GATES:
+    for name in REQUIRED_GATES:
         found = spoken.get(name, {}).get("facts") or {}
         told = _compared(found) if found.keys() >= COMPARED else _numbers(found, bounds)
         rows.append((name.replace("_", " "), _spoken(spoken.get(name)), told))

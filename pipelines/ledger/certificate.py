@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.ledger.hash_chain import head
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ports import LedgerEntry
 
-REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 DIGESTS = ("model_digest", "snapshot", "environment_digest", "request_digest")
 HEX = set("0123456789abcdef")
 

@@ -1,9 +1,8 @@
-"""What a rollout is judged by and what the judgement says: plain data, for a rule that computes nothing itself."""
+"""What a rollout is judged by: the plan of its analysis, the counts of its stages, and the evidence that they give."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,15 +12,6 @@ from pipelines.messages.message import Message
 from pipelines.messages.rollout import ArmCounts
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Outcome(StrEnum):
-    """INCONCLUSIVE: too little evidence, or an invalid comparison. ERROR: the measurement itself did not work."""
-
-    PASS = "pass"  # noqa: S105 - an outcome, not a password
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
-    ERROR = "error"
 
 
 class _Strict(BaseModel):
@@ -60,6 +50,11 @@ class MetricLimits(_Strict):
         return self.max_ratio is not None or self.role != "guardrail"
 
     @property
+    def pass_ratio(self) -> float:
+        """The ratio to the champion below which the metric passes."""
+        return 1.0 if self.role == "success" else self.max_ratio or 1.0
+
+    @property
     def ways_to_fail(self) -> int:
         return (self.max_rate is not None) + (self.compares and self.fail_ratio is not None)
 
@@ -88,9 +83,9 @@ class AnalysisPlan(_Strict):
 
 
 class Arm(_Strict):
-    """Distinct ``units`` that met one version in one step, and of each event how many of them met it.
+    """Distinct ``units`` that met one version in one stage, and of each event how many of them met it.
 
-    A key counts among ``events`` in the step of its first such event of the whole rollout, and in no later step.
+    A key counts among ``events`` in the stage of its first such event of the whole rollout, and in no later stage.
     ``requests`` and ``request_events`` are the same in requests; None where the units are requests.
     """
 
@@ -106,31 +101,54 @@ class Arm(_Strict):
         return self.request_events[event], self.requests
 
 
-class StepCounts(_Strict):
-    """One step: the share of all units assigned to the candidate, and what each arm met."""
+class StageCounts(_Strict):
+    """One stage: the share of all units assigned to the candidate, and what each arm met."""
 
     weight: Share
     candidate: Arm
     champion: Arm
 
 
-class MetricVerdict(_Strict):
-    """``facts``: counts, evidence (natural logs) beside what was needed, rates, interval of the ratio and limits."""
+class MetricEvidence(_Strict):
+    """What the counts of all stages show of one metric; counts are units, evidence is a natural log.
+
+    None: the plan does not ask for it, or the rate ratio has no upper bound yet.
+    """
 
     metric: str
-    role: str
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    facts: dict[str, float | int | str | None]
+    candidate: int = 0
+    candidate_units: int = 0
+    champion: int = 0
+    champion_units: int = 0
+    candidate_requests: tuple[int, int] | None = None
+    """Requests of the candidate with the event, and all of them: what ``max_rate`` is about."""
+    above_log_e: float | None = None
+    below_log_e: float | None = None
+    """That the candidate's rate of requests is above, below ``max_rate``."""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    worse_log_e: float | None = None
+    """That the candidate is worse than ``fail_ratio`` times the champion."""
+    pass_log_e: float | None = None
+    """That it is better than the ratio at which the metric passes."""
+    faults: tuple[str, ...] = ()
+    """Counts that are missing or cannot be; with one of them nothing else is measured."""
 
 
-class RolloutVerdict(_Strict):
-    """The verdict over all, the reasons of each metric that did not pass, and each metric's own."""
+class RolloutEvidence(Message):
+    """Evidence over all stages in which callers met both versions, oldest stage first."""
 
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    metrics: tuple[MetricVerdict, ...]
-    facts: dict[str, float | int | str | None]
+    split_log_e: float = 0.0
+    """That the units were not split as declared."""
+    metrics: tuple[MetricEvidence, ...]
+    stages: list[StageCounts] = []
+    newest: int | None = None
+    """Number of the last of these stages; None: there is none."""
+
+    @property
+    def faults(self) -> list[str]:
+        """Every count that is missing or cannot be, with its metric."""
+        return [f"{metric.metric}: {fault}" for metric in self.metrics for fault in metric.faults]
 
 
 def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> AnalysisPlan:
@@ -155,16 +173,7 @@ def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> A
 
 
 class WeighRequest(Message):
-    """Every step of one rollout up to now, and by what it is judged."""
+    """Every stage of one rollout up to now, and the plan of its analysis."""
 
     plan: AnalysisPlan
     arms: list[ArmCounts]
-
-
-class WeighedRollout(Message):
-    """``steps`` with callers, oldest first; the verdict is over all of them, for evidence adds up."""
-
-    verdict: RolloutVerdict
-    steps: list[StepCounts] = []
-    newest: int | None = None
-    """Number of the last of these steps."""

@@ -6,10 +6,11 @@ import math
 
 from pipelines.messages.comparison import ExperimentMeasure, MetricInterval
 from pipelines.messages.rollout import RolloutTicket
+from pipelines.rollout.decision import StageAction, StageDecision
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import AbTest
-from pipelines.verdict import Verdict
+from pipelines.verdict import Outcome, Verdict
 
 RULE = "ab_test"
 
@@ -25,27 +26,38 @@ def plan_faults(spec: ModelSpec, ticket: RolloutTicket) -> list[str]:
     return faults
 
 
-def judge_experiment(found: ExperimentMeasure, declared: AbTest, *, over: bool = False) -> Verdict:
-    """PASS: the variant wins. FAIL: control stays. UNKNOWN: not decided yet, or the experiment is not valid.
+def judge_experiment(
+    measure: ExperimentMeasure, declared: AbTest, *, consecutive_errors: int = 0, max_errors: int = 1
+) -> StageDecision:
+    """PASS: the variant wins. FAIL: control stays, also if nothing is shown when the time is up. UNKNOWN: not decided
+    yet (``look_again``), or the experiment is not valid or measured nothing ``max_errors`` times in a row (``hold``).
 
-    ``facts["answer"]`` is ``variant wins``, ``control stays``, ``no difference``, ``undecided``, ``invalid`` or
-    ``error``, and ``facts["recommendation"]`` says in words what to do. ``over``: the time is up, and control stays
-    whatever is undecided. Metrics are declared in the order of ``found.metrics``; the first decides.
+    ``facts["answer"]`` names the finding and ``facts["recommendation"]`` says in words what to do. Metrics are declared
+    in the order of ``measure.metrics``; the first decides.
     """
-    answer, reasons = _answer(found, declared)
+    over = measure.elapsed >= declared.max_duration
+    answer, reasons = _answer(measure, declared)
     failures, unknowns = (reasons, []) if answer in ("control stays", "no difference") else ([], reasons)
     if over and answer == "undecided":
-        failures, unknowns = [f"undecided when the time was up, so version {found.control} stays", *reasons], []
+        failures, unknowns = [f"undecided when the time was up, so version {measure.control} stays", *reasons], []
     facts: dict[str, object] = {
         "answer": answer,
-        "recommendation": _recommendation(answer, found, failures or reasons),
-        **found.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
+        "recommendation": _recommendation(answer, measure, failures or reasons),
+        **measure.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
         "margin": declared.margin,
         "confidence_level": declared.confidence_level,
         "minimum_sample_size": declared.minimum_sample_size,
         "split_needed": math.log(1 / declared.srm_alpha),
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    waits = answer == "undecided" or (answer == "error" and not over and consecutive_errors < max_errors)
+    return StageDecision(verdict=verdict, action=_action(verdict.outcome, waits=waits))
+
+
+def _action(outcome: Outcome, *, waits: bool) -> StageAction:
+    if outcome is Outcome.UNKNOWN:
+        return "look_again" if waits else "hold"
+    return "go_on" if outcome is Outcome.PASS else "roll_back"
 
 
 def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]:

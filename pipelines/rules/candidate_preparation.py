@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
+from pipelines.rules.release_rollback import ACTIVE
 from pipelines.rules.rollback_drill import ID as DRILL
-from pipelines.verdict import Verdict
+from pipelines.verdict import Decision, Verdict
 
 RULE = "candidate_preparation"
-ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
-"""Phases in which a candidate may get requests."""
+PreparationAction = Literal["begin", "supersede"]
+PreparationDecision = Decision[PreparationAction]
 
 
-def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: Sequence[str]) -> Verdict:
+def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: Sequence[str]) -> PreparationDecision:
     """FAIL for every fault of the plan, for another champion than the ticket's, for a version that is live already,
-    and while a rollout of a newer version goes on. An older or equal one, and any drill, is superseded:
-    ``facts["supersedes"]``.
+    and while a rollout of a newer version goes on. An older or equal one, and any drill, is superseded.
     """
     failures = [f"the plan is refused: {fault}" for fault in plan_faults]
     if state.champion == ticket.version:
@@ -35,4 +36,5 @@ def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: S
         "phase": state.phase,
         "supersedes": other,
     }
-    return Verdict.of(RULE, failures=failures, facts=facts)
+    action: PreparationAction = "supersede" if other is not None else "begin"
+    return PreparationDecision(verdict=Verdict.of(RULE, failures=failures, facts=facts), action=action)

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.spec.strategy import Strategy
+from pipelines.verdict import Decision, Verdict
 
-Act = Literal["keep", "report", "rollback", "hold", "stop_mirror"]
-EXPIRY: dict[Strategy, Act] = {
+RULE = "lease_reaper"
+LeaseAction = Literal["keep", "report", "rollback", "hold", "stop_mirror"]
+EXPIRY: dict[Strategy, LeaseAction] = {
     "all_at_once": "stop_mirror",
     "shadow": "stop_mirror",
     "canary": "rollback",
@@ -40,16 +42,11 @@ class WatchedRollout(BaseModel):
     run_goes_on: bool = False
 
 
-class LeaseJudgement(BaseModel):
-    """``report``: it stays, but a person should look."""
-
-    model_config = ConfigDict(frozen=True)
-
-    act: Act
-    reason: str
+LeaseDecision = Decision[LeaseAction]
+"""``report``: it stays, but a person should look."""
 
 
-def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseJudgement:
+def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseDecision:
     """What becomes of one rollout.
 
     One whose lease is over is rolled back, held or loses its mirror, as its strategy says; a target with a guard of
@@ -57,29 +54,34 @@ def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseJudgement:
     """
     state = watched.state
     if state.phase not in ACTIVE:
-        return LeaseJudgement(act="keep", reason=f"it is {state.phase or 'none'}")
+        return _decision("keep", f"it is {state.phase or 'none'}")
     if state.lease_until is None:
-        return LeaseJudgement(act="report", reason="it has no lease; roll it back if nobody knows it")
+        return _decision("report", "it has no lease; roll it back if nobody knows it")
     over, since = now - state.lease_until, f"its lease ended at {state.lease_until.isoformat(timespec='seconds')}"
     if over >= timedelta(0) and not _dealt_with(state, EXPIRY[watched.strategy]):
         if not watched.guarded:
-            return LeaseJudgement(act=EXPIRY[watched.strategy], reason=since)
+            return _decision(EXPIRY[watched.strategy], since)
         if over >= GRACE:
             told = f"{since} and its target did nothing; is the guard of the target alive? Roll it back by hand"
-            return LeaseJudgement(act="report", reason=told)
-        return LeaseJudgement(act="keep", reason=f"{since}; its target is about to deal with it")
+            return _decision("report", told)
+        return _decision("keep", f"{since}; its target is about to deal with it")
     if state.phase == "PAUSED":
-        return LeaseJudgement(act="report", reason=f"it is held for a person: {state.reason or 'no reason given'}")
+        return _decision("report", f"it is held for a person: {state.reason or 'no reason given'}")
     if not watched.run_goes_on:
         owner = (
             "no run is known that began it" if watched.run is None else f"its run {watched.run} has ended or is gone"
         )
         until = state.lease_until.isoformat(timespec="seconds")
-        return LeaseJudgement(act="report", reason=f"{owner}; its lease lasts until {until}")
-    return LeaseJudgement(act="keep", reason=f"{watched.run} goes on")
+        return _decision("report", f"{owner}; its lease lasts until {until}")
+    return _decision("keep", f"{watched.run} goes on")
 
 
-def _dealt_with(state: RolloutState, act: Act) -> bool:
+def _decision(action: LeaseAction, reason: str) -> LeaseDecision:
+    verdict = Verdict.of(RULE, facts={"action": action, "why": reason})
+    return LeaseDecision(verdict=verdict, action=action, reason=reason)
+
+
+def _dealt_with(state: RolloutState, action: LeaseAction) -> bool:
     """Whether it is so already: on hold, or on hold without a mirror."""
     held = state.phase == "PAUSED"
-    return held and (act == "hold" or (act == "stop_mirror" and state.mirror is None))
+    return held and (action == "hold" or (action == "stop_mirror" and state.mirror is None))

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.verdict import Verdict
+from pipelines.verdict import Decision, Verdict
 
 RULE = "retirement"
 
 
+class RetirementDecision(Decision[Literal["wait", "conclude"]]):
+    """``left``: seconds that the former version still has to be kept."""
+
+    left: float
+
+
 def judge_retirement(
     ticket: RolloutTicket, state: RolloutState, *, promoted: datetime | None, now: datetime, window: float
-) -> Verdict:
+) -> RetirementDecision:
     """PASS once the version has been live for ``window`` seconds; FAIL if it was put back or replaced meanwhile.
 
-    UNKNOWN while the window lasts (``facts["left"]``: seconds still to wait, 0 when there is nothing to wait for), and
+    UNKNOWN while the window lasts, with the seconds still to wait (``left``, 0 where there is nothing to wait for), and
     if nobody wrote down when it was promoted.
     """
     failures, unknowns = [], []
@@ -33,4 +40,5 @@ def judge_retirement(
         left = window - lasted
         unknowns.append(f"live for {lasted:.0f} s of {window:g} s")
     facts: dict[str, object] = {"left": left, "window": window, "phase": state.phase, "previous": state.previous}
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    return RetirementDecision(verdict=verdict, action="wait" if left else "conclude", left=left)

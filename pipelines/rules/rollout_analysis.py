@@ -1,100 +1,104 @@
-"""A step goes on only on what was shown, rolls back only on what was shown, and everything else waits for a person."""
+"""A stage goes on or is rolled back only on what was shown; everything else waits, and is held when its time is up."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout.analysis import Outcome, WeighedRollout
-from pipelines.verdict import Verdict
+from pipelines.rollout.analysis import AnalysisPlan, RolloutEvidence
+from pipelines.rollout.decision import StageAction, StageDecision
+from pipelines.rules.rollout_verdict import judge_evidence
+from pipelines.verdict import Outcome, Verdict
 
 RULE = "rollout_analysis"
-Then = Literal["go_on", "look_again", "roll_back", "hold"]
 
 
-class Look(BaseModel):
-    """One look at a step: what was found, when, and how long it may take. Times in seconds."""
+class StageObservation(BaseModel):
+    """One observation of a stage: its evidence, its time, and how long the stage may take. Times in seconds."""
 
     model_config = ConfigDict(frozen=True)
 
     state: RolloutState
-    weighed: WeighedRollout | None = None
+    plan: AnalysisPlan
+    evidence: RolloutEvidence | None = None
     error: str = ""
-    """Why nothing could be weighed."""
-    errors: int = 0
-    """Looks in a row that could not measure, this one included."""
+    """Why there is no evidence."""
+    consecutive_errors: int = 0
+    """Observations in a row that measured nothing, this one included."""
     max_errors: int
     now: datetime
     waiting_since: datetime
-    """When the step began, or when a person let it go on."""
+    """When the stage began, or when a person let it go on."""
     bake: float
     limit: float
-    minimum_units: int
 
 
-def judge_look(look: Look) -> Verdict:
-    """PASS once everything demanded is shown, on enough units of this very step, after its bake time.
+def judge_stage(observation: StageObservation) -> StageDecision:
+    """PASS once everything demanded is shown, on enough units of this very stage, after its bake time: ``go_on``.
 
-    FAIL when a limit is shown to be broken. UNKNOWN otherwise. ``facts["then"]`` says what to do: ``go_on``,
-    ``roll_back``, ``look_again``, or ``hold`` when the time is up or too many looks in a row could not measure.
+    FAIL when a limit is shown to be broken: ``roll_back``. UNKNOWN otherwise: ``look_again``, or ``hold`` when the time
+    is up or too many observations in a row measured nothing.
     """
-    weighed, state = look.weighed, look.state
-    begun = state.step_started or look.now
-    baked, waited = ((look.now - since).total_seconds() for since in (begun, look.waiting_since))
+    evidence, state = observation.evidence, observation.state
+    begun = state.step_started or observation.now
+    baked, waited = ((observation.now - since).total_seconds() for since in (begun, observation.waiting_since))
     facts: dict[str, object] = {
         "step": state.step,
         "split": dict(state.split),
         "seconds": round(baked, 1),
-        "bake_seconds": look.bake,
-        "limit_seconds": look.limit,
-        "errors_in_a_row": look.errors,
+        "bake_seconds": observation.bake,
+        "limit_seconds": observation.limit,
+        "errors_in_a_row": observation.consecutive_errors,
     }
-    if weighed is None or weighed.verdict.outcome is Outcome.ERROR:
-        reasons = [look.error] if weighed is None else list(weighed.verdict.reasons)
-        told = [f"not measured ({look.errors} of {look.max_errors} in a row): {reason}" for reason in reasons]
-        return _verdict("hold" if look.errors >= look.max_errors else "look_again", facts, unknowns=told)
-    facts |= evidence(weighed)
-    if weighed.verdict.outcome is Outcome.FAIL:
-        return _verdict("roll_back", facts, failures=list(weighed.verdict.reasons))
-    lacking = [*weighed.verdict.reasons, *_too_few(weighed, state.step, look.minimum_units)]
-    if weighed.verdict.outcome is Outcome.PASS and not lacking:
-        if baked >= look.bake:
-            return _verdict("go_on", facts)
-        return _verdict("look_again", facts, unknowns=[f"the step is {baked:.0f} s old; it stays {look.bake:g} s"])
-    if waited >= look.limit:
-        over = f"not decided after {waited:.0f} s, the limit is {look.limit:g} s: traffic is held"
-        return _verdict("hold", facts, unknowns=[over, *lacking])
-    return _verdict("look_again", facts, unknowns=lacking)
+    if evidence is None:
+        return _not_measured(observation, [observation.error], facts)
+    weighed = judge_evidence(observation.plan, evidence)
+    if evidence.faults and weighed.outcome is not Outcome.FAIL:
+        return _not_measured(observation, list(weighed.reasons), facts)
+    facts |= {"evidence": weighed.outcome.value, **_counts(evidence), **weighed.facts}
+    if weighed.outcome is Outcome.FAIL:
+        return _decision("roll_back", facts, failures=weighed.reasons)
+    lacking = [*weighed.reasons, *_too_few(observation, evidence)]
+    if not lacking:
+        if baked >= observation.bake:
+            return _decision("go_on", facts)
+        lacking = [f"the stage is {baked:.0f} s old; it stays {observation.bake:g} s"]
+    elif waited >= observation.limit:
+        over = f"not decided after {waited:.0f} s, the limit is {observation.limit:g} s: traffic is held"
+        return _decision("hold", facts, unknowns=[over, *lacking])
+    return _decision("look_again", facts, unknowns=lacking)
 
 
-def evidence(weighed: WeighedRollout) -> dict[str, object]:
-    """The counts of this step and the numbers of each metric over all steps."""
-    counted = weighed.steps[-1] if weighed.steps else None
+def _not_measured(observation: StageObservation, reasons: list[str], facts: dict[str, object]) -> StageDecision:
+    errors, most = observation.consecutive_errors, observation.max_errors
+    unknowns = [f"not measured ({errors} of {most} in a row): {reason}" for reason in reasons]
+    return _decision("hold" if errors >= most else "look_again", facts, unknowns=unknowns)
+
+
+def _counts(evidence: RolloutEvidence) -> dict[str, object]:
+    """Units and events of the newest stage."""
+    counts = evidence.stages[-1] if evidence.stages else None
     return {
-        "evidence": weighed.verdict.outcome.value,
-        "candidate_units": counted.candidate.units if counted else 0,
-        "champion_units": counted.champion.units if counted else 0,
-        "candidate_events": dict(counted.candidate.events) if counted else {},
-        "champion_events": dict(counted.champion.events) if counted else {},
-        "split_log_e": weighed.verdict.facts.get("split_log_e"),
-        "metrics": {
-            metric.metric: {"outcome": metric.outcome.value, **metric.facts} for metric in weighed.verdict.metrics
-        },
+        "candidate_units": counts.candidate.units if counts else 0,
+        "champion_units": counts.champion.units if counts else 0,
+        "candidate_events": dict(counts.candidate.events) if counts else {},
+        "champion_events": dict(counts.champion.events) if counts else {},
     }
 
 
-def _too_few(weighed: WeighedRollout, step: int, least: int) -> list[str]:
-    counted = weighed.steps[-1] if weighed.steps and weighed.newest == step else None
-    candidate, champion = (counted.candidate.units, counted.champion.units) if counted else (0, 0)
+def _too_few(observation: StageObservation, evidence: RolloutEvidence) -> list[str]:
+    least = observation.plan.minimum_units
+    counts = evidence.stages[-1] if evidence.stages and evidence.newest == observation.state.step else None
+    candidate, champion = (counts.candidate.units, counts.champion.units) if counts else (0, 0)
     if min(candidate, champion) >= least:
         return []
-    return [f"this step has candidate {candidate}, champion {champion}; {least} needed in each"]
+    return [f"this stage has candidate {candidate}, champion {champion}; {least} needed in each"]
 
 
-def _verdict(
-    then: Then, facts: dict[str, object], *, failures: list[str] | None = None, unknowns: list[str] | None = None
-) -> Verdict:
-    return Verdict.of(RULE, failures=failures or (), unknowns=unknowns or (), facts={"then": then, **facts})
+def _decision(
+    action: StageAction, facts: dict[str, object], *, failures: tuple[str, ...] = (), unknowns: list[str] | None = None
+) -> StageDecision:
+    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns or (), facts={"action": action, **facts})
+    return StageDecision(verdict=verdict, action=action)

@@ -6,33 +6,43 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.candidate_preparation import ACTIVE
-from pipelines.verdict import Verdict
+from pipelines.rules.release_rollback import ACTIVE
+from pipelines.verdict import Decision, Verdict
 
 RULE = "rollout_rollback"
-End = Literal["nothing", "leave", "roll_back", "record"]
+EndAction = Literal["nothing", "leave", "roll_back", "record"]
 NOT_LET_THROUGH = "the candidate was not let through"
-"""Nothing was wrong with it in the air: people, or nobody, said yes."""
+"""The reason of a rollout that ended for want of an approval: nothing was wrong with the candidate."""
 
 
-def judge_end(ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool) -> Verdict:
-    """Always PASS; ``facts["then"]`` says what to do and ``facts["why"]`` why.
+class EndDecision(Decision[EndAction]):
+    """``failed_with_traffic``: the candidate failed while it was served, so no later run takes it by itself."""
+
+    failed_with_traffic: bool
+
+
+def judge_end(
+    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
+) -> EndDecision:
+    """Always PASS, with the action and its reason.
 
     ``failed`` names the run's failed tasks, None if they are not known. ``record``: it was rolled back already, by the
     target itself or by a task that did not live to write it down (``recorded``). PAUSED is left where a task failed to
-    ask a person; if nobody failed, nobody was asked. ``facts["failed_in_the_air"]``: no later run should take this
-    version by itself.
+    ask a person; if nobody failed, nobody was asked.
     """
-    then, why = _end(ticket, state, failed, recorded=recorded)
+    action, reason = _end(ticket, state, failed, recorded=recorded)
+    failed_with_traffic = (action == "roll_back" and bool(failed)) or _failed(ticket, state)
     facts: dict[str, object] = {
-        "then": then,
-        "why": why,
+        "action": action,
+        "why": reason,
         "phase": state.phase,
         "split": dict(state.split),
         "failed": list(failed) if failed is not None else None,
-        "failed_in_the_air": (then == "roll_back" and bool(failed)) or _failed(ticket, state),
+        "failed_with_traffic": failed_with_traffic,
     }
-    return Verdict.of(RULE, facts=facts)
+    return EndDecision(
+        verdict=Verdict.of(RULE, facts=facts), action=action, reason=reason, failed_with_traffic=failed_with_traffic
+    )
 
 
 def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
@@ -42,7 +52,7 @@ def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
 
 def _end(
     ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
-) -> tuple[End, str]:
+) -> tuple[EndAction, str]:
     if state.rollout_id is None:
         return "nothing", "there was no rollout"
     if state.rollout_id != ticket.rollout_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure
+from pipelines.rollout.decision import StageAction, StageDecision
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.verdict import Outcome, Verdict
@@ -15,24 +16,24 @@ WAYS_TO_FAIL = 3
 other half is the guard's."""
 
 
-def judge_shadow(found: ShadowMeasure, declared: Deployment) -> Verdict:
+def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_errors: int = 0) -> StageDecision:
     """FAIL if a limit was shown to be broken, UNKNOWN if something demanded was not shown, else PASS.
 
-    ``facts["answer"]`` is ``pass``, ``fail``, ``inconclusive`` or ``error`` (counts that cannot be). Labels can only
-    speak against a candidate: without them nothing is missing.
+    A candidate that passes goes on after ``duration``; one on which nothing is shown is observed until
+    ``max_duration``, and refused then or after too many observations in a row with counts that cannot be
+    (``consecutive_errors``, this one included). Labels can only speak against a candidate: without them nothing is
+    missing.
     """
     shadow, alpha = declared.shadows or Shadow(), declared.analysis.alpha
     fail, enough = math.log(2 * WAYS_TO_FAIL / alpha), math.log(1.0 / alpha)
-    failures, unknowns = [], list(found.errors)
-    if not found.errors:
-        failures = _broken(found, declared, shadow, fail)
-        unknowns = _not_shown(found, declared, shadow, enough)
-    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns if not failures else ())
-    answer = {Outcome.PASS: "pass", Outcome.FAIL: "fail"}.get(verdict.outcome, "inconclusive")
+    failures, unknowns = [], list(measure.errors)
+    if not measure.errors:
+        failures = _broken(measure, declared, shadow, fail)
+        unknowns = _not_shown(measure, declared, shadow, enough)
     facts: dict[str, object] = {
-        "answer": "error" if found.errors else answer,
-        **found.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
-        "disagreement": found.disagreed / found.compared if found.compared else None,
+        "answer": "error" if measure.errors else "fail" if failures else "inconclusive" if unknowns else "pass",
+        **measure.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
+        "disagreement": measure.disagreed / measure.compared if measure.compared else None,
         "max_disagreement": shadow.max_disagreement,
         "tolerance": shadow.tolerance,
         "min_coverage": shadow.min_coverage,
@@ -40,14 +41,22 @@ def judge_shadow(found: ShadowMeasure, declared: Deployment) -> Verdict:
         "needed_to_fail": fail,
         "needed_to_pass": enough,
     }
-    return verdict.model_copy(update={"facts": facts})
+    verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, facts=facts)
+    blind = consecutive_errors >= declared.analysis.consecutive_errors
+    return StageDecision(verdict=verdict, action=_action(verdict.outcome, measure.elapsed, shadow, blind=blind))
 
 
-def goes_on(verdict: Verdict, elapsed: float, shadow: Shadow) -> bool:
-    """Whether to look again later: a candidate that passes stays for ``duration``, an open question for the maximum."""
-    if verdict.outcome is Outcome.PASS:
-        return elapsed < shadow.duration
-    return verdict.outcome is Outcome.UNKNOWN and elapsed < longest(shadow)
+def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, blind: bool) -> StageAction:
+    if outcome is Outcome.FAIL:
+        return "roll_back"
+    if outcome is Outcome.PASS:
+        return "look_again" if elapsed < shadow.duration else "go_on"
+    return "look_again" if elapsed < longest(shadow) and not blind else "refuse"
+
+
+def seconds_left(elapsed: float, shadow: Shadow) -> float:
+    """Until the next moment at which the decision may change by itself."""
+    return shadow.duration - elapsed if elapsed < shadow.duration else longest(shadow) - elapsed
 
 
 def longest(shadow: Shadow) -> float:

@@ -19,7 +19,7 @@ from pipelines.ports import Ports
 from pipelines.spec.sizing import LoadTest
 from pipelines.steps.load_testing.candidate_endpoint import KEY, find_door
 from pipelines.steps.load_testing.evidence import shown, slow_limits
-from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule, edge
+from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, RequestOutcome, Schedule, edge
 from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
@@ -92,7 +92,7 @@ def _judge(version: str, rows: int) -> Any:
     return judge
 
 
-async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[Outcome, Schedule]:
+async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[RequestOutcome, Schedule]:
     """Warm up, leave out the bodies that the door itself turns away, then keep to the declared schedule.
 
     A failure that is shown ends it early.
@@ -112,7 +112,7 @@ async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[Outcome, 
     schedule = Schedule(declared.target_rps, declared.duration, declared.ramp_up_time)
     limits = sorted({limit for _, limit in slow_limits(declared)})
 
-    def failed(outcome: Outcome) -> bool:
+    def failed(outcome: RequestOutcome) -> bool:
         found = shown(declared, outcome)
         return any(one.above >= math.log(len(found) / alpha) for one in found)
 
@@ -122,7 +122,12 @@ async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[Outcome, 
 
 
 def _result(
-    request: LoadTestRequest, declared: LoadTest, schedule: Schedule, outcome: Outcome, alpha: float, ports: Ports
+    request: LoadTestRequest,
+    declared: LoadTest,
+    schedule: Schedule,
+    outcome: RequestOutcome,
+    alpha: float,
+    ports: Ports,
 ) -> LoadTestResult:
     found = [
         one.model_copy(update={"needed_total": requests_to_show(one.bad / one.total, one.limit, alpha)})
@@ -166,7 +171,7 @@ def _histogram(found: Histogram) -> dict[str, int]:
     return counts | ({"never": found.beyond} if found.beyond else {})
 
 
-def _per_second(outcome: Outcome) -> list[list[float]]:
+def _per_second(outcome: RequestOutcome) -> list[list[float]]:
     return [
         [second, found.sent, found.answered, found.errors, round(found.worst_ms, 3)]
         for second, found in sorted(outcome.seconds.items())

@@ -13,11 +13,11 @@ from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.spec.strategy import AbTest as Experiment
-from pipelines.verdict import Outcome, Verdict
+from pipelines.verdict import Verdict
 from practices._operators import step_runner
-from practices._rollouts.comparison_operator import HERE, ComparisonPractice, act
-from practices._rollouts.required_evidence import unproved
+from practices._rollouts.required_evidence import missing_evidence
 from practices._rollouts.rollout import Rollout
+from practices._rollouts.stage_operator import HERE, ComparisonPractice
 
 
 class AbTest(ComparisonPractice):
@@ -34,37 +34,32 @@ class AbTest(ComparisonPractice):
     stem = "ab_test"
     on_fail = "skip"
 
-    def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
-        spec, ticket = rollout.spec, rollout.ticket
-        declared = spec.deployment.ab or Experiment()
-        share, state = spec.deployment.shares()[0], rollout.running()
-        faults = plan_faults(spec, ticket)
-        if rollout.share(state) != share:
-            faults += unproved(ticket, spec, rollout.ports, self.stem)
-        if faults:
-            raise Refused(f"the experiment with {self.model} version {ticket.version} cannot begin", faults)
-        split = rollout.split(state, share)
-        state = rollout.bring(lambda state: rollout.share(state) == share, "set_traffic", split)
+    def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
+        deployment = rollout.spec.deployment
+        declared = deployment.ab or Experiment()
+        self._check(rollout, state)
+        state = rollout.set_traffic(deployment.shares()[0])
         request = self._request(rollout, state)
-        found = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=HERE)
-        over = found.elapsed >= declared.max_duration
-        verdict, blind = judge_experiment(found, declared, over=over), blind + 1 if found.errors else 0
-        patience = spec.deployment.analysis.consecutive_errors
-        if verdict.facts["answer"] == ("error" if blind else "undecided") and not over and blind < patience:
-            self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
-            self.wait(rollout, state, declared.max_duration, declared.max_duration - found.elapsed, blind)
-        held = self._act(rollout, state, verdict)
-        drawing = request.model_copy(update={"found": found})
-        found = step_runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
-        verdict = self._told(rollout, judge_experiment(found, declared, over=over))
-        return self.conclude(verdict, rollout, context, on_fail=self.on_fail, **act(context), **held)
+        measure = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=HERE)
+        errors = errors + 1 if measure.errors else 0
+        most = deployment.analysis.consecutive_errors
+        decision = judge_experiment(measure, declared, consecutive_errors=errors, max_errors=most)
+        if decision.action == "look_again":
+            self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
+            self.wait_on(rollout, state, declared.max_duration, declared.max_duration - measure.elapsed, errors)
+        details = {**self.act(context), **self.apply(decision, rollout, state)}
+        drawing = request.model_copy(update={"found": measure})
+        measure = step_runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
+        verdict = self._told(rollout, judge_experiment(measure, declared).verdict)
+        return self.conclude(verdict, rollout, context, on_fail=self.on_fail, **details)
 
-    def _act(self, rollout: Rollout, state: RolloutState, verdict: Verdict) -> dict[str, Any]:
-        """Take a candidate back that did not win, and hold an experiment that is not valid."""
-        self.take_back_failed(rollout, verdict)
-        if verdict.outcome is not Outcome.UNKNOWN:
-            return {}
-        return {"held_at": rollout.hold(state, f"{self.stem}: {'; '.join(verdict.reasons)}").generation}
+    def _check(self, rollout: Rollout, state: RolloutState) -> None:
+        """``Refused`` with every reason why users may not be split now."""
+        faults = plan_faults(rollout.spec, rollout.ticket)
+        if rollout.share(state) != rollout.spec.deployment.shares()[0]:
+            faults += missing_evidence(rollout.ticket, rollout.spec, rollout.ports, self.stem)
+        if faults:
+            raise Refused(f"the experiment with {self.model} version {rollout.ticket.version} cannot begin", faults)
 
     def _told(self, rollout: Rollout, verdict: Verdict) -> Verdict:
         """The verdict, which says where in the store it lies."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from airflow.sdk import Context
-
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.rules.blue_green_trial import judge_trial
-from practices._rollouts.operator import RolloutPractice
-from practices._rollouts.shift import shift
+from pipelines.verdict import Verdict
+from practices._rollouts.rollout import Rollout
+from practices._rollouts.traffic_shift import TrafficShift
 
 
-class BlueGreenTrial(RolloutPractice):
+class BlueGreenTrial(TrafficShift):
     """Give the green version its declared test share; the switch itself is the promotion. Returns the verdict."""
 
     stem = "blue_green_trial"
     ui_color = "#b6d7a8"
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
-        if rollout.ticket.first:
-            return self.nothing_to_compare()
+    def planned_share(self, rollout: Rollout) -> int:
         [share] = rollout.spec.deployment.shares()
-        return shift(self, rollout, context, judge_trial, share)
+        return share
+
+    def judge(self, ticket: RolloutTicket, state: RolloutState, share: int, missing: list[str]) -> Verdict:
+        return judge_trial(ticket, state, share, missing)

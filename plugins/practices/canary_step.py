@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import Context
-
+from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.rules.canary_step import judge_shift
-from practices._rollouts.operator import RolloutPractice
-from practices._rollouts.shift import shift
+from pipelines.verdict import Verdict
+from practices._rollouts.rollout import Rollout
+from practices._rollouts.traffic_shift import TrafficShift
 
 
-class CanaryStep(RolloutPractice):
+class CanaryStep(TrafficShift):
     """Give the candidate ``share`` basis points of the traffic and read back that it has them.
 
     Who has the candidate keeps it: shares only grow. The lease begins before the traffic moves. Returns the verdict.
@@ -26,8 +26,8 @@ class CanaryStep(RolloutPractice):
         super().__init__(model=model, ticket=ticket, **arguments)
         self.share = share
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
-        if rollout.ticket.first:
-            return self.nothing_to_compare()
-        return shift(self, rollout, context, judge_shift, int(self.share))
+    def planned_share(self, rollout: Rollout) -> int:  # noqa: ARG002 - the task has its own
+        return int(self.share)
+
+    def judge(self, ticket: RolloutTicket, state: RolloutState, share: int, missing: list[str]) -> Verdict:
+        return judge_shift(ticket, state, share, missing)

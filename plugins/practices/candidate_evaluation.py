@@ -44,7 +44,12 @@ class CandidateEvaluation(ModelPractice):
             ports=ports,
             context=context,
             on_fail="fail",
-            details={"gate": "candidate_evaluation", "champion": result.champion, "snapshot": result.snapshot},
+            details={
+                "gate": "candidate_evaluation",
+                "model_digest": ports.registry.get(self.model, result.version).tags.get("airworthy.model_digest"),
+                "champion": result.champion,
+                "snapshot": result.snapshot,
+            },
         )
         return result.model_dump(mode="json", by_alias=True)
 

@@ -32,11 +32,12 @@ class CandidatePreparation(RolloutPractice):
         state = rollout.look()
         if state.rollout_id == rollout.ticket.rollout_id and rollout.running().phase != "PENDING":
             return self.said(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
-        verdict = judge_preparation(rollout.ticket, state, faults(rollout.spec))
-        said = self.conclude(verdict, rollout, context)
-        begin(rollout, state, supersede=verdict.facts["supersedes"] is not None)
+        decision = judge_preparation(rollout.ticket, state, faults(rollout.spec))
+        verdict = self.conclude(decision.verdict, rollout, context)
+        if state.rollout_id != rollout.ticket.rollout_id:
+            rollout.create(state, target_plan(rollout.spec, supersede=decision.action == "supersede"))
         rollout.wait_for_next(load(rollout))
-        return said
+        return verdict
 
 
 def faults(spec: ModelSpec) -> list[str]:
@@ -53,17 +54,11 @@ def faults(spec: ModelSpec) -> list[str]:
     return found
 
 
-def begin(rollout: Rollout, state: RolloutState, *, supersede: bool) -> None:
-    """Create the rollout unless it is there."""
-    if state.rollout_id != rollout.ticket.rollout_id:
-        rollout.change(state, "create_rollout", target_plan(rollout.spec, supersede=supersede))
-
-
 def load(rollout: Rollout) -> RolloutState:
     """Load the candidate; one that the target refuses leaves no rollout behind."""
-    ticket = rollout.ticket
     try:
-        return rollout.bring(lambda s: s.phase != "PENDING", "prepare", ticket.version, ticket.bundle, ticket.sha256)
+        return rollout.prepare()
     except Refused as error:
-        rollout.roll_back(f"version {ticket.version} could not be prepared: {'; '.join(error.reasons) or error}")
+        why = "; ".join(error.reasons) or error
+        rollout.roll_back(f"version {rollout.ticket.version} could not be prepared: {why}")
         raise

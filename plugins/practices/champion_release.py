@@ -7,13 +7,14 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._rollouts.aliases import follow_traffic
 from practices._rollouts.operator import RolloutPractice
-from practices._rollouts.required_evidence import REQUIRED_GATES, certificates, stages
+from practices._rollouts.required_evidence import gate_outcomes, stage_outcomes
 from practices._rollouts.rollout import Rollout
 
 
@@ -30,8 +31,8 @@ class ChampionRelease(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         ports, ticket = rollout.ports, rollout.ticket
-        gates, approval = certificates(ticket, ports)
-        said = stages(ticket, rollout.spec, ports)
+        gates, approval = gate_outcomes(ticket, ports)
+        said = stage_outcomes(ticket, rollout.spec, ports)
         verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=said)
         self.conclude(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = run_context.act_key(context, ticket.version)
@@ -55,8 +56,7 @@ class ChampionRelease(RolloutPractice):
     def promote(self, rollout: Rollout, context: Context, key: str) -> None:  # noqa: ARG002 - the rollout has its own
         """The candidate becomes the champion, unless it is already."""
         self.go_on(rollout, context)
-        version = rollout.ticket.version
-        rollout.bring(lambda state: state.champion == version, "promote", version)
+        rollout.promote()
 
     def release(self, rollout: Rollout, context: Context, key: str) -> None:  # noqa: ARG002
         """Make the bundle live in one switch, unless it is; ``Refused`` over a version that this run never saw."""

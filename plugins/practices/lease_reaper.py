@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.rules.lease_reaper import LeaseJudgement, WatchedRollout, judge_lease
+from pipelines.rules.lease_reaper import LeaseDecision, WatchedRollout, judge_lease
 from pipelines.rules.release_rollback import ACTIVE
 from pipelines.spec.model import ModelSpec
 from practices._connections import installation
@@ -68,19 +68,19 @@ class LeaseReaper(BaseOperator):
             self._record(state, ports, context)  # the target's own doing, or an earlier try's
         if state.phase not in ACTIVE:
             return "none"
-        judged = judge_lease(watched(state, spec, ports, context), ports.clock())
-        said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {judged.reason}"
-        if judged.act in ("keep", "report") or told_only(self.only_tell):
-            self.log.log(20 if judged.act == "keep" else 30, "%s", said)
-            return judged.act
+        decision = judge_lease(watched(state, spec, ports, context), ports.clock())
+        said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
+        if decision.action in ("keep", "report") or told_only(self.only_tell):
+            self.log.log(20 if decision.action == "keep" else 30, "%s", said)
+            return decision.action
         try:
-            end(state, judged, ports)
+            end(state, decision, ports)
         except Conflict as error:
             self.log.info("%s; somebody was faster: %s", said, error)
             return "keep"
         self._record(ports.target(spec.model).rollout(spec.model), ports, context)
-        self.log.warning("%s: %s", judged.act, said)
-        return judged.act
+        self.log.warning("%s: %s", decision.action, said)
+        return decision.action
 
     def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:
         """One line per lease that was over, whoever dealt with it."""
@@ -113,13 +113,13 @@ def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context
     return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=goes_on)
 
 
-def end(state: RolloutState, judged: LeaseJudgement, ports: Ports) -> None:
-    """Do at the target what was judged."""
+def end(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:
+    """Do at the target what was decision."""
     target, named = ports.target(state.model), {"model": state.model, "rollout_id": str(state.rollout_id)}
     key = f"{state.rollout_id}/lease/{state.generation}"
-    if judged.act == "rollback":
-        target.roll_back(**named, reason=judged.reason, key=key)
+    if decision.action == "rollback":
+        target.roll_back(**named, reason=decision.reason, key=key)
         return
-    if judged.act == "stop_mirror" and state.mirror is not None:
+    if decision.action == "stop_mirror" and state.mirror is not None:
         state = target.set_mirror(**named, version=None, basis_points=0, expect=state.generation, key=f"{key}/mirror")
-    target.pause(**named, reason=judged.reason, expect=state.generation, key=key)
+    target.pause(**named, reason=decision.reason, expect=state.generation, key=key)

@@ -9,6 +9,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import BundleRequest, BundleResult, Inspection, InspectionRequest, LiveState, Standing
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
@@ -20,7 +21,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import settle
-from practices._rollouts.required_evidence import REQUIRED_GATES, certificates, waiting
+from practices._rollouts.required_evidence import gate_outcomes, waiting
 
 ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """The namespace of rollout ids, the same in every installation."""
@@ -88,7 +89,7 @@ def rollout_id(context: Any, model: str) -> str:
 
 
 def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> Standing:
-    gates, approval = certificates(bundle, ports)
+    gates, approval = gate_outcomes(bundle, ports)
     lines = ports.ledger.entries(model=bundle.model)
     drills = [line for line in lines if line.kind == "rollback_drill"]
     run, person = context["dag_run"], getattr(context["dag_run"], "triggering_user_name", None)

@@ -30,14 +30,14 @@ class Retirement(RolloutPractice):
             rollout.running()
         released, now = rollout.lines("release"), rollout.ports.clock()
         promoted, window = released[0].at if released else None, rollout.spec.deployment.rollback.window
-        verdict = judge_retirement(rollout.ticket, state, promoted=promoted, now=now, window=window)
-        if left := float(str(verdict.facts["left"])):
-            due = (now + timedelta(seconds=left)).isoformat()
+        decision = judge_retirement(rollout.ticket, state, promoted=promoted, now=now, window=window)
+        if decision.action == "wait":
+            due = (now + timedelta(seconds=decision.left)).isoformat()
             watch = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, due)
             self.defer(trigger=watch, method_name="look_again")
-        said = self.conclude(verdict, rollout, context)
-        rollout.bring(lambda found: found.phase == "SUCCEEDED", "retire", None)
-        return said
+        verdict = self.conclude(decision.verdict, rollout, context)
+        rollout.retire()
+        return verdict
 
     def look_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """The window is over, or somebody changed what is live; the target's record tells which."""

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.errors import Unavailable
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.rollout_analysis import judge_look
-from practices._rollouts import analysis
-from practices._rollouts.operator import RolloutPractice, log
+from pipelines.rules.rollout_analysis import judge_stage
+from practices._rollouts.analysis import observe_stage, summary
+from practices._rollouts.operator import log
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.trigger import RolloutWatch
+from practices._rollouts.stage_operator import StagePractice
 
 
-class RolloutAnalysis(RolloutPractice):
-    """Look at a step until it is decided, deferred between two looks, with the lease kept alive.
+class RolloutAnalysis(StagePractice):
+    """Observe a stage until it is decided, deferred between two observations, with the lease kept alive.
 
-    The clocks are those of the target's record, so a killed worker or triggerer costs nothing. PASS after the bake
-    time lets the next task begin. FAIL rolls back first and then fails. What is not decided in time is held: the
-    traffic stays for a day, and the task fails and asks a person. ``share``: basis points the candidate must have.
+    PASS after the bake time lets the next task begin. FAIL rolls back first and then fails. What is not decided in time
+    is held: the traffic stays for a day, and the task fails and asks a person. ``share``: basis points the candidate
+    must have.
     """
 
     template_fields: Sequence[str] = ("model", "ticket", "share")
@@ -33,53 +31,20 @@ class RolloutAnalysis(RolloutPractice):
         super().__init__(model=model, ticket=ticket, **arguments)
         self.share = share
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        return self.look(context, 0)
+    def look_again(self, context: Context, event: dict[str, Any], errors: int = 0) -> dict[str, Any]:
+        """The name of ``resume`` in tasks that were deferred before 0.2.0."""
+        return self.resume(context, event, errors)
 
-    def look_again(self, context: Context, event: dict[str, Any], errors: int = 0) -> dict[str, Any]:  # noqa: ARG002
-        """Called when a look is due, or the target decided something by itself; its record tells what."""
-        return self.look(context, errors)
-
-    def look(self, context: Context, errors: int) -> dict[str, Any]:
-        """One look; ``errors`` looks before it could not measure."""
-        rollout = self.open()
-        if rollout.ticket.first:
-            return self.nothing_to_compare()
-        try:
-            state = self.go_on(rollout, context)
-        except Unavailable as error:
-            self.wait_blindly(rollout, errors + 1, error)
+    def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
         if state.phase in ("FINALISING", "SUCCEEDED"):
             return self.said(f"version {state.champion} is promoted already")
-        look = analysis.measure(rollout, state, self.share, errors)
-        verdict = judge_look(look)
-        log.info("%s", analysis.told(verdict))
-        then = verdict.facts["then"]
-        seen: dict[str, Any] = {"share": rollout.share(state), "step": state.step}
-        if then == "look_again":
-            self.wait(rollout, state, look.errors)
-        if then == "roll_back":
-            rollout.roll_back("; ".join(verdict.reasons))
-        if then == "hold":
-            seen["held_at"] = rollout.hold(state, verdict.reasons[0]).generation
-            verdict = analysis.ask_a_person(verdict, context)
-        return self.conclude(verdict, rollout, context, **seen)
-
-    def wait(self, rollout: Rollout, state: RolloutState, errors: int) -> NoReturn:
-        """Defer until the next look, or until the target decides something by itself."""
-        lease = rollout.spec.deployment.lease
-        rollout.renew(state, lease)
-        self._defer(rollout, state.generation, errors, lease=lease)
-
-    def wait_blindly(self, rollout: Rollout, errors: int, error: Unavailable) -> NoReturn:
-        """The target does not answer: its own guard and lease go on. Defer until it does, for so many looks."""
-        limit = rollout.spec.deployment.analysis.consecutive_errors
-        log.warning("the target does not answer (%s of %s in a row): %s", errors, limit, error)
-        if errors >= limit:
-            raise error
-        self._defer(rollout, -1, errors, lease=None)
-
-    def _defer(self, rollout: Rollout, generation: int, errors: int, *, lease: float | None) -> NoReturn:
-        due = rollout.ports.clock() + timedelta(seconds=rollout.spec.deployment.analysis.interval)
-        watch = RolloutWatch(self.model, rollout.ticket.rollout_id, generation, due.isoformat(), lease)
-        self.defer(trigger=watch, method_name="look_again", kwargs={"errors": errors})
+        observation = observe_stage(rollout, state, self.share, errors)
+        decision = judge_stage(observation)
+        log.info("%s", summary(decision))
+        if decision.action == "look_again":
+            declared = rollout.spec.deployment
+            rollout.renew(state, declared.lease)
+            pause, blind = declared.analysis.interval, observation.consecutive_errors
+            self.wait(rollout, state.generation, pause, blind, lease=declared.lease)
+        details = {"share": rollout.share(state), "step": state.step, **self.apply(decision, rollout, state)}
+        return self.conclude(decision.verdict, rollout, context, **details)

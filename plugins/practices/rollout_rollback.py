@@ -27,16 +27,16 @@ class RolloutRollback(RolloutPractice):
         if rollout.ticket.first or not rollout.spec.deployment.staged:
             return self.said("there was no rollout")
         state, failed = rollout.look(), failed_tasks(context)
-        verdict = judge_end(rollout.ticket, state, failed, recorded=recorded(rollout))
-        then, why = verdict.facts["then"], str(verdict.facts["why"])
-        self.log.info("%s: %s", then, why)
-        if then == "roll_back":
-            state = rollout.roll_back(why)
-        if then in ("roll_back", "record"):
-            write_down(rollout, state, "run" if then == "roll_back" else who_did(rollout), why)
-        if verdict.facts["failed_in_the_air"]:
+        decision = judge_end(rollout.ticket, state, failed, recorded=recorded(rollout))
+        self.log.info("%s: %s", decision.action, decision.reason)
+        if decision.action == "roll_back":
+            state = rollout.roll_back(decision.reason)
+            write_down(rollout, state, "run", decision.reason)
+        elif decision.action == "record":
+            write_down(rollout, state, who_did(rollout), decision.reason)
+        if decision.failed_with_traffic:
             rollout.ports.registry.set_tags(self.model, rollout.ticket.version, {"airworthy.status": "rolled_back"})
-        return self.conclude(verdict, rollout, context)
+        return self.conclude(decision.verdict, rollout, context)
 
 
 def failed_tasks(context: Any) -> list[str] | None:

@@ -8,11 +8,11 @@ from airflow.sdk import Context
 
 from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.shadow_comparison import goes_on, judge_shadow, longest
+from pipelines.rules.shadow_comparison import judge_shadow, longest, seconds_left
 from pipelines.spec.strategy import WHOLE, Shadow
 from practices._operators import step_runner
-from practices._rollouts.comparison_operator import HERE, ComparisonPractice, act
 from practices._rollouts.rollout import Rollout
+from practices._rollouts.stage_operator import HERE, ComparisonPractice
 
 
 class ShadowComparison(ComparisonPractice):
@@ -27,27 +27,27 @@ class ShadowComparison(ComparisonPractice):
     ui_color = "#d9d2e9"
     stem = "shadow_comparison"
 
-    def look(self, context: Context, rollout: Rollout, blind: int) -> dict[str, Any]:
-        declared, version = rollout.spec.deployment, rollout.ticket.version
+    def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
+        declared = rollout.spec.deployment
         shadow = declared.shadows or Shadow()
-        share = max(1, round(shadow.sample_rate * WHOLE))
-        state = rollout.bring(lambda state: state.mirror == version, "set_mirror", version, share)
+        state = rollout.mirror(max(1, round(shadow.sample_rate * WHOLE)))
         request = self._request(rollout, state)
-        found = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=HERE)
-        verdict, blind = judge_shadow(found, declared), blind + 1 if found.errors else 0
-        if goes_on(verdict, found.elapsed, shadow) and blind < declared.analysis.consecutive_errors:
-            self.log.info("after %.0f seconds: %s", found.elapsed, verdict)
-            left = shadow.duration - found.elapsed
-            self.wait(rollout, state, longest(shadow), left if left > 0 else longest(shadow) - found.elapsed, blind)
-        self.take_back_failed(rollout, verdict)
+        measure = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=HERE)
+        errors = errors + 1 if measure.errors else 0
+        decision = judge_shadow(measure, declared, consecutive_errors=errors)
+        if decision.action == "look_again":
+            self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
+            self.wait_on(rollout, state, longest(shadow), seconds_left(measure.elapsed, shadow), errors)
+        self.apply(decision, rollout, state)
         whole = request.model_copy(update={"report": True})
-        verdict = judge_shadow(step_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE), declared)
-        self.take_back_failed(rollout, verdict)
-        return self.leave(rollout, self.conclude(verdict, rollout, context, **act(context)))
+        measure = step_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE)
+        decision = judge_shadow(measure, declared, consecutive_errors=errors)
+        self.apply(decision, rollout, state)
+        return self.leave(rollout, self.conclude(decision.verdict, rollout, context, **self.act(context)))
 
     def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:
         """Stop the mirror, and let the candidate live at 0 % for as long as people may take to approve it."""
-        state = rollout.bring(lambda state: state.mirror is None, "set_mirror", None, 0)
+        state = rollout.stop_mirror()
         if not rollout.share(state):
             rollout.wait_for_next(state)
         return verdict

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from pipelines.cli import verify
-from pipelines.ledger.certificate import REQUIRED_GATES, Certificate
+from pipelines.ledger.certificate import Certificate
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts
 

@@ -26,11 +26,11 @@ from pipelines.cli.progress import Progress, open_console
 from pipelines.demo.people import People
 from pipelines.demo.traffic import errors
 from pipelines.errors import AirworthyError
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.rollout import RolloutState
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import run_step
-from practices._rollouts.required_evidence import REQUIRED_GATES
 from tests.e2e.installation import Installation, build_days
 
 pytestmark = pytest.mark.e2e

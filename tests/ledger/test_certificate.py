@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 
 from pipelines.errors import Unavailable
-from pipelines.ledger.certificate import REQUIRED_GATES, Check, collect
+from pipelines.ledger.certificate import Check, collect
 from pipelines.ledger.hash_chain import head
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ports import VersionInfo
 from pipelines.steps.certificate.verification import verify
 from pipelines.steps.snapshot.table_digest import table_digest

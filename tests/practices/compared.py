@@ -13,7 +13,7 @@ from pipelines.spec.deployment import Deployment
 from pipelines.steps import measure_experiment, measure_shadow
 from pipelines.testing.ports import FixedClock
 from pipelines.testing.rollout_target import FakeTarget
-from practices._rollouts.comparison_operator import ComparisonPractice
+from practices._rollouts.stage_operator import ComparisonPractice
 from tests.practices.airfield import MODEL, NOW, Airfield
 
 TICKET = RolloutTicket(

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from pipelines.errors import Refused
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Analysis, Canary
@@ -16,7 +17,6 @@ from pipelines.steps import weigh_rollout
 from pipelines.testing.ports import FixedClock, MemoryLedger
 from pipelines.testing.rollout_target import FakeTarget
 from practices._rollouts.operator import RolloutPractice
-from practices._rollouts.required_evidence import REQUIRED_GATES
 from practices.canary_step import CanaryStep
 from practices.candidate_preparation import CandidatePreparation
 from practices.champion_release import ChampionRelease

@@ -147,9 +147,11 @@ def test_a_candidate_that_the_guard_took_back_refuses_with_its_reason(experiment
         experiment.look()
 
 
-def test_a_target_that_does_not_answer_is_tried_again(experiment: Compared) -> None:
+def test_a_target_that_does_not_answer_is_waited_for_and_then_the_task_is_tried_again(experiment: Compared) -> None:
     experiment.start()
     experiment.target.down = True
+    assert [experiment.look() for _ in range(3)] == [None] * 3
+    assert (experiment.trigger.lease, experiment.kept) == (None, {"blind": 3})
     with pytest.raises(Unavailable):
         experiment.look()
 

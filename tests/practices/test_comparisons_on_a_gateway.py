@@ -24,7 +24,7 @@ from pipelines.spec.deployment import Deployment, Routing
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.spec.strategy import Analysis, Shadow
 from pipelines.steps import measure_experiment, measure_shadow
-from practices._rollouts.comparison_operator import ComparisonPractice
+from practices._rollouts.stage_operator import ComparisonPractice
 from practices.ab_test import AbTest
 from practices.shadow_comparison import ShadowComparison
 from tests.practices.airfield import MODEL, Airfield

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import (
     BundleRequest,
     BundleResult,
@@ -23,7 +24,6 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.transitions import ID
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
-from practices._rollouts.required_evidence import REQUIRED_GATES
 from practices.preflight_checklist import PreflightChecklist
 from tests.practices.airfield import MODEL, Airfield
 
@@ -129,7 +129,7 @@ def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(f
         PreflightChecklist(task_id="check_release", model=MODEL).execute(context)
     assert len(context["pushed"]["checklist"]) == 10
     [details] = [told for version, told in field.lines("gate") if told["gate"] == "preflight_checklist"]
-    assert (details["outcome"], len(details["reasons"])) == ("fail", 4)
+    assert (details["outcome"], len(details["reasons"])) == ("fail", 5)
     assert details["facts"]["checklist"] == context["pushed"]["checklist"]
 
 

@@ -30,7 +30,7 @@ def look(run: DeployRun, errors: int = 0, **run_fields: Any) -> Any:
     assert isinstance(task, RolloutAnalysis)
     context = run.contexts["look"] = run.field.context("deploy", "judge_at_5", run="r", **run_fields)
     try:
-        return task.look_again(context, {"moved": False}, errors)
+        return task.resume(context, {"moved": False}, errors)
     except TaskDeferred as deferred:
         return deferred
 
@@ -48,7 +48,7 @@ def test_a_good_candidate_goes_on_after_its_bake_time_and_not_before(run: Deploy
     assert judge(run) == "success"
     assert 60 <= age(run) < 120
     [line] = [d for _, d in run.field.lines("rollout") if d["practice"] == "rollout_analysis"]
-    assert (line["outcome"], line["share"], line["facts"]["then"]) == ("pass", 500, "go_on")
+    assert (line["outcome"], line["share"], line["facts"]["action"]) == ("pass", 500, "go_on")
     assert line["facts"]["metrics"]["error_rate"]["outcome"] == "pass"
 
 
@@ -136,7 +136,7 @@ def test_an_unmeasurable_step_is_held_after_so_many_looks(run: DeployRun) -> Non
 def test_a_target_that_does_not_answer_is_waited_for_and_then_left_to_its_own_guard(run: DeployRun) -> None:
     run.target.down = True
     deferred = look(run, errors=2)
-    assert (deferred.kwargs, deferred.trigger.lease) == ({"errors": 3}, None)
+    assert (deferred.kwargs, deferred.trigger.lease) == ({"blind": 3}, None)
     with pytest.raises(Unavailable):
         look(run, errors=3)
     run.target.down = False
@@ -144,7 +144,7 @@ def test_a_target_that_does_not_answer_is_waited_for_and_then_left_to_its_own_gu
 
 
 def test_a_measurement_that_works_again_starts_the_count_anew(run: DeployRun) -> None:
-    assert look(run, errors=3).kwargs == {"errors": 0}
+    assert look(run, errors=3).kwargs == {"blind": 0}
 
 
 def test_a_rollback_by_the_guard_fails_the_task_with_the_guards_reason(run: DeployRun) -> None:
@@ -164,7 +164,7 @@ def test_a_candidate_whose_traffic_is_gone_is_not_judged_by_what_it_did_before(r
     run.play(until="shift_to_50")
     task = run.tasks()["judge_at_5"]
     assert run.run("judge_at_5", task) == "failed"
-    assert "the candidate has 5000 basis points, this step is about 500" in run.reasons["judge_at_5"][0]
+    assert "the candidate has 5000 basis points, this stage is about 500" in run.reasons["judge_at_5"][0]
 
 
 def test_each_step_needs_units_of_its_own(run: DeployRun) -> None:

@@ -187,9 +187,11 @@ def test_a_mirror_that_is_stopped_by_somebody_else_is_set_again(shadow: Compared
     assert shadow.state.mirror == "5"
 
 
-def test_a_target_that_does_not_answer_is_tried_again(shadow: Compared) -> None:
+def test_a_target_that_does_not_answer_is_waited_for_and_then_the_task_is_tried_again(shadow: Compared) -> None:
     shadow.start()
     shadow.target.down = True
+    assert [shadow.look() for _ in range(3)] == [None] * 3
+    assert (shadow.trigger.lease, shadow.kept) == (None, {"blind": 3})
     with pytest.raises(Unavailable):
         shadow.look()
 

@@ -17,6 +17,7 @@ from pipelines.verdict import Outcome
 
 DECLARED = AbTest(metrics=["accuracy", "latency"], margin=0.05, minimum_sample_size=1000)
 NEEDED = math.log(1000)
+OVER = DECLARED.max_duration
 SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
 TICKET = RolloutTicket(
     model="flight_delay", version="5", rollout_id="r1", champion="4", bundle="b", sha256="s", model_digest="d"
@@ -100,11 +101,14 @@ def measured(*metrics: MetricInterval, **changes: Any) -> ExperimentMeasure:
 def test_the_first_metric_must_be_shown_better_and_no_other_may_lose_more_than_the_margin(
     found: ExperimentMeasure, answer: str, reason: str
 ) -> None:
-    verdict = judge_experiment(found, DECLARED)
+    decision = judge_experiment(found, DECLARED)
+    verdict = decision.verdict
     assert verdict.facts["answer"] == answer
     assert reason in "\n".join(verdict.reasons)
     outcomes = {"variant wins": Outcome.PASS, "control stays": Outcome.FAIL, "no difference": Outcome.FAIL}
     assert verdict.outcome is outcomes.get(answer, Outcome.UNKNOWN)
+    actions = {"variant wins": "go_on", "control stays": "roll_back", "no difference": "roll_back", "invalid": "hold"}
+    assert decision.action == actions.get(answer, "look_again")
 
 
 @pytest.mark.parametrize(
@@ -118,31 +122,41 @@ def test_the_first_metric_must_be_shown_better_and_no_other_may_lose_more_than_t
 )
 def test_a_mean_of_predictions_may_move_neither_way(low: float, high: float, answer: str) -> None:
     found = measured(BETTER, interval("prediction", "same", low, high))
-    assert judge_experiment(found, DECLARED).facts["answer"] == answer
+    assert judge_experiment(found, DECLARED).verdict.facts["answer"] == answer
 
 
 def test_without_a_margin_a_guard_passes_only_if_it_is_not_worse_at_all_and_nothing_is_called_no_difference() -> None:
     strict = DECLARED.model_copy(update={"margin": 0.0})
-    assert judge_experiment(measured(BETTER, KEPT), strict).facts["answer"] == "undecided"
-    assert judge_experiment(measured(BETTER, latency(-0.2, -0.0)), strict).facts["answer"] == "variant wins"
-    assert judge_experiment(measured(SAME, latency(-0.2, -0.1)), strict).facts["answer"] == "undecided"
+    assert judge_experiment(measured(BETTER, KEPT), strict).verdict.facts["answer"] == "undecided"
+    assert judge_experiment(measured(BETTER, latency(-0.2, -0.0)), strict).verdict.facts["answer"] == "variant wins"
+    assert judge_experiment(measured(SAME, latency(-0.2, -0.1)), strict).verdict.facts["answer"] == "undecided"
 
 
 def test_control_stays_when_the_time_is_up_and_the_reasons_say_what_was_open() -> None:
-    verdict = judge_experiment(measured(accuracy(-0.06, 0.04), KEPT), DECLARED, over=True)
+    verdict = judge_experiment(measured(accuracy(-0.06, 0.04), KEPT, elapsed=OVER), DECLARED).verdict
     assert (verdict.outcome, verdict.facts["answer"]) == (Outcome.FAIL, "undecided")
     assert "version 4 stays" in verdict.reasons[0]
     assert "accuracy: not shown better" in verdict.reasons[1]
 
 
 def test_an_invalid_experiment_stays_unknown_when_the_time_is_up() -> None:
-    verdict = judge_experiment(measured(BETTER, KEPT, split_log_e=9.0), DECLARED, over=True)
-    assert verdict.outcome is Outcome.UNKNOWN
+    decision = judge_experiment(measured(BETTER, KEPT, split_log_e=9.0, elapsed=OVER), DECLARED)
+    assert (decision.verdict.outcome, decision.action) == (Outcome.UNKNOWN, "hold")
+
+
+@pytest.mark.parametrize(
+    ("errors", "elapsed", "action"), [(1, 60.0, "look_again"), (3, 60.0, "look_again"), (4, 60.0, "hold")]
+)
+def test_counts_that_cannot_be_hold_the_experiment_after_so_many_observations_in_a_row(
+    errors: int, elapsed: float, action: str
+) -> None:
+    broken = measured(BETTER, KEPT, errors=["impossible"], elapsed=elapsed)
+    assert judge_experiment(broken, DECLARED, consecutive_errors=errors, max_errors=4).action == action
 
 
 def test_the_recommendation_says_in_words_what_to_do() -> None:
-    won = judge_experiment(measured(BETTER, KEPT), DECLARED).facts["recommendation"]
-    lost = judge_experiment(measured(SAME, KEPT), DECLARED).facts["recommendation"]
+    won = judge_experiment(measured(BETTER, KEPT), DECLARED).verdict.facts["recommendation"]
+    lost = judge_experiment(measured(SAME, KEPT), DECLARED).verdict.facts["recommendation"]
     assert str(won).startswith("Promote version 5: accuracy: better (difference +0.02 [+0.01, +0.03])")
     assert str(lost).startswith("Keep version 4: version 5 is not worth a change.")
 

@@ -34,16 +34,18 @@ OTHER = {"rollout_id": "r", "phase": "BAKING"}
 def test_a_rollout_begins_against_its_champion_and_never_over_a_newer_version(
     found: dict[str, Any], faults: list[str], outcome: Outcome, supersedes: str | None, reason: str
 ) -> None:
-    verdict = judge_preparation(TICKET, state(**found), faults)
+    decision = judge_preparation(TICKET, state(**found), faults)
+    verdict = decision.verdict
     assert (verdict.outcome, verdict.facts["supersedes"]) == (outcome, supersedes)
+    assert decision.action == ("begin" if supersedes is None else "supersede")
     assert reason in "".join(verdict.reasons)
 
 
 def test_versions_are_compared_as_numbers() -> None:
     older = judge_preparation(TICKET, state(**OTHER, candidate="9"), [])
-    assert older.passed
+    assert older.verdict.passed
 
 
 def test_every_fault_is_listed() -> None:
     found = state(**OTHER, candidate="11", champion="7")
-    assert len(judge_preparation(TICKET, found, ["one", "two"]).reasons) == 4
+    assert len(judge_preparation(TICKET, found, ["one", "two"]).verdict.reasons) == 4

@@ -53,5 +53,5 @@ def watched(phase: str | None = "BAKING", *, over: float = -60, **fields: Any) -
 )
 def test_a_rollout_that_nobody_watches_is_dealt_with_or_told_of(found: WatchedRollout, act: str, why: str) -> None:
     judged = judge_lease(found, NOW)
-    assert judged.act == act
+    assert judged.action == act
     assert why in judged.reason

@@ -30,6 +30,6 @@ def test_a_promotion_is_final_after_its_window(
     now = BEGUN + timedelta(seconds=seconds or 0)
     promoted = None if seconds is None else BEGUN
     live = state(**({"champion": "10", "candidate": None, "previous": "9", "phase": "FINALISING"} | found))
-    verdict = judge_retirement(TICKET, live, promoted=promoted, now=now, window=3600)
-    assert (verdict.outcome, verdict.facts["left"]) == (outcome, left)
-    assert reason in "".join(verdict.reasons)
+    decision = judge_retirement(TICKET, live, promoted=promoted, now=now, window=3600)
+    assert (decision.verdict.outcome, decision.left) == (outcome, left)
+    assert reason in "".join(decision.verdict.reasons)

@@ -38,7 +38,7 @@ BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
 def test_no_candidate_keeps_traffic_that_nobody_answers_for(
     found: dict[str, Any], failed: list[str] | None, recorded: bool, then: str, why: str, marked: bool
 ) -> None:
-    verdict = judge_end(TICKET, state(**found), failed, recorded=recorded)
-    assert verdict.passed
-    assert (verdict.facts["then"], verdict.facts["failed_in_the_air"]) == (then, marked)
-    assert why in str(verdict.facts["why"])
+    decision = judge_end(TICKET, state(**found), failed, recorded=recorded)
+    assert decision.verdict.passed
+    assert (decision.action, decision.failed_with_traffic) == (then, marked)
+    assert why in decision.reason

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure
-from pipelines.rules.shadow_comparison import goes_on, judge_shadow
+from pipelines.rules.shadow_comparison import judge_shadow
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.verdict import Outcome
@@ -64,35 +64,36 @@ def labels(worse: float) -> PairedLabels:
 def test_what_is_shown_decides_and_what_is_not_shown_never_passes(
     changes: dict[str, Any], outcome: Outcome, reason: str
 ) -> None:
-    verdict = judge_shadow(measured(**changes), DECLARED)
+    verdict = judge_shadow(measured(**changes), DECLARED).verdict
     assert verdict.outcome is outcome
     assert reason in "\n".join(verdict.reasons)
 
 
 def test_every_broken_limit_is_listed() -> None:
     found = measured(disagreement_above_log_e=9.0, bad_above_log_e=9.0, labels=labels(9.0))
-    assert len(judge_shadow(found, DECLARED).reasons) == 3
+    assert len(judge_shadow(found, DECLARED).verdict.reasons) == 3
 
 
 def test_a_damaged_count_is_an_error_even_where_a_limit_looks_broken() -> None:
-    verdict = judge_shadow(measured(errors=["impossible"], disagreement_above_log_e=9.0), DECLARED)
+    verdict = judge_shadow(measured(errors=["impossible"], disagreement_above_log_e=9.0), DECLARED).verdict
     assert (verdict.outcome, verdict.facts["answer"]) == (Outcome.UNKNOWN, "error")
-    assert judge_shadow(measured(coverage=0.5), DECLARED).facts["answer"] == "inconclusive"
+    assert judge_shadow(measured(coverage=0.5), DECLARED).verdict.facts["answer"] == "inconclusive"
 
 
 @pytest.mark.parametrize(
-    ("changes", "elapsed", "on"),
+    ("changes", "elapsed", "errors", "action"),
     [
-        ({}, 99.0, True),
-        ({}, 100.0, False),
-        ({"coverage": 0.5}, 199.0, True),
-        ({"coverage": 0.5}, 200.0, False),
-        ({"disagreement_above_log_e": 9.0}, 1.0, False),
+        ({}, 99.0, 0, "look_again"),
+        ({}, 100.0, 0, "go_on"),
+        ({"coverage": 0.5}, 199.0, 0, "look_again"),
+        ({"coverage": 0.5}, 200.0, 0, "refuse"),
+        ({"disagreement_above_log_e": 9.0}, 1.0, 0, "roll_back"),
+        ({"errors": ["impossible"]}, 1.0, 3, "look_again"),
+        ({"errors": ["impossible"]}, 1.0, 4, "refuse"),
     ],
 )
 def test_a_pass_waits_for_the_duration_an_open_question_for_twice_that_and_a_failure_for_nothing(
-    changes: dict[str, Any], elapsed: float, on: bool
+    changes: dict[str, Any], elapsed: float, errors: int, action: str
 ) -> None:
-    shadow = DECLARED.shadows
-    assert shadow is not None
-    assert goes_on(judge_shadow(measured(**changes), DECLARED), elapsed, shadow) is on
+    decision = judge_shadow(measured(elapsed=elapsed, **changes), DECLARED, consecutive_errors=errors)
+    assert decision.action == action

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import ArmCounts
-from pipelines.rollout.analysis import Outcome, WeighedRollout, WeighRequest
+from pipelines.rollout.analysis import RolloutEvidence, WeighRequest
 from pipelines.rollout.from_spec import analysis_plan
+from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.ports import FakePorts
+from pipelines.verdict import Outcome, Verdict
 from pipelines.wiring import run_step
 
 REQUESTS = Deployment.model_validate({"strategy": "canary", "canary": {"error_threshold": 0.05}})
@@ -33,19 +35,23 @@ def arm(role: Any, requests: int, failed: int = 0, *, step: int = 1, share: int 
     return ArmCounts(version=version, role=role, step=step, share=share, requests=requests, failed=failed, **more)
 
 
-def weigh(ports: FakePorts, declared: Deployment, *arms: ArmCounts) -> WeighedRollout:
+def weigh(ports: FakePorts, declared: Deployment, *arms: ArmCounts) -> RolloutEvidence:
     """As a task weighs it: the request travels as JSON."""
     request = WeighRequest(plan=analysis_plan(declared), arms=list(arms))
     found = run_step("weigh_rollout", request.model_dump_json(by_alias=True), ports)
-    assert isinstance(found, WeighedRollout)
-    return WeighedRollout.model_validate_json(found.model_dump_json(by_alias=True))
+    assert isinstance(found, RolloutEvidence)
+    return RolloutEvidence.model_validate_json(found.model_dump_json(by_alias=True))
 
 
-@pytest.mark.parametrize(("failed", "outcome"), [(0, Outcome.PASS), (100, Outcome.FAIL), (20, Outcome.INCONCLUSIVE)])
+def judged(declared: Deployment, evidence: RolloutEvidence) -> Verdict:
+    return judge_evidence(analysis_plan(declared), evidence)
+
+
+@pytest.mark.parametrize(("failed", "outcome"), [(0, Outcome.PASS), (100, Outcome.FAIL), (20, Outcome.UNKNOWN)])
 def test_what_is_shown_is_said(ports: FakePorts, failed: int, outcome: Outcome) -> None:
     found = weigh(ports, REQUESTS, arm("candidate", 400, failed), arm("champion", 1600))
-    assert found.verdict.outcome is outcome
-    assert (found.newest, found.steps[0].weight, found.steps[0].candidate.units) == (1, 0.2, 400)
+    assert judged(REQUESTS, found).outcome is outcome
+    assert (found.newest, found.stages[0].weight, found.stages[0].candidate.units) == (1, 0.2, 400)
 
 
 def test_evidence_of_all_steps_adds_up_and_the_shadow_is_none_of_them(ports: FakePorts) -> None:
@@ -58,38 +64,43 @@ def test_evidence_of_all_steps_adds_up_and_the_shadow_is_none_of_them(ports: Fak
         arm("candidate", 500, 20, step=3, share=5000),
         arm("champion", 500, step=3, share=5000),
     )
-    [metric] = found.verdict.metrics
-    assert (metric.facts["candidate"], metric.facts["candidate_units"]) == (30, 900)
-    assert (len(found.steps), found.newest) == (2, 3)
+    [metric] = found.metrics
+    assert (metric.candidate, metric.candidate_units) == (30, 900)
+    assert (len(found.stages), found.newest) == (2, 3)
 
 
 def test_several_roles_of_one_version_in_one_step_are_summed(ports: FakePorts) -> None:
     found = weigh(ports, REQUESTS, arm("variant", 100, 1), arm("candidate", 300, 2), arm("control", 1600))
-    assert (found.steps[0].candidate.units, found.steps[0].candidate.events) == (400, {"bad": 3})
+    assert (found.stages[0].candidate.units, found.stages[0].candidate.events) == (400, {"bad": 3})
 
 
 def test_where_keys_stick_the_arms_are_compared_by_keys_and_the_limit_by_requests(ports: FakePorts) -> None:
     sticky = {"units": 100, "bad_units": 2}
     found = weigh(ports, KEYS, arm("candidate", 4000, 900, **sticky), arm("champion", 16_000, units=400))
-    assert (found.steps[0].candidate.units, found.steps[0].candidate.events) == (100, {"bad": 2})
-    assert found.verdict.outcome is Outcome.FAIL
-    assert "900 of 4000 requests" in found.verdict.reasons[0]
+    assert (found.stages[0].candidate.units, found.stages[0].candidate.events) == (100, {"bad": 2})
+    verdict = judged(KEYS, found)
+    assert verdict.outcome is Outcome.FAIL
+    assert "900 of 4000 requests" in verdict.reasons[0]
 
 
 def test_a_target_that_does_not_count_slow_answers_passes_nobody(ports: FakePorts) -> None:
     found = weigh(ports, SLOW, arm("candidate", 4000), arm("champion", 16_000))
-    assert found.verdict.outcome is Outcome.ERROR
+    assert found.faults
+    assert judged(SLOW, found).outcome is Outcome.UNKNOWN
     counted = {"slow": {"100": 3}}
     found = weigh(ports, SLOW, arm("candidate", 4000, **counted), arm("champion", 16_000, **counted))
-    assert found.verdict.outcome is Outcome.PASS
+    assert judged(SLOW, found).outcome is Outcome.PASS
 
 
 def test_a_step_that_met_nobody_shows_nothing(ports: FakePorts) -> None:
-    assert weigh(ports, REQUESTS).verdict.outcome is Outcome.INCONCLUSIVE
-    assert weigh(ports, REQUESTS, arm("champion", 0)).verdict.outcome is Outcome.INCONCLUSIVE
+    for arms in ([], [arm("champion", 0)]):
+        evidence = weigh(ports, REQUESTS, *arms)
+        assert not evidence.faults
+        assert judged(REQUESTS, evidence).outcome is Outcome.UNKNOWN
 
 
 def test_a_split_that_is_not_as_declared_passes_nobody(ports: FakePorts) -> None:
     found = weigh(ports, REQUESTS, arm("candidate", 2000), arm("champion", 2000))
-    assert found.verdict.outcome is Outcome.INCONCLUSIVE
-    assert "split of units" in found.verdict.reasons[0]
+    verdict = judged(REQUESTS, found)
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "split of units" in verdict.reasons[0]

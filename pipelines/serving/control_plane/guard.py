@@ -12,14 +12,14 @@ import msgspec
 from pipelines.rollout.transitions import Rollout
 from pipelines.serving.traffic.counters import Tally
 
-Do = Literal["nothing", "rollback", "hold", "stop_mirror"]
+GuardAction = Literal["nothing", "rollback", "hold", "stop_mirror"]
 GUARDED = ("candidate", "variant", "shadow")
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class GuardDecision(msgspec.Struct, frozen=True):
     """What to do and why."""
 
-    do: Do = "nothing"
+    action: GuardAction = "nothing"
     reason: str = ""
 
 
@@ -32,7 +32,7 @@ def threshold(alpha: float, tests: int, step: int) -> float:
     return math.log(tests * (math.pi * max(1, step)) ** 2 / (6 * alpha))
 
 
-def judge(record: Rollout, tallies: Mapping[tuple[str, str], Tally]) -> Verdict:
+def judge(record: Rollout, tallies: Mapping[tuple[str, str], Tally]) -> GuardDecision:
     """Whether the evidence says that an absolute limit is broken; ``tallies`` by version and role since the step began.
 
     Units of evidence are requests: the limits are about requests. Requests that were not tried do not count.
@@ -57,17 +57,17 @@ def judge(record: Rollout, tallies: Mapping[tuple[str, str], Tally]) -> Verdict:
                     f"{role} version {version}: {bad} of {tally.requests} {what}, the limit is {limit:g}"
                     f" (log evidence {evidence:.1f}, {needed:.1f} needed)"
                 )
-    return Verdict("rollback", "; ".join(reasons)) if reasons else Verdict()
+    return GuardDecision("rollback", "; ".join(reasons)) if reasons else GuardDecision()
 
 
-def expired(record: Rollout, now: datetime, *, mirrored: bool) -> Verdict:
+def expired(record: Rollout, now: datetime, *, mirrored: bool) -> GuardDecision:
     """What becomes of a rollout whose lease is over; one on hold stays on hold."""
     if not record.active or now < record.lease_until:
-        return Verdict()
+        return GuardDecision()
     reason = f"its lease ended at {record.lease_until.isoformat()}"
-    do = record.plan.expiry
-    if do == "stop_mirror" and not mirrored and record.phase == "PAUSED":
-        return Verdict()
-    if do == "hold" and record.phase == "PAUSED":
-        return Verdict()
-    return Verdict(do, reason)
+    action = record.plan.expiry
+    if action == "stop_mirror" and not mirrored and record.phase == "PAUSED":
+        return GuardDecision()
+    if action == "hold" and record.phase == "PAUSED":
+        return GuardDecision()
+    return GuardDecision(action, reason)

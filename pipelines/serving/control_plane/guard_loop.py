@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pipelines.errors import AirworthyError
 from pipelines.rollout.transitions import Rollout
 from pipelines.serving.control_plane.counts import Counts
-from pipelines.serving.control_plane.guard import Verdict, expired, judge
+from pipelines.serving.control_plane.guard import GuardDecision, expired, judge
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollouts import Rollouts
 
@@ -56,21 +56,21 @@ class Sentinel:
         await asyncio.to_thread(importlib.import_module, "pipelines.statistics.e_values")
         await self._gather()
         for model, record, mirrored in active:
-            verdict = judge(record, self._counts.of(model, record.rollout_id, record.step))
-            if verdict.do == "nothing":
-                verdict = expired(self._newest(model, record), self._now(), mirrored=mirrored)
-            await self._act(model, record, verdict)
+            decision = judge(record, self._counts.of(model, record.rollout_id, record.step))
+            if decision.action == "nothing":
+                decision = expired(self._newest(model, record), self._now(), mirrored=mirrored)
+            await self._act(model, record, decision)
 
     def _newest(self, model: str, record: Rollout) -> Rollout:
         """The record as it is after the wait for the counts: its lease may have been renewed."""
         route = self._releases.table.routes.get(model)
         return route.rollout if route is not None and route.rollout is not None else record
 
-    async def _act(self, model: str, record: Rollout, verdict: Verdict) -> None:
+    async def _act(self, model: str, record: Rollout, decision: GuardDecision) -> None:
         try:
-            if verdict.do == "rollback":
-                await self._rollouts.give_up(model, record, verdict.reason)
-            elif verdict.do != "nothing":
-                await self._rollouts.hold(model, record, verdict.reason, stop_mirror=verdict.do == "stop_mirror")
+            if decision.action == "rollback":
+                await self._rollouts.give_up(model, record, decision.reason)
+            elif decision.action != "nothing":
+                await self._rollouts.hold(model, record, decision.reason, stop_mirror=decision.action == "stop_mirror")
         except AirworthyError as error:
             log.warning("rollout %s of %s: %s", record.rollout_id, model, error)

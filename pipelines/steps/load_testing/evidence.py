@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.messages.release import ShareShown
 from pipelines.spec.sizing import LoadTest
 from pipelines.statistics.e_values import log_e_value
-from pipelines.steps.load_testing.open_loop import Outcome
+from pipelines.steps.load_testing.open_loop import RequestOutcome
 from pipelines.steps.rollouts.design import requests_to_show
 
 
@@ -16,7 +16,7 @@ def slow_limits(declared: LoadTest) -> list[tuple[float, float]]:
     return [(share, limit.max) for share, limit in found if limit is not None]
 
 
-def shown(declared: LoadTest, outcome: Outcome) -> list[ShareShown]:
+def shown(declared: LoadTest, outcome: RequestOutcome) -> list[ShareShown]:
     """The evidence on each assertion, from the requests of the plateau."""
     total = outcome.plateau.total
     names = {0.05: "p95_latency", 0.01: "p99_latency"}

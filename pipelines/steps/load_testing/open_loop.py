@@ -95,7 +95,7 @@ class Second:
 
 
 @dataclass
-class Outcome:
+class RequestOutcome:
     """Figures of one test. ``slow`` counts, per limit in milliseconds, plateau requests that were slower or failed."""
 
     limits: Sequence[float]
@@ -231,7 +231,7 @@ class OpenLoop:
         *,
         timeout: float,
         most_open: int,
-        stop: Callable[[Outcome], bool],
+        stop: Callable[[RequestOutcome], bool],
     ) -> None:
         self._door, self._schedule, self._timeout, self._most, self._stop = door, schedule, timeout, most_open, stop
         self._requests = door.requests()
@@ -241,9 +241,9 @@ class OpenLoop:
         self._opening: set[asyncio.Task[None]] = set()
         self._start = 0.0
         self._under_way, self._all_sent, self._done = 0, False, asyncio.Event()
-        self.outcome = Outcome(limits)
+        self.outcome = RequestOutcome(limits)
 
-    async def run(self) -> Outcome:
+    async def run(self) -> RequestOutcome:
         """Send everything that is due, then wait for what is under way, at most ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())

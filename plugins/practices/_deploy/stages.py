@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pipelines.ledger.required_evidence import required_stages
 from pipelines.spec.model import ModelSpec
 from practices._operators.defaults import asset
 from practices.canary_step import CanaryStep
@@ -43,16 +44,15 @@ def lay_out(spec: ModelSpec) -> str:
 
 
 def _stages(spec: ModelSpec) -> list[Make]:
-    declared = spec.deployment
-    people = [_approvals] if declared.approval.requires_approval else []
-    if not declared.staged:
-        return [*people, _release]
-    found: list[Make] = [_prepare, *([_load] if declared.load_test else []), *([_shadow] if declared.shadows else [])]
-    found += people
+    makers: dict[str, Make] = {"load_test": _load, "shadow_comparison": _shadow, "approval_quorum": _approvals}
     strategies: dict[str, Make] = {"canary": _canary, "blue_green": _trial, "ab": _experiment}
-    if declared.strategy in strategies and not declared.delegated:
-        found.append(strategies[declared.strategy])
-    return [*found, _promote, _retire]
+    required = required_stages(spec, first=False)
+    found = [makers[stage] for stage in required if stage in makers]
+    if not spec.deployment.staged:
+        return [*found, _release]
+    if set(required) - set(makers):
+        found.append(strategies[spec.deployment.strategy])
+    return [_prepare, *found, _promote, _retire]
 
 
 def _prepare(_: ModelSpec, about: About) -> Stage:

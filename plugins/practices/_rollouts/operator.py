@@ -53,17 +53,10 @@ class RolloutPractice(ModelPractice):
         state = rollout.running()
         if state.phase != "PAUSED":
             return state
-        told = [line.details for line in rollout.lines(self.kind)]
-        if not any(line.get("held_at") == state.generation for line in told):
-            hint = (
-                f"clear {context['ti'].task_id} to go on, or trigger {self.model}__rollback to take the candidate back"
-            )
-            self.conclude(
-                Verdict.of(self.stem, unknowns=[f"paused: {state.reason}", hint]),
-                rollout,
-                context,
-                held_at=state.generation,
-            )
+        reported = [line.details.get("held_at") for line in rollout.lines(self.kind)]
+        if state.generation not in reported:
+            paused = Verdict.of(self.stem, unknowns=[f"paused: {state.reason}"])
+            self.conclude(paused, rollout, context, held_at=state.generation)
         rollout.write(
             "rollout",
             {"practice": self.stem, "resumed": state.step, "reason": state.reason},
@@ -80,8 +73,15 @@ class RolloutPractice(ModelPractice):
         on_fail: Literal["skip", "fail"] = "fail",
         **details: Any,
     ) -> dict[str, Any]:
-        """Put the verdict on the task's page and the ledger and return it, or stop what follows."""
+        """Put the verdict on the task's page and the ledger and return it, or stop what follows.
+
+        ``held_at`` among the details: the generation at which traffic is held; a reason then says what a person can do.
+        """
         ticket = rollout.ticket
+        if "held_at" in details:
+            clear, back = f"clear {context['ti'].task_id} to go on waiting", f"trigger {self.model}__rollback"
+            hint = f"{clear}, or {back} to take the candidate back"
+            verdict = verdict.model_copy(update={"reasons": (*verdict.reasons, hint)})
         context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         context["ti"].xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
         settle(

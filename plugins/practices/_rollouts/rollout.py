@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -16,10 +17,16 @@ from pipelines.rollout.from_spec import idle_lease
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE
 
-TOLD = {"ROLLED_BACK": "was rolled back", "FAILED": "could not be prepared"}
+ENDED = {"ROLLED_BACK": "was rolled back", "FAILED": "could not be prepared"}
 HOLD_SECONDS = 86400.0
 """How long traffic is held for a person; then the target takes the candidate back."""
 log = logging.getLogger(__name__)
+
+
+class Change(Protocol):
+    """One call to the target, but for the generation it is decided on and its idempotency key."""
+
+    def __call__(self, *, expect: int, key: str) -> object: ...
 
 
 class Rollout:
@@ -62,9 +69,9 @@ class Rollout:
         Skips when a newer one took its place; ``Refused`` with the recorded reason when it was rolled back.
         """
         state, ours = self.look(), self.ticket.rollout_id
-        if state.rollout_id == ours and state.phase in ("ROLLED_BACK", "FAILED"):
+        if state.rollout_id == ours and state.phase in ENDED:
             reasons = [state.reason, f"version {state.champion} answers; trigger {state.model}__deploy to try again"]
-            raise Refused(f"version {self.ticket.version} of {state.model} {TOLD[state.phase]}", reasons)
+            raise Refused(f"version {self.ticket.version} of {state.model} {ENDED[state.phase]}", reasons)
         if state.rollout_id == ours and state.phase != "SUPERSEDED":
             return state
         if state.rollout_id is None:
@@ -72,58 +79,93 @@ class Rollout:
             raise Refused(f"{state.model} has no rollout {ours}", reasons)
         raise AirflowSkipException(f"rollout {ours} of {state.model} was superseded by {state.rollout_id}")
 
-    def bring(self, wanted: Callable[[RolloutState], bool], verb: str, *asked: Any) -> RolloutState:
-        """Make one change unless it is so already, and read back that it is."""
-        state = self.running()
-        if wanted(state):
-            return state
-        log.info("%s %s: %s %s", state.model, self.ticket.rollout_id, verb, " ".join(map(str, asked)))
-        self.change(state, verb, *asked)
-        state = self.running()
-        if not wanted(state):
-            raise Unavailable(f"{verb} was asked of {state.model}, but the target says {state.phase} {state.split}")
-        return state
+    def create(self, state: RolloutState, plan: dict[str, Any]) -> None:
+        """Begin the rollout at no traffic, decided on ``state``."""
+        self._change("create_rollout", state, partial(self.target.create_rollout, *self._names, plan))
 
-    def change(self, state: RolloutState, verb: str, *asked: Any, once: str = "") -> None:
-        """One call that is decided on ``state``; asked again on the same state it is the same call.
+    def prepare(self) -> RolloutState:
+        """Load the candidate at the target and try it there."""
+        ticket = self.ticket
+        load = partial(self.target.prepare, *self._names, ticket.version, ticket.bundle, ticket.sha256)
+        return self._bring("prepare", load, lambda state: state.phase != "PENDING")
 
-        ``once`` tells calls apart that leave the generation as it is.
-        """
-        key = f"{self.ticket.rollout_id}/{verb}/{state.generation}{once and '/'}{once}"
-        call = getattr(self.target, verb)
-        try:
-            call(self.ticket.model, self.ticket.rollout_id, *asked, expect=state.generation, key=key)
-        except Conflict as error:
-            raise Unavailable(f"somebody else changed {self.ticket.model} meanwhile: {error}") from error
+    def set_traffic(self, share: int) -> RolloutState:
+        """``share`` basis points for the candidate, the rest for the champion."""
+        split = {str(self.ticket.champion): WHOLE - share, self.ticket.version: share}
+        move = partial(self.target.set_traffic, *self._names, split)
+        return self._bring("set_traffic", move, lambda state: self.share(state) == share)
+
+    def mirror(self, basis_points: int) -> RolloutState:
+        """Copy so many of the requests to the candidate."""
+        version = self.ticket.version
+        copy = partial(self.target.set_mirror, *self._names, version, basis_points)
+        return self._bring("set_mirror", copy, lambda state: state.mirror == version)
+
+    def stop_mirror(self) -> RolloutState:
+        """Copy no request to the candidate any more."""
+        stop = partial(self.target.set_mirror, *self._names, None, 0)
+        return self._bring("set_mirror", stop, lambda state: state.mirror is None)
+
+    def promote(self) -> RolloutState:
+        """The candidate becomes the champion."""
+        version = self.ticket.version
+        switch = partial(self.target.promote, *self._names, version)
+        return self._bring("promote", switch, lambda state: state.champion == version)
+
+    def retire(self) -> RolloutState:
+        """Finish a promotion: the former champion is let go."""
+        finish = partial(self.target.retire, *self._names, None)
+        return self._bring("retire", finish, lambda state: state.phase == "SUCCEEDED")
+
+    def resume(self) -> RolloutState:
+        """Go on where it was paused; a person who clears a held task wants that."""
+        resume = partial(self.target.resume, *self._names)
+        return self._bring("resume", resume, lambda state: state.phase != "PAUSED")
+
+    def hold(self, state: RolloutState, reason: str) -> RolloutState:
+        """Traffic stays as it is until a person decides, for a day at most."""
+        self._change("pause", state, partial(self.target.pause, *self._names, reason))
+        held = self.look()
+        self.renew(held, HOLD_SECONDS)
+        return held
 
     def renew(self, state: RolloutState, seconds: float) -> None:
         """The lease counts from now."""
-        self.change(state, "renew_lease", seconds, once=f"{seconds:g}/{self.ports.clock().isoformat()}")
+        once = f"/{seconds:g}/{self.ports.clock().isoformat()}"  # the generation stays as it is
+        self._change("renew_lease", state, partial(self.target.renew_lease, *self._names, seconds), once)
 
     def wait_for_next(self, state: RolloutState) -> None:
         """A candidate without traffic waits: for the next task, and where people are asked for as long as they may."""
         self.renew(state, idle_lease(self.spec.deployment))
 
-    def resume(self) -> RolloutState:
-        """Go on where it was paused; a person who clears a held task wants that."""
-        return self.bring(lambda state: state.phase != "PAUSED", "resume")
-
     def roll_back(self, reason: str) -> RolloutState:
         """All traffic to the champion, whoever changed what; what has ended stays as it is."""
         named = hashlib.sha256(reason.encode()).hexdigest()[:16]
-        key = f"{self.ticket.rollout_id}/roll_back/{named}"
-        return self.target.roll_back(self.ticket.model, self.ticket.rollout_id, reason, key=key)
+        return self.target.roll_back(*self._names, reason, key=f"{self.ticket.rollout_id}/roll_back/{named}")
 
-    def hold(self, state: RolloutState, reason: str) -> RolloutState:
-        """Traffic stays as it is until a person decides, for a day at most."""
-        self.change(state, "pause", reason)
-        held = self.look()
-        self.renew(held, HOLD_SECONDS)
-        return held
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.ticket.model, self.ticket.rollout_id
 
-    def split(self, state: RolloutState, share: int) -> dict[str, int]:
-        """``share`` basis points for the candidate, the rest for the champion."""
-        return {state.champion: WHOLE - share, self.ticket.version: share}
+    def _bring(self, verb: str, change: Change, done: Callable[[RolloutState], bool]) -> RolloutState:
+        """Make one change unless it is so already, and read back that it is."""
+        state = self.running()
+        if done(state):
+            return state
+        log.info("%s %s: %s", state.model, self.ticket.rollout_id, verb)
+        self._change(verb, state, change)
+        state = self.running()
+        if not done(state):
+            raise Unavailable(f"{verb} was asked of {state.model}, but the target says {state.phase} {state.split}")
+        return state
+
+    def _change(self, verb: str, state: RolloutState, change: Change, once: str = "") -> None:
+        """One call that is decided on ``state``; asked again on the same state it is the same call."""
+        key = f"{self.ticket.rollout_id}/{verb}/{state.generation}{once}"
+        try:
+            change(expect=state.generation, key=key)
+        except Conflict as error:
+            raise Unavailable(f"somebody else changed {self.ticket.model} meanwhile: {error}") from error
 
     def share(self, state: RolloutState) -> int:
         """Basis points of the candidate now."""

@@ -26,7 +26,7 @@ def record(guard: Guard | None = None, **changes: Any) -> Rollout:
 
 
 @pytest.mark.parametrize(
-    ("guard", "tally", "do"),
+    ("guard", "tally", "action"),
     [
         (Guard(0.01), Tally(), "nothing"),
         (Guard(0.01), Tally(requests=1, failed=1), "nothing"),
@@ -38,14 +38,14 @@ def record(guard: Guard | None = None, **changes: Any) -> Rollout:
         (Guard(0.01), Tally(requests=0, shed=1000, fallback=1000), "nothing"),
     ],
 )
-def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tally: Tally, do: str) -> None:
+def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tally: Tally, action: str) -> None:
     verdict = judge(record(guard), {CANDIDATE: tally})
-    assert verdict.do == do
-    assert ("limit is" in verdict.reason) == (do == "rollback")
+    assert verdict.action == action
+    assert ("limit is" in verdict.reason) == (action == "rollback")
 
 
 def test_the_champions_own_errors_roll_nothing_back() -> None:
-    assert judge(record(), {("1", "champion"): Tally(requests=100, failed=100)}).do == "nothing"
+    assert judge(record(), {("1", "champion"): Tally(requests=100, failed=100)}).action == "nothing"
 
 
 def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> None:
@@ -58,7 +58,7 @@ def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> No
             for _ in range(20):
                 tally.requests += 50
                 tally.failed += sum(draw.random() < 0.01 for _ in range(50))
-                hit = hit or judge(record(step=step), {CANDIDATE: tally}).do == "rollback"
+                hit = hit or judge(record(step=step), {CANDIDATE: tally}).action == "rollback"
             if hit:
                 false += 1
                 break
@@ -84,7 +84,7 @@ def test_a_lease_that_is_over_ends_the_rollout_as_its_strategy_says(
     strategy: str, changes: dict[str, Any], do: str
 ) -> None:
     later = NOW + timedelta(seconds=61)
-    assert expired(record(strategy=strategy, **changes), later, mirrored=strategy == "shadow").do == do
+    assert expired(record(strategy=strategy, **changes), later, mirrored=strategy == "shadow").action == do
 
 
 class Clock:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, Outcome, Schedule
+from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, RequestOutcome, Schedule
 
 Answer = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b'{"predictions":[0.5]}'
@@ -31,7 +31,7 @@ def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
 
 def tried(
     answer: Answer, schedule: Schedule, *, timeout: float = 5, most_open: int = 64, **how: Any
-) -> tuple[Outcome, int]:
+) -> tuple[RequestOutcome, int]:
     """The outcome against a server, and how many requests it saw."""
     seen = 0
 
@@ -49,7 +49,7 @@ def tried(
         finally:
             writer.close()
 
-    async def run() -> Outcome:
+    async def run() -> RequestOutcome:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         door = Door(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x", [b"{}"], judge)
         stop = how.get("stop", lambda _: False)
@@ -161,7 +161,7 @@ def test_answers_that_never_come_are_given_up_and_what_exceeds_the_bound_is_an_e
 
 
 def test_nobody_at_the_door_is_counted_as_well() -> None:
-    async def run() -> Outcome:
+    async def run() -> RequestOutcome:
         door = Door("http://127.0.0.1:9/x", [b"{}"], judge)
         schedule = Schedule(50, 0.5)
         return await OpenLoop(door, schedule, [], timeout=2, most_open=64, stop=lambda _: False).run()

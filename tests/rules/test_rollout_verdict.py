@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rollout.analysis import AnalysisPlan, Arm, Outcome, RolloutVerdict, StepCounts, make_plan
-from pipelines.rollout.verdict import judge_rollout
+from pipelines.rollout.analysis import AnalysisPlan, Arm, RolloutEvidence, StageCounts, make_plan
+from pipelines.rollout.evidence import weigh
+from pipelines.rules.rollout_verdict import judge_evidence
+from pipelines.verdict import Outcome, Verdict
 
 ERRORS: dict[str, Any] = {"name": "errors", "event": "error", "max_ratio": 1.5}
 BOUNDED: dict[str, Any] = {"name": "error_rate", "event": "error", "max_rate": 0.02}
@@ -21,10 +23,20 @@ def plan(*metrics: dict[str, Any], **limits: Any) -> AnalysisPlan:
     return make_plan({"metrics": list(metrics), **limits}, measured=COUNTED)
 
 
+def judge_rollout(plan: AnalysisPlan, stages: list[StageCounts], errors: dict[str, str] | None = None) -> Verdict:
+    """The verdict on these counts: weighed as the step weighs them, then judged."""
+    return judge_evidence(plan, weigh(plan, stages, errors=errors))
+
+
+def metric_facts(verdict: Verdict, name: str) -> dict[str, Any]:
+    metrics: Any = verdict.facts["metrics"]
+    return dict(metrics[name])
+
+
 def step(
     candidate: tuple[int, int], champion: tuple[int, int], *, weight: float = 0.5, event: str = "error"
-) -> StepCounts:
-    return StepCounts(
+) -> StageCounts:
+    return StageCounts(
         weight=weight,
         candidate=Arm(units=candidate[1], events={event: candidate[0]}),
         champion=Arm(units=champion[1], events={event: champion[0]}),
@@ -36,20 +48,20 @@ def step(
     [
         (ERRORS, (500, 50_000), (500, 50_000), Outcome.PASS),
         (ERRORS, (700, 50_000), (500, 50_000), Outcome.FAIL),
-        (ERRORS, (0, 50_000), (0, 50_000), Outcome.INCONCLUSIVE),
-        (ERRORS, (5, 500), (5, 500), Outcome.INCONCLUSIVE),
-        (ERRORS, (0, 0), (0, 0), Outcome.INCONCLUSIVE),
-        (ERRORS | {"fail_ratio": 1.5}, (700, 50_000), (500, 50_000), Outcome.INCONCLUSIVE),
+        (ERRORS, (0, 50_000), (0, 50_000), Outcome.UNKNOWN),
+        (ERRORS, (5, 500), (5, 500), Outcome.UNKNOWN),
+        (ERRORS, (0, 0), (0, 0), Outcome.UNKNOWN),
+        (ERRORS | {"fail_ratio": 1.5}, (700, 50_000), (500, 50_000), Outcome.UNKNOWN),
         (ERRORS | {"fail_ratio": 1.5}, (1200, 50_000), (500, 50_000), Outcome.FAIL),
         (BOUNDED, (500, 50_000), (0, 50_000), Outcome.PASS),
         (BOUNDED, (1500, 50_000), (9999, 50_000), Outcome.FAIL),
-        (BOUNDED, (1000, 50_000), (0, 50_000), Outcome.INCONCLUSIVE),
-        (BOUNDED, (0, 0), (0, 0), Outcome.INCONCLUSIVE),
+        (BOUNDED, (1000, 50_000), (0, 50_000), Outcome.UNKNOWN),
+        (BOUNDED, (0, 0), (0, 0), Outcome.UNKNOWN),
         (SLOW | {"event": "error"}, (510, 50_000), (500, 50_000), Outcome.PASS),
         (SLOW | {"event": "error"}, (700, 50_000), (500, 50_000), Outcome.FAIL),
-        (SLOW | {"event": "error"}, (0, 20), (0, 20), Outcome.INCONCLUSIVE),
+        (SLOW | {"event": "error"}, (0, 20), (0, 20), Outcome.UNKNOWN),
         (CLICKS | {"event": "error"}, (6500, 50_000), (5000, 50_000), Outcome.PASS),
-        (CLICKS | {"event": "error"}, (5000, 50_000), (5000, 50_000), Outcome.INCONCLUSIVE),
+        (CLICKS | {"event": "error"}, (5000, 50_000), (5000, 50_000), Outcome.UNKNOWN),
         (CLICKS | {"event": "error"}, (4000, 50_000), (5000, 50_000), Outcome.FAIL),
         (CLICKS | {"event": "error", "better": "lower"}, (4000, 50_000), (5000, 50_000), Outcome.PASS),
     ],
@@ -66,21 +78,22 @@ def test_a_limit_is_judged_on_requests_where_keys_come_back_in_every_step() -> N
     """The same 1,000 keys over ten steps: 30 of them failed once each step, which is 3 % of the requests."""
     arm = {"units": 1000, "requests": 1000, "request_events": {"error": 30}}
     first, later = (Arm(events={"error": count}, **arm) for count in (30, 0))
-    steps = [StepCounts(weight=0.5, candidate=one, champion=one) for one in (first, *[later] * 9)]
+    steps = [StageCounts(weight=0.5, candidate=one, champion=one) for one in (first, *[later] * 9)]
     verdict = judge_rollout(plan(BOUNDED, unit="key", sticky=True), steps)
     assert verdict.outcome is Outcome.FAIL
     assert "300 of 10000 requests" in verdict.reasons[0]
     lost = Arm(units=1000, events={"error": 30}, requests=1000)
-    broken = judge_rollout(plan(BOUNDED, unit="key"), [StepCounts(weight=0.5, candidate=lost, champion=first)])
-    assert broken.outcome is Outcome.ERROR
+    broken = [StageCounts(weight=0.5, candidate=lost, champion=first)]
+    assert weigh(plan(BOUNDED, unit="key"), broken).faults
+    assert judge_rollout(plan(BOUNDED, unit="key"), broken).outcome is Outcome.UNKNOWN
 
 
-def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_000, 50_000)) -> RolloutVerdict:
+def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_000, 50_000)) -> Verdict:
     candidate = Arm(units=split[0], events={"error": errors, "click": clicks, "slow": slow})
     champion = Arm(units=split[1], events={"error": 500, "click": 5000, "slow": 2500})
     return judge_rollout(
         plan(ERRORS | {"max_ratio": 1.3}, CLICKS, SLOW),
-        [StepCounts(weight=0.5, candidate=candidate, champion=champion)],
+        [StageCounts(weight=0.5, candidate=candidate, champion=champion)],
     )
 
 
@@ -88,8 +101,8 @@ def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_
     ("errors", "clicks", "slow", "outcome"),
     [
         (500, 5600, 2500, Outcome.PASS),
-        (500, 5000, 2500, Outcome.INCONCLUSIVE),
-        (600, 5600, 2500, Outcome.INCONCLUSIVE),
+        (500, 5000, 2500, Outcome.UNKNOWN),
+        (600, 5600, 2500, Outcome.UNKNOWN),
         (500, 5600, 3000, Outcome.FAIL),
         (900, 5600, 2500, Outcome.FAIL),
         (500, 4000, 2500, Outcome.FAIL),
@@ -104,7 +117,7 @@ def test_it_ships_with_one_success_all_guardrails_kept_and_nothing_worse(
 def test_one_superior_success_metric_is_enough() -> None:
     second = CLICKS | {"name": "slow_is_better", "event": "slow"}
     counts = [
-        StepCounts(
+        StageCounts(
             weight=0.5,
             candidate=Arm(units=50_000, events={"click": 5600, "slow": 2500, "error": 500}),
             champion=Arm(units=50_000, events={"click": 5000, "slow": 2500, "error": 500}),
@@ -115,39 +128,41 @@ def test_one_superior_success_metric_is_enough() -> None:
 
 def test_a_split_that_is_off_never_passes_and_says_so() -> None:
     verdict = judged(500, 5600, 2500, split=(52_000, 48_000))
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.outcome is Outcome.UNKNOWN
     assert verdict.reasons[0].startswith("split of units: the candidate has 52000 of 100000 requests, log evidence")
 
 
 def test_a_split_that_is_off_does_not_hide_a_candidate_that_breaks_its_own_limit() -> None:
     verdict = judge_rollout(plan(BOUNDED), [step((3000, 52_000), (0, 48_000))])
     assert verdict.outcome is Outcome.FAIL
-    assert judge_rollout(plan(ERRORS), [step((3000, 52_000), (10, 48_000))]).outcome is Outcome.INCONCLUSIVE
+    assert judge_rollout(plan(ERRORS), [step((3000, 52_000), (10, 48_000))]).outcome is Outcome.UNKNOWN
 
 
 def test_evidence_of_all_steps_is_put_together() -> None:
     steps = [step((8, 400), (60, 7600), weight=0.05), step((12, 600), (30, 3400), weight=0.15)]
-    assert [judge_rollout(plan(ERRORS), [each]).outcome for each in steps] == [Outcome.INCONCLUSIVE] * 2
+    assert [judge_rollout(plan(ERRORS), [each]).outcome for each in steps] == [Outcome.UNKNOWN] * 2
     assert judge_rollout(plan(ERRORS), steps).outcome is Outcome.FAIL
 
 
 def test_no_step_at_all_is_inconclusive() -> None:
-    assert judge_rollout(plan(ERRORS), []).outcome is Outcome.INCONCLUSIVE
+    assert judge_rollout(plan(ERRORS), []).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("counts", "errors", "reason"),
     [
-        (step((1, 9), (1, 9), event="slow"), {}, "errors: step 1 has no count of error for the candidate"),
-        (step((9, 1), (1, 9)), {}, "errors: step 1 has 9 error among 1 units of the candidate"),
+        (step((1, 9), (1, 9), event="slow"), {}, "errors: stage 1 has no count of error for the candidate"),
+        (step((9, 1), (1, 9)), {}, "errors: stage 1 has 9 error among 1 units of the candidate"),
         (step((1, 9), (1, 9)), {"error": "no answer in 5 s"}, "errors: error could not be read: no answer in 5 s"),
     ],
 )
 def test_what_could_not_be_measured_is_an_error_and_no_verdict_on_the_candidate(
-    counts: StepCounts, errors: dict[str, str], reason: str
+    counts: StageCounts, errors: dict[str, str], reason: str
 ) -> None:
-    verdict = judge_rollout(plan(ERRORS), [counts], errors=errors)
-    assert verdict.outcome is Outcome.ERROR
+    evidence = weigh(plan(ERRORS), [counts], errors=errors)
+    assert reason in evidence.faults
+    verdict = judge_evidence(plan(ERRORS), evidence)
+    assert verdict.outcome is Outcome.UNKNOWN
     assert reason in verdict.reasons
 
 
@@ -160,11 +175,11 @@ def test_ways_to_fail_share_alpha_and_ways_to_pass_do_not() -> None:
     one, three = (
         judge_rollout(plan(*metrics), [step((0, 0), (0, 0))]) for metrics in ((ERRORS,), (ERRORS, SLOW, CLICKS))
     )
-    assert one.metrics[0].facts["fail_needed"] == pytest.approx(2.9957, abs=1e-4)
+    assert metric_facts(one, "errors")["fail_needed"] == pytest.approx(2.9957, abs=1e-4)
     lone = judge_rollout(plan(ERRORS, SLOW | {"event": "error"}, BOUNDED), [step((500, 50_000), (500, 50_000))])
-    assert lone.metrics[0].facts["fail_needed"] == pytest.approx(4.0943, abs=1e-4)
-    assert lone.metrics[0].facts["pass_needed"] == pytest.approx(2.9957, abs=1e-4)
-    assert three.outcome is Outcome.ERROR
+    assert metric_facts(lone, "errors")["fail_needed"] == pytest.approx(4.0943, abs=1e-4)
+    assert metric_facts(lone, "errors")["pass_needed"] == pytest.approx(2.9957, abs=1e-4)
+    assert three.outcome is Outcome.UNKNOWN
 
 
 def test_a_verdict_says_the_counts_the_interval_the_evidence_and_the_limit() -> None:
@@ -172,8 +187,13 @@ def test_a_verdict_says_the_counts_the_interval_the_evidence_and_the_limit() -> 
     assert verdict.reasons == (
         "errors: ratio to the champion 1.15 to 1.7, worse than 1 times (log evidence 14.89 >= 3.00)",
     )
-    assert verdict.metrics[0].facts["candidate"] == 700
+    assert metric_facts(verdict, "errors")["candidate"] == 700
     assert verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+def test_evidence_travels_as_json_without_a_loss() -> None:
+    evidence = weigh(plan(ERRORS, BOUNDED), [step((0, 50), (0, 50))])
+    assert RolloutEvidence.model_validate_json(evidence.model_dump_json(by_alias=True)) == evidence
 
 
 @pytest.mark.parametrize(

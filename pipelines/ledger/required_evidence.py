@@ -1,0 +1,35 @@
+"""What must be on the ledger before a version of a model may be released: its gates and the stages of its rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.spec.model import ModelSpec
+
+REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
+"""Every candidate passes these, in this order."""
+
+
+def is_of_model(details: Mapping[str, Any], model_digest: str | None, snapshot: str | None) -> bool:
+    """Whether a gate's line is about this model file; a line of before 0.2.0 may name its snapshot instead."""
+    named = details.get("model_digest")
+    return named == model_digest if named is not None else details.get("snapshot") == snapshot
+
+
+def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:
+    """The stages that a version passes before its promotion, in order; the first has no champion to compare with."""
+    declared = spec.deployment
+    people = ["approval_quorum"] if declared.approval.requires_approval else []
+    if first or not declared.staged:
+        return people
+    tried = ["load_test"] if declared.load_test is not None else []
+    tried += ["shadow_comparison"] if declared.shadows is not None else []
+    if declared.strategy == "ab":
+        return [*tried, *people, "ab_test"]
+    return [*tried, *people, *map(analysis_at, declared.shares())]
+
+
+def analysis_at(share: int) -> str:
+    """The stage that judges this share (basis points)."""
+    return f"rollout_analysis at {share / 100:g} %"

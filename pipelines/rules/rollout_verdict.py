@@ -1,0 +1,120 @@
+"""The evidence of a rollout passes only if shown, fails only if shown, and is UNKNOWN otherwise.
+
+The rule is that of Schultzberg, Ankargren and Frånberg, *Risk-aware product decisions in A/B tests with multiple
+metrics* (Spotify, 2024): ship if at least one success metric is superior, all guardrails are non-inferior, nothing
+deteriorated, and the split of the units is as declared. Only the tests for deterioration share ``alpha``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pipelines.rollout.analysis import AnalysisPlan, MetricEvidence, MetricLimits, RolloutEvidence
+from pipelines.verdict import Outcome, Verdict
+
+RULE = "rollout_verdict"
+
+
+def judge_evidence(plan: AnalysisPlan, evidence: RolloutEvidence) -> Verdict:
+    """FAIL if any metric fails, else PASS if all that is demanded was shown, else UNKNOWN.
+
+    Where the split of units is refuted, what compares the arms is UNKNOWN; the candidate's own rate still fails.
+    ``facts["metrics"]`` has the outcome, counts, evidence and limits of each metric.
+    """
+    limit = math.log(1.0 / plan.srm_alpha)
+    invalid = evidence.split_log_e >= limit
+    judged = {
+        metric.name: _judge_metric(metric, plan, found, invalid=invalid)
+        for metric, found in zip(plan.metrics, evidence.metrics, strict=True)
+    }
+    failures = [reason for verdict in judged.values() if verdict.outcome is Outcome.FAIL for reason in verdict.reasons]
+    unknowns = [
+        reason for verdict in judged.values() if verdict.outcome is Outcome.UNKNOWN for reason in verdict.reasons
+    ]
+    mismatch = [_mismatch(plan, evidence, limit)] if invalid else []
+    facts: dict[str, object] = {
+        "split_log_e": evidence.split_log_e,
+        "split_needed": limit,
+        "alpha": plan.alpha,
+        "unit": plan.unit,
+        "metrics": {name: {"outcome": verdict.outcome.value, **verdict.facts} for name, verdict in judged.items()},
+    }
+    if failures:
+        return Verdict(rule=RULE, outcome=Outcome.FAIL, reasons=(*mismatch, *failures, *unknowns), facts=facts)
+    if _all_shown(plan, judged):
+        unknowns = []
+    return Verdict.of(RULE, unknowns=[*mismatch, *unknowns], facts=facts)
+
+
+def _all_shown(plan: AnalysisPlan, judged: Mapping[str, Verdict]) -> bool:
+    """Whether every guardrail passed, nothing deteriorated, and one success metric, if there are any, is better."""
+    passed = {metric.name: judged[metric.name].passed for metric in plan.metrics}
+    successes = [passed[metric.name] for metric in plan.metrics if metric.role == "success"]
+    return all(passed[metric.name] for metric in plan.metrics if metric.role != "success") and (
+        not successes or any(successes)
+    )
+
+
+def _mismatch(plan: AnalysisPlan, evidence: RolloutEvidence, limit: float) -> str:
+    candidate = sum(stage.candidate.units for stage in evidence.stages)
+    units = candidate + sum(stage.champion.units for stage in evidence.stages)
+    shown = f"log evidence {evidence.split_log_e:.2f} >= {limit:.2f} of a mismatch"
+    return f"split of units: the candidate has {candidate} of {units} {plan.unit}s, {shown}"
+
+
+def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence, *, invalid: bool) -> Verdict:
+    facts: dict[str, object] = {
+        **found.model_dump(exclude={"metric", "faults", "candidate_requests"}, exclude_none=True),
+        **metric.model_dump(include={"max_rate", "fail_ratio"}, exclude_none=True),
+        "fail_needed": _needed_to_fail(plan),
+        "pass_needed": math.log(1.0 / plan.alpha),
+    }
+    failed, lacking = _own_rate(metric, plan, found)
+    if metric.compares and invalid:
+        lacking.append("the arms cannot be compared, because the units were not split as declared")
+    elif metric.compares:
+        facts["pass_ratio"] = metric.pass_ratio
+        worse, unshown = _ratio_to_champion(metric, plan, found)
+        failed, lacking = failed + worse, lacking + unshown
+    units = found.candidate_units, found.champion_units
+    if min(units if metric.compares else units[:1]) < plan.minimum_units:
+        has = f"candidate {units[0]}, champion {units[1]}"
+        lacking.insert(0, f"too few {plan.unit}s ({has}; {plan.minimum_units} needed in each)")
+    if found.faults:
+        failed, lacking = [], list(found.faults)
+
+    def named(reasons: Sequence[str]) -> list[str]:
+        return [f"{metric.name}: {reason}" for reason in reasons]
+
+    return Verdict.of(RULE, failures=named(failed), unknowns=[] if failed else named(lacking), facts=facts)
+
+
+def _own_rate(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence) -> tuple[list[str], list[str]]:
+    if metric.max_rate is None or found.candidate_requests is None:
+        return [], []
+    above, below = found.above_log_e or 0.0, found.below_log_e or 0.0
+    fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
+    bad, requests = found.candidate_requests
+    rate = f"{bad} of {requests} requests of the candidate"
+    if above >= fail:
+        return [f"{rate} > {metric.max_rate:g} (log evidence {above:.2f} >= {fail:.2f})"], []
+    if below < needed:
+        return [], [f"{rate} not shown < {metric.max_rate:g} (log evidence {below:.2f} < {needed:.2f})"]
+    return [], []
+
+
+def _ratio_to_champion(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence) -> tuple[list[str], list[str]]:
+    fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
+    low, high = found.ratio_low or 0.0, math.inf if found.ratio_high is None else found.ratio_high
+    ratio = f"ratio to the champion {low:.3g} to {high:.3g}"
+    if metric.fail_ratio is not None and (worse := found.worse_log_e or 0.0) >= fail:
+        return [f"{ratio}, worse than {metric.fail_ratio:g} times (log evidence {worse:.2f} >= {fail:.2f})"], []
+    if found.pass_log_e is not None and found.pass_log_e < needed:
+        aim = "better" if metric.role == "success" else f"within {metric.pass_ratio:g} times"
+        return [], [f"{ratio}, not shown {aim} (log evidence {found.pass_log_e:.2f} < {needed:.2f})"]
+    return [], []
+
+
+def _needed_to_fail(plan: AnalysisPlan) -> float:
+    return math.log(sum(metric.ways_to_fail for metric in plan.metrics) / plan.alpha)

@@ -1,0 +1,42 @@
+"""Traffic moves after the verdict is written down and the lease runs, and counts as moved when it is read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Context
+
+from pipelines.ledger.required_evidence import analysis_at
+from pipelines.messages.rollout import RolloutState, RolloutTicket
+from pipelines.verdict import Verdict
+from practices._rollouts.operator import RolloutPractice
+from practices._rollouts.required_evidence import missing_evidence
+from practices._rollouts.rollout import Rollout
+
+
+class TrafficShift(RolloutPractice):
+    """The parent of the practices that give the candidate a share of the callers; the champion keeps the rest.
+
+    Nobody gets a candidate that did not pass, by the ledger, every stage that comes before this share.
+    """
+
+    def planned_share(self, rollout: Rollout) -> int:
+        """Basis points of the traffic for the candidate."""
+        raise NotImplementedError
+
+    def judge(self, ticket: RolloutTicket, state: RolloutState, share: int, missing: list[str]) -> Verdict:
+        """Ask the rule of this practice; ``missing`` names the stages that have not passed."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        rollout = self.open()
+        if rollout.ticket.first:
+            return self.nothing_to_compare()
+        share, state = self.planned_share(rollout), self.go_on(rollout, context)
+        if rollout.share(state) == share:
+            return self.said(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
+        missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_at(share))
+        verdict = self.conclude(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
+        rollout.renew(state, rollout.spec.deployment.lease)
+        rollout.set_traffic(share)
+        return verdict
