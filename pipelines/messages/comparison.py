@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Literal
 
@@ -96,6 +97,16 @@ class MetricInterval(Message):
     high: float | None = None
     low_shared: float | None = None
     high_shared: float | None = None
+
+    def gain(self, *, shared: bool = False) -> tuple[float, float]:
+        """Lowest and highest gain that the evidence allows; what should stay only ever loses, by any move."""
+        ends = (self.low_shared, self.high_shared) if shared else (self.low, self.high)
+        low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
+        if self.better == "higher":
+            return low, high
+        if self.better == "lower":
+            return -high, -low
+        return -max(-low, high), -max(low, -high, 0.0)
 
 
 class ExperimentMeasure(Message):

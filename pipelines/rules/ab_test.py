@@ -10,7 +10,7 @@ from pipelines.rollout.decision import StageAction, StageDecision
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import AbTest
-from pipelines.verdict import Outcome, Verdict
+from pipelines.verdict import Verdict
 
 RULE = "ab_test"
 
@@ -51,13 +51,9 @@ def judge_experiment(
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
     waits = answer == "undecided" or (answer == "error" and not over and consecutive_errors < max_errors)
-    return StageDecision(verdict=verdict, action=_action(verdict.outcome, waits=waits))
-
-
-def _action(outcome: Outcome, *, waits: bool) -> StageAction:
-    if outcome is Outcome.UNKNOWN:
-        return "look_again" if waits else "hold"
-    return "go_on" if outcome is Outcome.PASS else "roll_back"
+    open_action: StageAction = "look_again" if waits else "hold"
+    action: StageAction = "roll_back" if failures else open_action if unknowns else "go_on"
+    return StageDecision(verdict=verdict, action=action)
 
 
 def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]:
@@ -72,16 +68,16 @@ def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]
     if too_few := _too_few(found, declared):
         return "undecided", [*too_few, *found.notes]
     success, *guards = found.metrics
-    worse = [_said(success, "shown worse")] if _gain(success, shared=True)[1] < 0 else []
+    worse = [_said(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
-    worse += [_said(guard, losing) for guard in guards if _gain(guard, shared=True)[1] < -declared.margin]
+    worse += [_said(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
     if worse:
         return "control stays", worse
     lacking = f"not shown to lose at most {declared.margin:g}"
-    unshown = [_said(guard, lacking) for guard in guards if _gain(guard)[0] < -declared.margin]
-    if (low := _gain(success)[0]) > 0:
+    unshown = [_said(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
+    if (low := success.gain()[0]) > 0:
         return ("undecided", unshown) if unshown else ("variant wins", [])
-    if declared.margin and low >= -declared.margin and _gain(success)[1] <= declared.margin:
+    if declared.margin and low >= -declared.margin and success.gain()[1] <= declared.margin:
         return "no difference", [_said(success, f"no difference beyond {declared.margin:g}")]
     return "undecided", [_said(success, "not shown better"), *unshown]
 
@@ -98,17 +94,6 @@ def _too_few(found: ExperimentMeasure, declared: AbTest) -> list[str]:
         for what, control, variant in arms
         if min(control, variant) < declared.minimum_sample_size
     ]
-
-
-def _gain(metric: MetricInterval, *, shared: bool = False) -> tuple[float, float]:
-    """Lowest and highest gain that the evidence allows; what should stay only ever loses, by any move."""
-    ends = (metric.low_shared, metric.high_shared) if shared else (metric.low, metric.high)
-    low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
-    if metric.better == "higher":
-        return low, high
-    if metric.better == "lower":
-        return -high, -low
-    return -max(-low, high), -max(low, -high, 0.0)
 
 
 def _said(metric: MetricInterval, what: str) -> str:

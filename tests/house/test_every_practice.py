@@ -61,6 +61,17 @@ def test_every_row_of_the_catalogue_belongs_to_a_practice() -> None:
     assert rows == set(STEMS)
 
 
+def test_each_row_of_the_catalogue_names_an_operator_and_rules_that_exist() -> None:
+    page = (REPOSITORY / "docs/practices.md").read_text()
+    rows = [line.split("|")[1:5] for line in page.splitlines() if re.match(r"\| `\w+`", line)]
+    for stem, _, operator, rules in rows:
+        module = importlib.import_module(f"pipelines.rules.{stem.strip(' `')}")
+        assert operator_of(stem.strip(" `")).__name__ == operator.strip(" `")
+        names = re.findall(r"`(\w+)`", rules)
+        assert [name for name in names if not hasattr(module, name)] == []
+        assert names, stem
+
+
 def test_a_rule_without_a_practice_is_tested_by_itself_or_through_the_rule_that_asks_it() -> None:
     askers = [*(REPOSITORY / "pipelines/rules").glob("*.py"), *(REPOSITORY / "tests/rules").glob("test_*.py")]
     imports = "\n".join(path.read_text() for path in askers)

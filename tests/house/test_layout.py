@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -101,3 +102,21 @@ def test_a_practice_imports_no_adapter_before_it_runs() -> None:
         if "pipelines.adapters" in ast.unparse(node) or "pipelines import wiring" in ast.unparse(node)
     ]
     assert not early
+
+
+def test_the_page_of_the_architecture_answers_twenty_questions_with_files_that_exist() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    answers = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert len(answers) >= 20
+    assert not [name for name in answers if not (REPOSITORY / name).is_file()]
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    named = {
+        (path.name, name)
+        for path in (REPOSITORY / "docs").rglob("*.md")
+        for name in re.findall(r"`((?:pipelines|plugins|dags|tests|include|deploy)/[\w./-]+\.\w+)`", path.read_text())
+        if "label_leak_check" not in name  # the example of a practice that is still to be written
+    }
+    assert named
+    assert not sorted(f"{page}: {name}" for page, name in named if not (REPOSITORY / name).is_file())
