@@ -95,7 +95,7 @@ class Rollouts:
         def move(route: Route) -> Route:
             return moves.create(route, rollout_id, plan, now, probe, supersede)
 
-        answer = await self._change(model, "create", move, request, key=key, expect=expect, ended=ended)
+        answer = await self._change(request, move, key=key, expect=expect, ended=ended)
         self._counts.forget(
             {(name, route.rollout.rollout_id) for name, route in self._releases.table.routes.items() if route.rollout}
         )
@@ -107,12 +107,8 @@ class Rollouts:
         One that is refused ends the rollout as FAILED, with every reason.
         """
         request = {"prepare": model, "rollout_id": rollout_id, "served": msgspec.to_builtins(served)}
-        stored = self._stored(key, request)
-        if stored is not None:
+        if (stored := self._stored(key, request, expect)) is not None:
             return stored
-        found = self._state.generation(model)
-        if found != expect:
-            raise Mismatch(model, expect, found)
         now = self._now()
         moves.prepared(self._route(model), rollout_id, served, now)
         try:
@@ -121,12 +117,7 @@ class Rollouts:
             await self._fail(model, rollout_id, error, expect)
             raise
         return await self._change(
-            model,
-            "prepare",
-            lambda route: moves.prepared(route, rollout_id, served, now),
-            request,
-            key=key,
-            expect=expect,
+            request, lambda route: moves.prepared(route, rollout_id, served, now), key=key, expect=expect
         )
 
     async def _fail(self, model: str, rollout_id: str, error: Refused, expect: int) -> None:
@@ -135,14 +126,7 @@ class Rollouts:
         request = {"fail": model, "rollout_id": rollout_id, "reason": reason}
         key = f"{rollout_id}/{uuid.uuid4()}"
         with contextlib.suppress(Mismatch, Refused):
-            await self._change(
-                model,
-                "fail",
-                lambda route: moves.failed(route, rollout_id, reason),
-                request,
-                key=key,
-                expect=expect,
-            )
+            await self._change(request, lambda route: moves.failed(route, rollout_id, reason), key=key, expect=expect)
             log.warning("rollout %s of %s has failed: %s", rollout_id, model, reason)
 
     async def traffic(self, model: str, rollout_id: str, split: dict[str, int], *, expect: int, key: str) -> Answer:
@@ -150,12 +134,7 @@ class Rollouts:
         request = {"traffic": model, "rollout_id": rollout_id, "split": split}
         now = self._now()
         return await self._change(
-            model,
-            "traffic",
-            lambda route: moves.shifted(route, rollout_id, split, now),
-            request,
-            key=key,
-            expect=expect,
+            request, lambda route: moves.shifted(route, rollout_id, split, now), key=key, expect=expect
         )
 
     async def mirror(
@@ -166,12 +145,7 @@ class Rollouts:
         wanted = None if version is None else Mirror(version, basis_points)
         now = self._now()
         return await self._change(
-            model,
-            "mirror",
-            lambda route: moves.mirrored(route, rollout_id, wanted, now),
-            request,
-            key=key,
-            expect=expect,
+            request, lambda route: moves.mirrored(route, rollout_id, wanted, now), key=key, expect=expect
         )
 
     async def lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> Answer:
@@ -179,10 +153,8 @@ class Rollouts:
         request = {"lease": model, "rollout_id": rollout_id, "seconds": seconds}
         now = self._now()
         return await self._change(
-            model,
-            "lease",
-            lambda route: moves.renewed(route, rollout_id, seconds, now),
             request,
+            lambda route: moves.renewed(route, rollout_id, seconds, now),
             key=key,
             expect=expect,
             generation=False,
@@ -192,37 +164,31 @@ class Rollouts:
         """Nothing moves on; guard and lease go on."""
         request = {"pause": model, "rollout_id": rollout_id, "reason": reason}
         return await self._change(
-            model, "pause", lambda route: moves.paused(route, rollout_id, reason), request, key=key, expect=expect
+            request, lambda route: moves.paused(route, rollout_id, reason), key=key, expect=expect
         )
 
     async def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> Answer:
         """Back to the step at which it was paused, with a new lease."""
         request = {"resume": model, "rollout_id": rollout_id}
         now = self._now()
-        return await self._change(
-            model, "resume", lambda route: moves.resumed(route, rollout_id, now), request, key=key, expect=expect
-        )
+        return await self._change(request, lambda route: moves.resumed(route, rollout_id, now), key=key, expect=expect)
 
     async def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> Answer:
         """The candidate becomes the champion in one switch; the former one is the version to put back."""
         request = {"promote": model, "rollout_id": rollout_id, "version": version}
-        stored = self._stored(key, request)
-        if stored is not None:
+        if (stored := self._stored(key, request, expect)) is not None:
             return stored
-        found = self._state.generation(model)
-        if found != expect:
-            raise Mismatch(model, expect, found)
         candidate = moves.promoted(self._route(model), rollout_id, version).live
         await self._releases.load(model, candidate)
         return await self._change(
-            model, "promote", lambda route: moves.promoted(route, rollout_id, version), request, key=key, expect=expect
+            request, lambda route: moves.promoted(route, rollout_id, version), key=key, expect=expect
         )
 
     async def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> Answer:
         """Finish a promotion; ``version``, if named, can no longer be put back."""
         request = {"retire": model, "rollout_id": rollout_id, "version": version}
         return await self._change(
-            model, "retire", lambda route: moves.retired(route, rollout_id, version), request, key=key, expect=expect
+            request, lambda route: moves.retired(route, rollout_id, version), key=key, expect=expect
         )
 
     async def rollback(self, model: str, rollout_id: str, reason: str, *, key: str) -> Answer:
@@ -265,28 +231,26 @@ class Rollouts:
     async def _decide(self, model: str, record: Rollout, move: Move, reason: str) -> None:
         request = {"decide": model, "rollout_id": record.rollout_id, "reason": reason}
         log.warning("rollout %s of %s is paused: %s", record.rollout_id, model, reason)
-        await self._change(model, "pause", move, request, key=f"{record.rollout_id}/{uuid.uuid4()}", expect=None)
+        await self._change(request, move, key=f"{record.rollout_id}/{uuid.uuid4()}", expect=None, action="pause")
 
     # ---- one write -----------------------------------------------------------------------------------------------
 
     async def _change(
         self,
-        model: str,
-        action: str,
-        move: Move,
         request: Answer,
+        move: Move,
         *,
         key: str,
         expect: int | None,
+        action: str = "",
         generation: bool = True,
         ended: Rollout | None = None,
     ) -> Answer:
-        stored = self._stored(key, request)
-        if stored is not None:
+        """One compare-and-swap write. The request begins with its action and its model."""
+        if (stored := self._stored(key, request, expect)) is not None:
             return stored
-        found = self._state.generation(model)
-        if expect is not None and expect != found:
-            raise Mismatch(model, expect, found)
+        first, model = next(iter(request.items()))
+        action = action or first
         after = move(self._route(model))
         answer = describe(model, after)
         table = self._state.change(
@@ -311,14 +275,20 @@ class Rollouts:
             self._releases.table = table
         return self._told(answer | {"generation": number})
 
-    def _stored(self, key: str, request: Answer) -> Answer | None:
+    def _stored(self, key: str, request: Answer, expect: int | None) -> Answer | None:
+        """The answer that this request got before. ``Mismatch`` if it got none and is decided on an old generation."""
         try:
-            if self._state.answered(key, request) is None:
-                return None
+            known = self._state.answered(key, request) is not None
         except KeyReused as error:
             raise Refused(str(error)) from error
-        found = self._state.stored(key)
-        return None if found is None else self._told(found)
+        answer = self._state.stored(key) if known else None
+        if answer is not None:
+            return self._told(answer)
+        model = next(iter(request.values()))
+        generation = self._state.generation(model)
+        if expect is not None and expect != generation:
+            raise Mismatch(model, expect, generation)
+        return None
 
     def _told(self, answer: Answer) -> Answer:
         return answer | {"workers": self._releases.workers, "applied": self._releases.applied}
