@@ -269,6 +269,13 @@ def rolled_back(route: Route, reason: str) -> Route:
     return Route(route.live, route.previous, rollout=record)
 
 
+def given_up(route: Route, rollout_id: str, reason: str) -> Route:
+    """This rollout is rolled back where it can still be taken back; what has ended stays as it is."""
+    record = route.rollout
+    ends = record is not None and record.rollout_id == rollout_id and record.can_be_taken_back
+    return rolled_back(route, reason) if ends else route
+
+
 def retired(route: Route, rollout_id: str, version: str | None) -> Route:
     """A promotion is finished; ``version`` is let go of, if one is named."""
     found = route.rollout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from pipelines.errors import Conflict, Refused, Unavailable
@@ -66,15 +67,8 @@ class FakeTarget:
         if found is not None and found.rollout_id == rollout_id and found.plan == wanted:
             return self.rollout(model)
         supersede = bool(plan.get("supersede"))
-        return self._move(
-            "create_rollout",
-            model,
-            rollout_id,
-            dict(plan),
-            lambda route: moves.create(route, rollout_id, wanted, now, "probe", supersede),
-            expect,
-            key,
-        )
+        begin = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe="probe", supersede=supersede)
+        return self._move("create_rollout", model, rollout_id, dict(plan), begin, expect, key)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
@@ -85,70 +79,45 @@ class FakeTarget:
             subject, reasons = f"bundle {bundle} of {model} version {version} is refused", self.refuses
             why = "; ".join([subject, *reasons])
             moves.prepared(self._route(model), rollout_id, served, now)
-            self._move(
-                "prepare", model, rollout_id, asked, lambda r: moves.failed(r, rollout_id, why), expect, f"{key}/no"
-            )
+            fail = partial(moves.failed, rollout_id=rollout_id, reason=why)
+            self._move("prepare", model, rollout_id, asked, fail, expect, f"{key}/no")
             raise Refused(subject, reasons)
-        return self._move(
-            "prepare", model, rollout_id, asked, lambda r: moves.prepared(r, rollout_id, served, now), expect, key
-        )
+        load = partial(moves.prepared, rollout_id=rollout_id, served=served, now=now)
+        return self._move("prepare", model, rollout_id, asked, load, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        now = self._clock()
-        return self._move(
-            "set_traffic",
-            model,
-            rollout_id,
-            dict(split),
-            lambda r: moves.shifted(r, rollout_id, split, now),
-            expect,
-            key,
-        )
+        shift = partial(moves.shifted, rollout_id=rollout_id, split=split, now=self._clock())
+        return self._move("set_traffic", model, rollout_id, dict(split), shift, expect, key)
 
     def set_mirror(
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
     ) -> RolloutState:
-        mirror, now = None if version is None else Mirror(version, basis_points), self._clock()
+        mirror = None if version is None else Mirror(version, basis_points)
         asked = {"version": version, "basis_points": basis_points}
-        return self._move(
-            "set_mirror", model, rollout_id, asked, lambda r: moves.mirrored(r, rollout_id, mirror, now), expect, key
-        )
+        copy = partial(moves.mirrored, rollout_id=rollout_id, mirror=mirror, now=self._clock())
+        return self._move("set_mirror", model, rollout_id, asked, copy, expect, key)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        now = self._clock()
-        asked = {"seconds": seconds}
-        return self._move(
-            "renew_lease",
-            model,
-            rollout_id,
-            asked,
-            lambda r: moves.renewed(r, rollout_id, seconds, now),
-            expect,
-            key,
-            0,
-        )
+        renew = partial(moves.renewed, rollout_id=rollout_id, seconds=seconds, now=self._clock())
+        return self._move("renew_lease", model, rollout_id, {"seconds": seconds}, renew, expect, key, 0)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        asked = {"reason": reason}
-        return self._move("pause", model, rollout_id, asked, lambda r: moves.paused(r, rollout_id, reason), expect, key)
+        pause = partial(moves.paused, rollout_id=rollout_id, reason=reason)
+        return self._move("pause", model, rollout_id, {"reason": reason}, pause, expect, key)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
         return self._move("resume", model, rollout_id, {}, lambda r: moves.resumed(r, rollout_id, now), expect, key)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        asked = {"version": version}
-        return self._move(
-            "promote", model, rollout_id, asked, lambda r: moves.promoted(r, rollout_id, version), expect, key
-        )
+        switch = partial(moves.promoted, rollout_id=rollout_id, version=version)
+        return self._move("promote", model, rollout_id, {"version": version}, switch, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        asked = {"version": version}
-        return self._move(
-            "retire", model, rollout_id, asked, lambda r: moves.retired(r, rollout_id, version), expect, key
-        )
+        finish = partial(moves.retired, rollout_id=rollout_id, version=version)
+        return self._move("retire", model, rollout_id, {"version": version}, finish, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         found = self._route(model).rollout
@@ -157,10 +126,7 @@ class FakeTarget:
         if found.rollout_id != rollout_id:
             return self.rollout(model)
 
-        def back(route: Route) -> Route:
-            ended = not found.can_be_taken_back
-            return route if ended else moves.rolled_back(route, reason)
-
+        back = partial(moves.given_up, rollout_id=rollout_id, reason=reason)
         return self._move("roll_back", model, rollout_id, {"reason": reason}, back, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -152,11 +153,9 @@ class AnnotatedRollouts(ABC):
             pods = {pod: reading for pod, (_, reading) in readings.items()}
             return msgspec.structs.replace(record, rollouts=rec.last(ended, rec.KEPT_ROLLOUTS), arms=[], pods=pods)
 
-        def move(route: Route | None) -> Route:
-            return moves.create(moves.live(model, route), rollout_id, wanted, now, probe, supersede)
-
+        move = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe=probe, supersede=supersede)
         request = rec.digest("create", rollout_id, msgspec.to_builtins(wanted))
-        return self._change(model, "create", move, key, request, expect=expect, adapt=begin)
+        return self._step(model, "create", move, key, request, expect=expect, adapt=begin)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
@@ -171,10 +170,8 @@ class AnnotatedRollouts(ABC):
             with self._taken_back(model, served):
                 self._make(model, served)
 
-        def move(route: Route | None) -> Route:
-            return moves.prepared(moves.live(model, route), rollout_id, served, now)
-
-        return self._change(model, "prepare", move, key, request, expect=expect)
+        move = partial(moves.prepared, rollout_id=rollout_id, served=served, now=now)
+        return self._step(model, "prepare", move, key, request, expect=expect)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
@@ -185,10 +182,8 @@ class AnnotatedRollouts(ABC):
             return told
         readings = self._readings(model, kept.record.route)
 
-        def move(route: Route | None) -> Route:
-            return moves.shifted(moves.live(model, route), rollout_id, split, now)
-
-        return self._change(model, "traffic", move, key, request, expect=expect, readings=readings)
+        move = partial(moves.shifted, rollout_id=rollout_id, split=split, now=now)
+        return self._step(model, "traffic", move, key, request, expect=expect, readings=readings)
 
     def set_mirror(
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
@@ -201,33 +196,25 @@ class AnnotatedRollouts(ABC):
         # To stop copying must be possible whatever became of the pods.
         readings = self._measured(model, kept) if mirror is None else self._readings(model, kept.record.route)
 
-        def move(route: Route | None) -> Route:
-            return moves.mirrored(moves.live(model, route), rollout_id, mirror, now)
-
-        return self._change(model, "mirror", move, key, request, expect=expect, readings=readings)
+        move = partial(moves.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
+        return self._step(model, "mirror", move, key, request, expect=expect, readings=readings)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
         now, request = self._clock(), rec.digest("lease", rollout_id, seconds)
 
-        def move(route: Route | None) -> Route:
-            return moves.renewed(moves.live(model, route), rollout_id, seconds, now)
-
+        move = partial(moves.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
         readings = self._measured(model, self._there(model))
-        return self._change(model, "lease", move, key, request, expect=expect, generation=False, readings=readings)
+        return self._step(model, "lease", move, key, request, expect=expect, generation=False, readings=readings)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        def move(route: Route | None) -> Route:
-            return moves.paused(moves.live(model, route), rollout_id, reason)
-
-        return self._change(model, "pause", move, key, rec.digest("pause", rollout_id, reason), expect=expect)
+        move = partial(moves.paused, rollout_id=rollout_id, reason=reason)
+        return self._step(model, "pause", move, key, rec.digest("pause", rollout_id, reason), expect=expect)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
 
-        def move(route: Route | None) -> Route:
-            return moves.resumed(moves.live(model, route), rollout_id, now)
-
-        return self._change(model, "resume", move, key, rec.digest("resume", rollout_id), expect=expect)
+        move = partial(moves.resumed, rollout_id=rollout_id, now=now)
+        return self._step(model, "resume", move, key, rec.digest("resume", rollout_id), expect=expect)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
         request = rec.digest("promote", rollout_id, version)
@@ -236,29 +223,19 @@ class AnnotatedRollouts(ABC):
             rec.expected(model, kept, expect)
             self._make(model, moves.promoted(kept.record.route, rollout_id, version).live)
 
-        def move(route: Route | None) -> Route:
-            return moves.promoted(moves.live(model, route), rollout_id, version)
-
-        return self._change(model, "promote", move, key, request, expect=expect, readings=self._measured(model, kept))
+        move = partial(moves.promoted, rollout_id=rollout_id, version=version)
+        return self._step(model, "promote", move, key, request, expect=expect, readings=self._measured(model, kept))
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        def move(route: Route | None) -> Route:
-            return moves.retired(moves.live(model, route), rollout_id, version)
-
-        return self._change(model, "retire", move, key, rec.digest("retire", rollout_id, version), expect=expect)
+        move = partial(moves.retired, rollout_id=rollout_id, version=version)
+        return self._step(model, "retire", move, key, rec.digest("retire", rollout_id, version), expect=expect)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         if self._there(model).record.known(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
 
-        def move(route: Route | None) -> Route:
-            here = moves.live(model, route)
-            found = here.rollout
-            mine = found is not None and found.rollout_id == rollout_id
-            ends = found is not None and mine and found.can_be_taken_back
-            return moves.rolled_back(here, reason) if ends else here
-
-        return self._change(model, "rollback", move, key, rec.digest("roll_back", rollout_id, reason))
+        move = partial(moves.given_up, rollout_id=rollout_id, reason=reason)
+        return self._step(model, "rollback", move, key, rec.digest("roll_back", rollout_id, reason))
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
         record = self._there(model).record
@@ -276,6 +253,10 @@ class AnnotatedRollouts(ABC):
         if kept is None:
             raise Refused(f"{model} has no champion yet; release one first")
         return kept
+
+    def _step(self, model: str, action: str, move: Callable[[Route], Route], *how: str, **more: Any) -> RolloutState:
+        """``_change`` of a model that has a champion."""
+        return self._change(model, action, lambda route: move(moves.live(model, route)), *how, **more)
 
     def _change(
         self,

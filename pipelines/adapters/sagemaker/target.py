@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -60,20 +61,17 @@ class SageMakerTarget:
             raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
         request = {"create": rollout_id, "plan": msgspec.to_builtins(wanted)}
 
-        def move(route: Route) -> Route:
-            return moves.create(route, rollout_id, wanted, now, "", supersede)
-
-        return self._step("create", model, request, move, expect, key)
+        begin = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe="", supersede=supersede)
+        return self._step("create", model, request, begin, expect, key)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
         """Instances come up beside the champion's, with weight 0. Mode ``guardrail``: SageMaker's model is made."""
-        served, now = Served(version, bundle, sha256), self._now()
+        served = Served(version, bundle, sha256)
         request = {"prepare": rollout_id, "served": msgspec.to_builtins(served)}
-        return self._step(
-            "prepare", model, request, lambda route: moves.prepared(route, rollout_id, served, now), expect, key
-        )
+        change = partial(moves.prepared, rollout_id=rollout_id, served=served, now=self._now())
+        return self._step("prepare", model, request, change, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
@@ -83,10 +81,9 @@ class SageMakerTarget:
                 f"{model} is deployed in mode guardrail: SageMaker shifts the traffic by itself",
                 ["promote the candidate, or say mode: variants to shift it step by step"],
             )
-        request, now = {"traffic": rollout_id, "split": dict(split)}, self._now()
-        return self._step(
-            "traffic", model, request, lambda route: moves.shifted(route, rollout_id, split, now), expect, key
-        )
+        request = {"traffic": rollout_id, "split": dict(split)}
+        change = partial(moves.shifted, rollout_id=rollout_id, split=split, now=self._now())
+        return self._step("traffic", model, request, change, expect, key)
 
     def set_mirror(
         self,
@@ -120,16 +117,14 @@ class SageMakerTarget:
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
         """All weight to the candidate. Mode ``guardrail``: SageMaker shifts and watches its alarms, for hours."""
         request = {"promote": rollout_id, "version": version}
-        return self._step(
-            "promote", model, request, lambda route: moves.promoted(route, rollout_id, version), expect, key
-        )
+        change = partial(moves.promoted, rollout_id=rollout_id, version=version)
+        return self._step("promote", model, request, change, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
         """Instances of a retired version are stopped; nobody waits for that."""
         request = {"retire": rollout_id, "version": version}
-        return self._step(
-            "retire", model, request, lambda route: moves.retired(route, rollout_id, version), expect, key
-        )
+        change = partial(moves.retired, rollout_id=rollout_id, version=version)
+        return self._step("retire", model, request, change, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         """Weights first. What is pending is overruled; what has ended stays so, and its traffic is put right."""
@@ -137,11 +132,7 @@ class SageMakerTarget:
         if self._record(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
 
-        def move(route: Route) -> Route:
-            found = route.rollout
-            runs = found is not None and found.rollout_id == rollout_id and found.can_be_taken_back
-            return moves.rolled_back(route, reason) if runs else route
-
+        move = partial(moves.given_up, rollout_id=rollout_id, reason=reason)
         return self._step("roll_back", model, {"roll_back": rollout_id, "reason": reason}, move, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
