@@ -1,4 +1,4 @@
-"""A verdict is PASS, FAIL or UNKNOWN, and always says why: what was not measured never passes."""
+"""A verdict is PASS, FAIL or UNKNOWN (something was not measured); FAIL and UNKNOWN list every reason."""
 
 from __future__ import annotations
 
