@@ -1,4 +1,4 @@
-"""A pod goes only if it is surely ours and surely nobody waits for it; in any doubt it stays, and the doubt is told."""
+"""A pod is deleted only if this installation launched it and its task is gone, has ended, or got another pod."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def judge_pods(pods: Sequence[LaunchedPod], now: datetime) -> list[PodJudgement]
     """What becomes of each pod, in the order given.
 
     Deleted is a pod whose task instance is gone or has ended, one that a later try has replaced by its own, and one
-    that outlives its deadline. A try that takes over an earlier one's pod starts none: the newest pod is its task's.
+    that outlives its deadline; each only if the store knows its launch. A try that takes over an earlier one's pod
+    starts none: the newest pod is its task's.
     """
     return [_judge(pod, pods, now) for pod in pods]
 

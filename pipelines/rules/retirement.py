@@ -1,4 +1,4 @@
-"""The former champion stays ready until the new one has lasted its window."""
+"""The former champion is retired once the new one has been live for ``rollback.window`` seconds."""
 
 from __future__ import annotations
 

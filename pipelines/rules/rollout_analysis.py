@@ -1,4 +1,4 @@
-"""A step goes on only on what was shown, rolls back only on what was shown, and everything else waits for a person."""
+"""A stage goes on or is rolled back only on shown evidence; undecided, it is looked at again until it is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At the end of a deploy run no candidate keeps traffic that nobody answers for; what waits for a person stays."""
+"""At the end of a deploy run a rollout that still goes on is rolled back, unless it is paused for a person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.verdict import Verdict
 RULE = "rollout_rollback"
 End = Literal["nothing", "leave", "roll_back", "record"]
 NOT_LET_THROUGH = "the candidate was not let through"
-"""Nothing was wrong with it in the air: people, or nobody, said yes."""
+"""No task failed: a person said no, nobody answered in time, or a rule refused the candidate."""
 
 
 def judge_end(ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool) -> Verdict:
