@@ -1,4 +1,4 @@
-"""A candidate that breaks an absolute limit, or that nobody watches any more, is dealt with by the gateway alone."""
+"""Judges whether a candidate is shown to break an absolute limit, and what becomes of a rollout whose lease is over."""
 
 from __future__ import annotations
 
