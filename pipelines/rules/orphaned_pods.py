@@ -1,4 +1,4 @@
-"""A pod is deleted only if this installation launched it and its task is gone, has ended, or got another pod."""
+"""A launched pod is deleted once its task is gone, has ended or has another pod, or its own deadline is over."""
 
 from __future__ import annotations
 
@@ -74,9 +74,8 @@ class PodJudgement(BaseModel):
 def judge_pods(pods: Sequence[LaunchedPod], now: datetime) -> list[PodJudgement]:
     """What becomes of each pod, in the order given.
 
-    Deleted is a pod whose task instance is gone or has ended, one that a later try has replaced by its own, and one
-    that outlives its deadline; each only if the store knows its launch. A try that takes over an earlier one's pod
-    starts none: the newest pod is its task's.
+    Deleted is, if the store knows its launch, a pod whose task instance is gone or has ended, that a later try replaced
+    by its own, or that outlives its deadline. A try that takes over an earlier one's pod starts none.
     """
     return [_judge(pod, pods, now) for pod in pods]
 

@@ -1,4 +1,4 @@
-"""The former champion is retired once the new one has been live for ``rollback.window`` seconds."""
+"""A promotion is finished once its version has been live for ``rollback.window`` seconds."""
 
 from __future__ import annotations
 
