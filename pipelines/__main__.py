@@ -1,9 +1,10 @@
-"""The one door to a step: the same request gives the same result on this machine and in a pod.
+"""`python -m pipelines <step>` runs one step from a request file, or inside a pod from a ticket in the store.
 
 ``python -m pipelines <step> --request <file> [--result <file>]`` reads a JSON request, runs the step, writes the
-JSON result, and exits 0 (done), 65 (refused) or 75 (unavailable, try again). In a pod, ``--run <path in the store>``
-takes the place of the files: ticket, log, result and manifest lie there. ``python -m pipelines serve`` is no step: it
-serves the version that the environment names (``pipelines.serving.container``).
+JSON result, and exits 0 (done), 65 (refused) or 75 (unavailable, try again); any other fault exits 1. In a pod,
+``--run <path in the store>`` takes the place of the files: ticket, log, result and manifest lie there.
+``python -m pipelines serve`` is no step: it serves the version that the environment names
+(``pipelines.serving.container``).
 """
 
 from __future__ import annotations

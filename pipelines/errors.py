@@ -1,4 +1,4 @@
-"""Every failure says whether trying again can help.
+"""Errors raised on purpose are ``Refused`` (trying again is useless) or ``Unavailable`` (trying again may help).
 
 Errors
 ------

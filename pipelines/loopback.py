@@ -1,4 +1,4 @@
-"""One answer to whether others can reach an address."""
+"""Tells whether an address can be reached from this machine alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call to MLflow answers soon, or says whether trying again can help; no global state is left behind."""
+"""Opens MLflow's client with short timeouts and turns what it raises into ``Refused`` or ``Unavailable``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ REFUSALS = {
 
 
 def open_client(uri: str) -> Any:
-    """An ``MlflowClient`` of this server or database, for tracking and registry."""
+    """An ``MlflowClient`` of this server or database, for tracking and registry.
+
+    Sets ``CLIENT_DEFAULTS`` in this process's environment where they are not set.
+    """
     for name, value in CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     with mlflow_answers(uri):

@@ -1,4 +1,4 @@
-"""Each thing outside is a small protocol; every real one and every fake keeps the same contract test."""
+"""The protocols of what lies outside: store, registry, ledger, endpoint and deployment target."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Store(Protocol):
         ...
 
     def stamps(self, prefix: str) -> dict[str, str]:
-        """The same paths, each with a text that changes when the file is written anew; costs no more than ``list``."""
+        """The same paths, each with a text that changes when the file is written anew."""
         ...
 
     def uri(self, path: str) -> str: ...
@@ -116,7 +116,7 @@ class Registry(Protocol):
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None: ...
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
-        """Point an alias at a version; None removes it. Called by the deploy and rollback practices alone."""
+        """Point an alias at a version; None removes it. Called by the deploy and rollback practices and the CLI."""
         ...
 
 
@@ -220,7 +220,7 @@ class RolloutTarget(Protocol):
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        """The next step: basis points by version."""
+        """Begin the next stage with this split, in basis points by version."""
         ...
 
     def set_mirror(

@@ -1,4 +1,4 @@
-"""One installation, and the revision of its code, as a handful of environment variables describe them."""
+"""Settings of one installation, read from environment variables, and the git revision of its code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def embedded_ports(home: Path) -> dict[str, int]:
 
 
 class Settings(BaseModel):
-    """Where the outside things are. Every field has a default that works on one machine."""
+    """Where the outside things are. ``from_environment`` has a default for every field that works on one machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +43,7 @@ class Settings(BaseModel):
     gateway: str
     """Base URL of the gateway's public listener."""
     gateway_admin: str
-    """Base URL of the gateway's admin listener (never public)."""
+    """Base URL of the gateway's admin listener (not for callers)."""
     runner: str = "process"
     """Where steps run: ``process`` or ``kubernetes``."""
     defer_pods: bool = True

@@ -1,4 +1,4 @@
-"""Where each thing lies in the store is said here and nowhere else."""
+"""Paths of the tables and files in the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verdict is PASS, FAIL or UNKNOWN with its reasons; a decision is a verdict and the one action that follows."""
+"""A verdict is PASS, FAIL or UNKNOWN (not measured) with every reason; a decision is a verdict and its action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place where ports get their real adapters and step names their functions; nothing heavy until asked."""
+"""Opens the real adapter of each port when it is first used, and runs a step by its name."""
 
 from __future__ import annotations
 

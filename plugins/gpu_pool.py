@@ -1,7 +1,7 @@
-"""The pool in which trainings queue for GPUs is there whenever a scheduler runs: without it they wait for ever, unseen.
+"""The scheduler creates the pool ``gpu``, in which trainings queue for GPUs, when it starts.
 
-Airflow makes no pool by itself, and its scheduler only logs that it passes over the tasks of a missing one. The pool
-counts deferred tasks: a task that waits for its pod holds the pod's GPUs.
+Airflow makes no such pool by itself, and a task whose pool is missing waits for ever; the scheduler only logs that it
+passes it over. The pool counts deferred tasks: a task that waits for its pod holds the pod's GPUs.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""A task of the LocalExecutor starts with the heavy libraries of the daily steps in memory, and does not import them.
+"""The scheduler of a LocalExecutor imports heavy libraries once, before it forks, so that its tasks need not.
 
-The scheduler imports them once, before it forks its workers, which fork a process for each task: of the 3.5 s of
-processor time that the audit of one day takes, 2.5 s are the import of Great Expectations. Where steps run in pods
-(``AIRWORTHY_POD_IMAGE`` is set), the provider's pod operator is imported, too: a task needs it to start a pod and
-again to collect it. None of these libraries starts a Python thread when imported, which a fork would lose.
-``AIRWORTHY_PRELOAD`` names other modules, separated by commas; empty, none.
+Its workers fork a process for each task: of the 3.5 s of processor time that the audit of one day takes, 2.5 s are the
+import of Great Expectations. Where steps run in pods (``AIRWORTHY_POD_IMAGE`` is set), the provider's pod operator is
+imported, too: a task needs it to start a pod and again to collect it. None of these libraries starts a Python thread
+when imported, which a fork would lose. ``AIRWORTHY_PRELOAD`` names other modules, separated by commas; empty, none.
 """
 
 from __future__ import annotations

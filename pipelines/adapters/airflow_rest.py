@@ -1,4 +1,4 @@
-"""What a person does in the Airflow UI, this client does over Airflow's public API: log in, trigger, backfill."""
+"""A client of Airflow's public REST API: log in, trigger, backfill, answer what people are asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model versions are those of MLflow's registry; an outage is told from an unknown version."""
+"""The ``Registry`` port over MLflow: an outage raises ``Unavailable``, an unknown version ``Refused``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The `airworthy` command: one module a command."""
+"""The `airworthy` command: its parser, and the commands that are not the demonstration's."""

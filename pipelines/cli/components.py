@@ -1,4 +1,4 @@
-"""The embedded stack is this list of processes, and every setting they run with is said here."""
+"""The processes of the embedded stack, in the order of starting, with their commands, ports and environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewe
 
 @dataclass(frozen=True)
 class Component:
-    """One process. ``health`` is a URL that answers 200 once it is ready; None: it is watched by Airflow's health."""
+    """One process. ``health`` is a URL that answers 200 once it is ready; None: it only has to be alive."""
 
     name: str
     command: list[str]
@@ -122,7 +122,7 @@ def passwords_file(settings: Settings) -> Path:
 
 
 def gateway_door(settings: Settings) -> list[str]:
-    """The gateway's option that names its door's declaration, unless the environment does or there is none."""
+    """The gateway's option that names ``gateway.yaml``, unless the environment names one or there is none."""
     declared = settings.include / "gateway.yaml"
     return ["--config", str(declared)] if declared.exists() and not os.environ.get("AIRWORTHY_GATEWAY_CONFIG") else []
 

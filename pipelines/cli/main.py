@@ -1,4 +1,4 @@
-"""`airworthy <command>`: the module of a command is imported when the command line is parsed."""
+"""`airworthy <command>` imports the module of every command and runs the one that was named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long work shows where it is: a live line on a terminal, a line every ten seconds in a log."""
+"""Shows how far long work is: a live line on a terminal, in a log at most a line every ten seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airworthy reproduce <model> <version>` trains a registered version again and compares the two models bit by bit."""
+"""`airworthy reproduce <model> <version>` trains a registered version again and compares the digests of both models."""
 
 from __future__ import annotations
 

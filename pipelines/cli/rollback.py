@@ -1,4 +1,4 @@
-"""`airworthy rollback <model>` takes the newest thing back at once, with Airflow, MLflow and the ledger down, too."""
+"""`airworthy rollback <model>` ends a rollout or puts the previous version back, also with Airflow and MLflow down."""
 
 from __future__ import annotations
 

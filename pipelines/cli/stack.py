@@ -1,4 +1,4 @@
-"""`airworthy up` starts what is not running, `airworthy stop` ends what it started; neither touches anything else."""
+"""`airworthy up` starts the components that are not running; `airworthy stop` ends those that it started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airworthy status` says what was ingested, trained, decided, released and found drifting, and what it cannot see."""
+"""`airworthy status` says what was ingested, trained, decided, released and found drifting, and what did not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary becomes tables that fit a terminal, with every "no" beside its reason."""
+"""Renders the summary of `airworthy status` as tables that fit a terminal; long lists end after six lines."""
 
 from __future__ import annotations
 

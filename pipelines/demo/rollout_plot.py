@@ -1,4 +1,4 @@
-"""One picture tells a rollout: who answered, what went wrong in which arm, and what was decided when."""
+"""Draws a rollout as one picture: who answered, what went wrong, and what was decided when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airworthy demo` lets a model live its whole life on real flights, driven by Airflow alone, and can be run again."""
+"""`airworthy demo` lands real flights, triggers the DAGs of the models' whole life, and waits for each to end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """The whole story in seven acts; each act looks first whether it was done before."""
+    """The whole story in seven acts; those that change something look first whether it was done before."""
     progress = Progress(open_console())
     progress.stage("Starting Airflow, MLflow and the gateway")
     stack.start(settings, progress.console)
@@ -232,7 +232,7 @@ class Story:
         return [model.model for model in self.models if model.deployment.staged]
 
     def fly_the_next_version(self) -> None:
-        """What was approved meanwhile goes into the air in stages, under the traffic of callers."""
+        """Deploy in stages what was approved meanwhile, under the traffic of callers."""
         after = self.live[-1] + timedelta(days=1)
         for model in self.staged:
             Flight(model, after, self.ports, self.airflow, self.progress).fly()

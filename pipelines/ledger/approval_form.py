@@ -1,4 +1,4 @@
-"""An approver sees which bytes are meant and every number that was measured on them; the same facts, the same text."""
+"""Writes the Markdown form that approvers read: digests, changes, gate verdicts, results of the rollout, model card."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def subject(facts: FormFacts, role: str) -> str:
 
 
 def form(facts: FormFacts, seconds: float) -> str:
-    """Markdown. ``seconds``: how long the answer is waited for."""
+    """Markdown; the same facts give the same text. ``seconds``: how long the answer is waited for."""
     parts = [
         _head(facts, _span(seconds)),
         _identity(facts),
@@ -65,7 +65,7 @@ def _head(facts: FormFacts, wait: str) -> str:
     if ticket.first:
         way = "at once, because nothing is live yet"
     return (
-        f"**Approve** puts version {ticket.version} into the air {way}. **Reject** ends this release; "
+        f"**Approve** agrees that version {ticket.version} is released {way}. **Reject** ends this release; "
         f"what is live stays. No answer within {wait} counts as no. Your name and your answer go to the ledger."
     )
 

@@ -1,4 +1,4 @@
-"""The certificate of a model version is the closed set of its ledger lines and the digests they name.
+"""The certificate of a model version: its ledger lines, the data verdict on its snapshot, and the digests they name.
 
 Everything here is decided from those lines alone; ``pipelines.steps.certificate.verification`` holds them against the
 bytes that are stored.

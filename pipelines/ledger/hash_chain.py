@@ -1,4 +1,4 @@
-"""The digest of a ledger line covers the line and every line before it, so that no past can be rewritten unseen.
+"""The digest of a ledger line covers its fields and the digest of the line before, so that an altered line shows.
 
 What the chain alone cannot show: lines cut off its end, and a whole chain written anew. Both show as soon as one
 earlier head (``<number>:<digest>``) is known from elsewhere; ``head_faults`` compares.
@@ -25,12 +25,15 @@ HEAD = re.compile(r"^(\d+):([0-9a-f]{64})$")
 
 
 def canonical(value: Any) -> str:
-    """One text per value: ASCII JSON, keys sorted, no blanks. ``Refused`` for what JSON cannot say."""
+    """One text per value: ASCII JSON, keys sorted, no blanks. ``ValueError`` or ``TypeError`` for what is not JSON."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def plain(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Details as JSON will give them back: times as ISO text, tuples as lists, NaN and infinities as text."""
+    """Details as JSON will give them back: times as ISO text, tuples as lists, NaN and infinities as text.
+
+    ``Refused`` for what JSON cannot say.
+    """
     try:
         ready = _finite(to_jsonable_python(dict(details)))
     except PydanticSerializationError as error:

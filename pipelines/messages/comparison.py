@@ -1,4 +1,4 @@
-"""What two versions did side by side, as numbers: the result of a comparison travels, the rows stay in the store."""
+"""Requests and results of the shadow comparison and the A/B test: numbers only, the rows stay in the store."""
 
 from __future__ import annotations
 

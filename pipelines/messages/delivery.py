@@ -1,4 +1,4 @@
-"""What a source delivered for one day is named file by file, by the source itself and by who took it in."""
+"""The manifest that a source writes for each delivered day, and the receipt of a raw partition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured of a candidate and of the champion on the same rows."""
+"""Request and result of an evaluation: what was measured of a candidate and of the champion."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class SliceMetric(Message):
 
 
 class EvaluateResult(Message):
-    """Measured on the candidate's own test part (later than all it was trained on), champion and candidate alike."""
+    """``metrics`` are of the candidate's test part; the rest is of its rows later than the champion's training.
+
+    Under a ``time_ordered`` split those rows are later than the candidate's training, too.
+    """
 
     model: str
     version: str
@@ -59,6 +62,6 @@ class EvaluateResult(Message):
     """Last prediction time of the candidate's train and validation parts."""
     champion_trained_until: datetime | None = None
     compared_from: datetime | None = None
-    """First prediction time of the rows that both answered: later than all that either was trained on."""
+    """First prediction time of the rows that both answered: later than all that the champion was trained on."""
     notes: list[str] = []
     """Why something could not be measured."""

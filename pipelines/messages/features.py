@@ -1,4 +1,4 @@
-"""What one day's build of a view was asked and what it wrote."""
+"""Request and result of building one day of a feature view, and the definitions it was built by."""
 
 from __future__ import annotations
 

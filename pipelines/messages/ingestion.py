@@ -1,4 +1,4 @@
-"""What one day's ingestion was asked and what it took in, source by source."""
+"""Request and result of ingesting one day, source by source."""
 
 from __future__ import annotations
 

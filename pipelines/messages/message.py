@@ -1,4 +1,4 @@
-"""Every request and result is frozen, strict and versioned, and travels as small JSON."""
+"""The parent class of every request and result: frozen, without unknown fields, versioned, sent as JSON."""
 
 from __future__ import annotations
 

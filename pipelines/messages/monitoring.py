@@ -1,4 +1,4 @@
-"""What was measured of a live version: performance and drift by day and window."""
+"""Requests and results of monitoring: performance and drift of the live version, by day and window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DayPerformance(Message):
 
 
 class PerformanceResult(Message):
-    """Performance of the predictions of each re-joined day and of the whole window."""
+    """Performance of the predictions of each re-joined day, and of one version's over the whole window."""
 
     model: str
     day: date

@@ -1,4 +1,4 @@
-"""A task and the pod that works for it tell each other what is asked and what came of it, with digests."""
+"""The ticket that a task writes for its pod, and the manifest that the pod writes when it is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from pipelines.messages.message import Message
 
 TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "log.txt"
-"""Files of one launch, below ``layout.pod_run``."""
+"""Files of one launch, below ``store_paths.pod_run``."""
 
 
 class RunTicket(Message):

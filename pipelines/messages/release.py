@@ -1,4 +1,4 @@
-"""What is measured on a candidate before it answers anybody: its bundle, the design of its rollout, its load test."""
+"""Messages about a candidate before it answers callers: bundle, inspection, checklist and load test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BundleResult(Message):
 
 
 class LiveState(Message):
-    """What one deployment of the gateway serves now."""
+    """What a model's deployment target serves now."""
 
     model: str
     version: str | None = None

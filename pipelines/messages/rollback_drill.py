@@ -1,4 +1,4 @@
-"""What a rollback drill is asked and what it finds: a version, seconds and counts of answers, never rows."""
+"""Request and result of a rollback drill: versions, seconds and counts of answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DrillRequest(Message):
 class DrillResult(Message):
     """Seconds from the call until the target said so, and until the candidate gave its last answer.
 
-    Where the door of the target cannot be asked from here, ``asked`` is False and no answers are counted.
+    Where callers' requests cannot be sent to the target from here, ``asked`` is False and no answers are counted.
     """
 
     candidate: str
@@ -39,7 +39,7 @@ class DrillResult(Message):
     failed: int = 0
     """Requests without an answer, at any time."""
     turned_away: int = 0
-    """Requests that the door's own limits refused (429, 503); they prove nothing either way."""
+    """Requests that the listener's own limits refused (429, 503); they prove nothing either way."""
 
     @property
     def seconds(self) -> float:

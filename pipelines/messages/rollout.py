@@ -1,4 +1,4 @@
-"""What travels between tasks about a rollout: versions, shares and counts, never rows."""
+"""What tasks hand to each other about a rollout: its state, its ticket, and counts by version and stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a snapshot, a training and a reproduction are asked and what they yield: digests, versions and counts."""
+"""Requests and results of snapshot, training and reproduction: digests, versions and counts."""
 
 from __future__ import annotations
 

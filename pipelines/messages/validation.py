@@ -1,4 +1,4 @@
-"""What one day's validation was asked, what the suites found, and what was published."""
+"""Requests and results of validating one day: what the suites found and what was published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pod reads the declarations that its task saw, to the byte, whatever its image holds."""
+"""A pod reads the YAML and SQL declarations of the task that launched it, whatever its image holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pod prints is in the store within seconds, so a pod that is gone has still said why."""
+"""Copies what a pod prints to the store every 5 seconds, so that it can be read once the pod is gone."""
 
 from __future__ import annotations
 

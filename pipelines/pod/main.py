@@ -1,8 +1,9 @@
-"""A pod does what its ticket says, and whatever comes of it is in the store before the pod ends.
+"""Runs the step that a ticket in the store asks for, and writes result and manifest beside the ticket.
 
 ``python -m pipelines <step> --run runs/…`` reads ``ticket.json`` and the declarations that it names from the store,
 runs the step, and writes ``log.txt`` (as it goes), ``result.json`` and, last, ``manifest.json`` with the digests.
-Exit codes are those of the door; what the store could not be told is in the container's termination message.
+Exit codes are those of ``python -m pipelines``, and 143 after SIGTERM. A refusal, or something unavailable, is also in
+the container's termination message; any other fault is in the log alone, and then there is no manifest.
 """
 
 from __future__ import annotations
@@ -133,5 +134,5 @@ def _last_words(error: AirworthyError) -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001
-    """A pod is told to go (deleted, evicted): leave by the front door, so that the log is written out."""
+    """A pod is told to go (deleted, evicted): raise ``SystemExit``, so that the log is written out."""
     raise SystemExit(TERMINATED)

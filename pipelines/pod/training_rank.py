@@ -1,8 +1,8 @@
-"""One rank of a shared training writes each event as a line of JSON, and ends with the process that started it.
+"""One rank of a distributed training: it writes its events as lines of JSON and ends with the process that started it.
 
 ``python -m pipelines.pod.training_rank <folder> <host> <port> <task> <descriptor> <seconds>`` reads ``work.json`` in
-the folder, joins the meeting point, and writes events as JSON lines to the descriptor. It ends when its standard input
-does. Exit codes are those of ``python -m pipelines``.
+the folder, joins XGBoost's tracker, and writes events as JSON lines to the descriptor. It ends with 75 when its
+standard input does. Exit codes are those of ``python -m pipelines``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rollout is judged by: the plan of its analysis, the counts of its stages, and the evidence that they give."""
+"""Data of a rollout's analysis: its limits, the counts of each stage, and the evidence that they give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The counts of a rollout's stages become evidence, metric by metric; nothing is decided here."""
+"""Weighs the counts of a rollout's stages into evidence, metric by metric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model declares about its deployment, said as the target's plan and as the demands of the analysis."""
+"""Turns a model's ``deployment`` into the target's plan and the limits of the analysis."""
 
 from __future__ import annotations
 

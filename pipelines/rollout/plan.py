@@ -1,4 +1,4 @@
-"""A plan says by what a rollout can fail; one that cannot fail is refused."""
+"""The plan of a rollout: strategy, lease, guard and routing; ``faults`` says why one cannot be followed."""
 
 from __future__ import annotations
 

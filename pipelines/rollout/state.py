@@ -1,4 +1,4 @@
-"""What a target records of a model is told to tasks in one way, whichever target it is."""
+"""Builds the ``RolloutState`` that tasks read from what any target records."""
 
 from __future__ import annotations
 

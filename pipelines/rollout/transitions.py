@@ -1,4 +1,4 @@
-"""What a rollout is and where it may go next: every change is a pure function from one row to the next or a refusal."""
+"""The states of a rollout: each change is a pure function from one record to the next, or ``Refused``."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Rollout(msgspec.Struct, frozen=True):
-    """The record of one rollout. It is written in the same transaction as the traffic it speaks of."""
+    """The record of one rollout. SageMaker aside, it is written in one transaction with the traffic."""
 
     rollout_id: str
     plan: Plan

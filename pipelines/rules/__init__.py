@@ -1,1 +1,1 @@
-"""Decisions: small facts in, a Verdict out; no I/O, standard library and pydantic only."""
+"""Decisions: small facts in, a verdict or another judgement out; no I/O, no data library."""

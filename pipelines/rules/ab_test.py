@@ -1,4 +1,4 @@
-"""The variant wins only if the first metric was shown better, the others not worse, and users were split fairly."""
+"""The variant wins only if the first metric is shown better, no other to lose more than ``margin``, on a fair split."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _said(metric: MetricInterval, what: str) -> str:
 def _recommendation(answer: str, found: ExperimentMeasure, reasons: list[str]) -> str:
     control, variant = f"version {found.control}", f"version {found.variant}"
     if answer == "variant wins":
-        return f"Promote {variant}: {_said(found.metrics[0], 'better')}; nothing else was lost."
+        return f"Promote {variant}: {_said(found.metrics[0], 'better')}; no other metric loses more than the margin."
     why = "; ".join(reasons)
     return {
         "control stays": f"Keep {control}: {why}.",

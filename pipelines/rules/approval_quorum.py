@@ -1,4 +1,4 @@
-"""A release is agreed to by so many different named people, none of them its author, each to these very bytes."""
+"""A release needs the declared number of different named people, none of its authors, each for these very digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The green version is tried on one small share while the blue one stays ready for everything."""
+"""The candidate (green) goes from no traffic to its declared test share in one change; the champion has the rest."""
 
 from __future__ import annotations
 

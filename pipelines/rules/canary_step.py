@@ -1,4 +1,4 @@
-"""A canary only grows, and only the version that this run prepared gets the traffic."""
+"""A canary's share never shrinks, and only the version that this deploy run prepared gets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation counts only if all that is needed was measured, on rows later than everything it was trained on."""
+"""An evaluation passes if the declared metrics and the comparison were measured, on rows that were not trained on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ RULE = "candidate_evaluation"
 
 
 def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
-    """UNKNOWN for all that the gates will ask and that was not measured; FAIL for rows seen in training.
+    """UNKNOWN for each declared metric, or the comparison, that was not measured; FAIL for rows from training's time.
 
     Rows no earlier than the candidate's own last training row are asked of a ``time_ordered`` split only (the other
-    splits mix times by declaration). Rows compared with the champion are always later than its training.
+    splits mix times by declaration). Rows compared with the champion must always be later than its training. Slices
+    are not looked at here: ``slice_gate`` asks for them.
     """
     needed = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
     unknowns = [f"{metric} not measured" for metric in needed if not measured(result.metrics.get(metric))]

@@ -1,4 +1,4 @@
-"""A rollout begins only if it can fail, against the champion it was planned against, and never over a newer version."""
+"""A rollout begins only if its plan has no fault, the planned champion is live, and no newer version is rolled out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A candidate takes the champion's place only if the whole interval of its gain says that it is not worse."""
+"""A candidate passes if the whole interval of its gain over the champion lies at or above ``-margin``."""
 
 from __future__ import annotations
 

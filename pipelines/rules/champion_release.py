@@ -1,4 +1,4 @@
-"""No version goes live unless this very model passed every gate and every stage of its rollout, and was approved."""
+"""A version is released only if this very model passed every gate and stage of its rollout, and was approved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A delivery that breaks one promise of its contract is refused whole, with every broken promise listed."""
+"""A delivery that breaks its contract in any point is refused as a whole, with every fault found."""
 
 from __future__ import annotations
 

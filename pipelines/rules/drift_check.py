@@ -1,4 +1,4 @@
-"""A day's data count as drifted only on a significant test with a large effect; what was not measured never passes."""
+"""A window's data count as drifted only where a test is significant and its effect large; unmeasured never passes."""
 
 from __future__ import annotations
 

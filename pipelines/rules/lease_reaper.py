@@ -1,4 +1,4 @@
-"""A candidate that nobody watches any more loses its traffic, whatever became of the run that gave it to it."""
+"""When a rollout's lease is over it is rolled back, held, or loses its mirror, as its strategy says."""
 
 from __future__ import annotations
 

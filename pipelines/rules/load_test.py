@@ -1,4 +1,4 @@
-"""A candidate passes its load test only if every assertion was shown at the declared rate, by a client that kept it."""
+"""A candidate passes if every declared limit was shown to be kept, by a client that kept 95 % of the declared rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAST_RATE = 0.95
 LAG_MS, LAG_SHARE = 10.0, 0.2
 """The client may be late itself (p99) by the larger of the two: milliseconds, share of the tightest latency."""
 TURNED_AWAY = ("status 400", "status 401", "status 403", "status 404", "status 413", "status 422", "status 429")
-"""What the door says to a caller; the candidate never saw the request."""
+"""Answers by which a listener refuses the caller itself; they say nothing of the candidate."""
 
 
 def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:

@@ -1,4 +1,4 @@
-"""A pod goes only if it is surely ours and surely nobody waits for it; in any doubt it stays, and the doubt is told."""
+"""A launched pod is deleted once its task is gone, has ended or has another pod, or its own deadline is over."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class PodJudgement(BaseModel):
 def judge_pods(pods: Sequence[LaunchedPod], now: datetime) -> list[PodJudgement]:
     """What becomes of each pod, in the order given.
 
-    Deleted is a pod whose task instance is gone or has ended, one that a later try has replaced by its own, and one
-    that outlives its deadline. A try that takes over an earlier one's pod starts none: the newest pod is its task's.
+    Deleted is, if the store knows its launch, a pod whose task instance is gone or has ended, that a later try replaced
+    by its own, or that outlives its deadline. A try that takes over an earlier one's pod starts none.
     """
     return [_judge(pod, pods, now) for pod in pods]
 

@@ -1,4 +1,4 @@
-"""A live model may lose no more than declared against its own test metric; too few labels are no evidence."""
+"""A live model may lose at most ``max_drop`` against its own test metric; too few labels give UNKNOWN."""
 
 from __future__ import annotations
 

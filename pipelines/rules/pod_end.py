@@ -1,7 +1,7 @@
-"""How a pod ended, or why it will never begin, is told from what the cluster says of it, in words for a person.
+"""Judges from what the cluster says how a pod ended, or why it cannot start: done, refused or unavailable.
 
 Pure: facts in, an end out. ``refused``: another try is useless until someone changes something; ``unavailable``: the
-cluster took the pod away or had no room, and the next try goes on from the last checkpoint.
+cluster took the pod away or had no room, or its process broke; the next try goes on from the last checkpoint.
 """
 
 from __future__ import annotations

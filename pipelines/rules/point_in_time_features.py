@@ -1,4 +1,4 @@
-"""A day's features are published as good only if every declared constraint was measured and holds."""
+"""A day's features pass only if every feature was measured and keeps its declared constraints."""
 
 from __future__ import annotations
 

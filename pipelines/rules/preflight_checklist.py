@@ -1,4 +1,4 @@
-"""A version takes off only after eight items were checked; each that fails is named, and none is passed over."""
+"""A version passes the preflight checklist only if none of its ten items fails or was not measured."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RULE = "preflight_checklist"
 def judge_checklist(found: Inspection, standing: Standing, spec: ModelSpec, required_gates: Sequence[str]) -> Verdict:
     """FAIL if any item failed, UNKNOWN if any was not measured; a warning or a waiver holds nothing up.
 
-    The eight items, who may deploy, and whether the rollout can be decided in its time. ``facts["checklist"]`` has
-    each as a ``ChecklistItem``.
+    Ten items: those numbered 1 to 8, who may deploy, and whether the rollout can be decided in its time.
+    ``facts["checklist"]`` has each as a ``ChecklistItem``.
     """
     items = [
         preflight_items.performance(found, standing, spec, required_gates),

@@ -1,4 +1,4 @@
-"""Each item of the preflight checklist says by what it passed, failed, could not be measured, or was waived.
+"""The ten items of the preflight checklist: each says why it passed, warned, failed, was waived or was not measured.
 
 The functions are pure: ``found`` was measured on the bundle, ``standing`` was read from ledger and target.
 """

@@ -1,4 +1,4 @@
-"""A day is published only if no row was lost and few enough were quarantined."""
+"""A day is published only if no row was lost and no source has more than the allowed share in quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollback takes the newest thing back: a rollout that goes on, else the live version; or it goes nowhere."""
+"""A rollback ends the rollout that goes on, or else puts the version before the live one back; without either: FAIL."""
 
 from __future__ import annotations
 

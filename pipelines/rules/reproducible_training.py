@@ -1,4 +1,4 @@
-"""A candidate is trained as declared and can be trained again bit by bit, or it is not called reproducible."""
+"""A training must name every digest needed to repeat it and have finite scores; a repetition gives the same digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The former champion stays ready until the new one has lasted its window."""
+"""A promotion is finished once its version has been live for ``rollback.window`` seconds."""
 
 from __future__ import annotations
 

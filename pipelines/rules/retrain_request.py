@@ -1,4 +1,4 @@
-"""A retraining is asked for once per incident: after enough detections in a row, and not again while it cools down."""
+"""A retraining is due after enough detections in a row, once per incident, and not again within the cooldown."""
 
 from __future__ import annotations
 

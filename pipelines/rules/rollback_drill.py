@@ -1,4 +1,4 @@
-"""The way back is known to work, and how long it takes, before anybody needs it; a drill harms no caller."""
+"""A drill passes if the champion had all traffic back within ``max_seconds`` and every request was answered."""
 
 from __future__ import annotations
 

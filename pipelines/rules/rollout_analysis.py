@@ -1,4 +1,4 @@
-"""A stage goes on or is rolled back only on what was shown; everything else waits, and is held when its time is up."""
+"""A stage goes on or is rolled back only on shown evidence; undecided, it is looked at again until it is held."""
 
 from __future__ import annotations
 

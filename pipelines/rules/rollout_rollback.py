@@ -1,4 +1,4 @@
-"""At the end of a deploy run no candidate keeps traffic that nobody answers for; what waits for a person stays."""
+"""At the end of a deploy run a rollout that still goes on is rolled back, unless it is paused for a person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.verdict import Decision, Verdict
 RULE = "rollout_rollback"
 EndAction = Literal["nothing", "leave", "roll_back", "record"]
 NOT_LET_THROUGH = "the candidate was not let through"
-"""The reason of a rollout that ended for want of an approval: nothing was wrong with the candidate."""
+"""No task failed: a person said no, nobody answered in time, or a rule refused the candidate."""
 
 
 class EndDecision(Decision[EndAction]):

@@ -1,4 +1,4 @@
-"""A version number tells callers what changed: major breaks them, minor changes the model, patch is a refit."""
+"""The version number says what changed: major breaks callers, minor changes the model, patch is a refit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A candidate leaves the shadow only when it was shown to agree, to answer, and to have been compared throughout."""
+"""A candidate leaves the shadow only when it was shown to agree and to answer, on enough of the mirrored requests."""
 
 from __future__ import annotations
 

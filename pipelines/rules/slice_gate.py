@@ -1,4 +1,4 @@
-"""No slice of the data may pay for the gain of the whole: each declared slice is held to its own bound."""
+"""No slice of at least ``min_rows`` rows may lose more than ``max_loss`` against the champion."""
 
 from __future__ import annotations
 

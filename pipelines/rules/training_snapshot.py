@@ -1,4 +1,4 @@
-"""A model is trained only on enough rows of every part, and on nothing that was not yet known."""
+"""A snapshot passes with enough rows, no empty part, both classes in each, and no label from after its as-of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTS = ("train", "validation", "test")
 
 
 def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
-    """FAIL on too few rows, an empty part, a part with one class, a label from later, or parts out of time."""
+    """FAIL on too few rows, an empty part, a part with one class, a label from later, or parts out of time order."""
     failures: list[str] = []
     unknowns: list[str] = []
     if result.rows < spec.training.minimum_rows:

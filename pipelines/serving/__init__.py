@@ -1,1 +1,1 @@
-"""The gateway: answers predictions in a process of its own, with Airflow and MLflow down."""
+"""The gateway: answers predictions in processes of its own, with Airflow and MLflow down."""

@@ -47,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         default=os.environ.get(CONFIG) or None,
-        help=f"declaration of the public door, such as include/gateway.yaml; else what {CONFIG} names",
+        help=f"declaration of the public listener, such as include/gateway.yaml; else what {CONFIG} names",
     )
     parser.add_argument(
         "--serve",

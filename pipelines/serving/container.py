@@ -1,4 +1,4 @@
-"""A container that is started by the word ``serve`` answers for one version on its platform's port, or says why not.
+"""`python -m pipelines serve` serves the one version that the environment names, on the platform's port.
 
 The environment names the version: ``AIRWORTHY_SERVE_MODEL``, ``_VERSION``, ``_BUNDLE`` (folder or URI), ``_SHA256``;
 ``AIRWORTHY_STORE`` is where predictions are logged. Optional are ``AIRWORTHY_SERVE_WORKERS``, ``_ADMIN_PORT``,

@@ -1,4 +1,4 @@
-"""The gateway reads bundles and writes Parquet by path or by `s3://`; a reader never sees half a file."""
+"""Reads and writes whole files by path or by URL (`s3://`); a reader never sees half a file."""
 
 from __future__ import annotations
 

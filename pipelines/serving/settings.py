@@ -1,4 +1,4 @@
-"""What the supervisor read from the declaration, each worker reads again without pydantic; no secret is in it."""
+"""The declaration of the public listener: checked once, then left for the workers as JSON without any secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All declarations are read, checked one by one and against each other, and refused with every fault listed."""
+"""Reads all declarations of datasets, views and models; a faulty file is refused, and so is whatever rests on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
-    """Parse one YAML file. Raises ``Refused`` that lists every fault with its place in the file."""
+    """Parse one YAML file. Raises ``Refused`` that lists the faults found, each with its place in the file.
+
+    A check that needs several fields at once is made only when each of them is valid by itself.
+    """
     try:
         content: Any = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -47,9 +50,9 @@ def _explain(item: Any) -> str:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything declared under one ``include`` folder, each by its name.
+    """The datasets, views and models declared under one ``include`` folder, each by its name.
 
-    ``refused`` holds, per file name, why that file was left out: one bad file never hides the good ones.
+    ``refused`` holds, per file name, why that file was left out: one bad file does not hide the good ones.
     """
 
     datasets: dict[str, DatasetSpec] = field(default_factory=dict)
@@ -131,7 +134,7 @@ def _drop(specs: dict[str, Any], folder: str, refused: dict[str, Refused], fault
 
 
 def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
-    """Names in the view that the dataset does not have."""
+    """Names in the view that the dataset does not have, features of personal data, lookups by other than the key."""
     if dataset is None:
         return [f"dataset: {view.dataset!r} is not declared, or was refused"]
     if view.entity_source not in dataset.sources:

@@ -1,4 +1,4 @@
-"""A dataset declares where files land, what columns they promise and when a day counts as bad."""
+"""A dataset declares its calendar, its sources with the columns they promise, and when a day counts as bad."""
 
 from __future__ import annotations
 

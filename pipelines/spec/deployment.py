@@ -167,7 +167,8 @@ class Deployment(Declared):
     analysis: Analysis = Analysis()
     routing: Routing = Routing()
     lease: float = Field(default=900, ge=10, le=86400)
-    """Seconds after the last sign of life of the deploy run until the target takes the candidate back by itself."""
+    """Seconds after the deploy run's last sign of life until the lease ends: then the gateway itself, or for another
+    target ``airworthy__reap_rollouts``, rolls the candidate back, stops its mirror, or holds an A/B test."""
     load_test: LoadTest | None = None
     approval: Approval = Approval(requires_approval=False)
     rollback: Rollback = Rollback()

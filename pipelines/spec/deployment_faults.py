@@ -1,4 +1,4 @@
-"""What a target cannot do is refused field by field, with the reason; nothing that is declared is silently ignored."""
+"""Lists, field by field and with the reason, what a model declares that its deployment target cannot do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.spec.sagemaker_faults import sagemaker_faults
 
 
 def deployment_faults(deployment: Deployment) -> list[str]:
-    """Every declared field that the declared target has no means for, each with what to do instead."""
+    """Each declared field that the declared target has no means for, with the reason or what to do instead."""
     found = _anywhere(deployment)
     if isinstance(deployment.target, Embedded):
         found += _embedded(deployment)

@@ -1,4 +1,4 @@
-"""A metric of an experiment has a direction in which it is better, and needs a label or it does not."""
+"""Metrics of an A/B test: in which direction each is better, and why a declared list could decide nothing."""
 
 from __future__ import annotations
 

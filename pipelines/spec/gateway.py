@@ -1,4 +1,4 @@
-"""The gateway's public door is declared: who may ask, how much, and what of it may be written down."""
+"""`gateway.yaml` declares who may call the gateway's public listener, how much, and what of it is logged."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Jwt(Declared):
 
 
 class Authentication(Declared):
-    """Who may ask. Without ``anonymous`` every page but ``open_pages`` wants a key or a token with scope predict."""
+    """Who may ask. Without ``anonymous`` every page but health and ``open_pages`` wants a key or token with a scope."""
 
     keys: list[ApiKey] = []
     jwt: Jwt | None = None
@@ -180,7 +180,7 @@ class GatewaySpec(Declared):
     log: Log = Log()
 
     def faults_on(self, host: str) -> list[str]:
-        """Why this door must not be opened at ``host``; empty if it may."""
+        """Why the public listener must not be opened at ``host``; empty if it may."""
         outside = f"--host {host} is reachable from outside"
         if is_loopback(host):
             return []

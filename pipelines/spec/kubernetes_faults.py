@@ -1,4 +1,4 @@
-"""What an HTTPRoute or KServe has no means for is refused field by field; what they have is mapped, never dropped."""
+"""Lists, field by field and with the reason, what a model declares that an HTTPRoute or KServe cannot do."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class Bound(Declared):
 
 
 class Comparison(Declared):
-    """A candidate replaces the champion only if the paired-bootstrap interval of its gain lies above ``-margin``.
+    """A candidate goes on only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
 
     ``require_improvement``: the interval must lie above zero instead.
     """

@@ -1,4 +1,4 @@
-"""YAML as people mean it: only ``true`` and ``false`` are booleans, and no field is silently given twice."""
+"""Reads YAML with only ``true`` and ``false`` as booleans, and refuses a field that is given twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage declares where its steps run and what they get there; what Kubernetes would not take is refused here."""
+"""A stage declares where its steps run and what a pod gets there; names and sizes are checked by Kubernetes' rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SageMaker has no means for is refused by its place in the declaration, with what to do instead."""
+"""Lists, field by field and with the reason, what a model declares that SageMaker cannot do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""An editor knows every field of a declaration: the JSON schemas are written from the code that reads the files.
+"""Writes the JSON schemas that editors read from the classes that read the declarations.
 
-``python -m pipelines.spec.schemas`` writes ``include/schemas/``; a test says when they are behind.
+``python -m pipelines.spec.schemas`` writes ``include/schemas/``; a test fails when they are behind.
 """
 
 from __future__ import annotations

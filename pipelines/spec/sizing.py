@@ -1,4 +1,4 @@
-"""How large a deployment is, how it is probed, balanced and tried under load: declared once, mapped per target."""
+"""How a deployment is sized, probed, balanced, cached and tried under load, as a model declares it for any target."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class LoadTest(Declared):
 
 
 class Cache(Declared):
-    """The champion's answers, kept by version and rows."""
+    """A cache of answers by version and rows. No target takes ``enabled: true``: ``gateway.yaml`` declares a cache."""
 
     enabled: bool = False
     backend: Literal["memory", "redis"] = "memory"

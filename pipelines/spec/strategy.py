@@ -1,4 +1,4 @@
-"""How a candidate comes to its traffic is declared: in what steps, for how long, and by what it fails."""
+"""Strategies by which a candidate gets traffic: the share and duration of each stage, and what makes it fail."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Evidence that may be looked at any time: e-values, differences, sample sizes."""
+"""Statistics that may be looked at any time: e-values, intervals of differences, sample sizes."""

@@ -1,4 +1,4 @@
-"""Evidence that may be looked at after every request: whoever stops at ``1/alpha`` is wrong at most ``alpha`` times.
+"""E-values of counts, valid at every look: rejecting at ``1/alpha`` is wrong with probability at most ``alpha``.
 
 The one primitive is the mixture e-process on Bernoulli counts of Lindon and Malek, *Anytime-Valid Inference for
 Multinomial Count Data* (NeurIPS 2022, arXiv 2011.03567), with its Beta prior cut off at the limit for one-sided

@@ -1,4 +1,4 @@
-"""The difference of two means, bounded at all times at once; a covariate known beforehand makes the bound narrower.
+"""The confidence sequence of the difference of two means, valid at every look; a covariate (CUPED) may narrow it.
 
 The asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central limit
 theory and asymptotic confidence sequences* (Annals of Statistics, 2024). It holds for large samples, not for few.

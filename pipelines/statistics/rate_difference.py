@@ -1,4 +1,4 @@
-"""The difference of two rates of events, bounded at all times at once, exact for rare events and few units too."""
+"""The confidence sequence of the difference of two event rates, valid at every look, also for rare events."""
 
 from __future__ import annotations
 

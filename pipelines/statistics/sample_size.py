@@ -1,4 +1,4 @@
-"""How many requests a decision will take is known before the first of them."""
+"""Computes before the start how many requests a sequential test of the ratio of two rates will need."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Heavy work: tables in, tables and numbers out; a step measures and never decides."""
+"""Heavy work by request: tables in, tables and numbers out; what follows from them is decided by rules."""

@@ -1,4 +1,4 @@
-"""Each row of a day is accepted or quarantined, never lost; nothing is published yet."""
+"""Audits one day's raw rows: each is accepted or quarantined, and both parts are staged for publishing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway serves answers as the registered model does, on real and on awkward rows, or is not built."""
+"""Builds a version's bundle by the first of ONNX, native and pyfunc that answers as the registered model does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After a day was built, it and every later day that looks back on it are right, whatever the order of arrival.
+"""Builds the features of one day, and again those of later days that read it, whatever the order of arrival.
 
 Several builds may run at once. Each reads the versions of its inputs first, writes, and then looks whether any input
 of a day it wrote was replaced meanwhile; if so it builds that day again. So the last writer of a day has always seen

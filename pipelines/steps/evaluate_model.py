@@ -1,4 +1,4 @@
-"""A candidate is measured on rows later than its training, and the champion on the very same rows."""
+"""Measures a candidate on its test part, and beside the champion on those rows that neither was trained on."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     """Measure metrics, gain over the champion, slices and plots; log them on the version's run.
 
     Metrics are those of the whole test part; of one in batches that is larger than a sample, ``notes`` says on how
-    many rows they are. Comparison, slices and plots use the rows of it that are later than
-    the training of both; where the champion cannot answer, ``notes`` says why and no comparison is given.
+    many rows they are. Comparison, slices and plots use the rows of it that are later than the champion's training and,
+    with a ``time_ordered`` split, than the candidate's; where the champion cannot answer, ``notes`` says why and no
+    comparison is given.
     """
     spec = ports.catalog.model(request.model)
     info = ports.registry.get(request.model, request.version)

@@ -1,4 +1,4 @@
-"""A day is written to the raw tables as a whole, from files that are what their manifests say, or not at all."""
+"""Writes one day of each source to the raw tables, if every delivered file keeps its manifest and its contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing in a bundle is believed: its files are read, made again from the registered model, and tried."""
+"""Inspects a bundle: reads its files, holds them against the registered model, tries them, and sizes the rollout."""
 
 from __future__ import annotations
 

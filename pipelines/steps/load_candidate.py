@@ -1,4 +1,4 @@
-"""A candidate is tried at its declared rate before anybody depends on it, and all that was found is kept."""
+"""Load test: asks the prepared candidate at its declared rate, and keeps the figures and a picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NEVER = 1e9
 def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
     """Ask the prepared candidate at the declared rate, draw what came of it, and keep both under ``rollouts/``.
 
-    Raises ``Refused`` where the rollout has no such candidate, the target no door to it, or the door turns all away.
+    Raises ``Refused`` where the rollout has no such candidate, it cannot be asked, or every request is turned away.
     """
     deployment = ports.catalog.model(request.model).deployment
     declared = deployment.load_test
@@ -93,7 +93,7 @@ def _judge(version: str, rows: int) -> Any:
 
 
 async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[RequestOutcome, Schedule]:
-    """Warm up, leave out the bodies that the door itself turns away, then keep to the declared schedule.
+    """Warm up, leave out the bodies that are answered with a 4xx, then keep to the declared schedule.
 
     A failure that is shown ends it early.
     """

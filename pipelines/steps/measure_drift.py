@@ -1,4 +1,4 @@
-"""Drift is measured from the days' profiles against the profile of what the live version was trained on."""
+"""Measures drift of features and predictions over a window, against the profile of the live version's training rows."""
 
 from __future__ import annotations
 

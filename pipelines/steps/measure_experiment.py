@@ -1,4 +1,4 @@
-"""Each metric of an experiment is measured per user, and its difference bounded so that every look is safe."""
+"""Measures each metric of an A/B test per user, and the difference of the arms with bounds that hold at every look."""
 
 from __future__ import annotations
 

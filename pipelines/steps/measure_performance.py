@@ -1,4 +1,4 @@
-"""Answers meet their labels as these arrive, late ones included, and are measured per day and over the window."""
+"""Joins logged predictions with their labels, late ones included, and measures them by day and over the window."""
 
 from __future__ import annotations
 

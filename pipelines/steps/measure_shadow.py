@@ -1,4 +1,4 @@
-"""What the mirror counted becomes evidence; what it logged becomes a report, and is held against the truth."""
+"""Turns the counts of a mirror into evidence, and its log into a report with the labels known so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An accepted day becomes readable as a whole, its bad rows beside it; a refused day changes no published table."""
+"""Publishes what an audit staged: the quarantine first, then each source's accepted partition with its profile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.tables.profile import profile_frame
 
 
 def run(request: PublishRequest, ports: Ports) -> PublishResult:
-    """Write what the audit staged; doing it again changes nothing.
+    """Write what the audit staged; doing it again changes no content.
 
     Quarantine first, so that at no moment a row is neither published nor quarantined. With ``accept=False`` only the
     quarantine is written. Each published partition gets its profile.

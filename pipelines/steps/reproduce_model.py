@@ -1,4 +1,4 @@
-"""A registered version is trained again from its own record; nothing is registered, the digests are compared."""
+"""Trains a registered version again from its own record and compares the digests; nothing is registered."""
 
 from __future__ import annotations
 

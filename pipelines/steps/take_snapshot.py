@@ -1,4 +1,4 @@
-"""A training table is frozen under the digest of its content: the same rows always bear the same name."""
+"""Freezes a model's training table in the store under the digest of its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollback is timed as callers meet it: by answers at the public door, before, while and after it happens."""
+"""Rolls a drill back and times it by requests to the public listener before, during and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request trains one candidate: killed and asked again it goes on, done and asked again it is found."""
+"""Trains, records and registers one candidate; the same request again goes on from a checkpoint or finds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The counts of a rollout become evidence; a rule decides on it."""
+"""Weighs the counts of a rollout's stages; ``rollout_analysis`` decides on the evidence."""
 
 from __future__ import annotations
 

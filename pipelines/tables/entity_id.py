@@ -1,4 +1,4 @@
-"""One entity has one name everywhere: in predictions, in labels and in the feature table."""
+"""The id of an entity is the same text in predictions, labels and feature tables; also when its label is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def entity_id(view: FeatureView) -> pl.Expr:
-    """The key columns joined by ``|``, the event hour as in ``2013-03-01T10:00:00Z|UA|1545``. A string, never null."""
+    """The key columns joined by ``|``, the event hour as in ``2013-03-01T10:00:00Z|UA|1545``; null if one is null."""
     parts = [
         pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT)
         if name == view.event_hour_column

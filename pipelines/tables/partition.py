@@ -1,4 +1,4 @@
-"""Every partition of a table has the same columns and types, in the same order, whoever writes it and wherever."""
+"""Rows are brought to the columns and types of their table before they are written; new columns come last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a column looked like on a day is kept in a few kilobytes, from which any later comparison can be made.
+"""The profile of a table's columns: up to 512 points of each numeric one, 500 values of each categorical one.
 
 A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``. Up to 512 distinct values
 it is exact; beyond, 512 points at near-equal frequency are kept, so that the share of rows at or below any number is

@@ -1,4 +1,4 @@
-"""A fake of each port keeps the contract of the real one, in memory: tests run without network, disk or mocks.
+"""Fakes of store, ledger, registry and endpoint, in memory, that pass the contract tests of the real ones.
 
 Every fake has ``down``: set it, and the fake raises ``Unavailable`` as the real thing does when it does not answer.
 """

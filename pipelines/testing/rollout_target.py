@@ -1,4 +1,4 @@
-"""The fake of a rollout's target moves by the gateway's own rules, in memory; time passes only when told to."""
+"""A fake ``DeploymentTarget`` in memory that moves by the real transitions; its clock moves only when told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users are split once and for the whole experiment; the variant goes on only if it was shown to be the better one."""
+"""Splits users once for the whole experiment and promotes the variant only if it was shown to be better."""
 
 from __future__ import annotations
 

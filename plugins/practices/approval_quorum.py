@@ -1,4 +1,4 @@
-"""A candidate goes on only when enough different named people, none of them its author, approved these very bytes."""
+"""Lets a candidate on if enough people approved this very bundle, none of whom trained it or started the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The green version answers a small share of the callers before it answers everybody."""
+"""Gives the candidate (green) its test share before the promotion gives it all."""
 
 from __future__ import annotations
 

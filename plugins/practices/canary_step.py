@@ -1,4 +1,4 @@
-"""A small share of the callers gets the candidate, under a lease and a guard that need nobody."""
+"""Gives the candidate a share of the traffic under a lease, and reads it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidate and champion are measured on the same later data, so that every gate judges the same numbers."""
+"""Measures a candidate, and the champion beside it, on the candidate's test part; every gate judges these numbers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from practices._operators.record_verdict import settle
 class CandidateEvaluation(ModelPractice):
     """Measure a candidate, and the champion beside it, on the candidate's own test data.
 
-    The version comes from the form, else from the newest candidate waiting. Refuses when something a gate needs could
-    not be measured, or when the data are not later than what either model was trained on. A version that is live
-    already is skipped. Returns the ``EvaluateResult``, which the gates read.
+    The version comes from the form, else from the newest candidate waiting. Refuses when a declared metric or the
+    comparison could not be measured, when the compared rows are not later than the champion's training, or (with a
+    ``time_ordered`` split) the test part not later than the candidate's. A version that is live already is skipped.
+    Returns the ``EvaluateResult``, which the gates read.
     """
 
     ui_color = "#cfe2f3"
@@ -55,5 +56,5 @@ class CandidateEvaluation(ModelPractice):
 
 
 def waiting(ports: Ports, model: str) -> list[str]:
-    """Candidates on which no gate has spoken the last word."""
+    """Versions that are candidates still: neither approved nor rejected."""
     return [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "candidate"]

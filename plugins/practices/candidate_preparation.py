@@ -1,4 +1,4 @@
-"""The candidate is loaded beside the champion, tried by the target, and gets no traffic yet."""
+"""Begins a rollout: the target loads the candidate beside the champion and tries it; it gets no traffic yet."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from practices._rollouts.rollout import Rollout
 class CandidatePreparation(RolloutPractice):
     """Begin the rollout of the ticket and load its version at 0 %.
 
-    Refuses a plan that could not fail, a champion that changed since the run began, and a start while a newer version
-    is on its way; an older rollout is superseded. Done again it finds what is there. Returns the verdict.
+    Refuses a plan that cannot be followed or decided, a champion that changed since the run began, and a start while a
+    newer version is on its way; an older rollout is superseded. Done again it finds what is there. Returns the verdict.
     """
 
     stem = "candidate_preparation"

@@ -1,4 +1,4 @@
-"""A candidate replaces the champion only on evidence: the interval of its gain, not a lucky number, decides."""
+"""Lets a candidate on if the confidence interval of its gain over the champion begins at or above ``-margin``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from practices._operators.gate import Gate
 
 
 class ChampionComparisonGate(Gate):
-    """Let a candidate on only if the paired-bootstrap interval of its gain over the champion lies above the margin.
+    """Let a candidate on only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
 
-    Metric, margin, confidence and resamples are declared in ``evaluation.comparison``. The first model has no
-    champion to beat.
+    With ``require_improvement`` it must begin above zero. Metric, margin, confidence and resamples are declared in
+    ``evaluation.comparison``. The first model has no champion to beat.
     """
 
     stem: ClassVar[str] = "champion_comparison_gate"

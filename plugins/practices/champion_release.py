@@ -1,4 +1,4 @@
-"""Only a version whose certificate is whole goes live, in one switch; aliases and ledger follow traffic."""
+"""Makes a version live, in one switch, if the ledger has each gate, stage and approval of it; the aliases follow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ChampionRelease(RolloutPractice):
     """Judge the version by the ledger once more, promote it (or release the first one), then move the aliases.
 
     Each action can be repeated: a task killed between any two of them ends right when it runs again. Traffic is read
-    back before anything is recorded. Lets ``<model>:released`` fire. Returns the target's ``LiveState``.
+    back before the release is recorded. Lets ``<model>:released`` fire. Returns the target's ``LiveState``.
     """
 
     stem, kind = "champion_release", "gate"

@@ -1,4 +1,4 @@
-"""A delivery that breaks a promise of its contract is refused with every broken promise, and nothing of it is used."""
+"""Ingests a day if each delivered file keeps its manifest and its contract; else refuses it and writes none of it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from practices._operators.step import StepPractice
 class ContractCheck(StepPractice):
     """Read one landed day into the raw tables and hold it against the contract: digests, columns, types, keys.
 
-    A refusal is on the ledger (``data_verdict``) and leaves other days alone; the same delivery is not tried again
-    by itself, a new one is, and clearing the task tries again too. Returns the ``IngestResult``.
+    A refusal is on the ledger (``data_verdict``) with each failure found, and leaves other days alone; the same
+    delivery is not tried again by itself, a new one is, and clearing the task tries again too. Returns the
+    ``IngestResult``.
     """
 
     template_fields = ("dataset", "day")

@@ -1,4 +1,4 @@
-"""No candidate keeps its traffic once nobody watches it, not even where the target has no guard of its own."""
+"""Rolls back, holds or unmirrors rollouts whose lease is over, at targets that do not look after leases themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A candidate is tried at its declared rate while it answers nobody; one that is too slow never gets traffic."""
+"""Asks a candidate without traffic at the declared rate; one that fails its declared assertions gets no traffic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARGIN_SECONDS = 900.0
 
 
 class LoadTest(RolloutPractice):
-    """Ask the prepared candidate in an open loop through the gateway's public door, and hold it to its assertions.
+    """Ask the prepared candidate in an open loop through its target's public address, and hold it to its assertions.
 
     Requests are sent when they are due, whether or not the candidate keeps up, and latency counts from then. A client
     that could not keep its own schedule makes the verdict UNKNOWN. The picture and all figures lie under

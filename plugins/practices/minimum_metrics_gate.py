@@ -1,4 +1,4 @@
-"""No model flies below its declared minimum metrics, whatever the champion does."""
+"""Stops a candidate that misses a declared minimum of a test metric, however the champion does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from practices._operators.gate import Gate
 
 
 class MinimumMetricsGate(Gate):
-    """Hold every test metric of a candidate against its declared floor or ceiling (``evaluation.minimum_metrics``)."""
+    """Hold each test metric of a candidate that ``evaluation.minimum_metrics`` names against its floor or ceiling."""
 
     stem: ClassVar[str] = "minimum_metrics_gate"
 

@@ -1,4 +1,4 @@
-"""No pod outlives the task that waits for it: what was cleared, killed or deleted leaves nothing running behind."""
+"""Deletes the pods of this installation for which no task waits any more."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from practices._pods.waiting_tasks import with_tasks
 
 
 class OrphanedPods(BaseOperator):
-    """Delete the pods of this installation that nobody waits for; every pod is judged and told in the log.
+    """Delete the pods of this installation that no task waits for; every pod is judged and told in the log.
 
-    A deletion is a line of the ledger (kind ``orphaned_pod``, by the pod's uid) with identity and reason. It hits the
-    pod that was judged or none: one that changed since is judged anew in the next run. ``only_tell`` deletes
+    Before a deletion the ledger gets a line (kind ``orphaned_pod``, by the pod's uid) with identity and reason. It hits
+    the pod that was judged or none: one that changed since is judged anew in the next run. ``only_tell`` deletes
     nothing. Skipped where the installation knows no cluster. Returns the pods ``deleted``, ``reported`` and ``kept``,
     by name.
     """

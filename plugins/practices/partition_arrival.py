@@ -1,4 +1,4 @@
-"""A day is begun only when every source has delivered it; until then no worker is kept waiting."""
+"""Waits, deferred, until every source has delivered the day; ``Unavailable`` once its declared wait is over."""
 
 from __future__ import annotations
 

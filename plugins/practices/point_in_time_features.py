@@ -1,4 +1,4 @@
-"""A feature of a flight is what was known at its prediction time, whatever the order in which days arrive."""
+"""Builds a view's features of one day from what was known at each row's prediction time, and checks them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from practices._operators.step import StepPractice
 class PointInTimeFeatures(StepPractice):
     """Build a view's features of one day, and again those of later days whose windows reach into it.
 
-    A broken constraint (range, share of nulls) or a definition changed without a new version refuses the day with
-    every reason. Returns the ``FeaturesResult``.
+    A definition that changed without a new version is refused before anything is written. A broken constraint (range,
+    share of nulls) fails the task with every reason after the rows were written: no event is sent, but the rows stay
+    in the table. Returns the ``FeaturesResult``.
     """
 
     template_fields = ("view", "day")

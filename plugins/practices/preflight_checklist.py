@@ -1,4 +1,4 @@
-"""A version is checked item by item before it answers anybody, and every later task speaks of this very version."""
+"""Goes through ten items before a version is deployed, and writes the ticket that names it to every later task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad rows are set aside with every reason, none is lost, and a day with too many of them is not published."""
+"""Audits a raw day, puts bad rows into quarantine with every reason, and publishes the others if few enough are bad."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from practices._operators.step import StepPractice
 class Quarantine(StepPractice):
     """Audit one raw day by its suites, then publish: write, audit, publish.
 
-    Rows that fail go to the quarantine table with every reason, the others to the validated table; received =
-    accepted + quarantined, always. Too large a share, or a broken promise about the whole table, refuses the day:
-    its quarantine is written, its published tables stay as they were. Returns the ``PublishResult``.
+    Rows that fail go to the quarantine table with every reason, the others to the validated table. Too large a share,
+    or a broken promise about the whole table, refuses the day: its quarantine is written, its published tables stay as
+    they were. Either is written before the verdict is on the ledger. Returns the ``PublishResult``.
     """
 
     template_fields = ("dataset", "day")

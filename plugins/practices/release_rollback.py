@@ -1,4 +1,4 @@
-"""One click takes the newest thing back, traffic first; a rollback cut off half-way is finished, not repeated."""
+"""Ends a model's rollout, or else puts its previous version back: traffic first, then ledger and aliases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from practices._rollouts.aliases import follow_traffic
 
 
 class ReleaseRollback(ModelPractice):
-    """End a model's rollout, or else put its previous version back; then record it and let the aliases follow.
+    """The rollback of a model: a rollout that goes on ends; without one the version before the live one is put back.
 
     Nothing but the target is asked before traffic has moved. ``version``: take back this one or nothing (empty:
     whatever is newest). Refuses when there is nothing to go back to. Where traffic went back already

@@ -1,4 +1,4 @@
-"""A training can be repeated to the bit: data, code, environment and seed are on record before the model is used."""
+"""Trains a candidate and records the digests of data, environment, request and model, so that it can be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The former champion can be put back at once for as long as declared; then the promotion is final."""
+"""Finishes a rollout once the promoted version has been live for the declared window."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from practices._rollouts.trigger import RolloutWatch
 class Retirement(RolloutPractice):
     """Wait out ``deployment.rollback.window`` after the promotion, deferred, then finish the rollout.
 
-    The former version stays to be put back. Fails with the recorded reason if the promotion was taken back meanwhile.
-    Returns the verdict.
+    The former version is kept, so that a later rollback can put it back, too. Fails with the recorded reason if the
+    promotion was taken back meanwhile. Returns the verdict.
     """
 
     stem = "retirement"

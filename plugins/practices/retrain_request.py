@@ -1,4 +1,4 @@
-"""A retraining is asked for once per incident, and the run it asks for can be started only once."""
+"""Starts a model's training, once per incident, after enough monitored days in a row with the same trouble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back is tried on schedule, on a version that was live before, and its time is on the ledger."""
+"""Tries the rollback on a version that was live before, and writes to the ledger how long it took."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNNING = ["queued", "running"]
 
 
 class RollbackDrill(ModelPractice):
-    """Begin a harmless rollout of the version before, take it back, and time it by answers at the public door.
+    """Begin a harmless rollout of the version before, take it back, and time it by answers of the public listener.
 
     The version was approved and live before and was not taken back. It gets one ten-thousandth of the traffic for a
     second or two, and the drill's own requests by a segment rule. Skipped when no version is there to stand in, or a

@@ -1,4 +1,4 @@
-"""A bad candidate loses its traffic before anything else happens, and none goes on for want of evidence."""
+"""Observes a stage until it is decided: passed, rolled back at once, or held for a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever failed, was refused or was killed: a deploy run leaves no candidate behind that nobody answers for."""
+"""Ends a deploy run: its candidate is rolled back unless it was promoted or is held for a person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from practices._rollouts.rollout import Rollout
 
 
 class RolloutRollback(RolloutPractice):
-    """The end of every deploy run: take the candidate's traffic away, unless it was promoted or waits for a person.
+    """The end of a staged deploy run: take the candidate's traffic away, unless it was promoted or waits for a person.
 
     A rollback by the target itself (guard, lease) is written down here, too. A candidate that failed is marked
     ``rolled_back`` in the registry, so that no later run takes it by itself. Returns the verdict.
@@ -57,7 +57,7 @@ def recorded(rollout: Rollout) -> bool:
 
 
 def who_did(rollout: Rollout) -> str:
-    """``analysis`` if a verdict of this run said so, else ``target``: its guard, its lease, or a person at its door."""
+    """``analysis`` if a verdict of this run said so, else ``target``: its guard, its lease, or a person who asked."""
     said = any(line.details.get("outcome") == "fail" for line in rollout.lines("rollout"))
     return "analysis" if said else "target"
 

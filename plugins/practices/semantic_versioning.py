@@ -1,4 +1,4 @@
-"""An approved version bears a number that tells callers what changed since the version approved before."""
+"""Approves a candidate and gives it a number that tells what changed since the highest one approved before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from practices._operators.model import ModelPractice
 
 
 class SemanticVersioning(ModelPractice):
-    """Approve a candidate that passed every gate and give it its semantic version.
+    """Approve a candidate and give it its semantic version; the DAG runs this after every gate has passed.
 
     The number follows the highest one approved so far, by what was declared when each of the two was trained. A
     version approved before keeps its number. Sets the tags ``airworthy.semantic_version`` and ``airworthy.status``,

@@ -1,4 +1,4 @@
-"""A candidate that nobody hears yet answers what the champion is asked; it goes on only if it was shown to agree."""
+"""Mirrors requests to a candidate and lets it go on only if it was shown to agree with the champion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No group of rows pays for the average: a slice that loses too much against the champion stops the candidate."""
+"""Stops a candidate that loses more than declared against the champion on any slice of enough rows."""
 
 from __future__ import annotations
 

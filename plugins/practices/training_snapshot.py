@@ -1,4 +1,4 @@
-"""A model is trained on a frozen, named table of what was known at one moment, and only if that is enough."""
+"""Freezes the training table of a model as of one moment under its digest, and refuses one too small to train on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway as an endpoint: what it refuses is Refused, what does not answer is Unavailable."""
+"""The ``Endpoint`` port over the gateway's HTTP: a 4xx answer is ``Refused``; no answer, 429 or 5xx ``Unavailable``."""
 
 from __future__ import annotations
 

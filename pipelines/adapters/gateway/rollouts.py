@@ -1,4 +1,4 @@
-"""A rollout on the gateway: one call per step, each with the generation it was decided on and a key for repeats."""
+"""The ``DeploymentTarget`` port over the gateway's HTTP: one call per change, with generation and idempotency key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 
 
 class GatewayRollouts(GatewayEndpoint):
-    """``RolloutTarget`` and ``Endpoint`` of one gateway."""
+    """``DeploymentTarget`` and ``Endpoint`` of one gateway. A rollback names no generation."""
 
     def rollout(self, model: str) -> RolloutState:
         return _state(self._call("GET", f"{self._admin}/models/{model}/rollout"))

@@ -1,4 +1,4 @@
-"""A rollout is kept where its traffic is: record and split are one write, and it counts only if it is read back."""
+"""A ``DeploymentTarget`` whose record is an annotation of the object that splits the traffic: both are one write."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AnnotatedRollouts(ABC):
     mirrors = True
     """Whether the target can copy requests to a candidate."""
     linger: float = 0
-    """Seconds that a version stays after its last traffic: proxies hear of a change a moment after its controller."""
+    """Seconds that a version stays after its last traffic: proxies get a change a moment after its controller."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

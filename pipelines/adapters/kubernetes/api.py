@@ -1,4 +1,4 @@
-"""What an API server answers is the document, nothing, or an error that says whether trying again can help."""
+"""Calls a Kubernetes API server: returns documents, raises ``Refused``, ``Conflict`` or ``Unavailable``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is declared of a deployment stands in the manifests, word for word; nothing here asks a cluster."""
+"""Builds the manifests of an HTTPRoute target from the declaration: pure functions that ask no cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An InferenceService says the traffic of a model and the versions behind it; nothing here asks a cluster."""
+"""Builds the spec of an InferenceService from a model's route, and reads its weights: pure functions."""
 
 from __future__ import annotations
 

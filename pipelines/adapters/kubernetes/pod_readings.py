@@ -1,4 +1,4 @@
-"""What pods counted is added up by how much it grew, so that a pod that starts anew never takes counts away."""
+"""Sums what pods have counted by its growth between two readings, so that a restarted pod takes no counts away."""
 
 from __future__ import annotations
 

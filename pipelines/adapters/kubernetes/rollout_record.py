@@ -1,4 +1,4 @@
-"""What is known of one model's serving stands in one record, small enough to be an annotation beside the traffic."""
+"""The record of one model's serving in an annotation, with the newest 40 answers, 10 rollouts and 40 changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A version counts as served once enough of its pods are ready; if they never will be, every reason is said."""
+"""Waits until all pods of a version are ready, or raises with the reasons why they are not; reads their counters."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def await_ready(
 ) -> None:
     """Return once the Deployment has all its pods ready. ``again`` makes it anew if it is gone.
 
-    Raises ``Refused`` if a pod says that it never will be, or nothing but waiting can be expected of it when the time
-    is over; ``Unavailable`` if the cluster only had no room or was slow.
+    Raises ``Refused`` if a pod says that it never will be, or if its image cannot be pulled or it ends again and again
+    when the time is over; ``Unavailable`` if the cluster only had no room or was slow.
     """
     deadline = time.monotonic() + seconds
     while True:

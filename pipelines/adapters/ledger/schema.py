@@ -1,4 +1,4 @@
-"""The ledger's table takes new lines at its end and nothing else: the database itself refuses every other change."""
+"""The ledger's table and its triggers, by which the database refuses all but INSERTs at its end."""
 
 from __future__ import annotations
 

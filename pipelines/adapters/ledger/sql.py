@@ -1,10 +1,10 @@
-"""Every line of the ledger is on disk before ``append`` returns, chained to the one before, and never changes again.
+"""The ``Ledger`` port over SQLite or PostgreSQL: a line is chained to the last one and durable on return.
 
 SQLite (a file, for one machine) and PostgreSQL (by URL) behave alike: writers of many processes queue for one lock,
-so that the chain never forks. The heads file, one ``<number>:<digest>`` per line written, lies outside the database:
-a ledger that was shortened or written anew no longer holds those heads. Not detectable: the newest line cut off
-together with its head, or both places rewritten by one hand; keep a copy of a head elsewhere (``airworthy verify``
-prints it) and that shows, too.
+so that the chain never forks. The heads file, one ``<number>:<digest>`` per line written, lies outside the database
+(by default beside a SQLite ledger, nowhere for PostgreSQL): a ledger that was shortened or written anew no longer holds
+those heads. Not detectable: the same without a heads file, the newest line cut off together with its head, or both
+places rewritten by one hand; keep a copy of a head elsewhere (``airworthy verify`` prints it) and that shows, too.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class SqlLedger:
     # ---- the heads file --------------------------------------------------------------------------------------------
 
     def _note_head(self, line: LedgerEntry) -> None:
-        """One short appending write, whole even among several processes. The line is safe already: never fails."""
+        """One short appending write, whole even among several processes. The line is safe: a failure is only logged."""
         if self._heads is None:
             return
         try:

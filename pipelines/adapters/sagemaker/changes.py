@@ -1,4 +1,4 @@
-"""A change is recorded, ordered, seen and recorded as done, in this order; whoever comes after a crash finishes it."""
+"""Each change of an endpoint is recorded, ordered, awaited and recorded as done; the next caller goes on with it."""
 
 from __future__ import annotations
 

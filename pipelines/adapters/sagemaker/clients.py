@@ -1,4 +1,4 @@
-"""What AWS answers is told in three words: try again, ask a person, or somebody else was faster."""
+"""Clients of AWS, whose errors become ``Unavailable``, ``Refused``, ``Missing`` or ``Lost`` (another was faster)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each variant did in each step is read from CloudWatch in whole minutes, so that no minute counts twice."""
+"""Reads from CloudWatch what each variant did in each stage, in whole minutes, so that no minute counts twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ FINE_DAYS = 14
 def measure(
     cloudwatch: Any, endpoint: str, record: Rollout, name: Callable[[str], str], until: datetime, now: datetime
 ) -> list[ArmCounts]:
-    """Both arms of every step. A minute that belongs to two steps is left out; an answer 5xx is ``error``.
+    """Both arms of every step. A minute that belongs to two steps is left out; an answer 5xx is ``error``. Steps that
+    began 14 days ago or more are read in periods of five minutes.
 
     ``slow`` counts answers above each latency limit of the guard, by SageMaker's ``ModelLatency``.
     """

@@ -1,4 +1,4 @@
-"""An endpoint is what SageMaker says it is after each wait: its configuration by name, its weights by variant."""
+"""Describes, changes and waits for one endpoint of SageMaker: its configuration by name, its weights by variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guarded update says how traffic shifts and which alarms take it back; without an alarm there is none."""
+"""Builds the ``DeploymentConfig`` of a guarded update: how traffic shifts and which alarms roll it back."""
 
 from __future__ import annotations
 

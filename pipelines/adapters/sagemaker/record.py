@@ -1,4 +1,4 @@
-"""The record of a model's rollouts changes only by compare-and-swap: one object on S3, written if nobody else did."""
+"""The record of a model's rollouts: one object on S3, written only if nobody else wrote it since it was read."""
 
 from __future__ import annotations
 

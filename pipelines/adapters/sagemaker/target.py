@@ -1,4 +1,4 @@
-"""A model on SageMaker is released, rolled out and put back like on any other target; what AWS cannot do is refused."""
+"""The ``DeploymentTarget`` port over SageMaker; what AWS cannot do is ``Refused``."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class SageMakerTarget:
         return self._step("roll_back", model, {"roll_back": rollout_id, "reason": reason}, move, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        """None in mode ``guardrail``: CloudWatch does not tell the old instances of a variant from the new ones."""
+        """Empty in mode ``guardrail``: CloudWatch does not tell the old instances of a variant from the new ones."""
         self._check(model)
         row, record = self._changes.read(), self._record(rollout_id)
         if record is None:

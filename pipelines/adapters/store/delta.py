@@ -1,4 +1,4 @@
-"""A day's partition is replaced whole, by any number of writers at once; every version stays readable.
+"""The ``Store`` port over Delta Lake: a day's partition is replaced whole, and earlier versions stay readable.
 
 Tables are Delta Lake, partitioned by ``day``, in a folder or in object storage. Each commit carries the days that it
 replaced, so that a reader can ask what has changed since the version it saw.
@@ -137,7 +137,7 @@ class DeltaStore:
         return self._committed(table, once)
 
     def _committed(self, table: str, once: Callable[[], Answer]) -> Answer:
-        """Try until no rival's commit comes between; the wait doubles, with jitter, so that rivals drift apart."""
+        """Try up to 12 times until no rival's commit comes between; waits double, with jitter, so that rivals part."""
         jitter = random.SystemRandom()
         for attempt in range(ATTEMPTS):
             with self._reaching(table):

@@ -1,4 +1,4 @@
-"""A file of the store is written whole or not at all, in a folder or behind any URL that Delta Lake can write to."""
+"""Files of the store, in a folder or behind a URL: readers see the whole old content or the whole new one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What changes is live: supervisor, state, releases, rollouts, guard, admin listener."""
+"""What decides about live versions: supervisor, state, releases, rollouts, guard, admin listener."""

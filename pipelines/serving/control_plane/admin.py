@@ -1,4 +1,4 @@
-"""The admin listener changes what is live; it is never public, and every change carries an idempotency key."""
+"""The admin listener: releases, rollbacks, rollouts and metrics; each change of a model carries an idempotency key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts since a step began are summed over all processes, dead ones included, and outlive the gateway's own death."""
+"""Sums what all processes reported per rollout and step, in a SQLite file that outlives the gateway."""
 
 from __future__ import annotations
 

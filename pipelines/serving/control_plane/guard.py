@@ -1,4 +1,4 @@
-"""A candidate that breaks an absolute limit, or that nobody watches any more, is dealt with by the gateway alone."""
+"""Judges whether a candidate is shown to break an absolute limit, and what becomes of a rollout whose lease is over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def threshold(alpha: float, tests: int, step: int) -> float:
     """What the log of the evidence must reach in one of ``tests`` tests of the ``step``-th step, counted from 1.
 
     The steps get ``6 / (pi step)^2`` of alpha each, which sums to alpha however many steps there are: every step
-    begins with fresh counts, and good earlier steps cannot hide what a later one shows.
+    begins with fresh counts, and good earlier steps cannot hide what a later one shows. A shadow, step 0, gets as much
+    as the first, so with one the sum is up to 1.6 alpha.
     """
     return math.log(tests * (math.pi * max(1, step)) ** 2 / (6 * alpha))
 

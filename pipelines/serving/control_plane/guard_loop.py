@@ -1,4 +1,4 @@
-"""Every second, with everything else down, limits and leases of all rollouts are looked at and acted on."""
+"""Looks every second at the limits and leases of all active rollouts and acts on them, whatever else is down."""
 
 from __future__ import annotations
 

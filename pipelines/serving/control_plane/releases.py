@@ -1,4 +1,4 @@
-"""A release is acknowledged once it is on disk and every live worker answers with it; a refused one changes nothing."""
+"""Releases and rollbacks of live versions: written to disk, then given to every worker; a refusal changes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Unloadable = tuple[str, str, list[str]]
 class Releases:
     """The one owner of what is live. ``workers()`` gives the live workers; ``cache`` holds fetched bundles.
 
-    ``changed`` hears of every new table, before any worker does.
+    ``changed`` is called at every new generation, before any worker gets its table.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Releases:
             return self.live(model)
 
     def _free(self, model: str) -> None:
-        """A release would pull the ground from under a rollout."""
+        """Raises ``Refused`` while a rollout of the model is active."""
         route = self.table.routes.get(model)
         if route is not None and route.rollout is not None and route.rollout.active:
             found = route.rollout

@@ -1,4 +1,4 @@
-"""Prometheus reads traffic, phase, bad events and shadow coverage of every rollout; no label grows without bound."""
+"""Prometheus text about the newest rollout of each model: traffic, phase, bad events and shadow coverage."""
 
 from __future__ import annotations
 

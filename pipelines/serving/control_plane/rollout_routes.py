@@ -1,4 +1,4 @@
-"""The pages of a rollout on the admin listener: each change names the generation it was decided on, and its own key."""
+"""The pages of a rollout on the admin listener; all changes name a key, all but the rollback a generation."""
 
 from __future__ import annotations
 

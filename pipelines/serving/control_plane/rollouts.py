@@ -1,4 +1,4 @@
-"""Every step of a rollout is one compare-and-swap write, answered alike however often it is asked for."""
+"""The changes of a rollout: each is one transaction, fenced by the model's generation and repeatable by its key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Move = Callable[[Route], Route]
 
 
 class Rollouts:
-    """The verbs of a rollout. ``expect`` is the generation of the model that the caller decided on.
+    """The verbs of a rollout. ``expect``: the model's generation that the caller decided on; a rollback has none.
 
     Every verb answers with the state of the model (``state``). Raises ``Mismatch`` if the model has another generation,
     ``Refused`` for a move that the record does not allow. ``gather`` has every process report what it counted.
@@ -199,7 +199,7 @@ class Rollouts:
     # ---- what the gateway decides by itself ----------------------------------------------------------------------
 
     async def give_up(self, model: str, record: Rollout, reason: str) -> None:
-        """Roll back, pause or stop the mirror without being asked; nothing if the rollout has ended meanwhile."""
+        """Roll back without being asked; nothing if the rollout has ended meanwhile."""
         await self.rollback(model, record.rollout_id, reason, key=f"{record.rollout_id}/{uuid.uuid4()}")
         log.warning("rollout %s of %s is rolled back: %s", record.rollout_id, model, reason)
 

@@ -1,4 +1,4 @@
-"""A shadow worker runs exactly while some model is mirrored; its death costs mirrored requests and nothing else."""
+"""Runs a shadow worker while some model is mirrored; its death costs mirrored requests and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is live survives any crash: one SQLite file, written ahead and synced before a change is acknowledged."""
+"""The live versions and rollouts in one SQLite file, synced to disk before a change is acknowledged."""
 
 from __future__ import annotations
 

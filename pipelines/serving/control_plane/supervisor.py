@@ -1,4 +1,4 @@
-"""Workers and compactor run while the gateway does: a dead one is replaced, what it counted and logged is kept."""
+"""Starts workers, compactor and shadow worker, replaces those that end, and keeps what they last reported."""
 
 from __future__ import annotations
 

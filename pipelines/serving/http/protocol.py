@@ -1,4 +1,4 @@
-"""No connection can hold a worker: slow, endless and idle ones are cut off, and others do not wait for them."""
+"""Uvicorn's HTTP protocol with limits on size, time and connections; whatever exceeds one is refused and cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One lean HTTP server for both listeners; it imports nothing that models need, so that the supervisor starts fast."""
+"""The uvicorn server of both listeners; it imports no model library, so that the supervisor starts fast."""
 
 from __future__ import annotations
 

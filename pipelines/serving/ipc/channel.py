@@ -1,4 +1,4 @@
-"""Supervisor and children talk over a socket pair in whole messages; when one end is gone the other learns at once."""
+"""Questions and answers between supervisor and children over a socket pair; when one end is gone the other is told."""
 
 from __future__ import annotations
 

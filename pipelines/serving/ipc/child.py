@@ -1,4 +1,4 @@
-"""Each child process has a line to the supervisor and ends with it."""
+"""Starts a child process of the gateway with a channel to its parent."""
 
 from __future__ import annotations
 

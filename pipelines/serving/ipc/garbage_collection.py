@@ -1,4 +1,4 @@
-"""No request waits while the garbage collector looks through what its process has loaded to stay."""
+"""Keeps the garbage collector away from what a process has loaded to stay, so that requests do not wait for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each process counts for itself; the sum over processes, dead ones included, is what Prometheus reads."""
+"""Counters of one process, their sum over processes, and the sum as Prometheus text."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Every answered row on disk and as Parquet, masked before it is written."""
+"""The prediction log: answered rows, sampled and masked as declared, on disk and then as Parquet."""

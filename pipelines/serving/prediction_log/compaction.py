@@ -1,4 +1,4 @@
-"""A complete segment becomes Parquet exactly once: same segment, same file names, and only then is it deleted."""
+"""Writes a complete segment as Parquet, always under the same file names, and only then deletes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segments become Parquet in this process, so that no data worker ever waits for it."""
+"""The process that writes segments as Parquet, so that no data worker waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not be written down is gone before the log sees it: neither buffer nor disk holds the raw value."""
+"""Masks and samples answers as the gateway's declaration says, before they reach the log's buffer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every answered row is logged: a killed worker loses at most its last 100 ms, a full disk is counted.
+"""Appends answered rows to segments on disk, within 100 ms; a failed write is counted, not raised.
 
 A segment is a file of records, each ``<length><crc32><msgpack>``. It ends in ``.open`` while its worker writes it and
 is renamed to ``.seg`` when it is complete. What is on disk survives the death of the worker; a power failure may
@@ -124,7 +124,7 @@ class LogWriter:
         return self._known[key]
 
     def append(self, columns: Columns, answer: Answer) -> None:
-        """Add one answer; it is on disk within ``FLUSH_SECONDS``."""
+        """Add one answer; it is handed to the file system within ``FLUSH_SECONDS``."""
         if columns.number not in self._in_segment:
             self._buffer += pack(columns)
             self._in_segment.add(columns.number)

@@ -1,1 +1,1 @@
-"""Who answers a request: champion, candidate or shadow, and what is counted."""
+"""Which version answers a request, what is mirrored, and what is counted."""

@@ -1,4 +1,4 @@
-"""The same key meets the same arm as long as a rollout lasts, and whoever is in a growing canary stays in it."""
+"""Assigns requests to arms by a hash of their key: a growing canary keeps its keys, an A/B split keeps all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data worker asks its candidate's process under a deadline, and gives it a new process when it no longer answers."""
+"""A data worker asks its candidate's process under a deadline, and replaces a process that died or keeps failing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOAD_SECONDS = 60.0
 
 
 class CandidateFailed(Exception):
-    """The candidate gave no usable answer; ``kind`` is one of ``tally.BAD``."""
+    """The candidate gave no usable answer; ``kind`` is one of ``counters.BAD``."""
 
     def __init__(self, kind: str, why: str) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""A candidate lives in a process of its own: if it hangs, leaks or dies, no other answer waits for it."""
+"""The process of one candidate: loads and tries one version and predicts by it, apart from all other answers."""
 
 from __future__ import annotations
 

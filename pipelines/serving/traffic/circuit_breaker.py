@@ -1,4 +1,4 @@
-"""A version that keeps failing is left alone for a while, and then tried with one request."""
+"""A circuit breaker: after repeated failures no request passes for a while, then one, whose outcome decides."""
 
 from __future__ import annotations
 

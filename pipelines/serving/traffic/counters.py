@@ -1,4 +1,4 @@
-"""What each version did since a step began is counted once, whichever process it happened in."""
+"""Counts in one process what each version did in each step of a rollout, until the next report."""
 
 from __future__ import annotations
 

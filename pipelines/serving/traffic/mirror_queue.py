@@ -1,4 +1,4 @@
-"""Mirrored requests leave a data worker without ever making it wait: a full line drops them, and says so."""
+"""Hands mirrored requests to the shadow worker without blocking; what its socket cannot take is dropped and counted."""
 
 from __future__ import annotations
 

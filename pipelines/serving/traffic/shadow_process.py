@@ -1,4 +1,4 @@
-"""A mirrored version answers nobody: its answers are compared with the champion's and logged under role shadow."""
+"""The shadow worker: predicts mirrored requests, compares them with the champion's answers, and logs them."""
 
 from __future__ import annotations
 

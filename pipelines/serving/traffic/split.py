@@ -1,4 +1,4 @@
-"""Whatever a candidate does, the caller gets an answer: its own in time and in shape, or the champion's."""
+"""Answers a request by the arm it belongs to; where a candidate fails or is late, the champion answers instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row that breaks an expectation is found, with all of its reasons; nothing is sampled."""
+"""Splits the rows of a table by a suite: every row that breaks an expectation is found, with all of its reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A day's report is one HTML file that opens anywhere, without a network: counts, reasons, and every expectation."""
+"""Renders a day's validation report as one HTML file that needs no network: counts, reasons and every expectation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fitted estimator becomes ONNX bytes that are the same each time, or it is said why not."""
+"""Converts a fitted estimator to ONNX bytes that are the same each time, or raises ``NotConvertible`` with a reason."""
 
 from __future__ import annotations
 

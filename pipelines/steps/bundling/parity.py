@@ -1,4 +1,4 @@
-"""A bundle's answers are the registered model's answers, or the bundle is not used."""
+"""Compares a bundle's answers with the registered model's: at most 1e-5 apart, on the same side of each threshold."""
 
 from __future__ import annotations
 

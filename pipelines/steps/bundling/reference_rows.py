@@ -1,4 +1,4 @@
-"""Parity is tried where it breaks: on real rows, and on nulls, unseen categories and extremes in every column."""
+"""The rows on which parity is tried: real ones, and nulls, unseen categories and extremes in every column."""
 
 from __future__ import annotations
 

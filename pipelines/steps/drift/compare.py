@@ -1,4 +1,4 @@
-"""One column of the window against its reference: test, effect size, or an honest blank."""
+"""Compares one column of the window with its reference: test and effect size, or None where they cannot be measured."""
 
 from __future__ import annotations
 

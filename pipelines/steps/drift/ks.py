@@ -1,4 +1,4 @@
-"""The two-sample Kolmogorov-Smirnov test, from sketches: short of the test on the rows by one gap at most."""
+"""The two-sample Kolmogorov-Smirnov test, computed from sketches of the rows instead of the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People see in one HTML page what the profiles say and, on a stated sample of rows, what each column looks like."""
+"""Writes the drift report: one HTML page with what the profiles say, and pictures of a sample of the rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLE_ROWS = 2000
 
 
 def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> str:
-    """Write ``layout.drift_report`` and return its URI.
+    """Write ``store_paths.drift_report`` and return its URI.
 
     The samples are drawn with the day as seed, so the same day gives the same rows: from the live version's training
     snapshot (train and validation parts) and from the feature table's days of the window. Raises ``Refused`` that

@@ -1,4 +1,4 @@
-"""The gain of a candidate comes with an interval: both models are measured on the same resampled rows."""
+"""Paired bootstrap: the gain of a candidate with an interval, both models measured on the same resampled rows."""
 
 from __future__ import annotations
 

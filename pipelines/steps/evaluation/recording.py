@@ -1,4 +1,4 @@
-"""What was measured is on the MLflow run of the model version, where people look for it."""
+"""Logs what an evaluation measured on the MLflow run of the model version."""
 
 from __future__ import annotations
 

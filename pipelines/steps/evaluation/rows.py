@@ -1,4 +1,4 @@
-"""Candidate and champion answer the very same rows, and none of them was seen in the training of either."""
+"""The test rows that candidate and champion answer, none of which was seen in the training of either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every value of a declared column is measured on its own; a slice too small to judge says so by its rows."""
+"""Measures each value of a declared column by itself; one with fewer than ``min_rows`` rows is not measured."""
 
 from __future__ import annotations
 

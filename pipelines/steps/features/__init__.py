@@ -1,1 +1,1 @@
-"""Features of a view from its declaration, each as known at its prediction time."""
+"""How the features of a view are computed from its declaration, and which days of its sources they read."""

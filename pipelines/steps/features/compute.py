@@ -1,4 +1,4 @@
-"""A feature uses only what was known at its prediction time, and depends on nothing but the declared inputs."""
+"""Computes a view's features: observations and other rows as known at prediction time, lookups by the row's day."""
 
 from __future__ import annotations
 

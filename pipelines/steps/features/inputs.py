@@ -1,4 +1,4 @@
-"""What a feature table rests on is read day by day, and every change of it meanwhile is noticed."""
+"""Reads the validated tables of a view by day, and says which days a change of them meanwhile affects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other rows had shown by a moment: exact sums, whatever the order and extent of the rows given."""
+"""Means and last values over rows known in a window before a moment: exact sums, whatever the order of the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far back the features of a day can look is known from the declarations, to the day."""
+"""Which days of each source the features of a day read, derived from the declarations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A delivered file is read as text and held to its contract; every broken promise is found before one is reported."""
+"""Reads a delivered file as text and checks it against its contract; all faults found are reported together."""
 
 from __future__ import annotations
 

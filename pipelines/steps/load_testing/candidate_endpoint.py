@@ -1,4 +1,4 @@
-"""A candidate without traffic is reached by a door of its own, or it is said before the rollout that there is none."""
+"""Finds the URL and headers by which a candidate without traffic can be asked, or says why it cannot."""
 
 from __future__ import annotations
 

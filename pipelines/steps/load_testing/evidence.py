@@ -1,4 +1,4 @@
-"""An assertion of a load test limits a share of its requests, and the evidence on it may be looked at any time."""
+"""The evidence on each assertion of a load test: a limit on a share of its requests, valid at every look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests are sent when they are due, whether or not the ones before were answered, and none of them is left out.
+"""An open-loop load generator: requests are sent when they are due, whether or not earlier ones were answered.
 
 Latency counts from the moment at which a request was due. So a server that stalls is charged for all that had to wait,
 which a client that waits for answers would never have sent (coordinated omission).
@@ -244,7 +244,7 @@ class OpenLoop:
         self.outcome = RequestOutcome(limits)
 
     async def run(self) -> RequestOutcome:
-        """Send everything that is due, then wait for what is under way, at most ``timeout`` seconds."""
+        """Send everything that is due, then wait for what is under way, at most twice ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())
         await asyncio.gather(*(self._spread(loop) for _ in range(min(SPREAD, self._most, self._schedule.total))))

@@ -1,4 +1,4 @@
-"""One picture of a load test: the rate over time, the latency over time, and how many waited longer than what."""
+"""Draws a load test: the rate and the slowest answer over time, and the share of requests slower than each latency."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A registered model is loaded natively, and only if its files have the digests it was registered with.
+"""Loads a registered model natively, once its files were found to have the digests it was registered with.
 
 A model folder holds the native model (``model.ubj`` or ``model.skops``), ``categories.json`` (the vocabularies) and
 ``predictor.json`` (what it answers and from which columns); no file of it is code, and none is a pickle. MLflow's
-``pyfunc`` flavour reads the same folder through ``_load_pyfunc`` below.
+``pyfunc`` flavour reads the same folder through ``_load_pyfunc`` below, which checks no digest.
 """
 
 from __future__ import annotations

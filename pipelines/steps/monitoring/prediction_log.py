@@ -1,4 +1,4 @@
-"""Each answered entity counts once per version, on its own local day, however often it was asked for."""
+"""Reads the answers of the prediction log: each entity once per version, by the local day of its event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests a staged rollout needs, and how long they take at the traffic of late, is told before it begins."""
+"""Computes before a rollout how many requests each of its stages needs, and the traffic of the last seven days."""
 
 from __future__ import annotations
 

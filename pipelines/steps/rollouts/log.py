@@ -1,4 +1,4 @@
-"""What a rollout's versions answered is read from the prediction log, and meets the truth where that is known."""
+"""Reads a rollout's answers from the prediction log and joins them with the outcomes known so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture says at a glance how two versions differed; as PNG, without a display."""
+"""Draws how two versions differed in a shadow or an A/B test, as PNG without a display."""
 
 from __future__ import annotations
 

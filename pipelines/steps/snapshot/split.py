@@ -1,4 +1,4 @@
-"""A split is decided by the rows and the seed alone, and in order of time no part looks later than the next."""
+"""Assigns each row to train, validation or test by the declared split; it depends on the rows and the seed alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of any length is frozen day by day: in memory are one day and one batch of rows, on local disk the rest.
+"""Writes a table to local disk in batches, with one day and about a batch of rows of each part in memory.
 
 The parts of a split by time are the very ones that the whole table would be given: days are counted first, and only
 the day in which a part ends is looked at row by row.

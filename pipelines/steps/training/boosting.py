@@ -1,4 +1,4 @@
-"""The same plan on the same rows gives the same bytes, whether or not the training was killed and resumed.
+"""Fits by XGBoost: the same plan on the same rows gives the same bytes, also if it was killed and resumed.
 
 XGBoost's updater keeps a random state of its own that no model file holds, so a booster loaded from a checkpoint
 would sample other columns than one that was never stopped. Therefore the updater is made anew at every checkpoint

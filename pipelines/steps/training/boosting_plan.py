@@ -1,4 +1,4 @@
-"""A declaration of boosting is free of contradictions before the first round, or refused with every fault."""
+"""Makes the plan of a boosting from its declaration, or refuses it with every reserved or unfit parameter."""
 
 from __future__ import annotations
 

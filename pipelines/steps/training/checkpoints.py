@@ -1,4 +1,4 @@
-"""A killed training goes on from its newest whole checkpoint; of the others only the best K are kept.
+"""Checkpoints of boosting: the newest and the best K are kept, and a killed training goes on from the newest.
 
 A checkpoint is a model file per round and an index, written last, which names every file with its sha256: a kill
 between the two leaves the earlier index and all that it names in place.

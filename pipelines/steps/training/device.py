@@ -1,4 +1,4 @@
-"""A training that asks for a GPU gets one, or is told before its first round why not; it never slows down in silence.
+"""Chooses the device of a training: a declared GPU that does not answer is refused or, with ``cpu_fallback``, logged.
 
 XGBoost itself goes on with the CPU, and a warning, where no CUDA device answers. So XGBoost is asked first, with a
 matrix of one row, on which device it would train.

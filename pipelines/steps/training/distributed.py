@@ -1,4 +1,4 @@
-"""Several workers train one model as one does: same plan, rows and number of workers, same bytes; killed, it resumes.
+"""The coordinator of a distributed training: the same plan, rows and number of workers give the same bytes.
 
 The step is the coordinator. Rank 0 runs on its machine in a process of its own; the other ranks are pods that were
 started for the launch (``worker.join``) or, without a launch, further processes on this machine. Checkpoints and

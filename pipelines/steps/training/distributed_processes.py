@@ -1,4 +1,4 @@
-"""The processes of a shared training are started, heard and ended together: none is left behind, none dies unheard."""
+"""Starts the ranks of a distributed training on this machine, reads their events, and ends them all together."""
 
 from __future__ import annotations
 

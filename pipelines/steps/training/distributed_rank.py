@@ -1,4 +1,4 @@
-"""One rank of a shared training: the ring that it joins sums every histogram, so all ranks grow the same trees.
+"""One rank of a distributed training: XGBoost's collective sums the histograms, so all ranks grow the same trees.
 
 The engine is XGBoost's own (``xgboost.collective``). It may end the whole process when a peer is lost, therefore a
 rank is never the process of the step: ``distributed_processes`` starts it, and listens to the events that it tells.

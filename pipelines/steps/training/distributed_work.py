@@ -1,4 +1,4 @@
-"""Every worker of one training does the same, because all of them read it from one message."""
+"""The message from which every worker of a distributed training reads the same work."""
 
 from __future__ import annotations
 

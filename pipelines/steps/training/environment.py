@@ -1,4 +1,4 @@
-"""The environment of a training is a list that can be compared, and a digest that changes with whatever may matter."""
+"""The environment of a training: Python, system and versions of the decisive packages, with a digest to compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a training is on its run: parameters, data, and the score to beat."""
+"""What is logged on a training's run before its first round: parameters, data, and the score to beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of estimator is fitted by one call and comes out as native bytes, curves and a function that predicts."""
+"""Fits any declared estimator by one call, to native bytes, curves and a function that predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model folder holds the native model, its vocabularies and MLflow's description of them, and nothing that runs."""
+"""Writes a model folder: the native model, its vocabularies and MLflow's description, without code or pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that decides a model is written down before the training, so that the same order can be filled again."""
+"""A training order: the request with the declarations it meant, kept so that it can be filled again."""
 
 from __future__ import annotations
 

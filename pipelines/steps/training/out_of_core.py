@@ -1,4 +1,4 @@
-"""Batches of a snapshot train the model that all its rows would train, with one batch and the quantised pages at hand.
+"""Trains on a snapshot in batches: in memory are one batch at a time, then one page and about 40 bytes per row.
 
 XGBoost keeps the quantised rows in pages on local disk (``ExtMemQuantileDMatrix``) and goes through them once per
 level of a tree. In memory remain one page, and per row its gradient, target and score: about 40 bytes. The quantiles

@@ -1,4 +1,4 @@
-"""The course of a training and what the model looks at, as pictures."""
+"""Draws the learning curves of a training and the 25 most important features, as PNG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model becomes one version of the registry with all its digests; a retried request finds it there."""
+"""Registers a trained model as one version with all its digests; a retried request finds it by its own digest."""
 
 from __future__ import annotations
 

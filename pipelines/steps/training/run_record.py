@@ -1,4 +1,4 @@
-"""A training is one MLflow run: whole when it ends well, FAILED with its reason when not, never left running."""
+"""Records a training as one MLflow run: FINISHED, FAILED with its reason, or closed as KILLED by the next attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way a metric is better is said once; an undefined score never counts as better."""
+"""Which way a metric of XGBoost is better, and whether a score improves on the best; NaN never does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An sklearn model is a file without pickle: the same model gives the same bytes, and only sklearn's types are read.
+"""Stores an sklearn model without pickle: the same model, the same bytes; only types of sklearn and numpy are loaded.
 
 skops names what it stores by memory address and dates its zip entries; both are replaced, addresses by their order of
 appearance, so that the digest of a model depends on the model alone.

@@ -1,4 +1,4 @@
-"""A training sees exactly the rows that the snapshot's digest names, complete and labelled, or is refused."""
+"""Opens a snapshot for a training, verified by its digest, and refuses one whose rows cannot be trained on."""
 
 from __future__ import annotations
 

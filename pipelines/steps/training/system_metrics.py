@@ -1,4 +1,4 @@
-"""What a training costs the machine is sampled now and then, never often enough to slow the training."""
+"""Samples what a training costs its machine in CPU and memory, at most once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker pod does its share of every fit of its launch and leaves; it never stays when the coordinator is gone."""
+"""A worker pod takes its share of every fit of its launch, and leaves when the coordinator is done or gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that an approval form tells is read from registry, ledger, store and declaration."""
+"""Gathers what an approval form shows from registry, ledger, store and declarations."""
 
 from __future__ import annotations
 

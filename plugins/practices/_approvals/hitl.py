@@ -1,4 +1,4 @@
-"""What Airflow's own screen shows is what was meant to be shown, to people who can answer it."""
+"""Shows a request on Airflow's approval screen; ``Refused`` if Airflow goes on showing the one of an earlier try."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANSWERING_ROLES = ("user", "op", "admin")
 
 
 def show(context: Any, *, subject: str, body: str, users: Sequence[str], options: Sequence[str], params: Any) -> None:
-    """Put a request on the screen. ``Refused`` if Airflow goes on showing the one of an earlier try."""
+    """Put a request on the screen, with the users who alone may answer it."""
     from airflow.sdk.api.datamodels._generated import HITLUser
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult

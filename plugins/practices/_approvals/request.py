@@ -1,4 +1,4 @@
-"""A request shows what is to be released, asks nobody who made it, and keeps what was shown and what was answered."""
+"""Asks one person to approve a release; the ledger keeps the digest of what was shown, who answered what, and when."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEPT = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
 
 
 class ApprovalRequest(ApprovalOperator):
-    """Ask one person of ``role`` on Airflow's own screen. A no and a silence are answers, too: the quorum counts them.
+    """Ask one person of ``role`` on Airflow's approval screen. The quorum counts a no and a silence as answers, too.
 
     Only those named for the role may answer, and nobody who trained the candidate or started the run. The line
     ``approval_request`` of the ledger names the text shown (its digest; the text lies in the store), the line

@@ -1,4 +1,4 @@
-"""What has landed and what is overdue is read from the store alone, so nothing is forgotten."""
+"""Lists the days that have landed or are overdue, from the store and the calendar alone."""
 
 from __future__ import annotations
 

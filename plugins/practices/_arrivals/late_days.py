@@ -1,4 +1,4 @@
-"""What an arrival run takes up is decided when it runs: a day dealt with since it was announced is left alone."""
+"""Lists the late days of a run when it runs: a day dealt with since it was announced is left out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MOST_AT_ONCE = 366
 
 
 class LateDays(BaseOperator):
-    """List the landed days that no scheduled run waits for any more and nobody has dealt with, oldest first.
+    """List the landed days that no scheduled run waits for any more and that have no receipt, oldest first.
 
-    Of the days that the triggerer announced; a run started by hand looks at all.
+    Looks at the days that the triggerer announced; in a run started by hand at all. At most 366 are listed.
     """
 
     template_fields = ("dataset",)

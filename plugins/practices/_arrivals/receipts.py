@@ -1,4 +1,4 @@
-"""A delivery is dealt with once: taken or refused, it is left alone until the source changes it."""
+"""Receipts of deliveries: one that was taken or refused is not taken up again until its files change."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
 
 
 def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
-    """Whether what now lies there for a day was taken or refused already."""
+    """Whether what now lies there for a day was taken or refused already.
+
+    A taken delivery is told by its manifests, a refused one by every file, so that one put right is tried again.
+    """
     path = store_paths.receipt(spec.dataset, day)
     if not store.exists(path):
         return False
@@ -48,7 +51,7 @@ def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
 
 
 def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
-    """Those of ``days`` whose delivery nobody has taken or refused yet, ascending."""
+    """Those of ``days`` whose delivery was neither taken nor refused yet, ascending."""
     ascending = sorted(days)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         done = list(pool.map(lambda day: dealt_with(store, spec, day), ascending))

@@ -1,4 +1,4 @@
-"""What a queue says of the landing folder is read leniently: it may wake somebody, the store says what is there."""
+"""Reads from S3's messages on which days files were written below the landing folder; what it cannot read is no day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that lands on S3 is taken up within seconds of S3's message; a message lost or sent twice changes nothing."""
+"""Looks for late days when S3's message arrives at an Amazon SQS queue, and at the latest every ``poll_seconds``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from practices._connections import installation
 LISTEN_SECONDS = 10
 """How long one request waits at the queue for a message (SQS allows 20)."""
 DEAF_SECONDS = 30.0
-"""How long to wait, and then look at the landing folder instead, when the queue does not answer."""
+"""How long to wait, at most, until the next look at the landing folder when the queue does not answer."""
 log = logging.getLogger(__name__)
 
 
 class QueuedArrivals(LateArrivals):
-    """``LateArrivals`` that looks when the Amazon SQS queue tells of a file, else every ``poll_seconds``.
+    """``LateArrivals`` that looks when the queue tells of a file, else every ``poll_seconds``.
 
     A message only says when to look. What has landed is read from the landing folder, and what was dealt with from the
     receipts; a message is deleted after the look that it asked for. So one that is lost is made up for by the next

@@ -1,4 +1,4 @@
-"""Waiting for a day and watching for late ones costs a look at the landing folder now and then, and no worker."""
+"""Watches the landing folder in the triggerer, without a worker: for one awaited day, and for late days."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from practices._connections import installation
 REREAD_SECONDS = 60.0
 """How often the declaration of the dataset is read again."""
 RECHECK_SECONDS = 3600.0
-"""How often days that were dealt with are compared by content again; else time and size tell that a file is new."""
+"""How often days that were dealt with are compared by content again; else by the stamps of their files alone."""
 REMOTE_POLL_SECONDS = 60.0
-"""How often, at most, the landing folder is listed where each listing is paid for; a queue is faster and cheaper."""
+"""How often, at most, late days are looked for where each listing is paid for; a queue is faster and cheaper."""
 REMIND_SECONDS = 300.0
 """How long an announced day may stay untouched before it is announced again."""
 log = logging.getLogger(__name__)
@@ -58,10 +58,11 @@ class ArrivalTrigger(BaseTrigger):
 
 
 class LateArrivals(BaseEventTrigger):
-    """Fires once for each set of days that landed after their scheduled wait, or were delivered anew.
+    """Fires for each set of days that landed after their scheduled wait, or were delivered anew.
 
-    The payload is ``{"days": [...]}``. What was dealt with is known from the receipts in the store, so a restart
-    of the triggerer forgets nothing and repeats nothing; a refused delivery is quiet until it changes.
+    The payload is ``{"days": [...]}``. What was dealt with is known from the receipts in the store, so a restart of the
+    triggerer forgets no day. A day that is not dealt with is announced again after five minutes, or after a restart;
+    a refused delivery is not, until it changes.
     """
 
     def __init__(self, dataset: str, poll_seconds: float = 5.0) -> None:
@@ -94,8 +95,8 @@ class LateArrivals(BaseEventTrigger):
     def _look(self) -> list[tuple[date, str]]:
         """Days that wait to be taken up, each with the stamp of what lies there.
 
-        The stamp tells a delivery that was announced already from one that was put right a moment later. Days that
-        were dealt with cost nothing until their stamp changes.
+        The stamp tells a delivery that was announced already from one that was put right a moment later. The files of
+        days that were dealt with are not read again until their stamp changes, or an hour is over.
         """
         ports, now = installation.open_ports(), time.monotonic()
         try:

@@ -1,1 +1,1 @@
-"""The only way from a practice to the outside, by Airflow's connections."""
+"""Opens ports, queues and clusters for practices, by Airflow's connections."""

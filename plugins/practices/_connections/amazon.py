@@ -1,4 +1,4 @@
-"""What an amazon connection of Airflow opens is opened with credentials that are renewed in time and never shown."""
+"""Opens clients and storage options by an amazon connection; credentials are renewed in time and masked in logs."""
 
 from __future__ import annotations
 

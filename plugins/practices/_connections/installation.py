@@ -1,4 +1,4 @@
-"""The one place where a practice gets hold of the outside; nothing is imported or opened before it is asked for."""
+"""Opens the installation's ports, its declarations and an SQS client for practices, each when it is first asked for."""
 
 from __future__ import annotations
 

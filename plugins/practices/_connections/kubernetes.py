@@ -1,4 +1,4 @@
-"""A cluster that serves models is reached as the one that runs steps is: by an Airflow connection, or from inside."""
+"""Opens a client of the cluster that serves models: by an Airflow connection, KUBECONFIG or the service account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cluster answers with an error is ``Refused`` or ``Unavailable``, in words for a person."""
+"""Turns the errors of a Kubernetes client into ``Refused`` or ``Unavailable``, in words for a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SageMaker target speaks to AWS by one connection of Airflow, with the provider's hooks and with patience."""
+"""Opens the boto3 clients of a SageMaker target by one Airflow connection, and keeps them for five minutes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class CloudConnections:
     """boto3 clients by Airflow connection; None: by what the environment says.
 
-    They are kept for five minutes, because a trigger asks every few seconds, and opened again after that, because the
+    They are kept because a trigger asks every few seconds, and opened again after five minutes, because the
     connection may have changed. ``Refused`` for a connection that is not there or not usable, ``Unavailable`` if AWS
     gives no credentials now.
     """

@@ -1,4 +1,4 @@
-"""Every answer that a deployment declares has a request of its own."""
+"""Makes one approval request for each answer that a model's deployment declares."""
 
 from __future__ import annotations
 

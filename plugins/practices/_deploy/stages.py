@@ -1,4 +1,4 @@
-"""A deploy run has the tasks that the model's declaration asks for, and its page explains each of them."""
+"""Makes the tasks of a deploy run as the model declares, and the text that explains each of them on its page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ About = dict[str, Any]
 Stage = tuple[Any, Any, str]
 """First task, last task, and what the page says of them."""
 Make = Callable[[ModelSpec, About], Stage]
-BEGIN = "builds the bundle, goes through the checklist before flight, and writes the ticket that all others act on."
+BEGIN = "builds the bundle, goes through the preflight checklist, and writes the ticket that all others act on."
 END = (
     "runs whatever became of the others: a candidate that failed, was refused or killed loses its traffic; one that"
     " was promoted, or is held for a person, stays."
@@ -62,7 +62,7 @@ def _prepare(_: ModelSpec, about: About) -> Stage:
     return (
         task,
         task,
-        "**prepare_candidate** loads the candidate beside the champion and tries it; nobody meets it yet.",
+        "**prepare_candidate** loads the candidate beside the champion and tries it; it gets no traffic yet.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Every DAG retries alike, names its assets alike, and builds only itself inside a running task."""
+"""What the DAGs share: retries, names of assets, the pool for GPUs, daily schedules, and which DAG a task builds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ DEFAULT_ARGS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=5),
     "retry_policy": RETRIES,
 }
-"""Five more tries after 5, 10, 20, 40 and 80 seconds, for failures that a retry can mend."""
+"""Five more tries for failures that a retry can mend. Airflow waits at least 5, 10, 20, 40 and 80 seconds before them,
+and less than twice as long (it adds a share of its own to each pause)."""
 
 
 GPU_POOL = "gpu"

@@ -1,4 +1,4 @@
-"""A gate's answer stands in the registry and in the ledger whatever it is, and a "no" stops what follows quietly."""
+"""A gate writes its verdict to registry and ledger whatever it is; FAIL skips what follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A practice about a model knows its model, and its task page shows what it guarantees."""
+"""The parent of practices about one model: its docstring is the task's documentation in Airflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from practices._operators.step import StepPractice
 
 
 class ModelPractice(StepPractice):
-    """An operator about one model; its docstring is the task's documentation unless the DAG gives another."""
+    """An operator about one model; the DAG may give its task another documentation (``doc_md``)."""
 
     template_fields: Sequence[str] = ("model",)
 

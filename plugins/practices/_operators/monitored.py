@@ -1,4 +1,4 @@
-"""Only what is live and asked is watched: with no live version or no prediction there is nothing to judge."""
+"""Skips the checks of a day while no version is live or no prediction was made in their windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a day's task hands on carries that day's partition key, whoever started the run."""
+"""Reads the day of a task, and gives that day's partition key to the asset events of the task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verdict is on the ledger before anything is done about it, and what is done depends on the verdict alone."""
+"""Records a verdict on the ledger, then returns, skips what follows or raises, as the verdict says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was asked to do comes from its form, else from the event that started it, else from its own date."""
+"""Reads what a run is to do: from its form, else from the events that started it, its partition key or its date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A practice whose step runs in a pod is executed again when the pod has ended, and kills the pod when it is killed."""
+"""A practice whose step runs in a pod is executed again when the pod has ended; when killed, it deletes the pod."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class StepPractice(BaseOperator):
     """The parent of every practice that runs a step.
 
     With the runner ``kubernetes``, ``execute`` runs once to start each pod and once more to go on with its result. So
-    what it does before a step may be done again, and is the same the second time.
+    what a practice does before a step must be the same when it is done again.
     """
 
     def resume_step(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> Any:  # noqa: ARG002
-        """Called by the triggerer when a pod has ended; the cluster and the store decide, not the event."""
+        """Called when a pod has ended; the cluster and the store are asked what became of it, not the event."""
         from practices._pods.run import conclude
 
         conclude(asked)

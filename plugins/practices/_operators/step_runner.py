@@ -1,4 +1,4 @@
-"""A step is given the same request and gives the same result wherever it runs."""
+"""Runs a step in the task's own process or in a pod: the same request, and a result of the same type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cluster is spoken to in one place, and its noes are ``Refused`` or ``Unavailable`` in words for a person."""
+"""Creates, reads and deletes the pods of steps; errors of the API server become ``Refused`` or ``Unavailable``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Cluster:
                     raise
 
     def log(self, name: str) -> str | None:
-        """The newest of what the pod has printed; None if the cluster cannot tell."""
+        """What the pod has printed, at most the first 5 MB that the cluster still has; None if it cannot tell."""
         try:
             with answering(f"reading the log of pod {name} in namespace {self.namespace}"):
                 answer = self._api.read_namespaced_pod_log(

@@ -1,4 +1,4 @@
-"""What the API server shows of a pod becomes plain facts, whichever client read it."""
+"""Reads the facts of a pod (``V1Pod``) that rules judge, from the blocking or the asynchronous client."""
 
 from __future__ import annotations
 

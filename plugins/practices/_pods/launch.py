@@ -1,6 +1,6 @@
-"""One try of a task starts a step in a pod at most once, and takes over what an earlier try left running or done.
+"""Notes in the store that a try starts each of its steps once, and takes over what an earlier try left running or done.
 
-Everything is in the store below ``runs/<dag>/<run>/<task>/``: per attempt the ticket,
+All is below ``runs/<dag>/<run>/<task>-<step>/`` (a mapped task: ``<task>-<map index>-<step>``): per attempt the ticket,
 what the pod wrote (log, result, manifest) and what the task noted (``end.json``, ``adopts.json``, ``collected.json``).
 An attempt is a try of the task, told from the tries of a deleted run of the same name by the moment it was made.
 Within a try the ticket stands: what has changed since (a release, a redeployment) waits for the next one.

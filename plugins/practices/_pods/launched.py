@@ -1,4 +1,4 @@
-"""The pods of this installation are found by their label; one is deleted only if it is still what was seen."""
+"""Finds the pods of this installation by their label, and deletes one only if it is still as it was seen."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A pod is what its stage declares on top of a template, and nothing that it could not reach is promised to it.
+"""Plans the pod of a step: what its stage declares, over a template; ``Refused`` if it could not reach its store.
 
-Limits are the declared resources and requests a little less; credentials come from secrets of the cluster, never from
-Airflow; every pod bears who asked for it, so that nobody's pod is nobody's.
+Limits are the declared resources, requests nine tenths of them (all of the GPUs); credentials come from secrets of the
+cluster, not from Airflow's connections; each pod's annotations name the task instance that waits for it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def identity(launch: Launch, attempt: str) -> dict[str, str]:
 
 
 def check_reach(pod: Any, settings: Settings) -> None:
-    """``Refused`` with everything that the finished pod (a ``V1Pod``) could not reach from its node."""
+    """``Refused`` if the pod (a ``V1Pod``) lacks the store's folder, or would ask itself for the tracking server."""
     container, faults = pod.spec.containers[0], []
     if "://" not in settings.store:
         mounted = [mount.mount_path.rstrip("/") for mount in container.volume_mounts or []]

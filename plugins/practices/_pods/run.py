@@ -1,8 +1,9 @@
-"""A step in a pod is done when the pod's manifest says so; until then no worker waits, and nothing is left behind.
+"""Runs a step in a pod: starts it, defers the task until it has ended, and takes the result that its manifest names.
 
-``run_in_pod`` is called wherever a practice runs a step. The first call starts the pod and defers the task; when the
-pod has ended, ``conclude`` puts its log into the task's, notes how it ended and deletes it, and the practice is
-executed again from the top: the second call finds the result, or raises what the step raised.
+The first call of ``run_in_pod`` starts the pod and defers the task; when the pod has ended, ``conclude`` puts its log
+into the task's, notes how it ended if it left no manifest, and deletes it. The practice is then executed again from the
+top: the second call finds the result, or raises what the step raised. With ``AIRWORTHY_DEFER_PODS`` off, the worker
+itself waits.
 """
 
 from __future__ import annotations

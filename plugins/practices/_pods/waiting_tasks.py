@@ -1,4 +1,4 @@
-"""Whether a task waits for a pod is asked of Airflow, and whether the pod is ours of the store; nothing is guessed."""
+"""Asks Airflow whether a task waits for each pod, and the store whether it knows the pod's launch."""
 
 from __future__ import annotations
 

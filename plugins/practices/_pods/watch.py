@@ -1,4 +1,4 @@
-"""A pod is watched without a worker until it has ended or will never begin; the task then looks for itself.
+"""Watches a pod in the triggerer until it has ended or cannot begin any more; the task then reads what became of it.
 
 The event says only "look": what became of the pod is read again by the task, so that an old event decides nothing.
 """

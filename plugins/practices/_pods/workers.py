@@ -1,4 +1,4 @@
-"""Pods that share one training are made of its own pod, and go when it goes."""
+"""Makes the further pods of a shared training from its own pod, which owns them: Kubernetes deletes them with it."""
 
 from __future__ import annotations
 

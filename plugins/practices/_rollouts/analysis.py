@@ -1,4 +1,4 @@
-"""One observation of a stage: what the target counted, weighed, with the clocks of the target's own record."""
+"""One observation of a stage: the target's counts, weighed, with the clocks of the target's record."""
 
 from __future__ import annotations
 

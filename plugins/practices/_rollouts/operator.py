@@ -1,4 +1,4 @@
-"""A practice about a rollout acts on the ticket of its run, and its verdict is on the ledger with all its numbers."""
+"""The parent of practices about a rollout: acts on the run's ticket, and writes its verdict to the ledger."""
 
 from __future__ import annotations
 

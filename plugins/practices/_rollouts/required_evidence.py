@@ -1,4 +1,4 @@
-"""What the ledger says of a version so far: which gates and stages passed, and which model file was approved."""
+"""Reads from the ledger which gates and stages passed on this model file and bundle, and what was approved."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pipelines.spec.strategy import WHOLE
 
 ENDED = {"ROLLED_BACK": "was rolled back", "FAILED": "could not be prepared"}
 HOLD_SECONDS = 86400.0
-"""How long traffic is held for a person; then the target takes the candidate back."""
+"""How long traffic is held for a person; then the gateway's guard, or the reaper, deals with the expired lease."""
 log = logging.getLogger(__name__)
 
 

@@ -1,4 +1,4 @@
-"""A practice that judges a stage observes it, waits without a worker, and observes it again until a rule decides."""
+"""The parents of practices that judge a stage: observe, defer without a worker, observe again until decided."""
 
 from __future__ import annotations
 

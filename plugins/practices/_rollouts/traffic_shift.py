@@ -1,4 +1,4 @@
-"""Traffic moves after the verdict is written down and the lease runs, and counts as moved when it is read back."""
+"""The parent of practices that move traffic: written down first, under a lease, and read back."""
 
 from __future__ import annotations
 

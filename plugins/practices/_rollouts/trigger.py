@@ -1,4 +1,4 @@
-"""A rollout is watched without a worker: its lease is kept alive until there is something to look at.
+"""Watches a rollout without a worker and renews its lease until there is something to look at.
 
 The event says only "look": what became of the rollout is read again by the task, so that an old event decides nothing.
 Nothing outside changes when the triggerer restarts or the task is killed; then the lease runs out.
