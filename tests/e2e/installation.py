@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -22,8 +23,9 @@ from pipelines.messages.features import FeaturesRequest
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.message import Message
 from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
-from pipelines.settings import Settings
+from pipelines.settings import PREFERRED_PORTS, Settings
 from pipelines.wiring import RealPorts, open_ports, run_step
+from tests.free_port import free_port
 
 PATIENCE = 420.0
 
@@ -33,6 +35,13 @@ class Installation:
     """The whole stack in a folder of its own, on ports of its own."""
 
     settings: Settings
+
+    def __post_init__(self) -> None:
+        """Choose ports at random: two stacks that are started at once would both prefer the same ones."""
+        chosen = self.settings.home / "run" / "ports.json"
+        if not chosen.exists():
+            chosen.parent.mkdir(parents=True, exist_ok=True)
+            chosen.write_text(json.dumps({name: free_port() for name in PREFERRED_PORTS}))
 
     @cached_property
     def ports(self) -> RealPorts:
