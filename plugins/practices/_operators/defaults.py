@@ -1,4 +1,4 @@
-"""Every DAG retries alike, names its assets alike, and builds only itself inside a running task."""
+"""Tasks retry, queue for GPUs and name their assets alike, and each day of a calendar has one run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from airflow.sdk import (
     ExceptionRetryPolicy,
     RetryAction,
     RetryRule,
-    get_parsing_context,
 )
 
 from pipelines.errors import Refused, Unavailable
@@ -39,7 +38,6 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 """Five more tries after 5, 10, 20, 40 and 80 seconds, for failures that a retry can mend."""
 
-
 GPU_POOL = "gpu"
 
 
@@ -49,10 +47,10 @@ def gpu_queue(spec: ModelSpec) -> dict[str, Any]:
     One that asks for more than the installation has takes the whole pool and is told so by the cluster: Airflow would
     let it wait for ever.
     """
-    if not (wanted := spec.gpus_at_once):
+    if not (slots := spec.gpus_at_once):
         return {}
-    have = Settings.from_environment().gpus
-    return {"pool": GPU_POOL, "pool_slots": wanted if have is None else min(wanted, max(1, have))}
+    gpus = Settings.from_environment().gpus
+    return {"pool": GPU_POOL, "pool_slots": slots if gpus is None else min(slots, max(1, gpus))}
 
 
 def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) -> Asset:
@@ -73,9 +71,3 @@ def daily_runs(calendar: Calendar) -> dict[str, Any]:
         return {"schedule": timetable, "start_date": first}
     last = datetime.combine(calendar.end + timedelta(days=2), time(), zone) - timedelta(seconds=1)
     return {"schedule": timetable, "start_date": first, "end_date": last}
-
-
-def asked_for(dag_id: str) -> bool:
-    """Whether this DAG is wanted: always when the folder is parsed, in a running task only its own."""
-    wanted = get_parsing_context().dag_id
-    return wanted is None or wanted == dag_id

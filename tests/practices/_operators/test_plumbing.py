@@ -19,8 +19,8 @@ from pipelines.spec.runner import StageRunner
 from pipelines.testing.ports import FakePorts, MemoryLedger
 from pipelines.verdict import Verdict
 from practices._connections import installation
-from practices._operators import defaults, step_runner
-from practices._operators.defaults import DEFAULT_ARGS, RETRIES, asked_for, asset, daily_runs
+from practices._operators import step_runner
+from practices._operators.defaults import DEFAULT_ARGS, RETRIES, asset, daily_runs
 from practices._operators.record_verdict import settle
 from tests.practices.landing import DAY, dataset
 
@@ -172,13 +172,6 @@ def test_an_asset_is_named_by_subject_and_state() -> None:
         "flights:ingested",
         "x-airworthy://flights/ingested",
     )
-
-
-def test_a_running_task_asks_only_for_its_own_dag(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = asked_for("flights__ingest"), asked_for("flights__validate")
-    monkeypatch.setattr(defaults, "get_parsing_context", lambda: SimpleNamespace(dag_id="flights__ingest"))
-    assert everything == (True, True)
-    assert (asked_for("flights__ingest"), asked_for("flights__validate")) == (True, False)
 
 
 def test_each_day_of_the_calendar_has_one_run_and_no_other_day_has_any() -> None:
