@@ -43,7 +43,6 @@ class CandidateEvaluation(ModelPractice):
             version=result.version,  # a later candidate may have come while a pod was measuring
             ports=ports,
             context=context,
-            on_fail="fail",
             details={"gate": "candidate_evaluation", "champion": result.champion, "snapshot": result.snapshot},
         )
         return result.model_dump(mode="json", by_alias=True)

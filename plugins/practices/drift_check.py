@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pipelines.messages.monitoring import DriftResult
 from pipelines.rules.drift_check import judge_drift
-from pipelines.spec.model import ModelSpec
-from pipelines.verdict import Verdict
 from practices._operators.monitored import MonitoringCheck
 
 
@@ -17,6 +15,4 @@ class DriftCheck(MonitoringCheck):
     """
 
     step, result, subject = "measure_drift", DriftResult, "drift check"
-
-    def judge(self, result: DriftResult, spec: ModelSpec) -> Verdict:
-        return judge_drift(result, spec)
+    rule = staticmethod(judge_drift)

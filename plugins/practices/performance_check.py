@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pipelines.messages.monitoring import PerformanceResult
 from pipelines.rules.performance_check import judge_performance
-from pipelines.spec.model import ModelSpec
-from pipelines.verdict import Verdict
 from practices._operators.monitored import MonitoringCheck
 
 
@@ -17,6 +15,4 @@ class PerformanceCheck(MonitoringCheck):
     """
 
     step, result, subject = "measure_performance", PerformanceResult, "performance"
-
-    def judge(self, result: PerformanceResult, spec: ModelSpec) -> Verdict:
-        return judge_performance(result, spec)
+    rule = staticmethod(judge_performance)

@@ -46,7 +46,6 @@ class ReproducibleTraining(ModelPractice):
             version=result.version,
             ports=ports,
             context=context,
-            on_fail="fail",
             details=_record(request, result) | {"declared": declared.model_dump(mode="json")},
         )
         named = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})

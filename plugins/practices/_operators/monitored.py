@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
@@ -24,20 +23,16 @@ from practices._operators.record_verdict import settle
 class MonitoringCheck(ModelPractice):
     """One question about the live version, asked for each day.
 
-    ``step`` measures the trailing window and gives a ``result``, ``judge`` asks the rule about it. The verdict is a
-    ledger line ``monitoring_verdict``; a detection turns the task red, and so does what could not be measured.
-    Returns the result.
+    ``step`` measures the trailing window, ``rule`` judges its ``result``, and both log and error call it ``subject``.
+    The verdict is a ledger line ``monitoring_verdict``; a detection turns the task red, and so does what could not be
+    measured. Returns the result.
     """
 
     ui_color = "#f4cccc"
     step: ClassVar[str]
     result: ClassVar[type[DriftResult] | type[PerformanceResult]]
+    rule: ClassVar[staticmethod[[Any, ModelSpec], Verdict]]
     subject: ClassVar[str]
-    """What is judged, in the log and in the error."""
-
-    @abstractmethod
-    def judge(self, result: Any, spec: ModelSpec) -> Verdict:
-        """Ask the rule of this check."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), run_context.day(context)
@@ -45,8 +40,7 @@ class MonitoringCheck(ModelPractice):
         self._skip_unless_watched(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.runs("monitor"))
-        verdict = self.judge(result, spec)
-        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
+        verdict = self.rule(result, spec)
         settle(
             verdict,
             subject=f"the {self.subject} of {self.model} on {day}",
@@ -55,7 +49,6 @@ class MonitoringCheck(ModelPractice):
             version=result.version,
             ports=ports,
             context=context,
-            on_fail="fail",
             details={"check": verdict.rule, "day": day.isoformat()},
         )
         return result.model_dump(mode="json", by_alias=True)

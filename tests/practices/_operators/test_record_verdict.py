@@ -59,6 +59,15 @@ def test_anything_but_a_pass_stops_what_follows_with_every_reason_told_and_on_re
     assert field.ledger.lines[0].details["reasons"] == list(verdict.reasons)
 
 
+@pytest.mark.parametrize("verdict", [PASS, FAIL, UNKNOWN])
+def test_every_reason_and_number_is_on_the_tasks_page(verdict: Verdict, field: Airfield) -> None:
+    context = field.context("evaluate", "judge_slices")
+    with suppress(AirflowSkipException, Refused):
+        about = {"subject": "version 3", "ledger_kind": "gate", "model": MODEL, "version": "3"}
+        settle(verdict, **about, ports=field, context=context)  # type: ignore[arg-type]
+    assert context["pushed"] == {"reasons": list(verdict.reasons), "facts": verdict.facts}
+
+
 def test_nothing_is_done_about_a_verdict_that_could_not_be_recorded(field: Airfield) -> None:
     field.ledger.down = True
     with pytest.raises(Unavailable):
