@@ -70,9 +70,9 @@ def stand_down(verdict: Verdict, model: str, day: date) -> NoReturn:
 def judge(ports: Ports, model: str, day: date) -> Verdict:
     """Ask the rule with what the ledger knows of the version that is live now."""
     lines = ports.ledger.entries(model=model, version=_live(ports, model), kind="monitoring_verdict")
-    asked = ports.ledger.entries(model=model, kind="retrain_request")
     history = detections(line.details for line in lines)
-    requests = [date.fromisoformat(line.details["day"]) for line in asked]
+    earlier = ports.ledger.entries(model=model, kind="retrain_request")
+    requests = [date.fromisoformat(line.details["day"]) for line in earlier]
     return judge_retraining(history, requests, ports.catalog.model(model), day)
 
 
