@@ -1,10 +1,10 @@
-"""Deploy: an approved version comes to its traffic in the declared stages; what is shown to be bad loses it at once."""
-
-from airflow.sdk import DAG, Param
+"""Deploy: brings an approved version to its traffic in the declared stages; shown to be bad, it is rolled back."""
 
 from practices._connections.installation import load_catalog
 from practices._deploy.stages import lay_out
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset
+from practices._operators.form import version_field
 
 DOC = """
 ### Deploy `{spec.model}`
@@ -19,26 +19,14 @@ is tried again; with Airflow gone, the target's own guard and lease go on.
 
 Follows each approval; by hand with a version that was approved before. To go back, trigger `{spec.model}__rollback`.
 """
-FORM = {
-    "version": Param(
-        None,
-        type=["null", "string"],
-        pattern="^[0-9]+$",
-        title="Version",
-        description="The registry's number of an approved version. Empty: the newest approval.",
-        examples=["3"],
-    )
-}
+FORM = {"version": version_field("The registry's number of an approved version. Empty: the newest approval.")}
 
-for spec in load_catalog().models.values():
-    if not asked_for(f"{spec.model}__deploy"):
-        continue
-    with DAG(
-        dag_id=f"{spec.model}__deploy",
+for spec in specs_to_build(load_catalog().models, "deploy"):
+    with stage_dag(
+        f"{spec.model}__deploy",
+        spec.owner,
         schedule=[asset(spec.model, "approved")],
         params=FORM,
         description=f"Make an approved version of {spec.model} live",
-        tags=[spec.model, "deploy", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
     ) as dag:
         dag.doc_md = DOC.format(spec=spec, stages=lay_out(spec))

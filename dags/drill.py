@@ -1,9 +1,9 @@
-"""Drill: the way back is tried on schedule, before anybody needs it. There for models that declare it."""
+"""Drill: tries and times the rollback on schedule, for models that declare it."""
 
-from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.sdk import CronTriggerTimetable
 
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for
+from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices.rollback_drill import RollbackDrill
 
 DOC = """
@@ -19,17 +19,15 @@ a deployment goes on, or where no version could stand in. Red: see what it says,
 Runs at `deployment.rollback.drill`, and by hand.
 """
 
-for spec in load_catalog().models.values():
-    if spec.deployment.rollback.drill is None or not asked_for(f"{spec.model}__drill"):
+for spec in specs_to_build(load_catalog().models, "drill"):
+    if spec.deployment.rollback.drill is None:
         continue
-    with DAG(
-        dag_id=f"{spec.model}__drill",
+    with stage_dag(
+        f"{spec.model}__drill",
+        spec.owner,
         schedule=CronTriggerTimetable(spec.deployment.rollback.drill, timezone="UTC"),
         description=f"Try and time the rollback of {spec.model}",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.model, "drill", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=1,
-        catchup=False,
     ):
         RollbackDrill(task_id="drill_rollback", model=spec.model)

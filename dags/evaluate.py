@@ -1,9 +1,9 @@
 """Evaluate: measure a candidate beside the champion, ask every gate, approve what passed them all."""
 
-from airflow.sdk import DAG, Param
-
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset
+from practices._operators.form import version_field
 from practices.candidate_evaluation import CandidateEvaluation
 from practices.champion_comparison_gate import ChampionComparisonGate
 from practices.minimum_metrics_gate import MinimumMetricsGate
@@ -24,28 +24,16 @@ Owner: **{spec.owner}** · gates declared under `evaluation` in `include/models/
 
 Starts by itself for each candidate; by hand with a version to judge it again.
 """
-FORM = {
-    "version": Param(
-        None,
-        type=["null", "string"],
-        pattern="^[0-9]+$",
-        title="Version",
-        description="The registry's number of the version to judge. Empty: the newest candidate.",
-        examples=["3"],
-    )
-}
+FORM = {"version": version_field("The registry's number of the version to judge. Empty: the newest candidate.")}
 
-for spec in load_catalog().models.values():
-    if not asked_for(f"{spec.model}__evaluate"):
-        continue
-    with DAG(
-        dag_id=f"{spec.model}__evaluate",
+for spec in specs_to_build(load_catalog().models, "evaluate"):
+    with stage_dag(
+        f"{spec.model}__evaluate",
+        spec.owner,
         schedule=[asset(spec.model, "candidate")],
         params=FORM,
         description=f"Measure a candidate of {spec.model} and ask every gate",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.model, "evaluate", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
     ):
         model, approved, one_at_a_time = spec.model, asset(spec.model, "approved"), {"max_active_tis_per_dag": 1}
         measure = CandidateEvaluation(task_id="measure_candidate", model=model, **one_at_a_time)

@@ -1,9 +1,9 @@
 """Ingest: each day, once every source has delivered it, is read into the raw tables if it keeps its contract."""
 
-from airflow.sdk import DAG, Param
-
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset, daily_runs
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset, daily_runs
+from practices._operators.form import day_field
 from practices.contract_check import ContractCheck
 from practices.partition_arrival import PartitionArrival
 
@@ -24,29 +24,16 @@ Backfill any range in any order (*Trigger → Backfill*, or `airflow backfill cr
 --from-date 2013-01-01 --to-date 2013-01-31`); the same day twice changes nothing. Each day goes on to
 `{spec.dataset}__validate`.
 """
-FORM = {
-    "day": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Day",
-        description="The day to ingest by hand. Empty: the run's partition.",
-        examples=["2013-01-31"],
-    )
-}
+FORM = {"day": day_field("The day to ingest by hand. Empty: the run's partition.")}
 
-for spec in load_catalog().datasets.values():
-    if not asked_for(f"{spec.dataset}__ingest"):
-        continue
-    with DAG(
-        dag_id=f"{spec.dataset}__ingest",
+for spec in specs_to_build(load_catalog().datasets, "ingest"):
+    with stage_dag(
+        f"{spec.dataset}__ingest",
+        spec.owner,
         **daily_runs(spec.calendar),
-        catchup=False,
         params=FORM,
         description=f"Read each day of {spec.dataset} that keeps its contract",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.dataset, "ingest", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=4,
     ):
         arrival = PartitionArrival(task_id="wait_for_partition", dataset=spec.dataset, retries=1)

@@ -1,10 +1,12 @@
-"""Monitor: each day the live model is held against its labels and its data, and a retraining asked for if due."""
+"""Monitor: compares the live model with its labels and its training data each day, and asks for a retraining if due."""
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable
+from airflow.sdk import PartitionedAssetTimetable
 
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset
+from practices._operators.form import day_field
 from practices.drift_check import DriftCheck
 from practices.performance_check import PerformanceCheck
 from practices.retrain_request import RetrainRequest
@@ -24,28 +26,16 @@ Owner: **{spec.owner}** · limits declared under `monitoring` in `include/models
 
 Follows each day of `{spec.view}:features`; by hand for one day to look again, for example after late labels.
 """
-FORM = {
-    "day": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Day",
-        description="The day to look at. Empty: the run's partition.",
-        examples=["2013-03-01"],
-    )
-}
+FORM = {"day": day_field("The day to look at. Empty: the run's partition.", example="2013-03-01")}
 
-for spec in load_catalog().models.values():
-    if not asked_for(f"{spec.model}__monitor"):
-        continue
-    with DAG(
-        dag_id=f"{spec.model}__monitor",
+for spec in specs_to_build(load_catalog().models, "monitor"):
+    with stage_dag(
+        f"{spec.model}__monitor",
+        spec.owner,
         schedule=PartitionedAssetTimetable(assets=asset(spec.view, "features")),
         params=FORM,
         description=f"Watch the live version of {spec.model} day by day",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.model, "monitor", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=4,
     ):
         performance = PerformanceCheck(task_id="check_performance", model=spec.model)

@@ -1,10 +1,11 @@
-"""Reap: no pod runs on for a task that no longer waits for it. There only where steps run in pods."""
+"""Reap pods: deletes the pods that no task waits for any more; only where steps run in pods."""
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param
+from airflow.sdk import CronTriggerTimetable
 
 from pipelines.settings import Settings
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for
+from practices._operators.airflow_dag import is_to_build, stage_dag
+from practices._operators.form import dry_run_field
 from practices.orphaned_pods import OrphanedPods
 
 DOC = """
@@ -15,11 +16,7 @@ is told in the log. Each deletion is a line of the ledger (`orphaned_pod`).
 
 Runs every 15 minutes, and by hand (*Trigger*, with a form).
 """
-FORM = {
-    "dry_run": Param(
-        False, type="boolean", title="Only tell", description="Say what would be deleted, and delete nothing."
-    )
-}
+FORM = {"dry_run": dry_run_field("Say what would be deleted, and delete nothing.")}
 DAG_ID = "airworthy__reap_pods"
 
 
@@ -29,17 +26,15 @@ def steps_run_in_pods() -> bool:
     return Settings.from_environment().runner == "kubernetes" or any(stage.on == "kubernetes" for stage in stages)
 
 
-if asked_for(DAG_ID) and steps_run_in_pods():
-    with DAG(
-        dag_id=DAG_ID,
+if is_to_build(DAG_ID) and steps_run_in_pods():
+    with stage_dag(
+        DAG_ID,
+        "airworthy",
         schedule=CronTriggerTimetable("*/15 * * * *", timezone="UTC"),
         params=FORM,
         description="Delete the pods that nobody waits for",
         doc_md=DOC,
-        tags=["airworthy", "reap_pods"],
-        default_args={**DEFAULT_ARGS, "owner": "airworthy"},
         max_active_runs=1,
-        catchup=False,
         is_paused_upon_creation=False,
     ):
         OrphanedPods(task_id="delete_orphaned_pods", only_tell="{{ params.dry_run }}")

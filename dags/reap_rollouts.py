@@ -1,9 +1,10 @@
-"""Reap: no candidate keeps traffic that nobody watches. There only where a model stages its deployments."""
+"""Reap rollouts: rolls back, holds or unmirrors rollouts whose lease is over; only where a model stages deployments."""
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param
+from airflow.sdk import CronTriggerTimetable
 
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for
+from practices._operators.airflow_dag import is_to_build, stage_dag
+from practices._operators.form import dry_run_field
 from practices.lease_reaper import LeaseReaper
 
 DOC = """
@@ -15,24 +16,18 @@ deploy run has ended or is gone, or that are held for a person, are told in the 
 
 Runs every 5 minutes, and by hand (*Trigger*, with a form).
 """
-FORM = {
-    "dry_run": Param(
-        False, type="boolean", title="Only tell", description="Say what would be done, and change nothing."
-    )
-}
+FORM = {"dry_run": dry_run_field("Say what would be done, and change nothing.")}
 DAG_ID = "airworthy__reap_rollouts"
 
-if asked_for(DAG_ID) and any(spec.deployment.staged for spec in load_catalog().models.values()):
-    with DAG(
-        dag_id=DAG_ID,
+if is_to_build(DAG_ID) and any(spec.deployment.staged for spec in load_catalog().models.values()):
+    with stage_dag(
+        DAG_ID,
+        "airworthy",
         schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC"),
         params=FORM,
         description="Take back the rollouts that nobody watches",
         doc_md=DOC,
-        tags=["airworthy", "reap_rollouts"],
-        default_args={**DEFAULT_ARGS, "owner": "airworthy"},
         max_active_runs=1,
-        catchup=False,
         is_paused_upon_creation=False,
     ):
         LeaseReaper(task_id="reap_leases", only_tell="{{ params.dry_run }}")

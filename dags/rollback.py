@@ -1,9 +1,11 @@
-"""Roll back: one click ends a rollout, or else puts the version before back into the air."""
+"""Roll back: ends a rollout, or else puts the version before the live one back."""
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import Param
 
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset
+from practices._operators.form import version_field
 from practices.release_rollback import ReleaseRollback
 
 DOC = """
@@ -27,27 +29,19 @@ FORM = {
         description="Why it is taken back, in ten letters or more.",
         examples=["Predictions for one carrier are far off since the release"],
     ),
-    "version": Param(
-        None,
-        type=["null", "string"],
-        pattern="^[0-9]+$",
-        title="Version",
-        description="Take back this version or nothing. Empty: the candidate of a rollout, else the live version.",
-        examples=["4"],
+    "version": version_field(
+        "Take back this version or nothing. Empty: the candidate of a rollout, else the live version.", example="4"
     ),
 }
 
-for spec in load_catalog().models.values():
-    if not asked_for(f"{spec.model}__rollback"):
-        continue
-    with DAG(
-        dag_id=f"{spec.model}__rollback",
+for spec in specs_to_build(load_catalog().models, "rollback"):
+    with stage_dag(
+        f"{spec.model}__rollback",
+        spec.owner,
         schedule=None,
         params=FORM,
         description=f"Take the newest version of {spec.model} back",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.model, "rollback", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=1,
     ):
         ReleaseRollback(

@@ -1,9 +1,11 @@
 """Train: freeze what is known, train on it, register the result as a candidate."""
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset, gpu_queue
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset, gpu_queue
+from practices._operators.form import day_field
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
 
@@ -22,34 +24,27 @@ The candidate starts `{spec.model}__evaluate`. Repeat a training with `airworthy
 """
 FORM = {
     "hypothesis": Param("", type="string", title="Hypothesis", description="What this training is to show."),
-    "as_of": Param(
-        None,
-        type=["null", "string"],
-        format="date",
+    "as_of": day_field(
+        "Train on what was known at the end of this day. Empty: now, or the date of the scheduled run.",
         title="As of",
-        description="Train on what was known at the end of this day. Empty: now, or the date of the scheduled run.",
-        examples=["2013-02-28"],
+        example="2013-02-28",
     ),
     "seed": Param(None, type=["null", "integer"], title="Seed", description="Empty: the declared seed.", minimum=0),
 }
 
-for spec in load_catalog().models.values():
-    if not asked_for(f"{spec.model}__train"):
-        continue
+for spec in specs_to_build(load_catalog().models, "train"):
     weekly = CronTriggerTimetable(spec.training.schedule, timezone="UTC")
-    with DAG(
-        dag_id=f"{spec.model}__train",
+    with stage_dag(
+        f"{spec.model}__train",
+        spec.owner,
         schedule=AssetOrTimeSchedule(timetable=weekly, assets=[asset(spec.model, "retrain_requested")]),
         params=FORM,
         description=f"Train {spec.model} and register a candidate",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.model, "train", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=spec.training.max_active,
-        catchup=False,
     ):
-        take = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
+        snapshot = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
         candidate = asset(spec.model, "candidate")
         ReproducibleTraining(
-            task_id="train_model", model=spec.model, snapshot=take.output, outlets=[candidate], **gpu_queue(spec)
+            task_id="train_model", model=spec.model, snapshot=snapshot.output, outlets=[candidate], **gpu_queue(spec)
         )

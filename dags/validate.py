@@ -1,9 +1,11 @@
 """Validate: each ingested day is audited, published without its bad rows, and turned into features."""
 
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable
+from airflow.sdk import PartitionedAssetTimetable
 
 from practices._connections.installation import load_catalog
-from practices._operators.defaults import DEFAULT_ARGS, asked_for, asset
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset
+from practices._operators.form import day_field
 from practices.point_in_time_features import PointInTimeFeatures
 from practices.quarantine import Quarantine
 
@@ -22,29 +24,17 @@ may be bad
 Follows each day of `{spec.dataset}:ingested`, in any order; by hand for one day with the form. The same day twice
 changes nothing.
 """
-FORM = {
-    "day": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Day",
-        description="The ingested day to validate by hand. Empty: the run's partition.",
-        examples=["2013-01-31"],
-    )
-}
+FORM = {"day": day_field("The ingested day to validate by hand. Empty: the run's partition.")}
 
 catalog = load_catalog()
-for spec in catalog.datasets.values():
-    if not asked_for(f"{spec.dataset}__validate"):
-        continue
-    with DAG(
-        dag_id=f"{spec.dataset}__validate",
+for spec in specs_to_build(catalog.datasets, "validate"):
+    with stage_dag(
+        f"{spec.dataset}__validate",
+        spec.owner,
         schedule=PartitionedAssetTimetable(assets=asset(spec.dataset, "ingested")),
         params=FORM,
         description=f"Audit each day of {spec.dataset}, publish its good rows, build its features",
         doc_md=DOC.format(spec=spec),
-        tags=[spec.dataset, "validate", spec.owner],
-        default_args={**DEFAULT_ARGS, "owner": spec.owner},
         max_active_runs=4,
     ):
         publish = Quarantine(

@@ -44,7 +44,6 @@ class ApprovalQuorum(ModelPractice):
             authors=form_facts.authors(ticket, ports, context),
             faults=faults,
         )
-        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(
             verdict,
             subject=f"the approval of {self.model} version {ticket.version}",
@@ -67,26 +66,24 @@ def on_record(
 ) -> tuple[list[ApprovalAnswer], list[str]]:
     """The newest answer to each request of this run, and every receipt that names another."""
     newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), run_context.run_key(context))
-    named = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
-    kept = {slot: line for slot, line in sorted(newest.items()) if line.digest in named}
-    faults = [
-        f"an answer ({digest[:16]}) is not the newest on the ledger"
-        for digest in sorted(named - {x.digest for x in kept.values()})
-    ]
-    faults += [f"request {slot} has no answer that was handed over" for slot in sorted(newest.keys() - kept.keys())]
-    return [ApprovalAnswer.model_validate(line.details) for line in kept.values()], faults
+    digests = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
+    answers = {slot: line for slot, line in sorted(newest.items()) if line.digest in digests}
+    stale = sorted(digests - {line.digest for line in answers.values()})
+    faults = [f"an answer ({digest[:16]}) is not the newest on the ledger" for digest in stale]
+    faults += [f"request {slot} has no answer that was handed over" for slot in sorted(newest.keys() - answers.keys())]
+    return [ApprovalAnswer.model_validate(line.details) for line in answers.values()], faults
 
 
 def _newest(lines: Iterable[LedgerEntry], run: str) -> dict[int, LedgerEntry]:
     """By number of the request: its newest answer, or the request itself while there is none."""
-    found: dict[int, LedgerEntry] = {}
+    newest: dict[int, LedgerEntry] = {}
     for line in lines:
         if not (line.key or "").startswith(f"{run}/"):
             continue
         if line.kind == "approval_request":
-            found[line.details["slot"]] = line
+            newest[line.details["slot"]] = line
         elif line.kind == "approval_answer":
-            asked = found.get(line.details["slot"])
-            if asked is not None and line.details["request"] == asked.digest:
-                found[line.details["slot"]] = line
-    return found
+            request = newest.get(line.details["slot"])
+            if request is not None and line.details["request"] == request.digest:
+                newest[line.details["slot"]] = line
+    return newest

@@ -44,7 +44,6 @@ class CandidateEvaluation(ModelPractice):
             version=result.version,  # a later candidate may have come while a pod was measuring
             ports=ports,
             context=context,
-            on_fail="fail",
             details={
                 "gate": "candidate_evaluation",
                 "model_digest": ports.registry.get(self.model, result.version).tags.get("airworthy.model_digest"),

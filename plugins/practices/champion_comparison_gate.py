@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from pipelines.messages.evaluation import EvaluateResult
 from pipelines.rules.champion_comparison_gate import judge_candidate
-from pipelines.spec.model import ModelSpec
-from pipelines.verdict import Verdict
 from practices._operators.gate import Gate
 
 
@@ -18,7 +13,4 @@ class ChampionComparisonGate(Gate):
     ``evaluation.comparison``. The first model has no champion to beat.
     """
 
-    stem: ClassVar[str] = "champion_comparison_gate"
-
-    def judge(self, result: EvaluateResult, spec: ModelSpec) -> Verdict:
-        return judge_candidate(result, spec)
+    stem, rule = "champion_comparison_gate", staticmethod(judge_candidate)

@@ -15,12 +15,10 @@ from practices._arrivals import receipts
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import day_of, hand_on
-from practices._operators.record_verdict import settle
-from practices._operators.step import StepPractice
+from practices._operators.partition import DatasetPractice, day_of, hand_on, settle_day
 
 
-class ContractCheck(StepPractice):
+class ContractCheck(DatasetPractice):
     """Read one landed day into the raw tables and hold it against the contract: digests, columns, types, keys.
 
     A refusal is on the ledger (``data_verdict``) with each failure found, and leaves other days alone; the same
@@ -28,30 +26,15 @@ class ContractCheck(StepPractice):
     ``IngestResult``.
     """
 
-    template_fields = ("dataset", "day")
     map_index_template = "{{ task.day or dag_run.partition_key or params.day }}"
     ui_color = "#d9d2e9"
-
-    def __init__(self, *, dataset: str, day: str | None = None, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.dataset, self.day = dataset, day
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
         with receipts.receipt(ports.store, spec, day):
             result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day), spec.runner)
-            settle(
-                verdict,
-                subject=f"the delivery of {self.dataset} for {day}",
-                ledger_kind="data_verdict",
-                model=self.dataset,
-                version=None,
-                ports=ports,
-                context=context,
-                on_fail="fail",
-                details={"check": "contract_check", "day": day.isoformat()},
-            )
+            settle_day(verdict, day, context, subject=f"the delivery of {self.dataset} for {day}", name=self.dataset)
         hand_on(context, asset(self.dataset, "ingested"), day)
         return result.model_dump(mode="json", by_alias=True) if result else {}
 

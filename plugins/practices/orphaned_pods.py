@@ -39,45 +39,39 @@ class OrphanedPods(BaseOperator):
             raise AirflowSkipException(f"this installation knows no Kubernetes: {where}")
         cluster = LaunchedPods(ports.settings)
         judgements = judge_pods(with_tasks(cluster.find(), context["ti"], ports.store), ports.clock())
-        found: dict[str, list[str]] = {"deleted": [], "reported": [], "kept": []}
+        pods: dict[str, list[str]] = {"deleted": [], "reported": [], "kept": []}
+        actor = run_context.actor(context, ports.settings.actor)
         for judgement in judgements:
-            found[self._act(judgement, cluster, ports, run_context.actor(context, ports.settings.actor))].append(
-                judgement.pod.name
-            )
-        self.log.info("%s", ", ".join(f"{len(names)} {outcome}" for outcome, names in found.items()))
-        return found
+            pods[self._act(judgement, cluster, ports, actor)].append(judgement.pod.name)
+        self.log.info("%s", ", ".join(f"{len(names)} {outcome}" for outcome, names in pods.items()))
+        return pods
 
-    def _act(self, judgement: PodJudgement, cluster: LaunchedPods, ports: Ports, who: str) -> str:
+    def _act(self, judgement: PodJudgement, cluster: LaunchedPods, ports: Ports, actor: str) -> str:
         """Tell it, and delete if that is the judgement; returns what became of the pod."""
-        pod, said = judgement.pod, _said(judgement)
+        pod, description = judgement.pod, _describe(judgement)
         if not judgement.delete:
-            self.log.log(30 if judgement.reported else 20, "kept: %s", said)
+            self.log.log(30 if judgement.reported else 20, "kept: %s", description)
             return "reported" if judgement.reported else "kept"
         if str(self.only_tell).lower() == "true":
-            self.log.warning("would be deleted: %s", said)
+            self.log.warning("would be deleted: %s", description)
             return "reported"
         identity = pod.identity.model_dump() if pod.identity else {}
         details = {**identity, "pod": pod.name, "namespace": cluster.namespace, "uid": pod.uid, "phase": pod.phase}
         model = str(identity.get("dag_id", "")).partition("__")[0]
-        ports.ledger.append(
-            "orphaned_pod",
-            model,
-            None,
-            {**details, "reason": judgement.reason},
-            actor=who,
-            key=f"orphaned_pod/{pod.uid}",
-        )
+        details["reason"] = judgement.reason
+        ports.ledger.append("orphaned_pod", model, None, details, actor=actor, key=f"orphaned_pod/{pod.uid}")
         if cluster.delete(pod):
-            self.log.warning("deleted: %s", said)
+            self.log.warning("deleted: %s", description)
             return "deleted"
-        self.log.info("kept: it changed since it was judged, or is gone: %s", said)
+        self.log.info("kept: it changed since it was judged, or is gone: %s", description)
         return "kept"
 
 
-def _said(judgement: PodJudgement) -> str:
+def _describe(judgement: PodJudgement) -> str:
     """``<pod> of <dag>/<run>/<task> (try 2): why``."""
-    pod, one = judgement.pod, judgement.pod.identity
-    if one is None:
+    pod, owner = judgement.pod, judgement.pod.identity
+    if owner is None:
         return f"{pod.name}: {judgement.reason}"
-    task = one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]"
-    return f"{pod.name} of {one.dag_id}/{one.run_id}/{task} (try {one.try_number}, {pod.phase}): {judgement.reason}"
+    task = owner.task_id if owner.map_index < 0 else f"{owner.task_id}[{owner.map_index}]"
+    attempt = f"{owner.dag_id}/{owner.run_id}/{task} (try {owner.try_number}, {pod.phase})"
+    return f"{pod.name} of {attempt}: {judgement.reason}"

@@ -13,6 +13,7 @@ from practices._arrivals import deliveries
 from practices._arrivals.trigger import ArrivalTrigger
 from practices._connections import installation
 from practices._operators.partition import day_of
+from practices._operators.record_verdict import show
 
 
 class PartitionArrival(BaseOperator):
@@ -50,6 +51,7 @@ class PartitionArrival(BaseOperator):
         if ports.clock() < until:
             trigger = ArrivalTrigger(self.dataset, f"{day}", until.isoformat(), self.poll_seconds)
             self.defer(trigger=trigger, method_name="resume")
+        show(verdict, context)
         missing = "".join(f"\n  - {reason}" for reason in verdict.reasons)
         raise Unavailable(
             f"{self.dataset} of {day} is not complete and its wait ended {until:%Y-%m-%d %H:%M %Z}; "

@@ -11,8 +11,7 @@ from pipelines.rules.point_in_time_features import judge_features
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import day_of, hand_on
-from practices._operators.record_verdict import settle
+from practices._operators.partition import day_of, hand_on, settle_day
 from practices._operators.step import StepPractice
 
 
@@ -33,19 +32,10 @@ class PointInTimeFeatures(StepPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), day_of(self.day, context)
-        request = FeaturesRequest(view=self.view, day=day)
-        runner = ports.catalog.dataset(ports.catalog.view(self.view).dataset).runner
+        view, request = ports.catalog.view(self.view), FeaturesRequest(view=self.view, day=day)
+        runner = ports.catalog.dataset(view.dataset).runner
         result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
-        settle(
-            judge_features(result, ports.catalog.view(self.view)),
-            subject=f"the features {self.view} of {day}",
-            ledger_kind="data_verdict",
-            model=self.view,
-            version=None,
-            ports=ports,
-            context=context,
-            on_fail="fail",
-            details={"check": "point_in_time_features", "day": day.isoformat(), "table_version": result.version},
-        )
+        verdict, subject = judge_features(result, view), f"the features {self.view} of {day}"
+        settle_day(verdict, day, context, subject=subject, name=self.view, table_version=result.version)
         hand_on(context, asset(self.view, "features"), day)
         return result.model_dump(mode="json", by_alias=True)

@@ -67,7 +67,6 @@ class PreflightChecklist(ModelPractice):
         told = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
         self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(told))
         context["ti"].xcom_push(key="checklist", value=lines)
-        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(
             verdict,
             subject=f"the preflight of {self.model} version {bundle.version}",
@@ -76,15 +75,13 @@ class PreflightChecklist(ModelPractice):
             version=bundle.version,
             ports=ports,
             context=context,
-            on_fail="fail",
             details={"gate": "preflight_checklist", "model_digest": bundle.model_digest, "bundle": bundle.sha256},
         )
 
 
 def rollout_id(context: Any, model: str) -> str:
     """The same for every try of every task of a run; another one once the run was cleared."""
-    run = context["dag_run"]
-    cleared = getattr(run, "clear_number", 0) or 0
+    run, cleared = context["dag_run"], run_context.clearings(context)
     return str(uuid5(ROLLOUTS, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
 
 

@@ -80,7 +80,6 @@ class ReleaseRollback(ModelPractice):
             version=state.champion,
             ports=ports,
             context=context,
-            on_fail="fail",
             details={"gate": "release_rollback", "reason": self.reason},
         )
 

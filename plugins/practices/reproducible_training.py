@@ -46,11 +46,10 @@ class ReproducibleTraining(ModelPractice):
             version=result.version,
             ports=ports,
             context=context,
-            on_fail="fail",
             details=_record(request, result) | {"declared": declared.model_dump(mode="json")},
         )
-        named = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
-        context["outlet_events"][asset(self.model, "candidate")].extra = named
+        extra = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
+        context["outlet_events"][asset(self.model, "candidate")].extra = extra
         return result.model_dump(mode="json", by_alias=True)
 
     def _request(self, context: Context, default_actor: str) -> TrainRequest:
@@ -69,6 +68,6 @@ class ReproducibleTraining(ModelPractice):
 
 def _record(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
     """What the ledger keeps of a training: enough to repeat it and to hold the repeat against it."""
-    asked = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
+    origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "snapshot", "request_digest", "environment_digest"}
-    return {**asked, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}
+    return {**origin, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}

@@ -17,6 +17,7 @@ from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
+from practices._operators.record_verdict import show
 
 
 class RetrainRequest(TriggerDagRunOperator):
@@ -38,16 +39,17 @@ class RetrainRequest(TriggerDagRunOperator):
     def execute(self, context: Context) -> None:
         ports, day = installation.open_ports(), run_context.day(context)
         verdict = judge(ports, self.model, day)
+        show(verdict, context)
         if verdict.outcome is not Outcome.FAIL:
             stand_down(verdict, self.model, day)
         reasons = list(verdict.reasons)
-        said: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
-        details = {**said, "facts": verdict.facts}
+        extra: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
+        details = {**extra, "facts": verdict.facts}
         who, key = run_context.actor(context, ports.settings.actor), f"{self.model}/{day}"
         ports.ledger.append("retrain_request", self.model, _live(ports, self.model), details, actor=who, key=key)
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]
-        event.extra = said
+        event.extra = extra
         event.add_partitions(day.isoformat())
         self.trigger_run_id = f"retrain_request__{day}"
         self.conf = {"as_of": day.isoformat(), "hypothesis": f"A retraining cures this: {'; '.join(reasons)}"}
@@ -68,9 +70,9 @@ def stand_down(verdict: Verdict, model: str, day: date) -> NoReturn:
 def judge(ports: Ports, model: str, day: date) -> Verdict:
     """Ask the rule with what the ledger knows of the version that is live now."""
     lines = ports.ledger.entries(model=model, version=_live(ports, model), kind="monitoring_verdict")
-    asked = ports.ledger.entries(model=model, kind="retrain_request")
     history = detections(line.details for line in lines)
-    requests = [date.fromisoformat(line.details["day"]) for line in asked]
+    earlier = ports.ledger.entries(model=model, kind="retrain_request")
+    requests = [date.fromisoformat(line.details["day"]) for line in earlier]
     return judge_retraining(history, requests, ports.catalog.model(model), day)
 
 

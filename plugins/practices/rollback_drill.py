@@ -57,7 +57,6 @@ class RollbackDrill(ModelPractice):
             version=state.champion,
             ports=ports,
             context=context,
-            on_fail="fail",
             details={"stand_in": stand.version, "target": ports.catalog.model(self.model).deployment.target.kind},
         )
         return {} if result is None else result.model_dump(mode="json", by_alias=True)

@@ -12,10 +12,10 @@ from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_ve
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
-from practices._operators.model import ModelPractice
+from practices._operators.model import CandidatePractice
 
 
-class SemanticVersioning(ModelPractice):
+class SemanticVersioning(CandidatePractice):
     """Approve a candidate and give it its semantic version; the DAG runs this after every gate has passed.
 
     The number follows the highest one approved so far, by what was declared when each of the two was trained. A
@@ -23,12 +23,7 @@ class SemanticVersioning(ModelPractice):
     writes the approval to the ledger, and lets ``<model>:approved`` fire with the version. Returns the approval.
     """
 
-    template_fields = ("model", "evaluation")
     ui_color = "#d9d2e9"
-
-    def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
-        super().__init__(model=model, **arguments)
-        self.evaluation = evaluation
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()

@@ -40,7 +40,6 @@ class TrainingSnapshot(ModelPractice):
             version=None,
             ports=ports,
             context=context,
-            on_fail="fail",
             details={"snapshot": result.digest, "as_of": moment.isoformat(), "table_versions": result.table_versions},
         )
         return result.model_dump(mode="json", by_alias=True)

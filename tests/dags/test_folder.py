@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.utils.file import might_contain_dag_via_default_heuristic
 
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog
@@ -28,6 +29,12 @@ def test_every_declaration_has_the_dag_of_each_of_its_stages(folder: dict[str, A
     assert folder["errors"] == {}
     assert set(folder["dags"]) == datasets | models | {"airworthy__reap_rollouts"}
     assert {"flights", "flight_delay", "arrival_delay_minutes"} <= {dag.split("__")[0] for dag in folder["dags"]}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "dags").glob("*.py")), ids=lambda path: path.name)
+def test_airflow_opens_every_file_of_the_folder(path: Path) -> None:
+    """By default it passes over files that do not seem to hold a DAG, and says nothing."""
+    assert might_contain_dag_via_default_heuristic(str(path))
 
 
 def test_parsing_the_folder_imports_no_data_or_learning_library(folder: dict[str, Any]) -> None:

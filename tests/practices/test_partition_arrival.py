@@ -34,8 +34,8 @@ def store(field: Airfield, monkeypatch: pytest.MonkeyPatch) -> Any:
     return field.store
 
 
-def arrival(field: Airfield) -> dict[str, int]:
-    context = field.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
+def arrival(field: Airfield, context: Any = None) -> dict[str, int]:
+    context = context or field.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
     return PartitionArrival(task_id="wait_for_partition", dataset="flights").execute(context)
 
 
@@ -66,11 +66,13 @@ def test_a_day_not_there_yet_is_waited_for_without_a_worker(field: Airfield, sto
 def test_a_day_whose_wait_is_over_fails_naming_every_missing_source(field: Airfield, store: Any) -> None:
     deliver(store, DAY, sources={"flights": 900})
     field.clock.at = WAIT_IS_OVER
+    context = field.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
     with pytest.raises(Unavailable, match="2013-01-05") as error:
-        arrival(field)
+        arrival(field, context)
     assert "weather" in str(error.value)
     assert "planes" in str(error.value)
     assert "flights: " not in str(error.value)
+    assert len(context["pushed"]["reasons"]) == 2
 
 
 def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(field: Airfield, store: Any) -> None:

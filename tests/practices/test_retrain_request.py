@@ -110,3 +110,4 @@ def test_a_day_on_which_nothing_was_measured_is_no_answer(field: Airfield) -> No
     context = field.context("monitor", "request_retraining", partition_key="2013-03-02")
     with pytest.raises(Refused, match="not known"):
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
+    assert context["pushed"]["reasons"]

@@ -1,4 +1,4 @@
-"""What the DAGs share: retries, names of assets, the pool for GPUs, daily schedules, and which DAG a task builds."""
+"""What tasks and DAGs share: retries, names of assets, the pool for GPUs, and daily schedules."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import (
-    Asset,
-    AssetWatcher,
-    CronPartitionTimetable,
-    ExceptionRetryPolicy,
-    RetryAction,
-    RetryRule,
-    get_parsing_context,
-)
+from airflow.sdk import Asset, AssetWatcher, CronPartitionTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
@@ -40,7 +32,6 @@ DEFAULT_ARGS: dict[str, Any] = {
 """Five more tries for failures that a retry can mend. Airflow waits at least 5, 10, 20, 40 and 80 seconds before them,
 and less than twice as long (it adds a share of its own to each pause)."""
 
-
 GPU_POOL = "gpu"
 
 
@@ -50,10 +41,10 @@ def gpu_queue(spec: ModelSpec) -> dict[str, Any]:
     One that asks for more than the installation has takes the whole pool and is told so by the cluster: Airflow would
     let it wait for ever.
     """
-    if not (wanted := spec.gpus_at_once):
+    if not (slots := spec.gpus_at_once):
         return {}
-    have = Settings.from_environment().gpus
-    return {"pool": GPU_POOL, "pool_slots": wanted if have is None else min(wanted, max(1, have))}
+    gpus = Settings.from_environment().gpus
+    return {"pool": GPU_POOL, "pool_slots": slots if gpus is None else min(slots, max(1, gpus))}
 
 
 def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) -> Asset:
@@ -74,9 +65,3 @@ def daily_runs(calendar: Calendar) -> dict[str, Any]:
         return {"schedule": timetable, "start_date": first}
     last = datetime.combine(calendar.end + timedelta(days=2), time(), zone) - timedelta(seconds=1)
     return {"schedule": timetable, "start_date": first, "end_date": last}
-
-
-def asked_for(dag_id: str) -> bool:
-    """Whether this DAG is wanted: always when the folder is parsed, in a running task only its own."""
-    wanted = get_parsing_context().dag_id
-    return wanted is None or wanted == dag_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 from airflow.sdk import Context
@@ -11,40 +10,31 @@ from pipelines.messages.evaluation import EvaluateResult
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
-from practices._operators.model import ModelPractice
+from practices._operators.model import CandidatePractice
 from practices._operators.record_verdict import settle
 
 
-class Gate(ModelPractice):
+class Gate(CandidatePractice):
     """One question about a measured candidate.
 
-    ``evaluation`` is the ``EvaluateResult`` of the task before. PASS lets the candidate on; FAIL skips what follows
-    and marks the version rejected; UNKNOWN fails the task, for what was not measured is not passed. Each answer is
-    the tag ``airworthy.gate.<stem>`` of the version and a ledger line with every reason. Returns the verdict.
+    PASS lets the candidate on; FAIL skips what follows and marks the version rejected; UNKNOWN fails the task, for what
+    was not measured is not passed. Each answer is the tag ``airworthy.gate.<stem>`` of the version and a ledger line
+    with every reason. Returns the verdict.
     """
 
-    template_fields = ("model", "evaluation")
     ui_color = "#fff2cc"
     stem: ClassVar[str]
-
-    def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
-        super().__init__(model=model, **arguments)
-        self.evaluation = evaluation
-
-    @abstractmethod
-    def judge(self, result: EvaluateResult, spec: ModelSpec) -> Verdict:
-        """Ask the rule of this gate."""
+    rule: ClassVar[staticmethod[[EvaluateResult, ModelSpec], Verdict]]
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         result = EvaluateResult.model_validate(self.evaluation)
-        verdict = self.judge(result, ports.catalog.model(self.model))
+        verdict = self.rule(result, ports.catalog.model(self.model))
         digest = ports.registry.get(self.model, result.version).tags.get("airworthy.model_digest")
         tags = {f"airworthy.gate.{self.stem}": verdict.outcome.value}
         if verdict.outcome is Outcome.FAIL:
             tags["airworthy.status"] = "rejected"
         ports.registry.set_tags(self.model, result.version, tags)
-        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
         settle(
             verdict,
             subject=f"{self.model} version {result.version} at the {self.stem.replace('_', ' ')}",

@@ -17,3 +17,13 @@ class ModelPractice(StepPractice):
     def __init__(self, *, model: str, **arguments: Any) -> None:
         super().__init__(**{"doc_md": getdoc(type(self)), **arguments})
         self.model = model
+
+
+class CandidatePractice(ModelPractice):
+    """An operator about a measured candidate; ``evaluation`` is the ``EvaluateResult`` of the task before."""
+
+    template_fields: Sequence[str] = ("model", "evaluation")
+
+    def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
+        super().__init__(model=model, **arguments)
+        self.evaluation = evaluation

@@ -1,35 +1,76 @@
-"""Skips the checks of a day while no version is live or no prediction was made in their windows."""
+"""The parent of the checks of a live version: both are skipped together, and each verdict is on the ledger."""
 
 from __future__ import annotations
 
-import logging
 from datetime import date, timedelta
+from typing import Any, ClassVar
 
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
 from pipelines.errors import AirworthyError
+from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
+from pipelines.verdict import Verdict
+from practices._connections import installation
+from practices._operators import run_context, step_runner
+from practices._operators.model import ModelPractice
+from practices._operators.record_verdict import settle
 
-log = logging.getLogger(__name__)
 
+class MonitoringCheck(ModelPractice):
+    """One question about the live version, asked for each day.
 
-def skip_unless_watched(ports: Ports, spec: ModelSpec, day: date) -> None:
-    """Skip the task, saying why, when no version is live or nothing was answered around the trailing windows.
-
-    Both checks of a day ask the same question, so that they skip together and no retraining is decided on half a day.
+    ``step`` measures the trailing window, ``rule`` judges its ``result``, and both log and error call it ``subject``.
+    The verdict is a ledger line ``monitoring_verdict``; a detection turns the task red, and so does what could not be
+    measured. Returns the result.
     """
-    released = ports.ledger.entries(spec.model, kind="release")  # asked first: the registry's client is slow to load
-    if not released or ports.registry.by_alias(spec.model, "champion") is None:
-        raise AirflowSkipException(f"no version of {spec.model} is live yet; there is nothing to watch")
-    try:
-        ports.endpoint.flush_log(spec.model)
-    except AirworthyError as error:
-        log.warning("the endpoint did not flush its log, answers of the last moments may be missing: %s", error)
-    longest = max(spec.monitoring.performance.window_days, spec.monitoring.drift.window_days)
-    dates = [day + timedelta(days=number) for number in range(-longest - 1, 2)]
-    root = store_paths.predictions(spec.model)
-    if not any(ports.store.list(f"{root}date={on:%Y-%m-%d}/") for on in dates):
-        asked = f"{dates[0]} and {dates[-1]}"
-        raise AirflowSkipException(f"{spec.model} answered nothing between {asked} (UTC); there is nothing to watch")
+
+    ui_color = "#f4cccc"
+    step: ClassVar[str]
+    result: ClassVar[type[DriftResult] | type[PerformanceResult]]
+    rule: ClassVar[staticmethod[[Any, ModelSpec], Verdict]]
+    subject: ClassVar[str]
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        ports, day = installation.open_ports(), run_context.day(context)
+        spec = ports.catalog.model(self.model)
+        self._skip_unless_watched(ports, spec, day)
+        request = MonitorRequest(model=self.model, day=day)
+        result = step_runner.run_step(self.step, request, self.result, runner=spec.runs("monitor"))
+        verdict = self.rule(result, spec)
+        settle(
+            verdict,
+            subject=f"the {self.subject} of {self.model} on {day}",
+            ledger_kind="monitoring_verdict",
+            model=self.model,
+            version=result.version,
+            ports=ports,
+            context=context,
+            details={"check": verdict.rule, "day": day.isoformat()},
+        )
+        return result.model_dump(mode="json", by_alias=True)
+
+    def _skip_unless_watched(self, ports: Ports, spec: ModelSpec, day: date) -> None:
+        """Skip the task, saying why, when no version is live or nothing was answered around the trailing windows.
+
+        Both checks of a day ask the same question, so that they skip together and no retraining is decided on half a
+        day.
+        """
+        released = ports.ledger.entries(self.model, kind="release")  # before the registry: its client is slow to load
+        if not released or ports.registry.by_alias(self.model, "champion") is None:
+            raise AirflowSkipException(f"no version of {self.model} is live yet; there is nothing to watch")
+        try:
+            ports.endpoint.flush_log(self.model)
+        except AirworthyError as error:
+            self.log.warning(
+                "the endpoint did not flush its log, answers of the last moments may be missing: %s", error
+            )
+        longest = max(spec.monitoring.performance.window_days, spec.monitoring.drift.window_days)
+        dates = [day + timedelta(days=number) for number in range(-longest - 1, 2)]
+        root = store_paths.predictions(self.model)
+        if not any(ports.store.list(f"{root}date={on:%Y-%m-%d}/") for on in dates):
+            between = f"{dates[0]} and {dates[-1]} (UTC)"
+            raise AirflowSkipException(f"{self.model} answered nothing between {between}; there is nothing to watch")

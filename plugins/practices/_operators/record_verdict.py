@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.verdict import Outcome, Verdict
+from practices._operators import run_context
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ def settle(
     version: str | None,
     ports: Ports,
     context: Context,
-    on_fail: Literal["skip", "fail"],
+    on_fail: Literal["skip", "fail"] = "fail",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record the verdict, tell it in the task's log, and act: return on PASS, else stop what follows.
+    """Record the verdict, show it, tell it in the task's log, and act: return on PASS, else stop what follows.
 
     FAIL skips what follows (``on_fail="skip"``: no to a candidate is an answer) or raises ``Refused``
     (``on_fail="fail"``: bad data, a bad live system). UNKNOWN always raises ``Refused``.
@@ -43,6 +44,7 @@ def settle(
         actor=ports.settings.actor,
         key=act_key(context, verdict),
     )
+    show(verdict, context)
     log.log(logging.INFO if verdict.passed else logging.WARNING, "%s: %s", subject, verdict)
     if verdict.outcome is Outcome.PASS:
         return
@@ -51,9 +53,15 @@ def settle(
     raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
 
 
+def show(verdict: Verdict, context: Context) -> None:
+    """Put every reason and every number of the verdict on the task's page, as its XComs ``reasons`` and ``facts``."""
+    task = context["ti"]
+    task.xcom_push(key="reasons", value=list(verdict.reasons))
+    task.xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
+
+
 def act_key(context: Context, verdict: Verdict) -> str:
     """Names the act for the ledger: a retry that judges alike repeats it; a cleared run judges anew."""
-    run, task = context["dag_run"], context["ti"]
-    judged = hashlib.sha256("\n".join([verdict.rule, verdict.outcome, *verdict.reasons]).encode()).hexdigest()[:16]
-    cleared = getattr(run, "clear_number", 0) or 0
-    return f"{run.dag_id}/{run.run_id}/{task.task_id}/{task.map_index}/{cleared}/{judged}"
+    task, clearings = context["ti"], run_context.clearings(context)
+    digest = hashlib.sha256("\n".join([verdict.rule, verdict.outcome, *verdict.reasons]).encode()).hexdigest()[:16]
+    return f"{run_context.run_key(context)}/{task.task_id}/{task.map_index}/{clearings}/{digest}"

@@ -15,10 +15,14 @@ def run_key(context: Any) -> str:
     return f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}"
 
 
+def clearings(context: Any) -> int:
+    """How often the run was cleared: what it does after that is a new act."""
+    return getattr(context["dag_run"], "clear_number", 0) or 0
+
+
 def act_key(context: Any, *what: str) -> str:
     """Names one act for those who do it only once: the same for every try, another once the run was cleared."""
-    cleared = getattr(context["dag_run"], "clear_number", 0) or 0
-    return "/".join([run_key(context), context["ti"].task_id, str(cleared), *what])
+    return "/".join([run_key(context), context["ti"].task_id, str(clearings(context)), *what])
 
 
 def actor(context: Any, default: str) -> str:
@@ -28,9 +32,9 @@ def actor(context: Any, default: str) -> str:
 
 def extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
     """The extras of the events of one asset that started this run, oldest first; empty for a run without events."""
-    events: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
-    found = [event for key, several in events.items() if key.name == asset for event in several]
-    return [event.extra for event in sorted(found, key=lambda event: event.timestamp)]
+    by_asset: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
+    events = [event for key, events in by_asset.items() if key.name == asset for event in events]
+    return [event.extra for event in sorted(events, key=lambda event: event.timestamp)]
 
 
 def version(context: Any, asset: str, waiting: Iterable[str]) -> str:
@@ -39,14 +43,14 @@ def version(context: Any, asset: str, waiting: Iterable[str]) -> str:
     Airflow may fold two events into one run and drop the second, so what waits in the registry counts as well.
     Raises ``Refused`` if there is none.
     """
-    if asked := context["params"].get("version"):
-        return str(asked)
-    named = [str(extra["version"]) for extra in extras(context, asset) if "version" in extra]
-    found = [*named, *waiting]
-    if not found:
+    if in_form := context["params"].get("version"):
+        return str(in_form)
+    versions = [str(extra["version"]) for extra in extras(context, asset) if "version" in extra]
+    versions += waiting
+    if not versions:
         hint = f"fill in the field version, or let an event of {asset} start the run"
         raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none is waiting", [hint])
-    return max(found, key=int)
+    return max(versions, key=int)
 
 
 def as_of(context: Any, timezone: str) -> datetime:
@@ -56,20 +60,20 @@ def as_of(context: Any, timezone: str) -> datetime:
     without one it is the run's logical date, or the moment it was asked for.
     """
     requests = extras(context, f"{context['dag_run'].dag_id.removesuffix('__train')}:retrain_requested")
-    asked = context["params"].get("as_of") or next((str(e["day"]) for e in reversed(requests) if "day" in e), None)
-    if asked is None:
+    last = context["params"].get("as_of") or next((str(e["day"]) for e in reversed(requests) if "day" in e), None)
+    if last is None:
         moment: datetime = context["dag_run"].logical_date or context["dag_run"].run_after
         return moment.astimezone(UTC)
-    following = read_day(str(asked), "as_of") + timedelta(days=1)
+    following = read_day(str(last), "as_of") + timedelta(days=1)
     return datetime(following.year, following.month, following.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def day(context: Any) -> date:
     """The day named in the form, else the run's partition. Raises ``Refused`` if there is neither."""
-    asked = context["params"].get("day") or context["dag_run"].partition_key
-    if not asked:
+    text = context["params"].get("day") or context["dag_run"].partition_key
+    if not text:
         raise Refused("this run names no day", ["fill in the field day (YYYY-MM-DD), or give it a partition key"])
-    return read_day(str(asked), "day")
+    return read_day(str(text), "day")
 
 
 def read_day(text: str, field: str) -> date:

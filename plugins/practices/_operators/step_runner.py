@@ -33,11 +33,11 @@ def run_step(step: str, request: Message, result: type[Result], *, runner: Stage
         from practices._pods.run import run_in_pod
 
         return result.model_validate_json(run_in_pod(step, request, runner or StageRunner()))
-    done = _run_here(step, request)
-    if not isinstance(done, result):
-        raise TypeError(f"step {step} returned {type(done).__name__}, not {result.__name__}")
+    answer = _run_here(step, request)
+    if not isinstance(answer, result):
+        raise TypeError(f"step {step} returned {type(answer).__name__}, not {result.__name__}")
     log.info("%s: done in %.2f s", step, time.monotonic() - begun)
-    return done
+    return answer
 
 
 def _run_here(step: str, request: Message) -> Message:

@@ -82,8 +82,6 @@ class RolloutPractice(ModelPractice):
             clear, back = f"clear {context['ti'].task_id} to go on waiting", f"trigger {self.model}__rollback"
             hint = f"{clear}, or {back} to take the candidate back"
             verdict = verdict.model_copy(update={"reasons": (*verdict.reasons, hint)})
-        context["ti"].xcom_push(key="reasons", value=list(verdict.reasons))
-        context["ti"].xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
         settle(
             verdict,
             subject=f"{self.stem.replace('_', ' ')} of {ticket.model} version {ticket.version}",

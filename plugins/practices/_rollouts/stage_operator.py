@@ -13,6 +13,7 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout.decision import StageDecision
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict
+from practices._operators import run_context
 from practices._rollouts.operator import RolloutPractice, log
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.trigger import RolloutWatch
@@ -87,7 +88,7 @@ class StagePractice(RolloutPractice):
 
     def act(self, context: Context) -> dict[str, Any]:
         """Names the act in its ledger line: a retried task repeats it, a cleared one starts it anew."""
-        return {"cleared": getattr(context["dag_run"], "clear_number", 0) or 0}
+        return {"cleared": run_context.clearings(context)}
 
     def wait(self, rollout: Rollout, generation: int, pause: float, errors: int, *, lease: float | None) -> NoReturn:
         """Defer for ``pause`` seconds, or until the target decides something by itself."""

@@ -1,0 +1,82 @@
+"""A verdict is recorded, shown and acted upon in the same way, whatever practice came to it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Literal
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pipelines.errors import Refused, Unavailable
+from pipelines.verdict import Verdict
+from practices._operators.record_verdict import settle
+from tests.practices.airfield import MODEL, Airfield
+
+PASS = Verdict.of("slice_gate")
+FAIL = Verdict.of("slice_gate", failures=["origin=JFK: 0.61 < 0.66", "origin=LGA: 0.60 < 0.66"], facts={"rows": 9})
+UNKNOWN = Verdict.of("slice_gate", unknowns=["origin=EWR: not measured"])
+
+
+def act(verdict: Verdict, field: Airfield, on_fail: Literal["skip", "fail"] = "skip", **run: Any) -> None:
+    settle(
+        verdict,
+        subject="flight_delay version 3 at the slice gate",
+        ledger_kind="gate",
+        model=MODEL,
+        version="3",
+        ports=field,  # type: ignore[arg-type]
+        context=field.context("evaluate", "judge_slices", **run),
+        on_fail=on_fail,
+        details={"gate": "slice_gate"},
+    )
+
+
+def test_a_pass_is_on_record_and_lets_the_task_go_on(field: Airfield) -> None:
+    act(PASS, field)
+    [line] = field.ledger.lines
+    assert (line.kind, line.model, line.version, line.actor) == ("gate", MODEL, "3", field.settings.actor)
+    assert line.details == {"gate": "slice_gate", "rule": "slice_gate", "outcome": "pass", "reasons": [], "facts": {}}
+    assert line.key is not None
+    assert line.key.startswith(f"{MODEL}__evaluate/manual__1/judge_slices/-1/0/")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "on_fail", "ends"),
+    [
+        (FAIL, "skip", AirflowSkipException),
+        (FAIL, "fail", Refused),
+        (UNKNOWN, "skip", Refused),
+        (UNKNOWN, "fail", Refused),
+    ],
+)
+def test_anything_but_a_pass_stops_what_follows_with_every_reason_told_and_on_record(
+    verdict: Verdict, on_fail: Literal["skip", "fail"], ends: type[Exception], field: Airfield
+) -> None:
+    with pytest.raises(ends) as stopped:
+        act(verdict, field, on_fail)
+    assert all(reason in str(stopped.value) for reason in verdict.reasons)
+    assert field.ledger.lines[0].details["reasons"] == list(verdict.reasons)
+
+
+@pytest.mark.parametrize("verdict", [PASS, FAIL, UNKNOWN])
+def test_every_reason_and_number_is_on_the_tasks_page(verdict: Verdict, field: Airfield) -> None:
+    context = field.context("evaluate", "judge_slices")
+    with suppress(AirflowSkipException, Refused):
+        about = {"subject": "version 3", "ledger_kind": "gate", "model": MODEL, "version": "3"}
+        settle(verdict, **about, ports=field, context=context)  # type: ignore[arg-type]
+    assert context["pushed"] == {"reasons": list(verdict.reasons), "facts": verdict.facts}
+
+
+def test_nothing_is_done_about_a_verdict_that_could_not_be_recorded(field: Airfield) -> None:
+    field.ledger.down = True
+    with pytest.raises(Unavailable):
+        act(FAIL, field)
+
+
+def test_a_retry_that_judges_alike_is_one_act_and_a_cleared_run_judges_anew(field: Airfield) -> None:
+    for verdict, cleared in ((PASS, 0), (PASS, 0), (FAIL, 0), (PASS, 1), (PASS, 1)):
+        with suppress(AirflowSkipException):
+            act(verdict, field, clear_number=cleared)
+    act(PASS, field, run="manual__2")
+    assert [line.details["outcome"] for line in field.ledger.lines] == ["pass", "fail", "pass", "pass"]
