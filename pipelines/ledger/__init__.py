@@ -1,1 +1,1 @@
-"""What ledger lines mean: hash chain, certificate, and the form that an approver reads."""
+"""What ledger lines mean: hash chain, certificate, the evidence a release requires, the approver's form."""

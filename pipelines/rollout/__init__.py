@@ -1,1 +1,1 @@
-"""A rollout as pure data: plan, transitions, state, analysis and verdict."""
+"""A rollout as pure data: its plan, transitions and state, and the evidence that its counts give."""

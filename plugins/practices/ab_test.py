@@ -15,7 +15,7 @@ from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.spec.strategy import AbTest as Experiment
 from pipelines.verdict import Verdict
 from practices._operators import step_runner
-from practices._rollouts.required_evidence import missing_evidence
+from practices._rollouts.recorded_evidence import missing_evidence
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.stage_operator import HERE, ComparisonPractice
 

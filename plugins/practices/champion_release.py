@@ -14,7 +14,7 @@ from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._rollouts.aliases import follow_traffic
 from practices._rollouts.operator import RolloutPractice
-from practices._rollouts.required_evidence import gate_outcomes, stage_outcomes
+from practices._rollouts.recorded_evidence import gate_outcomes, stage_outcomes
 from practices._rollouts.rollout import Rollout
 
 

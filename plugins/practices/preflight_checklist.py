@@ -21,7 +21,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import settle
-from practices._rollouts.required_evidence import gate_outcomes, waiting
+from practices._rollouts.recorded_evidence import gate_outcomes, waiting
 
 ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """The namespace of rollout ids, the same in every installation."""

@@ -41,7 +41,7 @@ from pipelines.testing.ports import FixedClock, MemoryStore
 from practices._operators import run_context
 from practices._pods.launch import Launch
 from practices._pods.launched import read_pod
-from practices._rollouts import required_evidence
+from practices._rollouts import recorded_evidence
 from practices.approval_quorum import on_record
 from practices.lease_reaper import watched
 from practices.semantic_versioning import number
@@ -292,7 +292,7 @@ def test_the_tags_of_a_registered_version_still_say_what_it_is() -> None:
         found = find_registered(registry, MODEL, version.tags["airworthy.request_digest"])
         assert found == version
     released: Any = SimpleNamespace(entries=lambda **_: [SimpleNamespace(version="1")])
-    assert required_evidence.waiting(SimpleNamespace(registry=registry, ledger=released), MODEL) == ["2"]
+    assert recorded_evidence.waiting(SimpleNamespace(registry=registry, ledger=released), MODEL) == ["2"]
 
 
 # ---- the ledger ----------------------------------------------------------------------------------------------------
@@ -330,10 +330,10 @@ def test_the_certificate_of_a_version_still_holds(lines: list[LedgerEntry]) -> N
 
 
 def test_gates_and_stages_that_a_rollout_has_passed_still_count(field: Airfield, ticket: RolloutTicket) -> None:
-    gates, approved = required_evidence.gate_outcomes(ticket, field)
+    gates, approved = recorded_evidence.gate_outcomes(ticket, field)
     assert {gate: gates[gate] for gate in REQUIRED_GATES} == dict.fromkeys(REQUIRED_GATES, "pass")
     assert approved == ticket.model_digest
-    stages = required_evidence.stage_outcomes(ticket, field.catalog.model(MODEL), field)
+    stages = recorded_evidence.stage_outcomes(ticket, field.catalog.model(MODEL), field)
     passed = {stage for stage, outcome in stages.items() if outcome == "pass"}
     assert passed == {"approval_quorum", "load_test", "shadow_comparison"}
 

@@ -8,7 +8,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.spec.deployment import Approval, Approver, Deployment
-from practices._rollouts.required_evidence import waiting
+from practices._rollouts.recorded_evidence import waiting
 from practices.champion_release import ChampionRelease
 from tests.practices.airfield import MODEL, Airfield, emitted
 

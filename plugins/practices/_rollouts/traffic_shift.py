@@ -10,7 +10,7 @@ from pipelines.ledger.required_evidence import analysis_at
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices._rollouts.operator import RolloutPractice
-from practices._rollouts.required_evidence import missing_evidence
+from practices._rollouts.recorded_evidence import missing_evidence
 from practices._rollouts.rollout import Rollout
 
 
