@@ -17,15 +17,16 @@ import uvloop
 from pipelines.rollout.plan import Plan
 from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
-from pipelines.serving.data_plane.inference import Application, Live, Table
+from pipelines.serving.data_plane.inference import DataPlane
 from pipelines.serving.data_plane.public import Front, watch_of
+from pipelines.serving.data_plane.routing import Live, Table
 from pipelines.serving.http.server import Sizes, server_of
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import spare_what_is_loaded
 from pipelines.serving.models.bundle import BundleRefused
-from pipelines.serving.models.mlflow_protocol import Reader
 from pipelines.serving.models.predictor import load
 from pipelines.serving.models.response_cache import cached
+from pipelines.serving.models.rows import Schema
 from pipelines.serving.prediction_log.masking import writer
 from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogWriter
 from pipelines.serving.traffic.candidate_pool import Candidates
@@ -46,10 +47,10 @@ class Worker:
         self._loaded: dict[tuple[str, str], Live] = {}
         self._channel = Channel(control, self._handle)
         self._first_table = asyncio.Event()
-        self.application = Application(log, self._ask, max_bytes=sizes.max_bytes)
+        self.data_plane = DataPlane(log)
         self._door = settings.read(cache.parent)
-        watch = watch_of(self._door, sizes.max_bytes, self.application.counters)
-        front = Front(self.application, self._door, watch, cache.parent, sizes.max_rows)
+        watch = watch_of(self._door, sizes.max_bytes, self.data_plane.counters)
+        front = Front(self.data_plane, self._ask, self._door, watch, cache.parent)
         self.server = server_of(front, watch)
         self._cached = cached(self._door.cache)
 
@@ -88,7 +89,7 @@ class Worker:
 
     def _settle(self) -> None:
         """Count, log and hand over whatever was answered so far."""
-        self.application.settle()
+        self.data_plane.settle()
         self._feed.flush()
 
     def _counted(self) -> Message:
@@ -97,7 +98,7 @@ class Worker:
 
     def _snapshot(self) -> Message:
         lag = {"dropped": self._log.dropped, "log_age": self._log.age()}
-        return self.application.counters.snapshot() | lag
+        return self.data_plane.counters.snapshot() | lag
 
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "prepare":
@@ -132,7 +133,7 @@ class Worker:
 
     async def _try(self, model: str, served: Message, plan: Plan) -> Message:
         """Load a candidate in a process of its own and try it against the champion's columns and the deadline."""
-        champion = self.application.table.live.get(model)
+        champion = self.data_plane.table.live.get(model)
         if champion is None:
             return {"error": f"{model} has no champion here"}
         host = self._candidates.of(model, msgspec.convert(served, Served), champion.predictor.manifest, plan)
@@ -148,11 +149,11 @@ class Worker:
                 model, served.version, predictor.manifest.names, [feature.type for feature in features]
             )
             checks = self._door.checks
-            reader = Reader(
+            schema = Schema(
                 features, self._sizes.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
             )
             headers = arm_headers(served.version, "champion")
-            self._loaded[key] = Live(served.version, self._cached(predictor, served.sha256), reader, columns, headers)
+            self._loaded[key] = Live(served.version, self._cached(predictor, served.sha256), schema, columns, headers)
         return self._loaded[key]
 
     async def _apply(self, table: RoutingTable) -> Message:
@@ -173,9 +174,9 @@ class Worker:
                 kept.add((model, route.previous.sha256))
                 with contextlib.suppress(BundleRefused):
                     await self._load(model, route.previous)
-        if table.generation >= self.application.table.generation:
+        if table.generation >= self.data_plane.table.generation:
             direct = all(one.arms is None or one.arms.direct for one in live.values())
-            self.application.table = Table(table.generation, live, broken, direct)
+            self.data_plane.table = Table(table.generation, live, broken, direct)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
         self._candidates.keep(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
@@ -183,7 +184,7 @@ class Worker:
         if not self._first_table.is_set():
             spare_what_is_loaded()
         self._first_table.set()
-        return {"generation": self.application.table.generation, "broken": broken}
+        return {"generation": self.data_plane.table.generation, "broken": broken}
 
     def _beside(self, model: str, route: Route, champion: Live) -> Live:
         """The champion with the arms of its rollout, if it has a candidate."""

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from pipelines.serving.http.response import Header, Problem, Response
 
 log = logging.getLogger("airworthy.gateway")
 
 SWEEP_SECONDS = 0.5
-Header = tuple[bytes, bytes]
-Reply = Callable[[int, Sequence[Header], bytes], None]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -33,8 +32,8 @@ class Direct(Protocol):
         """What to remember of this request until its body is there; None: it is not plain."""
         ...
 
-    def finish(self, asked: Any, body: bytes, reply: Reply) -> None:
-        """Call ``reply`` once."""
+    def finish(self, request: Any, body: bytes) -> Response:
+        """The answer, now that the body is there."""
         ...
 
 
@@ -70,7 +69,7 @@ class Guarded(HttpToolsProtocol):
     over = False
     pending = 0
     stuck = 0.0
-    asked: Any = None
+    plain: Any = None
     """The plain request whose body is being received."""
     parts: list[bytes]
     queued = 0
@@ -123,8 +122,8 @@ class Guarded(HttpToolsProtocol):
             return
         direct = self.watch.direct
         if direct is not None and self._is_plain():
-            self.asked = direct.begin(self.url, self.headers, self.client)
-            if self.asked is not None:
+            self.plain = direct.begin(self.url, self.headers, self.client)
+            if self.plain is not None:
                 self.parts = []
                 return
         super().on_headers_complete()
@@ -143,7 +142,7 @@ class Guarded(HttpToolsProtocol):
         )
 
     def on_body(self, body: bytes) -> None:
-        if self.asked is not None:
+        if self.plain is not None:
             self.parts.append(body)
         elif not self.over:
             super().on_body(body)
@@ -152,13 +151,13 @@ class Guarded(HttpToolsProtocol):
         self.began, self.seen = 0.0, 0
         if self.over:
             return
-        if self.asked is not None:
-            parts, asked, self.asked = self.parts, self.asked, None
+        if self.plain is not None:
+            parts, request, self.plain = self.parts, self.plain, None
             self.queued += 1
             self.watch.waiting += 1
             if not self.watch.queue:
                 self.loop.call_soon(flush, self.watch)
-            self.watch.queue.append((self, asked, parts[0] if len(parts) == 1 else b"".join(parts)))
+            self.watch.queue.append((self, request, parts[0] if len(parts) == 1 else b"".join(parts)))
             return
         if not self.cycle.response_complete:
             self.pending += 1
@@ -173,14 +172,16 @@ class Guarded(HttpToolsProtocol):
 
     # ---- plain requests ----------------------------------------------------------------------------------------
 
-    def reply(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+    def reply(self, response: Response) -> None:
         if self.transport.is_closing():
             return
-        head = [STATUS_LINE[status], b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)]
-        for name, value in headers:
-            head += (name, b": ", value, b"\r\n")
-        head += (b"\r\n", body)
-        self.transport.write(b"".join(head))
+        body = response.body
+        kind = b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(body))
+        parts = [STATUS_LINE[response.status], kind]
+        for name, value in response.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n", body)
+        self.transport.write(b"".join(parts))
 
     def replied(self) -> None:
         """One plain request less; the connection waits for the next one, or ends."""
@@ -196,12 +197,12 @@ class Guarded(HttpToolsProtocol):
             )
 
     def timeout_keep_alive_handler(self) -> None:
-        if not self.queued and self.asked is None:
+        if not self.queued and self.plain is None:
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """A plain request that has begun is answered first."""
-        if self.asked is not None or self.queued:
+        if self.plain is not None or self.queued:
             self.ending = True
         else:
             super().shutdown()
@@ -224,7 +225,7 @@ class Guarded(HttpToolsProtocol):
 
     def too_slow(self) -> None:
         """Answer 408 if nothing was answered yet, and end the connection."""
-        if self.headed and self.asked is None and self.cycle is not None and self.cycle.response_started:
+        if self.headed and self.plain is None and self.cycle is not None and self.cycle.response_started:
             self.over = True
             self.transport.abort()
         elif self.seen == 0:
@@ -237,7 +238,7 @@ class Guarded(HttpToolsProtocol):
     def _refuse(self, status: int, fault: str, headers: bytes = b"") -> None:
         self.over = True
         self.watch.refused(status)
-        body = orjson.dumps({"error": fault, "faults": [fault]})
+        body = Problem(status, [fault]).response().body
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
         self.transport.write(STATUS_LINE[status] + head + headers + b"\r\n" + body)
         self.transport.close()
@@ -253,14 +254,13 @@ class Guarded(HttpToolsProtocol):
 def flush(watch: Watch) -> None:
     """Answer every plain request that came in this turn of the loop, in the order in which they were complete."""
     queue, watch.queue = watch.queue, []
-    for connection, asked, body in queue:
+    for connection, request, body in queue:
         try:
             assert watch.direct is not None
-            watch.direct.finish(asked, body, connection.reply)
+            connection.reply(watch.direct.finish(request, body))
         except Exception as error:  # said without the values that a traceback or a message could hold
             log.error("a request failed with %s", type(error).__name__)
-            fault = f"the gateway failed: {type(error).__name__}"
-            connection.reply(500, (), orjson.dumps({"error": fault, "faults": [fault]}))
+            connection.reply(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
         finally:
             connection.replied()
 

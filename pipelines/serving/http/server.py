@@ -10,6 +10,7 @@ import msgspec
 import uvicorn
 
 from pipelines.serving.http.protocol import Watch, guarded
+from pipelines.serving.http.response import Response
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -47,3 +48,11 @@ def server_of(application: Any, watch: Watch) -> QuietServer:
         timeout_graceful_shutdown=5,
     )
     return QuietServer(config)
+
+
+async def send_whole(send: Send, response: Response) -> None:
+    """The answer as ASGI takes it."""
+    size = str(len(response.body)).encode()
+    headers = [(b"content-type", response.content_type), (b"content-length", size), *response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -68,7 +68,7 @@ _SCHEMES = {
 _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 
-def document(served: Mapping[str, tuple[str, Sequence[Input]]], *, secured: bool = False) -> dict[str, Any]:
+def document(served: Mapping[str, tuple[str, Sequence[Input]]], *, secured: bool) -> dict[str, Any]:
     """OpenAPI 3.1 of the public listener. ``served`` maps a live model to its version and features; ``secured``:
     callers have to say who they are."""
     paths: dict[str, Any] = {}

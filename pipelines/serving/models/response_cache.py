@@ -14,7 +14,7 @@ from pipelines.serving import settings
 from pipelines.serving.models.predictor import Predictor, Values
 
 HIT: ContextVar[bool] = ContextVar("cache_hit", default=False)
-"""Whether the answer to the request at hand came from the cache; each request runs in a context of its own."""
+"""Whether the last prediction of this context came from the cache."""
 ENTRY_BYTES = 320
 """What one entry costs beside its predictions: key, list, place in the table."""
 FLOAT_BYTES = 32
@@ -74,6 +74,7 @@ class Cached(Predictor):
         try:
             key = blake2b(_encoder.encode(values), digest_size=32, key=self._arm).digest()
         except OverflowError:  # a number that is out of range: the predictor says which
+            HIT.set(False)
             return self._predictor.predict(values, count)
         found = self._cache.get(key)
         HIT.set(found is not None)

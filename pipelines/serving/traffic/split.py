@@ -10,7 +10,7 @@ import msgspec
 
 from pipelines.rollout.plan import Routing
 from pipelines.rollout.transitions import Rollout, Route
-from pipelines.serving.models.mlflow_protocol import Rows
+from pipelines.serving.models.rows import Rows
 from pipelines.serving.prediction_log.writer import Answer, Columns, LogWriter
 from pipelines.serving.traffic.assignment import BUCKETS, NO_BUCKET, Choice, Chooser, bucket, mirror_salt
 from pipelines.serving.traffic.candidate_client import CandidateFailed, Host

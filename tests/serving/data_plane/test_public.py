@@ -16,7 +16,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from pipelines.serving.data_plane.inference import Application
+from pipelines.serving.data_plane.inference import DataPlane
 from pipelines.serving.data_plane.public import Front, watch_of
 from pipelines.serving.prediction_log.writer import LogWriter
 from pipelines.serving.settings import Door, Limits
@@ -311,9 +311,9 @@ def test_an_upgrade_is_not_taken_and_fills_no_log(strict: Gateway) -> None:
 
 def test_what_exceeds_the_requests_that_may_wait_is_shed(tmp_path: Path) -> None:
     door = Door(limits=Limits(concurrency=10), workers=2)
-    app = Application(cast(LogWriter, None), cast(Any, None), max_bytes=1000)
-    watch = watch_of(door, 1000, app.counters)
-    front_door = Front(app, door, watch, tmp_path, 10)
+    data_plane = DataPlane(cast(LogWriter, None))
+    watch = watch_of(door, 1000, data_plane.counters)
+    front_door = Front(data_plane, cast(Any, None), door, watch, tmp_path)
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

@@ -11,17 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.serving.http.response import Problem
 from pipelines.serving.models.bundle import Input
-from pipelines.serving.models.mlflow_protocol import BadRequest, Reader, Rows
+from pipelines.serving.models.mlflow_protocol import read
+from pipelines.serving.models.rows import Rows, Schema
 
 FEATURES = [Input("a", "categorical"), Input("b", "numeric", 0, 10), Input("c", "numeric", maximum=5)]
 NAMES = ["a", "b", "c"]
 
 
 def faults(body: Any, **how: Any) -> list[str]:
-    reader = Reader(FEATURES, how.pop("max_rows", 100), **how)
-    with pytest.raises(BadRequest) as caught:
-        reader.read(body if isinstance(body, bytes) else json.dumps(body).encode())
+    schema = Schema(FEATURES, how.pop("max_rows", 100), **how)
+    with pytest.raises(Problem) as caught:
+        read(body if isinstance(body, bytes) else json.dumps(body).encode(), schema)
     return caught.value.faults
 
 
@@ -36,10 +38,10 @@ anything = st.recursive(
 )
 
 
-def outcome(body: bytes) -> BadRequest | Rows:
+def outcome(body: bytes) -> Problem | Rows:
     try:
-        return Reader(FEATURES, 3).read(body)
-    except BadRequest as error:
+        return read(body, Schema(FEATURES, 3))
+    except Problem as error:
         return error
 
 
@@ -75,7 +77,7 @@ def test_values_outside_the_schemas_range_are_named_with_the_range() -> None:
         "row 2, column 'b': 10.5 is outside 0 to 10",
         "row 2, column 'c': 6 is outside -inf to 5",
     ]
-    assert Reader(FEATURES, 9, ranges=False).read(json.dumps({"instances": rows}).encode()).count == 4
+    assert read(json.dumps({"instances": rows}).encode(), Schema(FEATURES, 9, ranges=False)).count == 4
 
 
 def test_missing_values_are_refused_where_they_are_not_wanted() -> None:
@@ -91,8 +93,7 @@ def test_what_is_no_number_in_json_is_refused(literal: str) -> None:
 
 
 def test_a_whole_number_beyond_64_bits_becomes_the_float_it_stands_for() -> None:
-    reader = Reader([Input("b", "numeric")], 5)
-    rows = reader.read(b'{"instances": [[%d], [7]]}' % 10**30)
+    rows = read(b'{"instances": [[%d], [7]]}' % 10**30, Schema([Input("b", "numeric")], 5))
     assert list(rows.values[0]) == [1e30, 7]
 
 

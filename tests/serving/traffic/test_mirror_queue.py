@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.serving.data_plane.inference import Application, Live, Table
+from pipelines.serving.data_plane.inference import DataPlane, Request
+from pipelines.serving.data_plane.routing import Live, Table
+from pipelines.serving.models import mlflow_protocol
 from pipelines.serving.models.bundle import Input, Manifest
-from pipelines.serving.models.mlflow_protocol import Reader
 from pipelines.serving.models.predictor import Predictor
+from pipelines.serving.models.rows import Schema
 from pipelines.serving.prediction_log.writer import Answer, LogWriter
 from pipelines.serving.traffic.mirror_queue import BATCH_ROWS, BYTES, Feed, Lane, Source, line, receive
 from pipelines.serving.traffic.split import arm_headers
@@ -125,22 +127,16 @@ def test_every_caller_of_a_turn_is_answered_before_any_answer_is_logged(
     manifest = Manifest("flight_delay", "1", "onnx", "value", [feature], {}, "0" * 64, "model.onnx")
     champion = Predictor(manifest, {}, lambda matrix: matrix[:, 0])
     columns = log.columns("flight_delay", "1", ["distance"], ["numeric"])
-    live = Live("1", champion, Reader([feature], 10), columns, arm_headers("1", "champion"))
+    live = Live("1", champion, Schema([feature], 10), columns, arm_headers("1", "champion"))
 
     async def turn() -> list[str]:
-        async def ask(_: str) -> dict[str, Any]:
-            return {}
-
-        application = Application(log, ask, max_bytes=1000)
-        application.table = Table(1, {"flight_delay": live})
+        data_plane = DataPlane(log)
+        data_plane.table = Table(1, {"flight_delay": live})
         order: list[str] = []
         for name in ("a", "bad", "c"):
-            application.answer(
-                "/invocations",
-                {b"x-correlation-id": name.encode()},
-                b'{"instances": [[1.0]]}',
-                lambda status, *_: order.append(f"{status}, {len(log.logged)} logged"),
-            )
+            request = Request(mlflow_protocol, None, {b"x-correlation-id": name.encode()})
+            response = data_plane.infer_at_once(request, b'{"instances": [[1.0]]}')
+            order.append(f"{response.status}, {len(log.logged)} logged")
         await asyncio.sleep(0)
         return order
 

@@ -1,0 +1,290 @@
+"""The same rows get the same treatment by either protocol, and whether or not they are answered without a task."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import pytest
+
+from pipelines.rollout.plan import BreakerLimits, Plan
+from pipelines.rollout.transitions import Mirror, Rollout, Route, Served
+from pipelines.serving.data_plane.inference import DataPlane, Request
+from pipelines.serving.data_plane.public import Front, watch_of
+from pipelines.serving.data_plane.routing import Live, Table
+from pipelines.serving.models import mlflow_protocol
+from pipelines.serving.models.bundle import Input, Manifest
+from pipelines.serving.models.predictor import Predictor
+from pipelines.serving.models.response_cache import Cache, Cached
+from pipelines.serving.models.rows import Schema
+from pipelines.serving.prediction_log.writer import Answer, LogWriter, read_segment
+from pipelines.serving.settings import ApiKey, Authentication, Door
+from pipelines.serving.settings import Cache as DeclaredCache
+from pipelines.serving.traffic.candidate_client import CandidateFailed, Host
+from pipelines.serving.traffic.circuit_breaker import Breaker
+from pipelines.serving.traffic.counters import Tallies
+from pipelines.serving.traffic.mirror_queue import Feed, line, receive
+from pipelines.serving.traffic.split import Arms, arm_headers
+from tests.serving.front_gateways import KEYS, sha256
+
+MODEL = "flight_delay"
+NAMES = ["carrier", "distance", "hour"]
+TYPES = ["categorical", "numeric", "numeric"]
+DATATYPES = ["BYTES", "FP64", "INT64"]
+FEATURES = [Input("carrier", "categorical"), Input("distance", "numeric", minimum=0), Input("hour", "numeric")]
+CHAMPION, CANDIDATE = Served("1", "", "a" * 64), Served("2", "", "b" * 64)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+ROW = ["UA", 500.0, 7]
+
+
+class Question(msgspec.Struct):
+    """What is asked about, before it is put into a protocol; ``body`` is sent as it stands instead."""
+
+    data: Sequence[Sequence[Any]] = (ROW,)
+    ids: list[str] | None = None
+    names: Sequence[str] = tuple(NAMES)
+    headers: dict[str, str] = {}
+    model: str = MODEL
+    body: bytes | None = None
+
+
+def mlflow(question: Question) -> tuple[str, Any]:
+    content: dict[str, Any] = {"dataframe_split": {"columns": question.names, "data": question.data}}
+    return f"/models/{question.model}/invocations", content | ({"ids": question.ids} if question.ids else {})
+
+
+def open_inference(question: Question) -> tuple[str, Any]:
+    tensors = [
+        {"name": name, "shape": [len(question.data)], "datatype": kind, "data": [row[place] for row in question.data]}
+        for place, (name, kind) in enumerate(zip(question.names, DATATYPES, strict=False))
+    ]
+    parameters = {"parameters": {"ids": question.ids}} if question.ids else {}
+    return f"/v2/models/{question.model}/infer", {"inputs": tensors} | parameters
+
+
+PROTOCOLS = {"MLflow": mlflow, "Open Inference": open_inference}
+
+
+def score(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if (matrix[:, 2] == 13).any():
+        raise ValueError("this model does not like 13")
+    return np.nan_to_num(matrix) @ np.array([0.1, 0.0001, 0.01])
+
+
+class FakeHost:
+    """A candidate that answers 0.5, or fails."""
+
+    ready, served, names, types = True, CANDIDATE, NAMES, TYPES
+
+    def __init__(self, *, fails: bool) -> None:
+        self._fails, self.breaker = fails, Breaker(BreakerLimits())
+
+    async def predict(self, values: Sequence[Any], count: int, seconds: float) -> list[float]:
+        await asyncio.sleep(0)
+        if self._fails:
+            raise CandidateFailed("error", "it broke")
+        return [0.5] * count
+
+
+class Gateway:
+    """The public listener of one worker, without its sockets, and all that it leaves behind."""
+
+    def __init__(self, folder: Path, table: str) -> None:
+        self._folder = folder
+        self.log = LogWriter(folder, "0-1", lambda *_: None)
+        self.tallies = Tallies()
+        self._write, self._mirrored = line()
+        self._feed = Feed(self._write, lambda *_: None)
+        self.data_plane = DataPlane(self.log, clock=lambda: 10**18)
+        self.data_plane._worker = "0" * 12  # so that each request has the same id, and the same luck, in each gateway
+        manifest = Manifest(MODEL, "1", "onnx", "value", FEATURES, {}, "0" * 64, "model.onnx")
+        champion = Cached(Predictor(manifest, {"carrier": ["AA", "UA"]}, score), Cache(100_000, 60), CHAMPION.sha256)
+        columns = self.log.columns(MODEL, "1", NAMES, TYPES)
+        live = Live("1", champion, Schema(FEATURES, 5), columns, arm_headers("1", "champion"), self._arms(table))
+        tables = {"nothing": Table(1), "broken": Table(1, {}, {MODEL: "it is damaged"})}
+        direct = live.arms is None or live.arms.direct
+        self.data_plane.table = tables.get(table, Table(1, {MODEL: live}, direct=direct))
+        caller = ApiKey("root", sha256(KEYS["root"]), ["predict", "admin"], None)
+        door = Door(Authentication([caller], None, None, [], 10), cache=DeclaredCache("memory", 100_000, 60))
+        watch = watch_of(door, 100_000, self.data_plane.counters)
+        self.front = Front(self.data_plane, cast(Any, None), door, watch, folder)
+
+    def _arms(self, table: str) -> Arms | None:
+        if table not in ("candidate", "failing candidate", "mirror"):
+            return None
+        plan = Plan("shadow" if table == "mirror" else "canary")
+        rollout = Rollout("r-1", plan, "BAKING", NOW, NOW + timedelta(hours=1), CHAMPION, CANDIDATE)
+        split = {} if table == "mirror" else {"1": 5000, "2": 5000}
+        mirror = Mirror("2", 10_000) if table == "mirror" else None
+        route = Route(CHAMPION, None, CANDIDATE, split, mirror, rollout)
+        host = cast(Host, FakeHost(fails=table == "failing candidate"))
+        return Arms(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.tallies, self._feed)
+
+    async def ask(self, path: str, body: bytes, headers: Mapping[str, str], *, plain: bool) -> Any:
+        """Status, headers and content of the answer; ``plain``: without a task, where that is possible."""
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        fields += [(b"x-api-key", KEYS["root"].encode()), (b"content-length", str(len(body)).encode())]
+        request = self.front.begin(path.encode(), fields, ("127.0.0.1", 1)) if plain else None
+        if request is not None:
+            response = self.front.finish(request, body)
+            status, answered, content = response.status, list(response.headers), response.body
+        else:
+            status, answered, content = await self._by_asgi(path, fields, body)
+        await asyncio.sleep(0)
+        own = {name: value for name, value in answered if name not in (b"content-type", b"content-length")}
+        return status, own, json.loads(content)
+
+    async def _by_asgi(self, path: str, fields: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, Any, bytes]:
+        messages: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": path, "headers": fields, "client": ("127.0.0.1", 1)}
+        await asyncio.create_task(self.front(scope, receive, send))
+        return messages[0]["status"], messages[0]["headers"], messages[1]["body"]
+
+    def left(self) -> dict[str, Any]:
+        """Log rows, mirrored rows and counts, without what no two requests share."""
+        self._feed.flush()
+        self.log.rotate()
+        records = [record for path in self._folder.glob("*.seg") for record in read_segment(path.read_bytes())[0]]
+        mirrored = receive(self._mirrored)
+        for end in (self._write, self._mirrored):
+            end.close()
+        return {
+            "log": [comparable(record) if isinstance(record, Answer) else record for record in records],
+            "mirrored": [comparable(answer) for answer in mirrored.answers] if mirrored else [],
+            "requests": self.data_plane.counters.requests,
+            "rows": self.data_plane.counters.rows,
+            "tallies": [
+                (key, tally.requests, tally.bad, tally.fallback, tally.sent) for key, tally in self.tallies.take()
+            ],
+        }
+
+
+def comparable(answer: Answer) -> Answer:
+    """Without what no two answers share; columns are arrays once they were sent anywhere."""
+    return msgspec.structs.replace(answer, latency_us=0, values=[list(column) for column in answer.values])
+
+
+async def conversation(folder: Path, table: str, protocol: str, questions: Sequence[Question], *, plain: bool) -> Any:
+    """Everything that could be noticed of these questions, the answers put into MLflow's words."""
+    gateway, answers = Gateway(folder, table), []
+    for question in questions:
+        path, content = PROTOCOLS[protocol](question)
+        body = json.dumps(content).encode() if question.body is None else question.body
+        status, headers, answer = await gateway.ask(path, body, question.headers, plain=plain)
+        if "outputs" in answer:
+            answer = {"predictions": answer["outputs"][0]["data"]}
+        answers.append((status, headers, answer))
+    return answers, gateway.left()
+
+
+GOOD = {
+    "one row": Question(),
+    "the same again": Question(),
+    "several rows": Question([["UA", 500.0, 7], [None, None, 9], ["ZZ", 1, None]], ids=["a", "b", "c"]),
+    "a number beyond 64 bits": Question([["UA", 10**30, 7]]),
+    "a moment and a correlation id": Question(
+        headers={"x-prediction-time": "2013-03-01T10:00:00Z", "x-correlation-id": "abc-1"}
+    ),
+    "the live version by name": Question(headers={"x-model-version": "1"}),
+    "a sticky key": Question(headers={"x-user-id": "lee"}),
+}
+BAD = {
+    "no JSON": Question(body=b"{"),
+    "not UTF-8": Question(body=b'{"inputs": "\xff\xfe"}'),
+    "nested too deeply": Question(body=b"[" * 50_000),
+    "no rows": Question([]),
+    "a column is missing": Question([["UA", 500.0]], names=NAMES[:2]),
+    "a column is unknown": Question([["UA", 500.0, 7]], names=["carrier", "distance", "our"]),
+    "wrong types": Question([[None, "far", True], ["UA", 1, [1]]]),
+    "out of the range of the schema": Question([["UA", -1, 7]]),
+    "out of the range of 32 bits": Question([["UA", 1e300, 10**400]]),
+    "too many rows": Question([ROW] * 6),
+    "too few ids": Question([ROW] * 2, ids=["a"]),
+    "no moment": Question(headers={"x-prediction-time": "yesterday"}),
+    "the model fails": Question([["UA", 500.0, 13]]),
+    "a version that is not loaded": Question(headers={"x-model-version": "9"}),
+    "an unknown model": Question(model="nobody"),
+    "an unknown model of a long name": Question(model="n" * 100),
+    "too large a body": Question(body=b" " * 100_001),
+}
+
+
+QUESTIONS = GOOD | BAD
+
+
+def noticed(folder: Path, table: str, protocol: str, *, plain: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The answer to each question, and what was left behind."""
+    talk = conversation(folder / f"{protocol}, {plain}", table, protocol, list(QUESTIONS.values()), plain=plain)
+    answers, left = asyncio.run(talk)
+    return dict(zip(QUESTIONS, answers, strict=True)), left
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["at once", "in a task"])
+@pytest.mark.parametrize("table", ["champion", "nothing", "broken", "mirror", "candidate", "failing candidate"])
+def test_the_same_questions_get_the_same_by_either_protocol(tmp_path: Path, table: str, plain: bool) -> None:
+    assert noticed(tmp_path, table, "MLflow", plain=plain) == noticed(tmp_path, table, "Open Inference", plain=plain)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("table", ["champion", "nothing", "broken"])
+def test_the_same_questions_get_the_same_at_once_and_in_a_task(tmp_path: Path, table: str, protocol: str) -> None:
+    assert noticed(tmp_path, table, protocol, plain=True) == noticed(tmp_path, table, protocol, plain=False)
+
+
+def test_the_questions_meet_every_kind_of_answer(tmp_path: Path) -> None:
+    answers, left = noticed(tmp_path, "champion", "Open Inference")
+    assert {answers[name][0] for name in GOOD} == {200}
+    assert [name for name in GOOD if b"x-cache" in answers[name][1]] == [
+        "the same again",
+        "a moment and a correlation id",
+        "the live version by name",
+        "a sticky key",
+    ]
+    assert left["rows"] == {(MODEL, "1"): 9}
+    known, unknown = {200: 7, 400: 11, 404: 1, 413: 1, 500: 1}, {404: 2, 413: 1}
+    assert left["requests"] == {(MODEL, "1", str(code)): count for code, count in known.items()} | {
+        ("", "", str(code)): count for code, count in unknown.items()
+    }
+    assert {answer[0] for answer in noticed(tmp_path / "nothing", "nothing", "MLflow")[0].values()} == {503, 413}
+    assert len(noticed(tmp_path / "mirror", "mirror", "Open Inference")[1]["mirrored"]) == 7
+    arms = [answer[1].get(b"x-model-arm") for answer in noticed(tmp_path / "arms", "candidate", "MLflow")[0].values()]
+    assert {b"champion", b"candidate"} < set(arms)
+    assert any(tally[3] for tally in noticed(tmp_path / "failing", "failing candidate", "MLflow")[1]["tallies"])
+
+
+def test_a_refused_request_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, "champion")
+    request = Request(mlflow_protocol, MODEL, {})
+    gc.collect()
+    gc.disable()
+    try:
+        assert gateway.data_plane.infer_at_once(request, b"{").status == 400
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+        gateway.left()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_where_only_champions_answer_no_request_needs_a_task(tmp_path: Path, protocol: str) -> None:
+    for table, plain in (("champion", True), ("mirror", True), ("nothing", True), ("candidate", False)):
+        gateway = Gateway(tmp_path, table)
+        path, _ = PROTOCOLS[protocol](Question())
+        assert (gateway.front.begin(path.encode(), [(b"content-length", b"9")], None) is not None) == plain
+        gateway.left()
