@@ -69,6 +69,8 @@ class Guarded(HttpToolsProtocol):
     over = False
     pending = 0
     stuck = 0.0
+    idle = 0.0
+    """Loop time at which the last plain request was answered; 0 if something came after it."""
     plain: Any = None
     """The plain request whose body is being received."""
     parts: list[bytes]
@@ -94,6 +96,7 @@ class Guarded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.over:
             return
+        self.idle = 0.0
         self.seen += len(data)
         super().data_received(data)
         if self.began and self.seen > self.watch.limits.header_bytes and not self.over:
@@ -191,14 +194,7 @@ class Guarded(HttpToolsProtocol):
         if self.ending and not self.queued:
             self.transport.close()
         elif not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
-
-    def timeout_keep_alive_handler(self) -> None:
-        if not self.queued and self.plain is None:
-            super().timeout_keep_alive_handler()
+            self.idle = self.loop.time()
 
     def shutdown(self) -> None:
         """A plain request that has begun is answered first."""
@@ -273,6 +269,8 @@ def sweep(watch: Watch, loop: Any, connections: set[Any]) -> None:
             one.too_slow()
         elif one.stuck and now - one.stuck > watch.limits.request_seconds:
             one.transport.abort()
+        elif one.idle and not one.began and now - one.idle > one.timeout_keep_alive:
+            one.transport.close()
     watch.sweeping = bool(connections)
     if connections:
         loop.call_later(SWEEP_SECONDS, sweep, watch, loop, connections)
