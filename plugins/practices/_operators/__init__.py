@@ -1,1 +1,1 @@
-"""The parents of the operators: how a step is run and how a verdict is recorded."""
+"""What operators and DAGs share: how a step is run, a verdict is recorded and the DAG of a stage is made."""
