@@ -165,8 +165,8 @@ class Ledger(Protocol):
         ...
 
 
-class Endpoint(Protocol):
-    """Where predictions are answered. Raises ``Unavailable`` when it does not answer, ``Refused`` when it says no."""
+class LiveVersion(Protocol):
+    """Where the live version of a model is known and switched. ``Unavailable``: no answer; ``Refused``: it says no."""
 
     def state(self, model: str) -> LiveState: ...
 
@@ -177,6 +177,10 @@ class Endpoint(Protocol):
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
         """Put the previous version back. Idempotent by ``key``; ``Refused`` if there is no previous."""
         ...
+
+
+class Endpoint(LiveVersion, Protocol):
+    """Where predictions are answered. Raises ``Unavailable`` when it does not answer, ``Refused`` when it says no."""
 
     def flush_log(self, model: str) -> None:
         """Return once every prediction answered so far is in the prediction log's Parquet files."""
@@ -253,18 +257,8 @@ class RolloutTarget(Protocol):
         ...
 
 
-class DeploymentTarget(RolloutTarget, Protocol):
+class DeploymentTarget(LiveVersion, RolloutTarget, Protocol):
     """Where a model is served: its live version, and a candidate beside it."""
-
-    def state(self, model: str) -> LiveState: ...
-
-    def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        """Make a version live in one switch; the former one becomes ``previous``. Idempotent by ``key``."""
-        ...
-
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        """Put the previous version back. Idempotent by ``key``; ``Refused`` if there is no previous."""
-        ...
 
 
 class Ports(Protocol):

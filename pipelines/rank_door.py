@@ -1,7 +1,4 @@
-"""The former name of ``pipelines.pod.training_rank``, kept until 0.2.0.
-
-The reason: a training that was started before the upgrade starts its ranks by it.
-"""
+"""The former name of ``pipelines.pod.training_rank`` until 0.2.0, for trainings that an older version started."""
 
 import runpy
 

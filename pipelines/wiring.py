@@ -117,11 +117,12 @@ class RealPorts:
         if declared.kind == "embedded":
             return self.endpoint
         if declared.kind == "sagemaker":
+            from pipelines.adapters.sagemaker.changes import Changes
             from pipelines.adapters.sagemaker.clients import clients_of_environment
             from pipelines.adapters.sagemaker.target import SageMakerTarget
 
             clients = (self._sagemaker or clients_of_environment)(declared.connection)
-            return SageMakerTarget(model, deployment, clients, self.settings.store)
+            return SageMakerTarget(Changes(model, deployment, clients, self.settings.store))
         if declared.kind == "http_route":
             from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 

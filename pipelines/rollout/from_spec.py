@@ -42,11 +42,7 @@ def target_plan(spec: ModelSpec, *, supersede: bool = False) -> dict[str, Any]:
     plan: dict[str, Any] = {
         "strategy": "shadow" if declared.strategy == "all_at_once" else declared.strategy,
         "lease_seconds": declared.lease,
-        "guard": {
-            "max_error_rate": declared.error_threshold,
-            "latency": limits,
-            "alpha": declared.analysis.alpha / 2,
-        },
+        "guard": {"max_error_rate": declared.error_threshold, "latency": limits, "alpha": declared.analysis.alpha / 2},
         "routing": routing,
         "comparison": {"tolerance": shadow.tolerance if shadow else 0.05, "threshold": spec.evaluation.threshold},
         "deadline_ms": declared.routing.deadline_ms,

@@ -1,10 +1,11 @@
-"""Builds the ``RolloutState`` that tasks read from what any target records."""
+"""Builds the ``RolloutState`` and the ``LiveState`` that tasks read from what any target records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.transitions import Route
 
@@ -29,4 +30,17 @@ def state_of(
         workers=workers,
         applied=applied,
         **told,
+    )
+
+
+def live_state_of(model: str, route: Route, *, generation: int, workers: int, applied: bool = True) -> LiveState:
+    """What is live and what can be put back, as recorded."""
+    return LiveState(
+        model=model,
+        version=route.live.version,
+        previous=route.previous.version if route.previous else None,
+        generation=generation,
+        bundle_sha256=route.live.sha256,
+        workers=workers,
+        applied=applied,
     )

@@ -146,6 +146,28 @@ def current(route: Route, rollout_id: str) -> Rollout:
     return found
 
 
+def released(model: str, route: Route | None, served: Served) -> Route:
+    """``served`` is live, and what was live is the version to put back. ``Refused`` while a rollout is active."""
+    if route is None or route.live == served:
+        return route or Route(served)
+    record = route.rollout
+    if record is not None and record.active:
+        raise Refused(f"rollout {record.rollout_id} of {model} is {record.phase}; promote it or roll it back first")
+    if record is not None and record.phase == "FINALISING":
+        record = msgspec.structs.replace(record, phase="SUCCEEDED")
+    rebuilt = route.live.version == served.version  # going back to itself would be no way back
+    return Route(served, route.previous if rebuilt else route.live, rollout=record)
+
+
+def put_back(model: str, route: Route | None, reason: str) -> Route:
+    """A rollout that can be taken back is; without one the previous version is live, and what was live is let go."""
+    if route is not None and route.rollout is not None and route.rollout.can_be_taken_back:
+        return rolled_back(route, reason)
+    if route is None or route.previous is None:
+        raise Refused(f"{model} has no previous version to put back; release one instead")
+    return Route(route.previous, rollout=route.rollout)
+
+
 def create(route: Route, rollout_id: str, plan: Plan, now: datetime, probe: str, supersede: bool) -> Route:
     """A new rollout at 0 %. Raises ``Refused`` while another one runs, unless it is to be superseded."""
     faults = plan.faults()

@@ -1,7 +1,4 @@
-"""The former name of ``pipelines.serving.traffic.candidate_process``, kept until 0.2.0.
-
-The reason: a gateway that was started before the upgrade starts candidates by it.
-"""
+"""The former name of ``pipelines.serving.traffic.candidate_process`` until 0.2.0, for gateways of older versions."""
 
 import runpy
 

@@ -1,7 +1,4 @@
-"""The former name of ``pipelines.serving.prediction_log.compactor``, kept until 0.2.0.
-
-The reason: a gateway that was started before the upgrade starts its compactor by it.
-"""
+"""The former name of ``pipelines.serving.prediction_log.compactor`` until 0.2.0, for gateways of older versions."""
 
 import runpy
 

@@ -1,7 +1,4 @@
-"""The former name of ``pipelines.serving.data_plane.worker``, kept until 0.2.0.
-
-The reason: a gateway that was started before the upgrade starts its workers by it.
-"""
+"""The former name of ``pipelines.serving.data_plane.worker`` until 0.2.0, for gateways of older versions."""
 
 import runpy
 

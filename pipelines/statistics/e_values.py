@@ -50,12 +50,7 @@ class Step:
 
 
 def log_e_value(
-    bad: int,
-    total: int,
-    limit: float,
-    *,
-    alternative: Alternative = "greater",
-    concentration: float = CONCENTRATION,
+    bad: int, total: int, limit: float, *, alternative: Alternative = "greater", concentration: float = CONCENTRATION
 ) -> float:
     """Natural log of the evidence that the probability of a bad one is beyond ``limit``.
 

@@ -1,7 +1,4 @@
-"""The former name of ``pipelines.steps.models.registered_model``, kept until 0.2.0.
-
-The reason: models registered before the upgrade name it as their loader.
-"""
+"""The former name of ``pipelines.steps.models.registered_model`` until 0.2.0, for models registered earlier."""
 
 from pipelines.steps.models.registered_model import _load_pyfunc
 

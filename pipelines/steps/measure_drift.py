@@ -70,12 +70,7 @@ def _features(spec: ModelSpec, ports: Ports) -> list[str]:
 
 
 def _predictions(
-    live: VersionInfo,
-    window: list[date],
-    reference: TableProfile | None,
-    drift: Drift,
-    ports: Ports,
-    notes: list[str],
+    live: VersionInfo, window: list[date], reference: TableProfile | None, drift: Drift, ports: Ports, notes: list[str]
 ) -> DriftMeasure:
     """Predictions of the live version about the days of the window, against those on its own training rows."""
     notes += flush_log(ports, live.model)

@@ -12,7 +12,7 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
 from pipelines.rollout import transitions as moves
 from pipelines.rollout.plan import plan_of
-from pipelines.rollout.state import state_of
+from pipelines.rollout.state import live_state_of, state_of
 from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served
 from pipelines.testing.ports import FixedClock
 
@@ -139,40 +139,24 @@ class FakeTarget:
 
     def state(self, model: str) -> LiveState:
         self._up()
-        if self._champion is None and model not in self._routes:
-            return LiveState(model=model)
-        route = self._route(model)
-        return LiveState(
-            model=model,
-            version=route.live.version,
-            previous=route.previous.version if route.previous else None,
-            generation=self._generation,
-            bundle_sha256=route.live.sha256,
-            workers=1,
-        )
+        route = self._served(model)
+        return live_state_of(model, route, generation=self._generation, workers=1) if route else LiveState(model=model)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        self._up()
-        self.calls.append(("release", "", {"model": model, "version": version, "bundle": bundle, "key": key}))
-        if key not in self._told:
-            running = self.state(model).version and self._route(model).rollout
-            if running and running.active:
-                raise Refused(f"rollout {running.rollout_id} of {model} is {running.phase}; end it first")
-            live, before = Served(version, bundle, sha256), self.state(model)
-            previous = self._route(model).live if before.version not in (None, version) else None
-            self._routes[model] = Route(live, previous)
-            self._generation += 1
-            self._told[key] = self.state(model)
-        return self._told[key]
+        asked, served = {"version": version, "bundle": bundle, "key": key}, Served(version, bundle, sha256)
+        return self._switch("release", model, asked, key, lambda route: moves.released(model, route, served))
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+        asked = {"reason": reason, "key": key}
+        return self._switch("rollback", model, asked, key, lambda route: moves.put_back(model, route, reason))
+
+    def _switch(
+        self, verb: str, model: str, asked: dict[str, Any], key: str, move: Callable[[Route | None], Route]
+    ) -> LiveState:
         self._up()
-        self.calls.append(("rollback", "", {"model": model, "reason": reason, "key": key}))
+        self.calls.append((verb, "", {"model": model, **asked}))
         if key not in self._told:
-            previous = None if self.state(model).version is None else self._route(model).previous
-            if previous is None:
-                raise Refused(f"{model} has no previous version to go back to")
-            self._routes[model] = Route(previous)
+            self._routes[model] = move(self._served(model))
             self._generation += 1
             self._told[key] = self.state(model)
         return self._told[key]
@@ -209,9 +193,10 @@ class FakeTarget:
         return state
 
     def _route(self, model: str) -> Route:
-        if model not in self._routes and self._champion is None:
-            raise Refused(f"{model} has no champion yet; release one first")
-        return self._routes.get(model) or Route(self._champion)  # type: ignore[arg-type]
+        return moves.live(model, self._served(model))
+
+    def _served(self, model: str) -> Route | None:
+        return self._routes.get(model) or (Route(self._champion) if self._champion else None)
 
     def _up(self) -> None:
         if self.down:

@@ -1,7 +1,4 @@
-"""The former name of ``practices._arrivals.trigger``, kept until 0.2.0.
-
-The reason: a deferred task in Airflow's database names its trigger by it.
-"""
+"""The former name of ``practices._arrivals.trigger`` until 0.2.0, for tasks deferred before the upgrade."""
 
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 

@@ -1,7 +1,4 @@
-"""The former name of ``practices._arrivals.sqs_trigger``, kept until 0.2.0.
-
-The reason: an asset's watcher in Airflow's database is named by it.
-"""
+"""The former name of ``practices._arrivals.sqs_trigger`` until 0.2.0, for watchers in Airflow's database."""
 
 from practices._arrivals.sqs_trigger import QueuedArrivals
 

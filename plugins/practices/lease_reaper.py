@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import getdoc
-from typing import Any
-
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
@@ -15,6 +12,7 @@ from pipelines.rules.release_rollback import ACTIVE
 from pipelines.spec.model import ModelSpec
 from practices._connections import installation
 from practices._operators import run_context
+from practices._operators.dry_run import DryRunPractice
 
 GUARDED = ("embedded",)
 """Targets that look after leases themselves, every second."""
@@ -23,7 +21,7 @@ OVER = "its lease ended at "
 """So begins the reason of a rollout whose lease was dealt with, by the target or by this practice."""
 
 
-class LeaseReaper(BaseOperator):
+class LeaseReaper(DryRunPractice):
     """Deal with the rollouts of all models whose lease is over; tell of those that nobody seems to look after.
 
     Each lease that was over is a line of the ledger (kind ``lease_expired``), written after the traffic has moved,
@@ -31,13 +29,6 @@ class LeaseReaper(BaseOperator):
     target that does not answer keeps no other from being looked at; the task is tried again for it. Returns models by
     what became of their rollout.
     """
-
-    template_fields = ("only_tell",)
-    ui_color = "#d0d0d0"
-
-    def __init__(self, *, only_tell: Any = False, **arguments: Any) -> None:
-        super().__init__(**{"doc_md": getdoc(type(self)), **arguments})
-        self.only_tell = only_tell
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         ports = installation.open_ports()
@@ -64,13 +55,13 @@ class LeaseReaper(BaseOperator):
         except Refused as error:  # nothing is live yet
             self.log.info("%s: %s", spec.model, error)
             return "none"
-        if not told_only(self.only_tell) and state.reason.startswith(OVER):
+        if not self.tells_only and state.reason.startswith(OVER):
             self._record(state, ports, context)  # the target's own doing, or an earlier try's
         if state.phase not in ACTIVE:
             return "none"
         decision = judge_lease(watched(state, spec, ports, context), ports.clock())
         said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
-        if decision.action in ("keep", "report") or told_only(self.only_tell):
+        if decision.action in ("keep", "report") or self.tells_only:
             self.log.log(20 if decision.action == "keep" else 30, "%s", said)
             return decision.action
         try:
@@ -85,16 +76,9 @@ class LeaseReaper(BaseOperator):
     def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:
         """One line per lease that was over, whoever dealt with it."""
         details = {"rollout_id": state.rollout_id, "phase": state.phase, "reason": state.reason, "split": state.split}
-        key, who = (
-            f"lease_expired/{state.rollout_id}/{state.lease_until}",
-            run_context.actor(context, ports.settings.actor),
-        )
-        ports.ledger.append("lease_expired", state.model, state.champion, details, actor=who, key=key)
-
-
-def told_only(asked: Any) -> bool:
-    """The form's field as a boolean, rendered or not."""
-    return str(asked).lower() == "true"
+        key = f"lease_expired/{state.rollout_id}/{state.lease_until}"
+        actor = run_context.actor(context, ports.settings.actor)
+        ports.ledger.append("lease_expired", state.model, state.champion, details, actor=actor, key=key)
 
 
 def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
@@ -114,7 +98,7 @@ def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context
 
 
 def end(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:
-    """Do at the target what was decision."""
+    """Do at the target what was decided."""
     target, named = ports.target(state.model), {"model": state.model, "rollout_id": str(state.rollout_id)}
     key = f"{state.rollout_id}/lease/{state.generation}"
     if decision.action == "rollback":

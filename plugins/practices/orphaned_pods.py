@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from inspect import getdoc
-from typing import Any
-
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.ports import Ports
 from pipelines.rules.orphaned_pods import PodJudgement, judge_pods
 from practices._connections import installation
 from practices._operators import run_context
+from practices._operators.dry_run import DryRunPractice
 from practices._pods.launched import LaunchedPods, configured
 from practices._pods.waiting_tasks import with_tasks
 
 
-class OrphanedPods(BaseOperator):
+class OrphanedPods(DryRunPractice):
     """Delete the pods of this installation that no task waits for; every pod is judged and told in the log.
 
     Before a deletion the ledger gets a line (kind ``orphaned_pod``, by the pod's uid) with identity and reason. It hits
@@ -24,13 +22,6 @@ class OrphanedPods(BaseOperator):
     nothing. Skipped where the installation knows no cluster. Returns the pods ``deleted``, ``reported`` and ``kept``,
     by name.
     """
-
-    template_fields = ("only_tell",)
-    ui_color = "#d0d0d0"
-
-    def __init__(self, *, only_tell: Any = False, **arguments: Any) -> None:
-        super().__init__(**{"doc_md": getdoc(type(self)), **arguments})
-        self.only_tell = only_tell
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         ports = installation.open_ports()
@@ -52,7 +43,7 @@ class OrphanedPods(BaseOperator):
         if not judgement.delete:
             self.log.log(30 if judgement.reported else 20, "kept: %s", description)
             return "reported" if judgement.reported else "kept"
-        if str(self.only_tell).lower() == "true":
+        if self.tells_only:
             self.log.warning("would be deleted: %s", description)
             return "reported"
         identity = pod.identity.model_dump() if pod.identity else {}

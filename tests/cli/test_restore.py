@@ -40,11 +40,7 @@ def call(ports: FakePorts, *arguments: str) -> int:
     return status
 
 
-CHANGES = [
-    "2013-01-01: 1 rows become 3",
-    "2013-01-02: 2 rows, other values",
-    "2013-01-04: 1 rows go",
-]
+CHANGES = ["2013-01-01: 1 rows become 3", "2013-01-02: 2 rows, other values", "2013-01-04: 1 rows go"]
 
 
 def test_an_earlier_content_is_back_and_each_changed_day_is_told(

@@ -117,13 +117,7 @@ def checked(day: str, outcome: str, *drifting: str) -> tuple[str, str, dict[str,
     return (
         "monitoring_verdict",
         "2",
-        {
-            "check": "drift_check",
-            "day": day,
-            "outcome": outcome,
-            "reasons": reasons,
-            "facts": facts,
-        },
+        {"check": "drift_check", "day": day, "outcome": outcome, "reasons": reasons, "facts": facts},
     )
 
 

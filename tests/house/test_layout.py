@@ -89,7 +89,7 @@ def test_only_practices_lie_in_the_folder_of_practices() -> None:
 @pytest.mark.parametrize("name", sorted(FORMER_NAMES))
 def test_a_former_name_only_leads_to_the_present_one_and_says_until_when(name: str) -> None:
     tree = ast.parse((REPOSITORY / name).read_text())
-    assert "kept until 0.2.0" in (ast.get_docstring(tree) or "")
+    assert "until 0.2.0" in (ast.get_docstring(tree) or "")
     assert len(tree.body) <= 3
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 

@@ -20,6 +20,7 @@ import pytest
 
 from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
+from pipelines.adapters.sagemaker.changes import Changes
 from pipelines.adapters.sagemaker.clients import Clients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.ledger.certificate import check_lines, collect
@@ -218,7 +219,7 @@ def test_a_rollout_kept_on_s3_stands_where_it_stood() -> None:
         describe_endpoint_config=lambda EndpointConfigName: kept["endpoint_config"],  # noqa: N803
     )
     clients = Clients(sagemaker, SimpleNamespace(get_object=get_object), None, None)
-    target = SageMakerTarget(MODEL, Deployment.model_validate(kept["deployment"]), clients, kept["store"])
+    target = SageMakerTarget(Changes(MODEL, Deployment.model_validate(kept["deployment"]), clients, kept["store"]))
     state = target.rollout(MODEL)
     assert (state.champion, state.candidate, state.phase, state.applied) == ("1", "2", "BAKING", True)
     assert state.split == {"1": 8000, "2": 2000}

@@ -197,10 +197,7 @@ def test_a_candidate_is_awaited_until_its_pods_are_ready(namespace: str, bundle:
     }
     deployment = {
         "metadata": {"name": name},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
     }
     late = threading.Timer(1, lambda: client.AppsV1Api().create_namespaced_deployment(namespace, deployment))
     late.start()

@@ -160,11 +160,7 @@ IMPOSSIBLE = {
         (Refused, Unavailable),
         "(cannot be pulled|did not start within start_minutes)",
     ),
-    "a secret that is not there": (
-        {"secrets": {"TOKEN": "no-such-secret/key"}},
-        Refused,
-        "CreateContainerConfigError",
-    ),
+    "a secret that is not there": ({"secrets": {"TOKEN": "no-such-secret/key"}}, Refused, "CreateContainerConfigError"),
     "a secret volume that is not there": (
         {"volumes": [{"name": "keys", "mount_path": "/keys", "secret": "no-such-secret"}], "start_minutes": 0.15},
         Refused,
@@ -175,11 +171,7 @@ IMPOSSIBLE = {
         Refused,
         "found no node within schedule_minutes",
     ),
-    "more than any node has": (
-        {"gpus": 16, "schedule_minutes": 0.05},
-        Unavailable,
-        "Insufficient nvidia.com/gpu",
-    ),
+    "more than any node has": ({"gpus": 16, "schedule_minutes": 0.05}, Unavailable, "Insufficient nvidia.com/gpu"),
     "a priority class that is not there": ({"priority_class": "first-of-all"}, Refused, "first-of-all"),
     "a service account that is not there": ({"service_account": "nobody"}, Refused, "nobody"),
     "a template that is not there": ({"template": "nothing.yaml"}, Refused, "there is no pod template"),

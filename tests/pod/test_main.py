@@ -90,12 +90,7 @@ def test_altered_declarations_are_refused_before_the_step_begins(store: DeltaSto
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "no such file"),
-        (b"{}", "is no ticket"),
-        (b"not json", "is no ticket"),
-    ],
+    ("content", "said"), [(None, "no such file"), (b"{}", "is no ticket"), (b"not json", "is no ticket")]
 )
 def test_without_a_ticket_nothing_runs(store: DeltaStore, content: bytes | None, said: str) -> None:
     if content is not None:

@@ -125,9 +125,7 @@ def test_a_candidate_that_agrees_with_the_champion_leaves_the_shadow_with_a_repo
     assert (state.phase, state.mirror, state.split) == ("READY", None, {"4": 10_000})
 
 
-def test_a_candidate_that_differs_is_taken_back_while_nobody_has_heard_it(
-    compare: Callable[..., Comparison],
-) -> None:
+def test_a_candidate_that_differs_is_taken_back_while_nobody_has_heard_it(compare: Callable[..., Comparison]) -> None:
     one = compare(shadowing(), "6", answer=0.9)
     one.try_once(ShadowComparison)
     assert {one.ask() for _ in range(100)} == {"champion"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.adapters.sagemaker.changes import Changes
 from pipelines.adapters.sagemaker.clients import Clients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.messages.rollout import RolloutTicket
@@ -64,7 +65,7 @@ def played(field: Airfield, aws: Clients, declared: Deployment, *, image: str = 
     def on(**more: Any) -> Met:
         block = Deployment.model_validate({"target": SAGEMAKER | target | more}).target
         there = declared.model_copy(update={"target": block})
-        return Met(MODEL, there, aws, STORE, now=lambda: times[-1](), sleep=wait)
+        return Met(Changes(MODEL, there, aws, STORE, now=lambda: times[-1](), sleep=wait))
 
     def wait(seconds: float) -> None:
         times[-1].advance(timedelta(seconds=seconds))

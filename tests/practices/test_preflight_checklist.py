@@ -171,9 +171,7 @@ def test_only_a_declared_deployer_starts_it_by_hand(field: Airfield, who: str | 
     ("outcomes", "refused"), [([], "no drill is on the ledger"), (["fail"], "ended fail"), (["fail", "pass"], "")]
 )
 def test_a_declared_drill_must_have_passed_last(field: Airfield, outcomes: list[str], refused: str) -> None:
-    field.declare(
-        deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}),
-    )
+    field.declare(deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}))
     field.ledger.append("release", MODEL, "3", {"uri": "bundles/3", "sha256": "s3"}, actor="test")
     for outcome in outcomes:
         field.ledger.append("rollback_drill", MODEL, "4", {"outcome": outcome}, actor="test")

@@ -43,10 +43,7 @@ def test_a_first_candidate_passes_and_the_facts_say_that_there_is_no_champion(sp
             ("comparison with champion 3 not measured", "champion 3 needs the column tail_age"),
         ),
         ({"champion_trained_until": None}, ("when the training data of champion 3 end is not known",)),
-        (
-            {"trained_until": None},
-            ("the times of the test part and of the training of version 4 are not known",),
-        ),
+        ({"trained_until": None}, ("the times of the test part and of the training of version 4 are not known",)),
     ],
 )
 def test_what_was_not_measured_is_unknown_and_listed(

@@ -27,11 +27,7 @@ def source(name: str, *failures: str, version: int | None = 1) -> SourceIngest:
             Outcome.FAIL,
             ["flights: column 'dest' is missing", "flights: empty", "weather: wrong digest"],
         ),
-        (
-            [source("flights", "empty"), source("weather", version=None)],
-            Outcome.FAIL,
-            ["flights: empty"],
-        ),
+        ([source("flights", "empty"), source("weather", version=None)], Outcome.FAIL, ["flights: empty"]),
         (
             [source("flights"), source("weather", version=None)],
             Outcome.UNKNOWN,

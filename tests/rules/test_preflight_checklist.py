@@ -209,8 +209,7 @@ LOAD = {"load_test": {"target_rps": 50, "assertions": {"p99_latency": {"max": 10
 
 
 @pytest.mark.parametrize(
-    ("declared", "result"),
-    [(LOAD, "PASS"), ({}, "WAIVED"), (LOAD | {"strategy": "all_at_once"}, "WAIVED")],
+    ("declared", "result"), [(LOAD, "PASS"), ({}, "WAIVED"), (LOAD | {"strategy": "all_at_once"}, "WAIVED")]
 )
 def test_a_load_test_is_declared_or_waived_in_the_open(declared: dict[str, Any], result: str) -> None:
     assert results(judged(found(), standing(), spec(**declared)))["6 load test"] == result

@@ -62,10 +62,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"target": GUARDED, "analysis": {"metrics": [{"name": "e", "max_rate": 0.1}]}}, ["analysis.metrics"]),
     ({"target": GUARDED, "strategy": "canary", "canary": {"steps": [5]}}, ["resources.replicas"]),
     ({"target": GUARDED, "strategy": "canary", "resources": {"replicas": 2}}, ["canary"] * 3),
-    (
-        {"target": GUARDED, "strategy": "canary", "resources": {"replicas": 2}, "canary": {"steps": [2.5]}},
-        ["canary"],
-    ),
+    ({"target": GUARDED, "strategy": "canary", "resources": {"replicas": 2}, "canary": {"steps": [2.5]}}, ["canary"]),
     (
         {
             "target": GUARDED,

@@ -117,10 +117,7 @@ def spec(problem: str = "classification", **training: Any) -> ModelSpec:
             "problem": problem,
             "target": {"column": "arr_delay", **({"at_least": 15} if classifies else {})},
             "training": {**declared, **training},
-            "evaluation": {
-                "minimum_metrics": {metric: {"min": 0.0}},
-                "comparison": {"metric": metric},
-            },
+            "evaluation": {"minimum_metrics": {metric: {"min": 0.0}}, "comparison": {"metric": metric}},
             "monitoring": {"performance": {"metric": metric, "max_drop": 0.1}},
         }
     )

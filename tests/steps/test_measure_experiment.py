@@ -50,8 +50,7 @@ def only(found: ExperimentMeasure) -> MetricInterval:
 
 def test_the_errors_are_of_users_and_compared_step_by_step() -> None:
     found = measure(
-        "error_rate",
-        arms=[arm("control", units=1000, bad_units=30), arm("variant", units=1010, bad_units=5)],
+        "error_rate", arms=[arm("control", units=1000, bad_units=30), arm("variant", units=1010, bad_units=5)]
     )
     errors = only(found)
     assert (errors.control, errors.variant, errors.better) == (0.03, 5 / 1010, "lower")
@@ -201,11 +200,7 @@ def test_labels_that_are_known_are_joined_and_averaged_by_user(
     metric: str, control: float, variant: float, better: str
 ) -> None:
     found = only(measure(metric, store=labelled_log()))
-    assert (found.control, found.variant, found.better) == (
-        pytest.approx(control),
-        pytest.approx(variant),
-        better,
-    )
+    assert (found.control, found.variant, found.better) == (pytest.approx(control), pytest.approx(variant), better)
 
 
 def test_an_entity_that_a_user_asks_about_again_counts_once() -> None:

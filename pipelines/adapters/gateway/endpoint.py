@@ -78,9 +78,7 @@ class GatewayEndpoint:
         prediction_time: datetime | None = None,
     ) -> list[float]:
         """One answer per row. A missing value is None."""
-        content: dict[str, Any] = {
-            "dataframe_split": {"columns": list(columns), "data": [list(row) for row in rows]},
-        }
+        content: dict[str, Any] = {"dataframe_split": {"columns": list(columns), "data": [list(row) for row in rows]}}
         if ids is not None:
             content["ids"] = list(ids)
         key = os.environ.get(KEY)

@@ -21,6 +21,7 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
 from pipelines.rollout import transitions as moves
 from pipelines.rollout.plan import Plan, plan_of
+from pipelines.rollout.state import live_state_of
 from pipelines.rollout.transitions import Mirror, Route, Served
 
 TRIES = 8
@@ -74,53 +75,24 @@ class AnnotatedRollouts(ABC):
         kept = self._find(model)
         if kept is None:
             return LiveState(model=model)
-        route = kept.record.route
-        return LiveState(
-            model=model,
-            version=route.live.version,
-            previous=route.previous.version if route.previous else None,
-            generation=kept.record.generation,
-            bundle_sha256=route.live.sha256,
-            workers=kept.workers,
-            applied=kept.applied,
-        )
+        record, workers = kept.record, kept.workers
+        return live_state_of(model, record.route, generation=record.generation, workers=workers, applied=kept.applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         wanted = Served(version, bundle, sha256)
         request = rec.digest("release", version, bundle, sha256)
-
-        def move(route: Route | None) -> Route:
-            if route is None or route.live == wanted:
-                return route or Route(wanted)
-            found = route.rollout
-            if found is not None and found.active:
-                raise Refused(
-                    f"rollout {found.rollout_id} of {model} is {found.phase}; promote it or roll it back first"
-                )
-            if found is not None and found.phase == "FINALISING":
-                found = msgspec.structs.replace(found, phase="SUCCEEDED")
-            rebuilt = route.live.version == version  # going back to itself would be no way back
-            return Route(wanted, route.previous if rebuilt else route.live, rollout=found)
-
         kept = self._find(model)
         if kept is None or (rec.stored(kept, key, request) is None and kept.record.route.live != wanted):
-            move(kept.record.route if kept else None)
+            moves.released(model, kept.record.route if kept else None, wanted)
             self._announce(model, wanted)
             with self._taken_back(model, wanted):
                 self._make(model, wanted)
-        self._change(model, "release", move, key, request)
+        self._change(model, "release", lambda route: moves.released(model, route, wanted), key, request)
         return self.state(model)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        def move(route: Route | None) -> Route:
-            found = route.rollout if route else None
-            if route is not None and found is not None and found.can_be_taken_back:
-                return moves.rolled_back(route, reason)
-            if route is None or route.previous is None:
-                raise Refused(f"{model} has no previous version to put back; release one instead")
-            return Route(route.previous, rollout=route.rollout)
-
-        self._change(model, "rollback", move, key, rec.digest("rollback", reason))
+        request = rec.digest("rollback", reason)
+        self._change(model, "rollback", lambda route: moves.put_back(model, route, reason), key, request)
         return self.state(model)
 
     # ---- a rollout ----------------------------------------------------------------------------------------------

@@ -186,10 +186,7 @@ class SqlLedger:
     def _sqlite_engine(self) -> Engine:
         Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            self._url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"timeout": PATIENCE_SECONDS},
+            self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": PATIENCE_SECONDS}
         )
 
         @event.listens_for(engine, "connect")

@@ -57,11 +57,11 @@ class Changes:
         assert isinstance(deployment.target, SageMaker)
         self.now, self.guarded = now, deployment.target.mode == "guardrail"
         self.endpoint = Endpoint(model, deployment, clients, store, sleep=sleep)
-        self._model, self._deployment = model, deployment
+        self.model, self._deployment, self.cloudwatch = model, deployment, clients.cloudwatch
         self._records = Records(clients.s3, *parse_store(store))
 
     def read(self) -> Row:
-        return self._records.read(self._model)[0]
+        return self._records.read(self.model)[0]
 
     def observe(self) -> tuple[Row, Seen | None]:
         """The row and the endpoint.
@@ -69,7 +69,7 @@ class Changes:
         A rollback that SageMaker made by itself is recorded on sight, and a change of which a dead worker left only the
         weights or the record undone is finished; nobody else might ask for it again.
         """
-        row, etag = self._records.read(self._model)
+        row, etag = self._records.read(self.model)
         seen = self.endpoint.describe()
         if row.intent is None or seen is None or seen.status != "InService":
             return row, seen
@@ -85,7 +85,7 @@ class Changes:
         """The state after the change, as it was first answered under this key. Without ``expect`` it overrules."""
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         for _ in range(RIVALS):
-            row, etag = self._records.read(self._model)
+            row, etag = self._records.read(self.model)
             told = row.answers.get(key)
             if told is not None and told.request != digest:
                 raise Refused(f"key {key!r} was used for another request; take a new one")
@@ -98,7 +98,7 @@ class Changes:
                         return answer
                     continue
                 if expect is not None and expect != row.generation:
-                    raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
+                    raise Conflict(f"{self.model} is at generation {row.generation}, not {expect}")
                 row = msgspec.structs.replace(row, intent=Intent(key, digest, action, move(row.route)))
                 if self._is_only_recorded(row):
                     return self._done(row, etag, self.endpoint.describe())
@@ -107,22 +107,22 @@ class Changes:
                 self._put_right()
             except Lost:
                 continue
-        raise Unavailable(f"{RIVALS} others changed {self._model} meanwhile; try again")
+        raise Unavailable(f"{RIVALS} others changed {self.model} meanwhile; try again")
 
     def renew(self, move: Callable[[Route], Route], expect: int) -> RolloutState:
         """The lease alone: it waits for nothing, not even for a change that is pending."""
         for _ in range(RIVALS):
-            row, etag = self._records.read(self._model)
+            row, etag = self._records.read(self.model)
             if expect != row.generation:
-                raise Conflict(f"{self._model} is at generation {row.generation}, not {expect}")
-            route, intent = move(moves.live(self._model, row.route)), row.intent
+                raise Conflict(f"{self.model} is at generation {row.generation}, not {expect}")
+            route, intent = move(moves.live(self.model, row.route)), row.intent
             if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
                 intent = msgspec.structs.replace(intent, route=move(intent.route))
             row = msgspec.structs.replace(row, route=route, intent=intent)
             with suppress(Lost):
                 self._records.write(row, etag)
                 return self.told(row, self.endpoint.describe())
-        raise Unavailable(f"{RIVALS} others changed {self._model} meanwhile; try again")
+        raise Unavailable(f"{RIVALS} others changed {self.model} meanwhile; try again")
 
     def _is_only_recorded(self, row: Row) -> bool:
         """Whether the intent asks for nothing of SageMaker, so that nobody waits for what it does just now."""
@@ -176,8 +176,8 @@ class Changes:
         if self.guarded:
             policy = back_at_once() if intent.action in WAYS_BACK else guarded(self._deployment)
         config = self.endpoint.configure(wanted, seen)
-        if self._records.read(self._model)[1] != etag:
-            raise Lost(self._model)
+        if self._records.read(self.model)[1] != etag:
+            raise Lost(self.model)
         self.endpoint.update(config, policy)
         begun = msgspec.structs.replace(intent, begun=True, former=seen.config, config=config)
         route = row.route and self._leased(row.route, self._patience())
@@ -189,7 +189,7 @@ class Changes:
         intent = row.intent
         assert intent is not None
         if _fell_back(row, seen):
-            raise Refused(f"the {intent.action} of {self._model} did not come about", [_why(row, seen)])
+            raise Refused(f"the {intent.action} of {self.model} did not come about", [_why(row, seen)])
         if (intent.begun and seen.config != intent.config) or not self.endpoint.holds(wanted, seen):
             raise Refused(
                 f"endpoint {self.endpoint.name} has configuration {seen.config}, which nobody here ordered",
@@ -225,7 +225,7 @@ class Changes:
         try:
             return self._records.write(row, etag)
         except Lost as lost:
-            raise Late(self._model) from lost
+            raise Late(self.model) from lost
 
     def _give_up(self, row: Row, etag: str | None, reason: str) -> None:
         """The rollout has ended in the record, too. Raises ``Lost`` if somebody else changed it meanwhile."""
@@ -274,7 +274,7 @@ class Changes:
 
         What is only intended does not count: a caller who is told the former state asks for it again, and waits.
         """
-        route = moves.live(self._model, row.route)
+        route = moves.live(self.model, row.route)
         wanted = self.wanted(route)
         split: dict[str, int] = {}
         applied = False
@@ -285,7 +285,7 @@ class Changes:
         if applied:
             split = {variant.served.version: variant.share for variant in wanted if variant.share}
         workers = sum(seen.instances.values()) if seen else 0
-        return state_of(self._model, route, split, generation=row.generation, workers=workers, applied=applied)
+        return state_of(self.model, route, split, generation=row.generation, workers=workers, applied=applied)
 
     def _stamped(self, row: Row, intent: Intent, now: datetime) -> Route:
         """A step begins when its traffic was seen, and its lease counts from then."""

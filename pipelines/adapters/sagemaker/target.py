@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from pipelines.adapters.sagemaker.changes import Changes, Move, variant_name
-from pipelines.adapters.sagemaker.clients import Clients
 from pipelines.adapters.sagemaker.counts import measure
 from pipelines.errors import Refused
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout import transitions as moves
 from pipelines.rollout.plan import plan_of
+from pipelines.rollout.state import live_state_of
 from pipelines.rollout.transitions import Route, Served
-from pipelines.spec.deployment import Deployment
 
 
 class SageMakerTarget:
@@ -29,18 +26,8 @@ class SageMakerTarget:
     repeated with the same key.
     """
 
-    def __init__(
-        self,
-        model: str,
-        deployment: Deployment,
-        clients: Clients,
-        store: str,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._changes = Changes(model, deployment, clients, store, now=now, sleep=sleep)
-        self._model, self._now, self._cloudwatch = model, now, clients.cloudwatch
+    def __init__(self, changes: Changes) -> None:
+        self._changes, self._model, self._now = changes, changes.model, changes.now
 
     # ---- the rollout ------------------------------------------------------------------------------------------------
 
@@ -143,8 +130,8 @@ class SageMakerTarget:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         if self._changes.guarded:
             return []
-        now = self._now()
-        return measure(self._cloudwatch, self._changes.endpoint.name, record, variant_name, row.ended or now, now)
+        name, now = self._changes.endpoint.name, self._now()
+        return measure(self._changes.cloudwatch, name, record, variant_name, row.ended or now, now)
 
     # ---- the live version -------------------------------------------------------------------------------------------
 
@@ -153,49 +140,21 @@ class SageMakerTarget:
         row, seen = self._changes.observe()
         if row.route is None:
             return LiveState(model=model, applied=row.intent is None)
-        told = self._changes.told(row, seen)
-        return LiveState(
-            model=model,
-            version=told.champion,
-            previous=told.previous,
-            generation=told.generation,
-            bundle_sha256=row.route.live.sha256,
-            workers=told.workers,
-            applied=told.applied,
-        )
+        now = self._changes.told(row, seen)
+        return live_state_of(model, row.route, generation=row.generation, workers=now.workers, applied=now.applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         """In one switch; the former version is known, but its instances are stopped."""
         self._check(model)
         served = Served(version, bundle, sha256)
-
-        def move(route: Route | None) -> Route:
-            if route is None:
-                return Route(served)
-            if route.live == served:
-                return route
-            record = route.rollout
-            if record is not None and record.can_be_taken_back:
-                why = f"by the release of version {version}"
-                record = msgspec.structs.replace(record, phase="SUPERSEDED", reason=why)
-            return Route(served, None if route.live.version == version else route.live, rollout=record)
-
-        self._changes.make("release", {"release": msgspec.to_builtins(served)}, move, None, key)
+        request = {"release": msgspec.to_builtins(served)}
+        self._changes.make("release", request, lambda route: moves.released(model, route, served), None, key)
         return self.state(model)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
         self._check(model)
-
-        def move(route: Route | None) -> Route:
-            found = moves.live(model, route)
-            if found.previous is None:
-                raise Refused(f"{model} has no previous version to go back to")
-            record = found.rollout
-            if record is not None and record.can_be_taken_back:
-                record = msgspec.structs.replace(record, phase="ROLLED_BACK", reason=reason)
-            return Route(found.previous, rollout=record)
-
-        self._changes.make("rollback", {"rollback": model, "reason": reason}, move, None, key)
+        request = {"rollback": model, "reason": reason}
+        self._changes.make("rollback", request, lambda route: moves.put_back(model, route, reason), None, key)
         return self.state(model)
 
     # ---- parts ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.plan import Plan
-from pipelines.rollout.transitions import Route, RoutingTable, Served, rolled_back
+from pipelines.rollout.transitions import Route, RoutingTable, Served, given_up, live, put_back, released
 from pipelines.serving.control_plane.state import KeyReused, State
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child
@@ -112,25 +112,11 @@ class Releases:
             if before is not None and before.live == wanted:
                 self._state.remember(key, request)
                 return self.live(model)
-            self._free(model)
+            released(model, before, wanted)
             await self.load(model, wanted)
-            self._free(model)
-            before = self.table.routes.get(model)
-            previous = before.live if before else None
-            if before is not None and before.live.version == version:
-                previous = before.previous  # rebuilt: going back to itself would be no way back
-            ended = before.rollout if before else None
-            if ended is not None and ended.phase == "FINALISING":
-                ended = msgspec.structs.replace(ended, phase="SUCCEEDED")
-            await self._switch(model, Route(wanted, previous, rollout=ended), key, request, "release")
+            after = released(model, self.table.routes.get(model), wanted)  # a rollout may have begun meanwhile
+            await self._switch(model, after, key, request, "release")
             return self.live(model)
-
-    def _free(self, model: str) -> None:
-        """Raises ``Refused`` while a rollout of the model is active."""
-        route = self.table.routes.get(model)
-        if route is not None and route.rollout is not None and route.rollout.active:
-            found = route.rollout
-            raise Refused(f"rollout {found.rollout_id} of {model} is {found.phase}; promote it or roll it back first")
 
     async def rollback(self, model: str, *, key: str, reason: str, rollout_id: str | None = None) -> dict[str, Any]:
         """Take all traffic from the candidate of an active rollout; without one, put the previous version back.
@@ -144,20 +130,16 @@ class Releases:
         if self._known(key, request):
             return self.live(model)
         before = self.table.routes.get(model)
-        record = before.rollout if before else None
-        if rollout_id is not None and (record is None or record.rollout_id != rollout_id):
+        if rollout_id is None:
+            after = put_back(model, before, reason)
+        else:
             if self._state.rollout(model, rollout_id) is None:
                 raise Refused(f"{model} never had a rollout {rollout_id}")
-            record = None
-        elif before is not None and record is not None and record.can_be_taken_back:
-            await self._switch(model, rolled_back(before, reason), key, request, "rollback")
-            return self.live(model)
-        if rollout_id is not None:  # it has ended: ended is ended
+            after = given_up(live(model, before), rollout_id, reason)
+        if after == before:  # it has ended: ended is ended
             self._state.remember(key, request)
-            return self.live(model)
-        if before is None or before.previous is None:
-            raise Refused(f"{model} has no previous version to put back; release one instead")
-        await self._switch(model, Route(before.previous, rollout=record), key, request, "rollback")
+        else:
+            await self._switch(model, after, key, request, "rollback")
         return self.live(model)
 
     def _known(self, key: str, request: dict[str, Any]) -> bool:

@@ -23,9 +23,6 @@ class Create(Plan, frozen=True, forbid_unknown_fields=True):
 
     supersede: bool = False
 
-    def plan(self) -> Plan:
-        return Plan(**{name: getattr(self, name) for name in Plan.__struct_fields__})
-
 
 class Split(msgspec.Struct, forbid_unknown_fields=True):
     split: dict[str, int]
@@ -89,7 +86,9 @@ class RolloutPages:
         if found is None:
             subject = "a change of a rollout needs the header If-Match with the model's generation"
             return 428, {"subject": subject, "reasons": [f"read it from GET /models/{model}/rollout"]}
-        state = await VERBS[verb or ""](self._rollouts, model, rollout_id, body, expect=int(found[1]), key=changed.key)
+        kind, change = VERBS[verb or ""]
+        fields = msgspec.structs.asdict(parse(body or b"{}", kind))
+        state = await change(self._rollouts, model, rollout_id, **fields, expect=int(found[1]), key=changed.key)
         return (200 if state["applied"] else 202), state
 
     async def _read(self, model: str, rollout_id: str | None, verb: str | None) -> Page:
@@ -110,53 +109,25 @@ def parse(body: bytes, kind: type[Asked]) -> Asked:
         raise Refused("the body is not what this page takes", [str(error)]) from error
 
 
-async def _create(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    asked = parse(body, Create)
-    return await found.create(model, rollout_id, asked.plan(), asked.supersede, expect=expect, key=key)
+async def _create(
+    rollouts: Rollouts, model: str, rollout_id: str, *, supersede: bool, expect: int, key: str, **plan: Any
+) -> Any:
+    return await rollouts.create(model, rollout_id, Plan(**plan), supersede, expect=expect, key=key)
 
 
-async def _prepare(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    return await found.prepare(model, rollout_id, parse(body, Served), expect=expect, key=key)
+async def _prepare(rollouts: Rollouts, model: str, rollout_id: str, *, expect: int, key: str, **served: Any) -> Any:
+    return await rollouts.prepare(model, rollout_id, Served(**served), expect=expect, key=key)
 
 
-async def _traffic(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    return await found.traffic(model, rollout_id, parse(body, Split).split, expect=expect, key=key)
-
-
-async def _mirror(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    asked = parse(body, MirrorTo)
-    return await found.mirror(model, rollout_id, asked.version, asked.basis_points, expect=expect, key=key)
-
-
-async def _lease(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    return await found.lease(model, rollout_id, parse(body, Lease).seconds, expect=expect, key=key)
-
-
-async def _pause(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    return await found.pause(model, rollout_id, parse(body, Reason).reason, expect=expect, key=key)
-
-
-async def _resume(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    parse(body or b"{}", Nothing)
-    return await found.resume(model, rollout_id, expect=expect, key=key)
-
-
-async def _promote(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    return await found.promote(model, rollout_id, parse(body, Version).version, expect=expect, key=key)
-
-
-async def _retire(found: Rollouts, model: str, rollout_id: str, body: bytes, *, expect: int, key: str) -> Any:
-    return await found.retire(model, rollout_id, parse(body or b"{}", Retire).version, expect=expect, key=key)
-
-
-VERBS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
-    "": _create,
-    "prepare": _prepare,
-    "traffic": _traffic,
-    "mirror": _mirror,
-    "lease": _lease,
-    "pause": _pause,
-    "resume": _resume,
-    "promote": _promote,
-    "retire": _retire,
+VERBS: dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[dict[str, Any]]]]] = {
+    "": (Create, _create),
+    "prepare": (Served, _prepare),
+    "traffic": (Split, Rollouts.traffic),
+    "mirror": (MirrorTo, Rollouts.mirror),
+    "lease": (Lease, Rollouts.lease),
+    "pause": (Reason, Rollouts.pause),
+    "resume": (Nothing, Rollouts.resume),
+    "promote": (Version, Rollouts.promote),
+    "retire": (Retire, Rollouts.retire),
 }
+"""The body of each verb, whose fields are the arguments of what it calls."""

@@ -41,13 +41,7 @@ class Child:
 
 
 async def start_child(
-    module: str,
-    name: str,
-    arguments: Sequence[str],
-    handle: Handler,
-    *,
-    share: Sequence[int] = (),
-    niceness: int = 0,
+    module: str, name: str, arguments: Sequence[str], handle: Handler, *, share: Sequence[int] = (), niceness: int = 0
 ) -> Child:
     """Start ``python -m <module> [shared descriptors] <control descriptor> <arguments>`` at this niceness."""
     ours, theirs = socket.socketpair()

@@ -201,8 +201,4 @@ def _request(features: Sequence[Input]) -> dict[str, Any]:
         "inputs": {"oneOf": [columnar, records, rows]},
     }
     ids = {"type": "array", "items": {"type": "string"}, "description": "One entity id per row"}
-    return {
-        "type": "object",
-        "properties": forms | {"ids": ids},
-        "oneOf": [{"required": [form]} for form in forms],
-    }
+    return {"type": "object", "properties": forms | {"ids": ids}, "oneOf": [{"required": [form]} for form in forms]}

@@ -15,18 +15,7 @@ Key = tuple[str, str, int, str, str]
 """Model, rollout, step, version, role."""
 
 
-SUMS = (
-    "requests",
-    "failed",
-    "fallback",
-    "shed",
-    "compared",
-    "disagreed",
-    "flipped",
-    "sent",
-    "dropped",
-    "seconds",
-)
+SUMS = ("requests", "failed", "fallback", "shed", "compared", "disagreed", "flipped", "sent", "dropped", "seconds")
 
 
 class Tally(msgspec.Struct, array_like=True):
@@ -76,13 +65,7 @@ class Tallies:
         return self._new[key]
 
     def answered(
-        self,
-        key: Key,
-        seconds: float,
-        limits: tuple[float, ...],
-        *,
-        bad: str = "",
-        unit: int | None = None,
+        self, key: Key, seconds: float, limits: tuple[float, ...], *, bad: str = "", unit: int | None = None
     ) -> None:
         """One request of this arm: how long it took, and the kind of its bad event, if it was one."""
         tally = self.of(key)

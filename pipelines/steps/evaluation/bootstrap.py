@@ -19,14 +19,7 @@ MEASURED_SHARE = 0.95
 
 
 def paired_bootstrap(
-    problem: str,
-    declared: Comparison,
-    target: Array,
-    candidate: Array,
-    champion: Array,
-    *,
-    threshold: float,
-    seed: int,
+    problem: str, declared: Comparison, target: Array, candidate: Array, champion: Array, *, threshold: float, seed: int
 ) -> Interval | None:
     """Percentile interval of ``candidate - champion`` over resampled rows, oriented so that positive is better.
 

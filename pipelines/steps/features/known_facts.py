@@ -21,12 +21,7 @@ def newest_before(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: s
     Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` finds nothing.
     """
     return left.join_asof(
-        right,
-        left_on=moment,
-        right_on=known,
-        by=list(by) or None,
-        strategy="backward",
-        check_sortedness=False,
+        right, left_on=moment, right_on=known, by=list(by) or None, strategy="backward", check_sortedness=False
     )
 
 

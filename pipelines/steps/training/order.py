@@ -271,14 +271,7 @@ def _search(
         return found
 
     return search(
-        order.training.search,
-        order.training,
-        order.seed,
-        order.mode,
-        score,
-        done=done,
-        on_trial=keep,
-        seconds=seconds,
+        order.training.search, order.training, order.seed, order.mode, score, done=done, on_trial=keep, seconds=seconds
     )
 
 

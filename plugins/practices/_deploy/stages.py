@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from pipelines.ledger.required_evidence import required_stages
 from pipelines.spec.model import ModelSpec
@@ -14,9 +15,6 @@ from practices.preflight_checklist import PreflightChecklist
 from practices.rollout_analysis import RolloutAnalysis
 
 About = dict[str, Any]
-Stage = tuple[Any, Any, str]
-"""First task, last task, and what the page says of them."""
-Make = Callable[[ModelSpec, About], Stage]
 BEGIN = "builds the bundle, goes through the preflight checklist, and writes the ticket that all others act on."
 END = (
     "runs whatever became of the others: a candidate that failed, was refused or killed loses its traffic; one that"
@@ -25,59 +23,72 @@ END = (
 HELD = "What is not decided in time is held for a person: clear the red task to go on waiting."
 
 
+class Stage(NamedTuple):
+    """The tasks of one stage, first and last, and what the page says of them."""
+
+    first: Any
+    last: Any
+    text: str
+
+
+Make = Callable[[ModelSpec, About], Stage]
+
+
 def lay_out(spec: ModelSpec) -> str:
     """Make the tasks inside the present DAG, one after the other, and return what its page says of them."""
     check = PreflightChecklist(task_id="check_release", model=spec.model)
     about: About = {"model": spec.model, "ticket": check.output}
-    made: list[Stage] = [(check, check, f"**check_release** {BEGIN}")]
-    for stage in _stages(spec):
-        made.append(stage(spec, about))
-        made[-2][1] >> made[-1][0]
-    told = [says for _, _, says in made]
+    stages = [_alone(check, BEGIN)]
+    for make in _makers(spec):
+        stages.append(make(spec, about))
+        stages[-2].last >> stages[-1].first
+    texts = [stage.text for stage in stages]
     if spec.deployment.staged:
         from practices.rollout_rollback import RolloutRollback
 
         end = RolloutRollback(task_id="end_rollout", **about)
-        made[-1][1] >> end.as_teardown(setups=made[1][0])  # one that could fail the run would also turn it green
-        told.append(f"**end_rollout** {END}")
-    return "\n\n".join(told)
+        # A teardown that could fail the run would also turn it green.
+        stages[-1].last >> end.as_teardown(setups=stages[1].first)
+        texts.append(f"**end_rollout** {END}")
+    return "\n\n".join(texts)
 
 
-def _stages(spec: ModelSpec) -> list[Make]:
+def _makers(spec: ModelSpec) -> list[Make]:
     makers: dict[str, Make] = {"load_test": _load, "shadow_comparison": _shadow, "approval_quorum": _approvals}
     strategies: dict[str, Make] = {"canary": _canary, "blue_green": _trial, "ab": _experiment}
     required = required_stages(spec, first=False)
-    found = [makers[stage] for stage in required if stage in makers]
+    declared = [makers[stage] for stage in required if stage in makers]
     if not spec.deployment.staged:
-        return [*found, _release]
+        return [*declared, _release]
     if set(required) - set(makers):
-        found.append(strategies[spec.deployment.strategy])
-    return [_prepare, *found, _promote, _retire]
+        declared.append(strategies[spec.deployment.strategy])
+    return [_prepare, *declared, _promote, _retire]
+
+
+def _alone(task: Any, text: str) -> Stage:
+    """A stage of one task; ``text`` goes on after the task's name."""
+    return Stage(task, task, f"**{task.task_id}** {text}")
 
 
 def _prepare(_: ModelSpec, about: About) -> Stage:
     from practices.candidate_preparation import CandidatePreparation
 
     task = CandidatePreparation(task_id="prepare_candidate", **about)
-    return (
-        task,
-        task,
-        "**prepare_candidate** loads the candidate beside the champion and tries it; it gets no traffic yet.",
-    )
+    return _alone(task, "loads the candidate beside the champion and tries it; it gets no traffic yet.")
 
 
 def _load(_: ModelSpec, about: About) -> Stage:
     from practices.load_test import LoadTest
 
     task = LoadTest(task_id="test_under_load", **about)
-    return task, task, "**test_under_load** asks the candidate at the declared rate and holds it to its assertions."
+    return _alone(task, "asks the candidate at the declared rate and holds it to its assertions.")
 
 
 def _shadow(_: ModelSpec, about: About) -> Stage:
     from practices.shadow_comparison import ShadowComparison
 
     task = ShadowComparison(task_id="compare_in_shadow", **about)
-    return task, task, "**compare_in_shadow** copies requests to the candidate and compares; callers notice nothing."
+    return _alone(task, "copies requests to the candidate and compares; callers notice nothing.")
 
 
 def _approvals(spec: ModelSpec, about: About) -> Stage:
@@ -86,27 +97,24 @@ def _approvals(spec: ModelSpec, about: About) -> Stage:
 
     asked = ask_approvers(spec, about["ticket"])
     count = ApprovalQuorum(task_id="count_approvals", answers=asked.output, **about)
-    says = "**request_approvals** asks each person on Airflow's own screen; **count_approvals** counts who answered."
-    return asked, count, says
+    text = "**request_approvals** asks each person on Airflow's own screen; **count_approvals** counts who answered."
+    return Stage(asked, count, text)
 
 
 def _canary(spec: ModelSpec, about: About) -> Stage:
-    first = last = None
-    names: list[str] = []
+    tasks: list[Any] = []
     for share in spec.deployment.shares():
         name = f"{share / 100:g}".replace(".", "_")
-        shift = CanaryStep(task_id=f"shift_to_{name}", share=share, **about)
-        judge = RolloutAnalysis(task_id=f"judge_at_{name}", share=share, **about)
-        if last is not None:
-            last >> shift
-        shift >> judge
-        first, last = first or shift, judge
-        names += [f"**{shift.task_id}**", f"**{judge.task_id}**"]
-    says = (
-        f"**shift_to_…** and **judge_at_…** ({', '.join(names)}) give the candidate so many percent of the callers and"
+        tasks.append(CanaryStep(task_id=f"shift_to_{name}", share=share, **about))
+        tasks.append(RolloutAnalysis(task_id=f"judge_at_{name}", share=share, **about))
+    for task, following in pairwise(tasks):
+        task >> following
+    names = ", ".join(f"**{task.task_id}**" for task in tasks)
+    text = (
+        f"**shift_to_…** and **judge_at_…** ({names}) give the candidate so many percent of the callers and"
         f" weigh the evidence until it passes; what is shown to be bad is rolled back. {HELD}"
     )
-    return first, last, says
+    return Stage(tasks[0], tasks[-1], text)
 
 
 def _trial(spec: ModelSpec, about: About) -> Stage:
@@ -115,36 +123,34 @@ def _trial(spec: ModelSpec, about: About) -> Stage:
     trial = BlueGreenTrial(task_id="try_green", **about)
     judge = RolloutAnalysis(task_id="judge_green", share=spec.deployment.shares()[0], **about)
     trial >> judge
-    says = (
+    text = (
         "**try_green** gives the new version its test share; **judge_green** weighs the evidence until it passes; what"
         f" is shown to be bad is rolled back. {HELD}"
     )
-    return trial, judge, says
+    return Stage(trial, judge, text)
 
 
 def _experiment(_: ModelSpec, about: About) -> Stage:
     from practices.ab_test import AbTest
 
     task = AbTest(task_id="test_versions", **about)
-    return task, task, "**test_versions** splits the users and waits until the metrics say which version is better."
+    return _alone(task, "splits the users and waits until the metrics say which version is better.")
 
 
 def _promote(spec: ModelSpec, about: About) -> Stage:
-    task = _switch("promote_candidate", spec, about)
-    says = (
-        "**promote_candidate** asks the ledger once more for every gate, stage and approval of this very bundle, makes"
-        " the candidate the champion in one switch, reads it back, and moves aliases and ledger after it."
+    text = (
+        "asks the ledger once more for every gate, stage and approval of this very bundle, makes the candidate the"
+        " champion in one switch, reads it back, and moves aliases and ledger after it."
     )
-    return task, task, says
+    return _alone(_switch("promote_candidate", spec, about), text)
 
 
 def _release(spec: ModelSpec, about: About) -> Stage:
-    task = _switch("release_champion", spec, about)
-    says = (
-        "**release_champion** asks the ledger once more for every gate and approval of this very bundle, switches"
-        " traffic, reads it back, and moves the aliases `champion` and `previous` and the ledger after it."
+    text = (
+        "asks the ledger once more for every gate and approval of this very bundle, switches traffic, reads it back,"
+        " and moves the aliases `champion` and `previous` and the ledger after it."
     )
-    return task, task, says
+    return _alone(_switch("release_champion", spec, about), text)
 
 
 def _switch(task_id: str, spec: ModelSpec, about: About) -> ChampionRelease:
@@ -155,8 +161,4 @@ def _retire(_: ModelSpec, about: About) -> Stage:
     from practices.retirement import Retirement
 
     task = Retirement(task_id="retire_former", **about)
-    return (
-        task,
-        task,
-        "**retire_former** waits out the rollback window, in which one click puts the former version back.",
-    )
+    return _alone(task, "waits out the rollback window, in which one click puts the former version back.")

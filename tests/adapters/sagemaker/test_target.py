@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.adapters.sagemaker.changes import Changes
 from pipelines.adapters.sagemaker.clients import SERVICES, Clients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.errors import Conflict, Refused, Unavailable
@@ -83,7 +84,7 @@ class Field:
         watched = Clients(*(Watched(client, after) for client in vars(self.clients).values()))
         deployment = Deployment.model_validate(given | {"target": block})
         store = f"s3://{BUCKET}/{self.prefix}"
-        return SageMakerTarget(MODEL, deployment, watched, store, now=lambda: self.clock, sleep=self.sleep)
+        return SageMakerTarget(Changes(MODEL, deployment, watched, store, now=lambda: self.clock, sleep=self.sleep))
 
     def sleep(self, seconds: float) -> None:
         self.waited += seconds
@@ -238,6 +239,19 @@ def test_a_version_is_released_and_put_back_in_one_switch(aws: Clients) -> None:
     assert target.rollback(MODEL, key="back", reason="complaints").version == "1"
     with pytest.raises(Refused, match="no previous"):
         target.rollback(MODEL, key="further back", reason="more")
+
+
+def test_a_release_waits_for_the_rollout_that_runs_and_a_rollback_takes_it_back_first(aws: Clients) -> None:
+    field = Field(aws)
+    target = field.release("1")
+    state = field.begin(target)
+    target.set_traffic(MODEL, "r2", {"1": 9_000, "2": 1_000}, expect=state.generation, key="10 %")
+    with pytest.raises(Refused, match="is BAKING; promote it or roll it back first"):
+        target.release(MODEL, "3", *field.bundle("3"), key="release 3")
+    live = target.rollback(MODEL, key="back", reason="complaints")
+    state = target.rollout(MODEL)
+    assert (live.version, state.phase, state.reason) == ("1", "ROLLED_BACK", "complaints")
+    assert state.split == {"1": 10_000}
 
 
 def test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_success(aws: Clients) -> None:
@@ -434,7 +448,6 @@ def test_what_somebody_else_did_to_the_endpoint_is_told_and_not_built_upon(aws: 
 def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_a_release(aws: Clients) -> None:
     field = Field(aws)
     target = field.release("1")
-    state = field.begin(target)
     variant = field.config()["ProductionVariants"][0] | {"VariantName": "theirs"}
     field.clients.sagemaker.create_endpoint_config(
         EndpointConfigName=f"{field.endpoint}-theirs", ProductionVariants=[variant]
@@ -449,10 +462,17 @@ def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_
 
     with pytest.raises(Refused, match="nobody here ordered"):
         field.target(meddle).release(MODEL, "3", *field.bundle("3"), key="release 3")
+    state = target.rollout(MODEL)
+    assert (state.champion, state.applied, state.split) == ("1", False, {"theirs": 10_000})
+    live = target.release(MODEL, "3", *field.bundle("3"), key="release 3 again")
+    assert (live.version, live.previous, live.applied) == ("3", "1", True)
+    target.rollback(MODEL, key="back to 1", reason="complaints")
+    with pytest.raises(Refused, match="nobody here ordered"):
+        field.begin(field.target(meddle))
     state = field.target().rollout(MODEL)
-    assert (state.phase, state.applied, state.split) == ("READY", False, {"theirs": 10_000})
+    assert (state.phase, state.applied, state.split) == ("FAILED", False, {"theirs": 10_000})
     state = field.target().roll_back(MODEL, "r2", "strange hands", key="back")
-    assert (state.phase, state.split, state.applied) == ("ROLLED_BACK", {"1": 10_000}, True)
+    assert (state.phase, state.split, state.applied) == ("FAILED", {"1": 10_000}, True)
     assert field.weights() == {"v1": 10_000}
 
 
@@ -521,7 +541,7 @@ def test_a_store_or_a_bundle_that_aws_cannot_read_is_refused(aws: Clients) -> No
         {"target": {"kind": "sagemaker", "role_arn": ROLE, "image": IMAGE, "instance_type": "ml.m5.large"}}
     )
     with pytest.raises(Refused, match="S3 alone"):
-        SageMakerTarget(MODEL, deployment, field.clients, "/var/store")
+        SageMakerTarget(Changes(MODEL, deployment, field.clients, "/var/store"))
     target = field.release("1")
     state = target.create_rollout(MODEL, "r2", PLAN, expect=1, key="create")
     with pytest.raises(Refused, match="no bundle"):
@@ -540,7 +560,7 @@ def test_an_aws_that_does_not_answer_is_unavailable() -> None:
         {"target": {"kind": "sagemaker", "role_arn": ROLE, "image": IMAGE, "instance_type": "ml.m5.large"}}
     )
     with pytest.raises(Unavailable, match="does not answer"):
-        SageMakerTarget(MODEL, deployment, Clients(*dead), f"s3://{BUCKET}/air").rollout(MODEL)
+        SageMakerTarget(Changes(MODEL, deployment, Clients(*dead), f"s3://{BUCKET}/air")).rollout(MODEL)
 
 
 # ---- mode guardrail -------------------------------------------------------------------------------------------------

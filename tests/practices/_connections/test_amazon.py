@@ -84,10 +84,7 @@ def test_an_assumed_role_is_renewed_before_it_expires(
     connect: Any, server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(
-        region_name=REGION,
-        endpoint_url=server.url,
-        role_arn=ROLE,
-        service_config={"sts": {"endpoint_url": server.url}},
+        region_name=REGION, endpoint_url=server.url, role_arn=ROLE, service_config={"sts": {"endpoint_url": server.url}}
     )
     options = StoreConnection("lake", ROOT)
     first = options()

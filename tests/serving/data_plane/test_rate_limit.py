@@ -28,11 +28,7 @@ def test_only_so_many_clients_are_remembered_and_the_longest_absent_is_forgotten
     assert [buckets.empty(client, 0.0) > 0 for client in "abc"] == [False, True, True]
 
 
-@given(
-    st.floats(1, 6000),
-    st.integers(1, 50),
-    st.lists(st.floats(0, 5), min_size=1, max_size=200),
-)
+@given(st.floats(1, 6000), st.integers(1, 50), st.lists(st.floats(0, 5), min_size=1, max_size=200))
 def test_no_window_ever_passes_more_than_burst_and_rate(per_minute: float, burst: int, pauses: list[float]) -> None:
     buckets, now, passed = Buckets(per_minute, burst), 0.0, []
     for pause in pauses:

@@ -192,12 +192,7 @@ def test_each_slice_is_measured_alone_and_a_small_or_missing_one_is_named() -> N
     declared = Slices(columns=["origin"], metric="roc_auc", max_loss=0.05, min_rows=40)
     frame = pl.DataFrame({"origin": origin})
     found = slice_metrics("classification", declared, frame, target, ours, theirs, 0.5)
-    assert [(line.value, line.rows) for line in found] == [
-        ("JFK", 200),
-        ("LGA", 150),
-        ("(missing)", 40),
-        ("EWR", 10),
-    ]
+    assert [(line.value, line.rows) for line in found] == [("JFK", 200), ("LGA", 150), ("(missing)", 40), ("EWR", 10)]
     jfk, _, _, ewr = found
     assert jfk.candidate == pytest.approx(sk.roc_auc_score(target[:200], ours[:200]))
     assert jfk.gain == pytest.approx(jfk.candidate - sk.roc_auc_score(target[:200], theirs[:200]))

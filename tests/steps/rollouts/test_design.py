@@ -96,10 +96,7 @@ def test_a_load_test_needs_so_many_requests_even_of_a_faultless_candidate() -> N
         ({"strategy": "canary"}, ""),
         ({}, ""),
         (
-            {
-                "strategy": "canary",
-                "analysis": {"metrics": [{"name": "much", "max_ratio": 1.5, "fail_ratio": 2.0}]},
-            },
+            {"strategy": "canary", "analysis": {"metrics": [{"name": "much", "max_ratio": 1.5, "fail_ratio": 2.0}]}},
             "fail_ratio 2.0 is beyond max_ratio 1.5",
         ),
     ],

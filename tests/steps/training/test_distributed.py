@@ -274,10 +274,7 @@ def test_workers_stay_for_every_trial_of_a_search_and_leave_after_the_last_fit(t
 def test_a_worker_whose_coordinator_is_killed_leaves_with_the_exit_code_of_a_retry(tmp_path: Path) -> None:
     laid = Laid(tmp_path, endless(), run=RUN)
     command = [sys.executable, "-c", COORDINATOR, str(tmp_path), RUN]
-    with (
-        worker_of(laid) as worker,
-        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as coordinator,
-    ):
+    with worker_of(laid) as worker, subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as coordinator:
         assert coordinator.stdout is not None
         assert coordinator.stdout.readline()
         coordinator.kill()
