@@ -28,7 +28,7 @@ from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
     from pipelines.adapters.gateway.rollouts import GatewayRollouts
-    from pipelines.adapters.sagemaker.clients import Clients
+    from pipelines.adapters.sagemaker.clients import AwsClients
 
 STEPS: dict[str, type[Message]] = {
     "ingest_partition": ingestion.IngestRequest,
@@ -73,7 +73,7 @@ class RealPorts:
         settings: Settings,
         store_options: Callable[[], Mapping[str, str]] | None = None,
         *,
-        sagemaker: Callable[[str | None], Clients] | None = None,
+        sagemaker: Callable[[str | None], AwsClients] | None = None,
         kubernetes: Callable[[str | None], Any] | None = None,
     ) -> None:
         self.settings, self._store_options = settings, store_options
@@ -117,12 +117,12 @@ class RealPorts:
         if declared.kind == "embedded":
             return self.endpoint
         if declared.kind == "sagemaker":
-            from pipelines.adapters.sagemaker.changes import Changes
+            from pipelines.adapters.sagemaker.changes import EndpointChanges
             from pipelines.adapters.sagemaker.clients import clients_of_environment
             from pipelines.adapters.sagemaker.target import SageMakerTarget
 
             clients = (self._sagemaker or clients_of_environment)(declared.connection)
-            return SageMakerTarget(Changes(model, deployment, clients, self.settings.store))
+            return SageMakerTarget(EndpointChanges(model, deployment, clients, self.settings.store))
         if declared.kind == "http_route":
             from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 
@@ -150,7 +150,7 @@ def open_ports(
     settings: Settings | None = None,
     store_options: Callable[[], Mapping[str, str]] | None = None,
     *,
-    sagemaker: Callable[[str | None], Clients] | None = None,
+    sagemaker: Callable[[str | None], AwsClients] | None = None,
     kubernetes: Callable[[str | None], Any] | None = None,
 ) -> RealPorts:
     """Ports of the installation that the environment describes."""

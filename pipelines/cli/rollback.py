@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, way_back
+from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, way_back
 
 
 def add_parser(subparsers: Any) -> None:
@@ -60,7 +60,7 @@ def reached(model: str, ports: Ports) -> DeploymentTarget:
         return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
 
 
-def take_back(target: DeploymentTarget, model: str, way: WayBack, reason: str, key: str, who: str) -> None:
+def take_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason: str, key: str, who: str) -> None:
     """One call. ``Refused`` if the rollout was promoted and finished in between."""
     if way.rollout_id is None:
         target.rollback(model, key=key, reason=reason)

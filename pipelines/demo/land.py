@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.store_paths import MANIFEST
@@ -45,7 +45,7 @@ def land(
     sources: Sequence[str] | None = None,
     *,
     force: bool = False,
-) -> list[Manifest]:
+) -> list[DeliveryManifest]:
     """Deliver every day from ``first`` to ``last``; returns the manifests written, one per source and day.
 
     A daily source delivers one folder a day. A reference source delivers its full copy on ``first``, unless an earlier
@@ -54,7 +54,7 @@ def land(
     """
     spec = ports.catalog.dataset(dataset)
     wanted = _wanted(spec, first, last, sources)
-    landed: list[Manifest] = []
+    landed: list[DeliveryManifest] = []
     for name in wanted:
         source = spec.sources[name]
         landed += (
@@ -76,7 +76,7 @@ def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] |
     return list(sources or spec.sources)
 
 
-def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[Manifest]:
+def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
     held = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
@@ -85,7 +85,9 @@ def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, f
     return [_deliver(name, source, day, source_text(name), store)]
 
 
-def _land_daily(name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool) -> list[Manifest]:
+def _land_daily(
+    name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool
+) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
@@ -100,11 +102,11 @@ def _land_daily(name: str, source: SourceSpec, first: date, last: date, store: S
     return [_deliver(name, source, day, parts.get(day, text.clear()), store) for day in missing]
 
 
-def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> Manifest:
+def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
     """A second delivery takes back the first one's manifest, which at no moment lies beside a file it does not tell."""
     content = rows.write_csv(None).encode()
     file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
-    manifest = Manifest(source=name, day=day, files=[file])
+    manifest = DeliveryManifest(source=name, day=day, files=[file])
     store.delete(store_paths.landing(name, day, MANIFEST))
     store.put(store_paths.landing(name, day, source.file), content)
     store.put(store_paths.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())

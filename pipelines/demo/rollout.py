@@ -31,7 +31,7 @@ ENDED = ("success", "failed")
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
-class Flight:
+class RolloutDemo:
     """A version that is promoted, and after it one that is frozen under traffic and rolled back by the guard."""
 
     def __init__(self, model: str, first: date, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:

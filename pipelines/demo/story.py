@@ -16,7 +16,7 @@ from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
 from pipelines.demo.people import People
-from pipelines.demo.rollout import Flight
+from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     stack.start(settings, progress.console)
     ports = open_ports()  # anew: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
-    story = Story(options, ports, airflow, progress)
+    story = Demonstration(options, ports, airflow, progress)
     story.wake_airflow()
     story.bring_history()
     story.train_and_release()
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return story.tell()
 
 
-class Story:
+class Demonstration:
     """The acts of the demonstration. Every change is made by a DAG; this class lands files, asks and waits."""
 
     def __init__(self, options: argparse.Namespace, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
@@ -235,7 +235,7 @@ class Story:
         """Deploy in stages what was approved meanwhile, under the traffic of callers."""
         after = self.live[-1] + timedelta(days=1)
         for model in self.staged:
-            Flight(model, after, self.ports, self.airflow, self.progress).fly()
+            RolloutDemo(model, after, self.ports, self.airflow, self.progress).fly()
 
     def tell(self) -> int:
         """Print what happened and where to look."""

@@ -98,7 +98,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
     ``arm``."""
     import polars as pl
 
-    from pipelines.steps.load_testing.open_loop import Door, OpenLoop, RequestOutcome, Schedule
+    from pipelines.steps.load_testing.open_loop import OpenLoop, RequestOutcome, RequestSchedule, RequestTarget
 
     ended = False
     told: list[tuple[float, int, str, str]] = []
@@ -119,8 +119,8 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
         asyncio.get_running_loop().add_signal_handler(number, end)
     key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
     url = f"{ports.settings.gateway.rstrip('/')}/models/{model}/invocations"
-    door = Door(url, bodies, judge, {"x-api-key": key} if key else {})
-    schedule = Schedule(rps, seconds)
+    door = RequestTarget(url, bodies, judge, {"x-api-key": key} if key else {})
+    schedule = RequestSchedule(rps, seconds)
     found = await OpenLoop(door, schedule, [], timeout=TIMEOUT, most_open=MOST_OPEN, stop=stop).run()
     silent = found.sent - len(told)
     told += [(time.time(), 0, "", "")] * silent

@@ -13,7 +13,7 @@ class LandedFile(Message):
     sha256: str
 
 
-class Manifest(Message):
+class DeliveryManifest(Message):
     """``landing/<source>/<day>/_manifest.json``, written last: what was delivered for one source and day."""
 
     source: str

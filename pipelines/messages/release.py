@@ -48,7 +48,7 @@ class InspectionRequest(Message):
     champion: str | None = None
 
 
-class Column(Message):
+class BundleColumn(Message):
     """One column of a bundle's contract; ``minimum`` and ``maximum`` where the feature declares them."""
 
     name: str
@@ -57,16 +57,16 @@ class Column(Message):
     maximum: float | None = None
 
 
-class Contract(Message):
+class BundleContract(Message):
     """What callers send to a version, and what it answers: a ``probability`` or a ``value``."""
 
     version: str
     semantic: str | None = None
     output: str
-    columns: list[Column]
+    columns: list[BundleColumn]
 
 
-class Traffic(Message):
+class LoggedTraffic(Message):
     """Requests that callers made, as the prediction log has them."""
 
     requests: float
@@ -75,7 +75,7 @@ class Traffic(Message):
     per_day: float
 
 
-class DesignStep(Message):
+class StageDesign(Message):
     """One step of a rollout: requests of both versions together, and the time that the step may take at most."""
 
     share: int
@@ -114,19 +114,19 @@ class Inspection(Message):
     latency_p99_ms: float | None = None
     """One row by the bundle's predictor, without the network."""
     calls: int = 0
-    contract: Contract | None = None
+    contract: BundleContract | None = None
     untyped: list[str] = []
     """Columns without a type in ``schema.json``."""
-    champion: Contract | None = None
+    champion: BundleContract | None = None
     champion_fault: str | None = None
     """Why the live version's contract could not be read."""
     contract_changes: list[str] = []
     """What callers of the live version would meet as another contract."""
     narrowed: list[str] = []
     """Ranges that no longer hold all that the live version's do."""
-    traffic: Traffic | None = None
+    traffic: LoggedTraffic | None = None
     """None: nothing was logged of late."""
-    design: list[DesignStep] = []
+    design: list[StageDesign] = []
     plan_faults: list[str] = []
     """Why the declared rollout could not fail, not be decided, or not be followed."""
     load_test_fault: str | None = None
@@ -136,7 +136,7 @@ class Inspection(Message):
     notes: list[str] = []
 
 
-class Standing(Message):
+class ReleaseStanding(Message):
     """What the ledger and the target say of a version that is to be deployed, and who asks for it."""
 
     gates: dict[str, str] = {}

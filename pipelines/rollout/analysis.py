@@ -82,7 +82,7 @@ class AnalysisPlan(_Strict):
         return self
 
 
-class Arm(_Strict):
+class ArmEvents(_Strict):
     """Distinct ``units`` that met one version in one stage, and of each event how many of them met it.
 
     A key counts among ``events`` in the stage of its first such event of the whole rollout, and in no later stage.
@@ -105,8 +105,8 @@ class StageCounts(_Strict):
     """One stage: the share of all units assigned to the candidate, and what each arm met."""
 
     weight: Share
-    candidate: Arm
-    champion: Arm
+    candidate: ArmEvents
+    champion: ArmEvents
 
 
 class MetricEvidence(_Strict):

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pipelines.rollout.analysis import AnalysisPlan, MetricEvidence, MetricLimits, RolloutEvidence, StageCounts
-from pipelines.statistics.e_values import Step, log_e_rate_ratio, log_e_sample_ratio, log_e_value, rate_ratio_interval
+from pipelines.statistics.e_values import (
+    StageEvents,
+    log_e_rate_ratio,
+    log_e_sample_ratio,
+    log_e_value,
+    rate_ratio_interval,
+)
 
 
 def weigh(
@@ -18,7 +24,7 @@ def weigh(
     errors: Mapping[str, str] | None = None,
 ) -> RolloutEvidence:
     """Evidence of all stages together. ``errors`` names the events that could not be read, and why."""
-    units = [Step(stage.weight, stage.candidate.units, stage.champion.units) for stage in stages]
+    units = [StageEvents(stage.weight, stage.candidate.units, stage.champion.units) for stage in stages]
     return RolloutEvidence(
         split_log_e=log_e_sample_ratio(units),
         metrics=tuple(_weigh_metric(metric, plan, stages, errors or {}) for metric in plan.metrics),
@@ -33,7 +39,7 @@ def _weigh_metric(
     if faults := _faults(metric.event, stages, errors):
         return MetricEvidence(metric=metric.name, faults=tuple(faults))
     counts = [
-        Step(stage.weight, stage.candidate.events[metric.event], stage.champion.events[metric.event])
+        StageEvents(stage.weight, stage.candidate.events[metric.event], stage.champion.events[metric.event])
         for stage in stages
     ]
     return MetricEvidence(
@@ -77,7 +83,7 @@ def _own_rate(metric: MetricLimits, plan: AnalysisPlan, stages: Sequence[StageCo
     return {"candidate_requests": (bad, requests), "above_log_e": above, "below_log_e": below}
 
 
-def _ratio_to_champion(metric: MetricLimits, plan: AnalysisPlan, counts: Sequence[Step]) -> dict[str, object]:
+def _ratio_to_champion(metric: MetricLimits, plan: AnalysisPlan, counts: Sequence[StageEvents]) -> dict[str, object]:
     low, high = rate_ratio_interval(counts, alpha=plan.alpha, concentration=plan.concentration)
 
     def evidence(limit: float, *, worse: bool) -> float:

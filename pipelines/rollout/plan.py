@@ -51,7 +51,7 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arm: Literal["champion", "candidate"]
 
 
-class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RoutingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``key``: ``request_id``, ``header:<name>`` or ``field:ids`` (the first row's id). ``salt``: empty for the id
     of the rollout, which makes two rollouts independent of each other."""
 
@@ -65,14 +65,14 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.key != "request_id" or bool(self.segments)
 
 
-class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ComparisonPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a mirrored answer differs: by more than ``tolerance``, or on the other side of ``threshold``."""
 
     tolerance: float = 0.05
     threshold: float = 0.5
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a rollout is allowed to do. It does not change once the rollout is created."""
 
     strategy: Strategy
@@ -80,9 +80,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guard: Guard = Guard()
     on_lease_expiry: OnExpiry | None = None
     """None: by strategy, rollback for canary and blue_green, hold for ab, stop_mirror for shadow."""
-    routing: Routing = Routing()
+    routing: RoutingPlan = RoutingPlan()
     breaker: BreakerLimits = BreakerLimits()
-    comparison: Comparison = Comparison()
+    comparison: ComparisonPlan = ComparisonPlan()
     deadline_ms: float = 1000.0
     """A candidate that has not answered by then is answered for by the champion."""
 
@@ -120,9 +120,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return found
 
 
-def plan_of(content: Mapping[str, Any]) -> Plan:
+def plan_of(content: Mapping[str, Any]) -> RolloutPlan:
     """The plan in what was sent to create a rollout, which may also say ``supersede``. ``Refused`` for no plan."""
     try:
-        return msgspec.convert({name: value for name, value in content.items() if name != "supersede"}, Plan)
+        return msgspec.convert({name: value for name, value in content.items() if name != "supersede"}, RolloutPlan)
     except msgspec.ValidationError as error:
         raise Refused(f"this is no plan of a rollout: {error}") from error

@@ -17,7 +17,7 @@ def state_of(
 ) -> RolloutState:
     """Roles and phase as recorded; ``split``: basis points by version, as the target splits the traffic."""
     record, mirror = route.rollout, route.mirror
-    told: dict[str, Any] = {field: getattr(record, field) for field in RECORDED} if record is not None else {}
+    recorded: dict[str, Any] = {field: getattr(record, field) for field in RECORDED} if record is not None else {}
     return RolloutState(
         model=model,
         generation=generation,
@@ -29,7 +29,7 @@ def state_of(
         mirror_basis_points=mirror.basis_points if mirror else 0,
         workers=workers,
         applied=applied,
-        **told,
+        **recorded,
     )
 
 

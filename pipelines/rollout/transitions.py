@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pipelines.errors import Refused
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 
 WHOLE = 10_000
 """All traffic in basis points."""
@@ -48,7 +48,7 @@ class Mirror(msgspec.Struct, frozen=True):
     basis_points: int
 
 
-class Step(msgspec.Struct, frozen=True):
+class Stage(msgspec.Struct, frozen=True):
     """What was set when a step began: basis points of the candidate, and of the mirror."""
 
     number: int
@@ -57,11 +57,11 @@ class Step(msgspec.Struct, frozen=True):
     started: datetime
 
 
-class Rollout(msgspec.Struct, frozen=True):
+class RolloutRecord(msgspec.Struct, frozen=True):
     """The record of one rollout. SageMaker aside, it is written in one transaction with the traffic."""
 
     rollout_id: str
-    plan: Plan
+    plan: RolloutPlan
     phase: Phase
     created: datetime
     lease_until: datetime
@@ -73,7 +73,7 @@ class Rollout(msgspec.Struct, frozen=True):
     """Why it is paused, failed, rolled back or superseded."""
     probe: str = ""
     """Requests that carry this secret in the header x-rollout-probe go to the candidate, whatever the split."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Stage, ...] = ()
     """Every step so far, oldest first."""
 
     @property
@@ -97,7 +97,7 @@ class Route(msgspec.Struct, frozen=True):
     candidate: Served | None = None
     split: dict[str, int] = {}
     mirror: Mirror | None = None
-    rollout: Rollout | None = None
+    rollout: RolloutRecord | None = None
 
     def share(self) -> int:
         """Basis points of the candidate."""
@@ -136,7 +136,7 @@ def check(route: Route) -> Route:
     return route
 
 
-def current(route: Route, rollout_id: str) -> Rollout:
+def current(route: Route, rollout_id: str) -> RolloutRecord:
     """The rollout of this id if it still runs. Raises ``Refused`` if another one does or it has ended."""
     found = route.rollout
     if found is None or found.rollout_id != rollout_id:
@@ -168,7 +168,7 @@ def put_back(model: str, route: Route | None, reason: str) -> Route:
     return Route(route.previous, rollout=route.rollout)
 
 
-def create(route: Route, rollout_id: str, plan: Plan, now: datetime, probe: str, supersede: bool) -> Route:
+def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, probe: str, supersede: bool) -> Route:
     """A new rollout at 0 %. Raises ``Refused`` while another one runs, unless it is to be superseded."""
     faults = plan.faults()
     if not ID.fullmatch(rollout_id):
@@ -179,7 +179,7 @@ def create(route: Route, rollout_id: str, plan: Plan, now: datetime, probe: str,
     if faults:
         raise Refused(f"rollout {rollout_id} is refused", faults)
     until = now + timedelta(seconds=plan.lease_seconds)
-    record = Rollout(rollout_id, plan, "PENDING", now, until, route.live, probe=probe)
+    record = RolloutRecord(rollout_id, plan, "PENDING", now, until, route.live, probe=probe)
     return Route(route.live, route.previous, rollout=record)
 
 
@@ -192,7 +192,7 @@ def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Ro
         raise Refused(
             f"rollout {rollout_id} is {found.phase} with version {found.candidate and found.candidate.version}"
         )
-    steps = (Step(found.step, 0, 0, now),)
+    steps = (Stage(found.step, 0, 0, now),)
     record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now, steps=steps)
     return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
 
@@ -232,10 +232,10 @@ def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime
     return _begun(after, msgspec.structs.replace(found, phase=phase), now)
 
 
-def _begun(route: Route, record: Rollout, now: datetime) -> Route:
+def _begun(route: Route, record: RolloutRecord, now: datetime) -> Route:
     """The next step begins with what ``route`` says, and with counts of its own."""
     number = record.step + 1
-    step = Step(number, route.share(), route.mirror.basis_points if route.mirror else 0, now)
+    step = Stage(number, route.share(), route.mirror.basis_points if route.mirror else 0, now)
     record = msgspec.structs.replace(record, step=number, step_started=now, steps=(*record.steps, step))
     return msgspec.structs.replace(route, rollout=record)
 

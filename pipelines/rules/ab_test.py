@@ -9,7 +9,7 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.decision import StageAction, StageDecision
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import AbTest
+from pipelines.spec.strategy import AbTestSpec
 from pipelines.verdict import Verdict
 
 RULE = "ab_test"
@@ -17,7 +17,7 @@ RULE = "ab_test"
 
 def plan_faults(spec: ModelSpec, ticket: RolloutTicket) -> list[str]:
     """Every reason why this experiment may not begin."""
-    declared = spec.deployment.ab or AbTest()
+    declared = spec.deployment.ab or AbTestSpec()
     faults = experiment_faults(declared, spec.problem)
     if declared.control_model not in (None, ticket.champion):
         faults.append(f"control_model is {declared.control_model}, but version {ticket.champion} is live")
@@ -27,7 +27,7 @@ def plan_faults(spec: ModelSpec, ticket: RolloutTicket) -> list[str]:
 
 
 def judge_experiment(
-    measure: ExperimentMeasure, declared: AbTest, *, consecutive_errors: int = 0, max_errors: int = 1
+    measure: ExperimentMeasure, declared: AbTestSpec, *, consecutive_errors: int = 0, max_errors: int = 1
 ) -> StageDecision:
     """PASS: the variant wins. FAIL: control stays, also if nothing is shown when the time is up. UNKNOWN: not decided
     yet (``look_again``), or the experiment is not valid or measured nothing ``max_errors`` times in a row (``hold``).
@@ -56,7 +56,7 @@ def judge_experiment(
     return StageDecision(verdict=verdict, action=action)
 
 
-def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]:
+def _answer(found: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
     if found.errors:
         return "error", list(found.errors)
     if found.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
@@ -82,7 +82,7 @@ def _answer(found: ExperimentMeasure, declared: AbTest) -> tuple[str, list[str]]
     return "undecided", [_said(success, "not shown better"), *unshown]
 
 
-def _too_few(found: ExperimentMeasure, declared: AbTest) -> list[str]:
+def _too_few(found: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
     arms = [("users", found.control_units, found.variant_units)]
     arms += [
         (f"users with {metric.metric}", metric.control_units, metric.variant_units)

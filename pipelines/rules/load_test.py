@@ -6,7 +6,7 @@ import math
 
 from pipelines.messages.release import LoadTestResult, ShareShown
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.sizing import LoadTest
+from pipelines.spec.sizing import LoadTestSpec
 from pipelines.verdict import Verdict
 
 RULE = "load_test"
@@ -47,7 +47,7 @@ def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
 
 
-def _unusable(result: LoadTestResult, declared: LoadTest) -> list[str]:
+def _unusable(result: LoadTestResult, declared: LoadTestSpec) -> list[str]:
     """Why these figures say nothing of the candidate."""
     found = []
     if result.unsent:
@@ -62,7 +62,7 @@ def _unusable(result: LoadTestResult, declared: LoadTest) -> list[str]:
     return found
 
 
-def _late(result: LoadTestResult, declared: LoadTest) -> str:
+def _late(result: LoadTestResult, declared: LoadTestSpec) -> str:
     """Whether the client itself may be why answers seem slow; empty if not."""
     asserted = (declared.assertions.p95_latency, declared.assertions.p99_latency)
     allowed = max(LAG_MS, LAG_SHARE * min((one.max for one in asserted if one is not None), default=math.inf))
@@ -77,7 +77,7 @@ def _share(one: ShareShown) -> str:
     return f"{one.name}: {one.bad} of {one.total} ({one.bad / max(one.total, 1):.2%}) {what}"
 
 
-def _longer(one: ShareShown, declared: LoadTest) -> str:
+def _longer(one: ShareShown, declared: LoadTestSpec) -> str:
     if one.needed_total is None:
         return "no longer test would show it"
     seconds = declared.ramp_up_time + one.needed_total / declared.target_rps

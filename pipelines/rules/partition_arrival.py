@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.messages.delivery import Manifest
+from pipelines.messages.delivery import DeliveryManifest
 from pipelines.verdict import Verdict
 
 
-def judge_arrival(expected: Sequence[str], arrived: Mapping[str, Manifest]) -> Verdict:
+def judge_arrival(expected: Sequence[str], arrived: Mapping[str, DeliveryManifest]) -> Verdict:
     """PASS when all expected sources have a manifest; UNKNOWN, naming each missing one, as long as they have not."""
     missing = [source for source in expected if source not in arrived]
     return Verdict.of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.messages.release import Inspection, Standing
+from pipelines.messages.release import Inspection, ReleaseStanding
 from pipelines.rules import preflight_items
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
@@ -12,7 +12,9 @@ from pipelines.verdict import Verdict
 RULE = "preflight_checklist"
 
 
-def judge_checklist(found: Inspection, standing: Standing, spec: ModelSpec, required_gates: Sequence[str]) -> Verdict:
+def judge_checklist(
+    found: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
+) -> Verdict:
     """FAIL if any item failed, UNKNOWN if any was not measured; a warning or a waiver holds nothing up.
 
     Ten items: those numbered 1 to 8, who may deploy, and whether the rollout can be decided in its time.

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipelines.messages.release import ChecklistItem, DesignStep, Inspection, Standing
+from pipelines.messages.release import ChecklistItem, Inspection, ReleaseStanding, StageDesign
 from pipelines.spec.deployment import MAX_DIFFERENCE
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
@@ -20,7 +20,7 @@ MINIMUM_PARITY_ROWS = 1000
 
 
 @dataclass
-class Item:
+class ItemFacts:
     """One line of the checklist: everything that was said, by what it means for the line."""
 
     name: str
@@ -37,8 +37,10 @@ class Item:
         return ChecklistItem.model_validate({"item": self.name, "result": result, "why": why})
 
 
-def performance(found: Inspection, standing: Standing, spec: ModelSpec, required_gates: Sequence[str]) -> Item:
-    item, deadline = Item("1 performance"), spec.deployment.routing.deadline_ms
+def performance(
+    found: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
+) -> ItemFacts:
+    item, deadline = ItemFacts("1 performance"), spec.deployment.routing.deadline_ms
     for gate in required_gates:
         said = standing.gates.get(gate)
         if said is None:
@@ -59,8 +61,8 @@ def performance(found: Inspection, standing: Standing, spec: ModelSpec, required
     return item
 
 
-def size(found: Inspection, spec: ModelSpec) -> Item:
-    item, limit = Item("2 size"), spec.deployment.resources.memory_limit
+def size(found: Inspection, spec: ModelSpec) -> ItemFacts:
+    item, limit = ItemFacts("2 size"), spec.deployment.resources.memory_limit
     most, has = mebibytes(limit) if limit else MAX_BUNDLE_MEBIBYTES, found.bundle_bytes / 2**20
     if has > most:
         item.failed.append(f"the bundle has {has:.1f} MiB > {most} MiB of memory")
@@ -78,8 +80,8 @@ def size(found: Inspection, spec: ModelSpec) -> Item:
     return item
 
 
-def contract(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
-    item = Item("3 contract")
+def contract(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+    item = ItemFacts("3 contract")
     if standing.champion is None:
         item.waived.append("first version: nobody has called it yet")
     elif found.champion_fault or found.contract is None or found.champion is None:
@@ -98,8 +100,8 @@ def contract(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
     return item
 
 
-def validation(found: Inspection) -> Item:
-    item = Item("4 input validation")
+def validation(found: Inspection) -> ItemFacts:
+    item = ItemFacts("4 input validation")
     item.failed += [f"column {name} has no type in schema.json" for name in found.untyped]
     item.failed += found.edge_faults
     if found.contract is None:
@@ -115,8 +117,8 @@ def validation(found: Inspection) -> Item:
     return item
 
 
-def error_handling(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
-    item, declared = Item("5 error handling"), spec.deployment
+def error_handling(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+    item, declared = ItemFacts("5 error handling"), spec.deployment
     target = declared.target
     item.failed += found.plan_faults
     if target.kind == "sagemaker" and declared.staged and target.mode == "guardrail" and not target.alarms:
@@ -134,8 +136,8 @@ def error_handling(found: Inspection, standing: Standing, spec: ModelSpec) -> It
     return item
 
 
-def load(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
-    item, declared = Item("6 load test"), spec.deployment.load_test
+def load(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+    item, declared = ItemFacts("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
     elif standing.champion is None or not spec.deployment.staged:
@@ -153,8 +155,8 @@ def load(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
     return item
 
 
-def security(found: Inspection, standing: Standing) -> Item:
-    item = Item("7 security")
+def security(found: Inspection, standing: ReleaseStanding) -> ItemFacts:
+    item = ItemFacts("7 security")
     item.failed += found.faults
     item.failed += [f"{name} is not what the registered model gives" for name in found.altered]
     item.failed += [f"{name} holds a pickle, and loading one runs code" for name in found.pickles]
@@ -169,8 +171,8 @@ def security(found: Inspection, standing: Standing) -> Item:
     return item
 
 
-def way_back(standing: Standing, spec: ModelSpec) -> Item:
-    item, declared = Item("8 rollback"), spec.deployment.rollback
+def way_back(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+    item, declared = ItemFacts("8 rollback"), spec.deployment.rollback
     if standing.champion is None:
         item.waived.append("first version: there is nothing to go back to")
         return item
@@ -190,8 +192,8 @@ def way_back(standing: Standing, spec: ModelSpec) -> Item:
     return item
 
 
-def deployer(standing: Standing, spec: ModelSpec) -> Item:
-    item, may = Item("who may deploy"), spec.deployment.approval.deployers
+def deployer(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+    item, may = ItemFacts("who may deploy"), spec.deployment.approval.deployers
     if not standing.by_hand:
         item.told.append("started by an approval, not by hand")
     elif not may:
@@ -204,9 +206,9 @@ def deployer(standing: Standing, spec: ModelSpec) -> Item:
     return item
 
 
-def design(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
+def design(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     """Whether the rollout can be decided in its time at the traffic of late."""
-    item = Item("design")
+    item = ItemFacts("design")
     if standing.champion is None:
         item.waived.append("first version: there is nothing to compare with")
         return item
@@ -222,7 +224,7 @@ def design(found: Inspection, standing: Standing, spec: ModelSpec) -> Item:
     return item
 
 
-def _time_of(step: DesignStep, per_day: float | None) -> tuple[str, bool]:
+def _time_of(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
     """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that is more than the step may take."""
     place = f"at {step.share / 100:g} %" if step.share else "in the shadow"
     if step.requests_to_pass is None:

@@ -14,7 +14,7 @@ ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 """Phases in which a candidate may get requests."""
 
 
-class WayBack(BaseModel):
+class RollbackTarget(BaseModel):
     """``takes``: the version that loses its traffic, None for a rollout without a candidate yet; ``to``: who has it
     afterwards; ``rollout_id``: the rollout that ends by it, None where the version before the live one is put back."""
 
@@ -25,18 +25,18 @@ class WayBack(BaseModel):
     rollout_id: str | None = None
 
 
-def way_back(state: RolloutState) -> WayBack | None:
+def way_back(state: RolloutState) -> RollbackTarget | None:
     """What a rollback would do now; None if there is nothing to go back to.
 
     An active rollout loses its candidate; a promotion that is being finished is taken back to the former champion;
     else the version before the live one is put back.
     """
     if state.phase in ACTIVE:
-        return WayBack(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
+        return RollbackTarget(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
     if state.previous is None:
         return None
     finishing = state.rollout_id if state.phase == "FINALISING" else None
-    return WayBack(takes=state.champion, to=state.previous, rollout_id=finishing)
+    return RollbackTarget(takes=state.champion, to=state.previous, rollout_id=finishing)
 
 
 def judge_rollback(state: RolloutState, asked: str | None) -> Verdict:
@@ -69,9 +69,9 @@ def signed(reason: str, takes: str | None, run: str) -> str:
     return f"{reason} (version {takes or 'none'} taken back by {run})"
 
 
-def taken_back(state: RolloutState, run: str) -> WayBack | None:
+def taken_back(state: RolloutState, run: str) -> RollbackTarget | None:
     """What this very run has done to the newest rollout already, in a try that was cut off."""
     mine = re.search(rf"\(version (\S+) taken back by {re.escape(run)}\)$", state.reason)
     if state.phase != "ROLLED_BACK" or mine is None:
         return None
-    return WayBack(takes=None if mine[1] == "none" else mine[1], to=state.champion, rollout_id=state.rollout_id)
+    return RollbackTarget(takes=None if mine[1] == "none" else mine[1], to=state.champion, rollout_id=state.rollout_id)

@@ -30,7 +30,7 @@ class Line(Protocol):
     def details(self) -> Mapping[str, Any]: ...
 
 
-class Stand(BaseModel):
+class DrillCandidate(BaseModel):
     """The version that stands in as candidate: it was live before, and nobody took it back."""
 
     model_config = ConfigDict(frozen=True)
@@ -50,19 +50,19 @@ def why_not(state: RolloutState, deploying: int) -> str | None:
     return None
 
 
-def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) -> Stand | None:
+def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) -> DrillCandidate | None:
     """The newest version of which the ledger (``lines`` oldest first) says that it was live and not taken back since.
 
     The target's own previous version goes first. None: there is no such version.
     """
-    live: dict[str, Stand] = {}
+    live: dict[str, DrillCandidate] = {}
     for line in lines:
         bundle = line.details.get("uri") or line.details.get("bundle")
         if line.kind == "rollback":
             live.pop(str(line.details.get("from")), None)
         elif line.kind == "release" and line.version and bundle:
             live.pop(line.version, None)  # the newest release counts
-            live[line.version] = Stand(version=line.version, bundle=bundle, sha256=line.details["sha256"])
+            live[line.version] = DrillCandidate(version=line.version, bundle=bundle, sha256=line.details["sha256"])
     fit = [stand for version, stand in live.items() if version != champion]
     first = [stand for stand in fit if stand.version == previous]
     return next(iter([*first, *reversed(fit)]), None)

@@ -31,7 +31,7 @@ class VersionFacts(BaseModel):
     """Kind, class, rounds and parameters, with the learning rate and the search: how the model is made."""
 
 
-class Change(BaseModel):
+class VersionChange(BaseModel):
     """One difference between two versions, and the part of the number that it raises."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,39 +58,39 @@ def version_facts(spec: ModelSpec, view: FeatureView) -> VersionFacts:
     )
 
 
-def compare_versions(previous: VersionFacts, current: VersionFacts) -> list[Change]:
+def compare_versions(previous: VersionFacts, current: VersionFacts) -> list[VersionChange]:
     """Every change that callers or readers must know of; empty for a refit on other data."""
     changes = [
-        Change(level="major", what=f"{name}: {getattr(previous, name)!r} became {getattr(current, name)!r}")
+        VersionChange(level="major", what=f"{name}: {getattr(previous, name)!r} became {getattr(current, name)!r}")
         for name in ("problem", "target", "output")
         if getattr(previous, name) != getattr(current, name)
     ]
     old, new = previous.inputs, current.inputs
-    changes += [Change(level="major", what=f"input {name} is gone") for name in old if name not in new]
-    changes += [Change(level="major", what=f"input {name} is new") for name in new if name not in old]
+    changes += [VersionChange(level="major", what=f"input {name} is gone") for name in old if name not in new]
+    changes += [VersionChange(level="major", what=f"input {name} is new") for name in new if name not in old]
     kept = [name for name in new if name in old]
     changes += [
-        Change(level="major", what=f"input {name}: {old[name]} became {new[name]}")
+        VersionChange(level="major", what=f"input {name}: {old[name]} became {new[name]}")
         for name in kept
         if old[name] != new[name]
     ]
     versions = {name: (previous.feature_versions.get(name), current.feature_versions.get(name)) for name in kept}
     changes += [
-        Change(level="minor", what=f"feature {name}: version {before} became {after}")
+        VersionChange(level="minor", what=f"feature {name}: version {before} became {after}")
         for name, (before, after) in versions.items()
         if before != after
     ]
     parts = dict.fromkeys([*previous.estimator, *current.estimator])
     estimators = {part: (previous.estimator.get(part), current.estimator.get(part)) for part in parts}
     changes += [
-        Change(level="minor", what=f"estimator {part}: {before!r} became {after!r}")
+        VersionChange(level="minor", what=f"estimator {part}: {before!r} became {after!r}")
         for part, (before, after) in estimators.items()
         if before != after
     ]
     return changes
 
 
-def next_version(previous: str | None, changes: Sequence[Change] = ()) -> str:
+def next_version(previous: str | None, changes: Sequence[VersionChange] = ()) -> str:
     """The number after ``previous`` (None: the first, 1.0.0); no changes: a refit, a patch. ``Refused`` for no number.
 
     Source: Semantic Versioning 2.0.0, items 6 to 8.

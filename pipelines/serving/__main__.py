@@ -16,13 +16,13 @@ from pipelines.loopback import is_loopback
 from pipelines.rollout.transitions import Served
 from pipelines.serving import settings
 from pipelines.serving.control_plane.admin import Admin
-from pipelines.serving.control_plane.supervisor import Config, Supervisor
+from pipelines.serving.control_plane.supervisor import GatewayOptions, Supervisor
 from pipelines.serving.data_plane import jwks
 from pipelines.serving.http import protocol
-from pipelines.serving.http.server import Sizes, server_of
-from pipelines.serving.settings import Door
+from pipelines.serving.http.server import RequestLimits, server_of
+from pipelines.serving.settings import GatewayConfig
 
-ADMIN = protocol.Limits(header_bytes=16 * 1024, body_bytes=1024 * 1024, request_seconds=30.0, connections=200)
+ADMIN = protocol.ConnectionLimits(header_bytes=16 * 1024, body_bytes=1024 * 1024, request_seconds=30.0, connections=200)
 """Limits of the admin listener."""
 TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 CONFIG = "AIRWORTHY_GATEWAY_CONFIG"
@@ -41,8 +41,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--state", required=True, help="local folder of the gateway's own: state, bundles, log segments"
     )
     parser.add_argument("--store", required=True, help="folder or s3:// URI where predictions/ is written")
-    parser.add_argument("--max-rows", type=int, help=f"rows per request; {Sizes().max_rows} if nobody says")
-    parser.add_argument("--max-bytes", type=int, help=f"bytes per request body; {Sizes().max_bytes} if nobody says")
+    parser.add_argument("--max-rows", type=int, help=f"rows per request; {RequestLimits().max_rows} if nobody says")
+    parser.add_argument(
+        "--max-bytes", type=int, help=f"bytes per request body; {RequestLimits().max_bytes} if nobody says"
+    )
     parser.add_argument(
         "--config",
         type=Path,
@@ -57,12 +59,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config(parsed: argparse.Namespace, door: Door) -> Config:
+def config(parsed: argparse.Namespace, door: GatewayConfig) -> GatewayOptions:
     """Check the options, which go before the declaration. ``Refused`` lists everything wrong with them."""
     token = os.environ.get(TOKEN) or None
-    sizes = Sizes(
-        _first(parsed.max_bytes, door.limits.body_bytes, Sizes().max_bytes),
-        _first(parsed.max_rows, door.limits.rows, Sizes().max_rows),
+    sizes = RequestLimits(
+        _first(parsed.max_bytes, door.limits.body_bytes, RequestLimits().max_bytes),
+        _first(parsed.max_rows, door.limits.rows, RequestLimits().max_rows),
     )
     least = {"workers": parsed.workers, "max-rows": sizes.max_rows, "max-bytes": sizes.max_bytes}
     faults = [f"--{name} is {value}; it must be at least 1" for name, value in least.items() if value < 1]
@@ -72,7 +74,7 @@ def config(parsed: argparse.Namespace, door: Door) -> Config:
         faults.append(f"--admin-host {parsed.admin_host} is reachable from outside; set {TOKEN}")
     if faults:
         raise Refused("the gateway cannot start", faults)
-    return Config(
+    return GatewayOptions(
         host=parsed.host,
         port=parsed.port,
         admin_host=parsed.admin_host,
@@ -106,7 +108,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def run(how: Config, door: Door) -> None:
+async def run(how: GatewayOptions, door: GatewayConfig) -> None:
     """Run one gateway until it is told to stop."""
     supervisor = Supervisor(how)
     folder = settings.write(Path(how.state), door)
@@ -116,7 +118,7 @@ async def run(how: Config, door: Door) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = server_of(Admin(supervisor, how.token), protocol.Watch(ADMIN))
+    server = server_of(Admin(supervisor, how.token), protocol.ListenerState(ADMIN))
     fetching = asyncio.create_task(jwks.keep_fresh(door, folder))
     await supervisor.start(public)
     serving = asyncio.create_task(server.serve(sockets=[private]))

@@ -16,7 +16,7 @@ KEY_SET = "key_set.json"
 LEAST_SECRET = 32
 
 
-class ApiKey(msgspec.Struct, frozen=True):
+class ApiKeyConfig(msgspec.Struct, frozen=True):
     id: str
     sha256: str
     scopes: list[str]
@@ -24,7 +24,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     """Seconds since 1970."""
 
 
-class Jwt(msgspec.Struct, frozen=True):
+class JwtConfig(msgspec.Struct, frozen=True):
     algorithms: list[str]
     key_set: str | None
     refresh_seconds: float
@@ -35,15 +35,15 @@ class Jwt(msgspec.Struct, frozen=True):
     scope_claim: str
 
 
-class Authentication(msgspec.Struct, frozen=True):
-    keys: list[ApiKey]
-    jwt: Jwt | None
+class AuthenticationConfig(msgspec.Struct, frozen=True):
+    keys: list[ApiKeyConfig]
+    jwt: JwtConfig | None
     anonymous: str | None
     open_pages: list[str]
     failures_per_minute: int
 
 
-class Limits(msgspec.Struct, frozen=True):
+class LimitsConfig(msgspec.Struct, frozen=True):
     body_bytes: int | None = None
     rows: int | None = None
     header_bytes: int = 64 * 1024
@@ -52,53 +52,53 @@ class Limits(msgspec.Struct, frozen=True):
     concurrency: int = 512
 
 
-class Rate(msgspec.Struct, frozen=True):
+class RateConfig(msgspec.Struct, frozen=True):
     per_minute: float
     burst: int
 
 
-class Checks(msgspec.Struct, frozen=True):
+class ChecksConfig(msgspec.Struct, frozen=True):
     missing: str = "accept"
     ranges: str = "refuse"
 
 
-class Cache(msgspec.Struct, frozen=True):
+class CacheConfig(msgspec.Struct, frozen=True):
     backend: str
     max_bytes: int
     ttl_seconds: float
 
 
-class Privacy(msgspec.Struct, frozen=True):
+class PrivacyConfig(msgspec.Struct, frozen=True):
     secret: str | None
     columns: dict[str, dict[str, str]]
     entity_ids: str
     net: bool
 
 
-class Log(msgspec.Struct, frozen=True):
+class LogConfig(msgspec.Struct, frozen=True):
     sample: float = 1.0
 
 
-class Door(msgspec.Struct, frozen=True):
+class GatewayConfig(msgspec.Struct, frozen=True):
     """``pipelines.spec.gateway.GatewaySpec``, field by field; see there. ``workers`` share what is per gateway."""
 
-    authentication: Authentication | None = None
-    limits: Limits = Limits()
-    rate: Rate | None = None
-    checks: Checks = Checks()
-    cache: Cache | None = None
-    privacy: Privacy | None = None
-    log: Log = Log()
+    authentication: AuthenticationConfig | None = None
+    limits: LimitsConfig = LimitsConfig()
+    rate: RateConfig | None = None
+    checks: ChecksConfig = ChecksConfig()
+    cache: CacheConfig | None = None
+    privacy: PrivacyConfig | None = None
+    log: LogConfig = LogConfig()
     workers: int = 1
 
 
-def declared(path: Path | None, host: str, workers: int) -> Door:
+def declared(path: Path | None, host: str, workers: int) -> GatewayConfig:
     """The door that ``path`` declares for a listener at ``host``; without a file the one that is open on loopback.
 
     Raises ``Refused`` with every fault of the declaration, and every secret that it names and that is not there.
     """
     if path is None and is_loopback(host):
-        return Door(workers=workers)  # without the half second that reading declarations takes to import
+        return GatewayConfig(workers=workers)  # without the half second that reading declarations takes to import
     import yaml
     from pydantic import ValidationError
 
@@ -117,14 +117,14 @@ def declared(path: Path | None, host: str, workers: int) -> Door:
     plain = spec.model_dump(mode="python", by_alias=True, exclude={"schema_"})
     for key in (plain["authentication"] or {}).get("keys", ()):
         key["expires"] = None if key["expires"] is None else key["expires"].timestamp()
-    door = msgspec.convert(plain | {"workers": workers}, Door)
+    door = msgspec.convert(plain | {"workers": workers}, GatewayConfig)
     faults = spec.faults_on(host) + secret_faults(door)
     if faults:
         raise Refused(subject, faults)
     return door
 
 
-def notes(door: Door) -> list[str]:
+def notes(door: GatewayConfig) -> list[str]:
     """What whoever starts this gateway should hear."""
     if door.authentication is None:
         return []
@@ -136,7 +136,7 @@ def notes(door: Door) -> list[str]:
     return found
 
 
-def secret_faults(door: Door) -> list[str]:
+def secret_faults(door: GatewayConfig) -> list[str]:
     """Every secret named and not there, or too short to be one."""
     jwt = door.authentication.jwt if door.authentication else None
     named = {
@@ -163,7 +163,7 @@ def secret(reference: str) -> bytes:
     return os.environ[where].encode() if kind == "env" else Path(where).read_bytes().strip()
 
 
-def write(folder: Path, door: Door) -> Path:
+def write(folder: Path, door: GatewayConfig) -> Path:
     """Leave the door's settings for the workers of the gateway whose state is in ``folder``; returns ``folder``."""
     partial = folder / f".{FILE}"
     partial.write_bytes(msgspec.json.encode(door))
@@ -172,9 +172,9 @@ def write(folder: Path, door: Door) -> Path:
     return folder
 
 
-def read(folder: Path) -> Door:
+def read(folder: Path) -> GatewayConfig:
     """What ``write`` left there; the open door if nothing was."""
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=Door)
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=GatewayConfig)
     except FileNotFoundError:
-        return Door()
+        return GatewayConfig()

@@ -14,7 +14,7 @@ from pipelines.spec.runner import StageRunner
 ColumnType = Literal["integer", "number", "string", "timestamp"]
 
 
-class Column(Declared):
+class ColumnSpec(Declared):
     """One promise of the data contract. ``minimum`` and ``maximum`` are inclusive."""
 
     type: ColumnType
@@ -38,7 +38,7 @@ class SourceSpec(Declared):
     cadence: Literal["daily", "reference"] = "daily"
     null_values: list[str] = ["NA", ""]
     key: list[str] = Field(min_length=1)
-    columns: dict[str, Column] = Field(min_length=1)
+    columns: dict[str, ColumnSpec] = Field(min_length=1)
     suite: Identifier | None = None
     """Name of the Great Expectations suite in ``include/expectations/``; none: the contract is all there is."""
     minimum_rows: int = Field(default=1, ge=0)

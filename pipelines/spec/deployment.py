@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from pipelines.spec.declared import Declared, Identifier
-from pipelines.spec.sizing import Cache, HealthCheck, LoadBalancing, LoadTest, Resources
-from pipelines.spec.strategy import WHOLE, AbTest, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
+from pipelines.spec.sizing import HealthCheck, LoadBalancing, LoadTestSpec, Resources, TargetCache
+from pipelines.spec.strategy import WHOLE, AbTestSpec, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
 Named = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -86,7 +86,7 @@ class SegmentRule(Declared):
     arm: Literal["champion", "candidate"]
 
 
-class Routing(Declared):
+class RoutingSpec(Declared):
     """``key`` decides who sticks together; ``request_id`` draws anew for each request."""
 
     key: RouteKey = "request_id"
@@ -145,7 +145,7 @@ class Approval(Declared):
         return self.approval_count or sum(approver.count for approver in self.approvers)
 
 
-class Rollback(Declared):
+class RollbackSpec(Declared):
     window: float = Field(default=3600, ge=0, le=31 * 86400)
     """Seconds after a promotion in which the former champion stays loaded and can be put back at once."""
     drill: str | None = None
@@ -163,19 +163,19 @@ class Deployment(Declared):
     """With any strategy: a shadow first."""
     canary: Canary | None = None
     blue_green: BlueGreen | None = None
-    ab: AbTest | None = None
+    ab: AbTestSpec | None = None
     analysis: Analysis = Analysis()
-    routing: Routing = Routing()
+    routing: RoutingSpec = RoutingSpec()
     lease: float = Field(default=900, ge=10, le=86400)
     """Seconds after the deploy run's last sign of life until the lease ends: then the gateway itself, or for another
     target ``airworthy__reap_rollouts``, rolls the candidate back, stops its mirror, or holds an A/B test."""
-    load_test: LoadTest | None = None
+    load_test: LoadTestSpec | None = None
     approval: Approval = Approval(requires_approval=False)
-    rollback: Rollback = Rollback()
+    rollback: RollbackSpec = RollbackSpec()
     resources: Resources = Resources()
     health_check: HealthCheck = HealthCheck()
     load_balancing: LoadBalancing = LoadBalancing()
-    cache: Cache = Cache()
+    cache: TargetCache = TargetCache()
 
     @model_validator(mode="after")
     def blocks_fit_the_strategy(self) -> Self:
@@ -227,5 +227,5 @@ class Deployment(Declared):
         if self.strategy == "blue_green":
             return [basis_points((self.blue_green or BlueGreen()).test_traffic_percentage)]
         if self.strategy == "ab":
-            return [round((self.ab or AbTest()).traffic_split * WHOLE)]
+            return [round((self.ab or AbTestSpec()).traffic_split * WHOLE)]
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pipelines.spec.strategy import AbTest
+from pipelines.spec.strategy import AbTestSpec
 
 Better = Literal["higher", "lower", "same"]
 MEASURED: dict[str, Better] = {
@@ -34,7 +34,7 @@ def outcome_of(metric: str) -> str | None:
     return None if metric in MEASURED else metric.removeprefix("-")
 
 
-def experiment_faults(declared: AbTest, problem: str, outcomes: Mapping[str, str] | None = None) -> list[str]:
+def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str, str] | None = None) -> list[str]:
     """Every reason why these metrics can decide nothing about this model.
 
     ``outcomes``: type of each column of the outcomes; None: not known here.
@@ -52,7 +52,7 @@ def experiment_faults(declared: AbTest, problem: str, outcomes: Mapping[str, str
     return faults + (_outcome_faults(declared, outcomes) if outcomes is not None else [])
 
 
-def _outcome_faults(declared: AbTest, outcomes: Mapping[str, str]) -> list[str]:
+def _outcome_faults(declared: AbTestSpec, outcomes: Mapping[str, str]) -> list[str]:
     faults = []
     for metric in declared.metrics:
         column = outcome_of(metric)

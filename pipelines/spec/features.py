@@ -16,7 +16,7 @@ WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
 HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
 
 
-class Direct(Declared):
+class DirectColumn(Declared):
     """A column of the entity's own row."""
 
     type: Literal["column"]
@@ -74,7 +74,7 @@ class LastValue(Declared):
 
 
 Transformation = Annotated[
-    Direct | CalendarPart | Lookup | LatestObservation | WindowMean | LastValue, Field(discriminator="type")
+    DirectColumn | CalendarPart | Lookup | LatestObservation | WindowMean | LastValue, Field(discriminator="type")
 ]
 
 
@@ -166,7 +166,7 @@ class FeatureView(Declared):
         for name, feature in self.features.items():
             how = feature.transformation
             own = [*getattr(how, "by", []), *getattr(how, "on", [])]
-            if isinstance(how, Direct):
+            if isinstance(how, DirectColumn):
                 own.append(how.column)
             if isinstance(how, WindowMean | LastValue) and how.column != self.delay_column:
                 own.append(how.column)

@@ -23,7 +23,7 @@ class Target(Declared):
     at_least: float | None = None
 
 
-class Split(Declared):
+class SplitSpec(Declared):
     """Shares of train, validation and test. ``time_ordered``: no row is later than a row of the next part."""
 
     strategy: Literal["time_ordered", "stratified", "random"] = "time_ordered"
@@ -127,7 +127,7 @@ class Training(Declared):
     seed: int = 0
     features: list[str] | None = None
     """A subset of the view's features; none: all."""
-    split: Split = Split()
+    split: SplitSpec = SplitSpec()
     estimator: Estimator = Estimator()
     learning_rate: LearningRate = LearningRate()
     early_stopping: EarlyStopping = EarlyStopping()
@@ -177,7 +177,7 @@ class Bound(Declared):
         return self
 
 
-class Comparison(Declared):
+class ComparisonSpec(Declared):
     """A candidate goes on only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
 
     ``require_improvement``: the interval must lie above zero instead.
@@ -203,7 +203,7 @@ class Evaluation(Declared):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a classification says yes."""
     minimum_metrics: dict[str, Bound] = Field(min_length=1)
-    comparison: Comparison
+    comparison: ComparisonSpec
     slices: Slices | None = None
 
 

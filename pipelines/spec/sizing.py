@@ -101,7 +101,7 @@ class Assertions(Declared):
         return self
 
 
-class LoadTest(Declared):
+class LoadTestSpec(Declared):
     """Requests at a fixed rate whether or not the candidate keeps up (open loop)."""
 
     duration: float = Field(default=60, gt=0, le=4 * 3600)
@@ -119,7 +119,7 @@ class LoadTest(Declared):
         return self
 
 
-class Cache(Declared):
+class TargetCache(Declared):
     """A cache of answers by version and rows. No target takes ``enabled: true``: ``gateway.yaml`` declares a cache."""
 
     enabled: bool = False

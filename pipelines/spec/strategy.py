@@ -103,7 +103,7 @@ class BlueGreen(Declared):
         return self
 
 
-class AbTest(Declared):
+class AbTestSpec(Declared):
     """Users are split for the whole experiment; intervals of every metric say which version is better."""
 
     experiment_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None

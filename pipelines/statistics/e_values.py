@@ -33,7 +33,7 @@ _TERMS = 400
 
 
 @dataclass(frozen=True)
-class Step:
+class StageEvents:
     """Events of one metric while the candidate was assigned ``weight`` of all units, strictly between 0 and 1.
 
     An event is counted once per unit. Where routing is sticky the unit is the key, which counts in the step of its
@@ -98,7 +98,7 @@ def expected_share(weight: ArrayLike, ratio: ArrayLike = 1.0) -> Floats:
 
 
 def log_e_rate_ratio(
-    steps: Sequence[Step],
+    steps: Sequence[StageEvents],
     *,
     margin: float = 1.0,
     alternative: Alternative = "greater",
@@ -125,7 +125,7 @@ def log_e_rate_ratio(
 
 
 def rate_ratio_interval(
-    steps: Sequence[Step], *, alpha: float = 0.05, concentration: float = CONCENTRATION
+    steps: Sequence[StageEvents], *, alpha: float = 0.05, concentration: float = CONCENTRATION
 ) -> tuple[float, float]:
     """Ratios of the rates that the two-sided evidence does not refute at ``1/alpha``; (0, inf) without events.
 
@@ -159,7 +159,7 @@ def rate_ratio_interval(
     return low, high
 
 
-def log_e_sample_ratio(units: Sequence[Step], *, concentration: float = SPLIT_CONCENTRATION) -> float:
+def log_e_sample_ratio(units: Sequence[StageEvents], *, concentration: float = SPLIT_CONCENTRATION) -> float:
     """Evidence that the units were not split by the declared weights; count units, never the requests of sticky keys.
 
     From ``log(1/alpha)`` on, customarily with ``alpha = 0.001``, the comparison of the arms is not valid.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from pipelines.statistics.e_values import Step, log_e_value, rate_ratio_interval
+from pipelines.statistics.e_values import StageEvents, log_e_value, rate_ratio_interval
 from pipelines.statistics.mean_difference import Difference
 
 _HALVINGS = 30
@@ -28,7 +28,7 @@ def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, 
 
 
 def rate_difference(
-    steps: Sequence[Step], candidate: tuple[int, int], champion: tuple[int, int], *, alpha: float = 0.05
+    steps: Sequence[StageEvents], candidate: tuple[int, int], champion: tuple[int, int], *, alpha: float = 0.05
 ) -> Difference:
     """Candidate minus champion, of (units with an event, units) each; ``steps`` are those events at their weights.
 

@@ -12,7 +12,7 @@ from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
 from pipelines.ports import Ports
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.steps.auditing.judged import Findings, judge_rows
+from pipelines.steps.auditing.judged import SuiteFindings, judge_rows
 from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite
 
@@ -74,7 +74,7 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     return due
 
 
-def _stage(ports: Ports, prefix: str, landed: date, found: Findings) -> None:
+def _stage(ports: Ports, prefix: str, landed: date, found: SuiteFindings) -> None:
     for part, rows in (("accepted", found.accepted), ("quarantined", found.quarantined)):
         buffer = io.BytesIO()
         rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)

@@ -36,7 +36,7 @@ LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-le
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PredictorChoice:
     """One way to serve the model: its files, the one to open, and what it answers to a frame of features."""
 
     predictor: Literal["onnx", "native", "pyfunc"]
@@ -86,7 +86,7 @@ def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
 
 def _choose(
     model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
-) -> tuple[Candidate, Parity, list[str]]:
+) -> tuple[PredictorChoice, Parity, list[str]]:
     notes: list[str] = []
     for attempt in (_onnx, _native, _pyfunc):
         try:
@@ -105,26 +105,28 @@ def _choose(
     raise Refused("no predictor answers as the registered model does; mend the model or its libraries", notes)
 
 
-def _onnx(model: LoadedModel) -> Candidate:
+def _onnx(model: LoadedModel) -> PredictorChoice:
     content = to_onnx(model.native, len(model.inputs))
     try:
         score = onnx_score(content, model.problem == "classification")
     except Exception as error:  # a graph that the runtime cannot open is no predictor, whatever it raises
         raise NotConvertible(_first_line(error)) from error
-    return Candidate("onnx", "model.onnx", {"model.onnx": content}, lambda rows: score(encode(rows, model.inputs)))
+    return PredictorChoice(
+        "onnx", "model.onnx", {"model.onnx": content}, lambda rows: score(encode(rows, model.inputs))
+    )
 
 
-def _native(model: LoadedModel) -> Candidate:
+def _native(model: LoadedModel) -> PredictorChoice:
     """The very file that was registered: XGBoost's own, or skops for scikit-learn."""
     name, content = model.native_file.name, model.native_file.read_bytes()
     if model.estimator == "xgboost":
         score = booster_score(content)
-        return Candidate("native", name, {name: content}, lambda rows: score(encode(rows, model.inputs)))
+        return PredictorChoice("native", name, {name: content}, lambda rows: score(encode(rows, model.inputs)))
     again = read_model_folder(model.folder)
-    return Candidate("native", name, {name: content}, again.predict)
+    return PredictorChoice("native", name, {name: content}, again.predict)
 
 
-def _pyfunc(model: LoadedModel) -> Candidate:
+def _pyfunc(model: LoadedModel) -> PredictorChoice:
     """MLflow's own loader on the whole folder: slow and heavy, and always there."""
     import mlflow.pyfunc
 
@@ -133,7 +135,7 @@ def _pyfunc(model: LoadedModel) -> Candidate:
     paths = sorted(path for path in model.folder.rglob("*") if path.is_file())
     files = {f"pyfunc/{path.relative_to(model.folder).as_posix()}": path.read_bytes() for path in paths}
     loaded = mlflow.pyfunc.load_model(str(model.folder))
-    return Candidate(
+    return PredictorChoice(
         "pyfunc", "pyfunc", files, lambda rows: np.asarray(loaded.predict(rows.to_pandas()), dtype=np.float64)
     )
 
@@ -171,7 +173,7 @@ def _columns(model: LoadedModel, view: FeatureView | None) -> list[dict[str, Any
 def _manifest(
     info: VersionInfo,
     model: LoadedModel,
-    chosen: Candidate,
+    chosen: PredictorChoice,
     files: Mapping[str, bytes],
     parity: Parity,
     notes: list[str],

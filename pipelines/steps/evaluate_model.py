@@ -23,7 +23,7 @@ from pipelines.steps.models.registered_model import load_model
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRows:
     """The rows both models answered, row by row; ``champion`` is None where it did not answer."""
 
     rows: pl.DataFrame
@@ -84,7 +84,7 @@ def _compare(
     candidate: Array,
     until: datetime | None,
     ports: Ports,
-) -> tuple[Compared, datetime | None, list[str]]:
+) -> tuple[ComparedRows, datetime | None, list[str]]:
     """Rows, answers of both, the end of the champion's training, and what stood in the way of a comparison."""
     test = test.with_columns(pl.Series("_candidate", candidate, dtype=pl.Float64))
     if request.champion is None:
@@ -107,9 +107,9 @@ def _compare(
     return _compared(rows, answers), champion_until, notes
 
 
-def _compared(rows: pl.DataFrame, champion: Array | None) -> Compared:
+def _compared(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
     target = rows.get_column("target").cast(pl.Float64).to_numpy()
-    return Compared(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
+    return ComparedRows(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
 
 
 def _answers(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
@@ -126,13 +126,13 @@ def _answers(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
     return answers
 
 
-def _champion_metrics(spec: ModelSpec, compared: Compared) -> dict[str, float | None]:
+def _champion_metrics(spec: ModelSpec, compared: ComparedRows) -> dict[str, float | None]:
     if compared.champion is None:
         return {}
     return measure(spec.problem, compared.target, compared.champion, spec.evaluation.threshold)
 
 
-def _interval(spec: ModelSpec, compared: Compared) -> Interval | None:
+def _interval(spec: ModelSpec, compared: ComparedRows) -> Interval | None:
     if compared.champion is None:
         return None
     return paired_bootstrap(
@@ -146,7 +146,7 @@ def _interval(spec: ModelSpec, compared: Compared) -> Interval | None:
     )
 
 
-def _slices(spec: ModelSpec, compared: Compared, ports: Ports) -> list[SliceMetric]:
+def _slices(spec: ModelSpec, compared: ComparedRows, ports: Ports) -> list[SliceMetric]:
     declared = spec.evaluation.slices
     if declared is None:
         return []
@@ -161,7 +161,7 @@ def _slices(spec: ModelSpec, compared: Compared, ports: Ports) -> list[SliceMetr
     )
 
 
-def _drawing(request: EvaluateRequest, spec: ModelSpec, compared: Compared) -> Drawing:
+def _drawing(request: EvaluateRequest, spec: ModelSpec, compared: ComparedRows) -> Drawing:
     answers = {f"candidate {request.version}": compared.candidate}
     if compared.champion is not None:
         answers[f"champion {request.champion}"] = compared.champion

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipelines import store_paths
 from pipelines.errors import Unavailable
-from pipelines.messages.delivery import Manifest, RawReceipt
+from pipelines.messages.delivery import DeliveryManifest, RawReceipt
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
@@ -25,7 +25,7 @@ class Delivery:
 
     source: str
     day: date
-    manifest: Manifest | None
+    manifest: DeliveryManifest | None
     rows: pl.DataFrame
     failures: list[str]
 
@@ -74,8 +74,8 @@ def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
     return folders
 
 
-def _manifest(name: str, day: date, store: Store) -> Manifest:
-    return Manifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
+def _manifest(name: str, day: date, store: Store) -> DeliveryManifest:
+    return DeliveryManifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
 
 
 def _held(name: str, day: date, store: Store) -> SourceIngest | None:

@@ -17,7 +17,7 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.release import BundleResult, Column, Contract, Inspection, InspectionRequest
+from pipelines.messages.release import BundleColumn, BundleContract, BundleResult, Inspection, InspectionRequest
 from pipelines.ports import Ports
 from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
@@ -121,7 +121,7 @@ def is_pickle(name: str, content: bytes) -> bool:
         return False
 
 
-def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> Contract:
+def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleContract:
     """What a manifest promises to callers, with the semantic version that the registry has for it."""
     version = str(manifest["version"])
     try:
@@ -129,13 +129,15 @@ def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> Contract:
     except Refused:
         semantic = None
     columns = [
-        Column(name=one["name"], type=one.get("type") or "", minimum=one.get("minimum"), maximum=one.get("maximum"))
+        BundleColumn(
+            name=one["name"], type=one.get("type") or "", minimum=one.get("minimum"), maximum=one.get("maximum")
+        )
         for one in manifest["features"]
     ]
-    return Contract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
+    return BundleContract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
 
 
-def _untyped(contract: Contract, schema: bytes | None) -> list[str]:
+def _untyped(contract: BundleContract, schema: bytes | None) -> list[str]:
     try:
         typed = {one["name"]: one["type"] for one in json.loads(schema or b"{}").get("columns", [])}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -147,7 +149,7 @@ def _untyped(contract: Contract, schema: bytes | None) -> list[str]:
     ]
 
 
-def _against_the_champion(request: InspectionRequest, mine: Contract, ports: Ports) -> dict[str, Any]:
+def _against_the_champion(request: InspectionRequest, mine: BundleContract, ports: Ports) -> dict[str, Any]:
     if request.champion is None:
         return {}
     model, version = request.bundle.model, request.champion
@@ -160,7 +162,7 @@ def _against_the_champion(request: InspectionRequest, mine: Contract, ports: Por
     return {"champion": live, "contract_changes": contract_changes(live, mine), "narrowed": narrowed(live, mine)}
 
 
-def contract_changes(live: Contract, mine: Contract) -> list[str]:
+def contract_changes(live: BundleContract, mine: BundleContract) -> list[str]:
     """What callers of the live version would have to change."""
     old, new = ({one.name: one.type for one in each.columns} for each in (live, mine))
     found = [f"column {name} is no longer taken" for name in old if name not in new]
@@ -171,7 +173,7 @@ def contract_changes(live: Contract, mine: Contract) -> list[str]:
     return found
 
 
-def narrowed(live: Contract, mine: Contract) -> list[str]:
+def narrowed(live: BundleContract, mine: BundleContract) -> list[str]:
     """Values that the live version takes and this one refuses."""
     old = {one.name: one for one in live.columns}
     found = []

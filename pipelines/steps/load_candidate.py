@@ -16,10 +16,17 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
-from pipelines.spec.sizing import LoadTest
+from pipelines.spec.sizing import LoadTestSpec
 from pipelines.steps.load_testing.candidate_endpoint import KEY, find_door
 from pipelines.steps.load_testing.evidence import shown, slow_limits
-from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, RequestOutcome, Schedule, edge
+from pipelines.steps.load_testing.open_loop import (
+    Histogram,
+    OpenLoop,
+    RequestOutcome,
+    RequestSchedule,
+    RequestTarget,
+    edge,
+)
 from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
@@ -44,7 +51,7 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
     if declared is None:
         raise Refused(f"deployment.load_test of {request.model} is not declared")
     url, headers = find_door(request, deployment, ports)
-    door = Door(url, _bodies(request, declared.rows, ports), _judge(request.version, declared.rows), headers)
+    door = RequestTarget(url, _bodies(request, declared.rows, ports), _judge(request.version, declared.rows), headers)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         outcome, schedule = runner.run(_test(door, declared, deployment.analysis.alpha))
     return _result(request, declared, schedule, outcome, deployment.analysis.alpha, ports)
@@ -92,15 +99,15 @@ def _judge(version: str, rows: int) -> Any:
     return judge
 
 
-async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[RequestOutcome, Schedule]:
+async def _test(door: RequestTarget, declared: LoadTestSpec, alpha: float) -> tuple[RequestOutcome, RequestSchedule]:
     """Warm up, leave out the bodies that are answered with a 4xx, then keep to the declared schedule.
 
     A failure that is shown ends it early.
     """
     taken, said, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
     for body in door.bodies:
-        one = Door(door.url, [body], door.judge, door.headers)
-        warm = OpenLoop(one, Schedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
+        one = RequestTarget(door.url, [body], door.judge, door.headers)
+        warm = OpenLoop(one, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
         found = await warm.run()
         said |= found.errors
         taken += [] if any(error.startswith("status 4") for error in found.errors) else [body]
@@ -109,22 +116,22 @@ async def _test(door: Door, declared: LoadTest, alpha: float) -> tuple[RequestOu
     if not taken:
         reason = f"the door answers {', '.join(said)}; see the gateway's log and the key in {KEY}"
         raise Refused("the candidate could not be asked at all", [reason])
-    schedule = Schedule(declared.target_rps, declared.duration, declared.ramp_up_time)
+    schedule = RequestSchedule(declared.target_rps, declared.duration, declared.ramp_up_time)
     limits = sorted({limit for _, limit in slow_limits(declared)})
 
     def failed(outcome: RequestOutcome) -> bool:
         found = shown(declared, outcome)
         return any(one.above >= math.log(len(found) / alpha) for one in found)
 
-    ready = Door(door.url, taken, door.judge, door.headers)
+    ready = RequestTarget(door.url, taken, door.judge, door.headers)
     loop = OpenLoop(ready, schedule, limits, timeout=TIMEOUT_SECONDS, most_open=MOST_OPEN, stop=failed)
     return await loop.run(), schedule
 
 
 def _result(
     request: LoadTestRequest,
-    declared: LoadTest,
-    schedule: Schedule,
+    declared: LoadTestSpec,
+    schedule: RequestSchedule,
     outcome: RequestOutcome,
     alpha: float,
     ports: Ports,

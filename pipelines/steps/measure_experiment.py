@@ -14,8 +14,8 @@ from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
 from pipelines.spec.experiment import LABELLED, better, outcome_of
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import WHOLE, AbTest
-from pipelines.statistics.e_values import Step, log_e_sample_ratio
+from pipelines.spec.strategy import WHOLE, AbTestSpec
+from pipelines.statistics.e_values import StageEvents, log_e_sample_ratio
 from pipelines.statistics.mean_difference import Difference, Moments, mean_difference
 from pipelines.statistics.rate_difference import rate_difference
 from pipelines.steps.monitoring.prediction_log import flush_log
@@ -37,7 +37,7 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
     spec = ports.catalog.model(request.model)
     if request.found:
         return _drawn(request.found, spec, ports)
-    declared = spec.deployment.ab or AbTest()
+    declared = spec.deployment.ab or AbTestSpec()
     users = {role: sum(arm.units for arm in _longest(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)}
     alpha, notes = 1 - declared.confidence_level, []
     logged = [name for name in declared.metrics if name != "error_rate"]
@@ -64,7 +64,7 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
         control_units=users[CONTROL],
         variant_units=users[VARIANT],
         split_log_e=log_e_sample_ratio(
-            [Step(share / WHOLE, users[VARIANT], users[CONTROL]) for share in _shares(request.arms)]
+            [StageEvents(share / WHOLE, users[VARIANT], users[CONTROL]) for share in _shares(request.arms)]
         ),
         metrics=metrics,
         errors=errors,
@@ -161,7 +161,7 @@ def _value(name: str, spec: ModelSpec) -> pl.Expr:
     return pl.when(pl.col("first")).then(pl.col(f"{OUTCOME}{outcome_of(name)}"))
 
 
-def _of_means(name: str, values: pl.DataFrame, declared: AbTest, alpha: float, shared: float) -> MetricInterval:
+def _of_means(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: float, shared: float) -> MetricInterval:
     arms = {
         role: values.filter(pl.col("role") == role)[name].drop_nulls() if values.width else pl.Series(dtype=pl.Float64)
         for role in (CONTROL, VARIANT)
@@ -194,7 +194,7 @@ def _of_errors(arms: Sequence[ArmCounts], users: dict[str, int], alpha: float, s
     baking = [arm for arm in arms if arm.share]
     bad = {role: sum(arm.bad_units for arm in baking if arm.role == role) for role in (CONTROL, VARIANT)}
     units = {role: max(users[role], bad[role]) for role in (CONTROL, VARIANT)}
-    steps = [Step(share / WHOLE, bad[VARIANT], bad[CONTROL]) for share in _shares(arms)]
+    steps = [StageEvents(share / WHOLE, bad[VARIANT], bad[CONTROL]) for share in _shares(arms)]
     bounds = [
         rate_difference(steps, (bad[VARIANT], units[VARIANT]), (bad[CONTROL], units[CONTROL]), alpha=level)
         for level in (alpha, shared)

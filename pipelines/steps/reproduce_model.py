@@ -15,7 +15,7 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
 from pipelines.steps.training.device import expect_cuda
 from pipelines.steps.training.environment import Environment, environment
-from pipelines.steps.training.order import Order, fill_order, team_of
+from pipelines.steps.training.order import TrainingPlan, execute_plan, team_of
 from pipelines.steps.training.registration import digest_of
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import open_snapshot
@@ -33,7 +33,7 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     if order.device == "cuda":
         expect_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
     snapshot = open_snapshot(ports.store, request.model, order.request.snapshot)
-    filled = fill_order(order, snapshot, best_trial=best_trial, team=team_of(order, ports, None))
+    filled = execute_plan(order, snapshot, best_trial=best_trial, team=team_of(order, ports, None))
     return ReproduceResult(
         model=request.model,
         version=request.version,
@@ -44,13 +44,13 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     )
 
 
-def _record(info: VersionInfo, ports: Ports) -> tuple[Order, Environment, Trial | None]:
+def _record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment, Trial | None]:
     client = open_client(ports.settings.tracking)
     with tempfile.TemporaryDirectory() as folder:
         with mlflow_answers(ports.settings.tracking):
             kept = Path(client.download_artifacts(info.run_id, str(Path(ORDER).parent), folder))
         try:
-            order = Order.model_validate_json((kept / Path(ORDER).name).read_bytes())
+            order = TrainingPlan.model_validate_json((kept / Path(ORDER).name).read_bytes())
             then = Environment.model_validate_json((kept / Path(ENVIRONMENT).name).read_bytes())
             trial_file = kept / Path(TRIAL).name
             trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
@@ -61,7 +61,7 @@ def _record(info: VersionInfo, ports: Ports) -> tuple[Order, Environment, Trial 
     return order, then, trial
 
 
-def _declaration_changes(order: Order, ports: Ports) -> list[str]:
+def _declaration_changes(order: TrainingPlan, ports: Ports) -> list[str]:
     """Where the declaration of today differs; the reproduction used the one of then."""
     spec = ports.catalog.models.get(order.request.model)
     if spec is None:

@@ -28,7 +28,7 @@ def run(request: DrillRequest, ports: Ports) -> DrillResult:
     """Roll the drill's rollout back, whatever the requests beside it show. Raises what the target raises."""
     target = ports.target(request.model)
     asked = ports.catalog.model(request.model).deployment.target.kind == "embedded"
-    probes = Probes(ports.settings.gateway, request, golden_request(request, ports)) if asked else None
+    probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if asked else None
     if probes is not None:
         probes.start()
         probes.wait(lambda heard: heard.of(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
@@ -79,7 +79,7 @@ def _restored(target: DeploymentTarget, model: str, begun: float) -> bool:
 
 
 @dataclass
-class Heard:
+class AnswerTimes:
     """When each answer came (monotonic seconds) and whose it was, oldest first."""
 
     answers: list[tuple[float, str]] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Heard:
         return count
 
 
-class Probes:
+class ProbeRequests:
     """Requests one after the other, each on a connection of its own so that every worker gets some."""
 
     def __init__(self, door: str, request: DrillRequest, body: bytes) -> None:
@@ -113,7 +113,7 @@ class Probes:
         self._body = body
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._ask_on, daemon=True)
-        self.heard = Heard()
+        self.heard = AnswerTimes()
 
     def start(self) -> None:
         self._thread.start()

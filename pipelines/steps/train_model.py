@@ -19,7 +19,14 @@ from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
 from pipelines.steps.training.environment import environment, installed
 from pipelines.steps.training.facts import data_metrics, dataset_input, flattened, previous_best
-from pipelines.steps.training.order import Filled, Order, checkpoints_of, fill_order, make_order, team_of
+from pipelines.steps.training.order import (
+    TrainingPlan,
+    TrainingResult,
+    checkpoints_of,
+    execute_plan,
+    plan_training,
+    team_of,
+)
 from pipelines.steps.training.registration import find_registered, register
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord, recorded_run
 from pipelines.steps.training.search import Trial
@@ -38,7 +45,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     """Train, record, register, profile. ``Refused`` for a faulty plan or snapshot, ``Unavailable`` without MLflow."""
     started = ports.clock()
     snapshot = open_snapshot(ports.store, request.model, request.snapshot)
-    order = make_order(request, snapshot.record.features, ports)
+    order = plan_training(request, snapshot.record.features, ports)
     earlier = _earlier(order, ports)
     if earlier:
         return _found_again(earlier, snapshot, ports)
@@ -47,7 +54,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     name = f"{request.trigger}-{started:%Y%m%d-%H%M%S}"
     with recorded_run(client, request.model, ports.settings.home, ports.clock, name=name, tags=tags) as record:
         _describe(record, order, snapshot)
-        filled = fill_order(
+        filled = execute_plan(
             order,
             snapshot,
             checkpoints=checkpoints_of(order, ports),
@@ -62,7 +69,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     return result
 
 
-def _earlier(order: Order, ports: Ports) -> VersionInfo | None:
+def _earlier(order: TrainingPlan, ports: Ports) -> VersionInfo | None:
     """The version that another attempt registered; if it may fall back, it can have run on the other device."""
     either = ports.catalog.model(order.request.model).runs("train").cpu_fallback
     same = [order.on(device) for device in DEVICES] if either else [order]
@@ -70,7 +77,7 @@ def _earlier(order: Order, ports: Ports) -> VersionInfo | None:
     return next((info for info in found if info), None)
 
 
-def _tags(order: Order, ports: Ports) -> dict[str, str]:
+def _tags(order: TrainingPlan, ports: Ports) -> dict[str, str]:
     """Tags of the run; those that start with ``airworthy.`` are on the model version, too."""
     request = order.request
     return {
@@ -93,7 +100,7 @@ def _tags(order: Order, ports: Ports) -> dict[str, str]:
     }
 
 
-def _describe(record: RunRecord, order: Order, snapshot: Snapshot) -> None:
+def _describe(record: RunRecord, order: TrainingPlan, snapshot: Snapshot) -> None:
     """What goes in, before the first round: a run that fails still says what it was."""
     record.parameters(
         {
@@ -115,12 +122,12 @@ def _describe(record: RunRecord, order: Order, snapshot: Snapshot) -> None:
     record.attempt("dataset input", lambda: dataset_input(record, snapshot))
 
 
-def _keep_trial(record: RunRecord, order: Order, trial: Trial) -> None:
+def _keep_trial(record: RunRecord, order: TrainingPlan, trial: Trial) -> None:
     values = {f"validation_{order.metric}": trial.score}
     record.attempt("trials", lambda: record.child(f"trial-{trial.number:03d}", trial.parameters, values))
 
 
-def _report(record: RunRecord, filled: Filled) -> None:
+def _report(record: RunRecord, filled: TrainingResult) -> None:
     fitted = filled.fitted
     record.metrics(filled.metrics)
     record.metrics({f"cv_{name}": value for name, value in filled.fold_summary.items()})
@@ -139,7 +146,7 @@ def _report(record: RunRecord, filled: Filled) -> None:
     record.attempt("plots", lambda: record.files(_pictures(filled)))
 
 
-def _pictures(filled: Filled) -> dict[str, bytes]:
+def _pictures(filled: TrainingResult) -> dict[str, bytes]:
     fitted, pictures = filled.fitted, {}
     if fitted.curves:
         pictures["plots/learning_curves.png"] = plots.learning_curves(
@@ -153,8 +160,8 @@ def _pictures(filled: Filled) -> dict[str, bytes]:
 
 def _register(
     record: RunRecord,
-    order: Order,
-    filled: Filled,
+    order: TrainingPlan,
+    filled: TrainingResult,
     snapshot: Snapshot,
     tags: Mapping[str, str],
     started: datetime,
@@ -241,7 +248,7 @@ def _first_rows(snapshot: Snapshot) -> pl.DataFrame:
     return next(snapshot.batches("train"))
 
 
-def _answers(filled: Filled, rows: pl.DataFrame) -> Any:
+def _answers(filled: TrainingResult, rows: pl.DataFrame) -> Any:
     return filled.fitted.predict(encode(rows, filled.features))
 
 

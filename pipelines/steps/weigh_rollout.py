@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
-from pipelines.rollout.analysis import Arm, RolloutEvidence, StageCounts, WeighRequest
+from pipelines.rollout.analysis import ArmEvents, RolloutEvidence, StageCounts, WeighRequest
 from pipelines.rollout.evidence import weigh
 from pipelines.rollout.from_spec import BAD, slow
 from pipelines.spec.strategy import WHOLE
@@ -34,14 +34,14 @@ def read_stages(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StageCoun
     }
 
 
-def _sum(arms: Sequence[ArmCounts], events: set[str], *, keys: bool) -> Arm:
+def _sum(arms: Sequence[ArmCounts], events: set[str], *, keys: bool) -> ArmEvents:
     requests = sum(arm.requests for arm in arms)
     request_events = _sum_events([(arm.failed, arm.slow) for arm in arms], events)
     if not keys:
-        return Arm(units=requests, events=request_events)
+        return ArmEvents(units=requests, events=request_events)
     unit_events = _sum_events([(arm.bad_units, arm.slow_units) for arm in arms], events)
     units = sum(arm.units for arm in arms)
-    return Arm(units=units, events=unit_events, requests=requests, request_events=request_events)
+    return ArmEvents(units=units, events=unit_events, requests=requests, request_events=request_events)
 
 
 def _sum_events(counts: Sequence[tuple[int, Mapping[str, int]]], events: set[str]) -> dict[str, int]:

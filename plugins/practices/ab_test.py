@@ -12,7 +12,7 @@ from pipelines.errors import Refused
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.ab_test import judge_experiment, plan_faults
-from pipelines.spec.strategy import AbTest as Experiment
+from pipelines.spec.strategy import AbTestSpec as Experiment
 from pipelines.verdict import Verdict
 from practices._operators import step_runner
 from practices._rollouts.recorded_evidence import missing_evidence

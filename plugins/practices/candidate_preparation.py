@@ -44,9 +44,9 @@ def faults(spec: ModelSpec) -> list[str]:
     """Every reason why the declared rollout cannot be followed or decided."""
     import msgspec
 
-    from pipelines.rollout.plan import Plan
+    from pipelines.rollout.plan import RolloutPlan
 
-    found = msgspec.convert(target_plan(spec), Plan).faults()
+    found = msgspec.convert(target_plan(spec), RolloutPlan).faults()
     try:
         analysis_plan(spec.deployment)
     except Refused as error:

@@ -10,7 +10,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.ledger.required_evidence import REQUIRED_GATES
-from pipelines.messages.release import BundleRequest, BundleResult, Inspection, InspectionRequest, LiveState, Standing
+from pipelines.messages.release import (
+    BundleRequest,
+    BundleResult,
+    Inspection,
+    InspectionRequest,
+    LiveState,
+    ReleaseStanding,
+)
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.rules.preflight_checklist import judge_checklist
@@ -85,12 +92,12 @@ def rollout_id(context: Any, model: str) -> str:
     return str(uuid5(ROLLOUTS, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
 
 
-def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> Standing:
+def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
     gates, approval = gate_outcomes(bundle, ports)
     lines = ports.ledger.entries(model=bundle.model)
     drills = [line for line in lines if line.kind == "rollback_drill"]
     run, person = context["dag_run"], getattr(context["dag_run"], "triggering_user_name", None)
-    return Standing(
+    return ReleaseStanding(
         gates=gates,
         approval_digest=approval,
         ledger_faults=ports.ledger.faults(),

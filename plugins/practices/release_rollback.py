@@ -9,7 +9,7 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
+from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, taken_back, way_back
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -55,7 +55,7 @@ class ReleaseRollback(ModelPractice):
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _known_already(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> WayBack:
+    def _known_already(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> RollbackTarget:
         """What was taken back before; ``Refused`` with the verdict if nothing was.
 
         After a rollback the target holds no previous version while the registry still names what was taken back, or
@@ -64,12 +64,12 @@ class ReleaseRollback(ModelPractice):
         lines = ports.ledger.entries(self.model, kind="rollback")
         for line in lines:
             if line.details.get("run") == run_context.act_key(context):
-                return WayBack(takes=line.details["from"], to=state.champion)
+                return RollbackTarget(takes=line.details["from"], to=state.champion)
         former = ports.registry.by_alias(self.model, "champion")
         if former is None or former.version == state.champion or state.previous is not None:
             self._settle(verdict, state, ports, context)
             raise Refused(f"nothing of {self.model} was taken back")
-        return WayBack(takes=former.version, to=state.champion)
+        return RollbackTarget(takes=former.version, to=state.champion)
 
     def _settle(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
         settle(
@@ -84,7 +84,7 @@ class ReleaseRollback(ModelPractice):
         )
 
 
-def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> WayBack:
+def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
     """Move the traffic. ``Refused`` if an earlier try of this run did, and another version was released since."""
     way = way_back(before)
     assert way is not None, "the rule passed"

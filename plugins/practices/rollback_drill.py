@@ -13,7 +13,7 @@ from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
 from pipelines.rules.release_rollback import ACTIVE
-from pipelines.rules.rollback_drill import ID, Stand, judge_drill, stand_in, why_not
+from pipelines.rules.rollback_drill import ID, DrillCandidate, judge_drill, stand_in, why_not
 from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 from practices._operators import run_context, step_runner
@@ -62,7 +62,7 @@ class RollbackDrill(ModelPractice):
         return {} if result is None else result.model_dump(mode="json", by_alias=True)
 
     def _hold(
-        self, state: RolloutState, stand: Stand, ports: Ports, context: Context
+        self, state: RolloutState, stand: DrillCandidate, ports: Ports, context: Context
     ) -> tuple[DrillResult | None, list[str]]:
         """What was measured; or None and why the stand-in could not even be prepared. Ends the rollout anyway."""
         target, act = ports.target(self.model), run_context.act_key(context, str(context["ti"].try_number))

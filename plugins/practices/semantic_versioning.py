@@ -8,7 +8,13 @@ from airflow.sdk import Context
 
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
+from pipelines.rules.semantic_versioning import (
+    VersionChange,
+    VersionFacts,
+    compare_versions,
+    next_version,
+    version_facts,
+)
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
@@ -59,7 +65,7 @@ def _order(approval: LedgerEntry) -> list[int]:
     return [int(part) for part in approval.details["semantic_version"].split(".")]
 
 
-def _changes(ports: Ports, model: str, version: str, last: LedgerEntry) -> list[Change]:
+def _changes(ports: Ports, model: str, version: str, last: LedgerEntry) -> list[VersionChange]:
     return compare_versions(_declared(ports, model, last.version), _declared(ports, model, version))
 
 

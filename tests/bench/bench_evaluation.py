@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipelines.adapters.ledger.sql import SqlLedger
-from pipelines.spec.model import Comparison
+from pipelines.spec.model import ComparisonSpec
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array
 
@@ -43,7 +43,7 @@ def bench_bootstrap() -> None:
     target = (random.random(ROWS) < 0.2).astype(np.float64)
     ours, theirs = [np.clip(lift * target + 0.8 * random.random(ROWS), 0, 1) for lift in (0.2, 0.15)]
     for metric, score in (("roc_auc", roc_auc_score), ("pr_auc", average_precision_score)):
-        declared = Comparison(metric=metric, resamples=RESAMPLES)
+        declared = ComparisonSpec(metric=metric, resamples=RESAMPLES)
         taken = seconds(
             lambda declared=declared: paired_bootstrap(  # type: ignore[misc]
                 "classification", declared, target, ours, theirs, threshold=0.5, seed=0

@@ -14,7 +14,7 @@ import pytest
 from pipelines.cli.main import main
 from pipelines.demo.land import land
 from pipelines.errors import Refused
-from pipelines.messages.delivery import Manifest
+from pipelines.messages.delivery import DeliveryManifest
 from pipelines.store_paths import MANIFEST
 from pipelines.testing.ports import FakePorts
 
@@ -43,7 +43,7 @@ def test_the_manifest_tells_the_truth_about_the_file(ports: FakePorts) -> None:
     content = ports.store.get("landing/flights/2013-01-01/flights.csv")
     assert manifest.files[0].sha256 == hashlib.sha256(content).hexdigest()
     assert manifest.files[0].rows == 842 == pl.read_csv(io.BytesIO(content), infer_schema=False).height
-    stored = Manifest.model_validate_json(ports.store.get(f"landing/flights/2013-01-01/{MANIFEST}"))
+    stored = DeliveryManifest.model_validate_json(ports.store.get(f"landing/flights/2013-01-01/{MANIFEST}"))
     assert stored == manifest
 
 

@@ -57,8 +57,8 @@ from tests.dags.test_deploy_stages import DECLARED
 from tests.installations.kept import ARCHIVE, TEXTS
 from tests.installations.kubernetes_in_memory import KubernetesInMemory
 from tests.kubernetes.serving_lab import declared, http_route_target, kserve_target
-from tests.practices.airfield import MODEL, NOW, Airfield
 from tests.practices.deploy_run import TICKET, DeployRun
+from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
 from tests.practices.test_drift_check import drifted
 from tests.practices.test_lease_reaper import begin, reap
 from tests.practices.test_orphaned_pods import Api, Asked, v1_pod
@@ -224,20 +224,20 @@ def keep_kubernetes_objects() -> None:
 
 def keep_sagemaker_record() -> None:
     with local_aws() as aws:
-        field = Field(Clients(*aws.values()))
-        target = field.release("1")
-        state = field.begin(target)
+        harness = Field(Clients(*aws.values()))
+        target = harness.release("1")
+        state = harness.begin(target)
         state = target.set_traffic(MODEL, "r2", SPLIT, expect=state.generation, key="r2/traffic")
-        store = f"s3://{BUCKET}/{field.prefix}"
-        key = f"{field.prefix}/rollouts/{MODEL}.json"
-        endpoint, config = field.described(), field.config()
+        store = f"s3://{BUCKET}/{harness.prefix}"
+        key = f"{harness.prefix}/rollouts/{MODEL}.json"
+        endpoint, config = harness.described(), harness.config()
         for described in (endpoint, config):
             described.pop("ResponseMetadata")
         target_declared = {
             "kind": "sagemaker",
-            "endpoint": field.endpoint,
+            "endpoint": harness.endpoint,
             "role_arn": "arn:aws:iam::123456789012:role/airworthy",
-            "image": field.image,
+            "image": harness.image,
             "instance_type": "ml.m5.large",
         }
         told = {
@@ -293,82 +293,82 @@ def written_elsewhere() -> list[LedgerEntry]:
     found: list[LedgerEntry] = []
     for scene in (monitored, reaped, drilled, rolled_back, not_let_through, orphaned, restored):
         with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            found += scene(Airfield.open(Path(folder), patch), patch)
+            found += scene(PracticeHarness.open(Path(folder), patch), patch)
     return found
 
 
-def monitored(field: Airfield, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
+def monitored(harness: PracticeHarness, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
     """Version 1 drifts on three days in a row, on the last of which it also performs badly."""
-    field.registry.add("1")
-    field.registry.name(champion="1")
-    field.ledger.append("release", MODEL, "1", {}, actor="test")
-    field.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
+    harness.registry.add("1")
+    harness.registry.name(champion="1")
+    harness.ledger.append("release", MODEL, "1", {}, actor="test")
+    harness.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
     for number in (5, 6, 7):
         day = date(2013, 3, number)
         changed = {"day": day, "window": [day], "version": "1"}
-        field.answers["measure_drift"] = drifted(0.9).model_copy(update=changed)
-        context = field.context("monitor", "check_drift", partition_key=f"{day}", run=f"monitor__{day}")
+        harness.answers["measure_drift"] = drifted(0.9).model_copy(update=changed)
+        context = harness.context("monitor", "check_drift", partition_key=f"{day}", run=f"monitor__{day}")
         with suppress(Refused):
             DriftCheck(task_id="check_drift", model=MODEL).execute(context)
-    field.answers["measure_performance"] = performed(0.55).model_copy(update={"version": "1"})
-    context = field.context("monitor", "check_performance", partition_key="2013-03-07", run="monitor__2013-03-07")
+    harness.answers["measure_performance"] = performed(0.55).model_copy(update={"version": "1"})
+    context = harness.context("monitor", "check_performance", partition_key="2013-03-07", run="monitor__2013-03-07")
     with suppress(Refused):
         PerformanceCheck(task_id="check_performance", model=MODEL).execute(context)
-    context = field.context("monitor", "request_retraining", partition_key="2013-03-07", run="monitor__2013-03-07")
+    context = harness.context("monitor", "request_retraining", partition_key="2013-03-07", run="monitor__2013-03-07")
     with suppress(DagRunTriggerException):
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
-    return [*field.ledger.entries(kind="monitoring_verdict"), *field.ledger.entries(kind="retrain_request")]
+    return [*harness.ledger.entries(kind="monitoring_verdict"), *harness.ledger.entries(kind="retrain_request")]
 
 
-def reaped(field: Airfield, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
+def reaped(harness: PracticeHarness, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
     clock = FixedClock(NOW)
-    field.clock = clock
-    begin(field, clock, "canary")
+    harness.clock = clock
+    begin(harness, clock, "canary")
     clock.advance(timedelta(seconds=61))
-    reap(field)
-    return field.ledger.entries(kind="lease_expired")
+    reap(harness)
+    return harness.ledger.entries(kind="lease_expired")
 
 
-def drilled(field: Airfield, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
-    field.declare(deployment=Deployment())
-    field.rollouts = FakeTarget("4")
-    field.rollouts.release(MODEL, "5", "bundles/5", "5" * 64, key="5")
+def drilled(harness: PracticeHarness, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
+    harness.declare(deployment=Deployment())
+    harness.rollouts = FakeTarget("4")
+    harness.rollouts.release(MODEL, "5", "bundles/5", "5" * 64, key="5")
     for version in ("4", "5"):
         details = {"uri": f"bundles/{version}", "sha256": version * 64}
-        field.ledger.append("release", MODEL, version, details, actor="test")
-    field.answers["time_rollback"] = QUICK
-    drill(field)
-    return field.ledger.entries(kind="rollback_drill")
+        harness.ledger.append("release", MODEL, version, details, actor="test")
+    harness.answers["time_rollback"] = QUICK
+    drill(harness)
+    return harness.ledger.entries(kind="rollback_drill")
 
 
-def rolled_back(field: Airfield, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
-    run = DeployRun(field)
+def rolled_back(harness: PracticeHarness, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
+    run = DeployRun(harness)
     run.play(until="shift_to_5")
     end(run, judge_at_5="failed")
     return run.field.ledger.entries(kind="rollback")
 
 
-def not_let_through(field: Airfield, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
-    run = DeployRun(field, ticket=TICKET.model_copy(update={"rollout_id": "r6"}))
+def not_let_through(harness: PracticeHarness, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
+    run = DeployRun(harness, ticket=TICKET.model_copy(update={"rollout_id": "r6"}))
     run.play(until="prepare_candidate")
     end(run, count_approvals="skipped")
     return run.field.ledger.entries(kind="rollout_end")
 
 
-def orphaned(field: Airfield, patch: pytest.MonkeyPatch) -> list[LedgerEntry]:
+def orphaned(harness: PracticeHarness, patch: pytest.MonkeyPatch) -> list[LedgerEntry]:
     pod = v1_pod("ended", "r1")
     patch.setenv("KUBECONFIG", "/somewhere")
     patch.setattr(KubernetesHook, "core_v1_client", Api(pod))
-    field.clock = FixedClock(NOW)
-    field.store.put(f"{pod.metadata.annotations['airworthy.dev/run']}/ticket.json", b"{}")
-    context = field.context("train", "reap", triggering_user_name="oncall")
+    harness.clock = FixedClock(NOW)
+    harness.store.put(f"{pod.metadata.annotations['airworthy.dev/run']}/ticket.json", b"{}")
+    context = harness.context("train", "reap", triggering_user_name="oncall")
     context["ti"] = Asked({"r1": {"train_model": "failed"}})
     OrphanedPods(task_id="reap").execute(context)
-    return field.ledger.entries(kind="orphaned_pod")
+    return harness.ledger.entries(kind="orphaned_pod")
 
 
-def restored(field: Airfield, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
-    ports = FakePorts.make(field.settings.home)
+def restored(harness: PracticeHarness, _: pytest.MonkeyPatch) -> list[LedgerEntry]:
+    ports = FakePorts.make(harness.settings.home)
     for values in ((1, 2, 3), (1,)):
         ports.store.replace_partition(TABLE, date(2013, 1, 1), frame(*values))
     call_restore(ports, TABLE, "1")

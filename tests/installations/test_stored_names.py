@@ -20,8 +20,8 @@ import pytest
 
 from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
-from pipelines.adapters.sagemaker.changes import Changes
-from pipelines.adapters.sagemaker.clients import Clients
+from pipelines.adapters.sagemaker.changes import EndpointChanges
+from pipelines.adapters.sagemaker.clients import AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.ledger.certificate import check_lines, collect
 from pipelines.ledger.hash_chain import chain_faults
@@ -32,7 +32,7 @@ from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rules.retrain_request import detections
 from pipelines.rules.rollback_drill import stand_in
-from pipelines.serving.control_plane.state import State
+from pipelines.serving.control_plane.state import GatewayState
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
@@ -48,7 +48,7 @@ from practices.lease_reaper import watched
 from practices.semantic_versioning import number
 from tests.installations.kept import ARCHIVE, TEXTS, read
 from tests.installations.kubernetes_in_memory import KubernetesInMemory
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 TRIGGERS: list[dict[str, Any]] = read("triggers.json")
 NAMES: dict[str, Any] = read("names.json")
@@ -133,7 +133,7 @@ def test_an_event_that_waits_for_its_run_still_names_the_version_and_the_day(tmp
     events = read("handed_over.json")["events"]
     for state in ("candidate", "approved", "released"):
         name = f"{MODEL}:{state}"
-        heard = Airfield(tmp_path).context("deploy", "check_release", events=[(name, events[name])])
+        heard = PracticeHarness(tmp_path).context("deploy", "check_release", events=[(name, events[name])])
         assert run_context.version(heard, name, []) == events[name]["version"]
 
 
@@ -162,9 +162,9 @@ def test_an_installed_program_is_there(program: str) -> None:
 
 
 @pytest.mark.parametrize(("variable", "field"), NAMES["settings"].items())
-def test_a_variable_of_the_environment_sets_what_it_set(variable: str, field: str) -> None:
+def test_a_variable_of_the_environment_sets_what_it_set(variable: str, harness: str) -> None:
     value = {"AIRWORTHY_GPUS": "3", "AIRWORTHY_DEFER_PODS": "no"}.get(variable, "/else/where")
-    found = getattr(Settings.from_environment({variable: value}), field)
+    found = getattr(Settings.from_environment({variable: value}), harness)
     assert str(found) == {"no": "False"}.get(value, value)
 
 
@@ -218,8 +218,10 @@ def test_a_rollout_kept_on_s3_stands_where_it_stood() -> None:
         describe_endpoint=lambda EndpointName: kept["endpoint"],  # noqa: N803
         describe_endpoint_config=lambda EndpointConfigName: kept["endpoint_config"],  # noqa: N803
     )
-    clients = Clients(sagemaker, SimpleNamespace(get_object=get_object), None, None)
-    target = SageMakerTarget(Changes(MODEL, Deployment.model_validate(kept["deployment"]), clients, kept["store"]))
+    clients = AwsClients(sagemaker, SimpleNamespace(get_object=get_object), None, None)
+    target = SageMakerTarget(
+        EndpointChanges(MODEL, Deployment.model_validate(kept["deployment"]), clients, kept["store"])
+    )
     state = target.rollout(MODEL)
     assert (state.champion, state.candidate, state.phase, state.applied) == ("1", "2", "BAKING", True)
     assert state.split == {"1": 8000, "2": 2000}
@@ -229,7 +231,7 @@ def test_a_rollout_kept_on_s3_stands_where_it_stood() -> None:
 def test_the_gateways_own_record_stands_where_it_stood(tmp_path: Path) -> None:
     with tarfile.open(ARCHIVE) as archive:
         archive.extract("gateway/state.db", tmp_path, filter="data")
-    state, told = State(tmp_path / "gateway" / "state.db"), read("in_flight.json")["state"]
+    state, told = GatewayState(tmp_path / "gateway" / "state.db"), read("in_flight.json")["state"]
     route = state.table().routes[MODEL]
     state.close()
     assert route.rollout is not None
@@ -306,9 +308,9 @@ def lines() -> list[LedgerEntry]:
 
 
 @pytest.fixture
-def field(lines: list[LedgerEntry], tmp_path: Path) -> Airfield:
+def harness(lines: list[LedgerEntry], tmp_path: Path) -> PracticeHarness:
     """Ports of a model whose ledger holds the kept lines."""
-    made = Airfield(tmp_path)
+    made = PracticeHarness(tmp_path)
     made.ledger.lines = lines
     made.catalog = Catalog.read(TEXTS / "include")
     return made
@@ -330,41 +332,43 @@ def test_the_certificate_of_a_version_still_holds(lines: list[LedgerEntry]) -> N
     assert certificate.table_versions
 
 
-def test_gates_and_stages_that_a_rollout_has_passed_still_count(field: Airfield, ticket: RolloutTicket) -> None:
-    gates, approved = recorded_evidence.gate_outcomes(ticket, field)
+def test_gates_and_stages_that_a_rollout_has_passed_still_count(
+    harness: PracticeHarness, ticket: RolloutTicket
+) -> None:
+    gates, approved = recorded_evidence.gate_outcomes(ticket, harness)
     assert {gate: gates[gate] for gate in REQUIRED_GATES} == dict.fromkeys(REQUIRED_GATES, "pass")
     assert approved == ticket.model_digest
-    stages = recorded_evidence.stage_outcomes(ticket, field.catalog.model(MODEL), field)
+    stages = recorded_evidence.stage_outcomes(ticket, harness.catalog.model(MODEL), harness)
     passed = {stage for stage, outcome in stages.items() if outcome == "pass"}
     assert passed == {"approval_quorum", "load_test", "shadow_comparison"}
 
 
-def test_what_people_answered_still_counts(field: Airfield, ticket: RolloutTicket) -> None:
+def test_what_people_answered_still_counts(harness: PracticeHarness, ticket: RolloutTicket) -> None:
     told = read("in_flight.json")
     receipts = [read("handed_over.json")["returned"][f"{MODEL}__deploy/request_approvals/0"]]
     context = {"dag_run": SimpleNamespace(dag_id=told["dag"], run_id=told["run"])}
-    answers, faults = on_record(receipts, ticket, field, context)
+    answers, faults = on_record(receipts, ticket, harness, context)
     assert faults == []
     assert [(answer.person, answer.choice) for answer in answers] == [("ml_lead", "approve")]
 
 
-def test_a_rollout_is_still_known_to_belong_to_its_run(field: Airfield, ticket: RolloutTicket) -> None:
+def test_a_rollout_is_still_known_to_belong_to_its_run(harness: PracticeHarness, ticket: RolloutTicket) -> None:
     told = read("in_flight.json")
     state = RolloutState.model_validate(told["state"])
     context: Any = {"ti": SimpleNamespace(get_dr_count=lambda **_: 1)}
-    assert watched(state, field.catalog.model(MODEL), field, context).run == f"{told['dag']}/{told['run']}"
+    assert watched(state, harness.catalog.model(MODEL), harness, context).run == f"{told['dag']}/{told['run']}"
 
 
-def test_an_approved_version_keeps_its_number(field: Airfield) -> None:
-    assert number(field, MODEL, "1")["semantic_version"] == "1.0.0"
-    assert number(field, MODEL, "2")["semantic_version"] == "1.0.1"
+def test_an_approved_version_keeps_its_number(harness: PracticeHarness) -> None:
+    assert number(harness, MODEL, "1")["semantic_version"] == "1.0.0"
+    assert number(harness, MODEL, "2")["semantic_version"] == "1.0.1"
 
 
-def test_days_on_which_trouble_was_detected_still_count(field: Airfield) -> None:
-    verdicts = field.ledger.entries(kind="monitoring_verdict")
+def test_days_on_which_trouble_was_detected_still_count(harness: PracticeHarness) -> None:
+    verdicts = harness.ledger.entries(kind="monitoring_verdict")
     found = {(one.kind, one.outcome.value) for one in detections(line.details for line in verdicts)}
     assert {("data_drift", "fail"), ("performance", "fail")} <= found
-    [asked] = field.ledger.entries(kind="retrain_request")
+    [asked] = harness.ledger.entries(kind="retrain_request")
     assert asked.details["day"] == "2013-03-07"
 
 

@@ -12,9 +12,9 @@ import yaml
 
 from pipelines.adapters.kubernetes.api import open_client
 from pipelines.adapters.kubernetes.http_route_objects import RENDERED
-from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Patience
+from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Timeouts
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
-from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.served_pods import ensure
 from pipelines.rollout.transitions import Route, Served
 from pipelines.settings import REPOSITORY
@@ -106,13 +106,13 @@ def host_template(folder: Path, door: str = "door") -> dict[str, Any]:
 class Unawaited(HttpRouteTarget):
     """Writes every object as the real one does, but asks no pod: ``counted`` says what they answer."""
 
-    counted: Mapping[str, tuple[str, Reading]] = {}
+    counted: Mapping[str, tuple[str, PodCounts]] = {}
 
     def _make(self, model: str, served: Served) -> None:
         self._announce(model, served)
         ensure(self._api, self._documents(model, served), RENDERED, keep_replicas=False)
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         return dict(self.counted)
 
 
@@ -125,19 +125,19 @@ def http_route_target(
         template=nowhere(),
         store="s3://bucket",
         clock=Moments(),
-        patience=Patience(ready=30, drained=drained, linger=0),
+        patience=Timeouts(ready=30, drained=drained, linger=0),
     )
 
 
 class UnawaitedKServe(KServeTarget):
     """The same for KServe, whose controller is not there."""
 
-    counted: Mapping[str, tuple[str, Reading]] = {}
+    counted: Mapping[str, tuple[str, PodCounts]] = {}
 
     def _await(self, model: str, served: Served) -> None:
         pass
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         return dict(self.counted)
 
 
@@ -153,7 +153,7 @@ def kserve_target(
         opened,
         store="s3://bucket",
         clock=Moments(),
-        patience=Patience(ready=ready, drained=0, linger=0),
+        patience=Timeouts(ready=ready, drained=0, linger=0),
     )
 
 

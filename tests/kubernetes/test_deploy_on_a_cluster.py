@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from pipelines.adapters.kubernetes.api import open_client
-from pipelines.adapters.kubernetes.http_route_target import Patience
-from pipelines.adapters.kubernetes.pod_readings import Reading
-from pipelines.adapters.kubernetes.rollout_record import Kept, Record
+from pipelines.adapters.kubernetes.http_route_target import Timeouts
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
+from pipelines.adapters.kubernetes.rollout_record import ObservedRecord, ServingRecord
 from tests.kubernetes.serving_lab import Unawaited, UnawaitedKServe, declared, definition, nowhere
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import CANARY, TICKET, DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 pytestmark = pytest.mark.kubernetes
 
-AT_ONCE = Patience(ready=30, drained=0, linger=0)
+AT_ONCE = Timeouts(ready=30, drained=0, linger=0)
 
 
 class Counting:
     """The pods answer what ``met`` says."""
 
     down = False
-    counted: dict[str, tuple[str, Reading]] = {}
+    counted: dict[str, tuple[str, PodCounts]] = {}
 
     def met(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
-        before = self.counted.get(version, (version, Reading()))[1]
-        self.counted = {**self.counted, version: (version, before.plus(Reading(requests, failed)))}
+        before = self.counted.get(version, (version, PodCounts()))[1]
+        self.counted = {**self.counted, version: (version, before.plus(PodCounts(requests, failed)))}
 
 
 def accept(where: tuple[str, ...], status: Any) -> None:
@@ -44,7 +44,7 @@ def accept(where: tuple[str, ...], status: Any) -> None:
 class Route(Counting, Unawaited):
     """A Gateway's controller takes every write at once."""
 
-    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         super()._put(model, record, before)
         where = ("gateway.networking.k8s.io", "v1", self._target.namespace, "httproutes", "flight-delay")
         taken = {"type": "Accepted", "status": "True"}
@@ -54,7 +54,7 @@ class Route(Counting, Unawaited):
 class Inference(Counting, UnawaitedKServe):
     """KServe's controller does, and every pod is ready."""
 
-    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         super()._put(model, record, before)
         where = ("serving.kserve.io", "v1beta1", self._target.namespace, "inferenceservices", "flight-delay")
         good = [{"type": kind, "status": "True"} for kind in ("Ready", "CanaryReady")]
@@ -65,16 +65,16 @@ class Inference(Counting, UnawaitedKServe):
 def run(
     request: pytest.FixtureRequest, core_api: Any, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[DeployRun]:
-    field = Airfield.open(tmp_path, monkeypatch)
+    harness = PracticeHarness.open(tmp_path, monkeypatch)
     deployment = CANARY.model_copy(update={"target": declared(namespace, request.param).target})
-    how: dict[str, Any] = {"store": "s3://bucket", "clock": lambda: field.clock(), "patience": AT_ONCE}
+    how: dict[str, Any] = {"store": "s3://bucket", "clock": lambda: harness.clock(), "patience": AT_ONCE}
     if request.param == "kserve":
         target: Any = Inference(deployment, open_client, **how)
     else:
         target = Route(deployment, open_client, template=nowhere(), **how)
     with definition("inferenceservices" if request.param == "kserve" else "httproutes"):
         target.release(MODEL, "4", "s3://bundles/4", "s4", key="first")
-        yield DeployRun(field, ticket=TICKET.model_copy(update={"bundle": "s3://bundles/5"}), target=target)
+        yield DeployRun(harness, ticket=TICKET.model_copy(update={"bundle": "s3://bundles/5"}), target=target)
 
 
 def test_a_good_candidate_is_promoted_step_by_step_and_the_former_one_retired(run: DeployRun) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.adapters.kubernetes.http_route_objects import name_of
-from pipelines.adapters.kubernetes.pod_readings import Reading
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.rollout_record import ANNOTATION
 from pipelines.errors import AirworthyError, Conflict, Refused
 from pipelines.rollout.transitions import Served
@@ -273,13 +273,13 @@ def test_counts_are_what_grew_in_each_step_and_a_pod_that_starts_anew_takes_none
     target: Unawaited, bundle: Bundle
 ) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
-    target.counted = {"a": ("1", Reading(1000, 7, 5.0, {"100": 3}))}
+    target.counted = {"a": ("1", PodCounts(1000, 7, 5.0, {"100": 3}))}
     generation = prepared(target, bundle)
-    target.counted = {"a": ("1", Reading(1100, 8, 6.0, {"100": 3})), "b": ("2", Reading(20, 0, 0.1, {"100": 1}))}
+    target.counted = {"a": ("1", PodCounts(1100, 8, 6.0, {"100": 3})), "b": ("2", PodCounts(20, 0, 0.1, {"100": 1}))}
     state = target.set_traffic(MODEL, "r1", {"1": 9000, "2": 1000}, expect=generation, key="step")
-    target.counted = {"a": ("1", Reading(1190, 9, 7.0, {"100": 4})), "b": ("2", Reading(25, 2, 0.2, {"100": 1}))}
+    target.counted = {"a": ("1", PodCounts(1190, 9, 7.0, {"100": 4})), "b": ("2", PodCounts(25, 2, 0.2, {"100": 1}))}
     target.renew_lease(MODEL, "r1", 900, expect=state.generation, key="lease")
-    target.counted = {"a": ("1", Reading(10, 1, 0.1, {"100": 0})), "c": ("2", Reading(3, 1, 0.1, {"100": 2}))}
+    target.counted = {"a": ("1", PodCounts(10, 1, 0.1, {"100": 0})), "c": ("2", PodCounts(3, 1, 0.1, {"100": 2}))}
     found = {(arm.step, arm.version): arm for arm in target.counts(MODEL, "r1")}
     assert [(arm.requests, arm.failed, arm.share) for arm in found.values()] == [
         (100, 1, 0),

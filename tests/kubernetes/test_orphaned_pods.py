@@ -19,7 +19,7 @@ from pipelines.testing.ports import FixedClock
 from practices._pods.launched import LaunchedPods
 from practices.orphaned_pods import OrphanedPods
 from tests.kubernetes.lab import IMAGE
-from tests.practices.airfield import Airfield
+from tests.practices.practice_harness import PracticeHarness
 
 pytestmark = pytest.mark.kubernetes
 DAG = "flight_delay__train"
@@ -27,16 +27,16 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str) -> Airfield:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str) -> PracticeHarness:
     """An installation whose pods lie in the test's namespace, an hour after they were started."""
-    made = Airfield.open(tmp_path, monkeypatch)
+    made = PracticeHarness.open(tmp_path, monkeypatch)
     made.settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "AIRWORTHY_POD_NAMESPACE": namespace})
     made.clock = FixedClock(datetime.now(UTC) + timedelta(hours=1))  # type: ignore[attr-defined]
     return made
 
 
 @pytest.fixture
-def start(core_api: Any, namespace: str, field: Airfield) -> Start:
+def start(core_api: Any, namespace: str, harness: PracticeHarness) -> Start:
     """Start a pod of try 1 of ``train_model`` in the run of the pod's own name; annotations can be changed."""
 
     def run(name: str, *, command: str = "sleep 600", installation: str = "airworthy", **annotations: str) -> Any:
@@ -63,7 +63,7 @@ def start(core_api: Any, namespace: str, field: Airfield) -> Start:
                 ],
             },
         }
-        field.store.put(f"{told['run']}/ticket.json", b"{}")
+        harness.store.put(f"{told['run']}/ticket.json", b"{}")
         return core_api.create_namespaced_pod(namespace, pod)
 
     return run
@@ -79,8 +79,8 @@ class Asked:
         return {run: {"train_model": self.states[run]} for run in run_ids if run in self.states}
 
 
-def reap(field: Airfield, **states: str) -> dict[str, list[str]]:
-    context = field.context("train", "reap")
+def reap(harness: PracticeHarness, **states: str) -> dict[str, list[str]]:
+    context = harness.context("train", "reap")
     context["ti"] = Asked({run.replace("_", "-"): state for run, state in states.items()})
     found: dict[str, list[str]] = OrphanedPods(task_id="reap").execute(context)
     return {outcome: sorted(names) for outcome, names in found.items()}
@@ -100,7 +100,9 @@ def alive(core_api: Any, namespace: str) -> set[str]:
     return {pod.metadata.name for pod in pods if not pod.metadata.deletion_timestamp}
 
 
-def test_only_the_pods_that_nobody_waits_for_go(core_api: Any, namespace: str, field: Airfield, start: Start) -> None:
+def test_only_the_pods_that_nobody_waits_for_go(
+    core_api: Any, namespace: str, harness: PracticeHarness, start: Start
+) -> None:
     start("wanted")
     start("ended")
     start("run-deleted")
@@ -119,24 +121,24 @@ def test_only_the_pods_that_nobody_waits_for_go(core_api: Any, namespace: str, f
 
     until(settled)
     states = {"wanted": "deferred", "ended": "failed", "finished": "success", "finished_wanted": "deferred"}
-    found = reap(field, **states, again="running")
+    found = reap(harness, **states, again="running")
     assert found["deleted"] == ["ended", "finished", "replaced", "run-deleted"]
     assert found["reported"] == ["unreadable"]
     assert found["kept"] == ["finished-wanted", "later", "wanted"]
     left = {"wanted", "finished-wanted", "later", "foreign", "unreadable"}
     until(lambda: alive(core_api, namespace) == left)
-    recorded = {line.details["pod"] for line in field.ledger.entries(kind="orphaned_pod")}
+    recorded = {line.details["pod"] for line in harness.ledger.entries(kind="orphaned_pod")}
     assert recorded == set(found["deleted"])
     until(lambda: len(core_api.list_namespaced_pod(namespace).items) == len(left))
-    assert reap(field, **states, again="running") == {**found, "deleted": []}
+    assert reap(harness, **states, again="running") == {**found, "deleted": []}
 
 
 def test_a_pod_that_was_made_anew_under_the_same_name_is_not_hit(
-    core_api: Any, namespace: str, field: Airfield, start: Start
+    core_api: Any, namespace: str, harness: PracticeHarness, start: Start
 ) -> None:
     start("ended")
     until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
-    pods = LaunchedPods(field.settings)
+    pods = LaunchedPods(harness.settings)
     [seen] = pods.find()
     core_api.delete_namespaced_pod("ended", namespace, grace_period_seconds=0)
     until(lambda: not core_api.list_namespaced_pod(namespace).items)
@@ -146,11 +148,11 @@ def test_a_pod_that_was_made_anew_under_the_same_name_is_not_hit(
 
 
 def test_a_pod_that_changed_since_it_was_seen_is_not_hit(
-    core_api: Any, namespace: str, field: Airfield, start: Start
+    core_api: Any, namespace: str, harness: PracticeHarness, start: Start
 ) -> None:
     start("ended")
     until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
-    pods = LaunchedPods(field.settings)
+    pods = LaunchedPods(harness.settings)
     [seen] = pods.find()
     core_api.patch_namespaced_pod("ended", namespace, {"metadata": {"labels": {"touched": "yes"}}})
     assert not pods.delete(seen)
@@ -161,7 +163,7 @@ def test_a_pod_that_changed_since_it_was_seen_is_not_hit(
 
 
 def test_a_pod_that_never_found_a_node_goes_like_any_other(
-    core_api: Any, namespace: str, field: Airfield, start: Start
+    core_api: Any, namespace: str, harness: PracticeHarness, start: Start
 ) -> None:
     start("ended", command="true")
     body = core_api.read_namespaced_pod("ended", namespace)
@@ -170,31 +172,31 @@ def test_a_pod_that_never_found_a_node_goes_like_any_other(
     body.metadata.resource_version = body.metadata.uid = body.spec.node_name = None
     body.spec.node_selector = {"no-such": "node"}
     core_api.create_namespaced_pod(namespace, body)
-    assert reap(field, ended="failed")["deleted"] == ["ended"]
+    assert reap(harness, ended="failed")["deleted"] == ["ended"]
     until(lambda: not core_api.list_namespaced_pod(namespace).items)
 
 
 def test_an_api_server_that_does_not_answer_is_tried_again(
-    core_api: Any, field: Airfield, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    core_api: Any, harness: PracticeHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "kubeconfig"
     text = Path(os.environ["KUBECONFIG"]).read_text()
     config.write_text(re.sub(r"https://[^\s\"',}]+", "https://127.0.0.1:9", text))
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(config)}}
     monkeypatch.setenv("AIRFLOW_CONN_DEAD_CLUSTER", json.dumps(connection))
-    field.settings = field.settings.model_copy(update={"kubernetes_connection": "dead_cluster"})
+    harness.settings = harness.settings.model_copy(update={"kubernetes_connection": "dead_cluster"})
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="does not answer"):
-        reap(field)
+        reap(harness)
     assert time.monotonic() - begun < 60
 
 
 def test_a_user_who_may_not_list_pods_is_refused_with_what_to_allow(
-    core_api: Any, namespace: str, field: Airfield
+    core_api: Any, namespace: str, harness: PracticeHarness
 ) -> None:
     from kubernetes import client
 
-    pods = LaunchedPods(field.settings)
+    pods = LaunchedPods(harness.settings)
     configuration = client.Configuration.get_default_copy()
     configuration.cert_file = configuration.key_file = None
     pods._api = client.CoreV1Api(client.ApiClient(configuration))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from pipelines.adapters.kubernetes.http_route_objects import name_of
-from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Patience
+from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Timeouts
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import Served
 from tests.adapters.rollout_contract import MODEL, PLAN
@@ -57,7 +57,7 @@ class Here:
             template=host_template(self.folder),
             store=str(self.folder / "store"),
             clock=Moments(),
-            patience=Patience(ready=ready, drained=0, linger=0),
+            patience=Timeouts(ready=ready, drained=0, linger=0),
         )
 
     def url(self, served: Served) -> str:

@@ -14,28 +14,28 @@ from pipelines.steps import measure_experiment, measure_shadow
 from pipelines.testing.ports import FixedClock
 from pipelines.testing.rollout_target import FakeTarget
 from practices._rollouts.stage_operator import ComparisonPractice
-from tests.practices.airfield import MODEL, NOW, Airfield
+from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
 
 TICKET = RolloutTicket(
     model=MODEL, version="5", rollout_id="r1", champion="4", bundle="b", sha256="s" * 64, model_digest="d"
 )
 
 
-def _run(module: Any, field: Airfield, request: Any) -> Any:
+def _run(module: Any, harness: PracticeHarness, request: Any) -> Any:
     """A request travels as JSON."""
-    return module.run(type(request).model_validate_json(request.model_dump_json(by_alias=True)), field)
+    return module.run(type(request).model_validate_json(request.model_dump_json(by_alias=True)), harness)
 
 
 class Compared:
     """Version 5 is READY beside version 4; the steps are the real ones."""
 
-    def __init__(self, field: Airfield, practice: type[ComparisonPractice], declared: Deployment) -> None:
-        self.field, self.practice, self.clock = field, practice, FixedClock(NOW)
-        field.clock = self.clock
-        field.declare(deployment=declared)
-        field.rollouts = self.target = FakeTarget("4", clock=self.clock)
+    def __init__(self, harness: PracticeHarness, practice: type[ComparisonPractice], declared: Deployment) -> None:
+        self.field, self.practice, self.clock = harness, practice, FixedClock(NOW)
+        harness.clock = self.clock
+        harness.declare(deployment=declared)
+        harness.rollouts = self.target = FakeTarget("4", clock=self.clock)
         for step, module in (("measure_shadow", measure_shadow), ("measure_experiment", measure_experiment)):
-            field.answers[step] = partial(_run, module, field)
+            harness.answers[step] = partial(_run, module, harness)
         plan = {"strategy": declared.strategy, "lease_seconds": declared.lease, "guard": {"max_error_rate": 0.01}}
         state = self.target.create_rollout(MODEL, "r1", plan, expect=1, key="create")
         self.target.prepare(MODEL, "r1", "5", "b", "s" * 64, expect=state.generation, key="prepare")

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 @pytest.fixture
-def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Airfield:
-    return Airfield.open(tmp_path, monkeypatch)
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
+    return PracticeHarness.open(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def watched(field: Airfield) -> None:
+def watched(harness: PracticeHarness) -> None:
     """Version 4 is live and was asked on 6 March 2013."""
-    field.registry.add("4")
-    field.registry.name(champion="4")
-    field.ledger.append("release", MODEL, "4", {}, actor="test")
-    field.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")
+    harness.registry.add("4")
+    harness.registry.name(champion="4")
+    harness.ledger.append("release", MODEL, "4", {}, actor="test")
+    harness.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")

@@ -23,7 +23,7 @@ from practices.champion_release import ChampionRelease
 from practices.retirement import Retirement
 from practices.rollout_analysis import RolloutAnalysis
 from practices.rollout_rollback import RolloutRollback
-from tests.practices.airfield import MODEL, NOW, Airfield
+from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
 
 CANARY = Deployment(
     strategy="canary",
@@ -48,21 +48,25 @@ class DeployRun:
     """Version 5 against version 4; ``kill_at`` numbers the outside act before or after which the worker dies, once."""
 
     def __init__(
-        self, field: Airfield, declared: Deployment = CANARY, ticket: RolloutTicket = TICKET, target: Any = None
+        self,
+        harness: PracticeHarness,
+        declared: Deployment = CANARY,
+        ticket: RolloutTicket = TICKET,
+        target: Any = None,
     ) -> None:
-        self.field, self.ticket, self.clock = field, ticket, FixedClock(NOW)
-        field.clock, field.ledger = self.clock, MemoryLedger(self.clock)
-        field.declare(deployment=declared)
-        field.rollouts = self.target = target or FakeTarget(ticket.champion, clock=self.clock)
-        field.answers["weigh_rollout"] = lambda request: weigh_rollout.run(request, field)  # type: ignore[arg-type]
+        self.field, self.ticket, self.clock = harness, ticket, FixedClock(NOW)
+        harness.clock, harness.ledger = self.clock, MemoryLedger(self.clock)
+        harness.declare(deployment=declared)
+        harness.rollouts = self.target = target or FakeTarget(ticket.champion, clock=self.clock)
+        harness.answers["weigh_rollout"] = lambda request: weigh_rollout.run(request, harness)  # type: ignore[arg-type]
         for version in ("4", "5", "6"):
-            field.registry.add(version, status="approved", model_digest=f"d{version}")
+            harness.registry.add(version, status="approved", model_digest=f"d{version}")
         if ticket.champion:
-            field.registry.name(champion=ticket.champion)
+            harness.registry.name(champion=ticket.champion)
         for gate in REQUIRED_GATES:
             said = {"gate": gate, "outcome": "pass", "model_digest": ticket.model_digest}
-            field.ledger.append("gate", MODEL, ticket.version, said, actor="test")
-        field.ledger.append("approval", MODEL, ticket.version, {"model_digest": ticket.model_digest}, actor="test")
+            harness.ledger.append("gate", MODEL, ticket.version, said, actor="test")
+        harness.ledger.append("approval", MODEL, ticket.version, {"model_digest": ticket.model_digest}, actor="test")
         self.bad, self.requests, self.cleared = 0, 200, 0
         """Of ``requests`` that each arm answers between two looks, so many are bad at the candidate."""
         self.states: dict[str, str] = {}

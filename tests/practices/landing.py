@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from pipelines import store_paths
-from pipelines.messages.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
 
@@ -41,6 +41,6 @@ def deliver(store: Store, *days: date, sources: Mapping[str, int] | None = None)
     for day in days:
         for source, rows in (sources or {"flights": 900, "weather": 72, "planes": 3322}).items():
             file = LandedFile(name="rows.csv", rows=rows, sha256=f"{rows:064d}")
-            manifest = Manifest(source=source, day=day, files=[file])
+            manifest = DeliveryManifest(source=source, day=day, files=[file])
             path = store_paths.landing(source, day, "_manifest.json")
             store.put(path, manifest.model_dump_json(by_alias=True).encode())

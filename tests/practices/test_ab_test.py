@@ -9,23 +9,23 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
-from pipelines.spec.deployment import Approval, Approver, Deployment, Routing
-from pipelines.spec.strategy import AbTest as Experiment
+from pipelines.spec.deployment import Approval, Approver, Deployment, RoutingSpec
+from pipelines.spec.strategy import AbTestSpec as Experiment
 from practices.ab_test import AbTest
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.compared import TICKET, Compared
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 DECLARED = Deployment(
     strategy="ab",
     ab=Experiment(traffic_split=0.2, minimum_sample_size=1000, max_duration=3600),
-    routing=Routing(key="header:x-user-id"),
+    routing=RoutingSpec(key="header:x-user-id"),
     lease=60,
 )
 
 
 @pytest.fixture
-def experiment(field: Airfield) -> Compared:
-    return Compared(field, AbTest, DECLARED)
+def experiment(harness: PracticeHarness) -> Compared:
+    return Compared(harness, AbTest, DECLARED)
 
 
 def met(experiment: Compared, *, control: tuple[int, int], variant: tuple[int, int]) -> None:
@@ -215,13 +215,13 @@ def test_a_loser_is_taken_back_before_anything_is_drawn(experiment: Compared) ->
         experiment.start()
 
 
-def test_no_user_is_split_before_the_people_who_must_agree_did(field: Airfield) -> None:
+def test_no_user_is_split_before_the_people_who_must_agree_did(harness: PracticeHarness) -> None:
     approval = Approval(approvers=[Approver(role="lead", users=["ada"])])
-    experiment = Compared(field, AbTest, DECLARED.model_copy(update={"approval": approval}))
+    experiment = Compared(harness, AbTest, DECLARED.model_copy(update={"approval": approval}))
     with pytest.raises(Refused, match="approval_quorum has no verdict on this bundle in this run"):
         experiment.start()
     assert experiment.state.split == {"4": 10_000}
     agreed = TICKET.model_dump(include={"rollout_id", "sha256", "model_digest"}) | {"outcome": "pass"}
-    field.ledger.append("approval_quorum", MODEL, "5", agreed, actor="ada")
+    harness.ledger.append("approval_quorum", MODEL, "5", agreed, actor="ada")
     assert experiment.start() is None
     assert experiment.state.split == {"4": 8000, "5": 2000}

@@ -22,7 +22,7 @@ from pipelines.testing.rollout_target import FakeTarget
 from practices._approvals.request import ApprovalRequest
 from practices._deploy.approvals import ask_approvers
 from practices.approval_quorum import ApprovalQuorum
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 TICKET = RolloutTicket(
     model=MODEL,
@@ -59,8 +59,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 @pytest.fixture
-def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Airfield:
-    made = Airfield.open(tmp_path, monkeypatch)
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
+    made = PracticeHarness.open(tmp_path, monkeypatch)
     made.declare(deployment=Deployment.model_validate({"strategy": "canary", "approval": APPROVAL}))
     made.registry.add("2", model_digest="9" * 64, semantic_version="1.0.0")
     made.registry.add("3", model_digest="a" * 64, semantic_version="1.1.0", requested_by="joe", snapshot="5" * 64)
@@ -81,7 +81,9 @@ def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Airfield:
 class Request:
     """One request of a run, on its way from being asked to being answered."""
 
-    def __init__(self, field: Airfield, slot: int, role: str, *, ticket: RolloutTicket = TICKET, **run: Any) -> None:
+    def __init__(
+        self, harness: PracticeHarness, slot: int, role: str, *, ticket: RolloutTicket = TICKET, **run: Any
+    ) -> None:
         self.operator = ApprovalRequest(
             task_id="request_approvals",
             model=MODEL,
@@ -89,7 +91,7 @@ class Request:
             role=role,
             response_timeout=timedelta(hours=1),
         )
-        self.field, self.context = field, field.context("deploy", "request_approvals", **run)
+        self.field, self.context = harness, harness.context("deploy", "request_approvals", **run)
         self.context["ti"].map_index, self.context["ti"].id = slot, uuid.uuid4()
 
     def ask(self) -> TaskAwaitingInput:
@@ -112,51 +114,53 @@ class Request:
         return self.operator.execute_complete(self.context, event, self.request)
 
 
-def asked(field: Airfield, slot: int, role: str, **run: Any) -> Request:
-    made = Request(field, slot, role, **run)
+def asked(harness: PracticeHarness, slot: int, role: str, **run: Any) -> Request:
+    made = Request(harness, slot, role, **run)
     made.ask()
     return made
 
 
-def both(field: Airfield, **run: Any) -> list[Any]:
-    return [asked(field, 0, "ml_lead", **run).answer("ada"), asked(field, 1, "compliance", **run).answer("mary")]
+def both(harness: PracticeHarness, **run: Any) -> list[Any]:
+    return [asked(harness, 0, "ml_lead", **run).answer("ada"), asked(harness, 1, "compliance", **run).answer("mary")]
 
 
-def count(field: Airfield, answers: Any, *, ticket: RolloutTicket = TICKET, **run: Any) -> Any:
+def count(harness: PracticeHarness, answers: Any, *, ticket: RolloutTicket = TICKET, **run: Any) -> Any:
     quorum = ApprovalQuorum(
         task_id="count", model=MODEL, ticket=ticket.model_dump(mode="json", by_alias=True), answers=answers
     )
-    context = field.context("deploy", "count_approvals", **run)
+    context = harness.context("deploy", "count_approvals", **run)
     try:
         return quorum.execute(context)
     finally:
-        field.reasons = context["pushed"].get("reasons")  # type: ignore[attr-defined]
+        harness.reasons = context["pushed"].get("reasons")  # type: ignore[attr-defined]
 
 
-def test_two_named_people_let_the_candidate_on_and_the_ledger_says_who(field: Airfield, screen: Screen) -> None:
-    assert count(field, both(field))["outcome"] == "pass"
-    [(version, verdict)] = field.lines("approval_quorum")
+def test_two_named_people_let_the_candidate_on_and_the_ledger_says_who(
+    harness: PracticeHarness, screen: Screen
+) -> None:
+    assert count(harness, both(harness))["outcome"] == "pass"
+    [(version, verdict)] = harness.lines("approval_quorum")
     assert version == "3"
     assert verdict["people"] == ["ada", "mary"]
     assert (verdict["model_digest"], verdict["sha256"], verdict["outcome"]) == ("a" * 64, "b" * 64, "pass")
     said = [
         (line.actor, line.details["role"], line.details["choice"])
-        for line in field.ledger.entries(kind="approval_answer")
+        for line in harness.ledger.entries(kind="approval_answer")
     ]
     assert said == [("ada", "ml_lead", "approve"), ("mary", "compliance", "approve")]
 
 
-def test_each_role_is_asked_by_as_many_requests_as_it_has_answers_to_give(field: Airfield) -> None:
+def test_each_role_is_asked_by_as_many_requests_as_it_has_answers_to_give(harness: PracticeHarness) -> None:
     approval = {"approvers": [{"role": "ml_lead", "users": ["ada", "grace"], "count": 2}], "timeout": 60}
-    spec = field.declare(deployment=Deployment.model_validate({"approval": approval}))
+    spec = harness.declare(deployment=Deployment.model_validate({"approval": approval}))
     requests = ask_approvers(spec, TICKET.model_dump(mode="json", by_alias=True))
     assert requests.task_id == "request_approvals"
     assert requests.expand_input.value == {"role": ["ml_lead", "ml_lead"]}
     assert requests.partial_kwargs["response_timeout"] == timedelta(seconds=60)
 
 
-def test_the_form_shows_digests_changes_gates_and_what_was_tried(field: Airfield, screen: Screen) -> None:
-    asked(field, 0, "ml_lead")
+def test_the_form_shows_digests_changes_gates_and_what_was_tried(harness: PracticeHarness, screen: Screen) -> None:
+    asked(harness, 0, "ml_lead")
     [request] = screen.requests.values()
     assert request.subject == "ml_lead: release flight_delay 3 (1.1.0) in place of 2 (1.0.0)?"
     shown = ["a" * 64, "b" * 64, "minor: max_depth 6 to 7", "0.7012 (≥ 0.62)", "p95 ms 12.5", "`" + "5" * 64]
@@ -165,36 +169,36 @@ def test_the_form_shows_digests_changes_gates_and_what_was_tried(field: Airfield
 
 
 def test_the_text_that_was_shown_is_kept_under_the_digest_that_the_answer_names(
-    field: Airfield, screen: Screen
+    harness: PracticeHarness, screen: Screen
 ) -> None:
-    asked(field, 0, "ml_lead").answer("ada", comment="as agreed on Monday")
-    [(_, answer)] = field.lines("approval_answer")
+    asked(harness, 0, "ml_lead").answer("ada", comment="as agreed on Monday")
+    [(_, answer)] = harness.lines("approval_answer")
     [request] = screen.requests.values()
-    assert field.store.get(store_paths.approval_form(MODEL, answer["form"])).decode() == request.body
+    assert harness.store.get(store_paths.approval_form(MODEL, answer["form"])).decode() == request.body
     assert answer["comment"] == "as agreed on Monday"
 
 
 @pytest.mark.parametrize("run", [{"triggering_user_name": "grace"}, {}])
 def test_whoever_trained_it_or_started_the_run_is_not_asked(
-    field: Airfield, screen: Screen, run: dict[str, Any]
+    harness: PracticeHarness, screen: Screen, run: dict[str, Any]
 ) -> None:
     author = run.get("triggering_user_name", "ada")
     if not run:
-        field.registry.set_tags(MODEL, "3", {"airworthy.requested_by": "ada"})
-    asked(field, 0, "ml_lead", **run)
+        harness.registry.set_tags(MODEL, "3", {"airworthy.requested_by": "ada"})
+    asked(harness, 0, "ml_lead", **run)
     [request] = screen.requests.values()
     assert [user.id for user in request.assigned_users] == [name for name in ("ada", "grace") if name != author]
 
 
-def test_an_author_who_answers_all_the_same_does_not_count(field: Airfield, screen: Screen) -> None:
-    answers = both(field)
-    field.ledger.append("training", MODEL, "3", {"requested_by": "ada"}, actor="airworthy")
+def test_an_author_who_answers_all_the_same_does_not_count(harness: PracticeHarness, screen: Screen) -> None:
+    answers = both(harness)
+    harness.ledger.append("training", MODEL, "3", {"requested_by": "ada"}, actor="airworthy")
     with pytest.raises(AirflowSkipException, match="ada for ml_lead: who trained or started it"):
-        count(field, answers)
+        count(harness, answers)
 
 
-def test_nobody_waits_for_a_day_where_only_the_author_could_answer(field: Airfield, screen: Screen) -> None:
-    request = Request(field, 1, "ml_lead", triggering_user_name="mary")
+def test_nobody_waits_for_a_day_where_only_the_author_could_answer(harness: PracticeHarness, screen: Screen) -> None:
+    request = Request(harness, 1, "ml_lead", triggering_user_name="mary")
     with pytest.raises(Refused, match="compliance needs 1 and has nobody"):
         request.operator.execute(request.context)
     assert not screen.requests
@@ -205,121 +209,121 @@ def test_nobody_waits_for_a_day_where_only_the_author_could_answer(field: Airfie
     [("ml_lead", "mallory", "only ada, grace may answer"), ("ml_lead", None, "somebody unnamed")],
 )
 def test_an_answer_of_somebody_else_does_not_count(
-    field: Airfield, screen: Screen, role: str, person: str | None, reason: str
+    harness: PracticeHarness, screen: Screen, role: str, person: str | None, reason: str
 ) -> None:
-    answers = [asked(field, 0, role).answer(person), asked(field, 1, "compliance").answer("mary")]
+    answers = [asked(harness, 0, role).answer(person), asked(harness, 1, "compliance").answer("mary")]
     with pytest.raises(AirflowSkipException, match=reason):
-        count(field, answers)
+        count(harness, answers)
 
 
-def test_a_no_skips_what_follows_and_is_told_with_its_comment(field: Airfield, screen: Screen) -> None:
+def test_a_no_skips_what_follows_and_is_told_with_its_comment(harness: PracticeHarness, screen: Screen) -> None:
     answers = [
-        asked(field, 0, "ml_lead").answer("ada", "Reject", comment="slices look odd"),
-        asked(field, 1, "compliance").answer("mary"),
+        asked(harness, 0, "ml_lead").answer("ada", "Reject", comment="slices look odd"),
+        asked(harness, 1, "compliance").answer("mary"),
     ]
     with pytest.raises(AirflowSkipException, match="ada said no for ml_lead: slices look odd"):
-        count(field, answers)
-    [(_, verdict)] = field.lines("approval_quorum")
+        count(harness, answers)
+    [(_, verdict)] = harness.lines("approval_quorum")
     assert verdict["outcome"] == "fail"
-    assert field.reasons == verdict["reasons"]  # type: ignore[attr-defined]
+    assert harness.reasons == verdict["reasons"]  # type: ignore[attr-defined]
 
 
-def test_silence_skips_what_follows_and_is_on_the_ledger(field: Airfield, screen: Screen) -> None:
-    answers = [asked(field, 0, "ml_lead").answer("ada"), asked(field, 1, "compliance").expire()]
+def test_silence_skips_what_follows_and_is_on_the_ledger(harness: PracticeHarness, screen: Screen) -> None:
+    answers = [asked(harness, 0, "ml_lead").answer("ada"), asked(harness, 1, "compliance").expire()]
     with pytest.raises(AirflowSkipException, match="nobody answered for compliance"):
-        count(field, answers)
-    assert [details["choice"] for _, details in field.lines("approval_answer")] == ["approve", "expired"]
+        count(harness, answers)
+    assert [details["choice"] for _, details in harness.lines("approval_answer")] == ["approve", "expired"]
 
 
-def test_an_answer_after_the_time_is_over_does_not_count(field: Airfield, screen: Screen) -> None:
-    answers = [asked(field, 0, "ml_lead").answer("ada", after=3601), asked(field, 1, "compliance").answer("mary")]
+def test_an_answer_after_the_time_is_over_does_not_count(harness: PracticeHarness, screen: Screen) -> None:
+    answers = [asked(harness, 0, "ml_lead").answer("ada", after=3601), asked(harness, 1, "compliance").answer("mary")]
     with pytest.raises(AirflowSkipException, match="asked until"):
-        count(field, answers)
+        count(harness, answers)
 
 
-def test_answers_about_other_bytes_do_not_count(field: Airfield, screen: Screen) -> None:
-    answers = both(field)
+def test_answers_about_other_bytes_do_not_count(harness: PracticeHarness, screen: Screen) -> None:
+    answers = both(harness)
     changed = TICKET.model_copy(update={"sha256": "e" * 64})
     with pytest.raises(AirflowSkipException, match=r"ada for ml_lead: answered about bundle b+, this is e+"):
-        count(field, answers, ticket=changed)
+        count(harness, answers, ticket=changed)
 
 
 @pytest.mark.parametrize("altered", [{"line": "0" * 64}, None])
 def test_an_answer_that_was_put_in_between_fails_the_task(
-    field: Airfield, screen: Screen, altered: dict[str, str] | None
+    harness: PracticeHarness, screen: Screen, altered: dict[str, str] | None
 ) -> None:
     """Who may edit XComs may not approve by them: a receipt only points to the ledger."""
-    answers = both(field)
+    answers = both(harness)
     answers = [answers[0] | altered, answers[1]] if altered else answers[:1]
     with pytest.raises(Refused, match="the approval of flight_delay version 3 is unknown"):
-        count(field, answers)
+        count(harness, answers)
 
 
-def test_an_answer_turned_from_no_to_yes_in_between_is_still_a_no(field: Airfield, screen: Screen) -> None:
-    no = asked(field, 0, "ml_lead").answer("ada", "Reject")
+def test_an_answer_turned_from_no_to_yes_in_between_is_still_a_no(harness: PracticeHarness, screen: Screen) -> None:
+    no = asked(harness, 0, "ml_lead").answer("ada", "Reject")
     with pytest.raises(AirflowSkipException, match="ada said no"):
-        count(field, [no | {"choice": "approve"}, asked(field, 1, "compliance").answer("mary")])
+        count(harness, [no | {"choice": "approve"}, asked(harness, 1, "compliance").answer("mary")])
 
 
-def test_a_request_that_is_asked_again_voids_its_former_answer(field: Airfield, screen: Screen) -> None:
-    old = both(field)
-    again = Request(field, 0, "ml_lead")
+def test_a_request_that_is_asked_again_voids_its_former_answer(harness: PracticeHarness, screen: Screen) -> None:
+    old = both(harness)
+    again = Request(harness, 0, "ml_lead")
     again.context["ti"].try_number = 2
     again.ask()
     with pytest.raises(Refused):
-        count(field, old)
+        count(harness, old)
     with pytest.raises(AirflowSkipException, match="grace said no"):
-        count(field, [again.answer("grace", "Reject"), old[1]])
+        count(harness, [again.answer("grace", "Reject"), old[1]])
 
 
-def test_answers_of_an_earlier_run_are_not_counted_in_a_later_one(field: Airfield, screen: Screen) -> None:
-    earlier = both(field)
+def test_answers_of_an_earlier_run_are_not_counted_in_a_later_one(harness: PracticeHarness, screen: Screen) -> None:
+    earlier = both(harness)
     with pytest.raises(Refused, match="not the newest on the ledger"):
-        count(field, earlier, run="manual__2")
+        count(harness, earlier, run="manual__2")
 
 
 def test_a_form_that_airflow_kept_from_an_earlier_try_is_refused_if_it_says_something_else(
-    field: Airfield, screen: Screen
+    harness: PracticeHarness, screen: Screen
 ) -> None:
-    request = asked(field, 0, "ml_lead")
+    request = asked(harness, 0, "ml_lead")
     request.ask()
     worse = {"rule": "load_test", "outcome": "pass", "reasons": [], "facts": {"p95_ms": 99.0}}
     key = f"{MODEL}__deploy/manual__1/test_under_load/-1/1/y"
-    field.ledger.append("rollout", MODEL, "3", worse | {"model_digest": "a" * 64}, actor="airworthy", key=key)
+    harness.ledger.append("rollout", MODEL, "3", worse | {"model_digest": "a" * 64}, actor="airworthy", key=key)
     with pytest.raises(Refused, match="trigger flight_delay__deploy anew"):
         request.operator.execute(request.context)
 
 
-def test_the_candidate_is_kept_prepared_while_people_think(field: Airfield, screen: Screen) -> None:
-    asked(field, 0, "ml_lead")
-    assert field.rollouts is not None
-    left = field.rollouts.rollout(MODEL).lease_until - field.clock()  # type: ignore[operator]
+def test_the_candidate_is_kept_prepared_while_people_think(harness: PracticeHarness, screen: Screen) -> None:
+    asked(harness, 0, "ml_lead")
+    assert harness.rollouts is not None
+    left = harness.rollouts.rollout(MODEL).lease_until - harness.clock()  # type: ignore[operator]
     assert left >= timedelta(hours=1)
 
 
-def test_nobody_is_asked_about_a_rollout_that_was_taken_back(field: Airfield, screen: Screen) -> None:
-    assert field.rollouts is not None
-    field.rollouts.roll_back(MODEL, "r3", "the guard found errors", key="9")
-    request = Request(field, 0, "ml_lead")
+def test_nobody_is_asked_about_a_rollout_that_was_taken_back(harness: PracticeHarness, screen: Screen) -> None:
+    assert harness.rollouts is not None
+    harness.rollouts.roll_back(MODEL, "r3", "the guard found errors", key="9")
+    request = Request(harness, 0, "ml_lead")
     with pytest.raises(Refused, match="the guard found errors"):
         request.operator.execute(request.context)
     assert not screen.requests
 
 
-def test_a_first_version_is_approved_too(field: Airfield, screen: Screen) -> None:
-    field.rollouts = FakeTarget(None)
-    asked(field, 0, "ml_lead", ticket=TICKET.model_copy(update={"champion": None}))
+def test_a_first_version_is_approved_too(harness: PracticeHarness, screen: Screen) -> None:
+    harness.rollouts = FakeTarget(None)
+    asked(harness, 0, "ml_lead", ticket=TICKET.model_copy(update={"champion": None}))
     [request] = screen.requests.values()
     assert request.subject.endswith("as its first version?")
 
 
 def test_a_name_that_airflow_does_not_know_is_told_in_the_log(
-    field: Airfield, screen: Screen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: PracticeHarness, screen: Screen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
     monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", manager)
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "grace:viewer")
     with caplog.at_level(logging.WARNING):
-        asked(field, 0, "ml_lead")
+        asked(harness, 0, "ml_lead")
     assert "ada is no user of Airflow" in caplog.text
     assert "grace has the role viewer" in caplog.text

@@ -6,8 +6,8 @@ from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Analysis, BlueGreen
 from practices.blue_green_trial import BlueGreenTrial
 from practices.rollout_analysis import RolloutAnalysis
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 DECLARED = Deployment(
     strategy="blue_green",
@@ -24,8 +24,8 @@ def about(run: DeployRun) -> dict[str, Any]:
     return run.ticket.model_dump(mode="json", by_alias=True)
 
 
-def test_green_gets_its_test_share_in_one_step_and_the_switch_is_the_promotion(field: Airfield) -> None:
-    run = DeployRun(field, DECLARED)
+def test_green_gets_its_test_share_in_one_step_and_the_switch_is_the_promotion(harness: PracticeHarness) -> None:
+    run = DeployRun(harness, DECLARED)
     run.play(until="prepare_candidate")
     assert run.run("try_green", trial(run)) == "success"
     assert (run.state.phase, run.state.split, run.state.step) == ("BAKING", {"4": 9000, "5": 1000}, 1)
@@ -41,16 +41,16 @@ def test_green_gets_its_test_share_in_one_step_and_the_switch_is_the_promotion(f
     assert run.run("retire_former", retire) == "success"
 
 
-def test_green_is_not_switched_to_without_its_trial(field: Airfield) -> None:
-    run = DeployRun(field, DECLARED)
+def test_green_is_not_switched_to_without_its_trial(harness: PracticeHarness) -> None:
+    run = DeployRun(harness, DECLARED)
     run.play(until="prepare_candidate")
     assert run.run("promote_candidate", run.tasks()["promote_candidate"]) == "failed"
     assert "rollout_analysis at 10 % has no verdict" in run.reasons["promote_candidate"][0]
     assert run.state.champion == "4"
 
 
-def test_the_first_version_is_tried_on_nobody(field: Airfield) -> None:
-    run = DeployRun(field, DECLARED)
+def test_the_first_version_is_tried_on_nobody(harness: PracticeHarness) -> None:
+    run = DeployRun(harness, DECLARED)
     run.ticket = run.ticket.model_copy(update={"champion": None})
     assert run.run("try_green", trial(run)) == "success"
     assert run.state.rollout_id is None

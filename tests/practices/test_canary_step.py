@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from pipelines.spec.deployment import Approval, Approver
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import CANARY, DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 @pytest.fixture
-def run(field: Airfield) -> DeployRun:
-    made = DeployRun(field)
+def run(harness: PracticeHarness) -> DeployRun:
+    made = DeployRun(harness)
     made.play(until="prepare_candidate")
     return made
 
@@ -69,14 +69,14 @@ def test_a_rollout_that_a_newer_one_took_over_ends_quietly(run: DeployRun) -> No
     ],
 )
 def test_a_task_before_it_that_somebody_marked_green_is_no_approval(
-    field: Airfield, said: dict[str, str] | None, reason: str
+    harness: PracticeHarness, said: dict[str, str] | None, reason: str
 ) -> None:
     approval = Approval(approvers=[Approver(role="lead", users=["ada"])])
-    run = DeployRun(field, CANARY.model_copy(update={"approval": approval}))
+    run = DeployRun(harness, CANARY.model_copy(update={"approval": approval}))
     run.play(until="prepare_candidate")
     if said is not None:
         line = {"outcome": "pass", "rollout_id": "r5", "sha256": "s5", "model_digest": "d5"} | said
-        field.ledger.append("approval_quorum", MODEL, "5", line, actor="ada")
+        harness.ledger.append("approval_quorum", MODEL, "5", line, actor="ada")
     assert shift(run) == ("failed" if reason else "success")
     assert run.state.split == ({"4": 10_000} if reason else {"4": 9500, "5": 500})
     assert reason in "".join(run.reasons.get("shift_to_5", []))

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from practices.candidate_evaluation import CandidateEvaluation
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 CANDIDATE = f"{MODEL}:candidate"
 
@@ -28,60 +28,60 @@ def evaluated(request: EvaluateRequest, **changes: Any) -> EvaluateResult:
     return EvaluateResult(**(fields | changes))
 
 
-def measure(field: Airfield, **context: Any) -> dict[str, Any]:
+def measure(harness: PracticeHarness, **context: Any) -> dict[str, Any]:
     return CandidateEvaluation(task_id="measure_candidate", model=MODEL).execute(
-        field.context("evaluate", "measure_candidate", **context)
+        harness.context("evaluate", "measure_candidate", **context)
     )
 
 
 @pytest.fixture(autouse=True)
-def candidates(field: Airfield) -> None:
-    field.answers["evaluate_model"] = evaluated
+def candidates(harness: PracticeHarness) -> None:
+    harness.answers["evaluate_model"] = evaluated
     for version in ("4", "9", "10"):
-        field.registry.add(version, status="candidate")
-    field.registry.add("11", status="rejected")
+        harness.registry.add(version, status="candidate")
+    harness.registry.add("11", status="rejected")
 
 
-def test_the_first_candidate_has_no_champion_beside_it(field: Airfield) -> None:
-    measure(field, version="4")
-    assert field.asked == [EvaluateRequest(model=MODEL, version="4", champion=None)]
+def test_the_first_candidate_has_no_champion_beside_it(harness: PracticeHarness) -> None:
+    measure(harness, version="4")
+    assert harness.asked == [EvaluateRequest(model=MODEL, version="4", champion=None)]
 
 
-def test_a_candidate_is_measured_beside_the_champion(field: Airfield) -> None:
-    field.registry.name(champion="4")
-    field.answers["evaluate_model"] = lambda request: evaluated(request)
-    measure(field, version="10")
-    assert field.asked == [EvaluateRequest(model=MODEL, version="10", champion="4")]
+def test_a_candidate_is_measured_beside_the_champion(harness: PracticeHarness) -> None:
+    harness.registry.name(champion="4")
+    harness.answers["evaluate_model"] = lambda request: evaluated(request)
+    measure(harness, version="10")
+    assert harness.asked == [EvaluateRequest(model=MODEL, version="10", champion="4")]
 
 
-def test_of_several_waiting_candidates_the_newest_is_measured(field: Airfield) -> None:
-    assert measure(field, events=[(CANDIDATE, {"version": "9"}), (CANDIDATE, {"version": "4"})])["version"] == "10"
+def test_of_several_waiting_candidates_the_newest_is_measured(harness: PracticeHarness) -> None:
+    assert measure(harness, events=[(CANDIDATE, {"version": "9"}), (CANDIDATE, {"version": "4"})])["version"] == "10"
 
 
-def test_the_version_of_the_form_goes_before_any_event(field: Airfield) -> None:
-    assert measure(field, version="4", events=[(CANDIDATE, {"version": "9"})])["version"] == "4"
+def test_the_version_of_the_form_goes_before_any_event(harness: PracticeHarness) -> None:
+    assert measure(harness, version="4", events=[(CANDIDATE, {"version": "9"})])["version"] == "4"
 
 
-def test_a_run_by_hand_without_a_version_takes_the_newest_that_waits(field: Airfield) -> None:
-    assert measure(field)["version"] == "10"
+def test_a_run_by_hand_without_a_version_takes_the_newest_that_waits(harness: PracticeHarness) -> None:
+    assert measure(harness)["version"] == "10"
 
 
-def test_a_run_that_finds_no_version_is_refused_and_told_what_to_do(field: Airfield) -> None:
+def test_a_run_that_finds_no_version_is_refused_and_told_what_to_do(harness: PracticeHarness) -> None:
     for version in ("4", "9", "10"):
-        field.registry.add(version, status="rejected")
+        harness.registry.add(version, status="rejected")
     with pytest.raises(Refused, match="fill in the field version"):
-        measure(field)
+        measure(harness)
 
 
-def test_the_champion_itself_is_not_judged_again(field: Airfield) -> None:
-    field.registry.name(champion="10")
+def test_the_champion_itself_is_not_judged_again(harness: PracticeHarness) -> None:
+    harness.registry.name(champion="10")
     with pytest.raises(AirflowSkipException, match="champion already"):
-        measure(field, version="10")
+        measure(harness, version="10")
 
 
-def test_a_metric_that_was_not_measured_fails_the_task_and_is_on_record(field: Airfield) -> None:
-    field.answers["evaluate_model"] = lambda request: evaluated(request, metrics={"roc_auc": 0.7, "log_loss": 0.5})
+def test_a_metric_that_was_not_measured_fails_the_task_and_is_on_record(harness: PracticeHarness) -> None:
+    harness.answers["evaluate_model"] = lambda request: evaluated(request, metrics={"roc_auc": 0.7, "log_loss": 0.5})
     with pytest.raises(Refused, match="pr_auc"):
-        measure(field, version="4")
-    [(version, details)] = field.lines("gate")
+        measure(harness, version="4")
+    [(version, details)] = harness.lines("gate")
     assert (version, details["gate"], details["outcome"]) == ("4", "candidate_evaluation", "unknown")

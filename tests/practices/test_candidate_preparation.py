@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pipelines.spec.deployment import Approval, Approver, Deployment
 from pipelines.spec.strategy import Analysis, Canary, MetricDemand
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import CANARY, TICKET, DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.05}}
 FIRST = TICKET.model_copy(update={"champion": None})
@@ -19,8 +19,8 @@ def begun(run: DeployRun, version: str) -> None:
     run.target.prepare(MODEL, "other", version, f"bundles/{version}", "s", expect=state.generation, key="other prepare")
 
 
-def test_the_candidate_is_loaded_beside_the_champion_and_nobody_meets_it(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_the_candidate_is_loaded_beside_the_champion_and_nobody_meets_it(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     assert prepare(run) == "success"
     state = run.state
     assert (state.rollout_id, state.phase, state.candidate, state.split) == ("r5", "READY", "5", {"4": 10_000})
@@ -28,66 +28,66 @@ def test_the_candidate_is_loaded_beside_the_champion_and_nobody_meets_it(field: 
     assert (verb, plan["guard"]["max_error_rate"], plan["lease_seconds"]) == ("create_rollout", 0.05, 90)
 
 
-def test_where_people_are_asked_the_candidate_waits_as_long_as_they_may(field: Airfield) -> None:
+def test_where_people_are_asked_the_candidate_waits_as_long_as_they_may(harness: PracticeHarness) -> None:
     approval = Approval(approvers=[Approver(role="lead", users=["ada"])], timeout=7200)
-    run = DeployRun(field, CANARY.model_copy(update={"approval": approval}))
+    run = DeployRun(harness, CANARY.model_copy(update={"approval": approval}))
     prepare(run)
     until = run.state.lease_until
     assert until
     assert (until - run.clock()).total_seconds() == 7200 + 90
 
 
-def test_an_older_rollout_is_superseded(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_an_older_rollout_is_superseded(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     begun(run, "3")
     assert prepare(run) == "success"
     assert (run.state.rollout_id, run.state.candidate) == ("r5", "5")
 
 
-def test_a_newer_rollout_is_never_superseded(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_a_newer_rollout_is_never_superseded(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     begun(run, "6")
     assert prepare(run) == "failed"
     assert "the newer version 6" in run.reasons["prepare_candidate"][0]
     assert (run.state.rollout_id, run.state.candidate) == ("other", "6")
 
 
-def test_a_champion_that_changed_since_the_run_began_is_not_rolled_over(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_a_champion_that_changed_since_the_run_began_is_not_rolled_over(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     run.target.release(MODEL, "6", "bundles/6", "s", key="somebody")
     assert prepare(run) == "failed"
     assert "version 6 is live, but this run was planned against 4" in run.reasons["prepare_candidate"][0]
     assert run.state.rollout_id is None
 
 
-def test_a_plan_that_cannot_be_decided_is_refused_with_every_reason(field: Airfield) -> None:
+def test_a_plan_that_cannot_be_decided_is_refused_with_every_reason(harness: PracticeHarness) -> None:
     hopeless = MetricDemand(name="worse", max_ratio=1.5, fail_ratio=2.0)
     declared = Deployment(strategy="canary", canary=Canary(), analysis=Analysis(metrics=[hopeless]))
-    run = DeployRun(field, declared)
+    run = DeployRun(harness, declared)
     assert prepare(run) == "failed"
     assert "fail_ratio 2.0 is beyond max_ratio 1.5" in run.reasons["prepare_candidate"][0]
     assert run.state.rollout_id is None
 
 
-def test_a_candidate_that_the_target_refuses_leaves_no_rollout_behind(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_a_candidate_that_the_target_refuses_leaves_no_rollout_behind(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     run.target.refuses = ["bundle.json was altered"]
     assert prepare(run) == "failed"
     assert run.reasons["prepare_candidate"] == ["bundle.json was altered"]
     assert (run.state.phase, run.state.split) == ("FAILED", {"4": 10_000})
 
 
-def test_a_cleared_preparation_finds_the_running_rollout_and_leaves_it_alone(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_a_cleared_preparation_finds_the_running_rollout_and_leaves_it_alone(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     run.play(until="shift_to_5")
     before = run.state
     assert run.clear("prepare_candidate") == "success"
     assert run.state == before
 
 
-def test_the_first_version_has_nothing_to_be_prepared_beside(field: Airfield) -> None:
-    run = DeployRun(field, ticket=FIRST)
+def test_the_first_version_has_nothing_to_be_prepared_beside(harness: PracticeHarness) -> None:
+    run = DeployRun(harness, ticket=FIRST)
     assert run.play() == dict.fromkeys(run.tasks(), "success")
     assert run.target.state(MODEL).version == "5"
     assert [verb for verb, *_ in run.target.calls] == ["release"]
-    assert field.registry.aliases == {"champion": "5"}
+    assert harness.registry.aliases == {"champion": "5"}

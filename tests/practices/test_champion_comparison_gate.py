@@ -9,13 +9,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateRequest, Interval
 from practices.champion_comparison_gate import ChampionComparisonGate
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 from tests.practices.test_candidate_evaluation import evaluated
 
 
-def compare(field: Airfield, low: float | None) -> dict[str, Any]:
+def compare(harness: PracticeHarness, low: float | None) -> dict[str, Any]:
     """Ask the gate about a gain whose interval begins at ``low``; None: the gain was not measured."""
-    field.registry.add("4", status="candidate")
+    harness.registry.add("4", status="candidate")
     gain = {"metric": "roc_auc", "candidate": 0.7, "champion": 0.69, "gain": 0.01, "high": 0.05}
     drawn = {"confidence": 0.95, "resamples": 1000, "rows": 3000}
     result = evaluated(
@@ -27,22 +27,22 @@ def compare(field: Airfield, low: float | None) -> dict[str, Any]:
     gate = ChampionComparisonGate(
         task_id="compare_with_champion", model=MODEL, evaluation=result.model_dump(mode="json", by_alias=True)
     )
-    return gate.execute(field.context("evaluate", "compare_with_champion"))
+    return gate.execute(harness.context("evaluate", "compare_with_champion"))
 
 
-def test_a_gain_whose_interval_lies_above_the_margin_passes(field: Airfield) -> None:
-    assert compare(field, -0.004)["outcome"] == "pass"
-    assert field.registry.tags["4"]["airworthy.gate.champion_comparison_gate"] == "pass"
+def test_a_gain_whose_interval_lies_above_the_margin_passes(harness: PracticeHarness) -> None:
+    assert compare(harness, -0.004)["outcome"] == "pass"
+    assert harness.registry.tags["4"]["airworthy.gate.champion_comparison_gate"] == "pass"
 
 
-def test_a_candidate_that_may_be_worse_is_skipped_and_rejected(field: Airfield) -> None:
+def test_a_candidate_that_may_be_worse_is_skipped_and_rejected(harness: PracticeHarness) -> None:
     with pytest.raises(AirflowSkipException, match="roc_auc"):
-        compare(field, -0.02)
-    assert field.registry.tags["4"]["airworthy.status"] == "rejected"
-    [(_, details)] = field.lines("gate")
+        compare(harness, -0.02)
+    assert harness.registry.tags["4"]["airworthy.status"] == "rejected"
+    [(_, details)] = harness.lines("gate")
     assert (details["gate"], details["outcome"], details["champion"]) == ("champion_comparison_gate", "fail", "3")
 
 
-def test_a_comparison_that_was_not_made_is_never_a_yes(field: Airfield) -> None:
+def test_a_comparison_that_was_not_made_is_never_a_yes(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match="not measured"):
-        compare(field, None)
+        compare(harness, None)

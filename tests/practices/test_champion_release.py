@@ -10,27 +10,29 @@ from pipelines.messages.release import LiveState
 from pipelines.spec.deployment import Approval, Approver, Deployment
 from practices._rollouts.recorded_evidence import waiting
 from practices.champion_release import ChampionRelease
-from tests.practices.airfield import MODEL, Airfield, emitted
+from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
 
 
-def approve(field: Airfield, version: str, *, gates: tuple[str, ...] = REQUIRED_GATES, outcome: str = "pass") -> None:
+def approve(
+    harness: PracticeHarness, version: str, *, gates: tuple[str, ...] = REQUIRED_GATES, outcome: str = "pass"
+) -> None:
     """A version as ``evaluate`` leaves it."""
     digest = f"d{version}"
-    field.registry.add(version, status="approved", model_digest=digest, semantic_version=f"1.0.{version}")
+    harness.registry.add(version, status="approved", model_digest=digest, semantic_version=f"1.0.{version}")
     for gate in gates:
         details = {"gate": gate, "outcome": outcome, "model_digest": digest}
-        field.ledger.append("gate", MODEL, version, details, actor="test")
+        harness.ledger.append("gate", MODEL, version, details, actor="test")
     details = {"semantic_version": f"1.0.{version}", "model_digest": digest}
-    field.ledger.append("approval", MODEL, version, details, actor="test")
+    harness.ledger.append("approval", MODEL, version, details, actor="test")
 
 
-def ticket_for(field: Airfield, version: str, **changes: Any) -> dict[str, Any]:
+def ticket_for(harness: PracticeHarness, version: str, **changes: Any) -> dict[str, Any]:
     """What the first task of a run that begins now would write."""
     ticket = {
         "model": MODEL,
         "version": version,
         "rollout_id": f"r{version}",
-        "champion": field.endpoint.live.version,
+        "champion": harness.endpoint.live.version,
         "bundle": f"bundles/{MODEL}/{version}/",
         "sha256": f"s{version}",
         "model_digest": f"d{version}",
@@ -38,31 +40,31 @@ def ticket_for(field: Airfield, version: str, **changes: Any) -> dict[str, Any]:
     return ticket | changes
 
 
-def release(field: Airfield, version: str, *, ticket: dict[str, Any] | None = None) -> Any:
-    made = field.context("deploy", "release_champion", run=f"asset__{version}")
-    asked = ticket or ticket_for(field, version)
+def release(harness: PracticeHarness, version: str, *, ticket: dict[str, Any] | None = None) -> Any:
+    made = harness.context("deploy", "release_champion", run=f"asset__{version}")
+    asked = ticket or ticket_for(harness, version)
     ChampionRelease(task_id="release_champion", model=MODEL, ticket=asked).execute(made)
     return made
 
 
-def live(field: Airfield) -> tuple[str | None, dict[str, str]]:
-    return field.endpoint.live.version, field.registry.aliases
+def live(harness: PracticeHarness) -> tuple[str | None, dict[str, str]]:
+    return harness.endpoint.live.version, harness.registry.aliases
 
 
-def test_the_first_release_makes_the_version_live_and_the_champion(field: Airfield) -> None:
-    approve(field, "4")
-    context = release(field, "4")
-    assert live(field) == ("4", {"champion": "4"})
+def test_the_first_release_makes_the_version_live_and_the_champion(harness: PracticeHarness) -> None:
+    approve(harness, "4")
+    context = release(harness, "4")
+    assert live(harness) == ("4", {"champion": "4"})
     assert emitted(context, "released")["version"] == "4"
-    [(version, details)] = field.lines("release")
+    [(version, details)] = harness.lines("release")
     assert (version, details["from"], details["semantic_version"], details["sha256"]) == ("4", None, "1.0.4", "s4")
 
 
-def test_the_next_release_keeps_the_former_version_as_previous(field: Airfield) -> None:
+def test_the_next_release_keeps_the_former_version_as_previous(harness: PracticeHarness) -> None:
     for version in ("4", "5"):
-        approve(field, version)
-        release(field, version)
-    assert live(field) == ("5", {"champion": "5", "previous": "4"})
+        approve(harness, version)
+        release(harness, version)
+    assert live(harness) == ("5", {"champion": "5", "previous": "4"})
 
 
 @pytest.mark.parametrize(
@@ -74,113 +76,113 @@ def test_the_next_release_keeps_the_former_version_as_previous(field: Airfield) 
     ],
 )
 def test_without_every_gate_passed_nothing_goes_live(
-    field: Airfield, gates: tuple[str, ...], outcome: str, reason: str
+    harness: PracticeHarness, gates: tuple[str, ...], outcome: str, reason: str
 ) -> None:
-    approve(field, "4", gates=gates, outcome=outcome)
+    approve(harness, "4", gates=gates, outcome=outcome)
     with pytest.raises(Refused, match=reason):
-        release(field, "4")
-    assert live(field) == (None, {})
-    assert field.lines("release") == []
+        release(harness, "4")
+    assert live(harness) == (None, {})
+    assert harness.lines("release") == []
 
 
-def test_a_gate_passed_by_another_model_file_does_not_count(field: Airfield) -> None:
-    approve(field, "4")
+def test_a_gate_passed_by_another_model_file_does_not_count(harness: PracticeHarness) -> None:
+    approve(harness, "4")
     with pytest.raises(Refused, match="has no verdict on this model"):
-        release(field, "4", ticket=ticket_for(field, "4", model_digest="tampered"))
-    assert live(field) == (None, {})
+        release(harness, "4", ticket=ticket_for(harness, "4", model_digest="tampered"))
+    assert live(harness) == (None, {})
 
 
-def test_the_last_word_of_a_gate_counts(field: Airfield) -> None:
-    approve(field, "4")
+def test_the_last_word_of_a_gate_counts(harness: PracticeHarness) -> None:
+    approve(harness, "4")
     details = {"gate": "slice_gate", "outcome": "fail", "model_digest": "d4"}
-    field.ledger.append("gate", MODEL, "4", details, actor="test")
+    harness.ledger.append("gate", MODEL, "4", details, actor="test")
     with pytest.raises(Refused, match="slice_gate said fail"):
-        release(field, "4")
+        release(harness, "4")
 
 
 @pytest.mark.parametrize("moment", ["read back", "ledger", "previous", "champion", "after everything"])
 def test_a_try_cut_off_after_traffic_moved_ends_right_when_tried_again(
-    field: Airfield, monkeypatch: pytest.MonkeyPatch, moment: str
+    harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    approve(field, "4")
-    approve(field, "5")
-    release(field, "4")
-    ticket = ticket_for(field, "5")
+    approve(harness, "4")
+    approve(harness, "5")
+    release(harness, "4")
+    ticket = ticket_for(harness, "5")
     with monkeypatch.context() as broken:
-        cut_off(field, broken, moment)
+        cut_off(harness, broken, moment)
         with pytest.raises(Unavailable):
-            release(field, "5", ticket=ticket)
-    release(field, "5", ticket=ticket)
-    assert live(field) == ("5", {"champion": "5", "previous": "4"})
-    assert field.endpoint.live.generation == 2
-    assert [version for version, _ in field.lines("release")] == ["4", "5"]
+            release(harness, "5", ticket=ticket)
+    release(harness, "5", ticket=ticket)
+    assert live(harness) == ("5", {"champion": "5", "previous": "4"})
+    assert harness.endpoint.live.generation == 2
+    assert [version for version, _ in harness.lines("release")] == ["4", "5"]
 
 
-def cut_off(field: Airfield, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def cut_off(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """Let the task die right before (or for "after everything", after) the action named."""
 
     def die(*_: Any, **__: Any) -> Any:
         raise Unavailable("killed")
 
     if moment == "read back":
-        whole = field.endpoint.release
+        whole = harness.endpoint.release
 
         def release_and_die(*arguments: Any, **named: Any) -> LiveState:
             whole(*arguments, **named)
             return die()
 
-        monkeypatch.setattr(field.endpoint, "release", release_and_die)
+        monkeypatch.setattr(harness.endpoint, "release", release_and_die)
     elif moment == "ledger":
-        append = field.ledger.append
+        append = harness.ledger.append
 
         def append_or_die(kind: str, *rest: Any, **named: Any) -> Any:
             return die() if kind == "release" else append(kind, *rest, **named)
 
-        monkeypatch.setattr(field.ledger, "append", append_or_die)
+        monkeypatch.setattr(harness.ledger, "append", append_or_die)
     elif moment in ("previous", "champion"):
-        field.registry.break_on = moment
+        harness.registry.break_on = moment
     else:
         monkeypatch.setattr("practices.champion_release.asset", die)
 
 
-def test_a_version_released_since_is_not_overruled_by_a_late_retry(field: Airfield) -> None:
-    approve(field, "4")
-    approve(field, "5")
-    release(field, "4")
-    ticket = ticket_for(field, "5")
-    release(field, "5", ticket=ticket)
-    field.endpoint.rollback(MODEL, key="person", reason="bad")
+def test_a_version_released_since_is_not_overruled_by_a_late_retry(harness: PracticeHarness) -> None:
+    approve(harness, "4")
+    approve(harness, "5")
+    release(harness, "4")
+    ticket = ticket_for(harness, "5")
+    release(harness, "5", ticket=ticket)
+    harness.endpoint.rollback(MODEL, key="person", reason="bad")
     with pytest.raises(Refused, match=r"(?s)not live any more.*trigger flight_delay__deploy"):
-        release(field, "5", ticket=ticket)
-    assert field.endpoint.live.version == "4"
+        release(harness, "5", ticket=ticket)
+    assert harness.endpoint.live.version == "4"
 
 
-def test_a_version_that_went_live_since_the_run_began_is_not_replaced_unseen(field: Airfield) -> None:
+def test_a_version_that_went_live_since_the_run_began_is_not_replaced_unseen(harness: PracticeHarness) -> None:
     for version in ("4", "5"):
-        approve(field, version)
-    ticket = ticket_for(field, "5")
-    release(field, "4")
+        approve(harness, version)
+    ticket = ticket_for(harness, "5")
+    release(harness, "4")
     with pytest.raises(Refused, match=r"(?s)version 5 was to replace nothing.*version 4 went live meanwhile"):
-        release(field, "5", ticket=ticket)
-    assert live(field) == ("4", {"champion": "4"})
+        release(harness, "5", ticket=ticket)
+    assert live(harness) == ("4", {"champion": "4"})
 
 
-def test_a_version_rolled_back_is_not_taken_for_one_that_waits(field: Airfield) -> None:
+def test_a_version_rolled_back_is_not_taken_for_one_that_waits(harness: PracticeHarness) -> None:
     for version in ("4", "5", "6"):
-        approve(field, version)
+        approve(harness, version)
     for version in ("4", "5"):
-        release(field, version)
-    assert waiting(field, MODEL) == ["6"]
-    field.registry.set_tags(MODEL, "6", {"airworthy.status": "rolled_back"})
-    assert waiting(field, MODEL) == []
+        release(harness, version)
+    assert waiting(harness, MODEL) == ["6"]
+    harness.registry.set_tags(MODEL, "6", {"airworthy.status": "rolled_back"})
+    assert waiting(harness, MODEL) == []
 
 
-def test_workers_that_lag_behind_are_waited_for(field: Airfield) -> None:
-    approve(field, "4")
-    field.endpoint.serve(LiveState(model=MODEL, applied=False))
+def test_workers_that_lag_behind_are_waited_for(harness: PracticeHarness) -> None:
+    approve(harness, "4")
+    harness.endpoint.serve(LiveState(model=MODEL, applied=False))
     with pytest.raises(Unavailable, match="not every worker"):
-        release(field, "4")
-    assert field.registry.aliases == {}
+        release(harness, "4")
+    assert harness.registry.aliases == {}
 
 
 @pytest.mark.parametrize(
@@ -194,16 +196,16 @@ def test_workers_that_lag_behind_are_waited_for(field: Airfield) -> None:
     ],
 )
 def test_where_people_are_asked_their_count_must_be_about_this_bundle_in_this_run(
-    field: Airfield, changes: dict[str, str], reason: str | None
+    harness: PracticeHarness, changes: dict[str, str], reason: str | None
 ) -> None:
     approver = Approver(role="lead", users=["ada"])
-    field.declare(deployment=Deployment(approval=Approval(approvers=[approver])))
-    approve(field, "4")
+    harness.declare(deployment=Deployment(approval=Approval(approvers=[approver])))
+    approve(harness, "4")
     line = {"outcome": "pass", "model_digest": "d4", "sha256": "s4", "rollout_id": "r4"} | changes
-    field.ledger.append("approval_quorum", MODEL, "4", line, actor="ada")
+    harness.ledger.append("approval_quorum", MODEL, "4", line, actor="ada")
     if reason is None:
-        release(field, "4")
+        release(harness, "4")
         return
     with pytest.raises(Refused, match=reason):
-        release(field, "4")
-    assert live(field) == (None, {})
+        release(harness, "4")
+    assert live(harness) == (None, {})

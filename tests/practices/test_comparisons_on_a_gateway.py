@@ -20,14 +20,14 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.from_spec import target_plan
-from pipelines.spec.deployment import Deployment, Routing
-from pipelines.spec.strategy import AbTest as Experiment
+from pipelines.spec.deployment import Deployment, RoutingSpec
+from pipelines.spec.strategy import AbTestSpec as Experiment
 from pipelines.spec.strategy import Analysis, Shadow
 from pipelines.steps import measure_experiment, measure_shadow
 from practices._rollouts.stage_operator import ComparisonPractice
 from practices.ab_test import AbTest
 from practices.shadow_comparison import ShadowComparison
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 from tests.serving.candidates import write_candidate
 from tests.serving.gateway_process import COLUMNS, Gateway
 
@@ -39,16 +39,18 @@ ROW = ["UA", 500.0, 7.0]
 class Comparison:
     """A version is prepared beside version 4, which answers 0.5 to everybody."""
 
-    def __init__(self, field: Airfield, gateway: Gateway, declared: Deployment, version: str, answer: float) -> None:
+    def __init__(
+        self, harness: PracticeHarness, gateway: Gateway, declared: Deployment, version: str, answer: float
+    ) -> None:
         folder, self.version, self.rollout_id = gateway.folder, version, f"r{version}"
-        self.field, self.gateway, self.http = field, gateway, httpx.Client(base_url=gateway.base)
+        self.field, self.gateway, self.http = harness, gateway, httpx.Client(base_url=gateway.base)
         self.target = GatewayRollouts(gateway.base, gateway.admin)
-        field.rollouts = field.endpoint = self.target  # type: ignore[assignment]
-        field.store = DeltaStore(str(gateway.store))  # type: ignore[assignment]
-        field.clock = lambda: datetime.now(UTC)  # type: ignore[assignment]
-        field.answers["measure_shadow"] = lambda request: measure_shadow.run(request, field)  # type: ignore[arg-type]
-        field.answers["measure_experiment"] = lambda request: measure_experiment.run(request, field)  # type: ignore[arg-type]
-        spec = field.declare(deployment=declared)
+        harness.rollouts = harness.endpoint = self.target  # type: ignore[assignment]
+        harness.store = DeltaStore(str(gateway.store))  # type: ignore[assignment]
+        harness.clock = lambda: datetime.now(UTC)  # type: ignore[assignment]
+        harness.answers["measure_shadow"] = lambda request: measure_shadow.run(request, harness)  # type: ignore[arg-type]
+        harness.answers["measure_experiment"] = lambda request: measure_experiment.run(request, harness)  # type: ignore[arg-type]
+        spec = harness.declare(deployment=declared)
         if self.target.state(MODEL).version is None:
             gateway.release("4", write_candidate(folder, "4", answer=0.5)).raise_for_status()
         plan, state = target_plan(spec, supersede=True), self.target.rollout(MODEL)
@@ -93,11 +95,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def compare(field: Airfield, gateway: Gateway) -> Iterator[Callable[..., Comparison]]:
+def compare(harness: PracticeHarness, gateway: Gateway) -> Iterator[Callable[..., Comparison]]:
     begun: list[Comparison] = []
 
     def begin(declared: Deployment, version: str, *, answer: float) -> Comparison:
-        begun.append(Comparison(field, gateway, declared, version, answer))
+        begun.append(Comparison(harness, gateway, declared, version, answer))
         return begun[-1]
 
     yield begin
@@ -141,7 +143,7 @@ def test_users_keep_their_version_and_the_better_one_wins_by_what_came_true_for_
     declared = Deployment(
         strategy="ab",
         ab=Experiment(metrics=["accuracy", "error_rate"], margin=0.2, minimum_sample_size=60, max_duration=600),
-        routing=Routing(key="header:x-user-id"),
+        routing=RoutingSpec(key="header:x-user-id"),
         analysis=Analysis(interval=1),
     )
     one = compare(declared, "7", answer=0.1)

@@ -11,18 +11,18 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from practices._operators.defaults import asset
 from practices.contract_check import ContractCheck
-from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset, deliver
+from tests.practices.practice_harness import PracticeHarness
 
 INGESTED = asset("flights", "ingested")
 
 
 @pytest.fixture
-def landed(field: Airfield) -> Airfield:
-    field.catalog.datasets["flights"] = dataset()
-    deliver(field.store, DAY)
-    field.answers["ingest_partition"] = ingested
-    return field
+def landed(harness: PracticeHarness) -> PracticeHarness:
+    harness.catalog.datasets["flights"] = dataset()
+    deliver(harness.store, DAY)
+    harness.answers["ingest_partition"] = ingested
+    return harness
 
 
 def ingested(request: IngestRequest, failures: dict[str, list[str]] | None = None) -> IngestResult:
@@ -34,13 +34,13 @@ def ingested(request: IngestRequest, failures: dict[str, list[str]] | None = Non
     return IngestResult(dataset="flights", day=request.day, sources=[source("flights"), source("weather")])
 
 
-def check(field: Airfield, *, mapped: str | None = None, **run: Any) -> tuple[dict[str, Any], set[str]]:
-    context = field.context("ingest", "ingest_partition", **{"partition_key": f"{DAY}", **run})
+def check(harness: PracticeHarness, *, mapped: str | None = None, **run: Any) -> tuple[dict[str, Any], set[str]]:
+    context = harness.context("ingest", "ingest_partition", **{"partition_key": f"{DAY}", **run})
     result = ContractCheck(task_id="ingest_partition", dataset="flights", day=mapped).execute(context)
     return result, context["outlet_events"][INGESTED].partition_keys
 
 
-def test_a_day_that_keeps_its_contract_is_handed_on_under_its_own_key(landed: Airfield) -> None:
+def test_a_day_that_keeps_its_contract_is_handed_on_under_its_own_key(landed: PracticeHarness) -> None:
     result, handed_on = check(landed)
     assert IngestResult.model_validate(result) == ingested(IngestRequest(dataset="flights", day=DAY))
     assert handed_on == {"2013-01-05"}
@@ -48,14 +48,14 @@ def test_a_day_that_keeps_its_contract_is_handed_on_under_its_own_key(landed: Ai
 
 @pytest.mark.parametrize(("mapped", "form"), [("2013-01-05", {}), (None, {"day": "2013-01-05"})])
 def test_a_late_day_and_a_day_asked_for_by_hand_are_handed_on_alike(
-    landed: Airfield, mapped: str | None, form: dict[str, Any]
+    landed: PracticeHarness, mapped: str | None, form: dict[str, Any]
 ) -> None:
     _, handed_on = check(landed, mapped=mapped, partition_key=None, **form)
     assert landed.asked == [IngestRequest(dataset="flights", day=DAY)]
     assert handed_on == {"2013-01-05"}
 
 
-def test_a_broken_contract_is_refused_with_every_reason_and_on_the_ledger(landed: Airfield) -> None:
+def test_a_broken_contract_is_refused_with_every_reason_and_on_the_ledger(landed: PracticeHarness) -> None:
     broken = {"flights": ["column 'carrier' is missing", "column 'carier' is not declared"], "weather": ["no rows"]}
     landed.answers["ingest_partition"] = lambda request: ingested(request, broken)
     with pytest.raises(Refused, match="flights for 2013-01-05") as error:
@@ -68,7 +68,7 @@ def test_a_broken_contract_is_refused_with_every_reason_and_on_the_ledger(landed
         assert any(reason in told for told in error.value.reasons)
 
 
-def test_a_delivery_that_cannot_even_be_read_is_on_the_ledger_too(landed: Airfield) -> None:
+def test_a_delivery_that_cannot_even_be_read_is_on_the_ledger_too(landed: PracticeHarness) -> None:
     def refuse(request: IngestRequest) -> IngestResult:
         raise Refused("flights.csv is not UTF-8", ["byte 0xe9 at 120"])
 
@@ -79,14 +79,14 @@ def test_a_delivery_that_cannot_even_be_read_is_on_the_ledger_too(landed: Airfie
     assert details["reasons"] == ["flights.csv is not UTF-8", "byte 0xe9 at 120"]
 
 
-def test_a_refused_delivery_is_remembered_so_that_it_is_not_tried_again_by_itself(landed: Airfield) -> None:
+def test_a_refused_delivery_is_remembered_so_that_it_is_not_tried_again_by_itself(landed: PracticeHarness) -> None:
     landed.answers["ingest_partition"] = lambda request: ingested(request, {"weather": ["no rows"]})
     with pytest.raises(Refused):
         check(landed)
     assert json.loads(landed.store.get(store_paths.receipt("flights", DAY)))["outcome"] == "refused"
 
 
-def test_what_could_not_be_tried_is_not_remembered_as_tried(landed: Airfield) -> None:
+def test_what_could_not_be_tried_is_not_remembered_as_tried(landed: PracticeHarness) -> None:
     def fall_silent(request: IngestRequest) -> IngestResult:
         raise Unavailable("the store does not answer")
 
@@ -97,7 +97,7 @@ def test_what_could_not_be_tried_is_not_remembered_as_tried(landed: Airfield) ->
     assert landed.lines("data_verdict") == []
 
 
-def test_a_mended_day_is_taken_and_both_verdicts_stand(landed: Airfield) -> None:
+def test_a_mended_day_is_taken_and_both_verdicts_stand(landed: PracticeHarness) -> None:
     landed.answers["ingest_partition"] = lambda request: ingested(request, {"weather": ["no rows"]})
     with pytest.raises(Refused):
         check(landed)
@@ -107,7 +107,7 @@ def test_a_mended_day_is_taken_and_both_verdicts_stand(landed: Airfield) -> None
     assert json.loads(landed.store.get(store_paths.receipt("flights", DAY)))["outcome"] == "taken"
 
 
-def test_one_day_refused_leaves_another_alone(landed: Airfield) -> None:
+def test_one_day_refused_leaves_another_alone(landed: PracticeHarness) -> None:
     other = date(2013, 1, 6)
     deliver(landed.store, other)
     landed.answers["ingest_partition"] = lambda request: ingested(

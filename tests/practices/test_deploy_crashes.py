@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 def kill_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bad: int) -> list[DeployRun]:
@@ -28,7 +28,7 @@ def fly(
     requests: int = 200,
     kill_at: tuple[int, str] | None = None,
 ) -> DeployRun:
-    run = DeployRun(Airfield.open(tmp_path, monkeypatch))
+    run = DeployRun(PracticeHarness.open(tmp_path, monkeypatch))
     run.bad, run.requests, run.kill_at = bad, requests, kill_at
     run.acts = 0
     run.play()
@@ -41,14 +41,14 @@ def test_a_good_candidate_is_promoted_once_wherever_a_worker_died(
     runs = kill_everywhere(tmp_path, monkeypatch, bad=0)
     assert len(runs) > 40
     for run in runs:
-        field = run.field
+        harness = run.field
         assert set(run.states.values()) == {"success"}, (run.kill_at, run.states, run.reasons)
         assert (run.state.champion, run.state.previous, run.state.phase) == ("5", "4", "SUCCEEDED"), run.kill_at
         assert run.state.step == 2, run.kill_at
-        assert field.registry.aliases == {"champion": "5", "previous": "4"}, run.kill_at
-        assert [version for version, _ in field.lines("release")] == ["5"], run.kill_at
-        assert field.lines("rollback") == [], run.kill_at
-        assert field.ledger.faults() == []
+        assert harness.registry.aliases == {"champion": "5", "previous": "4"}, run.kill_at
+        assert [version for version, _ in harness.lines("release")] == ["5"], run.kill_at
+        assert harness.lines("rollback") == [], run.kill_at
+        assert harness.ledger.faults() == []
 
 
 def test_a_bad_candidate_is_rolled_back_once_wherever_a_worker_died(
@@ -57,17 +57,17 @@ def test_a_bad_candidate_is_rolled_back_once_wherever_a_worker_died(
     runs = kill_everywhere(tmp_path, monkeypatch, bad=60)
     assert len(runs) > 20
     for run in runs:
-        field = run.field
+        harness = run.field
         assert run.states["judge_at_5"] == "failed", (run.kill_at, run.states)
         assert run.states["promote_candidate"] == "upstream_failed"
         assert run.states["end_rollout"] == "success", (run.kill_at, run.reasons)
         assert (run.state.champion, run.state.phase, run.state.split) == ("4", "ROLLED_BACK", {"4": 10_000})
         assert "60 of 200" in run.state.reason or "of the candidate" in run.state.reason, run.state.reason
-        [(version, line)] = field.lines("rollback")
+        [(version, line)] = harness.lines("rollback")
         assert (version, line["from"], line["to"]) == ("4", "5", "4"), run.kill_at
-        assert field.registry.tags["5"]["airworthy.status"] == "rolled_back", run.kill_at
-        assert field.registry.aliases == {"champion": "4"}
-        assert field.lines("release") == []
+        assert harness.registry.tags["5"]["airworthy.status"] == "rolled_back", run.kill_at
+        assert harness.registry.aliases == {"champion": "4"}
+        assert harness.lines("release") == []
 
 
 def test_an_undecided_step_is_held_wherever_a_worker_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_an_undecided_step_is_held_wherever_a_worker_died(tmp_path: Path, monkey
 def test_a_run_that_nobody_goes_on_with_ends_by_the_targets_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = DeployRun(Airfield.open(tmp_path, monkeypatch))
+    run = DeployRun(PracticeHarness.open(tmp_path, monkeypatch))
     run.play(until="shift_to_5")
     run.target.expire(MODEL)
     run.play()

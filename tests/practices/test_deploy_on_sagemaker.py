@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.sagemaker.changes import Changes
-from pipelines.adapters.sagemaker.clients import Clients
+from pipelines.adapters.sagemaker.changes import EndpointChanges
+from pipelines.adapters.sagemaker.clients import AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import BlueGreen
 from tests.adapters.local_aws import local_aws
 from tests.adapters.s3_server import BUCKET
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import CANARY, DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 STORE = f"s3://{BUCKET}/air"
 TICKET = RolloutTicket(
@@ -36,7 +36,7 @@ class Met(SageMakerTarget):
     """A target of which CloudWatch is told what its variants did."""
 
     down = False
-    clients: Clients
+    clients: AwsClients
     clock: Any
 
     def met(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
@@ -50,52 +50,56 @@ class Met(SageMakerTarget):
 
 
 @pytest.fixture
-def aws() -> Iterator[Clients]:
+def aws() -> Iterator[AwsClients]:
     with local_aws() as clients:
-        made = Clients(*clients.values())
+        made = AwsClients(*clients.values())
         for version in "45":
             made.s3.put_object(Bucket=BUCKET, Key=f"air/{version}/bundle.json", Body=b"{}")
         yield made
 
 
-def played(field: Airfield, aws: Clients, declared: Deployment, *, image: str = "", **target: Any) -> DeployRun:
+def played(
+    harness: PracticeHarness, aws: AwsClients, declared: Deployment, *, image: str = "", **target: Any
+) -> DeployRun:
     """A run of version 5, in an image of its own if one is named, where version 4 is live on the endpoint."""
-    times: list[Any] = [field.clock]
+    times: list[Any] = [harness.clock]
 
     def on(**more: Any) -> Met:
         block = Deployment.model_validate({"target": SAGEMAKER | target | more}).target
         there = declared.model_copy(update={"target": block})
-        return Met(Changes(MODEL, there, aws, STORE, now=lambda: times[-1](), sleep=wait))
+        return Met(EndpointChanges(MODEL, there, aws, STORE, now=lambda: times[-1](), sleep=wait))
 
     def wait(seconds: float) -> None:
         times[-1].advance(timedelta(seconds=seconds))
 
     on().release(MODEL, "4", f"{STORE}/4/", "s4", key="first")
     made = on(**({"image": image} if image else {}))
-    run = DeployRun(field, declared, TICKET, made)
+    run = DeployRun(harness, declared, TICKET, made)
     made.clients, made.clock = aws, run.clock
     times.append(run.clock)
     block = Deployment.model_validate({"target": SAGEMAKER | target}).target
-    field.declare(deployment=declared.model_copy(update={"target": block}))
+    harness.declare(deployment=declared.model_copy(update={"target": block}))
     return run
 
 
-def endpoint(aws: Clients) -> dict[str, Any]:
+def endpoint(aws: AwsClients) -> dict[str, Any]:
     for _ in range(3):
         found: dict[str, Any] = aws.sagemaker.describe_endpoint(EndpointName="flights")
     return {v["VariantName"]: v.get("CurrentWeight") for v in found["ProductionVariants"]}
 
 
-def test_a_good_candidate_climbs_by_the_weights_of_two_variants_and_is_promoted(field: Airfield, aws: Clients) -> None:
-    run = played(field, aws, CANARY)
+def test_a_good_candidate_climbs_by_the_weights_of_two_variants_and_is_promoted(
+    harness: PracticeHarness, aws: AwsClients
+) -> None:
+    run = played(harness, aws, CANARY)
     assert set(run.play().values()) == {"success"}, run.reasons
     assert (run.state.champion, run.state.phase, run.state.previous) == ("5", "SUCCEEDED", "4")
     assert endpoint(aws) == {"v5": 10_000}
-    assert field.registry.aliases["champion"] == "5"
+    assert harness.registry.aliases["champion"] == "5"
 
 
-def test_a_bad_candidate_is_found_by_cloudwatch_and_loses_its_weight(field: Airfield, aws: Clients) -> None:
-    run = played(field, aws, CANARY)
+def test_a_bad_candidate_is_found_by_cloudwatch_and_loses_its_weight(harness: PracticeHarness, aws: AwsClients) -> None:
+    run = played(harness, aws, CANARY)
     run.bad = 40
     assert run.play()["judge_at_5"] == "failed"
     assert (run.state.champion, run.state.phase, run.state.split) == ("4", "ROLLED_BACK", {"4": 10_000})
@@ -104,9 +108,9 @@ def test_a_bad_candidate_is_found_by_cloudwatch_and_loses_its_weight(field: Airf
 
 @pytest.mark.parametrize("death", [5, 14, 21])
 def test_a_run_whose_worker_dies_still_ends_with_the_candidate_promoted(
-    field: Airfield, aws: Clients, death: int
+    harness: PracticeHarness, aws: AwsClients, death: int
 ) -> None:
-    run = played(field, aws, CANARY)
+    run = played(harness, aws, CANARY)
     run.kill_at = (death, "after")
     assert set(run.play().values()) == {"success"}, run.reasons
     assert (run.state.champion, run.state.phase, run.state.applied) == ("5", "SUCCEEDED", True)
@@ -114,13 +118,13 @@ def test_a_run_whose_worker_dies_still_ends_with_the_candidate_promoted(
 
 
 def test_a_guarded_promotion_that_aws_takes_back_fails_the_run_and_leaves_the_champion(
-    field: Airfield, aws: Clients
+    harness: PracticeHarness, aws: AwsClients
 ) -> None:
     declared = Deployment(strategy="blue_green", blue_green=BlueGreen(validation_duration=600))
-    run = played(field, aws, declared, image="broken", mode="guardrail", alarms=["errors"])
+    run = played(harness, aws, declared, image="broken", mode="guardrail", alarms=["errors"])
     states = run.play()
     assert (states["prepare_candidate"], states["promote_candidate"]) == ("success", "failed")
     assert "back in place of" in run.reasons["promote_candidate"][0]
     assert (run.state.champion, run.state.phase, run.state.split) == ("4", "ROLLED_BACK", {"4": 10_000})
     assert states["end_rollout"] == "success"
-    assert field.registry.aliases["champion"] == "4"
+    assert harness.registry.aliases["champion"] == "4"

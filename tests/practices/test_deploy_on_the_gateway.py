@@ -15,12 +15,12 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from pipelines.adapters.gateway.rollouts import GatewayRollouts
 from pipelines.ports import Ledger
-from pipelines.spec.deployment import Deployment, Rollback, Routing
+from pipelines.spec.deployment import Deployment, RollbackSpec, RoutingSpec
 from pipelines.spec.strategy import Analysis, Canary
 from pipelines.testing.ports import MemoryLedger
 from practices._rollouts.operator import RolloutPractice
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import TICKET, DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 from tests.serving.candidates import TRIGGER, Fault, write_candidate
 from tests.serving.gateway_process import Gateway
 from tests.serving.rollout_calls import body, row
@@ -28,9 +28,9 @@ from tests.serving.rollout_calls import body, row
 DECLARED = Deployment(
     strategy="canary",
     canary=Canary(steps=[20, 50], increment_interval=1, max_step_duration=120, error_threshold=0.1),
-    routing=Routing(key="header:x-user-id"),
+    routing=RoutingSpec(key="header:x-user-id"),
     analysis=Analysis(interval=0.3, minimum_units=20),
-    rollback=Rollback(window=0.5),
+    rollback=RollbackSpec(window=0.5),
     lease=30,
 )
 
@@ -38,17 +38,17 @@ DECLARED = Deployment(
 class RealRun(DeployRun):
     """Time passes by itself, the triggers run, and callers ask while they do."""
 
-    def __init__(self, field: Airfield, gateway: Gateway, candidate: tuple[str, str]) -> None:
+    def __init__(self, harness: PracticeHarness, gateway: Gateway, candidate: tuple[str, str]) -> None:
         self.gateway, self.users, self.troubled = gateway, 0, 0
         """``troubled``: of ten users, so many send rows that a broken candidate fails on."""
         self.answers: list[int] = []
         ticket = TICKET.model_copy(update={"bundle": candidate[0], "sha256": candidate[1]})
-        super().__init__(field, DECLARED, ticket, GatewayRollouts(gateway.base, gateway.admin))
-        field.clock = lambda: datetime.now(UTC)  # type: ignore[assignment]
-        ledger: Ledger = MemoryLedger(field.clock)
-        for line in field.ledger.entries():
+        super().__init__(harness, DECLARED, ticket, GatewayRollouts(gateway.base, gateway.admin))
+        harness.clock = lambda: datetime.now(UTC)  # type: ignore[assignment]
+        ledger: Ledger = MemoryLedger(harness.clock)
+        for line in harness.ledger.entries():
             ledger.append(line.kind, line.model, line.version, line.details, actor="test")
-        field.ledger = ledger  # type: ignore[assignment]
+        harness.ledger = ledger  # type: ignore[assignment]
 
     def _watch_outside_acts(self) -> None:
         """Nobody dies here but whom the test kills."""
@@ -101,13 +101,13 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 @pytest.fixture
 def begin(
-    field: Airfield, gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: PracticeHarness, gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., RealRun]]:
     begun: list[RealRun] = []
 
     def begin(fault: Fault = "none") -> RealRun:
         monkeypatch.setattr("practices._connections.installation.open_ports_anew", lambda: Triggerer(gateway))
-        begun.append(RealRun(field, gateway, write_candidate(tmp_path, "5", fault)))
+        begun.append(RealRun(harness, gateway, write_candidate(tmp_path, "5", fault)))
         return begun[0]
 
     yield begin

@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from practices.drift_check import DriftCheck
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 pytestmark = pytest.mark.usefixtures("watched")
 DAY = date(2013, 3, 7)
@@ -31,24 +31,24 @@ def drifted(psi: float | None, prediction_psi: float = 0.01) -> DriftResult:
     )
 
 
-def check(field: Airfield, result: DriftResult) -> dict[str, Any]:
-    field.answers["measure_drift"] = result
-    context = field.context("monitor", "check_drift", partition_key=f"{DAY}")
+def check(harness: PracticeHarness, result: DriftResult) -> dict[str, Any]:
+    harness.answers["measure_drift"] = result
+    context = harness.context("monitor", "check_drift", partition_key=f"{DAY}")
     return DriftCheck(task_id="check_drift", model=MODEL).execute(context)
 
 
-def test_a_quiet_day_passes_and_is_on_record(field: Airfield) -> None:
-    check(field, drifted(0.05))
-    [(version, details)] = field.lines("monitoring_verdict")
+def test_a_quiet_day_passes_and_is_on_record(harness: PracticeHarness) -> None:
+    check(harness, drifted(0.05))
+    [(version, details)] = harness.lines("monitoring_verdict")
     assert (version, details["check"], details["outcome"]) == ("4", "drift_check", "pass")
 
 
-def test_a_detection_turns_the_task_red_with_every_drifting_column(field: Airfield) -> None:
+def test_a_detection_turns_the_task_red_with_every_drifting_column(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match=r"(?s)temp: psi 0\.900.*dewp: psi 0\.900"):
-        check(field, drifted(0.9))
-    assert field.lines("monitoring_verdict")[0][1]["facts"]["data_drift"] == "fail"
+        check(harness, drifted(0.9))
+    assert harness.lines("monitoring_verdict")[0][1]["facts"]["data_drift"] == "fail"
 
 
-def test_a_column_that_was_not_measured_is_no_pass(field: Airfield) -> None:
+def test_a_column_that_was_not_measured_is_no_pass(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match="temp not measured"):
-        check(field, drifted(None))
+        check(harness, drifted(None))

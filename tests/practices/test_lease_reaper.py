@@ -12,25 +12,25 @@ from pipelines.spec.deployment import Deployment
 from pipelines.testing.ports import FixedClock
 from pipelines.testing.rollout_target import FakeTarget
 from practices.lease_reaper import LeaseReaper
-from tests.practices.airfield import MODEL, NOW, Airfield
+from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
 
 PLAN = {"lease_seconds": 60.0, "guard": {"max_error_rate": 0.01}}
 HTTP_ROUTE = {"kind": "http_route", "gateway": "outside", "image": "registry.example/step@sha256:1"}
 
 
 @pytest.fixture
-def clock(field: Airfield) -> FixedClock:
+def clock(harness: PracticeHarness) -> FixedClock:
     clock = FixedClock(NOW)
-    field.clock = clock  # type: ignore[attr-defined]
+    harness.clock = clock  # type: ignore[attr-defined]
     return clock
 
 
-def begin(field: Airfield, clock: FixedClock, strategy: str, *, target: Any = HTTP_ROUTE) -> FakeTarget:
+def begin(harness: PracticeHarness, clock: FixedClock, strategy: str, *, target: Any = HTTP_ROUTE) -> FakeTarget:
     """A rollout with a lease of a minute, which the run manual__1 began; an A/B test has half, a canary a tenth."""
     routing = {"key": "field:ids"} if strategy == "ab" else {}
     declared = {"strategy": strategy, "target": target, "routing": routing}
-    field.declare(deployment=Deployment.model_validate(declared))
-    field.rollouts = made = FakeTarget("5", clock=clock)
+    harness.declare(deployment=Deployment.model_validate(declared))
+    harness.rollouts = made = FakeTarget("5", clock=clock)
     asked = {"model": MODEL, "rollout_id": "r1"}
     state = made.create_rollout(**asked, plan={**PLAN, "strategy": strategy}, expect=1, key="c")
     state = made.prepare(**asked, version="6", bundle="b", sha256="s", expect=state.generation, key="p")
@@ -40,14 +40,14 @@ def begin(field: Airfield, clock: FixedClock, strategy: str, *, target: Any = HT
         share = 5000 if strategy == "ab" else 1000
         split = {"5": 10_000 - share, "6": share}
         made.set_traffic(**asked, split=split, expect=state.generation, key="t")
-    field.ledger.append(
+    harness.ledger.append(
         "gate", MODEL, "6", {"rollout_id": "r1"}, actor="a", key=f"{MODEL}__deploy/manual__1/check_release/-1/0/ab"
     )
     return made
 
 
-def reap(field: Airfield, *, going_on: bool = True, only_tell: Any = False) -> dict[str, list[str]]:
-    context = field.context("reap", "reap_leases")
+def reap(harness: PracticeHarness, *, going_on: bool = True, only_tell: Any = False) -> dict[str, list[str]]:
+    context = harness.context("reap", "reap_leases")
 
     def count(*, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         return int(going_on and (dag_id, run_ids) == (f"{MODEL}__deploy", ["manual__1"]))
@@ -56,9 +56,9 @@ def reap(field: Airfield, *, going_on: bool = True, only_tell: Any = False) -> d
     return LeaseReaper(task_id="reap_leases", only_tell=only_tell).execute(context)
 
 
-def test_while_the_lease_lasts_nothing_is_touched(field: Airfield, clock: FixedClock) -> None:
-    target = begin(field, clock, "canary")
-    assert reap(field) == {"keep": [MODEL]}
+def test_while_the_lease_lasts_nothing_is_touched(harness: PracticeHarness, clock: FixedClock) -> None:
+    target = begin(harness, clock, "canary")
+    assert reap(harness) == {"keep": [MODEL]}
     assert target.rollout(MODEL).phase == "BAKING"
 
 
@@ -72,78 +72,82 @@ def test_while_the_lease_lasts_nothing_is_touched(field: Airfield, clock: FixedC
     ],
 )
 def test_once_it_is_over_the_strategy_says_what_becomes_of_the_rollout(
-    field: Airfield, clock: FixedClock, strategy: str, act: str, phase: str, split: dict[str, int]
+    harness: PracticeHarness, clock: FixedClock, strategy: str, act: str, phase: str, split: dict[str, int]
 ) -> None:
-    target = begin(field, clock, strategy)
+    target = begin(harness, clock, strategy)
     clock.advance(timedelta(seconds=61))
-    assert reap(field) == {act: [MODEL]}
+    assert reap(harness) == {act: [MODEL]}
     after = target.rollout(MODEL)
     assert (after.phase, after.split, after.mirror) == (phase, split, None)
     assert after.reason.startswith("its lease ended at 2026-11-02T07:01:00")
-    [(version, line)] = field.lines("lease_expired")
+    [(version, line)] = harness.lines("lease_expired")
     assert (version, line["rollout_id"], line["phase"], line["split"]) == ("5", "r1", phase, split)
-    reap(field)
-    assert len(field.lines("lease_expired")) == 1
+    reap(harness)
+    assert len(harness.lines("lease_expired")) == 1
 
 
-def test_traffic_moves_with_the_ledger_down_and_the_next_try_writes_it(field: Airfield, clock: FixedClock) -> None:
-    target = begin(field, clock, "canary")
+def test_traffic_moves_with_the_ledger_down_and_the_next_try_writes_it(
+    harness: PracticeHarness, clock: FixedClock
+) -> None:
+    target = begin(harness, clock, "canary")
     clock.advance(timedelta(seconds=61))
-    field.ledger.down = True
+    harness.ledger.down = True
     with pytest.raises(Unavailable):
-        reap(field)
+        reap(harness)
     assert target.rollout(MODEL).phase == "ROLLED_BACK"
-    field.ledger.down = False
-    reap(field)
-    assert [line["phase"] for _, line in field.lines("lease_expired")] == ["ROLLED_BACK"]
+    harness.ledger.down = False
+    reap(harness)
+    assert [line["phase"] for _, line in harness.lines("lease_expired")] == ["ROLLED_BACK"]
 
 
 def test_a_target_with_a_guard_of_its_own_is_only_told_of(
-    field: Airfield, clock: FixedClock, capsys: pytest.CaptureFixture[str]
+    harness: PracticeHarness, clock: FixedClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = begin(field, clock, "canary", target={"kind": "embedded"})
+    target = begin(harness, clock, "canary", target={"kind": "embedded"})
     clock.advance(timedelta(seconds=61))
-    assert reap(field) == {"keep": [MODEL]}
+    assert reap(harness) == {"keep": [MODEL]}
     clock.advance(timedelta(seconds=60))
-    assert reap(field) == {"report": [MODEL]}
+    assert reap(harness) == {"report": [MODEL]}
     assert "is the guard of the target alive?" in capsys.readouterr().out
     assert target.rollout(MODEL).phase == "BAKING"
 
 
 def test_a_rollout_whose_run_is_gone_is_told_of(
-    field: Airfield, clock: FixedClock, capsys: pytest.CaptureFixture[str]
+    harness: PracticeHarness, clock: FixedClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin(field, clock, "canary")
-    assert reap(field, going_on=False) == {"report": [MODEL]}
+    begin(harness, clock, "canary")
+    assert reap(harness, going_on=False) == {"report": [MODEL]}
     assert "rollout r1 (BAKING): its run flight_delay__deploy/manual__1 has ended or is gone" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("only_tell", [True, "True"])
-def test_a_dry_run_changes_nothing(field: Airfield, clock: FixedClock, only_tell: Any) -> None:
-    target = begin(field, clock, "canary")
+def test_a_dry_run_changes_nothing(harness: PracticeHarness, clock: FixedClock, only_tell: Any) -> None:
+    target = begin(harness, clock, "canary")
     clock.advance(timedelta(seconds=61))
-    assert reap(field, only_tell=only_tell) == {"rollback": [MODEL]}
+    assert reap(harness, only_tell=only_tell) == {"rollback": [MODEL]}
     assert target.rollout(MODEL).phase == "BAKING"
-    assert field.lines("lease_expired") == []
+    assert harness.lines("lease_expired") == []
 
 
 def test_a_model_that_was_never_live_and_one_without_a_rollout_are_passed_over(
-    field: Airfield, clock: FixedClock
+    harness: PracticeHarness, clock: FixedClock
 ) -> None:
-    begin(field, clock, "canary")
+    begin(harness, clock, "canary")
     for champion in (None, "5"):
-        field.rollouts = FakeTarget(champion)
-        assert reap(field) == {"none": [MODEL]}
+        harness.rollouts = FakeTarget(champion)
+        assert reap(harness) == {"none": [MODEL]}
 
 
-def test_a_target_that_does_not_answer_is_asked_again_and_hides_no_other(field: Airfield, clock: FixedClock) -> None:
-    target = begin(field, clock, "canary")
+def test_a_target_that_does_not_answer_is_asked_again_and_hides_no_other(
+    harness: PracticeHarness, clock: FixedClock
+) -> None:
+    target = begin(harness, clock, "canary")
     away = FakeTarget("1")
     away.down = True
-    other = field.catalog.models[MODEL].model_copy(update={"model": "away"})
-    field.catalog.models.update({"away": other, MODEL: field.catalog.models.pop(MODEL)})
-    field.target = lambda model: away if model == "away" else target  # type: ignore[method-assign]
+    other = harness.catalog.models[MODEL].model_copy(update={"model": "away"})
+    harness.catalog.models.update({"away": other, MODEL: harness.catalog.models.pop(MODEL)})
+    harness.target = lambda model: away if model == "away" else target  # type: ignore[method-assign]
     clock.advance(timedelta(seconds=61))
     with pytest.raises(Unavailable, match="away: the endpoint does not answer"):
-        reap(field)
+        reap(harness)
     assert target.rollout(MODEL).phase == "ROLLED_BACK"

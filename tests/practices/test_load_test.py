@@ -14,7 +14,7 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
 from practices.load_test import LoadTest
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 LOAD = {"duration": 3600, "target_rps": 50, "assertions": {"p99_latency": {"max": 100}}}
 PLAN = {"strategy": "canary", "lease_seconds": 600, "guard": {"max_error_rate": 0.01}}
@@ -46,60 +46,62 @@ def found(request: LoadTestRequest, **shown: Any) -> LoadTestResult:
 
 
 @pytest.fixture
-def target(field: Airfield) -> FakeTarget:
+def target(harness: PracticeHarness) -> FakeTarget:
     """Version 5 is prepared beside the champion 4."""
-    field.rollouts = target = FakeTarget("4", clock=field.clock)
-    field.answers["load_candidate"] = found
-    field.declare(deployment=Deployment.model_validate({"strategy": "canary", "load_test": LOAD}))
+    harness.rollouts = target = FakeTarget("4", clock=harness.clock)
+    harness.answers["load_candidate"] = found
+    harness.declare(deployment=Deployment.model_validate({"strategy": "canary", "load_test": LOAD}))
     target.create_rollout(MODEL, "r1", PLAN, expect=1, key="create")
     target.prepare(MODEL, "r1", "5", "bundles/5", "s5", expect=target.rollout(MODEL).generation, key="prepare")
     return target
 
 
-def run(field: Airfield, given: dict[str, Any] | None = None, **context: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    made = field.context("deploy", "test_under_load", **context)
+def run(
+    harness: PracticeHarness, given: dict[str, Any] | None = None, **context: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    made = harness.context("deploy", "test_under_load", **context)
     verdict = LoadTest(task_id="test_under_load", model=MODEL, ticket=given or ticket()).execute(made)
     return verdict, made["pushed"]
 
 
 def test_a_candidate_that_keeps_its_assertions_goes_on_with_the_picture_on_its_page(
-    field: Airfield, target: FakeTarget
+    harness: PracticeHarness, target: FakeTarget
 ) -> None:
-    verdict, pushed = run(field)
+    verdict, pushed = run(harness)
     assert verdict["outcome"] == "pass"
     assert pushed["plot"] == "rollouts/plot.png"
     assert pushed["facts"]["plateau_rps"] == 50
-    [(version, details)] = field.lines("rollout")
+    [(version, details)] = harness.lines("rollout")
     assert (version, details["practice"], details["outcome"]) == ("5", "load_test", "pass")
     assert details["report"] == "rollouts/report.json"
-    assert field.asked == [LoadTestRequest(model=MODEL, version="5", rollout_id="r1")]
+    assert harness.asked == [LoadTestRequest(model=MODEL, version="5", rollout_id="r1")]
 
 
-def test_the_lease_outlasts_the_test(field: Airfield, target: FakeTarget) -> None:
+def test_the_lease_outlasts_the_test(harness: PracticeHarness, target: FakeTarget) -> None:
     seen: list[timedelta] = []
 
     def tried(request: LoadTestRequest) -> LoadTestResult:
         until = target.rollout(MODEL).lease_until
         assert until is not None
-        seen.append(until - field.clock())
+        seen.append(until - harness.clock())
         return found(request)
 
-    field.answers["load_candidate"] = tried
-    run(field)
+    harness.answers["load_candidate"] = tried
+    run(harness)
     assert seen[0] >= timedelta(seconds=3600 + 60)
 
 
-def test_a_slow_candidate_ends_the_run(field: Airfield, target: FakeTarget) -> None:
-    field.answers["load_candidate"] = lambda request: found(request, above=50, below=-50, bad=900)
+def test_a_slow_candidate_ends_the_run(harness: PracticeHarness, target: FakeTarget) -> None:
+    harness.answers["load_candidate"] = lambda request: found(request, above=50, below=-50, bad=900)
     with pytest.raises(Refused, match="900 of 2500"):
-        run(field)
-    assert field.lines("rollout")[0][1]["outcome"] == "fail"
+        run(harness)
+    assert harness.lines("rollout")[0][1]["outcome"] == "fail"
 
 
-def test_too_short_a_test_is_not_a_pass(field: Airfield, target: FakeTarget) -> None:
-    field.answers["load_candidate"] = lambda request: found(request, below=1.0, needed_total=6000)
+def test_too_short_a_test_is_not_a_pass(harness: PracticeHarness, target: FakeTarget) -> None:
+    harness.answers["load_candidate"] = lambda request: found(request, below=1.0, needed_total=6000)
     with pytest.raises(Refused, match="about 6000 requests would"):
-        run(field)
+        run(harness)
 
 
 @pytest.mark.parametrize(
@@ -108,35 +110,37 @@ def test_too_short_a_test_is_not_a_pass(field: Airfield, target: FakeTarget) -> 
     ids=["the first version", "nothing declared"],
 )
 def test_where_there_is_nothing_to_try_it_says_so_and_goes_on(
-    field: Airfield, given: dict[str, Any], declared: dict[str, Any]
+    harness: PracticeHarness, given: dict[str, Any], declared: dict[str, Any]
 ) -> None:
-    field.rollouts = FakeTarget(None)
-    field.declare(deployment=Deployment.model_validate({"strategy": "canary"} | declared))
-    verdict, _ = run(field, given)
+    harness.rollouts = FakeTarget(None)
+    harness.declare(deployment=Deployment.model_validate({"strategy": "canary"} | declared))
+    verdict, _ = run(harness, given)
     assert verdict["outcome"] == "pass"
     assert verdict["facts"]["note"]
-    assert field.asked == []
+    assert harness.asked == []
 
 
-def test_a_rollout_that_was_rolled_back_meanwhile_is_told_with_its_reason(field: Airfield, target: FakeTarget) -> None:
+def test_a_rollout_that_was_rolled_back_meanwhile_is_told_with_its_reason(
+    harness: PracticeHarness, target: FakeTarget
+) -> None:
     target.roll_back(MODEL, "r1", "the guard: 9 of 10 bad", key="guard")
     with pytest.raises(Refused, match="9 of 10 bad"):
-        run(field)
-    assert field.asked == []
+        run(harness)
+    assert harness.asked == []
 
 
-def test_a_rollout_that_was_superseded_is_skipped(field: Airfield, target: FakeTarget) -> None:
+def test_a_rollout_that_was_superseded_is_skipped(harness: PracticeHarness, target: FakeTarget) -> None:
     generation = target.rollout(MODEL).generation
     target.create_rollout(MODEL, "r2", PLAN | {"supersede": True}, expect=generation, key="create2")
     with pytest.raises(AirflowSkipException):
-        run(field)
+        run(harness)
 
 
-def test_one_that_is_rolled_back_while_it_is_tried_does_not_pass(field: Airfield, target: FakeTarget) -> None:
+def test_one_that_is_rolled_back_while_it_is_tried_does_not_pass(harness: PracticeHarness, target: FakeTarget) -> None:
     def tried(request: LoadTestRequest) -> LoadTestResult:
         target.roll_back(MODEL, "r1", "a person", key="person")
         return found(request)
 
-    field.answers["load_candidate"] = tried
+    harness.answers["load_candidate"] = tried
     with pytest.raises(Refused, match="a person"):
-        run(field)
+        run(harness)

@@ -21,7 +21,7 @@ from pipelines.testing.ports import FixedClock
 from practices._pods import launched as launched_pods
 from practices._pods import waiting_tasks
 from practices.orphaned_pods import OrphanedPods
-from tests.practices.airfield import Airfield
+from tests.practices.practice_harness import PracticeHarness
 
 NOW = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)
 
@@ -94,15 +94,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Api:
 
 
 @pytest.fixture
-def reap(field: Airfield, cluster: Api) -> Reap:
-    field.clock = FixedClock(NOW)  # type: ignore[attr-defined]
+def reap(harness: PracticeHarness, cluster: Api) -> Reap:
+    harness.clock = FixedClock(NOW)  # type: ignore[attr-defined]
 
     def run(*pods: client.V1Pod, states: dict[str, Any], launched: bool = True, **how: Any) -> dict[str, list[str]]:
         cluster.pods = {pod.metadata.name: pod for pod in pods}
         for pod in pods if launched else ():
             if pod.metadata.annotations:
-                field.store.put(f"{pod.metadata.annotations['airworthy.dev/run']}/ticket.json", b"{}")
-        context = field.context("train", "reap", triggering_user_name=how.pop("who", None))
+                harness.store.put(f"{pod.metadata.annotations['airworthy.dev/run']}/ticket.json", b"{}")
+        context = harness.context("train", "reap", triggering_user_name=how.pop("who", None))
         context["ti"] = Asked(states)
         found: dict[str, list[str]] = OrphanedPods(task_id="reap", **how).execute(context)
         return found
@@ -123,10 +123,10 @@ def test_only_pods_of_this_installation_and_its_namespace_are_asked_for(reap: Re
     assert cluster.asked == [("default", wanted)]
 
 
-def test_a_deletion_is_on_the_ledger_once_with_identity_and_reason(reap: Reap, field: Airfield) -> None:
+def test_a_deletion_is_on_the_ledger_once_with_identity_and_reason(reap: Reap, harness: PracticeHarness) -> None:
     for _ in range(2):
         reap(v1_pod("ended", "r1"), states={"r1": {"train_model": "failed"}}, who="oncall")
-    [line] = field.ledger.entries(kind="orphaned_pod")
+    [line] = harness.ledger.entries(kind="orphaned_pod")
     assert (line.model, line.version, line.actor) == ("flight_delay", None, "oncall")
     told = {"pod": "ended", "uid": "uid-ended", "run_id": "r1", "task_id": "train_model", "try_number": 1}
     assert told.items() <= line.details.items()
@@ -134,11 +134,13 @@ def test_a_deletion_is_on_the_ledger_once_with_identity_and_reason(reap: Reap, f
 
 
 @pytest.mark.parametrize("told", [True, "True", "true"])
-def test_telling_only_deletes_nothing_and_writes_nothing(reap: Reap, cluster: Api, field: Airfield, told: Any) -> None:
+def test_telling_only_deletes_nothing_and_writes_nothing(
+    reap: Reap, cluster: Api, harness: PracticeHarness, told: Any
+) -> None:
     found = reap(v1_pod("ended", "r1"), states={"r1": {"train_model": "failed"}}, only_tell=told)
     assert found == {"deleted": [], "reported": ["ended"], "kept": []}
     assert list(cluster.pods) == ["ended"]
-    assert field.ledger.entries() == []
+    assert harness.ledger.entries() == []
 
 
 @pytest.mark.parametrize("told", [False, "False", "false"])
@@ -176,10 +178,10 @@ def test_tasks_of_one_run_are_told_apart(reap: Reap) -> None:
     assert (found["deleted"], found["kept"]) == (["two"], ["one"])
 
 
-def test_many_runs_are_asked_for_in_questions_of_bounded_length(field: Airfield) -> None:
+def test_many_runs_are_asked_for_in_questions_of_bounded_length(harness: PracticeHarness) -> None:
     pods = [launched_pods.read_pod(v1_pod(f"p{n}", f"r{n}")) for n in range(120)]
     ti = Asked({f"r{n}": {"train_model": "running"} for n in range(120)})
-    found = waiting_tasks.with_tasks(pods, ti, field.store)
+    found = waiting_tasks.with_tasks(pods, ti, harness.store)
     assert ti.questions == 3
     assert {pod.task_state for pod in found} == {"running"}
 
@@ -240,11 +242,11 @@ def test_an_installation_without_a_cluster_is_skipped_and_says_why(
 
 @pytest.mark.parametrize("path", [None, "/no/such/kubeconfig"])
 def test_a_cluster_that_is_not_described_well_is_refused_with_what_to_correct(
-    field: Airfield, monkeypatch: pytest.MonkeyPatch, path: str | None
+    harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, path: str | None
 ) -> None:
     if path:
         described = {"conn_type": "kubernetes", "extra": {"kube_config_path": path}}
         monkeypatch.setenv("AIRFLOW_CONN_MY_CLUSTER", json.dumps(described))
-    settings = field.settings.model_copy(update={"kubernetes_connection": "my_cluster"})
+    settings = harness.settings.model_copy(update={"kubernetes_connection": "my_cluster"})
     with pytest.raises(Refused, match="AIRWORTHY_KUBERNETES_CONNECTION"):
         launched_pods.LaunchedPods(settings)

@@ -19,43 +19,43 @@ from practices._arrivals.late_days import LateDays
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 from practices._connections import installation
 from practices.partition_arrival import PartitionArrival
-from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset, deliver
+from tests.practices.practice_harness import PracticeHarness
 
 STILL_WAITED_FOR = datetime(2013, 1, 6, 11, 15, tzinfo=UTC)
 WAIT_IS_OVER = datetime(2013, 1, 6, 11, 45, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(field: Airfield, monkeypatch: pytest.MonkeyPatch) -> Any:
-    field.catalog.datasets["flights"] = dataset()
-    field.clock = FixedClock(STILL_WAITED_FOR)
-    monkeypatch.setattr(installation, "load_catalog", lambda: field.catalog)
-    return field.store
+def store(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
+    harness.catalog.datasets["flights"] = dataset()
+    harness.clock = FixedClock(STILL_WAITED_FOR)
+    monkeypatch.setattr(installation, "load_catalog", lambda: harness.catalog)
+    return harness.store
 
 
-def arrival(field: Airfield, context: Any = None) -> dict[str, int]:
-    context = context or field.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
+def arrival(harness: PracticeHarness, context: Any = None) -> dict[str, int]:
+    context = context or harness.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
     return PartitionArrival(task_id="wait_for_partition", dataset="flights").execute(context)
 
 
-def test_a_day_that_every_source_has_delivered_is_begun_at_once(field: Airfield, store: Any) -> None:
+def test_a_day_that_every_source_has_delivered_is_begun_at_once(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY)
-    assert arrival(field) == {"flights": 900, "weather": 72, "planes": 3322}
+    assert arrival(harness) == {"flights": 900, "weather": 72, "planes": 3322}
 
 
-def test_a_reference_source_counts_with_its_newest_copy_until_the_day(field: Airfield, store: Any) -> None:
+def test_a_reference_source_counts_with_its_newest_copy_until_the_day(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY, sources={"flights": 900, "weather": 72})
     deliver(store, date(2013, 1, 1), sources={"planes": 1})
     deliver(store, date(2013, 1, 4), sources={"planes": 4})
     deliver(store, date(2013, 1, 6), sources={"planes": 6})
-    assert arrival(field)["planes"] == 4
+    assert arrival(harness)["planes"] == 4
 
 
-def test_a_day_not_there_yet_is_waited_for_without_a_worker(field: Airfield, store: Any) -> None:
+def test_a_day_not_there_yet_is_waited_for_without_a_worker(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY, sources={"flights": 900})
     with pytest.raises(TaskDeferred) as deferred:
-        arrival(field)
+        arrival(harness)
     path, arguments = deferred.value.trigger.serialize()
     assert path == "practices._arrivals.trigger.ArrivalTrigger"
     assert (arguments["dataset"], arguments["day"]) == ("flights", "2013-01-05")
@@ -63,23 +63,23 @@ def test_a_day_not_there_yet_is_waited_for_without_a_worker(field: Airfield, sto
     assert getattr(PartitionArrival, deferred.value.method_name)
 
 
-def test_a_day_whose_wait_is_over_fails_naming_every_missing_source(field: Airfield, store: Any) -> None:
+def test_a_day_whose_wait_is_over_fails_naming_every_missing_source(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY, sources={"flights": 900})
-    field.clock.at = WAIT_IS_OVER
-    context = field.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
+    harness.clock.at = WAIT_IS_OVER
+    context = harness.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
     with pytest.raises(Unavailable, match="2013-01-05") as error:
-        arrival(field, context)
+        arrival(harness, context)
     assert "weather" in str(error.value)
     assert "planes" in str(error.value)
     assert "flights: " not in str(error.value)
     assert len(context["pushed"]["reasons"]) == 2
 
 
-def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(field: Airfield, store: Any) -> None:
+def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY)
     store.put(store_paths.landing("weather", DAY, "_manifest.json"), b'{"schema": 1, "source": "weather"}')
     with pytest.raises(Refused, match=r"landing/weather/2013-01-05/_manifest\.json") as error:
-        arrival(field)
+        arrival(harness)
     assert {reason.split(":")[0] for reason in error.value.reasons} == {"day", "files"}
 
 
@@ -127,9 +127,9 @@ def test_the_wait_ends_when_the_last_source_has_delivered(store: Any) -> None:
     assert first_event(waiting(), lambda: deliver(store, DAY, sources={"weather": 72})) == {"arrived": True}
 
 
-def test_the_wait_ends_when_its_time_is_up(field: Airfield, store: Any) -> None:
+def test_the_wait_ends_when_its_time_is_up(harness: PracticeHarness, store: Any) -> None:
     def pass_time() -> None:
-        field.clock.at = WAIT_IS_OVER
+        harness.clock.at = WAIT_IS_OVER
 
     assert first_event(waiting(), pass_time) == {"arrived": False}
 
@@ -155,74 +155,74 @@ def test_a_trigger_is_rebuilt_from_what_it_says_of_itself() -> None:
 
 
 @pytest.fixture
-def late(field: Airfield, store: Any) -> Any:
-    field.clock.at = WAIT_IS_OVER
+def late(harness: PracticeHarness, store: Any) -> Any:
+    harness.clock.at = WAIT_IS_OVER
     return store
 
 
-def deal_with(field: Airfield, *days: date) -> None:
+def deal_with(harness: PracticeHarness, *days: date) -> None:
     for day in days:
-        with receipts.receipt(field.store, field.catalog.datasets["flights"], day):
+        with receipts.receipt(harness.store, harness.catalog.datasets["flights"], day):
             pass
 
 
-def watch(field: Airfield, meanwhile: Callable[[], None] | None = None) -> Any:
+def watch(harness: PracticeHarness, meanwhile: Callable[[], None] | None = None) -> Any:
     event = first_event(LateArrivals(dataset="flights", poll_seconds=0.01), meanwhile)
     return event and event["days"]
 
 
-def test_days_that_land_after_their_wait_are_announced_together(field: Airfield, late: Any) -> None:
+def test_days_that_land_after_their_wait_are_announced_together(harness: PracticeHarness, late: Any) -> None:
     deliver(late, *(date(2013, 1, day) for day in (3, 4, 5)))
-    assert watch(field) == ["2013-01-03", "2013-01-04", "2013-01-05"]
+    assert watch(harness) == ["2013-01-03", "2013-01-04", "2013-01-05"]
 
 
-def test_a_day_that_its_scheduled_run_still_waits_for_is_left_to_that_run(field: Airfield, late: Any) -> None:
-    field.clock.at = STILL_WAITED_FOR
+def test_a_day_that_its_scheduled_run_still_waits_for_is_left_to_that_run(harness: PracticeHarness, late: Any) -> None:
+    harness.clock.at = STILL_WAITED_FOR
     deliver(late, DAY)
-    assert watch(field) is None
+    assert watch(harness) is None
 
 
-def test_a_day_is_not_announced_before_every_source_has_delivered(field: Airfield, late: Any) -> None:
+def test_a_day_is_not_announced_before_every_source_has_delivered(harness: PracticeHarness, late: Any) -> None:
     deliver(late, DAY, sources={"flights": 900, "planes": 1})
-    assert watch(field, lambda: deliver(late, DAY, sources={"weather": 72})) == ["2013-01-05"]
+    assert watch(harness, lambda: deliver(late, DAY, sources={"weather": 72})) == ["2013-01-05"]
 
 
-def test_a_day_outside_the_calendar_is_nobodys_business(field: Airfield, late: Any) -> None:
+def test_a_day_outside_the_calendar_is_nobodys_business(harness: PracticeHarness, late: Any) -> None:
     deliver(late, date(2012, 12, 31), date(2014, 1, 1))
-    field.clock.at = datetime(2026, 1, 1, tzinfo=UTC)
-    assert watch(field) is None
+    harness.clock.at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert watch(harness) is None
 
 
 def test_a_day_dealt_with_is_quiet_until_it_is_delivered_anew(
-    field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
+    harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrival_trigger, "RECHECK_SECONDS", 0.02)
     deliver(late, date(2013, 1, 4), DAY)
-    deal_with(field, date(2013, 1, 4), DAY)
-    assert watch(field, lambda: deliver(late, DAY, sources={"flights": 901})) == ["2013-01-05"]
+    deal_with(harness, date(2013, 1, 4), DAY)
+    assert watch(harness, lambda: deliver(late, DAY, sources={"flights": 901})) == ["2013-01-05"]
 
 
 def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
-    field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
+    harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrival_trigger, "RECHECK_SECONDS", 0.02)
     path = store_paths.landing("flights", DAY, "rows.csv")
     deliver(late, DAY)
     late.put(path, b"trunca")
-    with pytest.raises(Refused), receipts.receipt(late, field.catalog.datasets["flights"], DAY):
+    with pytest.raises(Refused), receipts.receipt(late, harness.catalog.datasets["flights"], DAY):
         raise Refused("a truncated file")
-    assert watch(field, lambda: late.put(path, b"truncated no more")) == ["2013-01-05"]
+    assert watch(harness, lambda: late.put(path, b"truncated no more")) == ["2013-01-05"]
 
 
 def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
-    field: Airfield, late: Any, monkeypatch: pytest.MonkeyPatch
+    harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrival_trigger, "REMIND_SECONDS", 0.1)
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.01).run()
         heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"] for _ in range(2)]
-        deal_with(field, DAY)
+        deal_with(harness, DAY)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(events), 0.3)
         return heard
@@ -231,13 +231,13 @@ def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
     assert asyncio.run(listen()) == [["2013-01-05"], ["2013-01-05"]]
 
 
-def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(field: Airfield, late: Any) -> None:
+def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(harness: PracticeHarness, late: Any) -> None:
     path = store_paths.landing("flights", DAY, "rows.csv")
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
         heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"]]
-        with pytest.raises(Refused), receipts.receipt(late, field.catalog.datasets["flights"], DAY):
+        with pytest.raises(Refused), receipts.receipt(late, harness.catalog.datasets["flights"], DAY):
             raise Refused("a truncated file")
         late.put(path, b"truncated no more")
         return [*heard, (await asyncio.wait_for(anext(events), 5)).payload["days"]]
@@ -247,23 +247,23 @@ def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(field: A
     assert asyncio.run(listen()) == [["2013-01-05"], ["2013-01-05"]]
 
 
-def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(field: Airfield, late: Any) -> None:
+def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(harness: PracticeHarness, late: Any) -> None:
     days = [date(2013, 1, 1) + timedelta(days=number) for number in range(5)]
     deliver(late, *days)
-    deal_with(field, days[1])
-    context = field.context("arrive", "list_late_days")
+    deal_with(harness, days[1])
+    context = harness.context("arrive", "list_late_days")
     assert LateDays(task_id="list_late_days", dataset="flights").execute(context) == [
         f"{day}" for day in days if day != days[1]
     ]
 
 
-def test_a_receipt_tells_what_became_of_which_delivery(field: Airfield, late: Any) -> None:
-    spec = field.catalog.datasets["flights"]
+def test_a_receipt_tells_what_became_of_which_delivery(harness: PracticeHarness, late: Any) -> None:
+    spec = harness.catalog.datasets["flights"]
     deliver(late, DAY)
     with pytest.raises(Refused), receipts.receipt(late, spec, DAY):
         raise Refused("a truncated file")
     refused = json.loads(late.get(store_paths.receipt("flights", DAY)))
-    deal_with(field, DAY)
+    deal_with(harness, DAY)
     taken = json.loads(late.get(store_paths.receipt("flights", DAY)))
     assert (refused["outcome"], taken["outcome"]) == ("refused", "taken")
     assert refused["delivery"] == taken["delivery"] == deliveries.delivery(late, spec, DAY)

@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import PerformanceResult
 from practices.performance_check import PerformanceCheck
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 pytestmark = pytest.mark.usefixtures("watched")
 DAY = date(2013, 3, 7)
@@ -27,20 +27,20 @@ def performed(value: float, labelled: int = 5000) -> PerformanceResult:
     )
 
 
-def check(field: Airfield, result: PerformanceResult) -> dict[str, Any]:
-    field.answers["measure_performance"] = result
-    context = field.context("monitor", "check_performance", partition_key=f"{DAY}")
+def check(harness: PracticeHarness, result: PerformanceResult) -> dict[str, Any]:
+    harness.answers["measure_performance"] = result
+    context = harness.context("monitor", "check_performance", partition_key=f"{DAY}")
     return PerformanceCheck(task_id="check_performance", model=MODEL).execute(context)
 
 
-def test_a_drop_turns_the_task_red_after_it_is_on_record(field: Airfield) -> None:
+def test_a_drop_turns_the_task_red_after_it_is_on_record(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match=r"roc_auc 0\.55"):
-        check(field, performed(0.55))
-    [(version, details)] = field.lines("monitoring_verdict")
+        check(harness, performed(0.55))
+    [(version, details)] = harness.lines("monitoring_verdict")
     assert (version, details["check"], details["outcome"]) == ("4", "performance_check", "fail")
 
 
-def test_too_few_labels_are_no_evidence_and_no_pass(field: Airfield) -> None:
+def test_too_few_labels_are_no_evidence_and_no_pass(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match="12 labels"):
-        check(field, performed(0.55, labelled=12))
-    assert field.lines("monitoring_verdict")[0][1]["outcome"] == "unknown"
+        check(harness, performed(0.55, labelled=12))
+    assert harness.lines("monitoring_verdict")[0][1]["outcome"] == "unknown"

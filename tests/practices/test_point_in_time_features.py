@@ -8,14 +8,14 @@ from pipelines.errors import Refused
 from pipelines.messages.features import FeatureFacts, FeaturesRequest, FeaturesResult
 from practices._operators.defaults import asset
 from practices.point_in_time_features import PointInTimeFeatures
-from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY
+from tests.practices.practice_harness import PracticeHarness
 
 VIEW = "flight_delay"
 
 
-def built(field: Airfield, **nulls: int) -> FeaturesResult:
-    view = field.catalog.view(VIEW)
+def built(harness: PracticeHarness, **nulls: int) -> FeaturesResult:
+    view = harness.catalog.view(VIEW)
     limits = {name: feature.constraints for name, feature in view.features.items()}
     facts = [
         FeatureFacts(name=name, rows=900, nulls=nulls.get(name, 0), minimum=limit.minimum or 0.0, maximum=limit.maximum)
@@ -34,24 +34,24 @@ def built(field: Airfield, **nulls: int) -> FeaturesResult:
     )
 
 
-def build(field: Airfield) -> tuple[dict[str, Any], set[str]]:
-    context = field.context("validate", "build_features", partition_key=f"{DAY}")
+def build(harness: PracticeHarness) -> tuple[dict[str, Any], set[str]]:
+    context = harness.context("validate", "build_features", partition_key=f"{DAY}")
     result = PointInTimeFeatures(task_id="build_features", view=VIEW).execute(context)
     return result, context["outlet_events"][asset(VIEW, "features")].partition_keys
 
 
-def test_features_within_their_constraints_are_handed_on(field: Airfield) -> None:
-    field.answers["build_features"] = built(field)
-    result, handed_on = build(field)
-    assert field.asked == [FeaturesRequest(view=VIEW, day=DAY)]
-    assert FeaturesResult.model_validate(result) == built(field)
+def test_features_within_their_constraints_are_handed_on(harness: PracticeHarness) -> None:
+    harness.answers["build_features"] = built(harness)
+    result, handed_on = build(harness)
+    assert harness.asked == [FeaturesRequest(view=VIEW, day=DAY)]
+    assert FeaturesResult.model_validate(result) == built(harness)
     assert handed_on == {"2013-01-05"}
 
 
-def test_a_broken_constraint_refuses_the_day_and_is_on_the_ledger(field: Airfield) -> None:
-    field.answers["build_features"] = built(field, carrier=900, origin=1)
+def test_a_broken_constraint_refuses_the_day_and_is_on_the_ledger(harness: PracticeHarness) -> None:
+    harness.answers["build_features"] = built(harness, carrier=900, origin=1)
     with pytest.raises(Refused, match="carrier") as error:
-        build(field)
+        build(harness)
     assert len(error.value.reasons) == 2
-    [(_, details)] = field.lines("data_verdict")
+    [(_, details)] = harness.lines("data_verdict")
     assert (details["check"], details["day"], details["outcome"]) == ("point_in_time_features", f"{DAY}", "fail")

@@ -12,10 +12,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import (
+    BundleColumn,
+    BundleContract,
     BundleRequest,
     BundleResult,
-    Column,
-    Contract,
     Inspection,
     InspectionRequest,
     LiveState,
@@ -25,7 +25,7 @@ from pipelines.rollout.transitions import ID
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
 from practices.preflight_checklist import PreflightChecklist
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 Answers = dict[str, Any]
 
@@ -45,7 +45,9 @@ def built(request: BundleRequest) -> BundleResult:
 
 def inspected(request: InspectionRequest, **changes: Any) -> Inspection:
     bundle = request.bundle
-    contract = Contract(version=bundle.version, output="value", columns=[Column(name="hour", type="numeric")])
+    contract = BundleContract(
+        version=bundle.version, output="value", columns=[BundleColumn(name="hour", type="numeric")]
+    )
     facts: dict[str, Any] = {
         "bundle_bytes": 1000,
         "model_digest": bundle.model_digest,
@@ -60,31 +62,31 @@ def inspected(request: InspectionRequest, **changes: Any) -> Inspection:
     return Inspection(model=MODEL, version=bundle.version, predictor="onnx", **(facts | changes))
 
 
-def approve(field: Airfield, version: str, outcome: str = "pass") -> None:
+def approve(harness: PracticeHarness, version: str, outcome: str = "pass") -> None:
     digest = f"d{version}"
-    field.registry.add(version, status="approved", model_digest=digest, semantic_version=f"1.0.{version}")
+    harness.registry.add(version, status="approved", model_digest=digest, semantic_version=f"1.0.{version}")
     for gate in REQUIRED_GATES:
         details = {"gate": gate, "outcome": outcome, "model_digest": digest}
-        field.ledger.append("gate", MODEL, version, details, actor="test")
-    field.ledger.append("approval", MODEL, version, {"model_digest": digest}, actor="test")
+        harness.ledger.append("gate", MODEL, version, details, actor="test")
+    harness.ledger.append("approval", MODEL, version, {"model_digest": digest}, actor="test")
 
 
 @pytest.fixture(autouse=True)
-def prepared(field: Airfield) -> None:
-    field.answers |= {"build_bundle": built, "inspect_release": inspected}
-    field.declare(deployment=Deployment.model_validate({"strategy": "canary"}))
-    field.rollouts = FakeTarget("4")
-    approve(field, "5")
+def prepared(harness: PracticeHarness) -> None:
+    harness.answers |= {"build_bundle": built, "inspect_release": inspected}
+    harness.declare(deployment=Deployment.model_validate({"strategy": "canary"}))
+    harness.rollouts = FakeTarget("4")
+    approve(harness, "5")
 
 
-def check(field: Airfield, **context: Any) -> tuple[RolloutTicket, Answers]:
-    made = field.context("deploy", "check_release", **context)
+def check(harness: PracticeHarness, **context: Any) -> tuple[RolloutTicket, Answers]:
+    made = harness.context("deploy", "check_release", **context)
     ticket = PreflightChecklist(task_id="check_release", model=MODEL).execute(made)
     return RolloutTicket.model_validate(ticket), made["pushed"]
 
 
-def test_the_ticket_names_the_version_its_bundle_and_the_one_that_is_live(field: Airfield) -> None:
-    ticket, pushed = check(field, events=[(f"{MODEL}:approved", {"version": "5"})])
+def test_the_ticket_names_the_version_its_bundle_and_the_one_that_is_live(harness: PracticeHarness) -> None:
+    ticket, pushed = check(harness, events=[(f"{MODEL}:approved", {"version": "5"})])
     assert ticket.model_dump(exclude={"rollout_id", "schema_"}) == {
         "model": MODEL,
         "version": "5",
@@ -99,50 +101,50 @@ def test_the_ticket_names_the_version_its_bundle_and_the_one_that_is_live(field:
     assert pushed["reasons"] == []
 
 
-def test_a_version_that_waits_is_taken_where_the_run_names_none(field: Airfield) -> None:
-    approve(field, "6")
-    assert check(field)[0].version == "6"
+def test_a_version_that_waits_is_taken_where_the_run_names_none(harness: PracticeHarness) -> None:
+    approve(harness, "6")
+    assert check(harness)[0].version == "6"
 
 
-def test_the_first_version_has_nothing_to_be_compared_with(field: Airfield) -> None:
-    field.rollouts = FakeTarget(None)
-    ticket, pushed = check(field, version="5")
+def test_the_first_version_has_nothing_to_be_compared_with(harness: PracticeHarness) -> None:
+    harness.rollouts = FakeTarget(None)
+    ticket, pushed = check(harness, version="5")
     assert ticket.first
     waived = [line["item"] for line in pushed["checklist"] if line["result"] == "WAIVED"]
     assert {"3 contract", "8 rollback", "design"} <= set(waived)
 
 
-def test_every_try_of_a_run_has_one_rollout_and_every_other_run_another(field: Airfield) -> None:
-    first = check(field, version="5", run="manual__1")[0].rollout_id
-    assert check(field, version="5", run="manual__1")[0].rollout_id == first
-    others = {check(field, version="5", run=run)[0].rollout_id for run in ("manual__2", "scheduled__1")}
-    cleared = check(field, version="5", run="manual__1", clear_number=1)[0].rollout_id
+def test_every_try_of_a_run_has_one_rollout_and_every_other_run_another(harness: PracticeHarness) -> None:
+    first = check(harness, version="5", run="manual__1")[0].rollout_id
+    assert check(harness, version="5", run="manual__1")[0].rollout_id == first
+    others = {check(harness, version="5", run=run)[0].rollout_id for run in ("manual__2", "scheduled__1")}
+    cleared = check(harness, version="5", run="manual__1", clear_number=1)[0].rollout_id
     assert len({first, cleared} | others) == 4
     assert re.fullmatch(ID, first)
 
 
-def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(field: Airfield) -> None:
-    approve(field, "6", outcome="fail")
-    field.answers["inspect_release"] = lambda request: inspected(request, faults=["model.onnx is missing"])
-    context = field.context("deploy", "check_release", version="6")
+def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(harness: PracticeHarness) -> None:
+    approve(harness, "6", outcome="fail")
+    harness.answers["inspect_release"] = lambda request: inspected(request, faults=["model.onnx is missing"])
+    context = harness.context("deploy", "check_release", version="6")
     with pytest.raises(Refused, match=r"(?s)minimum_metrics_gate said fail.*slice_gate said fail.*model.onnx is miss"):
         PreflightChecklist(task_id="check_release", model=MODEL).execute(context)
     assert len(context["pushed"]["checklist"]) == 10
-    [details] = [told for version, told in field.lines("gate") if told["gate"] == "preflight_checklist"]
+    [details] = [told for version, told in harness.lines("gate") if told["gate"] == "preflight_checklist"]
     assert (details["outcome"], len(details["reasons"])) == ("fail", 5)
     assert details["facts"]["checklist"] == context["pushed"]["checklist"]
 
 
-def test_another_models_approval_is_no_approval(field: Airfield) -> None:
-    field.ledger.append("approval", MODEL, "5", {"model_digest": "other"}, actor="test")
+def test_another_models_approval_is_no_approval(harness: PracticeHarness) -> None:
+    harness.ledger.append("approval", MODEL, "5", {"model_digest": "other"}, actor="test")
     with pytest.raises(Refused, match="the approval is of model other"):
-        check(field, version="5")
+        check(harness, version="5")
 
 
-def test_a_ledger_that_was_tampered_with_lets_nothing_pass(field: Airfield) -> None:
-    field.ledger.lines[0] = field.ledger.lines[0].model_copy(update={"actor": "somebody else"})
+def test_a_ledger_that_was_tampered_with_lets_nothing_pass(harness: PracticeHarness) -> None:
+    harness.ledger.lines[0] = harness.ledger.lines[0].model_copy(update={"actor": "somebody else"})
     with pytest.raises(Refused, match="7 security: the ledger"):
-        check(field, version="5")
+        check(harness, version="5")
 
 
 @pytest.mark.parametrize(
@@ -156,66 +158,68 @@ def test_a_ledger_that_was_tampered_with_lets_nothing_pass(field: Airfield) -> N
         ("eve", "operator_triggered", False),
     ],
 )
-def test_only_a_declared_deployer_starts_it_by_hand(field: Airfield, who: str | None, kind: str, passes: bool) -> None:
+def test_only_a_declared_deployer_starts_it_by_hand(
+    harness: PracticeHarness, who: str | None, kind: str, passes: bool
+) -> None:
     declared = {"strategy": "canary", "approval": {"requires_approval": False, "deployers": ["ann"]}}
-    field.declare(deployment=Deployment.model_validate(declared))
+    harness.declare(deployment=Deployment.model_validate(declared))
     run = {"triggering_user_name": who, "run_type": SimpleNamespace(value=kind), "version": "5"}
     if passes:
-        assert check(field, **run)[0].version == "5"
+        assert check(harness, **run)[0].version == "5"
     else:
         with pytest.raises(Refused, match="is not among"):
-            check(field, **run)
+            check(harness, **run)
 
 
 @pytest.mark.parametrize(
     ("outcomes", "refused"), [([], "no drill is on the ledger"), (["fail"], "ended fail"), (["fail", "pass"], "")]
 )
-def test_a_declared_drill_must_have_passed_last(field: Airfield, outcomes: list[str], refused: str) -> None:
-    field.declare(deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}))
-    field.ledger.append("release", MODEL, "3", {"uri": "bundles/3", "sha256": "s3"}, actor="test")
+def test_a_declared_drill_must_have_passed_last(harness: PracticeHarness, outcomes: list[str], refused: str) -> None:
+    harness.declare(deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}))
+    harness.ledger.append("release", MODEL, "3", {"uri": "bundles/3", "sha256": "s3"}, actor="test")
     for outcome in outcomes:
-        field.ledger.append("rollback_drill", MODEL, "4", {"outcome": outcome}, actor="test")
+        harness.ledger.append("rollback_drill", MODEL, "4", {"outcome": outcome}, actor="test")
     if refused:
         with pytest.raises(Refused, match=refused):
-            check(field, version="5")
+            check(harness, version="5")
     else:
-        assert check(field, version="5")[0].version == "5"
+        assert check(harness, version="5")[0].version == "5"
 
 
-def test_where_no_version_could_stand_in_for_a_drill_none_is_asked_for(field: Airfield) -> None:
+def test_where_no_version_could_stand_in_for_a_drill_none_is_asked_for(harness: PracticeHarness) -> None:
     declared = {"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}
-    field.declare(deployment=Deployment.model_validate(declared))
-    assert check(field, version="5")[0].version == "5"
+    harness.declare(deployment=Deployment.model_validate(declared))
+    assert check(harness, version="5")[0].version == "5"
 
 
-def live_already(field: Airfield, *, recorded: bool, strategy: str = "canary") -> None:
-    field.declare(deployment=Deployment.model_validate({"strategy": strategy}))
-    field.rollouts = None
-    field.endpoint.serve(LiveState(model=MODEL, version="5", bundle_sha256="s5"))
+def live_already(harness: PracticeHarness, *, recorded: bool, strategy: str = "canary") -> None:
+    harness.declare(deployment=Deployment.model_validate({"strategy": strategy}))
+    harness.rollouts = None
+    harness.endpoint.serve(LiveState(model=MODEL, version="5", bundle_sha256="s5"))
     if recorded:
-        field.ledger.append("release", MODEL, "5", {"sha256": "s5"}, actor="test")
-        field.registry.name(champion="5")
+        harness.ledger.append("release", MODEL, "5", {"sha256": "s5"}, actor="test")
+        harness.registry.name(champion="5")
 
 
 @pytest.mark.parametrize("strategy", ["canary", "all_at_once"])
-def test_what_is_live_and_recorded_is_not_deployed_again(field: Airfield, strategy: str) -> None:
-    live_already(field, recorded=True, strategy=strategy)
+def test_what_is_live_and_recorded_is_not_deployed_again(harness: PracticeHarness, strategy: str) -> None:
+    live_already(harness, recorded=True, strategy=strategy)
     with pytest.raises(AirflowSkipException, match="live already"):
-        check(field, version="5")
+        check(harness, version="5")
 
 
-def test_a_champion_is_not_its_own_candidate(field: Airfield) -> None:
-    live_already(field, recorded=False)
+def test_a_champion_is_not_its_own_candidate(harness: PracticeHarness) -> None:
+    live_already(harness, recorded=False)
     with pytest.raises(Refused, match=r"(?s)cannot be its own candidate.*clear the task that switched traffic"):
-        check(field, version="5")
+        check(harness, version="5")
 
 
-def test_a_switch_that_was_cut_off_before_it_was_recorded_can_be_finished(field: Airfield) -> None:
-    live_already(field, recorded=False, strategy="all_at_once")
-    assert check(field, version="5")[0].champion == "5"
+def test_a_switch_that_was_cut_off_before_it_was_recorded_can_be_finished(harness: PracticeHarness) -> None:
+    live_already(harness, recorded=False, strategy="all_at_once")
+    assert check(harness, version="5")[0].champion == "5"
 
 
-def test_a_target_that_does_not_answer_is_asked_again(field: Airfield) -> None:
-    field.rollouts.down = True  # type: ignore[union-attr]
+def test_a_target_that_does_not_answer_is_asked_again(harness: PracticeHarness) -> None:
+    harness.rollouts.down = True  # type: ignore[union-attr]
     with pytest.raises(Unavailable):
-        check(field, version="5")
+        check(harness, version="5")

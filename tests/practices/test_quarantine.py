@@ -8,8 +8,8 @@ from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, SourceAudit, ValidateRequest
 from practices._operators.defaults import asset
 from practices.quarantine import Quarantine
-from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset
+from tests.practices.practice_harness import PracticeHarness
 
 
 def audit(*, quarantined: int, failures: list[str] | None = None) -> AuditResult:
@@ -29,22 +29,22 @@ def audit(*, quarantined: int, failures: list[str] | None = None) -> AuditResult
 
 
 @pytest.fixture
-def ingested(field: Airfield) -> Airfield:
-    field.catalog.datasets["flights"] = dataset()
-    field.answers["audit_partition"] = audit(quarantined=50)
-    field.answers["publish_partition"] = lambda request: PublishResult(
+def ingested(harness: PracticeHarness) -> PracticeHarness:
+    harness.catalog.datasets["flights"] = dataset()
+    harness.answers["audit_partition"] = audit(quarantined=50)
+    harness.answers["publish_partition"] = lambda request: PublishResult(
         dataset="flights", day=DAY, versions={"validated/flights": 7} if request.accept else {"quarantine/flights": 2}
     )
-    return field
+    return harness
 
 
-def publish(field: Airfield) -> tuple[dict[str, Any], set[str]]:
-    context = field.context("validate", "publish_partition", partition_key=f"{DAY}")
+def publish(harness: PracticeHarness) -> tuple[dict[str, Any], set[str]]:
+    context = harness.context("validate", "publish_partition", partition_key=f"{DAY}")
     result = Quarantine(task_id="publish_partition", dataset="flights").execute(context)
     return result, context["outlet_events"][asset("flights", "validated")].partition_keys
 
 
-def test_a_good_day_is_audited_then_published_then_handed_on(ingested: Airfield) -> None:
+def test_a_good_day_is_audited_then_published_then_handed_on(ingested: PracticeHarness) -> None:
     result, handed_on = publish(ingested)
     audited, published = ingested.asked
     assert audited == ValidateRequest(dataset="flights", day=DAY)
@@ -58,7 +58,7 @@ def test_a_good_day_is_audited_then_published_then_handed_on(ingested: Airfield)
     [(audit(quarantined=51), "0.05"), (audit(quarantined=0, failures=["rows between 800 and 1100"]), "800 and 1100")],
 )
 def test_a_bad_day_is_refused_after_its_rows_were_set_aside(
-    ingested: Airfield, found: AuditResult, reason: str
+    ingested: PracticeHarness, found: AuditResult, reason: str
 ) -> None:
     ingested.answers["audit_partition"] = found
     with pytest.raises(Refused, match=reason):
@@ -68,7 +68,7 @@ def test_a_bad_day_is_refused_after_its_rows_were_set_aside(
     assert (details["check"], details["outcome"], details["report"]) == ("quarantine", "fail", "r.html")
 
 
-def test_rows_that_vanished_refuse_the_day(ingested: Airfield) -> None:
+def test_rows_that_vanished_refuse_the_day(ingested: PracticeHarness) -> None:
     source = audit(quarantined=10).sources[0].model_copy(update={"accepted": 989})
     ingested.answers["audit_partition"] = audit(quarantined=10).model_copy(update={"sources": [source]})
     with pytest.raises(Refused, match="1000"):

@@ -7,7 +7,7 @@ import pytest
 from pipelines.errors import Unavailable
 from pipelines.messages.training import SnapshotRequest, TrainRequest, TrainResult
 from practices.reproducible_training import ReproducibleTraining
-from tests.practices.airfield import MODEL, NOW, Airfield, emitted
+from tests.practices.practice_harness import MODEL, NOW, PracticeHarness, emitted
 from tests.practices.test_training_snapshot import snapshot
 
 
@@ -28,8 +28,8 @@ def trained(request: TrainRequest) -> TrainResult:
     )
 
 
-def train(field: Airfield, **context: Any) -> Any:
-    made = field.context("train", "train_model", **context)
+def train(harness: PracticeHarness, **context: Any) -> Any:
+    made = harness.context("train", "train_model", **context)
     frozen = snapshot(SnapshotRequest(model=MODEL, as_of=NOW)).model_dump(mode="json", by_alias=True)
     ReproducibleTraining(task_id="train_model", model=MODEL, snapshot=frozen).execute(made)
     return made
@@ -40,38 +40,38 @@ def revision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRWORTHY_GIT_REVISION", "abc123")
 
 
-def test_the_form_of_the_run_reaches_the_training(field: Airfield) -> None:
-    field.answers["train_model"] = trained
-    train(field, hypothesis="gusts matter", seed=7, triggering_user_name="ml_lead")
-    [request] = field.asked
+def test_the_form_of_the_run_reaches_the_training(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    train(harness, hypothesis="gusts matter", seed=7, triggering_user_name="ml_lead")
+    [request] = harness.asked
     assert isinstance(request, TrainRequest)
     assert (request.hypothesis, request.seed, request.requested_by) == ("gusts matter", 7, "ml_lead")
     assert (request.snapshot, request.git_revision, request.trigger) == ("5" * 64, "abc123", "manual")
 
 
-def test_every_try_of_a_run_has_the_same_run_key(field: Airfield) -> None:
-    field.answers["train_model"] = trained
-    train(field, run="scheduled__x")
-    train(field, run="scheduled__x")
-    assert [request.run_key for request in field.asked] == [f"{MODEL}__train/scheduled__x"] * 2  # type: ignore[attr-defined]
-    assert len(field.lines("training")) == 1
+def test_every_try_of_a_run_has_the_same_run_key(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    train(harness, run="scheduled__x")
+    train(harness, run="scheduled__x")
+    assert [request.run_key for request in harness.asked] == [f"{MODEL}__train/scheduled__x"] * 2  # type: ignore[attr-defined]
+    assert len(harness.lines("training")) == 1
 
 
-def test_a_requested_retraining_says_so(field: Airfield) -> None:
-    field.answers["train_model"] = trained
-    train(field, run="retrain_request__2013-03-09")
-    assert field.asked[0].trigger == "retrain_request"  # type: ignore[attr-defined]
+def test_a_requested_retraining_says_so(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    train(harness, run="retrain_request__2013-03-09")
+    assert harness.asked[0].trigger == "retrain_request"  # type: ignore[attr-defined]
 
 
-def test_the_candidate_event_names_version_and_model_file(field: Airfield) -> None:
-    field.answers["train_model"] = trained
-    assert emitted(train(field), "candidate") == {"version": "4", "run_id": "run", "model_digest": "d" * 64}
+def test_the_candidate_event_names_version_and_model_file(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    assert emitted(train(harness), "candidate") == {"version": "4", "run_id": "run", "model_digest": "d" * 64}
 
 
-def test_the_ledger_keeps_what_repeats_a_training(field: Airfield) -> None:
-    field.answers["train_model"] = trained
-    train(field, seed=7)
-    [(version, details)] = field.lines("training")
+def test_the_ledger_keeps_what_repeats_a_training(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    train(harness, seed=7)
+    [(version, details)] = harness.lines("training")
     assert version == "4"
     kept = {name: details[name] for name in ("snapshot", "model_digest", "environment_digest", "git_revision", "seed")}
     assert kept == {
@@ -84,11 +84,11 @@ def test_the_ledger_keeps_what_repeats_a_training(field: Airfield) -> None:
     assert "carrier" in details["declared"]["inputs"]
 
 
-def test_a_registry_that_does_not_answer_leaves_no_trace(field: Airfield) -> None:
+def test_a_registry_that_does_not_answer_leaves_no_trace(harness: PracticeHarness) -> None:
     def away(request: TrainRequest) -> TrainResult:
         raise Unavailable("MLflow did not answer")
 
-    field.answers["train_model"] = away
+    harness.answers["train_model"] = away
     with pytest.raises(Unavailable):
-        train(field)
-    assert field.lines("training") == []
+        train(harness)
+    assert harness.lines("training") == []

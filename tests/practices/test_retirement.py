@@ -8,13 +8,13 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from pipelines.spec.deployment import Deployment
 from practices.retirement import Retirement
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 @pytest.fixture
-def run(field: Airfield) -> DeployRun:
-    made = DeployRun(field)
+def run(harness: PracticeHarness) -> DeployRun:
+    made = DeployRun(harness)
     assert made.play(until="promote_candidate")["promote_candidate"] == "success", made.reasons
     return made
 
@@ -51,7 +51,7 @@ def test_a_newer_rollout_ends_the_wait_quietly(run: DeployRun) -> None:
     assert (run.state.champion, run.state.rollout_id) == ("5", "r6")
 
 
-def test_where_nothing_was_staged_there_is_nothing_to_retire(field: Airfield) -> None:
-    run = DeployRun(field, Deployment())
+def test_where_nothing_was_staged_there_is_nothing_to_retire(harness: PracticeHarness) -> None:
+    run = DeployRun(harness, Deployment())
     task = Retirement(task_id="e", model=MODEL, ticket=run.ticket.model_dump(mode="json", by_alias=True))
     assert "nothing to retire" in task.execute(run.context("retire_former"))["facts"]["note"]

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 from pipelines.errors import Refused
 from practices._operators.defaults import asset
 from practices.retrain_request import RetrainRequest
-from tests.practices.airfield import MODEL, Airfield, emitted
+from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
 
 FIRST = date(2013, 3, 1)
 
@@ -19,38 +19,38 @@ def on(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
-def saw(field: Airfield, number: int, outcome: str, version: str = "4") -> None:
+def saw(harness: PracticeHarness, number: int, outcome: str, version: str = "4") -> None:
     """A day on which the drift check gave this outcome for its data."""
     facts = {"data_drift": outcome, "prediction_drift": "pass"}
     details = {"check": "drift_check", "day": on(number).isoformat(), "outcome": outcome, "facts": facts}
-    field.ledger.append("monitoring_verdict", MODEL, version, details, actor="test")
+    harness.ledger.append("monitoring_verdict", MODEL, version, details, actor="test")
 
 
-def request(field: Airfield, number: int) -> tuple[Any, DagRunTriggerException]:
+def request(harness: PracticeHarness, number: int) -> tuple[Any, DagRunTriggerException]:
     """Ask after one day; the training run that is started."""
-    context = field.context("monitor", "request_retraining", partition_key=on(number).isoformat())
+    context = harness.context("monitor", "request_retraining", partition_key=on(number).isoformat())
     with pytest.raises(DagRunTriggerException) as started:
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     return context, started.value
 
 
-def stands_down(field: Airfield, number: int) -> str:
-    context = field.context("monitor", "request_retraining", partition_key=on(number).isoformat())
+def stands_down(harness: PracticeHarness, number: int) -> str:
+    context = harness.context("monitor", "request_retraining", partition_key=on(number).isoformat())
     with pytest.raises(AirflowSkipException) as skipped:
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     return str(skipped.value)
 
 
 @pytest.fixture(autouse=True)
-def in_the_air(field: Airfield) -> None:
-    field.registry.add("4")
-    field.registry.name(champion="4")
+def in_the_air(harness: PracticeHarness) -> None:
+    harness.registry.add("4")
+    harness.registry.name(champion="4")
 
 
-def test_enough_detections_in_a_row_start_one_training_as_of_that_day(field: Airfield) -> None:
+def test_enough_detections_in_a_row_start_one_training_as_of_that_day(harness: PracticeHarness) -> None:
     for number in range(3):
-        saw(field, number, "fail")
-    context, started = request(field, 2)
+        saw(harness, number, "fail")
+    context, started = request(harness, 2)
     assert (started.trigger_dag_id, started.dag_run_id) == (f"{MODEL}__train", "retrain_request__2013-03-03")
     assert started.conf is not None
     assert started.conf["as_of"] == "2013-03-03"
@@ -59,55 +59,55 @@ def test_enough_detections_in_a_row_start_one_training_as_of_that_day(field: Air
     assert emitted(context, "retrain_requested")["day"] == "2013-03-03"
 
 
-def test_the_event_bears_the_day_as_its_partition_so_that_it_starts_nothing_by_itself(field: Airfield) -> None:
+def test_the_event_bears_the_day_as_its_partition_so_that_it_starts_nothing_by_itself(harness: PracticeHarness) -> None:
     for number in range(3):
-        saw(field, number, "fail")
-    context, _ = request(field, 2)
+        saw(harness, number, "fail")
+    context, _ = request(harness, 2)
     requested: Asset = asset(MODEL, "retrain_requested")
     assert context["outlet_events"][requested].partition_keys == {"2013-03-03"}
 
 
-def test_a_repeated_task_asks_for_the_same_run_and_leaves_one_line(field: Airfield) -> None:
+def test_a_repeated_task_asks_for_the_same_run_and_leaves_one_line(harness: PracticeHarness) -> None:
     for number in range(3):
-        saw(field, number, "fail")
-    runs = {request(field, 2)[1].dag_run_id for _ in range(2)}
+        saw(harness, number, "fail")
+    runs = {request(harness, 2)[1].dag_run_id for _ in range(2)}
     assert runs == {"retrain_request__2013-03-03"}
-    assert len(field.lines("retrain_request")) == 1
+    assert len(harness.lines("retrain_request")) == 1
 
 
-def test_the_days_after_a_request_belong_to_the_same_incident(field: Airfield) -> None:
+def test_the_days_after_a_request_belong_to_the_same_incident(harness: PracticeHarness) -> None:
     for number in range(5):
-        saw(field, number, "fail")
-    request(field, 2)
-    assert "asked for already on ['2013-03-03']" in stands_down(field, 3)
-    assert len(field.lines("retrain_request")) == 1
+        saw(harness, number, "fail")
+    request(harness, 2)
+    assert "asked for already on ['2013-03-03']" in stands_down(harness, 3)
+    assert len(harness.lines("retrain_request")) == 1
 
 
-def test_a_day_monitored_late_asks_for_nothing_more(field: Airfield) -> None:
+def test_a_day_monitored_late_asks_for_nothing_more(harness: PracticeHarness) -> None:
     for number in (0, 1, 2, 4, 5, 6):
-        saw(field, number, "fail")
-    request(field, 6)
-    saw(field, 3, "fail")
-    stands_down(field, 3)
+        saw(harness, number, "fail")
+    request(harness, 6)
+    saw(harness, 3, "fail")
+    stands_down(harness, 3)
 
 
-def test_too_few_detections_ask_for_nothing_and_fire_nothing(field: Airfield) -> None:
-    saw(field, 0, "pass")
-    saw(field, 1, "fail")
-    assert "detections in a row" in stands_down(field, 1)
-    assert field.lines("retrain_request") == []
+def test_too_few_detections_ask_for_nothing_and_fire_nothing(harness: PracticeHarness) -> None:
+    saw(harness, 0, "pass")
+    saw(harness, 1, "fail")
+    assert "detections in a row" in stands_down(harness, 1)
+    assert harness.lines("retrain_request") == []
 
 
-def test_what_an_earlier_champion_suffered_does_not_count(field: Airfield) -> None:
+def test_what_an_earlier_champion_suffered_does_not_count(harness: PracticeHarness) -> None:
     for number in range(2):
-        saw(field, number, "fail", version="3")
-    saw(field, 2, "fail")
-    stands_down(field, 2)
+        saw(harness, number, "fail", version="3")
+    saw(harness, 2, "fail")
+    stands_down(harness, 2)
 
 
-def test_a_day_on_which_nothing_was_measured_is_no_answer(field: Airfield) -> None:
-    saw(field, 0, "fail")
-    context = field.context("monitor", "request_retraining", partition_key="2013-03-02")
+def test_a_day_on_which_nothing_was_measured_is_no_answer(harness: PracticeHarness) -> None:
+    saw(harness, 0, "fail")
+    context = harness.context("monitor", "request_retraining", partition_key="2013-03-02")
     with pytest.raises(Refused, match="not known"):
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     assert context["pushed"]["reasons"]

@@ -8,14 +8,14 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from pipelines.errors import Refused, Unavailable
 from practices.rollout_analysis import RolloutAnalysis
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 @pytest.fixture
-def run(field: Airfield) -> DeployRun:
+def run(harness: PracticeHarness) -> DeployRun:
     """Version 5 has 5 % of the callers."""
-    made = DeployRun(field)
+    made = DeployRun(harness)
     made.play(until="shift_to_5")
     return made
 

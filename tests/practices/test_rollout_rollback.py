@@ -4,13 +4,13 @@ import pytest
 
 from pipelines.spec.deployment import Deployment
 from practices.rollout_rollback import RolloutRollback
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 @pytest.fixture
-def run(field: Airfield) -> DeployRun:
-    made = DeployRun(field)
+def run(harness: PracticeHarness) -> DeployRun:
+    made = DeployRun(harness)
     made.play(until="shift_to_5")
     return made
 
@@ -50,8 +50,8 @@ def test_a_rollout_that_is_held_for_a_person_stays(run: DeployRun) -> None:
     assert status(run) == "approved"
 
 
-def test_a_candidate_that_people_did_not_let_through_ends_quietly(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_a_candidate_that_people_did_not_let_through_ends_quietly(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     run.play(until="prepare_candidate")
     assert end(run, count_approvals="skipped") == "success"
     assert (run.state.phase, run.state.reason) == ("ROLLED_BACK", "the candidate was not let through")
@@ -61,8 +61,8 @@ def test_a_candidate_that_people_did_not_let_through_ends_quietly(field: Airfiel
     assert [line["from"] for _, line in run.field.lines("rollout_end")] == ["5"]
 
 
-def test_a_promoted_candidate_stays_whatever_failed_after_it(field: Airfield) -> None:
-    run = DeployRun(field)
+def test_a_promoted_candidate_stays_whatever_failed_after_it(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
     run.play(until="promote_candidate")
     assert end(run, retire_former="failed") == "success"
     assert (run.state.champion, run.state.phase) == ("5", "FINALISING")
@@ -78,7 +78,7 @@ def test_a_rollout_of_somebody_else_is_left_alone(run: DeployRun) -> None:
     assert status(run) == "approved"
 
 
-def test_where_nothing_was_staged_there_is_nothing_to_take_back(field: Airfield) -> None:
-    run = DeployRun(field, Deployment())
+def test_where_nothing_was_staged_there_is_nothing_to_take_back(harness: PracticeHarness) -> None:
+    run = DeployRun(harness, Deployment())
     task = RolloutRollback(task_id="f", model=MODEL, ticket=run.ticket.model_dump(mode="json", by_alias=True))
     assert task.execute(run.context("end_rollout"))["facts"]["note"] == "there was no rollout"

@@ -11,8 +11,8 @@ from pipelines.spec.deployment import Approval, Approver, Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.steps import measure_shadow
 from practices.shadow_comparison import ShadowComparison
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.compared import TICKET, Compared
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 DECLARED = Deployment(
     strategy="shadow",
@@ -23,8 +23,8 @@ DECLARED = Deployment(
 
 
 @pytest.fixture
-def shadow(field: Airfield) -> Compared:
-    return Compared(field, ShadowComparison, DECLARED)
+def shadow(harness: PracticeHarness) -> Compared:
+    return Compared(harness, ShadowComparison, DECLARED)
 
 
 def mirrored(shadow: Compared, **changes: int) -> None:

@@ -8,13 +8,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateRequest, SliceMetric
 from practices.slice_gate import SliceGate
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 from tests.practices.test_candidate_evaluation import evaluated
 
 
-def check(field: Airfield, **gains: float | None) -> dict[str, Any]:
+def check(harness: PracticeHarness, **gains: float | None) -> dict[str, Any]:
     """Ask the gate about the gain of each carrier; every origin gains a little."""
-    field.registry.add("4", status="candidate")
+    harness.registry.add("4", status="candidate")
     found = [("carrier", name, gain) for name, gain in gains.items()] + [("origin", "JFK", 0.01)]
     slices = [
         SliceMetric(
@@ -30,20 +30,20 @@ def check(field: Airfield, **gains: float | None) -> dict[str, Any]:
     ]
     result = evaluated(EvaluateRequest(model=MODEL, version="4"), champion="3", slices=slices)
     gate = SliceGate(task_id="check_slices", model=MODEL, evaluation=result.model_dump(mode="json", by_alias=True))
-    return gate.execute(field.context("evaluate", "check_slices"))
+    return gate.execute(harness.context("evaluate", "check_slices"))
 
 
-def test_slices_that_lose_little_pass(field: Airfield) -> None:
-    assert check(field, UA=-0.01, AA=0.02)["outcome"] == "pass"
+def test_slices_that_lose_little_pass(harness: PracticeHarness) -> None:
+    assert check(harness, UA=-0.01, AA=0.02)["outcome"] == "pass"
 
 
-def test_every_slice_that_loses_too_much_is_named(field: Airfield) -> None:
+def test_every_slice_that_loses_too_much_is_named(harness: PracticeHarness) -> None:
     with pytest.raises(AirflowSkipException, match=r"(?s)carrier=UA.*carrier=AA"):
-        check(field, UA=-0.2, AA=-0.1, B6=0.1)
-    assert field.registry.tags["4"]["airworthy.gate.slice_gate"] == "fail"
-    assert field.registry.tags["4"]["airworthy.status"] == "rejected"
+        check(harness, UA=-0.2, AA=-0.1, B6=0.1)
+    assert harness.registry.tags["4"]["airworthy.gate.slice_gate"] == "fail"
+    assert harness.registry.tags["4"]["airworthy.status"] == "rejected"
 
 
-def test_a_slice_that_was_not_measured_is_never_a_yes(field: Airfield) -> None:
+def test_a_slice_that_was_not_measured_is_never_a_yes(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match="carrier=UA"):
-        check(field, UA=None)
+        check(harness, UA=None)

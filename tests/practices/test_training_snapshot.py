@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from practices.training_snapshot import TrainingSnapshot
-from tests.practices.airfield import MODEL, NOW, Airfield
+from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
 
 
 def snapshot(request: SnapshotRequest, rows: int = 20_000) -> SnapshotResult:
@@ -29,9 +29,9 @@ def snapshot(request: SnapshotRequest, rows: int = 20_000) -> SnapshotResult:
     )
 
 
-def take(field: Airfield, **context: Any) -> dict[str, Any]:
+def take(harness: PracticeHarness, **context: Any) -> dict[str, Any]:
     return TrainingSnapshot(task_id="take_snapshot", model=MODEL).execute(
-        field.context("train", "take_snapshot", **context)
+        harness.context("train", "take_snapshot", **context)
     )
 
 
@@ -46,32 +46,32 @@ def take(field: Airfield, **context: Any) -> dict[str, Any]:
     ],
 )
 def test_a_day_means_its_end_in_the_datasets_own_time_zone(
-    field: Airfield, context: dict[str, Any], moment: datetime
+    harness: PracticeHarness, context: dict[str, Any], moment: datetime
 ) -> None:
-    field.answers["take_snapshot"] = snapshot
-    take(field, **context)
-    assert field.asked == [SnapshotRequest(model=MODEL, as_of=moment)]
+    harness.answers["take_snapshot"] = snapshot
+    take(harness, **context)
+    assert harness.asked == [SnapshotRequest(model=MODEL, as_of=moment)]
 
 
-def test_a_snapshot_too_small_to_train_on_is_refused_and_on_record(field: Airfield) -> None:
-    field.answers["take_snapshot"] = lambda request: snapshot(request, rows=90)
+def test_a_snapshot_too_small_to_train_on_is_refused_and_on_record(harness: PracticeHarness) -> None:
+    harness.answers["take_snapshot"] = lambda request: snapshot(request, rows=90)
     with pytest.raises(Refused, match="90"):
-        take(field)
-    [(version, details)] = field.lines("data_verdict")
+        take(harness)
+    [(version, details)] = harness.lines("data_verdict")
     assert version is None
     assert details["outcome"] == "fail"
 
 
-def test_an_unreadable_day_is_refused_before_anything_is_read(field: Airfield) -> None:
+def test_an_unreadable_day_is_refused_before_anything_is_read(harness: PracticeHarness) -> None:
     with pytest.raises(Refused, match="as_of 'soon' is no day"):
-        take(field, as_of="soon")
-    assert field.asked == []
+        take(harness, as_of="soon")
+    assert harness.asked == []
 
 
-def test_what_was_frozen_is_on_record_by_digest_and_table_versions(field: Airfield) -> None:
-    field.answers["take_snapshot"] = snapshot
-    assert take(field, as_of="2013-02-28")["digest"] == "5" * 64
-    [(_, details)] = field.lines("data_verdict")
+def test_what_was_frozen_is_on_record_by_digest_and_table_versions(harness: PracticeHarness) -> None:
+    harness.answers["take_snapshot"] = snapshot
+    assert take(harness, as_of="2013-02-28")["digest"] == "5" * 64
+    [(_, details)] = harness.lines("data_verdict")
     assert details["snapshot"] == "5" * 64
     assert details["table_versions"] == {"features/flight_delay": 3}
     assert date.fromisoformat(details["as_of"][:10]) == date(2013, 3, 1)

@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import Refused
 from pipelines.statistics.e_values import (
     SPLIT_CONCENTRATION,
-    Step,
+    StageEvents,
     log_e_disagreement,
     log_e_rate_ratio,
     log_e_sample_ratio,
@@ -24,13 +24,13 @@ RUNS = 1000
 
 
 def test_equal_rates_put_an_event_in_the_candidate_with_its_weight_and_a_margin_shifts_that() -> None:
-    assert log_e_rate_ratio([Step(0.05, 15, 95)]) == pytest.approx(log_e_value(15, 110, 0.05))
+    assert log_e_rate_ratio([StageEvents(0.05, 15, 95)]) == pytest.approx(log_e_value(15, 110, 0.05))
     shifted = 0.05 * 1.5 / (0.05 * 1.5 + 0.95)
-    assert log_e_rate_ratio([Step(0.05, 15, 95)], margin=1.5) == pytest.approx(log_e_value(15, 110, shifted))
+    assert log_e_rate_ratio([StageEvents(0.05, 15, 95)], margin=1.5) == pytest.approx(log_e_value(15, 110, shifted))
 
 
 def test_evidence_of_steps_with_different_weights_is_multiplied() -> None:
-    steps = [Step(0.05, 15, 95), Step(0.25, 40, 90), Step(0.5, 0, 0)]
+    steps = [StageEvents(0.05, 15, 95), StageEvents(0.25, 40, 90), StageEvents(0.5, 0, 0)]
     assert log_e_rate_ratio(steps) == pytest.approx(sum(log_e_rate_ratio([step]) for step in steps))
     assert log_e_rate_ratio([]) == 0.0
 
@@ -38,11 +38,11 @@ def test_evidence_of_steps_with_different_weights_is_multiplied() -> None:
 @pytest.mark.parametrize(("weight", "margin"), [(0.0, 1.0), (1.0, 1.0), (0.5, 0.0), (0.5, math.nan)])
 def test_a_comparison_without_two_arms_or_a_margin_is_refused(weight: float, margin: float) -> None:
     with pytest.raises(Refused):
-        log_e_rate_ratio([Step(weight, 1, 2)], margin=margin)
+        log_e_rate_ratio([StageEvents(weight, 1, 2)], margin=margin)
 
 
 def test_the_interval_ends_where_the_evidence_against_the_ratio_reaches_its_bound() -> None:
-    steps = [Step(0.05, 15, 95), Step(0.25, 40, 90)]
+    steps = [StageEvents(0.05, 15, 95), StageEvents(0.25, 40, 90)]
     for end in rate_ratio_interval(steps):
         assert log_e_rate_ratio(steps, margin=end, alternative="two-sided") == pytest.approx(math.log(20), abs=1e-5)
     low, high = rate_ratio_interval(steps)
@@ -51,19 +51,19 @@ def test_the_interval_ends_where_the_evidence_against_the_ratio_reaches_its_boun
 
 
 def test_the_interval_of_a_hundred_million_events_is_narrow_and_about_the_ratio() -> None:
-    low, high = rate_ratio_interval([Step(0.5, 60_000_000, 40_000_000)])
+    low, high = rate_ratio_interval([StageEvents(0.5, 60_000_000, 40_000_000)])
     assert 1.498 < low < 1.5 < high < 1.502
 
 
 def test_steps_that_contradict_each_other_leave_a_point_between_them() -> None:
-    low, high = rate_ratio_interval([Step(0.5, 5000, 1000), Step(0.5, 1000, 5000)])
+    low, high = rate_ratio_interval([StageEvents(0.5, 5000, 1000), StageEvents(0.5, 1000, 5000)])
     assert 0.2 < low <= high < 5
 
 
 def test_without_events_in_an_arm_the_interval_is_open_on_its_side() -> None:
-    assert rate_ratio_interval([Step(0.5, 0, 0)]) == (0.0, math.inf)
-    assert rate_ratio_interval([Step(0.5, 0, 90)])[0] == 0.0
-    assert rate_ratio_interval([Step(0.5, 90, 0)])[1] == math.inf
+    assert rate_ratio_interval([StageEvents(0.5, 0, 0)]) == (0.0, math.inf)
+    assert rate_ratio_interval([StageEvents(0.5, 0, 90)])[0] == 0.0
+    assert rate_ratio_interval([StageEvents(0.5, 90, 0)])[1] == math.inf
 
 
 def test_the_interval_covers_the_true_ratio_at_every_look() -> None:
@@ -71,7 +71,7 @@ def test_the_interval_covers_the_true_ratio_at_every_look() -> None:
     for _, _, worse, usual in events(np.random.default_rng(2), 60, rate=0.02, ratio=2.0, stages=((0.2, 10_000),)):
         for run in range(60):
             looks = zip(worse[run, 9::30].tolist(), usual[run, 9::30].tolist(), strict=True)
-            ends = [rate_ratio_interval([Step(0.2, *look)]) for look in looks]
+            ends = [rate_ratio_interval([StageEvents(0.2, *look)]) for look in looks]
             missed += any(not low <= 2.0 <= high for low, high in ends)
     assert missed / 60 <= 0.05
 
@@ -119,7 +119,7 @@ def test_a_split_as_declared_is_left_alone_and_a_broken_one_is_found() -> None:
         candidate = np.cumsum(rng.binomial(100, truth, (RUNS, 200)), axis=1)
         paths = log_e_values(candidate, looks, 0.10, alternative="two-sided", concentration=SPLIT_CONCENTRATION)
         assert low <= np.isfinite(found_at(paths, alpha=0.001)).mean() <= high
-    assert log_e_sample_ratio([Step(0.1, 1200, 8800)]) == pytest.approx(
+    assert log_e_sample_ratio([StageEvents(0.1, 1200, 8800)]) == pytest.approx(
         log_e_value(1200, 10_000, 0.1, alternative="two-sided", concentration=100.0)
     )
 
@@ -167,7 +167,7 @@ def test_keys_that_stay_with_a_growing_candidate_count_once_in_the_whole_rollout
             fresh = failing[~failed_before[failing]]
             failed_before[fresh] = True
             candidate = int((place[fresh] < weight).sum())
-            steps.append(Step(weight, candidate, len(fresh) - candidate))
+            steps.append(StageEvents(weight, candidate, len(fresh) - candidate))
             highest = max(highest, log_e_rate_ratio(steps))
         alarms += highest >= math.log(20)
     assert alarms / runs <= 0.05

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.rollout.from_spec import analysis_plan, bake_seconds, idle_lease, step_seconds, target_plan
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
@@ -23,8 +23,8 @@ def declared(**block: Any) -> Deployment:
     return Deployment.model_validate(block)
 
 
-def plan(**block: Any) -> Plan:
-    return msgspec.convert(target_plan(SPEC.model_copy(update={"deployment": declared(**block)})), Plan)
+def plan(**block: Any) -> RolloutPlan:
+    return msgspec.convert(target_plan(SPEC.model_copy(update={"deployment": declared(**block)})), RolloutPlan)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.rules.ab_test import judge_experiment, plan_faults
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
-from pipelines.spec.deployment import Deployment, Routing
+from pipelines.spec.deployment import Deployment, RoutingSpec
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import AbTest
+from pipelines.spec.strategy import AbTestSpec
 from pipelines.verdict import Outcome
 
-DECLARED = AbTest(metrics=["accuracy", "latency"], margin=0.05, minimum_sample_size=1000)
+DECLARED = AbTestSpec(metrics=["accuracy", "latency"], margin=0.05, minimum_sample_size=1000)
 NEEDED = math.log(1000)
 OVER = DECLARED.max_duration
 SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
@@ -162,7 +162,7 @@ def test_the_recommendation_says_in_words_what_to_do() -> None:
 
 
 def planned(**fields: Any) -> ModelSpec:
-    deployment = Deployment(strategy="ab", ab=AbTest(**fields), routing=Routing(key="field:ids"))
+    deployment = Deployment(strategy="ab", ab=AbTestSpec(**fields), routing=RoutingSpec(key="field:ids"))
     return SPEC.model_copy(update={"deployment": deployment})
 
 

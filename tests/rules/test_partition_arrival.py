@@ -6,15 +6,15 @@ from datetime import date
 
 import pytest
 
-from pipelines.messages.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.rules.partition_arrival import judge_arrival
 from pipelines.verdict import Outcome
 
 DAY = date(2013, 1, 5)
 
 
-def manifest(source: str) -> Manifest:
-    return Manifest(source=source, day=DAY, files=[LandedFile(name=f"{source}.csv", rows=3, sha256="0" * 64)])
+def manifest(source: str) -> DeliveryManifest:
+    return DeliveryManifest(source=source, day=DAY, files=[LandedFile(name=f"{source}.csv", rows=3, sha256="0" * 64)])
 
 
 @pytest.mark.parametrize(

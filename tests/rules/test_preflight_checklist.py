@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages.release import Column, Contract, DesignStep, Inspection, Standing, Traffic
+from pipelines.messages.release import (
+    BundleColumn,
+    BundleContract,
+    Inspection,
+    LoggedTraffic,
+    ReleaseStanding,
+    StageDesign,
+)
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
@@ -18,12 +25,15 @@ from pipelines.verdict import Outcome, Verdict
 DIGEST, OTHER = "a" * 64, "b" * 64
 GATES = ("minimum_metrics_gate", "slice_gate")
 STICKY = {"routing": {"key": "header:x-user-id"}}
-COLUMNS = [Column(name="hour", type="numeric", minimum=0, maximum=23), Column(name="carrier", type="categorical")]
+COLUMNS = [
+    BundleColumn(name="hour", type="numeric", minimum=0, maximum=23),
+    BundleColumn(name="carrier", type="categorical"),
+]
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def contract(version: str, semantic: str | None = "1.0.0") -> Contract:
-    return Contract(version=version, semantic=semantic, output="probability", columns=COLUMNS)
+def contract(version: str, semantic: str | None = "1.0.0") -> BundleContract:
+    return BundleContract(version=version, semantic=semantic, output="probability", columns=COLUMNS)
 
 
 def found(**changes: Any) -> Inspection:
@@ -41,15 +51,15 @@ def found(**changes: Any) -> Inspection:
         "calls": 200,
         "contract": contract("5", "1.1.0"),
         "champion": contract("4"),
-        "traffic": Traffic(requests=700, since=NOON, until=NOON, per_day=100_000),
-        "design": [DesignStep(share=500, requests_to_pass=5000, requests_to_find=20000, seconds=7200)],
+        "traffic": LoggedTraffic(requests=700, since=NOON, until=NOON, per_day=100_000),
+        "design": [StageDesign(share=500, requests_to_pass=5000, requests_to_find=20000, seconds=7200)],
     }
     return Inspection(**(facts | changes))
 
 
-def standing(**changes: Any) -> Standing:
+def standing(**changes: Any) -> ReleaseStanding:
     facts: dict[str, Any] = {"gates": dict.fromkeys(GATES, "pass"), "approval_digest": DIGEST, "champion": "4"}
-    return Standing(**(facts | changes))
+    return ReleaseStanding(**(facts | changes))
 
 
 def spec(**deployment: Any) -> ModelSpec:
@@ -58,7 +68,7 @@ def spec(**deployment: Any) -> ModelSpec:
     return declared.model_copy(update={"deployment": wanted})
 
 
-def judged(measured: Inspection, stands: Standing, declared: ModelSpec | None = None) -> Verdict:
+def judged(measured: Inspection, stands: ReleaseStanding, declared: ModelSpec | None = None) -> Verdict:
     return judge_checklist(measured, stands, declared or spec(), GATES)
 
 
@@ -255,21 +265,21 @@ def test_a_rollout_that_could_not_fail_is_refused(target: dict[str, Any], result
         ({}, {}, "4", "PASS", "at 5 %: 5000 requests to pass, 20000 to find the expected harm; 0.05 days at 100000"),
         (
             {},
-            {"traffic": Traffic(requests=1, since=NOON, until=NOON, per_day=1000)},
+            {"traffic": LoggedTraffic(requests=1, since=NOON, until=NOON, per_day=1000)},
             "4",
             "WARNING",
             "> 0.083 days that it may take",
         ),
         (
             {"strategy": "ab", **STICKY},
-            {"traffic": Traffic(requests=1, since=NOON, until=NOON, per_day=1000)},
+            {"traffic": LoggedTraffic(requests=1, since=NOON, until=NOON, per_day=1000)},
             "4",
             "FAIL",
             "5 days at 1000 a day > 0.083 days that it may take",
         ),
         ({"strategy": "ab", **STICKY}, {"traffic": None}, "4", "WARNING", "no request was logged"),
-        ({}, {"design": [DesignStep(share=500, seconds=60)]}, "4", "WARNING", "expected_rate is not below it"),
-        ({}, {"design": [DesignStep(share=0, requests_to_pass=5, seconds=60)]}, "4", "PASS", "in the shadow: 5"),
+        ({}, {"design": [StageDesign(share=500, seconds=60)]}, "4", "WARNING", "expected_rate is not below it"),
+        ({}, {"design": [StageDesign(share=0, requests_to_pass=5, seconds=60)]}, "4", "PASS", "in the shadow: 5"),
         ({"strategy": "all_at_once"}, {"design": []}, "4", "WAIVED", "nothing is compared"),
         ({}, {}, None, "WAIVED", "first version"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import WayBack, judge_rollback, signed, taken_back, way_back
+from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, taken_back, way_back
 from pipelines.verdict import Outcome
 
 
@@ -24,21 +24,21 @@ def during(phase: str, **fields: Any) -> RolloutState:
     ("now", "way"),
     [
         (state(), None),
-        (state(previous="2"), WayBack(takes="3", to="2")),
-        (during("PENDING", previous="2"), WayBack(takes=None, to="3", rollout_id="r1")),
+        (state(previous="2"), RollbackTarget(takes="3", to="2")),
+        (during("PENDING", previous="2"), RollbackTarget(takes=None, to="3", rollout_id="r1")),
         *[
-            (during(phase, candidate="4", previous="2"), WayBack(takes="4", to="3", rollout_id="r1"))
+            (during(phase, candidate="4", previous="2"), RollbackTarget(takes="4", to="3", rollout_id="r1"))
             for phase in ("READY", "SHADOWING", "BAKING", "PAUSED")
         ],
-        (during("BAKING", candidate="4"), WayBack(takes="4", to="3", rollout_id="r1")),
-        (during("FINALISING", previous="2"), WayBack(takes="3", to="2", rollout_id="r1")),
+        (during("BAKING", candidate="4"), RollbackTarget(takes="4", to="3", rollout_id="r1")),
+        (during("FINALISING", previous="2"), RollbackTarget(takes="3", to="2", rollout_id="r1")),
         (during("FINALISING"), None),
-        (during("SUCCEEDED", previous="2"), WayBack(takes="3", to="2")),
-        (during("ROLLED_BACK", previous="2"), WayBack(takes="3", to="2")),
+        (during("SUCCEEDED", previous="2"), RollbackTarget(takes="3", to="2")),
+        (during("ROLLED_BACK", previous="2"), RollbackTarget(takes="3", to="2")),
         (during("SUPERSEDED"), None),
     ],
 )
-def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: WayBack | None) -> None:
+def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: RollbackTarget | None) -> None:
     assert way_back(now) == way
     verdict = judge_rollback(now, None)
     assert verdict.outcome is (Outcome.PASS if way else Outcome.FAIL)
@@ -70,7 +70,7 @@ def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> Non
 def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
     told = signed("errors (many)", version, "m__rollback/manual__1/t/0")
     ended = during("ROLLED_BACK", reason=told)
-    assert taken_back(ended, "m__rollback/manual__1/t/0") == WayBack(takes=version, to="3", rollout_id="r1")
+    assert taken_back(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
     assert taken_back(ended, "m__rollback/manual__1/t/1") is None
     assert taken_back(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
     assert taken_back(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None

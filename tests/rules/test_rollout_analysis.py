@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.rollout.analysis import AnalysisPlan, Arm, MetricEvidence, MetricLimits, RolloutEvidence, StageCounts
+from pipelines.rollout.analysis import (
+    AnalysisPlan,
+    ArmEvents,
+    MetricEvidence,
+    MetricLimits,
+    RolloutEvidence,
+    StageCounts,
+)
 from pipelines.rules.rollout_analysis import StageObservation, judge_stage
 from pipelines.verdict import Outcome
 from tests.rules.rollout_facts import BEGUN, state
@@ -20,7 +27,7 @@ SHOWN = {"pass": (0.0, 9.0), "fail": (9.0, 0.0), "unknown": (0.0, 0.0)}
 
 def weighed(shown: str, units: tuple[int, int] = ENOUGH, *, newest: int = 2) -> RolloutEvidence:
     """Evidence that the error rate keeps its limit (pass), breaks it (fail), neither, or counts that cannot be."""
-    candidate, champion = (Arm(units=number, events={"bad": 3}) for number in units)
+    candidate, champion = (ArmEvents(units=number, events={"bad": 3}) for number in units)
     stages = [StageCounts(weight=0.2, candidate=candidate, champion=champion)]
     if shown == "error":
         broken = MetricEvidence(metric="error_rate", faults=("no count of bad",))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rollout.analysis import AnalysisPlan, Arm, RolloutEvidence, StageCounts, make_plan
+from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, RolloutEvidence, StageCounts, make_plan
 from pipelines.rollout.evidence import weigh
 from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.verdict import Outcome, Verdict
@@ -38,8 +38,8 @@ def step(
 ) -> StageCounts:
     return StageCounts(
         weight=weight,
-        candidate=Arm(units=candidate[1], events={event: candidate[0]}),
-        champion=Arm(units=champion[1], events={event: champion[0]}),
+        candidate=ArmEvents(units=candidate[1], events={event: candidate[0]}),
+        champion=ArmEvents(units=champion[1], events={event: champion[0]}),
     )
 
 
@@ -77,20 +77,20 @@ def test_each_metric_is_decided_by_what_its_counts_show(
 def test_a_limit_is_judged_on_requests_where_keys_come_back_in_every_step() -> None:
     """The same 1,000 keys over ten steps: 30 of them failed once each step, which is 3 % of the requests."""
     arm = {"units": 1000, "requests": 1000, "request_events": {"error": 30}}
-    first, later = (Arm(events={"error": count}, **arm) for count in (30, 0))
+    first, later = (ArmEvents(events={"error": count}, **arm) for count in (30, 0))
     steps = [StageCounts(weight=0.5, candidate=one, champion=one) for one in (first, *[later] * 9)]
     verdict = judge_rollout(plan(BOUNDED, unit="key", sticky=True), steps)
     assert verdict.outcome is Outcome.FAIL
     assert "300 of 10000 requests" in verdict.reasons[0]
-    lost = Arm(units=1000, events={"error": 30}, requests=1000)
+    lost = ArmEvents(units=1000, events={"error": 30}, requests=1000)
     broken = [StageCounts(weight=0.5, candidate=lost, champion=first)]
     assert weigh(plan(BOUNDED, unit="key"), broken).faults
     assert judge_rollout(plan(BOUNDED, unit="key"), broken).outcome is Outcome.UNKNOWN
 
 
 def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_000, 50_000)) -> Verdict:
-    candidate = Arm(units=split[0], events={"error": errors, "click": clicks, "slow": slow})
-    champion = Arm(units=split[1], events={"error": 500, "click": 5000, "slow": 2500})
+    candidate = ArmEvents(units=split[0], events={"error": errors, "click": clicks, "slow": slow})
+    champion = ArmEvents(units=split[1], events={"error": 500, "click": 5000, "slow": 2500})
     return judge_rollout(
         plan(ERRORS | {"max_ratio": 1.3}, CLICKS, SLOW),
         [StageCounts(weight=0.5, candidate=candidate, champion=champion)],
@@ -119,8 +119,8 @@ def test_one_superior_success_metric_is_enough() -> None:
     counts = [
         StageCounts(
             weight=0.5,
-            candidate=Arm(units=50_000, events={"click": 5600, "slow": 2500, "error": 500}),
-            champion=Arm(units=50_000, events={"click": 5000, "slow": 2500, "error": 500}),
+            candidate=ArmEvents(units=50_000, events={"click": 5600, "slow": 2500, "error": 500}),
+            champion=ArmEvents(units=50_000, events={"click": 5000, "slow": 2500, "error": 500}),
         )
     ]
     assert judge_rollout(plan(ERRORS, CLICKS, second), counts).outcome is Outcome.PASS

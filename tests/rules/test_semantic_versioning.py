@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rules.semantic_versioning import Change, VersionFacts, compare_versions, next_version, version_facts
+from pipelines.rules.semantic_versioning import (
+    VersionChange,
+    VersionFacts,
+    compare_versions,
+    next_version,
+    version_facts,
+)
 from pipelines.spec.catalog import Catalog
 
 CATALOG = Catalog.read(Path(__file__).parents[2] / "include")
-MAJOR, MINOR = Change(level="major", what="m"), Change(level="minor", what="n")
+MAJOR, MINOR = VersionChange(level="major", what="m"), VersionChange(level="minor", what="n")
 FACTS = VersionFacts(
     problem="classification",
     target={"column": "arr_delay", "at_least": 15},
@@ -36,7 +42,7 @@ FACTS = VersionFacts(
     ],
 )
 def test_the_greatest_change_decides_which_part_is_raised(
-    previous: str | None, changes: list[Change], expected: str
+    previous: str | None, changes: list[VersionChange], expected: str
 ) -> None:
     assert next_version(previous, changes) == expected
 

@@ -10,7 +10,7 @@ import yaml
 
 from pipelines.errors import Refused
 from pipelines.serving import settings
-from pipelines.serving.settings import Door, declared
+from pipelines.serving.settings import GatewayConfig, declared
 from pipelines.settings import REPOSITORY
 from tests.serving.front_gateways import AUDIENCE, ISSUER, sha256
 from tests.serving.gateway_process import Gateway
@@ -19,7 +19,7 @@ KEY = {"id": "a", "sha256": "0" * 64}
 JWT = {"audience": AUDIENCE, "issuer": ISSUER}
 
 
-def door(tmp_path: Path, content: Any, host: str = "127.0.0.1", workers: int = 1) -> Door:
+def door(tmp_path: Path, content: Any, host: str = "127.0.0.1", workers: int = 1) -> GatewayConfig:
     path = tmp_path / "gateway.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump({"schema": 1} | content))
     return declared(path, host, workers)
@@ -27,7 +27,7 @@ def door(tmp_path: Path, content: Any, host: str = "127.0.0.1", workers: int = 1
 
 def test_the_default_file_says_what_no_file_says() -> None:
     path = REPOSITORY / "include" / "gateway.yaml"
-    assert declared(path, "127.0.0.1", 1) == declared(None, "127.0.0.1", 1) == Door()
+    assert declared(path, "127.0.0.1", 1) == declared(None, "127.0.0.1", 1) == GatewayConfig()
     assert path.read_text().startswith("# yaml-language-server: $schema=schemas/gateway.schema.json\n")
 
 
@@ -111,7 +111,7 @@ def test_what_workers_read_is_what_was_declared_and_holds_no_secret(
     assert settings.read(settings.write(tmp_path, found)) == found
     written = tmp_path / settings.FILE
     assert (b"pepper-pepper" in written.read_bytes(), oct(written.stat().st_mode)[-3:]) == (False, "600")
-    assert settings.read(tmp_path / "elsewhere") == Door()
+    assert settings.read(tmp_path / "elsewhere") == GatewayConfig()
 
 
 def test_a_gateway_that_others_would_reach_does_not_start_open(tmp_path: Path) -> None:

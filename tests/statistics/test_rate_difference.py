@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.statistics.e_values import Step, log_e_value, rate_ratio_interval
+from pipelines.statistics.e_values import StageEvents, log_e_value, rate_ratio_interval
 from pipelines.statistics.rate_difference import rate_difference, rate_interval
 
 
@@ -29,14 +29,14 @@ def test_the_ends_are_open_where_no_event_or_nothing_else_was_seen() -> None:
 
 
 def bounds(candidate: int, champion: int, units: int = 10_000) -> tuple[float, float]:
-    found = rate_difference([Step(0.5, candidate, champion)], (candidate, units), (champion, units))
+    found = rate_difference([StageEvents(0.5, candidate, champion)], (candidate, units), (champion, units))
     return found.low, found.high
 
 
 def test_the_difference_excludes_zero_exactly_where_the_comparison_of_the_events_does() -> None:
     for candidate, champion in ((60, 10), (10, 60), (20, 18), (35, 10)):
         low, high = bounds(candidate, champion)
-        ratio = rate_ratio_interval([Step(0.5, candidate, champion)], alpha=0.05 / 3)
+        ratio = rate_ratio_interval([StageEvents(0.5, candidate, champion)], alpha=0.05 / 3)
         assert (low > 0) == (ratio[0] > 1)
         assert (high < 0) == (ratio[1] < 1)
     assert bounds(60, 10)[0] > 0 > bounds(10, 60)[1]
@@ -50,7 +50,7 @@ def test_two_arms_without_an_event_are_shown_to_be_close() -> None:
 
 def test_a_split_that_changed_while_the_base_rate_moved_makes_no_difference_of_equal_arms() -> None:
     """Nine tenths of the candidate's users come on a bad day; by totals alone it would look eight times as bad."""
-    found = rate_difference([Step(0.1, 1, 9), Step(0.9, 900, 100)], (901, 10_000), (109, 10_000))
+    found = rate_difference([StageEvents(0.1, 1, 9), StageEvents(0.9, 900, 100)], (901, 10_000), (109, 10_000))
     assert found.low < 0 < found.high
 
 
@@ -60,7 +60,7 @@ def test_the_true_difference_is_covered_at_every_look() -> None:
         candidate, champion = (np.cumsum(rng.random(4000) < rate) for rate in (0.03, 0.05))
         for units in (1000, 4000):
             x, y = int(candidate[units - 1]), int(champion[units - 1])
-            found = rate_difference([Step(0.5, x, y)], (x, units), (y, units))
+            found = rate_difference([StageEvents(0.5, x, y)], (x, units), (y, units))
             if not found.low <= -0.02 <= found.high:
                 missed += 1
                 break

@@ -14,7 +14,7 @@ from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.demo.land import land
 from pipelines.errors import Unavailable
-from pipelines.messages.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.steps import ingest_partition
 from pipelines.store_paths import MANIFEST
@@ -43,7 +43,7 @@ def deliver(
     count = content.count(b"\n") - 1 if rows is None else rows
     file = LandedFile(name=f"{source}.csv", rows=count, sha256=hashlib.sha256(content).hexdigest())
     ports.store.put(store_paths.landing(source, day, f"{source}.csv"), content)
-    manifest = Manifest(source=source, day=day, files=[file])
+    manifest = DeliveryManifest(source=source, day=day, files=[file])
     ports.store.put(store_paths.landing(source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
 
 

@@ -17,13 +17,13 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.messages.release import (
+    BundleColumn,
+    BundleContract,
     BundleRequest,
     BundleResult,
-    Column,
-    Contract,
     Inspection,
     InspectionRequest,
-    Standing,
+    ReleaseStanding,
 )
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
@@ -75,7 +75,7 @@ def refused(ports: FakePorts, found: Inspection, champion: str | None = None) ->
     info = ports.registry.get(found.model, found.version)
     approved = info.tags["airworthy.model_digest"]
     spec = ports.catalog.model(found.model)
-    return list(judge_checklist(found, Standing(approval_digest=approved, champion=champion), spec, ()).reasons)
+    return list(judge_checklist(found, ReleaseStanding(approval_digest=approved, champion=champion), spec, ()).reasons)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_registered_file_changed_after_its_approval_is_refused(ports: FakePort
 
 def test_a_model_registered_anew_is_not_the_one_that_was_approved(ports: FakePorts, tmp_path: Path) -> None:
     bundle = built(ports, tmp_path)
-    standing = Standing(approval_digest="0" * 64)
+    standing = ReleaseStanding(approval_digest="0" * 64)
     verdict = judge_checklist(inspected(ports, bundle), standing, ports.catalog.model(MODEL), ())
     assert any("the approval is of model 000000000000…" in reason for reason in verdict.reasons)
 
@@ -272,8 +272,10 @@ def test_requests_dated_into_the_past_count_by_when_they_were_answered(ports: Fa
 
 
 def test_a_range_that_holds_less_than_before_is_told() -> None:
-    def contract(**bounds: float | None) -> Contract:
-        return Contract(version="1", output="value", columns=[Column(name="distance", type="numeric", **bounds)])
+    def contract(**bounds: float | None) -> BundleContract:
+        return BundleContract(
+            version="1", output="value", columns=[BundleColumn(name="distance", type="numeric", **bounds)]
+        )
 
     live = contract(minimum=1, maximum=100)
     assert inspect_release.narrowed(live, contract(minimum=0, maximum=200)) == []

@@ -9,9 +9,9 @@ import pytest
 from pipelines import store_paths
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.messages.rollout import ArmCounts
-from pipelines.spec.deployment import Deployment, Routing
-from pipelines.spec.strategy import AbTest
-from pipelines.statistics.e_values import Step, log_e_sample_ratio
+from pipelines.spec.deployment import Deployment, RoutingSpec
+from pipelines.spec.strategy import AbTestSpec
+from pipelines.statistics.e_values import StageEvents, log_e_sample_ratio
 from pipelines.statistics.mean_difference import Moments, mean_difference
 from pipelines.steps import measure_experiment
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, flights, ports
@@ -38,8 +38,8 @@ def measure(
         arms=list(arms),
         found=found,
     )
-    ab = AbTest(metrics=list(metrics), minimum_sample_size=10)
-    catalog = declared(Deployment(strategy="ab", ab=ab, routing=Routing(key="header:x-user-id")))
+    ab = AbTestSpec(metrics=list(metrics), minimum_sample_size=10)
+    catalog = declared(Deployment(strategy="ab", ab=ab, routing=RoutingSpec(key="header:x-user-id")))
     return measure_experiment.run(request, ports(catalog, store=store or MemoryStore(), **parts))
 
 
@@ -57,7 +57,7 @@ def test_the_errors_are_of_users_and_compared_step_by_step() -> None:
     assert errors.high is not None
     assert errors.high < 0
     assert (found.control_units, found.variant_units) == (1000, 1010)
-    assert found.split_log_e == pytest.approx(log_e_sample_ratio([Step(0.5, 1010, 1000)]))
+    assert found.split_log_e == pytest.approx(log_e_sample_ratio([StageEvents(0.5, 1010, 1000)]))
 
 
 def test_users_who_come_back_in_a_later_step_are_counted_once_and_mirrored_steps_not_at_all() -> None:

@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from pipelines.adapters.kubernetes import rollout_record as rec
-from pipelines.adapters.kubernetes.pod_readings import Reading
-from pipelines.adapters.kubernetes.rollout_record import Kept, Record
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
+from pipelines.adapters.kubernetes.rollout_record import ObservedRecord, ServingRecord
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
 from pipelines.rollout import transitions as moves
-from pipelines.rollout.plan import Plan, plan_of
+from pipelines.rollout.plan import RolloutPlan, plan_of
 from pipelines.rollout.state import live_state_of
 from pipelines.rollout.transitions import Mirror, Route, Served
 
@@ -42,11 +42,11 @@ class AnnotatedRollouts(ABC):
     # ---- what a kind of target does -----------------------------------------------------------------------------
 
     @abstractmethod
-    def _find(self, model: str) -> Kept | None:
+    def _find(self, model: str) -> ObservedRecord | None:
         """The record and the traffic as they are now; None before the first release."""
 
     @abstractmethod
-    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         """Write record and traffic at once. ``Conflict`` if what was read as ``before`` is there no more."""
 
     @abstractmethod
@@ -62,11 +62,11 @@ class AnnotatedRollouts(ABC):
         """Whether nobody routes by anything older than the newest write; waits a little for it."""
 
     @abstractmethod
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         """Version and counters of every pod that serves; ``Unavailable`` if one that is ready does not answer."""
 
     @abstractmethod
-    def _faults(self, plan: Plan) -> list[str]:
+    def _faults(self, plan: RolloutPlan) -> list[str]:
         """What of a plan this kind of target has no means for."""
 
     # ---- the live version ---------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class AnnotatedRollouts(ABC):
         probe, now = secrets.token_urlsafe(18), self._clock()
         readings = self._readings(model, kept.record.route)
 
-        def begin(record: Record) -> Record:
+        def begin(record: ServingRecord) -> ServingRecord:
             before = record.route.rollout
             ended = dict(record.rollouts)
             if before is not None:
@@ -220,7 +220,7 @@ class AnnotatedRollouts(ABC):
 
     # ---- one write ----------------------------------------------------------------------------------------------
 
-    def _there(self, model: str) -> Kept:
+    def _there(self, model: str) -> ObservedRecord:
         kept = self._find(model)
         if kept is None:
             raise Refused(f"{model} has no champion yet; release one first")
@@ -240,8 +240,8 @@ class AnnotatedRollouts(ABC):
         *,
         expect: int | None = None,
         generation: bool = True,
-        readings: Mapping[str, tuple[str, Reading]] | None = None,
-        adapt: Callable[[Record], Record] = lambda record: record,
+        readings: Mapping[str, tuple[str, PodCounts]] | None = None,
+        adapt: Callable[[ServingRecord], ServingRecord] = lambda record: record,
     ) -> RolloutState:
         """Write what ``move`` makes of the route, unless ``key`` has been answered or the generation is another.
 
@@ -258,9 +258,11 @@ class AnnotatedRollouts(ABC):
                 rec.expected(model, before, expect)
             route = None if before is None else before.record.route
             after = moves.check(move(route))
-            record = rec.counted(adapt(before.record), readings or {}) if before else Record(after)
+            record = rec.counted(adapt(before.record), readings or {}) if before else ServingRecord(after)
             record = rec.moved(record, after, action, self._clock(), grew=generation and after != route)
-            told = rec.told(model, Kept(record, "", rec.split_of(after), True, before.workers if before else 0))
+            told = rec.told(
+                model, ObservedRecord(record, "", rec.split_of(after), True, before.workers if before else 0)
+            )
             if generation:
                 record = rec.answered(record, key, request, told)
             try:
@@ -277,7 +279,7 @@ class AnnotatedRollouts(ABC):
             return told.model_copy(update={"workers": kept.workers, "applied": kept.applied})
         raise Unavailable(f"{action} of {model} lost against other writers {TRIES} times; try again")
 
-    def _measured(self, model: str, kept: Kept) -> Mapping[str, tuple[str, Reading]]:
+    def _measured(self, model: str, kept: ObservedRecord) -> Mapping[str, tuple[str, PodCounts]]:
         """What the pods have counted; nothing if they cannot be asked now, which is made up for by the next reading."""
         try:
             return self._readings(model, kept.record.route)
@@ -307,7 +309,7 @@ class AnnotatedRollouts(ABC):
                 self._unmake(model, served)
             raise
 
-    def _tidy(self, model: str, kept: Kept) -> None:
+    def _tidy(self, model: str, kept: ObservedRecord) -> None:
         """Delete what has no place in the route any more, once nobody routes to it; else the next change does."""
         if not kept.record.leaving or not kept.applied:
             return

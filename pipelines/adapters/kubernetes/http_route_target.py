@@ -15,12 +15,12 @@ from pipelines.adapters.kubernetes import http_route_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
-from pipelines.adapters.kubernetes.pod_readings import Reading
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, Kept, Record, needed
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, needed
 from pipelines.adapters.kubernetes.served_pods import await_ready, ensure, key_headers, none_ready, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, HttpRoute
 
@@ -29,7 +29,7 @@ PASSED_ON = ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")
 """What a pod has to know of the store beside its address; its keys are in the cluster's secrets."""
 
 
-class Patience(msgspec.Struct, frozen=True):
+class Timeouts(msgspec.Struct, frozen=True):
     """Seconds: until a version's pods are ready, until a controller takes a new split, then until proxies do."""
 
     ready: float = 600
@@ -51,7 +51,7 @@ class HttpRouteTarget(AnnotatedRollouts):
         template: Document,
         store: str,
         clock: Clock,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(clock)
@@ -59,14 +59,14 @@ class HttpRouteTarget(AnnotatedRollouts):
         if not isinstance(target, HttpRoute):
             raise Refused(f"deployment.target.kind is {target.kind}, not http_route")
         self._deployment, self._target = deployment, target
-        self._template, self._store, self._patience = template, store, patience or Patience()
+        self._template, self._store, self._patience = template, store, patience or Timeouts()
         self.linger = self._patience.linger
         self._environment = os.environ if environment is None else environment
         self._api = KubernetesApi(open_client, target.namespace)
 
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
-    def _find(self, model: str) -> Kept | None:
+    def _find(self, model: str) -> ObservedRecord | None:
         """``split`` is what the object says, whoever wrote it; ``applied`` whether a controller has taken that."""
         document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
         if document is None:
@@ -77,10 +77,10 @@ class HttpRouteTarget(AnnotatedRollouts):
                 f"HTTPRoute {objects.slug(model)} is not of this installation: it has no annotation {ANNOTATION}",
                 ["delete it, or serve the model in another namespace"],
             )
-        record = Record.parse(f"HTTPRoute {objects.slug(model)}", content)
+        record = ServingRecord.parse(f"HTTPRoute {objects.slug(model)}", content)
         known = {name_of(model, served): served.version for served in needed(record.route)}
         split = weights(document["spec"], known)
-        return Kept(
+        return ObservedRecord(
             record=record,
             fence=document["metadata"]["resourceVersion"],
             split=split,
@@ -88,7 +88,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             workers=self._pods_ready(model, record.route.live),
         )
 
-    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         metadata: Document = {"name": objects.slug(model), "annotations": {ANNOTATION: record.text()}}
         wanted = self._spec(model, record.route)
         document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": wanted}
@@ -166,10 +166,10 @@ class HttpRouteTarget(AnnotatedRollouts):
 
     # ---- what the pods say --------------------------------------------------------------------------------------
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         record = route.rollout
         limits = [limit.over_ms for limit in record.plan.guard.latency] if record else []
-        found: dict[str, tuple[str, Reading]] = {}
+        found: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is None:
                 continue
@@ -187,7 +187,7 @@ class HttpRouteTarget(AnnotatedRollouts):
         found = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
         return int(found.get("status", {}).get("availableReplicas", 0))
 
-    def _faults(self, plan: Plan) -> list[str]:
+    def _faults(self, plan: RolloutPlan) -> list[str]:
         if plan.routing.key != "request_id":
             return [f"routing.key {plan.routing.key}: weights are drawn for each request; only request_id is possible"]
         return []

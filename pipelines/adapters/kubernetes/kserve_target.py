@@ -13,15 +13,15 @@ from pipelines.adapters.kubernetes import kserve_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import differs
-from pipelines.adapters.kubernetes.http_route_target import Patience
+from pipelines.adapters.kubernetes.http_route_target import Timeouts
 from pipelines.adapters.kubernetes.kserve_objects import MODE, STANDARD, predictor_name, workload_name
-from pipelines.adapters.kubernetes.pod_readings import MLSERVER, Reading
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, Kept, Record, needed
+from pipelines.adapters.kubernetes.pod_readings import MLSERVER, PodCounts
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, needed
 from pipelines.adapters.kubernetes.served_pods import await_ready, none_ready, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, KServe
 
@@ -47,14 +47,14 @@ class KServeTarget(AnnotatedRollouts):
         *,
         store: str,
         clock: Clock,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
     ) -> None:
         super().__init__(clock)
         target = deployment.target
         if not isinstance(target, KServe):
             raise Refused(f"deployment.target.kind is {target.kind}, not kserve")
         self._deployment, self._target = deployment, target
-        self._store, self._patience = store, patience or Patience()
+        self._store, self._patience = store, patience or Timeouts()
         self.linger = self._patience.linger
         self._api = KubernetesApi(open_client, target.namespace)
 
@@ -65,7 +65,7 @@ class KServeTarget(AnnotatedRollouts):
 
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
-    def _find(self, model: str) -> Kept | None:
+    def _find(self, model: str) -> ObservedRecord | None:
         document = self._read(model)
         if document is None:
             return None
@@ -81,9 +81,9 @@ class KServeTarget(AnnotatedRollouts):
                 f"InferenceService {name} is in mode {annotations.get(MODE) or 'Knative'}, which knows no spec.canary",
                 [f"set its annotation {MODE}: Standard; in Knative mode the former version is in no manifest"],
             )
-        record = Record.parse(f"InferenceService {name}", annotations[ANNOTATION])
+        record = ServingRecord.parse(f"InferenceService {name}", annotations[ANNOTATION])
         versions = {predictor_name(served): served.version for served in needed(record.route)}
-        return Kept(
+        return ObservedRecord(
             record=record,
             fence=document["metadata"]["resourceVersion"],
             split=objects.weights(document["spec"], versions),
@@ -91,7 +91,7 @@ class KServeTarget(AnnotatedRollouts):
             workers=self._ready_pods(model, record.route.live),
         )
 
-    def _put(self, model: str, record: Record, before: Kept | None) -> None:
+    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         metadata: Document = {"name": self._name(model), "annotations": {ANNOTATION: record.text()}}
         spec = self._spec(record)
         document = {"apiVersion": VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
@@ -107,7 +107,7 @@ class KServeTarget(AnnotatedRollouts):
             hint = "KServe before 0.20 has no spec.canary; it is needed"
             raise Refused(f"InferenceService {self._name(model)} is not what was written", [hint])
 
-    def _spec(self, record: Record) -> Document:
+    def _spec(self, record: ServingRecord) -> Document:
         declared = self._deployment
         return objects.inference_spec(
             record.route,
@@ -123,7 +123,7 @@ class KServeTarget(AnnotatedRollouts):
     def _make(self, model: str, served: Served) -> None:
         """Wait for the pods of a version that stands beside the live one: being announced, it does."""
         if self._find(model) is None:
-            self._spec(Record(Route(served)))  # what could not be written is refused before anything is
+            self._spec(ServingRecord(Route(served)))  # what could not be written is refused before anything is
         else:
             self._await(model, served)
 
@@ -156,9 +156,9 @@ class KServeTarget(AnnotatedRollouts):
 
     # ---- what the pods say --------------------------------------------------------------------------------------
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, Reading]]:
+    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         limits = [limit.over_ms for limit in route.rollout.plan.guard.latency] if route.rollout else []
-        found: dict[str, tuple[str, Reading]] = {}
+        found: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is not None:
                 pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload_name(self._name(model), served)}"})
@@ -168,7 +168,7 @@ class KServeTarget(AnnotatedRollouts):
                 found |= {pod: (served.version, reading) for pod, reading in counters.items()}
         return found
 
-    def _faults(self, plan: Plan) -> list[str]:
+    def _faults(self, plan: RolloutPlan) -> list[str]:
         found = []
         if plan.routing.key != "request_id" or plan.routing.segments:
             found.append("routing: KServe splits by weight alone; only routing.key request_id is possible")

@@ -12,7 +12,7 @@ LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-class Names(msgspec.Struct, frozen=True):
+class MetricNames(msgspec.Struct, frozen=True):
     """What a server calls its counter of requests, that counter's label of the status, and its histogram of seconds."""
 
     requests: str
@@ -22,13 +22,13 @@ class Names(msgspec.Struct, frozen=True):
     """A label that a counted request has, and what it contains."""
 
 
-GATEWAY = Names("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
-MLSERVER = Names(
+GATEWAY = MetricNames("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
+MLSERVER = MetricNames(
     "rest_server_requests_total", "status_code", "rest_server_request_duration_seconds", ("path", "/infer")
 )
 
 
-class Reading(msgspec.Struct, array_like=True, frozen=True):
+class PodCounts(msgspec.Struct, array_like=True, frozen=True):
     """What one pod has counted since it started. ``slow``: answers over each limit, by the limit in milliseconds."""
 
     requests: int = 0
@@ -36,20 +36,20 @@ class Reading(msgspec.Struct, array_like=True, frozen=True):
     seconds: float = 0.0
     slow: dict[str, int] = {}
 
-    def since(self, before: Reading | None) -> Reading:
+    def since(self, before: PodCounts | None) -> PodCounts:
         """What was counted after ``before``; everything if the pod began anew in between."""
         if before is None or self.requests < before.requests:
             return self
         slow = {limit: max(0, count - before.slow.get(limit, 0)) for limit, count in self.slow.items()}
         seconds = max(0.0, self.seconds - before.seconds)
-        return Reading(self.requests - before.requests, max(0, self.failed - before.failed), seconds, slow)
+        return PodCounts(self.requests - before.requests, max(0, self.failed - before.failed), seconds, slow)
 
-    def plus(self, other: Reading) -> Reading:
+    def plus(self, other: PodCounts) -> PodCounts:
         slow = {limit: self.slow.get(limit, 0) + other.slow.get(limit, 0) for limit in self.slow | other.slow}
-        return Reading(self.requests + other.requests, self.failed + other.failed, self.seconds + other.seconds, slow)
+        return PodCounts(self.requests + other.requests, self.failed + other.failed, self.seconds + other.seconds, slow)
 
 
-class Arm(msgspec.Struct, frozen=True):
+class ArmTotals(msgspec.Struct, frozen=True):
     """What one version did in one step."""
 
     step: int
@@ -57,12 +57,12 @@ class Arm(msgspec.Struct, frozen=True):
     role: str
     share: int
     started: datetime | None
-    counted: Reading = Reading()
+    counted: PodCounts = PodCounts()
 
 
 def grown(
-    arms: Iterable[Arm], before: Mapping[str, Reading], now: Mapping[str, tuple[Arm, Reading]]
-) -> tuple[list[Arm], dict[str, Reading]]:
+    arms: Iterable[ArmTotals], before: Mapping[str, PodCounts], now: Mapping[str, tuple[ArmTotals, PodCounts]]
+) -> tuple[list[ArmTotals], dict[str, PodCounts]]:
     """``arms`` with what every pod counted since ``before``, and the readings that the next comparison begins with.
 
     ``now`` maps a pod to the arm that it works for and what it has counted. Pods that are gone stay remembered, since
@@ -78,7 +78,7 @@ def grown(
     return list(sums.values()), kept
 
 
-def parse(text: str, limits: Sequence[float], names: Names = GATEWAY) -> Reading:
+def parse(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> PodCounts:
     """A server's page of metrics. ``limits`` in milliseconds.
 
     Answers 2xx and 5xx count, 5xx as failed; 4xx are the callers' own. An answer is slower than a limit if it is over
@@ -104,7 +104,7 @@ def parse(text: str, limits: Sequence[float], names: Names = GATEWAY) -> Reading
     for limit in limits:
         bounds = [bound for bound in below if bound * 1000 <= limit]
         slow[f"{limit:g}"] = everything - below[max(bounds)] if bounds else everything
-    return Reading(requests, failed, seconds, slow)
+    return PodCounts(requests, failed, seconds, slow)
 
 
 def _lines(text: str) -> Iterable[tuple[str, dict[str, str], float]]:

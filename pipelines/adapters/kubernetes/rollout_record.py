@@ -10,54 +10,54 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.kubernetes.pod_readings import Arm, Reading, grown
+from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, grown
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout.state import state_of
-from pipelines.rollout.transitions import WHOLE, Rollout, Route, Served
+from pipelines.rollout.transitions import WHOLE, RolloutRecord, Route, Served
 
 ANNOTATION = "airworthy.dev/rollout"
 KEPT_ANSWERS, KEPT_ROLLOUTS, KEPT_HISTORY = 40, 10, 40
 
 
-class Answered(msgspec.Struct, frozen=True):
+class StoredState(msgspec.Struct, frozen=True):
     """What a key asked for (its digest), and the very answer."""
 
     request: str
     state: dict[str, Any]
 
 
-class Change(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True):
     generation: int
     at: datetime
     action: str
     rollout_id: str
 
 
-class Record(msgspec.Struct, frozen=True):
+class ServingRecord(msgspec.Struct, frozen=True):
     """All that is known of one model's serving, as it stands in the annotation."""
 
     route: Route
     generation: int = 0
-    answers: dict[str, Answered] = {}
-    rollouts: dict[str, Rollout] = {}
+    answers: dict[str, StoredState] = {}
+    rollouts: dict[str, RolloutRecord] = {}
     """Rollouts that the newest took the place of, oldest first."""
-    history: list[Change] = []
+    history: list[HistoryEntry] = []
     leaving: list[Served] = []
     """Versions that get no traffic any more and whose objects are not deleted yet."""
-    arms: list[Arm] = []
-    pods: dict[str, Reading] = {}
+    arms: list[ArmTotals] = []
+    pods: dict[str, PodCounts] = {}
     """What each pod had counted when the record was last written."""
 
-    def known(self, rollout_id: str) -> Rollout | None:
+    def known(self, rollout_id: str) -> RolloutRecord | None:
         newest = self.route.rollout
         return newest if newest and newest.rollout_id == rollout_id else self.rollouts.get(rollout_id)
 
     @staticmethod
-    def parse(where: str, content: str) -> Record:
+    def parse(where: str, content: str) -> ServingRecord:
         """Raises ``Refused`` for what is no record."""
         try:
-            return msgspec.json.decode(content, type=Record)
+            return msgspec.json.decode(content, type=ServingRecord)
         except msgspec.DecodeError as error:
             raise Refused(f"annotation {ANNOTATION} of {where} is no record: {error}") from error
 
@@ -65,10 +65,10 @@ class Record(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self).decode()
 
 
-class Kept(msgspec.Struct, frozen=True):
+class ObservedRecord(msgspec.Struct, frozen=True):
     """A record as it was read. ``fence`` is what the next write may replace; ``split`` the traffic itself."""
 
-    record: Record
+    record: ServingRecord
     fence: str
     split: dict[str, int]
     applied: bool
@@ -91,7 +91,7 @@ def last(content: dict[str, Any], count: int) -> dict[str, Any]:
     return dict(list(content.items())[-count:])
 
 
-def stored(kept: Kept, key: str, request: str) -> RolloutState | None:
+def stored(kept: ObservedRecord, key: str, request: str) -> RolloutState | None:
     """The answer that this key got. ``Refused`` if it asked for something else."""
     found = kept.record.answers.get(key)
     if found is not None and found.request != request:
@@ -99,42 +99,42 @@ def stored(kept: Kept, key: str, request: str) -> RolloutState | None:
     return None if found is None else RolloutState.model_validate(found.state)
 
 
-def expected(model: str, kept: Kept, expect: int) -> None:
+def expected(model: str, kept: ObservedRecord, expect: int) -> None:
     if kept.record.generation != expect:
         raise Conflict(f"{model} is at generation {kept.record.generation}, not {expect}; read it and decide anew")
 
 
-def told(model: str, kept: Kept) -> RolloutState:
+def told(model: str, kept: ObservedRecord) -> RolloutState:
     record = kept.record
     return state_of(
         model, record.route, kept.split, generation=record.generation, workers=kept.workers, applied=kept.applied
     )
 
 
-def counted(record: Record, readings: Mapping[str, tuple[str, Reading]]) -> Record:
+def counted(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
     """The record with all that the pods counted up to these readings, in the step that goes on now."""
     found = record.route.rollout
     if found is None or not found.active or not readings:
         return record
-    arms: dict[str, tuple[Arm, Reading]] = {
+    arms: dict[str, tuple[ArmTotals, PodCounts]] = {
         pod: (arm_of(record.route, found, version), reading) for pod, (version, reading) in readings.items()
     }
     counted, pods = grown(record.arms, record.pods, arms)
     return msgspec.structs.replace(record, arms=counted, pods=pods)
 
 
-def arm_of(route: Route, record: Rollout, version: str) -> Arm:
+def arm_of(route: Route, record: RolloutRecord, version: str) -> ArmTotals:
     ab = record.plan.strategy == "ab"
     role = "control" if ab else "champion"
     if version != route.live.version:
         role = "shadow" if route.mirror else "variant" if ab else "candidate"
-    return Arm(record.step, version, role, route.share(), record.step_started)
+    return ArmTotals(record.step, version, role, route.share(), record.step_started)
 
 
-def moved(record: Record, after: Route, action: str, at: datetime, *, grew: bool) -> Record:
+def moved(record: ServingRecord, after: Route, action: str, at: datetime, *, grew: bool) -> ServingRecord:
     """The record of the route after a move: generation, history, and which versions lost their place."""
     number = record.generation + (1 if grew else 0)
-    change = Change(number, at, action, after.rollout.rollout_id if after.rollout else "")
+    change = HistoryEntry(number, at, action, after.rollout.rollout_id if after.rollout else "")
     stay = needed(after)
     gone = [served for served in [*needed(record.route), *record.leaving] if served not in stay]
     return msgspec.structs.replace(
@@ -146,13 +146,13 @@ def moved(record: Record, after: Route, action: str, at: datetime, *, grew: bool
     )
 
 
-def answered(record: Record, key: str, request: str, state: RolloutState) -> Record:
+def answered(record: ServingRecord, key: str, request: str, state: RolloutState) -> ServingRecord:
     """The record with the answer that repeats of ``key`` get."""
-    answers = record.answers | {key: Answered(request, state.model_dump(mode="json", by_alias=True))}
+    answers = record.answers | {key: StoredState(request, state.model_dump(mode="json", by_alias=True))}
     return msgspec.structs.replace(record, answers=last(answers, KEPT_ANSWERS))
 
 
-def told_counts(record: Record) -> list[ArmCounts]:
+def told_counts(record: ServingRecord) -> list[ArmCounts]:
     """One message per step and version, oldest step first. The unit is the request."""
     return [
         ArmCounts.model_validate(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.pod_readings import GATEWAY, Names, Reading, parse
+from pipelines.adapters.kubernetes.pod_readings import GATEWAY, MetricNames, PodCounts, parse
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Route, Served
 
@@ -122,8 +122,8 @@ def _warned(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
 
 
 def read_counters(
-    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: Names = GATEWAY
-) -> dict[str, Reading]:
+    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: MetricNames = GATEWAY
+) -> dict[str, PodCounts]:
     """What each ready pod has counted. ``Unavailable`` if one does not answer."""
     headers, found = key_headers(), {}
     for pod in pods:

@@ -12,10 +12,15 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.sagemaker.clients import Clients, Lost
-from pipelines.adapters.sagemaker.endpoint import PATIENCE_SECONDS, Endpoint, Seen, Variant
+from pipelines.adapters.sagemaker.clients import AwsClients, WriteConflict
+from pipelines.adapters.sagemaker.endpoint import (
+    PATIENCE_SECONDS,
+    EndpointDescription,
+    ProductionVariant,
+    SageMakerEndpoint,
+)
 from pipelines.adapters.sagemaker.guardrail import back_at_once, guarded, longest
-from pipelines.adapters.sagemaker.record import Answered, Intent, Records, Row, parse_store
+from pipelines.adapters.sagemaker.record import EndpointRecord, EndpointRecords, Intent, StoredAnswer, parse_store
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout import transitions as moves
@@ -31,24 +36,24 @@ GUARDED_VARIANT = "live"
 Move = Callable[[Route | None], Route]
 
 
-class Late(Lost):
+class LateWriteConflict(WriteConflict):
     """Somebody else changed the record after SageMaker had been given an order for what it said before."""
 
 
-class Changes:
+class EndpointChanges:
     """The record of one model on S3, and the endpoint that it speaks of.
 
-    ``Row.route`` is what was seen to be so, ``Row.intent`` what was decided. An intent is written before anything is
-    ordered, and it becomes the route once SageMaker is seen to have done it: in service, with the configuration and the
-    weights that were ordered. In service with the configuration from before is a rollback that SageMaker made by
-    itself; it is recorded as such and refused, never taken for success.
+    ``EndpointRecord.route`` is what was seen to be so, ``EndpointRecord.intent`` what was decided. An intent is written
+    before anything is ordered, and it becomes the route once SageMaker is seen to have done it: in service, with the
+    configuration and the weights that were ordered. In service with the configuration from before is a rollback that
+    SageMaker made by itself; it is recorded as such and refused, never taken for success.
     """
 
     def __init__(
         self,
         model: str,
         deployment: Deployment,
-        clients: Clients,
+        clients: AwsClients,
         store: str,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -56,14 +61,14 @@ class Changes:
     ) -> None:
         assert isinstance(deployment.target, SageMaker)
         self.now, self.guarded = now, deployment.target.mode == "guardrail"
-        self.endpoint = Endpoint(model, deployment, clients, store, sleep=sleep)
+        self.endpoint = SageMakerEndpoint(model, deployment, clients, store, sleep=sleep)
         self.model, self._deployment, self.cloudwatch = model, deployment, clients.cloudwatch
-        self._records = Records(clients.s3, *parse_store(store))
+        self._records = EndpointRecords(clients.s3, *parse_store(store))
 
-    def read(self) -> Row:
+    def read(self) -> EndpointRecord:
         return self._records.read(self.model)[0]
 
-    def observe(self) -> tuple[Row, Seen | None]:
+    def observe(self) -> tuple[EndpointRecord, EndpointDescription | None]:
         """The row and the endpoint.
 
         A rollback that SageMaker made by itself is recorded on sight, and a change of which a dead worker left only the
@@ -74,10 +79,10 @@ class Changes:
         if row.intent is None or seen is None or seen.status != "InService":
             return row, seen
         if _fell_back(row, seen):
-            with suppress(Lost):
+            with suppress(WriteConflict):
                 self._give_up(row, etag, _why(row, seen))
         elif self.endpoint.holds(self.wanted(row.intent.route), seen):
-            with suppress(Lost, AirworthyError):
+            with suppress(WriteConflict, AirworthyError):
                 self._finish(row, etag)
         return self.read(), self.endpoint.describe()
 
@@ -103,9 +108,9 @@ class Changes:
                 if self._is_only_recorded(row):
                     return self._done(row, etag, self.endpoint.describe())
                 return self._finish(row, self._records.write(row, etag))
-            except Late:
+            except LateWriteConflict:
                 self._put_right()
-            except Lost:
+            except WriteConflict:
                 continue
         raise Unavailable(f"{RIVALS} others changed {self.model} meanwhile; try again")
 
@@ -119,12 +124,12 @@ class Changes:
             if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
                 intent = msgspec.structs.replace(intent, route=move(intent.route))
             row = msgspec.structs.replace(row, route=route, intent=intent)
-            with suppress(Lost):
+            with suppress(WriteConflict):
                 self._records.write(row, etag)
                 return self.told(row, self.endpoint.describe())
         raise Unavailable(f"{RIVALS} others changed {self.model} meanwhile; try again")
 
-    def _is_only_recorded(self, row: Row) -> bool:
+    def _is_only_recorded(self, row: EndpointRecord) -> bool:
         """Whether the intent asks for nothing of SageMaker, so that nobody waits for what it does just now."""
         intent = row.intent
         if row.route is None or intent is None or intent.action in ("prepare", *WAYS_BACK):
@@ -133,8 +138,8 @@ class Changes:
 
     # ---- order, see, record -----------------------------------------------------------------------------------------
 
-    def _finish(self, row: Row, etag: str | None) -> dict[str, Any]:
-        """Do what the intent says; returns the state it led to. Raises ``Lost`` if somebody else does or overrules."""
+    def _finish(self, row: EndpointRecord, etag: str | None) -> dict[str, Any]:
+        """Do what the intent says and return the new state. Raises ``WriteConflict`` if somebody else does."""
         intent = row.intent
         assert intent is not None
         wanted = self.wanted(intent.route)
@@ -158,7 +163,7 @@ class Changes:
         self.endpoint.let_go(wanted, seen)
         return answer
 
-    def _there(self, wanted: list[Variant], intent: Intent) -> Seen:
+    def _there(self, wanted: list[ProductionVariant], intent: Intent) -> EndpointDescription:
         """The endpoint, made if there is none, when SageMaker is done with it."""
         if self.guarded and intent.route.candidate is not None:
             self.endpoint.register(intent.route.candidate)
@@ -167,8 +172,8 @@ class Changes:
         return self.endpoint.wait(self._patience() if intent.begun else PATIENCE_SECONDS)
 
     def _reconfigured(
-        self, row: Row, etag: str | None, wanted: list[Variant], seen: Seen
-    ) -> tuple[Row, str | None, Seen]:
+        self, row: EndpointRecord, etag: str | None, wanted: list[ProductionVariant], seen: EndpointDescription
+    ) -> tuple[EndpointRecord, str | None, EndpointDescription]:
         """Order another configuration and wait; that it was ordered is recorded before the waiting begins."""
         intent = row.intent
         assert intent is not None
@@ -177,14 +182,14 @@ class Changes:
             policy = back_at_once() if intent.action in WAYS_BACK else guarded(self._deployment)
         config = self.endpoint.configure(wanted, seen)
         if self._records.read(self.model)[1] != etag:
-            raise Lost(self.model)
+            raise WriteConflict(self.model)
         self.endpoint.update(config, policy)
         begun = msgspec.structs.replace(intent, begun=True, former=seen.config, config=config)
         route = row.route and self._leased(row.route, self._patience())
         row = msgspec.structs.replace(row, intent=begun, route=route)
         return row, self._note(row, etag), self.endpoint.wait(self._patience())
 
-    def _check(self, row: Row, seen: Seen, wanted: list[Variant]) -> None:
+    def _check(self, row: EndpointRecord, seen: EndpointDescription, wanted: list[ProductionVariant]) -> None:
         """``Refused`` unless the endpoint has the configuration that was ordered."""
         intent = row.intent
         assert intent is not None
@@ -196,7 +201,7 @@ class Changes:
                 ["somebody else changed it; roll back, or release a version, to have it our way again"],
             )
 
-    def _done(self, row: Row, etag: str | None, seen: Seen | None) -> dict[str, Any]:
+    def _done(self, row: EndpointRecord, etag: str | None, seen: EndpointDescription | None) -> dict[str, Any]:
         """The intent is what is: the next generation, unless nothing changed for any request."""
         intent, now = row.intent, self.now()
         assert intent is not None
@@ -216,19 +221,19 @@ class Changes:
             ended=None if record is not None and record.active else row.ended or now,
         )
         answer = self.told(row, seen).model_dump(mode="json", by_alias=True)
-        answers = row.answers | {intent.key: Answered(intent.request, answer)}
+        answers = row.answers | {intent.key: StoredAnswer(intent.request, answer)}
         self._note(msgspec.structs.replace(row, answers=answers), etag)
         return answer
 
-    def _note(self, row: Row, etag: str | None) -> str:
-        """Record what was ordered or done. Raises ``Late`` if the record speaks of something else by now."""
+    def _note(self, row: EndpointRecord, etag: str | None) -> str:
+        """Record what was ordered or done. Raises ``LateWriteConflict`` if the record was changed meanwhile."""
         try:
             return self._records.write(row, etag)
-        except Lost as lost:
-            raise Late(self.model) from lost
+        except WriteConflict as lost:
+            raise LateWriteConflict(self.model) from lost
 
-    def _give_up(self, row: Row, etag: str | None, reason: str) -> None:
-        """The rollout has ended in the record, too. Raises ``Lost`` if somebody else changed it meanwhile."""
+    def _give_up(self, row: EndpointRecord, etag: str | None, reason: str) -> None:
+        """The rollout has ended in the record, too. Raises ``WriteConflict`` if somebody else changed it meanwhile."""
         intent, route, now = row.intent, row.route, self.now()
         assert intent is not None
         record = route.rollout if route else None
@@ -257,19 +262,19 @@ class Changes:
 
     # ---- what a row means -------------------------------------------------------------------------------------------
 
-    def wanted(self, route: Route) -> list[Variant]:
+    def wanted(self, route: Route) -> list[ProductionVariant]:
         """The former champion of a promotion keeps its instances, at weight 0, until it is retired."""
         if self.guarded:
-            return [Variant(GUARDED_VARIANT, route.live, WHOLE)]
+            return [ProductionVariant(GUARDED_VARIANT, route.live, WHOLE)]
         share = route.share()
-        found = [Variant(variant_name(route.live.version), route.live, WHOLE - share)]
+        found = [ProductionVariant(variant_name(route.live.version), route.live, WHOLE - share)]
         if route.candidate is not None:
-            found.append(Variant(variant_name(route.candidate.version), route.candidate, share))
+            found.append(ProductionVariant(variant_name(route.candidate.version), route.candidate, share))
         if route.previous is not None and route.rollout is not None and route.rollout.phase == "FINALISING":
-            found.append(Variant(variant_name(route.previous.version), route.previous, 0))
+            found.append(ProductionVariant(variant_name(route.previous.version), route.previous, 0))
         return found
 
-    def told(self, row: Row, seen: Seen | None) -> RolloutState:
+    def told(self, row: EndpointRecord, seen: EndpointDescription | None) -> RolloutState:
         """Roles and phase as recorded; the split, and whether it is the one recorded, as SageMaker says.
 
         What is only intended does not count: a caller who is told the former state asks for it again, and waits.
@@ -287,7 +292,7 @@ class Changes:
         workers = sum(seen.instances.values()) if seen else 0
         return state_of(self.model, route, split, generation=row.generation, workers=workers, applied=applied)
 
-    def _stamped(self, row: Row, intent: Intent, now: datetime) -> Route:
+    def _stamped(self, row: EndpointRecord, intent: Intent, now: datetime) -> Route:
         """A step begins when its traffic was seen, and its lease counts from then."""
         after, record = intent.route, intent.route.rollout
         former = row.route.rollout if row.route else None
@@ -314,7 +319,7 @@ def variant_name(version: str) -> str:
     return "v" + "".join(letter if letter.isalnum() else "-" for letter in version).strip("-")[:60]
 
 
-def _fell_back(row: Row, seen: Seen | None) -> bool:
+def _fell_back(row: EndpointRecord, seen: EndpointDescription | None) -> bool:
     """SageMaker took the order, and is in service with what was there before: it went back without saying so."""
     intent = row.intent
     if intent is None or not intent.begun or seen is None or seen.status != "InService":
@@ -322,7 +327,7 @@ def _fell_back(row: Row, seen: Seen | None) -> bool:
     return seen.config == intent.former and seen.config != intent.config
 
 
-def _why(row: Row, seen: Seen | None) -> str:
+def _why(row: EndpointRecord, seen: EndpointDescription | None) -> str:
     config, former = (row.intent.config, row.intent.former) if row.intent else ("", "")
     said = f": {seen.failure}" if seen and seen.failure else "; look at its alarms and at the container's log"
     return f"SageMaker put {former} back in place of {config}{said}"

@@ -1,4 +1,4 @@
-"""Clients of AWS, whose errors become ``Unavailable``, ``Refused``, ``Missing`` or ``Lost`` (another was faster)."""
+"""Clients of AWS, whose errors become ``Unavailable``, ``Refused``, ``NotFound`` or ``WriteConflict``."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ BUSY = frozenset(
 )
 """Codes that another try can mend."""
 SERVICES = ("sagemaker", "s3", "cloudwatch", "application-autoscaling")
-"""By their names in boto3, in the order of ``Clients``."""
+"""By their names in boto3, in the order of ``AwsClients``."""
 LOST = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 
 
-class Lost(Exception):
+class WriteConflict(Exception):
     """A conditional write came too late: somebody else wrote the object first."""
 
 
-class Missing(Exception):
+class NotFound(Exception):
     """There is no such thing."""
 
 
 @dataclass(frozen=True)
-class Clients:
+class AwsClients:
     """boto3 clients of one account and region."""
 
     sagemaker: Any
@@ -59,7 +59,7 @@ class Clients:
     autoscaling: Any
 
 
-def clients_of_environment(connection: str | None) -> Clients:
+def clients_of_environment(connection: str | None) -> AwsClients:
     """Clients by what the environment says (``AWS_*``, or the role of the machine). ``Refused`` for a connection."""
     if connection is not None:
         raise Refused(
@@ -73,12 +73,12 @@ def clients_of_environment(connection: str | None) -> Clients:
         raise Refused("boto3 is not installed here; pip install 'airworthy[airflow]'") from error
     with asking("clients of AWS"):
         session, config = boto3.Session(region_name=os.environ.get("AWS_REGION")), Config(**PATIENCE)
-        return Clients(*(session.client(service, config=config) for service in SERVICES))
+        return AwsClients(*(session.client(service, config=config) for service in SERVICES))
 
 
 @contextmanager
 def asking(doing: str) -> Iterator[None]:
-    """Raises ``Lost``, ``Missing``, ``Unavailable`` or ``Refused`` in place of what botocore raises."""
+    """Raises ``WriteConflict``, ``NotFound``, ``Unavailable`` or ``Refused`` in place of what botocore raises."""
     from botocore import exceptions as aws  # type: ignore[import-untyped]
 
     try:
@@ -97,9 +97,9 @@ def _told(doing: str, response: Any) -> Exception:
     error, status = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
     if code in LOST or status == 412:
-        return Lost(doing)
+        return WriteConflict(doing)
     if code in ("NoSuchKey", "404", "ObjectNotFoundException") or "could not find" in message.lower():
-        return Missing(f"{doing}: {message}")
+        return NotFound(f"{doing}: {message}")
     if code in BUSY or status >= 500 or "in-progress" in message:
         return Unavailable(f"{doing}: AWS cannot do it now ({code}: {message})")
     if code == "ResourceLimitExceeded":

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.adapters.sagemaker.clients import asking
 from pipelines.messages.rollout import ArmCounts
-from pipelines.rollout.transitions import Rollout
+from pipelines.rollout.transitions import RolloutRecord
 
 MINUTE = 60
 COARSE = 300
@@ -17,7 +17,7 @@ FINE_DAYS = 14
 
 
 def measure(
-    cloudwatch: Any, endpoint: str, record: Rollout, name: Callable[[str], str], until: datetime, now: datetime
+    cloudwatch: Any, endpoint: str, record: RolloutRecord, name: Callable[[str], str], until: datetime, now: datetime
 ) -> list[ArmCounts]:
     """Both arms of every step. A minute that belongs to two steps is left out; an answer 5xx is ``error``. Steps that
     began 14 days ago or more are read in periods of five minutes.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.adapters.sagemaker.clients import Clients, Missing, asking
+from pipelines.adapters.sagemaker.clients import AwsClients, NotFound, asking
 from pipelines.adapters.sagemaker.record import parse_store
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.transitions import WHOLE, Served
@@ -27,7 +27,7 @@ log = logging.getLogger("airworthy.sagemaker")
 
 
 @dataclass(frozen=True)
-class Variant:
+class ProductionVariant:
     """A variant that is wanted: ``share`` in basis points."""
 
     name: str
@@ -36,7 +36,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Seen:
+class EndpointDescription:
     """An endpoint as SageMaker describes it; ``models`` and ``shares`` (basis points) by variant."""
 
     status: str
@@ -47,14 +47,14 @@ class Seen:
     failure: str = ""
 
 
-class Endpoint:
+class SageMakerEndpoint:
     """One endpoint of SageMaker, made and changed as ``deployment`` declares."""
 
     def __init__(
         self,
         model: str,
         deployment: Deployment,
-        clients: Clients,
+        clients: AwsClients,
         store: str,
         *,
         sleep: Callable[[float], None] = time.sleep,
@@ -66,18 +66,18 @@ class Endpoint:
 
     # ---- what is there ----------------------------------------------------------------------------------------------
 
-    def describe(self) -> Seen | None:
+    def describe(self) -> EndpointDescription | None:
         """None where there is no such endpoint."""
         try:
             with asking(f"endpoint {self.name}"):
                 found = self._aws.sagemaker.describe_endpoint(EndpointName=self.name)
                 config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
-        except Missing:
+        except NotFound:
             return None
         running = found.get("ProductionVariants", [])
         weights = {v["VariantName"]: float(v.get("CurrentWeight") or 0) for v in running}
         total = sum(weights.values())
-        return Seen(
+        return EndpointDescription(
             status=found["EndpointStatus"],
             config=found["EndpointConfigName"],
             models={v["VariantName"]: v["ModelName"] for v in config["ProductionVariants"]},
@@ -86,7 +86,7 @@ class Endpoint:
             failure=found.get("FailureReason") or "",
         )
 
-    def wait(self, patience: float = PATIENCE_SECONDS) -> Seen:
+    def wait(self, patience: float = PATIENCE_SECONDS) -> EndpointDescription:
         """The endpoint once SageMaker is done with it. ``Unavailable`` if it is not within ``patience`` seconds."""
         waited = 0.0
         while True:
@@ -105,24 +105,24 @@ class Endpoint:
             self._sleep(POLL_SECONDS)
             waited += POLL_SECONDS
 
-    def holds(self, wanted: Sequence[Variant], seen: Seen) -> bool:
+    def holds(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
         """Whether every wanted variant is there and serves the wanted bundle, at whatever weight."""
         return all(seen.models.get(v.name, "").startswith(self._identity(v.served)) for v in wanted)
 
-    def weighs(self, wanted: Sequence[Variant], seen: Seen) -> bool:
+    def weighs(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
         """Whether the traffic is split as wanted, to a basis point of rounding."""
         shares = {variant.name: variant.share for variant in wanted}
         return all(abs(share - shares.get(name, 0)) <= 1 for name, share in seen.shares.items())
 
     # ---- what is to be ----------------------------------------------------------------------------------------------
 
-    def create(self, wanted: Sequence[Variant]) -> None:
+    def create(self, wanted: Sequence[ProductionVariant]) -> None:
         """The endpoint itself, for the first version of a model."""
         config = self.configure(wanted, None)
         with asking(f"endpoint {self.name}"):
             self._aws.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=config)
 
-    def configure(self, wanted: Sequence[Variant], seen: Seen | None) -> str:
+    def configure(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription | None) -> str:
         """Name of the configuration with these variants; made unless it is there. None is ever deleted."""
         content: dict[str, Any] = {"ProductionVariants": [self._variant(variant, seen) for variant in wanted]}
         capture = self._capture(seen)
@@ -153,7 +153,7 @@ class Endpoint:
         with asking(f"the update of endpoint {self.name} to {config}"):
             self._aws.sagemaker.update_endpoint(**asked)
 
-    def weigh(self, wanted: Sequence[Variant], seen: Seen) -> None:
+    def weigh(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
         """Order the traffic; variants that are not wanted get none."""
         shares = dict.fromkeys(seen.shares, 0) | {variant.name: variant.share for variant in wanted}
         asked = [{"VariantName": name, "DesiredWeight": float(share)} for name, share in shares.items()]
@@ -162,7 +162,7 @@ class Endpoint:
                 EndpointName=self.name, DesiredWeightsAndCapacities=asked
             )
 
-    def scale(self, wanted: Sequence[Variant]) -> None:
+    def scale(self, wanted: Sequence[ProductionVariant]) -> None:
         """Declare scaling of every wanted variant: requests per minute, as SageMaker counts them."""
         scaling = self._deployment.resources.autoscaling
         if scaling is None or not scaling.enabled:
@@ -188,7 +188,7 @@ class Endpoint:
                     },
                 )
 
-    def let_go(self, wanted: Sequence[Variant], seen: Seen) -> None:
+    def let_go(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
         """Order a configuration without the variants that are not wanted. Their weight is 0, so nobody waits for it."""
         names = {variant.name for variant in wanted}
         surplus = [name for name in seen.models if name not in names]
@@ -239,7 +239,7 @@ class Endpoint:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _variant(self, variant: Variant, seen: Seen | None) -> dict[str, Any]:
+    def _variant(self, variant: ProductionVariant, seen: EndpointDescription | None) -> dict[str, Any]:
         """One that is there keeps the model it runs, even if the declared image is another one by now."""
         there = seen.models.get(variant.name, "") if seen else ""
         found = {
@@ -255,7 +255,7 @@ class Endpoint:
             found["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
         return found
 
-    def _capture(self, seen: Seen | None) -> dict[str, Any] | None:
+    def _capture(self, seen: EndpointDescription | None) -> dict[str, Any] | None:
         """What is declared, else what the endpoint has now: a new configuration would drop it without a word."""
         if self._declared.data_capture:
             return {
@@ -276,7 +276,7 @@ class Endpoint:
         try:
             with asking(f"{kind} {name}"):
                 describe()
-        except Missing:
+        except NotFound:
             try:
                 with asking(f"{kind} {name}"):
                     create()
@@ -291,7 +291,7 @@ class Endpoint:
         try:
             with asking(f"scaling of {place['ResourceId']}"):
                 self._aws.autoscaling.deregister_scalable_target(**place)
-        except Missing:
+        except NotFound:
             return
 
     def _place(self, variant: str) -> dict[str, str]:

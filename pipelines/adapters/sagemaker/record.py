@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.sagemaker.clients import Missing, asking
+from pipelines.adapters.sagemaker.clients import NotFound, asking
 from pipelines.errors import Refused
-from pipelines.rollout.transitions import Rollout, Route
+from pipelines.rollout.transitions import RolloutRecord, Route
 
 KEPT_ANSWERS = 100
 KEPT_ROLLOUTS = 20
@@ -31,47 +31,47 @@ class Intent(msgspec.Struct, frozen=True):
     begun: bool = False
 
 
-class Answered(msgspec.Struct, frozen=True):
+class StoredAnswer(msgspec.Struct, frozen=True):
     request: str
     answer: dict[str, Any]
 
 
-class Row(msgspec.Struct, frozen=True):
+class EndpointRecord(msgspec.Struct, frozen=True):
     """``route`` is what was last seen to be so; ``intent`` what is to become of it."""
 
     model: str
     generation: int = 0
     route: Route | None = None
     intent: Intent | None = None
-    answers: dict[str, Answered] = {}
+    answers: dict[str, StoredAnswer] = {}
     """By key, the newest of them."""
-    superseded: dict[str, Rollout] = {}
+    superseded: dict[str, RolloutRecord] = {}
     """Rollouts before the newest one that were cut short."""
     ended: datetime | None = None
     """When the newest rollout gave the candidate its last request, or its first one as champion."""
 
 
-class Records:
+class EndpointRecords:
     """Rows at ``s3://bucket/prefix/rollouts/<model>.json``."""
 
     def __init__(self, s3: Any, bucket: str, prefix: str) -> None:
         self._s3, self._bucket, self._prefix = s3, bucket, prefix
 
-    def read(self, model: str) -> tuple[Row, str | None]:
+    def read(self, model: str) -> tuple[EndpointRecord, str | None]:
         """The row and its ETag; a new row and None where there is none yet."""
         try:
             with asking(f"the record of {model}"):
                 found = self._s3.get_object(Bucket=self._bucket, Key=self._key(model))
                 content, etag = found["Body"].read(), str(found["ETag"])
-        except Missing:
-            return Row(model), None
+        except NotFound:
+            return EndpointRecord(model), None
         try:
-            return msgspec.json.decode(content, type=Row), etag
+            return msgspec.json.decode(content, type=EndpointRecord), etag
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             place = f"s3://{self._bucket}/{self._key(model)}"
             raise Refused(f"{place} is no record of rollouts; put an earlier version back", [str(error)]) from error
 
-    def write(self, row: Row, etag: str | None) -> str:
+    def write(self, row: EndpointRecord, etag: str | None) -> str:
         """Returns the new ETag. Raises ``Lost`` if the row is not the one that was read under ``etag`` any more."""
         answers = dict(list(row.answers.items())[-KEPT_ANSWERS:])
         superseded = dict(list(row.superseded.items())[-KEPT_ROLLOUTS:])

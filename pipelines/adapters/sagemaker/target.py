@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.sagemaker.changes import Changes, Move, variant_name
+from pipelines.adapters.sagemaker.changes import EndpointChanges, Move, variant_name
 from pipelines.adapters.sagemaker.counts import measure
 from pipelines.errors import Refused
 from pipelines.messages.release import LiveState
@@ -20,13 +20,13 @@ from pipelines.rollout.transitions import Route, Served
 
 
 class SageMakerTarget:
-    """``DeploymentTarget`` of one model on one endpoint; how a change is made is told in ``Changes``.
+    """``DeploymentTarget`` of one model on one endpoint; how a change is made is told in ``EndpointChanges``.
 
     Calls that need instances wait for them, some minutes each. A call that is cut off goes on where it was when it is
     repeated with the same key.
     """
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: EndpointChanges) -> None:
         self._changes, self._model, self._now = changes, changes.model, changes.now
 
     # ---- the rollout ------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class SageMakerTarget:
         whole: Move = lambda route: move(moves.live(model, route))  # noqa: E731 - it only adds the check
         return RolloutState.model_validate(self._changes.make(action, request, whole, expect, key))
 
-    def _record(self, rollout_id: str) -> moves.Rollout | None:
+    def _record(self, rollout_id: str) -> moves.RolloutRecord | None:
         row = self._changes.read()
         newest = row.route.rollout if row.route else None
         return newest if newest and newest.rollout_id == rollout_id else row.superseded.get(rollout_id)

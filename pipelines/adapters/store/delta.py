@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines import store_paths
-from pipelines.adapters.store.files import Access, answering, checked, open_files, turned_away
+from pipelines.adapters.store.files import StorageAccess, answering, checked, open_files, turned_away
 from pipelines.errors import Refused, Unavailable
 from pipelines.tables.partition import DAY, conform
 
@@ -43,7 +43,7 @@ class DeltaStore:
     """
 
     def __init__(self, root: str, options: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None) -> None:
-        self._access = Access(options)
+        self._access = StorageAccess(options)
         self._files = open_files(root, self._access)
         self.root = self._files.root
 

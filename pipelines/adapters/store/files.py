@@ -17,7 +17,7 @@ SHORTEST = 8
 """A shorter one is a test's, and could be part of any word."""
 
 
-class Access:
+class StorageAccess:
     """How object storage is reached: Delta Lake's storage options, asked for anew at each use and never shown.
 
     ``options`` are the options or a function that returns them, so that credentials may be renewed meanwhile.
@@ -56,7 +56,7 @@ class Files(Protocol):
     def stamps(self, prefix: str) -> dict[str, str]: ...
 
 
-def open_files(root: str, access: Access) -> Files:
+def open_files(root: str, access: StorageAccess) -> Files:
     """Files below a folder path, ``file://`` or any other URL (``s3://bucket/prefix``)."""
     root = root.removeprefix("file://")
     return RemoteFiles(root, access) if "://" in root else LocalFiles(root)
@@ -72,7 +72,7 @@ def checked(path: str, root: str) -> str:
 
 
 @contextmanager
-def answering(doing: str, access: Access) -> Iterator[None]:
+def answering(doing: str, access: StorageAccess) -> Iterator[None]:
     """Say in our words why the storage gave nothing: ``Unavailable``, or ``Refused`` for what is not there or not ours.
 
     Where the storage repeated a credential, the error is told without it and without its cause.
@@ -174,7 +174,7 @@ class RemoteFiles:
     clouds are reached by what the environment says).
     """
 
-    def __init__(self, root: str, access: Access) -> None:
+    def __init__(self, root: str, access: StorageAccess) -> None:
         self.root = root.rstrip("/")
         self._access = access
         self._opened: tuple[dict[str, str], Any] | None = None

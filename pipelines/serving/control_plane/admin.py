@@ -11,8 +11,8 @@ import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.serving.control_plane.rollout_routes import Changed, RolloutPages, parse
-from pipelines.serving.control_plane.state import Mismatch
+from pipelines.serving.control_plane.rollout_routes import ChangeHeaders, RolloutPages, parse
+from pipelines.serving.control_plane.state import GenerationMismatch
 from pipelines.serving.control_plane.supervisor import Supervisor
 from pipelines.serving.http.server import Receive, Send
 
@@ -24,13 +24,13 @@ MAX_BYTES = 1024 * 1024
 """Of a body; the largest that means anything has some thousand."""
 
 
-class Release(msgspec.Struct, forbid_unknown_fields=True):
+class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
     version: str
     bundle: str
     sha256: str
 
 
-class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+class RollbackBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
     rollout_id: str | None = None
 
@@ -65,7 +65,7 @@ class Admin:
                 status, content = 413, {"subject": f"the body is larger than {MAX_BYTES} bytes", "reasons": []}
             else:
                 status, content = await self._answer(scope["method"], scope["path"], headers, bytes(body))
-        except Mismatch as error:
+        except GenerationMismatch as error:
             status, content = 412, {"subject": str(error), "reasons": [], "generation": error.generation}
         except Refused as error:
             status, content = 422, {"subject": error.subject, "reasons": error.reasons}
@@ -98,7 +98,7 @@ class Admin:
             return await pages[method, path]()
         rollout = ROLLOUT.fullmatch(path)
         if rollout is not None:
-            changed = Changed(headers.get(b"if-match"), headers.get(b"idempotency-key", b"").decode("latin-1"))
+            changed = ChangeHeaders(headers.get(b"if-match"), headers.get(b"idempotency-key", b"").decode("latin-1"))
             return await self._rollouts.answer(method, rollout[1], rollout[2], rollout[3], changed, body)
         match = MODEL.fullmatch(path)
         if match is None:
@@ -114,9 +114,9 @@ class Admin:
         if not key:
             raise Refused("a change of what is live needs the header Idempotency-Key; send one that is new")
         if verb == "/rollback":
-            asked = parse(body, Rollback)
+            asked = parse(body, RollbackBody)
             return 200, await found.rollback(model, key=key, reason=asked.reason, rollout_id=asked.rollout_id)
-        wanted = parse(body, Release)
+        wanted = parse(body, ReleaseBody)
         state = await found.release(model, wanted.version, wanted.bundle, wanted.sha256, key=key)
         return (200 if state["applied"] else 202), state
 

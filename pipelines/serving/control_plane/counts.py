@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from pipelines.serving.traffic.counters import Key, Tally
+from pipelines.serving.traffic.counters import ArmTally, Key
 
 
-class Counts:
+class RolloutCounts:
     """Sums per model, rollout, step, version and role in a file of their own.
 
     They survive the death of the process; a power failure may take the last seconds of them, which is why they do not
@@ -33,18 +33,18 @@ class Counts:
             " PRIMARY KEY (model, rollout, event, unit)) WITHOUT ROWID;"
         )
         rows = self._connection.execute("SELECT model, rollout, step, version, role, tally FROM tallies")
-        self._sums: dict[Key, Tally] = {
-            (row[0], row[1], row[2], row[3], row[4]): msgspec.json.decode(row[5], type=Tally) for row in rows
+        self._sums: dict[Key, ArmTally] = {
+            (row[0], row[1], row[2], row[3], row[4]): msgspec.json.decode(row[5], type=ArmTally) for row in rows
         }
 
-    def add(self, reported: list[tuple[Key, Tally]]) -> None:
+    def add(self, reported: list[tuple[Key, ArmTally]]) -> None:
         """Take over what a process counted since its last report."""
         if not reported:
             return
         self._connection.execute("BEGIN")
         try:
             for key, tally in reported:
-                found = self._sums.setdefault(key, Tally())
+                found = self._sums.setdefault(key, ArmTally())
                 found.add(tally)
                 found.met += self._meet(key, tally.units)
                 self._connection.execute(
@@ -75,7 +75,7 @@ class Counts:
         )
         return new
 
-    def of(self, model: str, rollout_id: str, step: int) -> dict[tuple[str, str], Tally]:
+    def of(self, model: str, rollout_id: str, step: int) -> dict[tuple[str, str], ArmTally]:
         """Sums since this step began, by version and role."""
         return {key[3:]: tally for key, tally in self._sums.items() if key[:3] == (model, rollout_id, step)}
 
@@ -96,7 +96,7 @@ class Counts:
         rows = []
         for key in sorted(key for key in self._sums if key[:2] == (model, rollout_id)):
             tally, (step, version, role) = self._sums[key], key[2:]
-            found = {name: getattr(tally, name) for name in Tally.__struct_fields__ if name not in ("units", "met")}
+            found = {name: getattr(tally, name) for name in ArmTally.__struct_fields__ if name not in ("units", "met")}
             slow = {limit: firsts.get((*key[2:], place), 0) for place, limit in enumerate(limits, start=1)}
             bad = firsts.get((*key[2:], 0), 0)
             rows.append(

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from pipelines.rollout.transitions import Rollout
-from pipelines.serving.traffic.counters import Tally
+from pipelines.rollout.transitions import RolloutRecord
+from pipelines.serving.traffic.counters import ArmTally
 
 GuardAction = Literal["nothing", "rollback", "hold", "stop_mirror"]
 GUARDED = ("candidate", "variant", "shadow")
@@ -33,7 +33,7 @@ def threshold(alpha: float, tests: int, step: int) -> float:
     return math.log(tests * (math.pi * max(1, step)) ** 2 / (6 * alpha))
 
 
-def judge(record: Rollout, tallies: Mapping[tuple[str, str], Tally]) -> GuardDecision:
+def judge(record: RolloutRecord, tallies: Mapping[tuple[str, str], ArmTally]) -> GuardDecision:
     """Whether the evidence says that an absolute limit is broken; ``tallies`` by version and role since the step began.
 
     Units of evidence are requests: the limits are about requests. Requests that were not tried do not count.
@@ -61,7 +61,7 @@ def judge(record: Rollout, tallies: Mapping[tuple[str, str], Tally]) -> GuardDec
     return GuardDecision("rollback", "; ".join(reasons)) if reasons else GuardDecision()
 
 
-def expired(record: Rollout, now: datetime, *, mirrored: bool) -> GuardDecision:
+def expired(record: RolloutRecord, now: datetime, *, mirrored: bool) -> GuardDecision:
     """What becomes of a rollout whose lease is over; one on hold stays on hold."""
     if not record.active or now < record.lease_until:
         return GuardDecision()

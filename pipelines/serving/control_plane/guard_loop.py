@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from pipelines.errors import AirworthyError
-from pipelines.rollout.transitions import Rollout
-from pipelines.serving.control_plane.counts import Counts
+from pipelines.rollout.transitions import RolloutRecord
+from pipelines.serving.control_plane.counts import RolloutCounts
 from pipelines.serving.control_plane.guard import GuardDecision, expired, judge
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollouts import Rollouts
@@ -20,14 +20,14 @@ log = logging.getLogger("airworthy.gateway")
 SECONDS = 1.0
 
 
-class Sentinel:
+class GuardLoop:
     """Watches the rollouts of one gateway. ``gather`` has every process report what it counted."""
 
     def __init__(
         self,
         releases: Releases,
         rollouts: Rollouts,
-        counts: Counts,
+        counts: RolloutCounts,
         gather: Callable[[], Awaitable[None]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -61,12 +61,12 @@ class Sentinel:
                 decision = expired(self._newest(model, record), self._now(), mirrored=mirrored)
             await self._act(model, record, decision)
 
-    def _newest(self, model: str, record: Rollout) -> Rollout:
+    def _newest(self, model: str, record: RolloutRecord) -> RolloutRecord:
         """The record as it is after the wait for the counts: its lease may have been renewed."""
         route = self._releases.table.routes.get(model)
         return route.rollout if route is not None and route.rollout is not None else record
 
-    async def _act(self, model: str, record: Rollout, decision: GuardDecision) -> None:
+    async def _act(self, model: str, record: RolloutRecord, decision: GuardDecision) -> None:
         try:
             if decision.action == "rollback":
                 await self._rollouts.give_up(model, record, decision.reason)

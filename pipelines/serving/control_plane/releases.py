@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, RoutingTable, Served, given_up, live, put_back, released
-from pipelines.serving.control_plane.state import KeyReused, State
+from pipelines.serving.control_plane.state import GatewayState, KeyReused
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child
 from pipelines.serving.models.bundle import BundleRefused, fetch, verify
@@ -37,7 +37,7 @@ class Releases:
 
     def __init__(
         self,
-        state: State,
+        state: GatewayState,
         cache: Path,
         workers: Callable[[], list[Child]],
         *,
@@ -148,7 +148,7 @@ class Releases:
         except KeyReused as error:
             raise Refused(str(error)) from error
 
-    async def load(self, model: str, wanted: Served, plan: Plan | None = None) -> None:
+    async def load(self, model: str, wanted: Served, plan: RolloutPlan | None = None) -> None:
         """Fetch, verify and load a bundle in every worker, beside what is live; with a plan, as a candidate.
 
         Raises ``Refused`` with every reason, ``Unavailable`` if the store or a worker does not answer.
@@ -159,7 +159,7 @@ class Releases:
         finally:
             self._fetched.discard(wanted.sha256)
 
-    async def _load(self, model: str, wanted: Served, plan: Plan | None) -> None:
+    async def _load(self, model: str, wanted: Served, plan: RolloutPlan | None) -> None:
         subject = f"bundle {wanted.bundle} of {model} version {wanted.version} is refused"
         try:
             folder = await asyncio.to_thread(fetch, wanted.bundle, wanted.sha256, self._cache)

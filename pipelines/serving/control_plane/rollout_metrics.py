@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.rollout.transitions import WHOLE, RoutingTable
-from pipelines.serving.control_plane.counts import Counts
+from pipelines.serving.control_plane.counts import RolloutCounts
 from pipelines.serving.ipc.metrics import labels
 
 
-def rollout_lines(table: RoutingTable, counts: Counts) -> str:
+def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
     """Text about the newest rollout of every model; counts are those since its present step began."""
     gauges: dict[str, list[str]] = {name: [] for name in HELP}
     for model, route in table.routes.items():

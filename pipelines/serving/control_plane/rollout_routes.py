@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pipelines.errors import Refused
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Served
 from pipelines.serving.control_plane.rollouts import Rollouts
 
@@ -18,42 +18,42 @@ Asked = TypeVar("Asked")
 TAG = re.compile(rb'(?:W/)?"?(\d{1,18})"?')
 
 
-class Create(Plan, frozen=True, forbid_unknown_fields=True):
+class CreateBody(RolloutPlan, frozen=True, forbid_unknown_fields=True):
     """A plan; ``supersede`` ends a rollout that still runs."""
 
     supersede: bool = False
 
 
-class Split(msgspec.Struct, forbid_unknown_fields=True):
+class TrafficBody(msgspec.Struct, forbid_unknown_fields=True):
     split: dict[str, int]
 
 
-class MirrorTo(msgspec.Struct, forbid_unknown_fields=True):
+class MirrorBody(msgspec.Struct, forbid_unknown_fields=True):
     version: str | None
     basis_points: int = 0
 
 
-class Lease(msgspec.Struct, forbid_unknown_fields=True):
+class LeaseBody(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float
 
 
-class Reason(msgspec.Struct, forbid_unknown_fields=True):
+class ReasonBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
-class Version(msgspec.Struct, forbid_unknown_fields=True):
+class PromoteBody(msgspec.Struct, forbid_unknown_fields=True):
     version: str
 
 
-class Retire(msgspec.Struct, forbid_unknown_fields=True):
+class RetireBody(msgspec.Struct, forbid_unknown_fields=True):
     version: str | None = None
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+class EmptyBody(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
 
-class Changed(msgspec.Struct, frozen=True):
+class ChangeHeaders(msgspec.Struct, frozen=True):
     """The headers If-Match and Idempotency-Key of a change."""
 
     match: bytes | None
@@ -70,7 +70,7 @@ class RolloutPages:
         self._rollouts = rollouts
 
     async def answer(
-        self, method: str, model: str, rollout_id: str | None, verb: str | None, changed: Changed, body: bytes
+        self, method: str, model: str, rollout_id: str | None, verb: str | None, changed: ChangeHeaders, body: bytes
     ) -> Page:
         if method == "GET":
             return await self._read(model, rollout_id, verb)
@@ -80,7 +80,7 @@ class RolloutPages:
         if not changed.key:
             raise Refused("a change of a rollout needs the header Idempotency-Key; send one that is new")
         if verb == "rollback":
-            reason = parse(body, Reason).reason
+            reason = parse(body, ReasonBody).reason
             return 200, await self._rollouts.rollback(model, rollout_id, reason, key=changed.key)
         found = None if changed.match is None else TAG.fullmatch(changed.match.strip())
         if found is None:
@@ -112,7 +112,7 @@ def parse(body: bytes, kind: type[Asked]) -> Asked:
 async def _create(
     rollouts: Rollouts, model: str, rollout_id: str, *, supersede: bool, expect: int, key: str, **plan: Any
 ) -> Any:
-    return await rollouts.create(model, rollout_id, Plan(**plan), supersede, expect=expect, key=key)
+    return await rollouts.create(model, rollout_id, RolloutPlan(**plan), supersede, expect=expect, key=key)
 
 
 async def _prepare(rollouts: Rollouts, model: str, rollout_id: str, *, expect: int, key: str, **served: Any) -> Any:
@@ -120,14 +120,14 @@ async def _prepare(rollouts: Rollouts, model: str, rollout_id: str, *, expect: i
 
 
 VERBS: dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[dict[str, Any]]]]] = {
-    "": (Create, _create),
+    "": (CreateBody, _create),
     "prepare": (Served, _prepare),
-    "traffic": (Split, Rollouts.traffic),
-    "mirror": (MirrorTo, Rollouts.mirror),
-    "lease": (Lease, Rollouts.lease),
-    "pause": (Reason, Rollouts.pause),
-    "resume": (Nothing, Rollouts.resume),
-    "promote": (Version, Rollouts.promote),
-    "retire": (Retire, Rollouts.retire),
+    "traffic": (TrafficBody, Rollouts.traffic),
+    "mirror": (MirrorBody, Rollouts.mirror),
+    "lease": (LeaseBody, Rollouts.lease),
+    "pause": (ReasonBody, Rollouts.pause),
+    "resume": (EmptyBody, Rollouts.resume),
+    "promote": (PromoteBody, Rollouts.promote),
+    "retire": (RetireBody, Rollouts.retire),
 }
 """The body of each verb, whose fields are the arguments of what it calls."""

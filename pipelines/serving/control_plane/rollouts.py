@@ -14,11 +14,11 @@ import msgspec
 
 from pipelines.errors import Refused
 from pipelines.rollout import transitions as moves
-from pipelines.rollout.plan import Plan
-from pipelines.rollout.transitions import WHOLE, Mirror, Rollout, Route, Served
-from pipelines.serving.control_plane.counts import Counts
+from pipelines.rollout.plan import RolloutPlan
+from pipelines.rollout.transitions import WHOLE, Mirror, RolloutRecord, Route, Served
+from pipelines.serving.control_plane.counts import RolloutCounts
 from pipelines.serving.control_plane.releases import Releases, Unloadable
-from pipelines.serving.control_plane.state import KeyReused, Mismatch, State
+from pipelines.serving.control_plane.state import GatewayState, GenerationMismatch, KeyReused
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -29,15 +29,15 @@ Move = Callable[[Route], Route]
 class Rollouts:
     """The verbs of a rollout. ``expect``: the model's generation that the caller decided on; a rollback has none.
 
-    Every verb answers with the state of the model (``state``). Raises ``Mismatch`` if the model has another generation,
-    ``Refused`` for a move that the record does not allow. ``gather`` has every process report what it counted.
+    Every verb answers with the state of the model (``state``). Raises ``GenerationMismatch`` if the model has another
+    generation, ``Refused`` for a move that the record does not allow. ``gather`` has every process report its counts.
     """
 
     def __init__(
         self,
-        state: State,
+        state: GatewayState,
         releases: Releases,
-        counts: Counts,
+        counts: RolloutCounts,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         gather: Callable[[], Awaitable[None]],
@@ -48,7 +48,7 @@ class Rollouts:
         """Champion, candidate, traffic in basis points, mirror, the rollout's record, and the model's generation."""
         return self._told(describe(model, self._route(model)) | {"generation": self._state.generation(model)})
 
-    def record(self, model: str, rollout_id: str) -> Rollout:
+    def record(self, model: str, rollout_id: str) -> RolloutRecord:
         """The record of any rollout there ever was."""
         found = self._state.rollout(model, rollout_id)
         if found is None:
@@ -77,7 +77,7 @@ class Rollouts:
         }
 
     async def create(
-        self, model: str, rollout_id: str, plan: Plan, supersede: bool, *, expect: int, key: str
+        self, model: str, rollout_id: str, plan: RolloutPlan, supersede: bool, *, expect: int, key: str
     ) -> Answer:
         """Begin a rollout at 0 %; asked for again it is the same one, whatever became of it."""
         request = {"create": model, "rollout_id": rollout_id, "plan": msgspec.to_builtins(plan)}
@@ -125,7 +125,7 @@ class Rollouts:
         reason = "; ".join([error.subject, *error.reasons])
         request = {"fail": model, "rollout_id": rollout_id, "reason": reason}
         key = f"{rollout_id}/{uuid.uuid4()}"
-        with contextlib.suppress(Mismatch, Refused):
+        with contextlib.suppress(GenerationMismatch, Refused):
             await self._change(request, lambda route: moves.failed(route, rollout_id, reason), key=key, expect=expect)
             log.warning("rollout %s of %s has failed: %s", rollout_id, model, reason)
 
@@ -198,12 +198,12 @@ class Rollouts:
 
     # ---- what the gateway decides by itself ----------------------------------------------------------------------
 
-    async def give_up(self, model: str, record: Rollout, reason: str) -> None:
+    async def give_up(self, model: str, record: RolloutRecord, reason: str) -> None:
         """Roll back without being asked; nothing if the rollout has ended meanwhile."""
         await self.rollback(model, record.rollout_id, reason, key=f"{record.rollout_id}/{uuid.uuid4()}")
         log.warning("rollout %s of %s is rolled back: %s", record.rollout_id, model, reason)
 
-    async def hold(self, model: str, record: Rollout, reason: str, *, stop_mirror: bool = False) -> None:
+    async def hold(self, model: str, record: RolloutRecord, reason: str, *, stop_mirror: bool = False) -> None:
         """Pause; with ``stop_mirror`` no request is copied any more."""
 
         def move(route: Route) -> Route:
@@ -228,7 +228,7 @@ class Rollouts:
 
             await self._decide(model, route.rollout, move, reason)
 
-    async def _decide(self, model: str, record: Rollout, move: Move, reason: str) -> None:
+    async def _decide(self, model: str, record: RolloutRecord, move: Move, reason: str) -> None:
         request = {"decide": model, "rollout_id": record.rollout_id, "reason": reason}
         log.warning("rollout %s of %s is paused: %s", record.rollout_id, model, reason)
         await self._change(request, move, key=f"{record.rollout_id}/{uuid.uuid4()}", expect=None, action="pause")
@@ -244,7 +244,7 @@ class Rollouts:
         expect: int | None,
         action: str = "",
         generation: bool = True,
-        ended: Rollout | None = None,
+        ended: RolloutRecord | None = None,
     ) -> Answer:
         """One compare-and-swap write. The request begins with its action and its model."""
         if (stored := self._stored(key, request, expect)) is not None:
@@ -276,7 +276,7 @@ class Rollouts:
         return self._told(answer | {"generation": number})
 
     def _stored(self, key: str, request: Answer, expect: int | None) -> Answer | None:
-        """The answer that this request got before. ``Mismatch`` if it got none and is decided on an old generation."""
+        """The former answer to this request. ``GenerationMismatch`` if there is none and it names an old generation."""
         try:
             known = self._state.answered(key, request) is not None
         except KeyReused as error:
@@ -287,7 +287,7 @@ class Rollouts:
         model = next(iter(request.values()))
         generation = self._state.generation(model)
         if expect is not None and expect != generation:
-            raise Mismatch(model, expect, generation)
+            raise GenerationMismatch(model, expect, generation)
         return None
 
     def _told(self, answer: Answer) -> Answer:

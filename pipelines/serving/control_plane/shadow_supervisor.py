@@ -24,7 +24,7 @@ NICE = 19
 """The least there is: it runs in what callers leave, and is not starved of everything."""
 
 
-class ShadowKeeper:
+class ShadowSupervisor:
     """Starts, feeds with tables, and ends the shadow worker. ``asked`` answers its questions."""
 
     def __init__(

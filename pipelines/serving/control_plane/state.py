@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.rollout.transitions import Rollout, Route, RoutingTable, check
+from pipelines.rollout.transitions import RolloutRecord, Route, RoutingTable, check
 
 SCHEMA = 2
 
@@ -17,7 +17,7 @@ class KeyReused(Exception):
     """The idempotency key came before, with another request."""
 
 
-class Mismatch(Exception):
+class GenerationMismatch(Exception):
     """Somebody else changed the model in between; ``generation`` is what it has now."""
 
     def __init__(self, model: str, expected: int, generation: int) -> None:
@@ -25,7 +25,7 @@ class Mismatch(Exception):
         super().__init__(f"{model} is at generation {generation}, not {expected}; read its state and decide anew")
 
 
-class State:
+class GatewayState:
     """The truth about live versions. One process opens it at a time."""
 
     def __init__(self, path: Path) -> None:
@@ -105,11 +105,11 @@ class State:
         expect: int | None = None,
         answer: dict[str, Any] | None = None,
         generation: bool = True,
-        ended: Rollout | None = None,
+        ended: RolloutRecord | None = None,
     ) -> RoutingTable:
         """Replace one row in one transaction with its rollout, its key and its line of history.
 
-        ``expect``: the model's generation that the change was decided on; ``Mismatch`` if it has another one by now.
+        ``expect``: the model's generation that the change was decided on; ``GenerationMismatch`` if it has another one.
         ``answer`` is kept for repeats of ``key``, with its generation filled in. ``generation=False`` changes the row
         without a new generation, for what workers need not hear of. ``ended``: the last word on a rollout that this
         change takes the place of. Returns the new table.
@@ -119,7 +119,7 @@ class State:
         try:
             found = self.generation(model)
             if expect is not None and expect != found:
-                raise Mismatch(model, expect, found)
+                raise GenerationMismatch(model, expect, found)
             number = self.generation() + 1 if generation else found
             self._connection.execute(
                 "INSERT INTO routes VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET route = excluded.route",
@@ -140,18 +140,18 @@ class State:
             raise
         return self.table()
 
-    def _keep(self, model: str, record: Rollout) -> None:
+    def _keep(self, model: str, record: RolloutRecord) -> None:
         self._connection.execute(
             "INSERT INTO rollouts VALUES (?, ?, ?) ON CONFLICT (model, id) DO UPDATE SET record = excluded.record",
             (model, record.rollout_id, msgspec.json.encode(record)),
         )
 
-    def rollout(self, model: str, rollout_id: str) -> Rollout | None:
+    def rollout(self, model: str, rollout_id: str) -> RolloutRecord | None:
         """The record of any rollout there ever was."""
         row = self._connection.execute(
             "SELECT record FROM rollouts WHERE id = ? AND model = ?", (rollout_id, model)
         ).fetchone()
-        return None if row is None else msgspec.json.decode(row[0], type=Rollout)
+        return None if row is None else msgspec.json.decode(row[0], type=RolloutRecord)
 
     def history(self, model: str | None = None) -> list[dict[str, Any]]:
         """Every change of what is live, oldest first."""

@@ -17,20 +17,20 @@ import msgspec
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.transitions import Served
-from pipelines.serving.control_plane.counts import Counts
-from pipelines.serving.control_plane.guard_loop import Sentinel
+from pipelines.serving.control_plane.counts import RolloutCounts
+from pipelines.serving.control_plane.guard_loop import GuardLoop
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollout_metrics import rollout_lines
 from pipelines.serving.control_plane.rollouts import Rollouts
-from pipelines.serving.control_plane.shadow_supervisor import ShadowKeeper
-from pipelines.serving.control_plane.state import State
-from pipelines.serving.http.server import Sizes
+from pipelines.serving.control_plane.shadow_supervisor import ShadowSupervisor
+from pipelines.serving.control_plane.state import GatewayState
+from pipelines.serving.http.server import RequestLimits
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
 from pipelines.serving.ipc.metrics import Snapshot, merge, render
 from pipelines.serving.prediction_log.writer import adopt
 from pipelines.serving.traffic.counters import received
-from pipelines.serving.traffic.mirror_queue import line
+from pipelines.serving.traffic.mirror_queue import mirror_sockets
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -39,7 +39,7 @@ COMPACT_TIMEOUT = 300.0
 COMPACTOR_SECONDS = 30.0
 
 
-class Config(msgspec.Struct, frozen=True):
+class GatewayOptions(msgspec.Struct, frozen=True):
     """How one gateway runs. ``state`` is its own local folder; ``store`` is where the prediction log goes."""
 
     host: str
@@ -49,7 +49,7 @@ class Config(msgspec.Struct, frozen=True):
     workers: int
     state: str
     store: str
-    sizes: Sizes = Sizes()
+    sizes: RequestLimits = RequestLimits()
     token: str | None = None
     """Bearer token that the admin listener demands; None: it must be a loopback address."""
     serve: Served | None = None
@@ -61,7 +61,7 @@ class Config(msgspec.Struct, frozen=True):
 class Supervisor:
     """Keeps the workers and the compactor alive and owns what is live."""
 
-    def __init__(self, config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, config: GatewayOptions, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._config = config
         self._folder = Path(config.state).resolve()
         self._wal, self._cache = self._folder / "wal", self._folder / "bundles"
@@ -74,14 +74,14 @@ class Supervisor:
             raise Refused(
                 f"another gateway runs on {self._folder}; stop it, or give this one its own --state"
             ) from error
-        self._state = State(self._folder / "state.db")
+        self._state = GatewayState(self._folder / "state.db")
         self._workers: dict[int, Child] = {}
-        self._feed, feed_out = line()
-        self.counts = Counts(self._folder / "counts.db")
+        self._feed, feed_out = mirror_sockets()
+        self.counts = RolloutCounts(self._folder / "counts.db")
         self.releases = Releases(self._state, self._cache, self._alive, now=now, changed=self._changed)
         self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now, gather=self._gather)
-        self._shadow = ShadowKeeper(self._folder, feed_out, self.releases, self._asked)
-        self._sentinel = Sentinel(self.releases, self.rollouts, self.counts, self._gather, now=now)
+        self._shadow = ShadowSupervisor(self._folder, feed_out, self.releases, self._asked)
+        self._sentinel = GuardLoop(self.releases, self.rollouts, self.counts, self._gather, now=now)
         self._compactor: Child | None = None
         self._compacting = asyncio.Event()
         """Set once there is a compactor."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.serving.settings import KEY_SET, Authentication, Jwt, secret
+from pipelines.serving.settings import KEY_SET, AuthenticationConfig, JwtConfig, secret
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -23,7 +23,7 @@ NEVER = float("inf")
 SCOPES = ("predict", "admin")
 
 
-class Client(msgspec.Struct, frozen=True):
+class AuthenticatedClient(msgspec.Struct, frozen=True):
     """Who asks. ``until``: seconds since 1970 at which the credentials expire."""
 
     name: str
@@ -31,7 +31,7 @@ class Client(msgspec.Struct, frozen=True):
     until: float = NEVER
 
 
-class Unknown(Exception):
+class NotAuthenticated(Exception):
     """The credentials are missing, wrong or expired; which of these is nobody's business."""
 
 
@@ -39,7 +39,7 @@ class KeysMissing(Exception):
     """No key set has been read yet, so no token can be judged."""
 
 
-class Access:
+class Authenticator:
     """Identifies callers by ``x-api-key`` or ``authorization: Bearer``, from memory alone.
 
     Keys are found by the sha256 of what was sent: the caller cannot steer a digest, so how long the search takes tells
@@ -47,27 +47,27 @@ class Access:
     folder, where the supervisor keeps the key set of a URL.
     """
 
-    def __init__(self, declared: Authentication, folder: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, declared: AuthenticationConfig, folder: Path, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._keys: dict[bytes, tuple[bytes, Client]] = {}
+        self._keys: dict[bytes, tuple[bytes, AuthenticatedClient]] = {}
         for key in declared.keys:
             until = NEVER if key.expires is None else key.expires
             digest = bytes.fromhex(key.sha256)
-            self._keys[digest] = (digest, Client(f"key:{key.id}", frozenset(key.scopes), until))
-        self._tokens = Tokens(declared.jwt, folder, now) if declared.jwt else None
+            self._keys[digest] = (digest, AuthenticatedClient(f"key:{key.id}", frozenset(key.scopes), until))
+        self._tokens = JwtVerifier(declared.jwt, folder, now) if declared.jwt else None
 
-    def of(self, headers: Mapping[bytes, bytes]) -> Client:
-        """Raises ``Unknown``, or ``KeysMissing`` for a token while there is no key set."""
+    def of(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient:
+        """Raises ``NotAuthenticated``, or ``KeysMissing`` for a token while there is no key set."""
         sent = _sent(headers)
         digest = hashlib.sha256(sent).digest()
         client = self._key(digest) if sent else None
         if client is None and sent and self._tokens is not None:
             client = self._tokens.of(sent, digest)
         if client is None or client.until <= self._now():
-            raise Unknown
+            raise NotAuthenticated
         return client
 
-    def by_key(self, headers: Mapping[bytes, bytes]) -> Client | None:
+    def by_key(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient | None:
         """The caller if it sent a key that holds: found at the price of one digest."""
         client = self._key(hashlib.sha256(_sent(headers)).digest())
         return client if client is not None and client.until > self._now() else None
@@ -76,7 +76,7 @@ class Access:
         """Whether this is a token whose signature was checked before."""
         return self._tokens is not None and self._tokens.knows(hashlib.sha256(_sent(headers)).digest())
 
-    def _key(self, digest: bytes) -> Client | None:
+    def _key(self, digest: bytes) -> AuthenticatedClient | None:
         stored, client = self._keys.get(digest, (b"", None))
         return client if hmac.compare_digest(stored, digest) else None
 
@@ -90,14 +90,14 @@ def _sent(headers: Mapping[bytes, bytes]) -> bytes:
     return token if kind.lower() == b"bearer" else b""
 
 
-class Tokens:
+class JwtVerifier:
     """Judges JWTs (RFC 7519) by pinned algorithms and a key set that is read from a local file when it changes."""
 
-    def __init__(self, declared: Jwt, folder: Path, now: Callable[[], float]) -> None:
+    def __init__(self, declared: JwtConfig, folder: Path, now: Callable[[], float]) -> None:
         import jwt
 
         self._jwt, self._declared, self._now = jwt, declared, now
-        self._known: dict[bytes, Client] = {}
+        self._known: dict[bytes, AuthenticatedClient] = {}
         self._keys: dict[str | None, Any] = {}
         self._file: Path | None = None
         self._stamp: tuple[int, int] | None = None
@@ -111,7 +111,7 @@ class Tokens:
     def knows(self, digest: bytes) -> bool:
         return digest in self._known
 
-    def of(self, token: bytes, digest: bytes) -> Client | None:
+    def of(self, token: bytes, digest: bytes) -> AuthenticatedClient | None:
         """Whose token it is; None for one that does not hold."""
         self._look()
         if digest in self._known:
@@ -125,7 +125,7 @@ class Tokens:
             self._known[digest] = client
         return client
 
-    def _judge(self, token: bytes) -> Client | None:
+    def _judge(self, token: bytes) -> AuthenticatedClient | None:
         wanted = self._declared
         try:
             name = self._jwt.get_unverified_header(token).get("kid")
@@ -146,7 +146,9 @@ class Tokens:
             found = claims.get(wanted.scope_claim, "")
             words = found.split() if isinstance(found, str) else found
             scopes = frozenset(scope for scope in SCOPES if isinstance(words, list) and scope in words)
-            return Client(f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + wanted.leeway_seconds)
+            return AuthenticatedClient(
+                f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + wanted.leeway_seconds
+            )
         except Exception:  # whatever a library says of what a stranger sent, the answer is that it does not hold
             return None
 

@@ -13,15 +13,15 @@ from typing import Protocol
 
 import msgspec
 
-from pipelines.serving.data_plane.routing import Live, Table
+from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.http.response import Problem, Response
-from pipelines.serving.ipc.metrics import Counters
+from pipelines.serving.ipc.metrics import WorkerCounters
 from pipelines.serving.models import mlflow_protocol, open_inference_protocol
 from pipelines.serving.models.response_cache import HIT
-from pipelines.serving.models.rows import Rows, Schema
-from pipelines.serving.prediction_log.writer import Answer, LogWriter
+from pipelines.serving.models.rows import InputRows, RowSchema
+from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter
 from pipelines.serving.traffic.candidate_client import CandidateFailed
-from pipelines.serving.traffic.split import Answered
+from pipelines.serving.traffic.split import RoutedAnswer
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -34,14 +34,14 @@ BY_MODEL_V2 = slice(len("/v2/models/"), -len("/infer"))
 class InferenceProtocol(Protocol):
     """A form in which rows are sent and predictions returned."""
 
-    def read(self, body: bytes, schema: Schema) -> Rows:
+    def read(self, body: bytes, schema: RowSchema) -> InputRows:
         """Raises ``Problem`` with every fault of the body."""
         ...
 
-    def write(self, model: str, version: str, rows: Rows, predictions: Sequence[float]) -> bytes: ...
+    def write(self, model: str, version: str, rows: InputRows, predictions: Sequence[float]) -> bytes: ...
 
 
-class Request(msgspec.Struct, frozen=True):
+class PendingRequest(msgspec.Struct, frozen=True):
     """The head of a request for predictions. ``model``: None where the path names none.
 
     ``problem``: why it may not pass the door.
@@ -67,13 +67,13 @@ def inference_endpoint(path: str) -> tuple[InferenceProtocol, str | None] | None
     return None
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class PendingLogEntry(msgspec.Struct, frozen=True):
     """An answer that was given and is still to be counted, mirrored and logged as ``answer``; it took ``seconds``."""
 
     model: str
-    live: Live
-    answered: Answered
-    answer: Answer
+    live: LiveModel
+    answered: RoutedAnswer
+    answer: LoggedAnswer
     seconds: float
 
 
@@ -81,14 +81,14 @@ class DataPlane:
     """Answers requests for predictions by the newest ``table``."""
 
     def __init__(self, log: LogWriter, *, clock: Callable[[], int] = time.time_ns) -> None:
-        self.table = Table()
-        self.counters = Counters()
+        self.table = LoadedTable()
+        self.counters = WorkerCounters()
         self._log, self._clock = log, clock
         self._worker = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
-        self._receipts: list[Receipt] = []
+        self._receipts: list[PendingLogEntry] = []
 
-    def infer_at_once(self, request: Request, body: bytes) -> Response:
+    def infer_at_once(self, request: PendingRequest, body: bytes) -> Response:
         """``infer`` by the champion alone, so that nothing is waited for.
 
         Where its candidate has got traffic since the request began, the request still is the champion's.
@@ -100,7 +100,7 @@ class DataPlane:
             return response
         raise RuntimeError("a champion waits for nobody")
 
-    async def infer(self, request: Request, body: bytes, *, at_once: bool = False) -> Response:
+    async def infer(self, request: PendingRequest, body: bytes, *, at_once: bool = False) -> Response:
         """A prediction for every row, or what is wrong with the request, or that the model failed."""
         started = time.perf_counter()
         headers = request.headers
@@ -124,7 +124,7 @@ class DataPlane:
         cache_hit = HIT.get()
         content = request.protocol.write(model, answered.version, rows, answered.predictions)
         seconds, now = time.perf_counter() - started, self._clock() // 1000
-        answer = Answer(
+        answer = LoggedAnswer(
             answered.columns.number,
             now if moment is None else moment,
             now,
@@ -143,7 +143,7 @@ class DataPlane:
         )
         if not self._receipts:
             asyncio.get_running_loop().call_soon(self.settle)
-        self._receipts.append(Receipt(model, live, answered, answer, seconds))
+        self._receipts.append(PendingLogEntry(model, live, answered, answer, seconds))
         return Response(200, content, (echo, *answered.headers, CACHE_HIT) if cache_hit else (echo, *answered.headers))
 
     def settle(self) -> None:
@@ -156,7 +156,7 @@ class DataPlane:
                 self._log.dropped += receipt.answered.rows.count
                 log.error("an answer could not be logged: %s", type(error).__name__)
 
-    def _record(self, receipt: Receipt) -> None:
+    def _record(self, receipt: PendingLogEntry) -> None:
         answered = receipt.answered
         self.counters.answered(receipt.model, answered.version, 200, answered.rows.count, receipt.seconds)
         if receipt.live.arms is not None:
@@ -164,7 +164,7 @@ class DataPlane:
         self._log.append(answered.columns, receipt.answer)
 
 
-def _problem(error: Exception, model: str, live: Live | None, rows: Rows | None) -> Problem:
+def _problem(error: Exception, model: str, live: LiveModel | None, rows: InputRows | None) -> Problem:
     """What the caller is told: its own faults, or that the model failed (said, counted, survived)."""
     if isinstance(error, Problem):
         return error

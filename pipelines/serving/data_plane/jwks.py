@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.serving.data_plane.authentication import public_keys
-from pipelines.serving.settings import KEY_SET, Door
+from pipelines.serving.settings import KEY_SET, GatewayConfig
 
 if TYPE_CHECKING:
     import httpx
@@ -20,7 +20,7 @@ MAX_BYTES = 1024 * 1024
 RETRY_SECONDS = 5.0
 
 
-async def keep_fresh(door: Door, folder: Path) -> None:
+async def keep_fresh(door: GatewayConfig, folder: Path) -> None:
     """Fetch the key set again and again into ``folder``, where the workers find it; returns if there is none to fetch.
 
     What is no key set is never written. A failed fetch is tried again soon, and the file stays as it was.

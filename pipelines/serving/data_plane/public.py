@@ -9,27 +9,32 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.serving.data_plane.authentication import Access, Client, KeysMissing, Unknown
-from pipelines.serving.data_plane.inference import DataPlane, Request, inference_endpoint
+from pipelines.serving.data_plane.authentication import (
+    AuthenticatedClient,
+    Authenticator,
+    KeysMissing,
+    NotAuthenticated,
+)
+from pipelines.serving.data_plane.inference import DataPlane, PendingRequest, inference_endpoint
 from pipelines.serving.data_plane.pages import PAGES, Pages
-from pipelines.serving.data_plane.rate_limit import Buckets
-from pipelines.serving.http.protocol import Limits, Watch
+from pipelines.serving.data_plane.rate_limit import TokenBuckets
+from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
 from pipelines.serving.http.response import Header, Problem, Response
 from pipelines.serving.http.server import Ask, Receive, Send, send_whole
-from pipelines.serving.ipc.metrics import Counters
-from pipelines.serving.settings import Door
+from pipelines.serving.ipc.metrics import WorkerCounters
+from pipelines.serving.settings import GatewayConfig
 
 log = logging.getLogger("airworthy.gateway")
 
 Scope = MutableMapping[str, Any]
-OPEN = Client("anonymous", frozenset({"predict"}))
+OPEN = AuthenticatedClient("anonymous", frozenset({"predict"}))
 OVERRIDE = b"x-model-version"
 UNUSUAL = {OVERRIDE, b"x-rollout-probe", b"transfer-encoding"}
 """Headers of requests that are not plain."""
 CHALLENGE = (b"www-authenticate", b'Bearer realm="airworthy"')
 
 
-class Front:
+class PublicApplication:
     """The application of the public listener: the door, and behind it predictions and pages.
 
     ``folder`` is the gateway's state folder; rates and the bound on waiting requests are this worker's share. ``ask``
@@ -40,8 +45,8 @@ class Front:
         self,
         data_plane: DataPlane,
         ask: Ask,
-        door: Door,
-        watch: Watch,
+        door: GatewayConfig,
+        watch: ListenerState,
         folder: Path,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -51,17 +56,19 @@ class Front:
         self._max_bytes = watch.limits.body_bytes
         declared, share = door.authentication, 1 / door.workers
         self._anonymous = declared is None or declared.anonymous is not None
-        self._access = Access(declared, folder, now=now) if declared and (declared.keys or declared.jwt) else None
+        self._access = (
+            Authenticator(declared, folder, now=now) if declared and (declared.keys or declared.jwt) else None
+        )
         self._open = set(PAGES.values()) if self._anonymous else {"health", *(declared.open_pages if declared else ())}
-        self._failures = Buckets(declared.failures_per_minute, declared.failures_per_minute) if declared else None
-        self._rates = Buckets(door.rate.per_minute * share, door.rate.burst * share) if door.rate else None
+        self._failures = TokenBuckets(declared.failures_per_minute, declared.failures_per_minute) if declared else None
+        self._rates = TokenBuckets(door.rate.per_minute * share, door.rate.burst * share) if door.rate else None
         self._waiting = max(1, math.ceil(door.limits.concurrency * share))
         self._pages = Pages(data_plane, ask, secured=not self._anonymous)
         watch.direct = self
 
     # ---- plain requests: no task, no messages ------------------------------------------------------------------
 
-    def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Request | None:
+    def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> PendingRequest | None:
         """The caller is known and within its rate, or is told so once its body has come; None: it is not plain."""
         if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.direct:
             return None
@@ -76,10 +83,10 @@ class Front:
         try:
             self._check_caller(fields, client[0] if client else "", is_page=False)
         except Problem as problem:
-            return Request(protocol, model, fields, problem)
-        return Request(protocol, model, fields)
+            return PendingRequest(protocol, model, fields, problem)
+        return PendingRequest(protocol, model, fields)
 
-    def finish(self, request: Request, body: bytes) -> Response:
+    def finish(self, request: PendingRequest, body: bytes) -> Response:
         """The answer to a plain request whose body has come."""
         problem = request.problem
         if problem is None and self._watch.waiting > self._waiting:
@@ -114,7 +121,7 @@ class Front:
             return None
         if endpoint is None:
             return await self._pages.answer(method, path)
-        return await self._data_plane.infer(Request(*endpoint, headers), body)
+        return await self._data_plane.infer(PendingRequest(*endpoint, headers), body)
 
     def _refused(self, problem: Problem) -> Response:
         self._data_plane.counters.answered("", "", problem.status, 0, 0.0)
@@ -133,7 +140,7 @@ class Front:
             if wait:
                 raise Problem(429, ["too many requests; slow down"], _retry_after(wait))
 
-    def _identify(self, access: Access, headers: Mapping[bytes, bytes], address: str) -> Client:
+    def _identify(self, access: Authenticator, headers: Mapping[bytes, bytes], address: str) -> AuthenticatedClient:
         known = access.by_key(headers)
         if known is not None:
             return known
@@ -149,7 +156,7 @@ class Front:
             return access.of(headers)
         except KeysMissing:
             raise Problem(503, ["tokens cannot be checked yet; try again"], (b"retry-after", b"5")) from None
-        except Unknown:
+        except NotAuthenticated:
             if self._failures is not None:
                 self._failures.take(address, now)
             fault = "credentials are missing or not valid; send x-api-key or authorization: Bearer"
@@ -191,9 +198,9 @@ def _retry_after(seconds: float) -> Header:
     return b"retry-after", str(max(1, math.ceil(seconds))).encode()
 
 
-def watch_of(door: Door, max_bytes: int, counters: Counters) -> Watch:
+def listener_state(door: GatewayConfig, max_bytes: int, counters: WorkerCounters) -> ListenerState:
     """What one worker's connections have to keep to; what they refuse themselves is counted, too."""
     limits = door.limits
     connections = max(1, math.ceil(limits.connections / door.workers))
-    share = Limits(limits.header_bytes, max_bytes, limits.request_seconds, connections)
-    return Watch(share, lambda status: counters.answered("", "", status, 0, 0.0))
+    share = ConnectionLimits(limits.header_bytes, max_bytes, limits.request_seconds, connections)
+    return ListenerState(share, lambda status: counters.answered("", "", status, 0, 0.0))

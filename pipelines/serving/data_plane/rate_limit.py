@@ -8,7 +8,7 @@ CLIENTS = 50_000
 """Clients remembered per worker; the one that was longest away is forgotten first."""
 
 
-class Buckets:
+class TokenBuckets:
     """Token buckets by the generic cell rate algorithm (ITU-T I.371): per client, the time at which it is full again.
 
     ``per_minute`` and ``burst`` are this worker's share.

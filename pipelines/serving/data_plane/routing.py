@@ -8,12 +8,12 @@ import msgspec
 
 from pipelines.serving.http.response import Problem
 from pipelines.serving.models.predictor import Predictor
-from pipelines.serving.models.rows import Rows, Schema
-from pipelines.serving.prediction_log.writer import Columns
-from pipelines.serving.traffic.split import Answered, Arms, Headers
+from pipelines.serving.models.rows import InputRows, RowSchema
+from pipelines.serving.prediction_log.writer import LogColumns
+from pipelines.serving.traffic.split import Headers, RoutedAnswer, TrafficSplit
 
 
-class Live(msgspec.Struct, frozen=True):
+class LiveModel(msgspec.Struct, frozen=True):
     """One version as this worker serves it; ``arms`` while a rollout has a candidate beside it.
 
     Its answers raise whatever the champion raises, and ``OverflowError`` for numbers that no version takes.
@@ -21,12 +21,14 @@ class Live(msgspec.Struct, frozen=True):
 
     version: str
     predictor: Predictor
-    schema: Schema
-    columns: Columns
+    schema: RowSchema
+    columns: LogColumns
     headers: Headers
-    arms: Arms | None = None
+    arms: TrafficSplit | None = None
 
-    async def answer(self, headers: Mapping[bytes, bytes], rows: Rows, request_id: str, started: float) -> Answered:
+    async def answer(
+        self, headers: Mapping[bytes, bytes], rows: InputRows, request_id: str, started: float
+    ) -> RoutedAnswer:
         """The champion's answer, or that of the arm a rollout gives the request to."""
         if b"x-model-version" in headers:
             return await self._by_version(headers[b"x-model-version"].decode("latin-1"), rows)
@@ -34,13 +36,13 @@ class Live(msgspec.Struct, frozen=True):
             return self._by_champion(rows)
         return await self.arms.answer(headers, rows, request_id, started, lambda: self._predict(rows))
 
-    def answer_at_once(self, rows: Rows, started: float) -> Answered:
+    def answer_at_once(self, rows: InputRows, started: float) -> RoutedAnswer:
         """The champion's answer."""
         if self.arms is None or not self.arms.direct:
             return self._by_champion(rows)
         return self.arms.at_once(rows, started, lambda: self._predict(rows))
 
-    async def _by_version(self, version: str, rows: Rows) -> Answered:
+    async def _by_version(self, version: str, rows: InputRows) -> RoutedAnswer:
         """The answer of the version that a caller names; the door lets only the scope admin do so."""
         if version == self.version:
             return self._by_champion(rows)
@@ -49,24 +51,24 @@ class Live(msgspec.Struct, frozen=True):
             raise Problem(404, [f"version {version[:40]!r} is not loaded; live is {self.version}"])
         return named
 
-    def _by_champion(self, rows: Rows) -> Answered:
+    def _by_champion(self, rows: InputRows) -> RoutedAnswer:
         predictions = self.predictor.predict(rows.values, rows.count)
-        return Answered(predictions, self.version, self.headers, self.columns, rows)
+        return RoutedAnswer(predictions, self.version, self.headers, self.columns, rows)
 
-    def _predict(self, rows: Rows) -> list[float]:
+    def _predict(self, rows: InputRows) -> list[float]:
         return self.predictor.predict(rows.values, rows.count)
 
 
-class Table(msgspec.Struct, frozen=True):
+class LoadedTable(msgspec.Struct, frozen=True):
     """What this worker answers with: replaced as a whole, never changed. ``broken`` says why a model is not served."""
 
     generation: int = 0
-    live: dict[str, Live] = {}
+    live: dict[str, LiveModel] = {}
     broken: dict[str, str] = {}
     direct: bool = True
     """Whether the champions answer every request, so that none has to wait for another process."""
 
-    def find(self, model: str | None, headers: Mapping[bytes, bytes]) -> tuple[str, Live]:
+    def find(self, model: str | None, headers: Mapping[bytes, bytes]) -> tuple[str, LiveModel]:
         """The model that a path names, or else the header x-model, or else the only one.
 
         Raises ``Problem`` 404 for an unknown one, 503 for one that cannot be served now.

@@ -14,25 +14,25 @@ from typing import Any
 import msgspec
 import uvloop
 
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
 from pipelines.serving.data_plane.inference import DataPlane
-from pipelines.serving.data_plane.public import Front, watch_of
-from pipelines.serving.data_plane.routing import Live, Table
-from pipelines.serving.http.server import Sizes, server_of
+from pipelines.serving.data_plane.public import PublicApplication, listener_state
+from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
+from pipelines.serving.http.server import RequestLimits, server_of
 from pipelines.serving.ipc.channel import Channel, Message
-from pipelines.serving.ipc.garbage_collection import spare_what_is_loaded
+from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused
 from pipelines.serving.models.predictor import load
 from pipelines.serving.models.response_cache import cached
-from pipelines.serving.models.rows import Schema
+from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.masking import writer
 from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogWriter
-from pipelines.serving.traffic.candidate_pool import Candidates
-from pipelines.serving.traffic.counters import Tallies
-from pipelines.serving.traffic.mirror_queue import Feed
-from pipelines.serving.traffic.split import Arms, arm_headers
+from pipelines.serving.traffic.candidate_pool import CandidatePool
+from pipelines.serving.traffic.counters import ArmTallies
+from pipelines.serving.traffic.mirror_queue import MirrorQueue
+from pipelines.serving.traffic.split import TrafficSplit, arm_headers
 
 REPORT_SECONDS = 0.5
 
@@ -40,17 +40,19 @@ REPORT_SECONDS = 0.5
 class Worker:
     """One worker: the server, its loaded versions, its log, and its lines to the supervisor and the shadow worker."""
 
-    def __init__(self, control: socket.socket, cache: Path, log: LogWriter, feed: Feed, sizes: Sizes) -> None:
+    def __init__(
+        self, control: socket.socket, cache: Path, log: LogWriter, feed: MirrorQueue, sizes: RequestLimits
+    ) -> None:
         self._cache, self._log, self._feed, self._sizes = cache, log, feed, sizes
-        self._tallies = Tallies()
-        self._candidates = Candidates(cache)
-        self._loaded: dict[tuple[str, str], Live] = {}
+        self._tallies = ArmTallies()
+        self._candidates = CandidatePool(cache)
+        self._loaded: dict[tuple[str, str], LiveModel] = {}
         self._channel = Channel(control, self._handle)
         self._first_table = asyncio.Event()
         self.data_plane = DataPlane(log)
         self._door = settings.read(cache.parent)
-        watch = watch_of(self._door, sizes.max_bytes, self.data_plane.counters)
-        front = Front(self.data_plane, self._ask, self._door, watch, cache.parent)
+        watch = listener_state(self._door, sizes.max_bytes, self.data_plane.counters)
+        front = PublicApplication(self.data_plane, self._ask, self._door, watch, cache.parent)
         self.server = server_of(front, watch)
         self._cached = cached(self._door.cache)
 
@@ -104,7 +106,7 @@ class Worker:
         if message["ask"] == "prepare":
             return await self._prepare(message["model"], msgspec.convert(message["served"], Served))
         if message["ask"] == "try":
-            return await self._try(message["model"], message["served"], msgspec.convert(message["plan"], Plan))
+            return await self._try(message["model"], message["served"], msgspec.convert(message["plan"], RolloutPlan))
         if message["ask"] == "apply":
             return await self._apply(msgspec.convert(message["table"], RoutingTable))
         if message["ask"] == "settle":
@@ -131,7 +133,7 @@ class Worker:
             return {"refused": error.reasons}
         return {}
 
-    async def _try(self, model: str, served: Message, plan: Plan) -> Message:
+    async def _try(self, model: str, served: Message, plan: RolloutPlan) -> Message:
         """Load a candidate in a process of its own and try it against the champion's columns and the deadline."""
         champion = self.data_plane.table.live.get(model)
         if champion is None:
@@ -139,7 +141,7 @@ class Worker:
         host = self._candidates.of(model, msgspec.convert(served, Served), champion.predictor.manifest, plan)
         return {"refused": await host.settled()}
 
-    async def _load(self, model: str, served: Served) -> Live:
+    async def _load(self, model: str, served: Served) -> LiveModel:
         key = (model, served.sha256)
         if key not in self._loaded:
             # A thread for the time of loading only: a native library may take a second, and requests go on.
@@ -149,11 +151,13 @@ class Worker:
                 model, served.version, predictor.manifest.names, [feature.type for feature in features]
             )
             checks = self._door.checks
-            schema = Schema(
+            schema = RowSchema(
                 features, self._sizes.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
             )
             headers = arm_headers(served.version, "champion")
-            self._loaded[key] = Live(served.version, self._cached(predictor, served.sha256), schema, columns, headers)
+            self._loaded[key] = LiveModel(
+                served.version, self._cached(predictor, served.sha256), schema, columns, headers
+            )
         return self._loaded[key]
 
     async def _apply(self, table: RoutingTable) -> Message:
@@ -161,7 +165,7 @@ class Worker:
 
         It does not wait for candidates to load: until they have, the champion answers for them.
         """
-        live: dict[str, Live] = {}
+        live: dict[str, LiveModel] = {}
         broken: dict[str, str] = {}
         kept: set[tuple[str, str]] = set()
         for model, route in table.routes.items():
@@ -176,17 +180,17 @@ class Worker:
                     await self._load(model, route.previous)
         if table.generation >= self.data_plane.table.generation:
             direct = all(one.arms is None or one.arms.direct for one in live.values())
-            self.data_plane.table = Table(table.generation, live, broken, direct)
+            self.data_plane.table = LoadedTable(table.generation, live, broken, direct)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
         self._candidates.keep(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
         )
         if not self._first_table.is_set():
-            spare_what_is_loaded()
+            freeze_gc()
         self._first_table.set()
         return {"generation": self.data_plane.table.generation, "broken": broken}
 
-    def _beside(self, model: str, route: Route, champion: Live) -> Live:
+    def _beside(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
         """The champion with the arms of its rollout, if it has a candidate."""
         record = route.rollout
         if record is None or not record.active or route.candidate is None:
@@ -194,14 +198,14 @@ class Worker:
         manifest = champion.predictor.manifest
         host = self._candidates.of(model, route.candidate, manifest, record.plan)
         kinds = [feature.type for feature in manifest.features]
-        arms = Arms(model, route, record, host, manifest.names, kinds, self._log, self._tallies, self._feed)
+        arms = TrafficSplit(model, route, record, host, manifest.names, kinds, self._log, self._tallies, self._feed)
         return msgspec.structs.replace(champion, arms=arms)
 
 
-async def serve(listener: int, feed: int, control: int, name: str, folder: Path, sizes: Sizes) -> None:
+async def serve(listener: int, feed: int, control: int, name: str, folder: Path, sizes: RequestLimits) -> None:
     loop = asyncio.get_running_loop()
     log = writer(folder, name, loop.call_later)
-    mirror = Feed(socket.socket(fileno=feed), loop.call_later)
+    mirror = MirrorQueue(socket.socket(fileno=feed), loop.call_later)
     worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror, sizes)
     await worker.run(socket.socket(fileno=listener))
 
@@ -210,7 +214,7 @@ def main(arguments: list[str]) -> None:
     """``python -m`` this module with ``<listener> <feed> <control> <name> <state folder> <sizes as JSON>``."""
     listener, feed, control, name, folder, sizes = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    decoded = msgspec.json.decode(sizes.encode(), type=Sizes)
+    decoded = msgspec.json.decode(sizes.encode(), type=RequestLimits)
     uvloop.run(serve(int(listener), int(feed), int(control), name, Path(folder), decoded))
 
 

@@ -16,7 +16,7 @@ log = logging.getLogger("airworthy.gateway")
 SWEEP_SECONDS = 0.5
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ConnectionLimits(msgspec.Struct, frozen=True):
     """Of one worker: bytes of a request's head and body, seconds from its first byte to its last, connections."""
 
     header_bytes: int = 64 * 1024
@@ -25,7 +25,7 @@ class Limits(msgspec.Struct, frozen=True):
     connections: int = 2000
 
 
-class Direct(Protocol):
+class DirectAnswers(Protocol):
     """Answers plain requests without a task of their own."""
 
     def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
@@ -37,13 +37,13 @@ class Direct(Protocol):
         ...
 
 
-class Watch:
+class ListenerState:
     """What the connections of one listener in one process share. ``direct``: who answers plain requests, if anybody."""
 
-    def __init__(self, limits: Limits, refused: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, limits: ConnectionLimits, refused: Callable[[int], None] = lambda _: None) -> None:
         self.limits = limits
-        self.direct: Direct | None = None
-        self.queue: list[tuple[Guarded, Any, bytes]] = []
+        self.direct: DirectAnswers | None = None
+        self.queue: list[tuple[LimitedHttpProtocol, Any, bytes]] = []
         """Plain requests that have been received and are answered in this turn of the loop."""
         self.refused = refused
         """Called with the status of each request that is answered before there was one to hand over."""
@@ -52,15 +52,15 @@ class Watch:
         self.sweeping = False
 
 
-def guarded(watch: Watch) -> type[Guarded]:
+def limited_protocol(watch: ListenerState) -> type[LimitedHttpProtocol]:
     """A protocol for uvicorn whose connections keep the limits of ``watch``."""
-    return type("Guarded", (Guarded,), {"watch": watch})
+    return type("Guarded", (LimitedHttpProtocol,), {"watch": watch})
 
 
-class Guarded(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with limits; there is one timer per listener and none per request."""
 
-    watch: Watch
+    watch: ListenerState
     began = 0.0
     """Loop time at which the request that is being received began; 0 between requests."""
     seen = 0
@@ -247,7 +247,7 @@ class Guarded(HttpToolsProtocol):
         """Nothing is upgraded here, and a stranger does not fill the log by asking for it."""
 
 
-def flush(watch: Watch) -> None:
+def flush(watch: ListenerState) -> None:
     """Answer every plain request that came in this turn of the loop, in the order in which they were complete."""
     queue, watch.queue = watch.queue, []
     for connection, request, body in queue:
@@ -261,7 +261,7 @@ def flush(watch: Watch) -> None:
             connection.replied()
 
 
-def sweep(watch: Watch, loop: Any, connections: set[Any]) -> None:
+def sweep(watch: ListenerState, loop: Any, connections: set[Any]) -> None:
     """End what takes too long, and look again later while there is anything to look at."""
     now = loop.time()
     for one in list(connections):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from pipelines.serving.http.protocol import Watch, guarded
+from pipelines.serving.http.protocol import ListenerState, limited_protocol
 from pipelines.serving.http.response import Response
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -17,14 +17,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Ask = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
-class Sizes(msgspec.Struct, frozen=True):
+class RequestLimits(msgspec.Struct, frozen=True):
     """Of one request, at most."""
 
     max_bytes: int = 8 * 1024 * 1024
     max_rows: int = 10_000
 
 
-class QuietServer(uvicorn.Server):
+class SignalFreeServer(uvicorn.Server):
     """Uvicorn without signal handlers of its own: whoever runs it decides when to stop."""
 
     @contextlib.contextmanager
@@ -32,11 +32,11 @@ class QuietServer(uvicorn.Server):
         yield
 
 
-def server_of(application: Any, watch: Watch) -> QuietServer:
+def server_of(application: Any, watch: ListenerState) -> SignalFreeServer:
     """Uvicorn at its leanest around an ASGI application, whose connections keep the limits of ``watch``."""
     config = uvicorn.Config(
         application,
-        http=guarded(watch),
+        http=limited_protocol(watch),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -47,7 +47,7 @@ def server_of(application: Any, watch: Watch) -> QuietServer:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
-    return QuietServer(config)
+    return SignalFreeServer(config)
 
 
 async def send_whole(send: Send, response: Response) -> None:

@@ -17,7 +17,7 @@ Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Message]]
 
 
-class Gone(ConnectionError):
+class ChannelClosed(ConnectionError):
     """The other end closed the channel before it answered."""
 
 
@@ -55,7 +55,7 @@ class Channel:
             self._writer.close()
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(Gone("the process at the other end is gone"))
+                    future.set_exception(ChannelClosed("the process at the other end is gone"))
             self._waiting.clear()
 
     async def _read(self) -> None:
@@ -94,9 +94,9 @@ class Channel:
         self._writer.write(HEADER.pack(len(content)) + content)
 
     async def ask(self, body: Message, *, timeout: float) -> Message:  # noqa: ASYNC109 - a deadline for one answer
-        """Answer of the other end. Raises ``Gone`` if it went away, ``TimeoutError`` if it did not answer in time."""
+        """Answer of the other end. Raises ``ChannelClosed`` if it went away, ``TimeoutError`` if it is late."""
         if self.closed.is_set():
-            raise Gone("the process at the other end is gone")
+            raise ChannelClosed("the process at the other end is gone")
         await self._open.wait()
         number = next(self._numbers)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 
-def spare_what_is_loaded() -> None:
+def freeze_gc() -> None:
     """Collect once, leave out of every later collection whatever is left, and collect seldom."""
     gc.collect()
     gc.freeze()

@@ -12,7 +12,7 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 Snapshot = dict[str, Any]
 
 
-class Counters:
+class WorkerCounters:
     """What one data worker counted since it started. Label values are bounded: never an id, never an unknown name."""
 
     def __init__(self) -> None:

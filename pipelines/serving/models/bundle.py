@@ -24,7 +24,7 @@ class BundleRefused(Exception):
         super().__init__(f"{subject}: {'; '.join(reasons)}")
 
 
-class Input(msgspec.Struct, frozen=True):
+class InputColumn(msgspec.Struct, frozen=True):
     """One feature column, in the order in which the model takes it; a number outside its range is no feature."""
 
     name: str
@@ -33,7 +33,7 @@ class Input(msgspec.Struct, frozen=True):
     maximum: float | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class BundleManifest(msgspec.Struct, frozen=True):
     """``bundle.json``: what the bundle is and the sha256 of every other file in it.
 
     ``output``: ``probability`` (of the positive class) or ``value`` (of a regression).
@@ -43,7 +43,7 @@ class Manifest(msgspec.Struct, frozen=True):
     version: str
     predictor: Literal["onnx", "native", "pyfunc"]
     output: Literal["probability", "value"]
-    features: list[Input]
+    features: list[InputColumn]
     files: dict[str, str]
     model_digest: str
     entry: str
@@ -56,7 +56,7 @@ class Manifest(msgspec.Struct, frozen=True):
         return tuple(feature.name for feature in self.features)
 
 
-class Golden(msgspec.Struct, frozen=True):
+class GoldenRows(msgspec.Struct, frozen=True):
     """A few reference rows with the answers the bundle gave when it was built."""
 
     rows: list[list[Any]]
@@ -67,10 +67,10 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_manifest(content: bytes) -> Manifest:
+def read_manifest(content: bytes) -> BundleManifest:
     """Parse ``bundle.json``. Raises ``BundleRefused`` for anything else."""
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content, type=BundleManifest)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BundleRefused(MANIFEST, [f"not a bundle's manifest: {error}"]) from error
     unsafe = [name for name in manifest.files if name.startswith("/") or ".." in name.split("/")]
@@ -79,7 +79,7 @@ def read_manifest(content: bytes) -> Manifest:
     return manifest
 
 
-def verify(folder: Path, sha256: str) -> Manifest:
+def verify(folder: Path, sha256: str) -> BundleManifest:
     """Check every file of a local bundle against its manifest, and the manifest against ``sha256``.
 
     Raises ``BundleRefused`` with every missing or altered file.

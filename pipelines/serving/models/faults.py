@@ -8,7 +8,7 @@ from typing import Any
 MAX_FAULTS = 20
 
 
-class Faults:
+class RowFaults:
     """The first 20 faults and the number of all; a fault that is not shown costs nothing but its place in the count."""
 
     def __init__(self) -> None:

@@ -11,20 +11,20 @@ from typing import Any
 import orjson
 
 from pipelines.serving.http.response import Problem
-from pipelines.serving.models.faults import Faults
-from pipelines.serving.models.rows import Rows, Schema, kind_of, name_faults, parsed, short
+from pipelines.serving.models.faults import RowFaults
+from pipelines.serving.models.rows import InputRows, RowSchema, kind_of, name_faults, parsed, short
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 FIELDS = {*FORMS, "ids", "params"}
 
 
-def read(body: bytes, schema: Schema) -> Rows:
+def read(body: bytes, schema: RowSchema) -> InputRows:
     """The rows of a request. Raises ``Problem`` with up to 20 faults, and how many more there are."""
     content = parsed(body)
     if not isinstance(content, dict):
         raise Problem(400, [f"the body is a JSON {kind_of(content)}; send an object with one of {', '.join(FORMS)}"])
     forms = [form for form in FORMS if form in content]
-    faults = Faults()
+    faults = RowFaults()
     if not content.keys() <= FIELDS:
         unknown = [name for name in content if name not in FIELDS]
         faults.extend(unknown, lambda name: f"unknown field {short(name)}")
@@ -42,12 +42,12 @@ def read(body: bytes, schema: Schema) -> Rows:
     return schema.check(values, count, content.get("ids"), faults, shaped=faults.count == before)
 
 
-def write(model: str, version: str, rows: Rows, predictions: Sequence[float]) -> bytes:  # noqa: ARG001 - the protocol names neither
+def write(model: str, version: str, rows: InputRows, predictions: Sequence[float]) -> bytes:  # noqa: ARG001 - the protocol names neither
     """The answer to ``rows``."""
     return orjson.dumps({"predictions": predictions})
 
 
-def _columns(form: str, content: Any, schema: Schema, faults: Faults) -> tuple[list[Sequence[Any]], int]:
+def _columns(form: str, content: Any, schema: RowSchema, faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
     """Columns in the model's order and the number of rows; no columns if there are faults of shape."""
     names = schema.names
     if form == "dataframe_split":
@@ -67,7 +67,7 @@ def _columns(form: str, content: Any, schema: Schema, faults: Faults) -> tuple[l
     return _matrix(form, content, names, names, faults)
 
 
-def _split(content: Any, names: list[str], faults: Faults) -> tuple[list[Sequence[Any]], int]:
+def _split(content: Any, names: list[str], faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
     if not isinstance(content, dict):
         faults.add(f"dataframe_split is a JSON {kind_of(content)}; give an object with columns and data")
         return [], 0
@@ -94,7 +94,7 @@ def _split(content: Any, names: list[str], faults: Faults) -> tuple[list[Sequenc
 
 
 def _matrix(
-    where: str, data: list[Any], columns: list[str], names: list[str], faults: Faults
+    where: str, data: list[Any], columns: list[str], names: list[str], faults: RowFaults
 ) -> tuple[list[Sequence[Any]], int]:
     before = faults.count
     if columns != names:
@@ -115,7 +115,7 @@ def _matrix(
 
 
 def _records(
-    form: str, rows: list[dict[str, Any]], names: list[str], faults: Faults
+    form: str, rows: list[dict[str, Any]], names: list[str], faults: RowFaults
 ) -> tuple[list[Sequence[Any]], int]:
     expected = set(names)
     before = faults.count

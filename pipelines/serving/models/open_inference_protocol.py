@@ -12,21 +12,21 @@ from typing import Any
 import orjson
 
 from pipelines.serving.http.response import Problem
-from pipelines.serving.models.bundle import Input
-from pipelines.serving.models.faults import Faults
-from pipelines.serving.models.rows import Rows, Schema, parsed
+from pipelines.serving.models.bundle import InputColumn
+from pipelines.serving.models.faults import RowFaults
+from pipelines.serving.models.rows import InputRows, RowSchema, parsed
 
 OUTPUT = "predictions"
 NUMERIC = ("FP64", "FP32", "FP16", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
 DATATYPES = {"numeric": NUMERIC, "categorical": ("BYTES",)}
 
 
-def datatype(feature: Input) -> str:
+def datatype(feature: InputColumn) -> str:
     """The one that the metadata name."""
     return DATATYPES[feature.type][0]
 
 
-def metadata(model: str, version: str, features: Iterable[Input]) -> dict[str, Any]:
+def metadata(model: str, version: str, features: Iterable[InputColumn]) -> dict[str, Any]:
     """Answer to ``GET /v2/models/<model>``; -1 is the number of rows."""
     return {
         "name": model,
@@ -37,12 +37,12 @@ def metadata(model: str, version: str, features: Iterable[Input]) -> dict[str, A
     }
 
 
-def read(body: bytes, schema: Schema) -> Rows:
+def read(body: bytes, schema: RowSchema) -> InputRows:
     """The rows of a request. Raises ``Problem`` with every fault of form, or else with every fault of the rows."""
     content = parsed(body)
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
         raise Problem(400, ["send an object with an array 'inputs' of one tensor per feature"])
-    faults = Faults()
+    faults = RowFaults()
     faults.extend(
         [name for name in content if name not in ("id", "inputs", "outputs", "parameters")],
         lambda name: f"unknown field {name[:80]!r}",
@@ -60,7 +60,7 @@ def read(body: bytes, schema: Schema) -> Rows:
     return schema.check(values, count, ids, faults, shaped=not faults.count, label=label)
 
 
-def write(model: str, version: str, rows: Rows, predictions: Sequence[float]) -> bytes:
+def write(model: str, version: str, rows: InputRows, predictions: Sequence[float]) -> bytes:
     """The answer to ``rows``."""
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if rows.label is not None:
@@ -69,14 +69,14 @@ def write(model: str, version: str, rows: Rows, predictions: Sequence[float]) ->
     return orjson.dumps(answer)
 
 
-def _check_outputs(outputs: Any, faults: Faults) -> None:
+def _check_outputs(outputs: Any, faults: RowFaults) -> None:
     if outputs is None:
         return
     if not isinstance(outputs, list) or not all(isinstance(one, dict) and one.get("name") == OUTPUT for one in outputs):
         faults.add(f"outputs names something else than {OUTPUT!r}, which is all there is")
 
 
-def _columns(tensors: list[Any], schema: Schema, faults: Faults) -> dict[str, list[Any]]:
+def _columns(tensors: list[Any], schema: RowSchema, faults: RowFaults) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     for place, tensor in enumerate(tensors):
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -90,7 +90,7 @@ def _columns(tensors: list[Any], schema: Schema, faults: Faults) -> dict[str, li
     return columns
 
 
-def _values(tensor: dict[str, Any], place: int, schema: Schema, faults: Faults) -> list[Any]:
+def _values(tensor: dict[str, Any], place: int, schema: RowSchema, faults: RowFaults) -> list[Any]:
     name, kind, shape, data = tensor["name"], tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
     where, feature = f"inputs[{place}] {name[:80]!r}", schema.features.get(name)
     if feature is not None and kind not in DATATYPES[feature.type]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.serving.models.bundle import Input
+from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.open_inference_protocol import datatype
 
 GATEWAY, KEY = "AIRWORTHY_GATEWAY", "AIRWORTHY_GATEWAY_KEY"
@@ -68,7 +68,7 @@ _SCHEMES = {
 _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 
-def document(served: Mapping[str, tuple[str, Sequence[Input]]], *, secured: bool) -> dict[str, Any]:
+def document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *, secured: bool) -> dict[str, Any]:
     """OpenAPI 3.1 of the public listener. ``served`` maps a live model to its version and features; ``secured``:
     callers have to say who they are."""
     paths: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def _page(summary: str) -> dict[str, Any]:
     return {"summary": summary, "responses": {code: {"description": said} for code, said in answers.items()}}
 
 
-def _invocations(model: str, version: str, features: Sequence[Input], secured: bool) -> dict[str, Any]:
+def _invocations(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
     names = [one.name for one in features]
     example = {"dataframe_split": {"columns": names, "data": [[_value(one) for one in features]]}}
     body = {"schema": _request(features), "example": example}
@@ -122,7 +122,7 @@ def _invocations(model: str, version: str, features: Sequence[Input], secured: b
     }
 
 
-def _infer(model: str, version: str, features: Sequence[Input], secured: bool) -> dict[str, Any]:
+def _infer(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
     tensor = {
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
@@ -150,7 +150,7 @@ def _infer(model: str, version: str, features: Sequence[Input], secured: bool) -
     }
 
 
-def _value(feature: Input) -> Any:
+def _value(feature: InputColumn) -> Any:
     """A value that the schema takes."""
     if feature.type == "categorical":
         return "A"
@@ -179,7 +179,7 @@ with urllib.request.urlopen(request, timeout=10) as response:
     return [{"lang": "cURL", "source": curl}, {"lang": "Python", "source": python}]
 
 
-def _request(features: Sequence[Input]) -> dict[str, Any]:
+def _request(features: Sequence[InputColumn]) -> dict[str, Any]:
     """The four forms of MLflow's scoring protocol for one schema."""
     columns = {
         feature.name: {"type": ["string" if feature.type == "categorical" else "number", "null"]}

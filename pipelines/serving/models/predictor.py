@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.serving.models.bundle import GOLDEN, BundleRefused, Golden, Manifest, verify
+from pipelines.serving.models.bundle import GOLDEN, BundleManifest, BundleRefused, GoldenRows, verify
 
 Values = Sequence[Sequence[Any]]
 """Feature values by column, in the model's order."""
@@ -38,7 +38,7 @@ def fault_of(answers: Sequence[float], count: int, output: str) -> str:
 class Predictor:
     """Scores rows of one version. ``predict(values, count)`` returns ``count`` floats."""
 
-    def __init__(self, manifest: Manifest, vocabularies: Mapping[str, Sequence[str]], score: Score) -> None:
+    def __init__(self, manifest: BundleManifest, vocabularies: Mapping[str, Sequence[str]], score: Score) -> None:
         self.manifest = manifest
         self._score = score
         self._codes: list[dict[str, float] | None] = [
@@ -74,7 +74,7 @@ class Predictor:
 class PyfuncPredictor(Predictor):
     """The fallback: MLflow's own model, asked through a data frame."""
 
-    def __init__(self, manifest: Manifest, model: Any) -> None:
+    def __init__(self, manifest: BundleManifest, model: Any) -> None:
         self.manifest = manifest
         self._model = model
 
@@ -134,7 +134,7 @@ def load(folder: Path, sha256: str) -> Predictor:
     manifest = verify(folder, sha256)
     try:
         predictor = _open(folder, manifest)
-        golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=Golden)
+        golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=GoldenRows)
         answers = predictor.predict(list(zip(*golden.rows, strict=True)), len(golden.rows))
     except BundleRefused:
         raise
@@ -152,7 +152,7 @@ def load(folder: Path, sha256: str) -> Predictor:
     return predictor
 
 
-def _open(folder: Path, manifest: Manifest) -> Predictor:
+def _open(folder: Path, manifest: BundleManifest) -> Predictor:
     entry = folder / manifest.entry
     if manifest.predictor == "pyfunc":
         import mlflow.pyfunc

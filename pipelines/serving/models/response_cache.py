@@ -22,7 +22,7 @@ FLOAT_BYTES = 32
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Cache:
+class ResponseCache:
     """Least recently used answers of one worker, at most ``max_bytes`` of them, none older than ``ttl_seconds``."""
 
     def __init__(self, max_bytes: int, ttl_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,10 +60,10 @@ def _cost(answers: Sequence[float]) -> int:
     return ENTRY_BYTES + FLOAT_BYTES * len(answers)
 
 
-class Cached(Predictor):
+class CachedPredictor(Predictor):
     """A predictor that asks the cache first. The key holds model, version and the bundle's digest beside the rows."""
 
-    def __init__(self, predictor: Predictor, cache: Cache, sha256: str) -> None:
+    def __init__(self, predictor: Predictor, cache: ResponseCache, sha256: str) -> None:
         self.manifest = predictor.manifest
         self._predictor, self._cache = predictor, cache
         self._arm = blake2b(
@@ -85,9 +85,9 @@ class Cached(Predictor):
         return answers
 
 
-def cached(declared: settings.Cache | None) -> Callable[[Predictor, str], Predictor]:
+def cached(declared: settings.CacheConfig | None) -> Callable[[Predictor, str], Predictor]:
     """What puts one cache before every predictor of a worker, given the sha256 of its bundle; nothing if undeclared."""
     if declared is None:
         return lambda predictor, _: predictor
-    cache = Cache(declared.max_bytes, declared.ttl_seconds)
-    return lambda predictor, sha256: Cached(predictor, cache, sha256)
+    cache = ResponseCache(declared.max_bytes, declared.ttl_seconds)
+    return lambda predictor, sha256: CachedPredictor(predictor, cache, sha256)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from pipelines.serving.http.response import Problem
-from pipelines.serving.models.bundle import Input
-from pipelines.serving.models.faults import MAX_FAULTS, Faults
+from pipelines.serving.models.bundle import InputColumn
+from pipelines.serving.models.faults import MAX_FAULTS, RowFaults
 
 FLOAT32_MAX = 3.4028234663852886e38
 _NUMBERS: set[type] = {int, float, type(None)}
@@ -19,7 +19,7 @@ _TEXTS: set[type] = {str, type(None)}
 _NOTHING = type(None)
 
 
-class Rows(msgspec.Struct):
+class InputRows(msgspec.Struct):
     """Rows by column, in the model's order of features; ``ids`` has one entity id per row, or is None.
 
     ``label``: what the caller calls the request, to be repeated in the answer.
@@ -31,13 +31,15 @@ class Rows(msgspec.Struct):
     label: str | None = None
 
 
-class Schema:
+class RowSchema:
     """What the rows of one version have to be.
 
     ``missing``: whether null may stand for a value. ``ranges``: whether a feature's minimum and maximum bind.
     """
 
-    def __init__(self, features: Sequence[Input], max_rows: int, *, missing: bool = True, ranges: bool = True) -> None:
+    def __init__(
+        self, features: Sequence[InputColumn], max_rows: int, *, missing: bool = True, ranges: bool = True
+    ) -> None:
         self.features = {feature.name: feature for feature in features}
         self.names = list(self.features)
         self.max_rows = max_rows
@@ -46,7 +48,7 @@ class Schema:
         bounds = [(feature.minimum, feature.maximum) if ranges else (None, None) for feature in features]
         self._bounds = [(place, *pair) for place, pair in enumerate(bounds) if pair != (None, None)]
 
-    def ordered(self, columns: Mapping[str, list[Any]], faults: Faults) -> tuple[list[Sequence[Any]], int]:
+    def ordered(self, columns: Mapping[str, list[Any]], faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
         """Columns in the model's order and the number of rows; no columns if there are faults of shape."""
         before = faults.count
         if columns.keys() != self.features.keys():
@@ -64,11 +66,11 @@ class Schema:
         values: list[Sequence[Any]],
         count: int,
         ids: Any,
-        faults: Faults,
+        faults: RowFaults,
         *,
         shaped: bool,
         label: str | None = None,
-    ) -> Rows:
+    ) -> InputRows:
         """Check what was read. Raises ``Problem`` with up to 20 faults, and how many more there are.
 
         ``shaped``: whether ``values`` are columns in the model's order, ``count`` values each.
@@ -82,12 +84,12 @@ class Schema:
             self._check_values(values, faults)
         if faults.count:
             raise Problem(400, faults.said())
-        return Rows(values, count, ids, label)
+        return InputRows(values, count, ids, label)
 
     def too_many(self, count: int, faults: Sequence[str] = ()) -> Problem:
         return Problem(413, [*faults, f"{count} rows; at most {self.max_rows} per request"])
 
-    def _check_values(self, values: list[Sequence[Any]], faults: Faults) -> None:
+    def _check_values(self, values: list[Sequence[Any]], faults: RowFaults) -> None:
         for place, (kind, column) in enumerate(zip(self._kinds, values, strict=True)):
             types = {type(column[0])} if len(column) == 1 else set(map(type, column))
             if not types <= kind:
@@ -107,7 +109,7 @@ class Schema:
                 ),
             )
 
-    def _type_faults(self, values: list[Sequence[Any]], faults: Faults) -> None:
+    def _type_faults(self, values: list[Sequence[Any]], faults: RowFaults) -> None:
         """Every value of the wrong type; a boolean is not a number."""
         for feature, allowed, column in zip(self.features.values(), self._kinds, values, strict=True):
             expected = "a string" if feature.type == "categorical" else "a number"
@@ -117,9 +119,9 @@ class Schema:
                     given = "null" if value is None else f"{_shown(value)} is {_a(kind_of(value))}"
                     faults.add(f"row {place}, column {feature.name!r}: {given}, not {expected}")
 
-    def out_of_range(self, rows: Rows) -> Problem:
+    def out_of_range(self, rows: InputRows) -> Problem:
         """What to answer when a number does not fit into the model's 32-bit floats: every one that does not."""
-        faults = Faults()
+        faults = RowFaults()
         for feature, column in zip(self.features.values(), rows.values, strict=True):
             if feature.type == "numeric":
                 for place, value in enumerate(column):
@@ -139,7 +141,7 @@ def parsed(body: bytes) -> Any:
         raise Problem(400, [f"the body is not JSON: {error}; a missing value is null"]) from None
 
 
-def name_faults(columns: list[str], names: list[str], faults: Faults, where: str = "") -> None:
+def name_faults(columns: list[str], names: list[str], faults: RowFaults, where: str = "") -> None:
     """Every column that is missing, unknown or given twice."""
     known, counts = set(names), Counter(columns)
     faults.extend([name for name in names if name not in counts], lambda name: f"{where}missing column {name!r}")
@@ -167,7 +169,7 @@ def _within_64_bits(column: Sequence[Any]) -> Sequence[Any]:
     return column
 
 
-def _id_faults(ids: Any, count: int, faults: Faults) -> None:
+def _id_faults(ids: Any, count: int, faults: RowFaults) -> None:
     if ids is None:
         return
     if not isinstance(ids, list):

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.serving.files import write_file
-from pipelines.serving.prediction_log.writer import HEADER, Answer, Columns, read_segment
+from pipelines.serving.prediction_log.writer import HEADER, LogColumns, LoggedAnswer, read_segment
 
 MICROSECONDS = pl.Datetime("us", "UTC")
 FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
@@ -37,7 +37,7 @@ FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
 }
 
 
-def rows(columns: Columns, answers: list[Answer]) -> pl.DataFrame:
+def rows(columns: LogColumns, answers: list[LoggedAnswer]) -> pl.DataFrame:
     """One row per answered row; features under ``f_<name>``, categorical as text and numeric as double."""
     counts = [len(answer.predictions) for answer in answers]
 
@@ -85,10 +85,10 @@ def compact_segment(path: Path, store: str) -> tuple[int, int]:
     """
     content = path.read_bytes()
     records, left = read_segment(content)
-    described: dict[int, Columns] = {}
-    grouped: dict[tuple[str, date], dict[int, list[Answer]]] = defaultdict(lambda: defaultdict(list))
+    described: dict[int, LogColumns] = {}
+    grouped: dict[tuple[str, date], dict[int, list[LoggedAnswer]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        if isinstance(record, Columns):
+        if isinstance(record, LogColumns):
             described[record.number] = record
             continue
         day = datetime.fromtimestamp(record.prediction_time / 1e6, UTC).date()

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from pipelines.serving import settings
-from pipelines.serving.prediction_log.writer import Answer, Columns, LogWriter
-from pipelines.serving.settings import Door, Privacy
+from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
+from pipelines.serving.settings import GatewayConfig, PrivacyConfig
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -33,10 +33,10 @@ def writer(state: Path, name: str, schedule: Callable[[float, Callable[[], None]
     door = settings.read(state)
     if door.privacy is None and door.log.sample >= 1:
         return LogWriter(state / "wal", name, schedule)
-    return CarefulLog(state / "wal", name, schedule, door)
+    return MaskedLogWriter(state / "wal", name, schedule, door)
 
 
-class Net:
+class PersonalDataMask:
     """Replaces what looks like an e-mail address or a phone number. Answers are remembered: categories repeat."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def mask(value: Any) -> Any:
     return float(f"{value:.0e}")
 
 
-class Hash:
+class HashMask:
     """HMAC-SHA256 of a value's text, 32 hex digits: equal values stay equal, none can be guessed without the key."""
 
     def __init__(self, key: bytes) -> None:
@@ -91,11 +91,11 @@ class Hash:
 class Masking:
     """What is done to each column, to entity ids and to correlation ids."""
 
-    def __init__(self, declared: Privacy) -> None:
+    def __init__(self, declared: PrivacyConfig) -> None:
         self._declared = declared
-        hashed = Hash(settings.secret(declared.secret)) if declared.secret else drop
+        hashed = HashMask(settings.secret(declared.secret)) if declared.secret else drop
         self._treatments: dict[str, Treatment] = {"drop": drop, "mask": mask, "hash": hashed}
-        self._net = Net() if declared.net else None
+        self._net = PersonalDataMask() if declared.net else None
         self._warned: set[str] = set()
         self.entity_id = self._treatments.get(declared.entity_ids)
         self._key = settings.secret(declared.secret) if declared.secret else b""
@@ -122,7 +122,7 @@ class Masking:
         return str(self._net(text)) if self._net is not None else text
 
 
-class CarefulLog(LogWriter):
+class MaskedLogWriter(LogWriter):
     """A log that masks and samples before anything is buffered."""
 
     def __init__(
@@ -130,7 +130,7 @@ class CarefulLog(LogWriter):
         folder: Path,
         worker: str,
         schedule: Callable[[float, Callable[[], None]], object],
-        door: Door,
+        door: GatewayConfig,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -140,7 +140,7 @@ class CarefulLog(LogWriter):
         self._bound = int(self._sample * 2**64)
         self._treated: dict[int, list[Treatment | None]] = {}
 
-    def columns(self, model: str, version: str, names: Sequence[str], types: Sequence[str], *part: str) -> Columns:
+    def columns(self, model: str, version: str, names: Sequence[str], types: Sequence[str], *part: str) -> LogColumns:
         if self._masking is None:
             return super().columns(model, version, names, types, *part)
         treatments, kinds = self._masking.of(model, names, types)
@@ -148,7 +148,7 @@ class CarefulLog(LogWriter):
         self._treated[columns.number] = treatments if any(treatments) else []
         return columns
 
-    def append(self, columns: Columns, answer: Answer) -> None:
+    def append(self, columns: LogColumns, answer: LoggedAnswer) -> None:
         changes: dict[str, Any] = {}
         if self._sample < 1 and not answer.fallback:
             if int.from_bytes(blake2b(answer.request_id.encode(), digest_size=8).digest(), "big") >= self._bound:
@@ -158,7 +158,7 @@ class CarefulLog(LogWriter):
             changes |= self._masked(columns, answer, self._masking)
         super().append(columns, msgspec.structs.replace(answer, **changes) if changes else answer)
 
-    def _masked(self, columns: Columns, answer: Answer, masking: Masking) -> dict[str, Any]:
+    def _masked(self, columns: LogColumns, answer: LoggedAnswer, masking: Masking) -> dict[str, Any]:
         """What changes in this answer."""
         changes: dict[str, Any] = {}
         treatments = self._treated[columns.number]

@@ -25,7 +25,7 @@ ROTATE_BYTES = 64 * 1024 * 1024
 ROTATE_SECONDS = 60.0
 
 
-class Columns(msgspec.Struct, array_like=True, tag="columns", frozen=True):
+class LogColumns(msgspec.Struct, array_like=True, tag="columns", frozen=True):
     """Names and types of the features of the records that follow under ``number``, and the part the version plays.
 
     ``role``: champion, candidate, control, variant (who was to answer the caller), shadow or probe (nobody was).
@@ -40,7 +40,7 @@ class Columns(msgspec.Struct, array_like=True, tag="columns", frozen=True):
     rollout_id: str = ""
 
 
-class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
+class LoggedAnswer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     """One answered request: feature values by column, one prediction per row; times in microseconds since 1970 UTC.
 
     ``bucket``: -1 where none was drawn. ``fallback``: the champion answered in its role's place.
@@ -65,7 +65,7 @@ class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     """The keyed hash of the routing key; None where none was drawn."""
 
 
-Record = Columns | Answer
+Record = LogColumns | LoggedAnswer
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
@@ -95,7 +95,7 @@ class LogWriter:
         self._folder, self._worker, self._schedule, self._write, self._clock = folder, worker, schedule, write, clock
         self._buffer = bytearray()
         self._buffered_rows = 0
-        self._known: dict[tuple[str, str, str, str], Columns] = {}
+        self._known: dict[tuple[str, str, str, str], LogColumns] = {}
         self._numbers = itertools.count()
         self._in_segment: set[int] = set()
         self._segment = 0
@@ -115,15 +115,15 @@ class LogWriter:
         types: Sequence[str],
         role: str = "champion",
         rollout_id: str = "",
-    ) -> Columns:
+    ) -> LogColumns:
         """The description under which answers of this version in this role are logged; one per worker."""
         key = (model, version, role, rollout_id)
         if key not in self._known or self._known[key].names != list(names):
             number = next(self._numbers)
-            self._known[key] = Columns(number, model, version, list(names), list(types), role, rollout_id)
+            self._known[key] = LogColumns(number, model, version, list(names), list(types), role, rollout_id)
         return self._known[key]
 
-    def append(self, columns: Columns, answer: Answer) -> None:
+    def append(self, columns: LogColumns, answer: LoggedAnswer) -> None:
         """Add one answer; it is handed to the file system within ``FLUSH_SECONDS``."""
         if columns.number not in self._in_segment:
             self._buffer += pack(columns)

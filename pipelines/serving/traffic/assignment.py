@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Literal
 
-from pipelines.rollout.plan import Routing
+from pipelines.rollout.plan import RoutingPlan
 
 BUCKETS = 10_000
 NO_BUCKET = -1
@@ -25,7 +25,7 @@ def bucket(key: str, salt: bytes) -> int:
     return hashed(key, salt) % BUCKETS
 
 
-class Choice:
+class ArmChoice:
     """Who answers one request. ``unit`` identifies the key, None where a segment rule decided."""
 
     __slots__ = ("arm", "bucket", "unit")
@@ -34,10 +34,10 @@ class Choice:
         self.arm, self.bucket, self.unit = arm, bucket, unit
 
 
-class Chooser:
+class ArmChooser:
     """Chooses by segment rules first and then by the key's bucket; without a key, by the request's own id."""
 
-    def __init__(self, routing: Routing, rollout_id: str, share: int) -> None:
+    def __init__(self, routing: RoutingPlan, rollout_id: str, share: int) -> None:
         self._salt = (routing.salt or rollout_id).encode()
         self._share = share
         self._segments: list[tuple[bytes, bytes, Arm]] = [
@@ -46,10 +46,10 @@ class Chooser:
         self._header = routing.key.partition("header:")[2].lower().encode("latin-1", "replace")
         self._by_ids = routing.key == "field:ids"
 
-    def __call__(self, headers: Mapping[bytes, bytes], ids: Sequence[str] | None, request_id: str) -> Choice:
+    def __call__(self, headers: Mapping[bytes, bytes], ids: Sequence[str] | None, request_id: str) -> ArmChoice:
         for header, equals, arm in self._segments:
             if headers.get(header) == equals:
-                return Choice(arm, NO_BUCKET, None)
+                return ArmChoice(arm, NO_BUCKET, None)
         key = request_id
         if self._header:
             key = headers.get(self._header, b"").decode("latin-1") or request_id
@@ -57,7 +57,7 @@ class Chooser:
             key = ids[0]
         unit = hashed(key, self._salt)
         place = unit % BUCKETS
-        return Choice("candidate" if place < self._share else "champion", place, unit)
+        return ArmChoice("candidate" if place < self._share else "champion", place, unit)
 
 
 def mirror_salt(rollout_id: str) -> bytes:

@@ -15,8 +15,8 @@ from pipelines.rollout.transitions import Served
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
 from pipelines.serving.models.predictor import fault_of
-from pipelines.serving.traffic.candidate_process import Wanted
-from pipelines.serving.traffic.circuit_breaker import Breaker
+from pipelines.serving.traffic.candidate_process import CandidateRequirements
+from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
 
 LOAD_SECONDS = 60.0
 
@@ -29,10 +29,10 @@ class CandidateFailed(Exception):
         super().__init__(why)
 
 
-class Host:
+class CandidateClient:
     """The process of one candidate in one data worker."""
 
-    def __init__(self, served: Served, cache: Path, wanted: Wanted, limits: BreakerLimits) -> None:
+    def __init__(self, served: Served, cache: Path, wanted: CandidateRequirements, limits: BreakerLimits) -> None:
         self.served, self.wanted = served, wanted
         self._cache, self._limits = cache, limits
         self._child: Child | None = None
@@ -42,9 +42,9 @@ class Host:
         """Why the candidate cannot be served; empty if it can."""
         self.names: list[str] = []
         self.types: list[str] = []
-        self.breaker = Breaker(limits)
+        self.breaker = CircuitBreaker(limits)
 
-    def made_for(self, served: Served, wanted: Wanted, limits: BreakerLimits) -> bool:
+    def made_for(self, served: Served, wanted: CandidateRequirements, limits: BreakerLimits) -> bool:
         return (self.served, self.wanted, self._limits) == (served, wanted, limits)
 
     @property

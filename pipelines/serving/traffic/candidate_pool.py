@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Served
-from pipelines.serving.models.bundle import Manifest
-from pipelines.serving.traffic.candidate_client import Host
-from pipelines.serving.traffic.candidate_process import Wanted
+from pipelines.serving.models.bundle import BundleManifest
+from pipelines.serving.traffic.candidate_client import CandidateClient
+from pipelines.serving.traffic.candidate_process import CandidateRequirements
 
 TRIED_SECONDS = 180.0
 """How long a tried candidate waits for the table that names it."""
@@ -17,25 +17,25 @@ TRIED_SECONDS = 180.0
 Key = tuple[str, str]
 
 
-class Candidates:
+class CandidatePool:
     """Processes of candidates by model and digest."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._hosts: dict[Key, Host] = {}
+        self._hosts: dict[Key, CandidateClient] = {}
         self._tried: dict[Key, float] = {}
         self._named: set[Key] = set()
 
-    def of(self, model: str, served: Served, champion: Manifest, plan: Plan) -> Host:
+    def of(self, model: str, served: Served, champion: BundleManifest, plan: RolloutPlan) -> CandidateClient:
         """The process of this candidate, started if there is none or the one there is was refused."""
         key = (model, served.sha256)
         found = self._hosts.get(key)
-        wanted = Wanted(served.sha256, champion.features, champion.output, plan.deadline_ms)
+        wanted = CandidateRequirements(served.sha256, champion.features, champion.output, plan.deadline_ms)
         if found is not None and not found.refused and found.made_for(served, wanted, plan.breaker):
             return found
         if found is not None:
             found.close()
-        host = self._hosts[key] = Host(served, self._cache, wanted, plan.breaker)
+        host = self._hosts[key] = CandidateClient(served, self._cache, wanted, plan.breaker)
         self._tried[key] = time.monotonic()
         host.open()
         return host

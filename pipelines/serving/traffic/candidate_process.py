@@ -14,26 +14,26 @@ import msgspec
 import uvloop
 
 from pipelines.serving.ipc.channel import Channel, Message
-from pipelines.serving.models.bundle import GOLDEN, BundleRefused, Golden, Input, Manifest
+from pipelines.serving.models.bundle import GOLDEN, BundleManifest, BundleRefused, GoldenRows, InputColumn
 from pipelines.serving.models.predictor import Predictor, fault_of, load
 
 TRIES = 15
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class CandidateRequirements(msgspec.Struct, frozen=True):
     """What a candidate has to be: the champion's columns and kind of answer, and faster than ``deadline_ms``."""
 
     sha256: str
-    features: list[Input]
+    features: list[InputColumn]
     output: str
     deadline_ms: float
 
 
-def faults(predictor: Predictor, folder: Path, wanted: Wanted) -> list[str]:
+def faults(predictor: Predictor, folder: Path, wanted: CandidateRequirements) -> list[str]:
     """Why callers of the champion could not be served by this version; one row has to be answered in time."""
     manifest = predictor.manifest
     found = shape_faults(manifest, wanted)
-    golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=Golden)
+    golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=GoldenRows)
     row: list[list[Any]] = [[value] for value in golden.rows[0]]
     took = []
     for _ in range(TRIES):
@@ -50,7 +50,7 @@ def faults(predictor: Predictor, folder: Path, wanted: Wanted) -> list[str]:
     return found
 
 
-def shape_faults(manifest: Manifest, wanted: Wanted) -> list[str]:
+def shape_faults(manifest: BundleManifest, wanted: CandidateRequirements) -> list[str]:
     """Columns that differ from the champion's in name or type, whatever their order, and another kind of answer."""
     here = {feature.name: feature.type for feature in manifest.features}
     there = {feature.name: feature.type for feature in wanted.features}
@@ -66,7 +66,7 @@ def shape_faults(manifest: Manifest, wanted: Wanted) -> list[str]:
     return found
 
 
-class Candidate:
+class CandidateServer:
     """Answers ``load`` and ``predict``; one version per process."""
 
     def __init__(self, cache: Path) -> None:
@@ -77,7 +77,7 @@ class Candidate:
         if message["ask"] == "predict":
             return self._predict(message["values"], message["count"])
         if message["ask"] == "load":
-            return self._load(msgspec.convert(message["wanted"], Wanted))
+            return self._load(msgspec.convert(message["wanted"], CandidateRequirements))
         return {"error": f"a candidate does not know {message['ask']!r}"}
 
     def _predict(self, values: list[Any], count: int) -> Message:
@@ -86,7 +86,7 @@ class Candidate:
         except OverflowError:
             return {"overflow": True}
 
-    def _load(self, wanted: Wanted) -> Message:
+    def _load(self, wanted: CandidateRequirements) -> Message:
         folder = self._cache / wanted.sha256
         try:
             self._predictor = load(folder, wanted.sha256)
@@ -100,7 +100,7 @@ class Candidate:
 
 
 async def serve(endpoint: socket.socket, cache: Path) -> None:
-    await Channel(endpoint, Candidate(cache).handle).run()
+    await Channel(endpoint, CandidateServer(cache).handle).run()
 
 
 def main(arguments: list[str]) -> None:

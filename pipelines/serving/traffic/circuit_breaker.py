@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pipelines.rollout.plan import BreakerLimits
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed: requests pass. Open: none pass for ``open_for`` seconds. Then one passes, and its outcome decides."""
 
     def __init__(self, limits: BreakerLimits, *, clock: Callable[[], float] = time.monotonic) -> None:

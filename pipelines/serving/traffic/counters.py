@@ -18,7 +18,7 @@ Key = tuple[str, str, int, str, str]
 SUMS = ("requests", "failed", "fallback", "shed", "compared", "disagreed", "flipped", "sent", "dropped", "seconds")
 
 
-class Tally(msgspec.Struct, array_like=True):
+class ArmTally(msgspec.Struct, array_like=True):
     """Sums of one arm. ``slow`` counts the answers over each configured limit (text of the limit in ms).
 
     ``fallback``: answered by the champion instead. ``shed``: not tried, since the breaker was open or it was not
@@ -42,7 +42,7 @@ class Tally(msgspec.Struct, array_like=True):
     met: int = 0
     seconds: float = 0.0
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ArmTally) -> None:
         """Add another one's sums; units are merged elsewhere, since they may overlap."""
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -52,16 +52,16 @@ class Tally(msgspec.Struct, array_like=True):
             self.slow[limit] = self.slow.get(limit, 0) + count
 
 
-class Tallies:
+class ArmTallies:
     """What one process counted since it last reported."""
 
     def __init__(self) -> None:
-        self._new: dict[Key, Tally] = {}
+        self._new: dict[Key, ArmTally] = {}
         self._units: dict[Key, dict[int, int]] = {}
 
-    def of(self, key: Key) -> Tally:
+    def of(self, key: Key) -> ArmTally:
         if key not in self._new:
-            self._new[key] = Tally()
+            self._new[key] = ArmTally()
         return self._new[key]
 
     def answered(
@@ -84,7 +84,7 @@ class Tallies:
         if unit is not None:
             self._met(key, tally, unit, events)
 
-    def _met(self, key: Key, tally: Tally, unit: int, events: int) -> None:
+    def _met(self, key: Key, tally: ArmTally, unit: int, events: int) -> None:
         known = self._units.get(key)
         if known is None:
             # A new step: what was counted of the units of earlier ones is reported already.
@@ -97,12 +97,12 @@ class Tallies:
             known[unit] = events | (before or 0)
             tally.units.append((unit, events))
 
-    def take(self) -> list[tuple[Key, Tally]]:
+    def take(self) -> list[tuple[Key, ArmTally]]:
         """Everything new since the last time, handed over."""
         taken, self._new = self._new, {}
         return list(taken.items())
 
 
-def received(content: Any) -> list[tuple[Key, Tally]]:
+def received(content: Any) -> list[tuple[Key, ArmTally]]:
     """Tallies as they came through a channel."""
-    return msgspec.convert(content, list[tuple[Key, Tally]])
+    return msgspec.convert(content, list[tuple[Key, ArmTally]])

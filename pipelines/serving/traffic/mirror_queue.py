@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipelines.serving.prediction_log.writer import Answer
+from pipelines.serving.prediction_log.writer import LoggedAnswer
 
 BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 64
 BATCH_SECONDS = 0.01
-Heard = Callable[[int, int], None]
+OnHandover = Callable[[int, int], None]
 """Told how many requests were handed over, and how many were dropped."""
 
 
-class Source(msgspec.Struct, array_like=True, frozen=True):
+class MirrorSource(msgspec.Struct, array_like=True, frozen=True):
     """What the requests of a mirror share; ``version`` is the one that sees them, ``names`` the champion's columns."""
 
     model: str
@@ -26,18 +26,18 @@ class Source(msgspec.Struct, array_like=True, frozen=True):
     names: list[str]
 
 
-class Mirrored(msgspec.Struct, array_like=True, frozen=True):
+class MirroredRequests(msgspec.Struct, array_like=True, frozen=True):
     """Requests with the champion's answers, as they are logged but for masking: the shadow worker predicts by them."""
 
-    source: Source
-    answers: list[Answer]
+    source: MirrorSource
+    answers: list[LoggedAnswer]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Mirrored)
+_decoder = msgspec.msgpack.Decoder(MirroredRequests)
 
 
-def line() -> tuple[socket.socket, socket.socket]:
+def mirror_sockets() -> tuple[socket.socket, socket.socket]:
     """The end that data workers write into and the end that the shadow worker reads.
 
     Both outlive every process that uses them, so that neither end ever breaks.
@@ -49,7 +49,7 @@ def line() -> tuple[socket.socket, socket.socket]:
     return write, read
 
 
-class Feed:
+class MirrorQueue:
     """The writing end. Requests are handed over some at a time: waking the other process costs more than a request.
 
     ``schedule(seconds, callback)`` calls back later on the loop.
@@ -57,14 +57,14 @@ class Feed:
 
     def __init__(self, endpoint: socket.socket, schedule: Callable[[float, Callable[[], None]], object]) -> None:
         self._socket, self._schedule = endpoint, schedule
-        self._waiting: list[Lane] = []
+        self._waiting: list[MirrorChannel] = []
         self._rows = 0
 
-    def lane(self, source: Source, heard: Heard) -> Lane:
+    def lane(self, source: MirrorSource, heard: OnHandover) -> MirrorChannel:
         """Where the requests of one mirror are handed in."""
-        return Lane(self, source, heard)
+        return MirrorChannel(self, source, heard)
 
-    def took(self, lane: Lane, rows: int) -> None:
+    def took(self, lane: MirrorChannel, rows: int) -> None:
         """A request of so many rows waits in this lane; it is handed over soon."""
         first = not self._waiting
         if len(lane.packed) == 1:
@@ -85,8 +85,8 @@ class Feed:
                 over = sum(self._put(lane, [one]) for one in packed) if over > 1 else 0
             lane.heard(over, len(packed) - over)
 
-    def _put(self, lane: Lane, packed: list[bytes]) -> bool:
-        """An array of the source and of an array: what ``Mirrored`` is in MessagePack, of parts that are packed."""
+    def _put(self, lane: MirrorChannel, packed: list[bytes]) -> bool:
+        """The MessagePack of ``MirroredRequests``, made of parts that are packed already."""
         message = b"".join((lane.head, len(packed).to_bytes(4, "big"), *packed))
         if len(message) > BYTES:  # the line may take it, the other end would cut it off
             return False
@@ -97,7 +97,7 @@ class Feed:
         return True
 
 
-class Lane:
+class MirrorChannel:
     """The requests of one mirror that wait to be handed over; ``heard`` is told what became of them.
 
     They wait packed: bytes are a tenth of the objects, which the next requests would have to find room beside.
@@ -105,12 +105,12 @@ class Lane:
 
     __slots__ = ("_feed", "head", "heard", "packed")
 
-    def __init__(self, feed: Feed, source: Source, heard: Heard) -> None:
+    def __init__(self, feed: MirrorQueue, source: MirrorSource, heard: OnHandover) -> None:
         self._feed, self.heard = feed, heard
         self.head = b"\x92" + _encoder.encode(source) + b"\xdd"
         self.packed: list[bytes] = []
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: LoggedAnswer) -> None:
         """Hand it over soon; it is dropped if the line is full or it does not fit."""
         try:
             self.packed.append(_encoder.encode(answer))
@@ -120,7 +120,7 @@ class Lane:
             self._feed.took(self, len(answer.predictions))
 
 
-def receive(endpoint: socket.socket) -> Mirrored | None:
+def receive(endpoint: socket.socket) -> MirroredRequests | None:
     """The oldest requests on the line; None if it is empty."""
     try:
         return _decoder.decode(endpoint.recv(BYTES))

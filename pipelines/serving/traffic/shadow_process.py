@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 import uvloop
 
-from pipelines.rollout.plan import Comparison
-from pipelines.rollout.transitions import Rollout, RoutingTable
+from pipelines.rollout.plan import ComparisonPlan
+from pipelines.rollout.transitions import RolloutRecord, RoutingTable
 from pipelines.serving.ipc.channel import Channel, Message
-from pipelines.serving.ipc.garbage_collection import spare_what_is_loaded
+from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused
 from pipelines.serving.models.predictor import Predictor, fault_of, load
 from pipelines.serving.prediction_log.masking import writer
-from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, Answer, Columns, LogWriter
-from pipelines.serving.traffic.counters import Key, Tallies
-from pipelines.serving.traffic.mirror_queue import Mirrored, receive
+from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogColumns, LoggedAnswer, LogWriter
+from pipelines.serving.traffic.counters import ArmTallies, Key
+from pipelines.serving.traffic.mirror_queue import MirroredRequests, receive
 
 REPORT_SECONDS = 0.5
 BATCH = 8
@@ -34,26 +34,26 @@ EARLY = 1000
 """Requests kept that came before the table that explains them."""
 
 
-class Against(msgspec.Struct, frozen=True):
+class ShadowReference(msgspec.Struct, frozen=True):
     """What the champion's answers are compared with: one version, its columns in the log, its limits in ms."""
 
-    record: Rollout
+    record: RolloutRecord
     predictor: Predictor
     names: list[str]
-    columns: Columns
+    columns: LogColumns
     limits: tuple[float, ...]
 
 
-class Shadow:
+class ShadowWorker:
     """The shadow worker: one line in, a log and counts out."""
 
     def __init__(self, feed: socket.socket, control: socket.socket, cache: Path, log: LogWriter) -> None:
         self._feed, self._cache, self._log = feed, cache, log
         self._channel = Channel(control, self._handle)
-        self._tallies = Tallies()
+        self._tallies = ArmTallies()
         self._loaded: dict[str, Predictor] = {}
-        self._serving: dict[tuple[str, str, str], Against] = {}
-        self._early: deque[Mirrored] = deque(maxlen=EARLY)
+        self._serving: dict[tuple[str, str, str], ShadowReference] = {}
+        self._early: deque[MirroredRequests] = deque(maxlen=EARLY)
 
     async def run(self) -> None:
         """Work until the supervisor is gone or says stop."""
@@ -69,10 +69,10 @@ class Shadow:
             if mirrored is None:
                 return False
             if not self._known(mirrored):
-                self._early.extend(Mirrored(mirrored.source, [answer]) for answer in mirrored.answers)
+                self._early.extend(MirroredRequests(mirrored.source, [answer]) for answer in mirrored.answers)
         return True
 
-    def _known(self, mirrored: Mirrored) -> bool:
+    def _known(self, mirrored: MirroredRequests) -> bool:
         """Compare them if their version is loaded; a data worker may have heard of a new mirror first."""
         source = mirrored.source
         against = self._serving.get((source.model, source.rollout_id, source.version))
@@ -85,7 +85,7 @@ class Shadow:
             self._compare(key, answer, values, against)
         return True
 
-    def _compare(self, key: Key, champion: Answer, values: list[Sequence[Any]], against: Against) -> None:
+    def _compare(self, key: Key, champion: LoggedAnswer, values: list[Sequence[Any]], against: ShadowReference) -> None:
         """Predict one request by itself, as a caller would have it, so that its time is that of an answer."""
         predictor, comparison = against.predictor, against.record.plan.comparison
         count = len(champion.predictions)
@@ -164,17 +164,19 @@ class Shadow:
             names, kinds = predictor.manifest.names, [feature.type for feature in predictor.manifest.features]
             columns = self._log.columns(model, version, names, kinds, "shadow", rollout_id)
             limits = tuple(limit.over_ms for limit in route.rollout.plan.guard.latency)
-            serving[model, rollout_id, version] = Against(route.rollout, predictor, list(names), columns, limits)
+            serving[model, rollout_id, version] = ShadowReference(
+                route.rollout, predictor, list(names), columns, limits
+            )
         self._serving, self._loaded = serving, kept
         early, self._early = self._early, deque(maxlen=EARLY)
         for mirrored in early:
             self._known(mirrored)  # what nobody mirrors any more belongs to nobody
-        spare_what_is_loaded()
+        freeze_gc()
         asyncio.get_running_loop().add_reader(self._feed, self._read)
         return {"generation": table.generation, "refused": refused}
 
 
-def difference(champion: list[float], mirrored: list[float], how: Comparison) -> tuple[int, int]:
+def difference(champion: list[float], mirrored: list[float], how: ComparisonPlan) -> tuple[int, int]:
     """How many rows differ by more than the tolerance, and how many would be decided otherwise."""
     pairs = list(zip(champion, mirrored, strict=True))
     differing = sum(abs(one - other) > how.tolerance for one, other in pairs)
@@ -184,7 +186,7 @@ def difference(champion: list[float], mirrored: list[float], how: Comparison) ->
 async def serve(feed: int, control: int, name: str, folder: Path) -> None:
     loop = asyncio.get_running_loop()
     log = writer(folder, name, loop.call_later)
-    worker = Shadow(socket.socket(fileno=feed), socket.socket(fileno=control), folder / "bundles", log)
+    worker = ShadowWorker(socket.socket(fileno=feed), socket.socket(fileno=control), folder / "bundles", log)
     await worker.run()
 
 

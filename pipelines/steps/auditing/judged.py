@@ -18,7 +18,7 @@ REASONS = "reasons"
 
 
 @dataclass(frozen=True)
-class Findings:
+class SuiteFindings:
     """What a suite found in one table.
 
     ``accepted`` and ``quarantined`` share the columns and together hold every row; ``quarantined`` has ``reasons``
@@ -32,13 +32,13 @@ class Findings:
     result: ExpectationSuiteValidationResult | None = None
 
 
-def judge_rows(rows: pl.DataFrame, suite: ExpectationSuite | None) -> Findings:
+def judge_rows(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteFindings:
     """Split ``rows`` by a suite; without a suite, or without rows, everything is accepted.
 
     Raises ``Refused`` listing every expectation that could not be evaluated (a column that is not there, say).
     """
     if suite is None or rows.is_empty():
-        return Findings(rows, _with_reasons(rows.clear(), {}))
+        return SuiteFindings(rows, _with_reasons(rows.clear(), {}))
     result = _validate(rows, suite)
     by_row: defaultdict[int, list[str]] = defaultdict(list)
     failures: list[str] = []
@@ -53,7 +53,7 @@ def judge_rows(rows: pl.DataFrame, suite: ExpectationSuite | None) -> Findings:
     keep = pl.Series([number not in by_row for number in range(rows.height)], dtype=pl.Boolean)
     counts = Counter(reason for reasons in by_row.values() for reason in reasons)
     quarantined = _with_reasons(rows.filter(~keep), by_row)
-    return Findings(rows.filter(keep), quarantined, dict(counts), failures, result)
+    return SuiteFindings(rows.filter(keep), quarantined, dict(counts), failures, result)
 
 
 def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.messages.evaluation import Interval
-from pipelines.spec.model import LOWER_IS_BETTER, Comparison
+from pipelines.spec.model import LOWER_IS_BETTER, ComparisonSpec
 from pipelines.steps.evaluation.metrics import gain, measure_one
 from pipelines.steps.evaluation.weighted import Array, weighted_metric
 
@@ -19,7 +19,14 @@ MEASURED_SHARE = 0.95
 
 
 def paired_bootstrap(
-    problem: str, declared: Comparison, target: Array, candidate: Array, champion: Array, *, threshold: float, seed: int
+    problem: str,
+    declared: ComparisonSpec,
+    target: Array,
+    candidate: Array,
+    champion: Array,
+    *,
+    threshold: float,
+    seed: int,
 ) -> Interval | None:
     """Percentile interval of ``candidate - champion`` over resampled rows, oriented so that positive is better.
 

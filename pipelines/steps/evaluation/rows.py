@@ -26,7 +26,7 @@ def snapshot_digest(info: VersionInfo) -> str:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SnapshotFacts:
     """What an evaluation needs of a version's snapshot.
 
     ``test``: labelled rows of the test part, in order of prediction time; ``held``: how many there are, of which
@@ -45,17 +45,19 @@ class Seen:
         return [f"measured on {self.test.height} of {self.held} test rows, drawn evenly over time"]
 
 
-def seen_of(info: VersionInfo, ports: Ports) -> Seen:
+def seen_of(info: VersionInfo, ports: Ports) -> SnapshotFacts:
     """``Refused`` if the snapshot is gone or was altered."""
     digest = snapshot_digest(info)
     files = open_files(ports.store, info.model, digest)
     if files is None:
         snapshot = read_snapshot(ports.store, info.model, digest)
         test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
-        return Seen(test, test.height, trained_until(snapshot))
+        return SnapshotFacts(test, test.height, trained_until(snapshot))
     rows = files.sample(SAMPLE_ROWS, "test")
     held = sum(file.rows for file in files.list.of("test"))
-    return Seen(rows.sort("prediction_time", maintain_order=True), held, files.list.last("train", "validation"))
+    return SnapshotFacts(
+        rows.sort("prediction_time", maintain_order=True), held, files.list.last("train", "validation")
+    )
 
 
 def end_of_training(info: VersionInfo, ports: Ports) -> datetime | None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipelines.spec.features import (
     CalendarPart,
-    Direct,
+    DirectColumn,
     Feature,
     FeatureView,
     LastValue,
@@ -71,7 +71,7 @@ def _own(view: FeatureView, rows: pl.DataFrame, timezone: str) -> dict[str, pl.S
     parts: dict[str, Callable[[], pl.Expr]] = {"hour_local": local.dt.hour, "day_of_week": local.dt.weekday}
     found = {}
     for name, feature in view.features.items():
-        if isinstance(feature.transformation, Direct):
+        if isinstance(feature.transformation, DirectColumn):
             found[name] = rows[feature.transformation.column]
         elif isinstance(feature.transformation, CalendarPart):
             found[name] = rows.select(parts[feature.transformation.part]()).to_series()

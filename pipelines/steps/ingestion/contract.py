@@ -10,7 +10,7 @@ from datetime import date
 import polars as pl
 from polars import selectors
 
-from pipelines.spec.dataset import Column, SourceSpec
+from pipelines.spec.dataset import ColumnSpec, SourceSpec
 
 TYPES: dict[str, pl.DataType] = {
     "integer": pl.Int64(),
@@ -46,7 +46,7 @@ def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.Dat
 
 
 def parse(
-    text: pl.DataFrame, columns: Mapping[str, Column], null_values: Sequence[str]
+    text: pl.DataFrame, columns: Mapping[str, ColumnSpec], null_values: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The named columns as text, and in the types that the contract promises.
 
@@ -114,14 +114,14 @@ def _column_faults(found: list[str], promised: list[str]) -> list[str]:
     return missing + extra
 
 
-def _parsed(name: str, column: Column) -> pl.Expr:
+def _parsed(name: str, column: ColumnSpec) -> pl.Expr:
     text = pl.col(name)
     if column.type == "timestamp":
         return text.str.to_datetime(TIMESTAMP, time_unit="us", time_zone="UTC", strict=False)
     return text.cast(TYPES[column.type], strict=False)
 
 
-def _value_faults(text: pl.Series, typed: pl.Series, column: Column) -> list[str]:
+def _value_faults(text: pl.Series, typed: pl.Series, column: ColumnSpec) -> list[str]:
     """Faults of one column: type, null, category and range, each with its number of rows and examples."""
     name = text.name
     wrong_type = text.is_not_null() & typed.is_null()

@@ -14,7 +14,7 @@ KEY = "AIRWORTHY_GATEWAY_KEY"
 
 
 @runtime_checkable
-class HasDoor(Protocol):
+class HasCandidateEndpoint(Protocol):
     """A target that knows by itself how its candidate is reached at 0 %."""
 
     def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
@@ -24,7 +24,7 @@ class HasDoor(Protocol):
 
 def door_fault(deployment: Deployment, target: DeploymentTarget) -> str | None:
     """Why candidates of this target cannot be tried under load; None if they can."""
-    if deployment.target.kind == "embedded" or isinstance(target, HasDoor):
+    if deployment.target.kind == "embedded" or isinstance(target, HasCandidateEndpoint):
         return None
     kind = deployment.target.kind
     return f"target {kind} has no door to a candidate at 0 %: leave load_test out, the shadow and the first step try it"
@@ -43,7 +43,7 @@ def find_door(request: LoadTestRequest, deployment: Deployment, ports: Ports) ->
         raise Refused(subject, [f"the target has {found}"])
     if fault := door_fault(deployment, target):
         raise Refused(f"{request.model} cannot be tried under load", [fault])
-    if isinstance(target, HasDoor):
+    if isinstance(target, HasCandidateEndpoint):
         return target.candidate_door(request.model, request.rollout_id)
     key = os.environ.get(KEY)
     headers = {"x-rollout-probe": state.probe} | ({"x-api-key": key} if key else {})

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pipelines.messages.release import ShareShown
-from pipelines.spec.sizing import LoadTest
+from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_testing.open_loop import RequestOutcome
 from pipelines.steps.rollouts.design import requests_to_show
 
 
-def slow_limits(declared: LoadTest) -> list[tuple[float, float]]:
+def slow_limits(declared: LoadTestSpec) -> list[tuple[float, float]]:
     """Share that may be slower, and than how many milliseconds."""
     asserted = declared.assertions
     found = [(0.05, asserted.p95_latency), (0.01, asserted.p99_latency)]
     return [(share, limit.max) for share, limit in found if limit is not None]
 
 
-def shown(declared: LoadTest, outcome: RequestOutcome) -> list[ShareShown]:
+def shown(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
     """The evidence on each assertion, from the requests of the plateau."""
     total = outcome.plateau.total
     names = {0.05: "p95_latency", 0.01: "p99_latency"}
@@ -41,7 +41,7 @@ def shown(declared: LoadTest, outcome: RequestOutcome) -> list[ShareShown]:
     ]
 
 
-def needed(declared: LoadTest, alpha: float) -> dict[str, int]:
+def needed(declared: LoadTestSpec, alpha: float) -> dict[str, int]:
     """Requests of the plateau without which an assertion cannot be shown, however good the candidate is."""
     found = [(name, one) for name, one in (("p95_latency", 0.05), ("p99_latency", 0.01))]
     shares = {name: share for name, share in found if getattr(declared.assertions, name) is not None}

@@ -27,7 +27,7 @@ SPREAD = 16
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RequestSchedule:
     """``rps`` requests per second for ``seconds``, growing linearly from 0 during the first ``ramp_up`` of them."""
 
     rps: float
@@ -85,7 +85,7 @@ def edge(place: int) -> float:
 
 
 @dataclass
-class Second:
+class SecondCounts:
     """What was due in one second."""
 
     sent: int = 0
@@ -109,13 +109,13 @@ class RequestOutcome:
     strangers: int = 0
     unsent: int = 0
     """Requests that were due and could not be sent before the hard stop."""
-    seconds: dict[int, Second] = field(default_factory=dict)
+    seconds: dict[int, SecondCounts] = field(default_factory=dict)
     took: float = 0.0
     last_sent: float = 0.0
     stopped: bool = False
 
     def record(self, due: float, latency_ms: float, error: str, on_plateau: bool) -> None:
-        second = self.seconds.setdefault(int(due), Second())
+        second = self.seconds.setdefault(int(due), SecondCounts())
         second.sent += 1
         if error:
             self.errors[error] = self.errors.get(error, 0) + 1
@@ -134,7 +134,7 @@ class RequestOutcome:
 
 
 @dataclass(frozen=True)
-class Door:
+class RequestTarget:
     """Where and how to ask: ``judge`` says of status, headers and body what was wrong with an answer, or ''."""
 
     url: str
@@ -225,8 +225,8 @@ class OpenLoop:
 
     def __init__(
         self,
-        door: Door,
-        schedule: Schedule,
+        door: RequestTarget,
+        schedule: RequestSchedule,
         limits: Sequence[float],
         *,
         timeout: float,

@@ -10,13 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipelines.messages.release import LoadTestResult
-from pipelines.spec.sizing import LoadTest
+from pipelines.spec.sizing import LoadTestSpec
 
 BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
 SHARES = {"p95": 0.05, "p99": 0.01}
 
 
-def draw(result: LoadTestResult, declared: LoadTest) -> bytes:
+def draw(result: LoadTestResult, declared: LoadTestSpec) -> bytes:
     """PNG, without a display."""
     figure = Figure(figsize=(8.6, 9.6), layout="constrained")
     title = f"{result.model} version {result.version} at {declared.target_rps:g} requests/s"
@@ -34,7 +34,7 @@ def draw(result: LoadTestResult, declared: LoadTest) -> bytes:
     return content.getvalue()
 
 
-def _rate(axes: Any, seconds: Any, declared: LoadTest) -> None:
+def _rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
     across = [0.0, declared.ramp_up_time, declared.duration]
     wanted = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
     axes.plot(across, wanted, color=GREY, linewidth=1, linestyle="--", label="declared")

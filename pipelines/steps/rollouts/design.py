@@ -12,13 +12,13 @@ from scipy import stats
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.release import DesignStep, Traffic
+from pipelines.messages.release import LoggedTraffic, StageDesign
 from pipelines.ports import Ports, Store
 from pipelines.rollout.from_spec import analysis_plan, target_plan
-from pipelines.rollout.plan import Plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import WHOLE, AbTest, BlueGreen, Canary
+from pipelines.spec.strategy import WHOLE, AbTestSpec, BlueGreen, Canary
 from pipelines.statistics.e_values import log_e_value
 from pipelines.statistics.sample_size import sample_size
 from pipelines.steps.monitoring.prediction_log import UNANSWERED
@@ -35,7 +35,7 @@ def plan_faults(spec: ModelSpec) -> list[str]:
     """Why the declared rollout could not fail, not be decided, or not be followed by its target; empty if it can."""
     if not spec.deployment.staged:
         return []
-    faults = msgspec.convert(target_plan(spec), Plan).faults()
+    faults = msgspec.convert(target_plan(spec), RolloutPlan).faults()
     try:
         analysis_plan(spec.deployment)
     except Refused as error:
@@ -43,7 +43,7 @@ def plan_faults(spec: ModelSpec) -> list[str]:
     return faults
 
 
-def recent_traffic(ports: Ports, model: str) -> Traffic | None:
+def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     """Requests that callers made in the last seven days, by the prediction log; None if there were none.
 
     Of more than 200 files an even sample is read and counts for all.
@@ -58,18 +58,18 @@ def recent_traffic(ports: Ports, model: str) -> Traffic | None:
     if not requests:
         return None
     observed = max(until - since, SHORTEST)
-    return Traffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
+    return LoggedTraffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
 
 
-def rollout_design(spec: ModelSpec) -> list[DesignStep]:
+def rollout_design(spec: ModelSpec) -> list[StageDesign]:
     """Each step of the declared rollout; empty where the release is one switch."""
     declared, steps = spec.deployment, []
     if (shadow := declared.shadows) is not None:
         seconds = shadow.max_duration or 2 * shadow.duration
         needed = math.ceil(shadow.minimum_compared / shadow.sample_rate)
-        steps.append(DesignStep(share=0, requests_to_pass=needed, seconds=seconds))
+        steps.append(StageDesign(share=0, requests_to_pass=needed, seconds=seconds))
     return steps + [
-        DesignStep(
+        StageDesign(
             share=share,
             requests_to_pass=_to_pass(declared, share / WHOLE),
             requests_to_find=_to_find(declared, share / WHOLE),
@@ -86,7 +86,7 @@ def _longest(declared: Deployment) -> float:
     if declared.strategy == "blue_green":
         trial = declared.blue_green or BlueGreen()
         return trial.max_duration or 2 * trial.validation_duration
-    return (declared.ab or AbTest()).max_duration
+    return (declared.ab or AbTestSpec()).max_duration
 
 
 def _to_pass(declared: Deployment, weight: float) -> int | None:
@@ -96,9 +96,9 @@ def _to_pass(declared: Deployment, weight: float) -> int | None:
     """
     least = declared.analysis.minimum_units
     if declared.strategy == "ab":
-        least = (declared.ab or AbTest()).minimum_sample_size
+        least = (declared.ab or AbTestSpec()).minimum_sample_size
         needed = math.ceil(least / min(weight, 1 - weight))
-        found = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTest()).metrics else needed
+        found = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
         return None if found is None else max(needed, found)
     alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
     return None if alone is None else math.ceil(max(alone / weight, least / min(weight, 1 - weight)))

@@ -7,14 +7,14 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.spec.model import Split
+from pipelines.spec.model import SplitSpec
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 STRATA = 5
 """Equal-sized groups by target value among which a stratified split of a regression is balanced."""
 
 
-def assign_parts(frame: pl.DataFrame, split: Split, *, seed: int, classification: bool) -> pl.Series:
+def assign_parts(frame: pl.DataFrame, split: SplitSpec, *, seed: int, classification: bool) -> pl.Series:
     """``train``, ``validation`` or ``test`` for each row of ``frame``, in its order; a series called ``part``.
 
     ``frame`` has ``prediction_time``, ``target`` and ``entity_id``. Shares are of rows, rounded to whole rows.
@@ -41,13 +41,13 @@ def assign_parts(frame: pl.DataFrame, split: Split, *, seed: int, classification
     return drawn.with_columns(stratum.alias("stratum")).select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()
 
 
-def _by_time(moments: pl.Series, split: Split) -> pl.Series:
+def _by_time(moments: pl.Series, split: SplitSpec) -> pl.Series:
     ordered = moments.sort()
     train, validation = (ordered[end - 1] if end else None for end in part_ends(ordered.len(), split))
     return parts_until(moments, train, validation)
 
 
-def part_ends(rows: int, split: Split) -> tuple[int, int]:
+def part_ends(rows: int, split: SplitSpec) -> tuple[int, int]:
     """How many rows, the earliest first, end the train part, and the validation part."""
     return round(rows * split.train), round(rows * (split.train + split.validation))
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.messages.training import SplitPart
-from pipelines.spec.model import Split
+from pipelines.spec.model import SplitSpec
 from pipelines.steps.snapshot.files import FileList, SnapshotFile
 from pipelines.steps.snapshot.split import PARTS, part_ends, parts_until
 from pipelines.steps.snapshot.table_digest import table_digest
 
 
 @dataclass(frozen=True)
-class Spooled:
+class SpooledTable:
     """A table in batches on local disk, and what it holds."""
 
     folder: Path
@@ -38,8 +38,8 @@ class Spooled:
 
 
 def spool(
-    days: Iterable[pl.DataFrame], split: Split, *, batch_rows: int, classification: bool, folder: Path
-) -> Spooled:
+    days: Iterable[pl.DataFrame], split: SplitSpec, *, batch_rows: int, classification: bool, folder: Path
+) -> SpooledTable:
     """Write ``days`` below ``folder`` as files of one part each, every one but a part's last of ``batch_rows`` rows.
 
     ``days``: frames with ``prediction_time``, ``label_time`` and ``target``, sorted, one after the other in order of
@@ -58,7 +58,7 @@ def spool(
     for writer in writers.values():
         writer.close()
     files = [file for writer in writers.values() for file in writer.files]
-    return Spooled(
+    return SpooledTable(
         folder=folder,
         list=FileList(batch_rows=batch_rows, files=files),
         parts={part: writer.measured() for part, writer in writers.items()},

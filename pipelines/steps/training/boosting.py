@@ -20,9 +20,9 @@ import xgboost as xgb
 
 from pipelines.errors import Refused
 from pipelines.steps.training.boosting_plan import BoostingPlan
-from pipelines.steps.training.checkpoints import Index
+from pipelines.steps.training.checkpoints import CheckpointIndex
 from pipelines.steps.training.early_stopping import Stopper
-from pipelines.steps.training.learning_rate import Schedule
+from pipelines.steps.training.learning_rate import LearningRateSchedule
 from pipelines.tables.encoding import Matrix
 
 OnRound = Callable[[int, Mapping[str, float], float], None]
@@ -33,7 +33,7 @@ Target = npt.NDArray[np.float64]
 class Resumable(Protocol):
     """Where a training goes on from, and what it leaves for the next attempt: ``Checkpoints``, or a way to them."""
 
-    def newest(self) -> tuple[bytes, Index] | None: ...
+    def newest(self) -> tuple[bytes, CheckpointIndex] | None: ...
     def save(
         self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float
     ) -> None: ...
@@ -70,7 +70,7 @@ def boost(
     """Fit. With ``checkpoints`` it goes on from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
     evals = [(train, "train"), (validation, "validation")]
     booster = _booster(plan, evals)
-    schedule = Schedule(plan.learning_rate, plan.rounds, plan.mode)
+    schedule = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
     stopper = Stopper(plan.early_stopping, plan.mode)
     watched = f"validation/{plan.metric}"
     curves: dict[str, list[float]] = {}

@@ -20,7 +20,7 @@ from pipelines.steps.training.scores import improves
 INDEX = "checkpoints.json"
 
 
-class Kept(BaseModel):
+class CheckpointFile(BaseModel):
     """One model file. ``rounds``: boosting rounds done; ``score``: the validation score of the last of them."""
 
     model_config = ConfigDict(frozen=True)
@@ -31,14 +31,14 @@ class Kept(BaseModel):
     score: float | None
 
 
-class Index(BaseModel):
+class CheckpointIndex(BaseModel):
     """What the next attempt needs besides the model: every round's scores and learning rate so far."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     curves: dict[str, list[float]]
     learning_rates: list[float]
-    kept: list[Kept]
+    kept: list[CheckpointFile]
     """Ascending by rounds; the last is the newest."""
 
 
@@ -51,15 +51,15 @@ class Checkpoints:
     request_digest: str
     mode: str
     keep_best: int
-    _index: Index | None = field(default=None, init=False)
+    _index: CheckpointIndex | None = field(default=None, init=False)
 
-    def newest(self) -> tuple[bytes, Index] | None:
+    def newest(self) -> tuple[bytes, CheckpointIndex] | None:
         """The newest checkpoint and the index, or None if there is none or its file is not what was written."""
         path = self._path(INDEX)
         if not self.store.exists(path):
             return None
         try:
-            index = Index.model_validate_json(self.store.get(path))
+            index = CheckpointIndex.model_validate_json(self.store.get(path))
             content = self.store.get(self._path(index.kept[-1].file))
         except (ValidationError, Refused, IndexError):
             return None
@@ -73,7 +73,7 @@ class Checkpoints:
         rounds = len(learning_rates)
         name = f"round-{rounds:06d}.ubj"
         self.store.put(self._path(name), content)
-        fresh = Kept(
+        fresh = CheckpointFile(
             rounds=rounds,
             file=name,
             sha256=hashlib.sha256(content).hexdigest(),
@@ -82,7 +82,7 @@ class Checkpoints:
         earlier = [kept for kept in (self._index.kept if self._index else []) if kept.rounds < rounds]
         best = self._best([*earlier, fresh])
         kept = sorted({*best, fresh}, key=lambda one: one.rounds)
-        self._index = Index(curves=curves, learning_rates=learning_rates, kept=kept)
+        self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=kept)
         self.store.put(self._path(INDEX), self._index.model_dump_json().encode())
         named = {one.file for one in kept}
         for path in self.store.list(self._path("")):
@@ -97,8 +97,8 @@ class Checkpoints:
         path = self._path(name)
         return json.loads(self.store.get(path)) if self.store.exists(path) else None
 
-    def _best(self, kept: list[Kept]) -> list[Kept]:
-        best: list[Kept] = []
+    def _best(self, kept: list[CheckpointFile]) -> list[CheckpointFile]:
+        best: list[CheckpointFile] = []
         left = [one for one in kept if one.score is not None]
         while left and len(best) < self.keep_best:
             top = left[0]

@@ -24,7 +24,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
 from pipelines.steps.training.boosting import Boosted, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
-from pipelines.steps.training.checkpoints import Index
+from pipelines.steps.training.checkpoints import CheckpointIndex
 from pipelines.steps.training.device import expect_cuda
 from pipelines.steps.training.distributed_work import DONE, MODEL, RESUME, WORK, SharedWork
 from pipelines.steps.training.fitting import Part
@@ -172,7 +172,7 @@ class _ToldCheckpoints:
     tell: Tell
     speaks: bool
 
-    def newest(self) -> tuple[bytes, Index] | None:
+    def newest(self) -> tuple[bytes, CheckpointIndex] | None:
         if self.work.resume is None:
             return None
         content = (self.folder / RESUME).read_bytes()

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.spec.model import Training
 from pipelines.steps.models.registered_model import Problem
-from pipelines.steps.training.checkpoints import Index
+from pipelines.steps.training.checkpoints import CheckpointIndex
 from pipelines.steps.training.device import Device
 from pipelines.tables.encoding import FeatureInput, Kind, with_vocabularies
 
@@ -25,7 +25,7 @@ class Resume(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     sha256: str
-    index: Index
+    index: CheckpointIndex
 
 
 class SharedWork(BaseModel):

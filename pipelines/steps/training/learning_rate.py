@@ -8,7 +8,7 @@ from pipelines.spec.model import LearningRate
 from pipelines.steps.training.scores import improves
 
 
-class Schedule:
+class LearningRateSchedule:
     """``rate(round)`` before each boosting round, counting from 0; ``observe(score)`` after it.
 
     constant: ``initial``. step: ``initial * factor ** (round // step_every)``. cosine: from ``initial`` to ``minimum``

@@ -34,7 +34,7 @@ from pipelines.tables.encoding import FeatureInput, Kind, encode, learn_inputs, 
 TRIALS_FILE = "trials.json"
 
 
-class Order(BaseModel):
+class TrainingPlan(BaseModel):
     """A request together with the declarations it meant when it was made. ``features``: name to type, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +59,7 @@ class Order(BaseModel):
     def mode(self) -> Any:
         return "min" if self.metric in LOWER_IS_BETTER else "max"
 
-    def on(self, device: Device) -> Order:
+    def on(self, device: Device) -> TrainingPlan:
         return self.model_copy(update={"device": device})
 
     def digest(self) -> str:
@@ -68,7 +68,7 @@ class Order(BaseModel):
 
 
 @dataclass(frozen=True)
-class Filled:
+class TrainingResult:
     """A filled order: ``training`` is the declaration with searched values put in."""
 
     fitted: Fitted
@@ -81,14 +81,14 @@ class Filled:
     notes: list[str] = field(default_factory=list)
 
 
-def make_order(request: TrainRequest, features: list[str], ports: Ports) -> Order:
+def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> TrainingPlan:
     """Resolve the request by the catalog. ``Refused`` for an unknown model or feature, or a plan with faults."""
     spec = ports.catalog.model(request.model)
     view = ports.catalog.view(spec.view)
     unknown = [name for name in features if name not in view.features]
     if unknown:
         raise Refused(f"snapshot {request.snapshot} has features that view {view.view} does not declare", unknown)
-    order = Order(
+    order = TrainingPlan(
         request=request,
         problem=spec.problem,
         training=spec.training,
@@ -122,12 +122,12 @@ def _workers(spec: ModelSpec) -> int:
     return workers
 
 
-def team_of(order: Order, ports: Ports, run: str | None) -> Team | None:
+def team_of(order: TrainingPlan, ports: Ports, run: str | None) -> Team | None:
     """None for a training of one worker. ``run``: the launch whose pods are the other workers; None: processes here."""
     return Team(ports.store, ports.settings.store, run) if order.workers > 1 else None
 
 
-def checkpoints_of(order: Order, ports: Ports) -> Checkpoints | None:
+def checkpoints_of(order: TrainingPlan, ports: Ports) -> Checkpoints | None:
     """None where checkpoints are not declared, or the estimator cannot go on from one."""
     if not order.training.checkpointing.enabled or order.training.estimator.kind != "xgboost":
         return None
@@ -141,8 +141,8 @@ def _ignore(trial: Trial) -> None:
     del trial
 
 
-def fill_order(
-    order: Order,
+def execute_plan(
+    order: TrainingPlan,
     snapshot: Snapshot,
     *,
     checkpoints: Checkpoints | None = None,
@@ -151,7 +151,7 @@ def fill_order(
     seconds: Callable[[], float] = lambda: 0.0,
     best_trial: Trial | None = None,
     team: Team | None = None,
-) -> Filled:
+) -> TrainingResult:
     """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one.
 
     ``team``: the workers that share every fit, as ``team_of`` the order has them.
@@ -187,12 +187,14 @@ def fill_order(
         for metric, value in measure(order.problem, part.target, fitted.predict(part.rows), order.threshold).items()
         if value is not None
     }
-    return Filled(fitted, training, features, metrics, *_folds(order, training, features, snapshot, fitted), best_trial)
+    return TrainingResult(
+        fitted, training, features, metrics, *_folds(order, training, features, snapshot, fitted), best_trial
+    )
 
 
 def _fill_in_batches(
-    order: Order, snapshot: Snapshot, checkpoints: Checkpoints | None, on_round: OnRound | None
-) -> Filled:
+    order: TrainingPlan, snapshot: Snapshot, checkpoints: Checkpoints | None, on_round: OnRound | None
+) -> TrainingResult:
     """The same with one batch in memory. Metrics are of a sample where a part is larger than one; notes say so."""
     if snapshot.files is None:
         raise Refused(
@@ -219,10 +221,10 @@ def _fill_in_batches(
         metrics |= {f"{part}_{metric}": value for metric, value in found.items() if value is not None}
         if rows.height < (held := snapshot.targets[part].rows):
             notes.append(f"metrics of {part} are those of {rows.height} of its {held} rows, drawn evenly over time")
-    return Filled(fitted, order.training, features, metrics, notes=notes)
+    return TrainingResult(fitted, order.training, features, metrics, notes=notes)
 
 
-def shared_work(order: Order, training: Training, features: list[FeatureInput]) -> SharedWork:
+def shared_work(order: TrainingPlan, training: Training, features: list[FeatureInput]) -> SharedWork:
     """What every worker of the order must know."""
     return SharedWork(
         model=order.request.model,
@@ -238,7 +240,7 @@ def shared_work(order: Order, training: Training, features: list[FeatureInput]) 
 
 
 def _search(
-    order: Order,
+    order: TrainingPlan,
     features: list[FeatureInput],
     train: Part,
     validation: Part,
@@ -276,7 +278,7 @@ def _search(
 
 
 def _folds(
-    order: Order, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: Fitted
+    order: TrainingPlan, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: Fitted
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     if training.cross_validation is None:
         return [], {}

@@ -21,7 +21,7 @@ from pipelines.steps.models.registered_model import (
     read_predictor,
 )
 from pipelines.steps.training.model_folder import write_model_folder
-from pipelines.steps.training.order import Filled, Order
+from pipelines.steps.training.order import TrainingPlan, TrainingResult
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord
 
 CANDIDATE = {"airworthy.status": "candidate"}
@@ -43,7 +43,7 @@ def find_registered(registry: Registry, model: str, request_digest: str) -> Vers
 
 
 def register(
-    record: RunRecord, order: Order, filled: Filled, example: pl.DataFrame, tags: Mapping[str, str]
+    record: RunRecord, order: TrainingPlan, filled: TrainingResult, example: pl.DataFrame, tags: Mapping[str, str]
 ) -> Registered:
     """Upload the model folder, link it to the run, and add the version with its tags in one call."""
     client, model = record.client, order.request.model

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.delivery import Manifest
+from pipelines.messages.delivery import DeliveryManifest
 from pipelines.ports import Store
 from pipelines.spec.dataset import Calendar, DatasetSpec
 from pipelines.store_paths import MANIFEST
@@ -32,7 +32,7 @@ def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
     )
 
 
-def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, Manifest]:
+def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, DeliveryManifest]:
     """The manifest of each source that has one for the day; a reference source shows its newest until then."""
     found = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
     for source in spec.reference():
@@ -41,10 +41,10 @@ def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, Manifest]:
     return {source: _manifest(store, source, on) for source, on in found.items()}
 
 
-def _manifest(store: Store, source: str, day: date) -> Manifest:
+def _manifest(store: Store, source: str, day: date) -> DeliveryManifest:
     path = store_paths.landing(source, day, MANIFEST)
     try:
-        return Manifest.model_validate_json(store.get(path))
+        return DeliveryManifest.model_validate_json(store.get(path))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'whole file'}: {fault['msg']}" for fault in error.errors()]
         raise Refused(f"{path} is no manifest; let the source deliver {source} of {day} again", faults) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from practices._connections import amazon
 
 if TYPE_CHECKING:
-    from pipelines.adapters.sagemaker.clients import Clients
+    from pipelines.adapters.sagemaker.clients import AwsClients
 
 
 class CloudConnections:
@@ -23,9 +23,9 @@ class CloudConnections:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._opened: dict[str | None, tuple[float, Clients]] = {}
+        self._opened: dict[str | None, tuple[float, AwsClients]] = {}
 
-    def __call__(self, connection: str | None) -> Clients:
+    def __call__(self, connection: str | None) -> AwsClients:
         with self._lock:
             at, clients = self._opened.get(connection, (0.0, None))
             if clients is None or time.monotonic() - at > amazon.REREAD_SECONDS:
@@ -34,11 +34,11 @@ class CloudConnections:
             return clients
 
 
-def open_clients(connection: str | None) -> Clients:
+def open_clients(connection: str | None) -> AwsClients:
     """Clients of every service that a SageMaker target needs."""
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-    from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, Clients
+    from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, AwsClients
 
     with amazon.speaking(connection):
         region = None if connection else os.environ.get("AWS_REGION")
@@ -48,4 +48,4 @@ def open_clients(connection: str | None) -> Clients:
         sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
             aws_conn_id=connection, config=PATIENCE, region_name=region
         )
-        return Clients(sagemaker.conn, *(hook.conn for hook in others))
+        return AwsClients(sagemaker.conn, *(hook.conn for hook in others))

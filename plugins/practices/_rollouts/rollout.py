@@ -23,7 +23,7 @@ HOLD_SECONDS = 86400.0
 log = logging.getLogger(__name__)
 
 
-class Change(Protocol):
+class TargetChange(Protocol):
     """One call to the target, but for the generation it is decided on and its idempotency key."""
 
     def __call__(self, *, expect: int, key: str) -> object: ...
@@ -147,7 +147,7 @@ class Rollout:
     def _names(self) -> tuple[str, str]:
         return self.ticket.model, self.ticket.rollout_id
 
-    def _bring(self, verb: str, change: Change, done: Callable[[RolloutState], bool]) -> RolloutState:
+    def _bring(self, verb: str, change: TargetChange, done: Callable[[RolloutState], bool]) -> RolloutState:
         """Make one change unless it is so already, and read back that it is."""
         state = self.running()
         if done(state):
@@ -159,7 +159,7 @@ class Rollout:
             raise Unavailable(f"{verb} was asked of {state.model}, but the target says {state.phase} {state.split}")
         return state
 
-    def _change(self, verb: str, state: RolloutState, change: Change, once: str = "") -> None:
+    def _change(self, verb: str, state: RolloutState, change: TargetChange, once: str = "") -> None:
         """One call that is decided on ``state``; asked again on the same state it is the same call."""
         key = f"{self.ticket.rollout_id}/{verb}/{state.generation}{once}"
         try:

@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from pipelines.adapters.kubernetes import http_route_objects as objects
-from pipelines.adapters.kubernetes.pod_readings import Arm, Reading, parse
-from pipelines.adapters.kubernetes.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, Record, answered, moved
+from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, parse
+from pipelines.adapters.kubernetes.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, ServingRecord, answered, moved
 from pipelines.adapters.kubernetes.served_pods import none_ready, reasons
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout.plan import Guard, Plan
-from pipelines.rollout.transitions import Mirror, Rollout, Route, Served, Step
+from pipelines.rollout.plan import Guard, RolloutPlan
+from pipelines.rollout.transitions import Mirror, RolloutRecord, Route, Served, Stage
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment, HttpRoute
 
@@ -141,8 +141,8 @@ def test_a_template_without_the_container_is_refused() -> None:
 
 def route(split: dict[str, int], mirror: Mirror | None = None) -> Route:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    plan = Plan(strategy="canary", lease_seconds=60, guard=Guard(max_error_rate=0.1))
-    record = Rollout("r1", plan, "BAKING", now, now, ONE, TWO, probe="secret")
+    plan = RolloutPlan(strategy="canary", lease_seconds=60, guard=Guard(max_error_rate=0.1))
+    record = RolloutRecord("r1", plan, "BAKING", now, now, ONE, TWO, probe="secret")
     return Route(ONE, candidate=TWO, split=split, mirror=mirror, rollout=record)
 
 
@@ -185,12 +185,12 @@ airworthy_request_seconds_count{model="m",version="2"} 97
 
 
 def test_a_page_of_metrics_says_requests_failures_and_slow_answers() -> None:
-    assert parse(METRICS, [100, 80]) == Reading(97, 7, 3.5, {"100": 2, "80": 17})
+    assert parse(METRICS, [100, 80]) == PodCounts(97, 7, 3.5, {"100": 2, "80": 17})
 
 
 def test_a_pod_that_begins_anew_is_counted_from_nothing() -> None:
-    assert Reading(10, 1, 1.0, {"5": 2}).since(Reading(7, 1, 0.5, {"5": 1})) == Reading(3, 0, 0.5, {"5": 1})
-    assert Reading(3, 1, 0.2, {"5": 1}).since(Reading(7, 0, 0.5, {"5": 0})) == Reading(3, 1, 0.2, {"5": 1})
+    assert PodCounts(10, 1, 1.0, {"5": 2}).since(PodCounts(7, 1, 0.5, {"5": 1})) == PodCounts(3, 0, 0.5, {"5": 1})
+    assert PodCounts(3, 1, 0.2, {"5": 1}).since(PodCounts(7, 0, 0.5, {"5": 0})) == PodCounts(3, 1, 0.2, {"5": 1})
 
 
 def status(**state: Any) -> dict[str, Any]:
@@ -242,14 +242,16 @@ def test_the_record_of_a_long_rollout_in_many_pods_fits_into_an_annotation() -> 
     now = datetime(2026, 1, 1, tzinfo=UTC)
     here = route({"1": 5000, "2": 5000})
     assert here.rollout is not None
-    steps = tuple(Step(number, number, 0, now) for number in range(20))
+    steps = tuple(Stage(number, number, 0, now) for number in range(20))
     long = msgspec.structs.replace(here.rollout, steps=steps, rollout_id="r" * 64)
-    record = Record(msgspec.structs.replace(here, rollout=long), rollouts={str(n): long for n in range(KEPT_ROLLOUTS)})
+    record = ServingRecord(
+        msgspec.structs.replace(here, rollout=long), rollouts={str(n): long for n in range(KEPT_ROLLOUTS)}
+    )
     told = RolloutState(model="m" * 64, generation=1, champion="1", split={"1": 5000, "2": 5000}, reason="why " * 50)
     for number in range(2 * KEPT_ANSWERS):
         record = moved(record, record.route, "traffic", now, grew=True)
         record = answered(record, f"{'r' * 64}/step/{number}/try/1", "0" * 64, told)
-    reading = Reading(10**9, 10**9, 1e6, {"100": 10**9, "250": 10**9})
-    arms = [Arm(step, version, "candidate", 500, now, reading) for step in range(20) for version in "12"]
+    reading = PodCounts(10**9, 10**9, 1e6, {"100": 10**9, "250": 10**9})
+    arms = [ArmTotals(step, version, "candidate", 500, now, reading) for step in range(20) for version in "12"]
     pods = {f"flight-delay-1-abcdef-0123456789-{number:05}": reading for number in range(400)}
     assert len(msgspec.structs.replace(record, arms=arms, pods=pods).text()) < 200_000

@@ -11,7 +11,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     ReadTimeoutError,
 )
 
-from pipelines.adapters.sagemaker.clients import Lost, Missing, asking, clients_of_environment
+from pipelines.adapters.sagemaker.clients import NotFound, WriteConflict, asking, clients_of_environment
 from pipelines.errors import Refused, Unavailable
 
 
@@ -30,10 +30,10 @@ ANSWERS: list[tuple[Exception, type[Exception]]] = [
     (answered("ResourceLimitExceeded", "ml.m5.large is 0 Instances"), Refused),
     (answered("ValidationException", "Value 3 failed to satisfy a constraint"), Refused),
     (answered("AccessDeniedException", status=403), Refused),
-    (answered("ValidationException", 'Could not find endpoint "arn".'), Missing),
-    (answered("NoSuchKey", status=404), Missing),
-    (answered("PreconditionFailed", status=412), Lost),
-    (answered("ConditionalRequestConflict", status=409), Lost),
+    (answered("ValidationException", 'Could not find endpoint "arn".'), NotFound),
+    (answered("NoSuchKey", status=404), NotFound),
+    (answered("PreconditionFailed", status=412), WriteConflict),
+    (answered("ConditionalRequestConflict", status=409), WriteConflict),
     (EndpointConnectionError(endpoint_url="https://sagemaker"), Unavailable),
     (ReadTimeoutError(endpoint_url="https://sagemaker"), Unavailable),
     (ParamValidationError(report="Unknown parameter"), Refused),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from pipelines.adapters.sagemaker.clients import SERVICES, Clients
-from pipelines.adapters.sagemaker.endpoint import POLL_SECONDS, Endpoint
+from pipelines.adapters.sagemaker.clients import SERVICES, AwsClients
+from pipelines.adapters.sagemaker.endpoint import POLL_SECONDS, SageMakerEndpoint
 from pipelines.adapters.sagemaker.guardrail import guarded
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.deployment import Deployment
@@ -42,8 +42,10 @@ class Stage:
         self.script = Stubber(sagemaker)
         self.deployment = Deployment.model_validate(DECLARED)
         self.slept: list[float] = []
-        clients = Clients(sagemaker, *others)
-        self.endpoint = Endpoint("flight_delay", self.deployment, clients, "s3://models/air", sleep=self.slept.append)
+        clients = AwsClients(sagemaker, *others)
+        self.endpoint = SageMakerEndpoint(
+            "flight_delay", self.deployment, clients, "s3://models/air", sleep=self.slept.append
+        )
 
     def describes(self, status: str, config: str, failure: str = "") -> None:
         """The next look finds this."""

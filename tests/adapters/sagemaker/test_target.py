@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.sagemaker.changes import Changes
-from pipelines.adapters.sagemaker.clients import SERVICES, Clients
+from pipelines.adapters.sagemaker.changes import EndpointChanges
+from pipelines.adapters.sagemaker.clients import SERVICES, AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
@@ -68,7 +68,7 @@ class Watched:
 class Field:
     """One model on one endpoint of its own, with bundles of three versions in its store."""
 
-    def __init__(self, aws: Clients, **declared: Any) -> None:
+    def __init__(self, aws: AwsClients, **declared: Any) -> None:
         number = next(numbers)
         self.prefix, self.endpoint = f"air{number}", f"flights{number}"
         self.clients, self.image, self.declared = aws, IMAGE, declared
@@ -81,10 +81,12 @@ class Field:
         named = {"kind": "sagemaker", "endpoint": self.endpoint, "role_arn": ROLE, "image": self.image}
         given = {"strategy": "canary"} | self.declared
         block = named | {"instance_type": "ml.m5.large"} | given.pop("target", {}) | target
-        watched = Clients(*(Watched(client, after) for client in vars(self.clients).values()))
+        watched = AwsClients(*(Watched(client, after) for client in vars(self.clients).values()))
         deployment = Deployment.model_validate(given | {"target": block})
         store = f"s3://{BUCKET}/{self.prefix}"
-        return SageMakerTarget(Changes(MODEL, deployment, watched, store, now=lambda: self.clock, sleep=self.sleep))
+        return SageMakerTarget(
+            EndpointChanges(MODEL, deployment, watched, store, now=lambda: self.clock, sleep=self.sleep)
+        )
 
     def sleep(self, seconds: float) -> None:
         self.waited += seconds
@@ -133,12 +135,12 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Clients]:
+def aws() -> Iterator[AwsClients]:
     with local_aws() as clients:
-        yield Clients(*clients.values())
+        yield AwsClients(*clients.values())
 
 
-def test_a_rollout_goes_its_way_from_creation_to_retirement(aws: Clients) -> None:
+def test_a_rollout_goes_its_way_from_creation_to_retirement(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     state = target.rollout(MODEL)
@@ -175,7 +177,7 @@ def test_a_rollout_goes_its_way_from_creation_to_retirement(aws: Clients) -> Non
         target.set_traffic(MODEL, "r1", {"2": 10_000}, expect=state.generation, key="late")
 
 
-def test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(aws: Clients) -> None:
+def test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     state = field.begin(target)
@@ -192,13 +194,13 @@ def test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(
 
 def test_it_is_the_same_over_http_against_motos_server() -> None:
     with s3_server(sagemaker=True) as server:
-        clients = Clients(*(server.client(service) for service in SERVICES))
+        clients = AwsClients(*(server.client(service) for service in SERVICES))
         test_a_rollout_goes_its_way_from_creation_to_retirement(clients)
         test_a_rollback_wins_whatever_the_generation_and_what_has_ended_stays_ended(clients)
         test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_success(clients)
 
 
-def test_a_promotion_can_be_taken_back_by_weights_alone_until_the_former_version_is_retired(aws: Clients) -> None:
+def test_a_promotion_can_be_taken_back_by_weights_alone_until_the_former_version_is_retired(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     state = field.begin(target)
@@ -209,7 +211,7 @@ def test_a_promotion_can_be_taken_back_by_weights_alone_until_the_former_version
     assert said.index("update_endpoint_weights_and_capacities") < said.index("update_endpoint")
 
 
-def test_a_newer_rollout_supersedes_and_takes_the_traffic_of_the_older_one(aws: Clients) -> None:
+def test_a_newer_rollout_supersedes_and_takes_the_traffic_of_the_older_one(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     with pytest.raises(Refused, match="guard has no limit"):
@@ -225,7 +227,7 @@ def test_a_newer_rollout_supersedes_and_takes_the_traffic_of_the_older_one(aws: 
     assert field.weights() == {"v1": 10_000, "v3": 0}
 
 
-def test_a_version_is_released_and_put_back_in_one_switch(aws: Clients) -> None:
+def test_a_version_is_released_and_put_back_in_one_switch(aws: AwsClients) -> None:
     field = Field(aws)
     assert field.target().state(MODEL).version is None
     with pytest.raises(Refused, match="no champion"):
@@ -241,7 +243,7 @@ def test_a_version_is_released_and_put_back_in_one_switch(aws: Clients) -> None:
         target.rollback(MODEL, key="further back", reason="more")
 
 
-def test_a_release_waits_for_the_rollout_that_runs_and_a_rollback_takes_it_back_first(aws: Clients) -> None:
+def test_a_release_waits_for_the_rollout_that_runs_and_a_rollback_takes_it_back_first(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     state = field.begin(target)
@@ -254,7 +256,7 @@ def test_a_release_waits_for_the_rollout_that_runs_and_a_rollback_takes_it_back_
     assert state.split == {"1": 10_000}
 
 
-def test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_success(aws: Clients) -> None:
+def test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_success(aws: AwsClients) -> None:
     field = Field(aws)
     field.release("1")
     field.image = "broken"
@@ -271,7 +273,7 @@ def test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_succ
     assert field.begin(field.target(), version="3").phase == "READY", "the next one is not held up"
 
 
-def test_a_silent_rollback_is_recorded_by_whoever_looks_first(aws: Clients) -> None:
+def test_a_silent_rollback_is_recorded_by_whoever_looks_first(aws: AwsClients) -> None:
     field = Field(aws)
     field.release("1")
     field.image = "broken"
@@ -314,7 +316,7 @@ def dying(changes: int) -> Callable[[str], None]:
 
 @pytest.mark.parametrize(("life", "longer", "sizes"), [(1, 0, {}), (2, 0, {}), (3, 1, SCALED)])
 def test_workers_that_die_after_a_few_changes_each_still_finish_the_rollout(
-    aws: Clients, life: int, longer: int, sizes: dict[str, Any]
+    aws: AwsClients, life: int, longer: int, sizes: dict[str, Any]
 ) -> None:
     field, deaths = Field(aws, resources=sizes), 0
     while True:
@@ -332,7 +334,7 @@ def test_workers_that_die_after_a_few_changes_each_still_finish_the_rollout(
 
 
 @pytest.mark.parametrize("life", range(2, 11))
-def test_a_rollback_after_any_death_brings_all_traffic_back(aws: Clients, life: int) -> None:
+def test_a_rollback_after_any_death_brings_all_traffic_back(aws: AwsClients, life: int) -> None:
     field = Field(aws)
     field.release("1")
     worker = field.target(dying(life))
@@ -348,7 +350,7 @@ def test_a_rollback_after_any_death_brings_all_traffic_back(aws: Clients, life: 
 
 
 def test_a_retried_task_is_told_the_former_state_while_instances_start_and_then_finishes_the_change(
-    aws: Clients,
+    aws: AwsClients,
 ) -> None:
     field = Field(aws)
     field.release("1")
@@ -362,7 +364,7 @@ def test_a_retried_task_is_told_the_former_state_while_instances_start_and_then_
     assert (again.phase, again.applied) == ("READY", True)
 
 
-def test_nobody_waits_for_instances_to_renew_a_lease_or_to_hold_a_rollout(aws: Clients) -> None:
+def test_nobody_waits_for_instances_to_renew_a_lease_or_to_hold_a_rollout(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     field.begin(target)
@@ -376,7 +378,7 @@ def test_nobody_waits_for_instances_to_renew_a_lease_or_to_hold_a_rollout(aws: C
         target.renew_lease(MODEL, "r3", 900, expect=state.generation - 1, key="lease")
 
 
-def test_whoever_looks_finishes_a_step_of_which_only_the_record_is_undone(aws: Clients) -> None:
+def test_whoever_looks_finishes_a_step_of_which_only_the_record_is_undone(aws: AwsClients) -> None:
     field = Field(aws)
     state = field.begin(field.release("1"))
     with pytest.raises(Killed):
@@ -386,7 +388,7 @@ def test_whoever_looks_finishes_a_step_of_which_only_the_record_is_undone(aws: C
     assert (state.phase, state.step, state.split, state.applied) == ("BAKING", 1, {"1": 9000, "2": 1000}, True)
 
 
-def test_of_rivals_that_decided_on_one_generation_one_wins(aws: Clients) -> None:
+def test_of_rivals_that_decided_on_one_generation_one_wins(aws: AwsClients) -> None:
     field = Field(aws)
     state = field.begin(field.release("1"))
     outcomes: list[str] = []
@@ -416,7 +418,7 @@ def test_of_rivals_that_decided_on_one_generation_one_wins(aws: Clients) -> None
     assert won in ([f"won {now.split['2']}"], []), outcomes
 
 
-def test_an_order_that_comes_after_a_rollback_is_put_right(aws: Clients) -> None:
+def test_an_order_that_comes_after_a_rollback_is_put_right(aws: AwsClients) -> None:
     field = Field(aws)
     state = field.begin(field.release("1"))
 
@@ -432,7 +434,7 @@ def test_an_order_that_comes_after_a_rollback_is_put_right(aws: Clients) -> None
     assert field.weights() == {"v1": 10_000}
 
 
-def test_what_somebody_else_did_to_the_endpoint_is_told_and_not_built_upon(aws: Clients) -> None:
+def test_what_somebody_else_did_to_the_endpoint_is_told_and_not_built_upon(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     state = field.begin(target)
@@ -445,7 +447,7 @@ def test_what_somebody_else_did_to_the_endpoint_is_told_and_not_built_upon(aws: 
     assert target.roll_back(MODEL, "r2", "strange hands", key="back").split == {"1": 10_000}
 
 
-def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_a_release(aws: Clients) -> None:
+def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_a_release(aws: AwsClients) -> None:
     field = Field(aws)
     target = field.release("1")
     variant = field.config()["ProductionVariants"][0] | {"VariantName": "theirs"}
@@ -476,7 +478,7 @@ def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_
     assert field.weights() == {"v1": 10_000}
 
 
-def test_capture_and_size_are_carried_over_and_a_running_version_keeps_its_image(aws: Clients) -> None:
+def test_capture_and_size_are_carried_over_and_a_running_version_keeps_its_image(aws: AwsClients) -> None:
     capture = f"s3://{BUCKET}/captured"
     field = Field(aws, resources=SCALED, load_balancing={"algorithm": "least-connections"})
     field.declared["health_check"] = {"initial_delay": 120}
@@ -499,7 +501,7 @@ def test_capture_and_size_are_carried_over_and_a_running_version_keeps_its_image
     assert tracked["TargetValue"] == 3000, "per minute"
 
 
-def test_counts_are_what_cloudwatch_summed_in_whole_minutes_of_each_step(aws: Clients) -> None:
+def test_counts_are_what_cloudwatch_summed_in_whole_minutes_of_each_step(aws: AwsClients) -> None:
     field = Field(aws)
     field.clock = datetime.now(UTC).replace(second=30, microsecond=0) - timedelta(hours=1)
     state = field.begin(field.release("1"))
@@ -535,13 +537,13 @@ def test_counts_are_what_cloudwatch_summed_in_whole_minutes_of_each_step(aws: Cl
         target.counts(MODEL, "r9")
 
 
-def test_a_store_or_a_bundle_that_aws_cannot_read_is_refused(aws: Clients) -> None:
+def test_a_store_or_a_bundle_that_aws_cannot_read_is_refused(aws: AwsClients) -> None:
     field = Field(aws)
     deployment = Deployment.model_validate(
         {"target": {"kind": "sagemaker", "role_arn": ROLE, "image": IMAGE, "instance_type": "ml.m5.large"}}
     )
     with pytest.raises(Refused, match="S3 alone"):
-        SageMakerTarget(Changes(MODEL, deployment, field.clients, "/var/store"))
+        SageMakerTarget(EndpointChanges(MODEL, deployment, field.clients, "/var/store"))
     target = field.release("1")
     state = target.create_rollout(MODEL, "r2", PLAN, expect=1, key="create")
     with pytest.raises(Refused, match="no bundle"):
@@ -560,7 +562,7 @@ def test_an_aws_that_does_not_answer_is_unavailable() -> None:
         {"target": {"kind": "sagemaker", "role_arn": ROLE, "image": IMAGE, "instance_type": "ml.m5.large"}}
     )
     with pytest.raises(Unavailable, match="does not answer"):
-        SageMakerTarget(Changes(MODEL, deployment, Clients(*dead), f"s3://{BUCKET}/air")).rollout(MODEL)
+        SageMakerTarget(EndpointChanges(MODEL, deployment, AwsClients(*dead), f"s3://{BUCKET}/air")).rollout(MODEL)
 
 
 # ---- mode guardrail -------------------------------------------------------------------------------------------------
@@ -600,7 +602,7 @@ POLICIES: list[tuple[dict[str, Any], dict[str, Any], int, int]] = [
 
 @pytest.mark.parametrize(("declared", "routing", "termination", "limit"), POLICIES)
 def test_a_guarded_promotion_is_one_update_with_the_declared_shift_and_alarms(
-    aws: Clients, declared: dict[str, Any], routing: dict[str, Any], termination: int, limit: int
+    aws: AwsClients, declared: dict[str, Any], routing: dict[str, Any], termination: int, limit: int
 ) -> None:
     field = Field(aws, target=GUARDED, resources={"replicas": 4}, **declared)
     target = field.release("1")
@@ -625,7 +627,7 @@ def test_a_guarded_promotion_is_one_update_with_the_declared_shift_and_alarms(
     assert target.counts(MODEL, "r2") == []
 
 
-def test_a_guarded_promotion_that_an_alarm_takes_back_is_rolled_back_and_refused(aws: Clients) -> None:
+def test_a_guarded_promotion_that_an_alarm_takes_back_is_rolled_back_and_refused(aws: AwsClients) -> None:
     field = Field(aws, target=GUARDED, strategy="all_at_once")
     field.release("1")
     before = field.described()["EndpointConfigName"]
@@ -642,7 +644,7 @@ def test_a_guarded_promotion_that_an_alarm_takes_back_is_rolled_back_and_refused
         target.promote(MODEL, "r2", "2", expect=state.generation, key="once more")
 
 
-def test_the_way_back_waits_for_nothing_and_asks_no_alarm(aws: Clients) -> None:
+def test_the_way_back_waits_for_nothing_and_asks_no_alarm(aws: AwsClients) -> None:
     field = Field(aws, target=GUARDED, strategy="all_at_once")
     target = field.release("1")
     state = field.begin(target)
@@ -655,7 +657,7 @@ def test_the_way_back_waits_for_nothing_and_asks_no_alarm(aws: Clients) -> None:
     assert policy["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"] == 0
 
 
-def test_a_guarded_update_without_an_alarm_is_refused_though_nobody_read_the_declaration(aws: Clients) -> None:
+def test_a_guarded_update_without_an_alarm_is_refused_though_nobody_read_the_declaration(aws: AwsClients) -> None:
     field = Field(aws, target={"mode": "guardrail"}, strategy="all_at_once")
     target = field.release("1")
     state = field.begin(target)
@@ -663,7 +665,7 @@ def test_a_guarded_update_without_an_alarm_is_refused_though_nobody_read_the_dec
         target.promote(MODEL, "r2", "2", expect=state.generation, key="promote")
 
 
-def test_slow_answers_are_asked_for_as_a_trimmed_count_in_microseconds(aws: Clients) -> None:
+def test_slow_answers_are_asked_for_as_a_trimmed_count_in_microseconds(aws: AwsClients) -> None:
     field = Field(aws)
     plan = PLAN | {"guard": {"max_error_rate": 0.05, "latency": [{"over_ms": 250, "max_share": 0.05}]}}
     target = field.release("1")

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
-from pipelines.messages.delivery import LandedFile, Manifest
+from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.testing.ports import FixedClock
 from practices._arrivals import receipts, sqs_trigger
 from practices._arrivals.late_days import LateDays
@@ -23,8 +23,8 @@ from practices._arrivals.sqs_trigger import QueuedArrivals
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 from practices._connections import installation
 from tests.adapters.s3_server import BUCKET, S3Server, s3_server
-from tests.practices.airfield import Airfield
 from tests.practices.landing import DAY, dataset, deliver
+from tests.practices.practice_harness import PracticeHarness
 
 ROOT = "s3://models/air"
 LONG_AFTER = datetime(2013, 2, 1, tzinfo=UTC)
@@ -99,8 +99,8 @@ def server() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def queue(server: S3Server, field: Airfield, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a queue that S3 tells of the landing folder of an airfield whose store is on S3."""
+def queue(server: S3Server, harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a queue that S3 tells of the landing folder of an practice harness whose store is on S3."""
     s3, sqs = server.client("s3"), server.client("sqs")
     for thing in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         s3.delete_object(Bucket=BUCKET, Key=thing["Key"])
@@ -109,11 +109,11 @@ def queue(server: S3Server, field: Airfield, monkeypatch: pytest.MonkeyPatch) ->
     prefix = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "air/landing/"}]}}
     told = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": prefix}]
     s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": told})
-    field.store = DeltaStore(ROOT, server.options)
-    field.settings = field.settings.model_copy(update={"store": ROOT})
-    field.catalog.datasets["flights"] = dataset()
-    field.clock = FixedClock(LONG_AFTER)
-    monkeypatch.setattr(installation, "load_catalog", lambda: field.catalog)
+    harness.store = DeltaStore(ROOT, server.options)
+    harness.settings = harness.settings.model_copy(update={"store": ROOT})
+    harness.catalog.datasets["flights"] = dataset()
+    harness.clock = FixedClock(LONG_AFTER)
+    monkeypatch.setattr(installation, "load_catalog", lambda: harness.catalog)
     monkeypatch.setattr(installation, "open_queue", lambda connection: server.client("sqs"))
     monkeypatch.setattr(sqs_trigger, "LISTEN_SECONDS", 1)
     yield url
@@ -155,9 +155,9 @@ def listen(trigger: LateArrivals, *meanwhile: Callable[[], None], patience: floa
     return asyncio.run(heard())
 
 
-def deal_with(field: Airfield, *days: date) -> None:
+def deal_with(harness: PracticeHarness, *days: date) -> None:
     for day in days:
-        with receipts.receipt(field.store, field.catalog.datasets["flights"], day):
+        with receipts.receipt(harness.store, harness.catalog.datasets["flights"], day):
             pass
 
 
@@ -166,27 +166,27 @@ def queued(queue: str, poll_seconds: float = 600.0) -> QueuedArrivals:
 
 
 def test_a_day_that_lands_is_announced_at_once_and_its_messages_are_gone(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
-    assert listen(queued(queue), lambda: deliver(field.store, DAY)) == [["2013-01-05"]]
+    assert listen(queued(queue), lambda: deliver(harness.store, DAY)) == [["2013-01-05"]]
     assert left(server, queue) == 0
 
 
 def test_a_message_that_was_lost_is_made_up_for_by_the_next_slow_look(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
     def land() -> None:
         s3 = server.client("s3")
         s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
-        deliver(field.store, DAY)
+        deliver(harness.store, DAY)
 
     assert listen(queued(queue, poll_seconds=3.0), land) == [["2013-01-05"]]
 
 
 def test_what_landed_while_nobody_listened_is_announced_although_its_messages_are_gone(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
-    deliver(field.store, DAY)
+    deliver(harness.store, DAY)
     drain(server, queue)
 
     async def first() -> Any:
@@ -196,10 +196,10 @@ def test_what_landed_while_nobody_listened_is_announced_although_its_messages_ar
 
 
 def test_messages_that_come_twice_for_a_day_dealt_with_announce_nothing(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
-    deliver(field.store, DAY)
-    deal_with(field, DAY)
+    deliver(harness.store, DAY)
+    deal_with(harness, DAY)
     drain(server, queue)
     later = date(2013, 1, 8)
 
@@ -207,53 +207,55 @@ def test_messages_that_come_twice_for_a_day_dealt_with_announce_nothing(
         for _ in range(12):
             server.client("sqs").send_message(QueueUrl=queue, MessageBody=notification(record()))
         time.sleep(2)
-        deliver(field.store, later)
+        deliver(harness.store, later)
 
     assert listen(queued(queue), again_and_then_another) == [["2013-01-08"]]
     assert left(server, queue) == 0
 
 
-def test_garbage_is_taken_out_of_the_queue_and_holds_nothing_up(field: Airfield, server: S3Server, queue: str) -> None:
+def test_garbage_is_taken_out_of_the_queue_and_holds_nothing_up(
+    harness: PracticeHarness, server: S3Server, queue: str
+) -> None:
     def garbage_and_a_day() -> None:
         for body in ("not json {", TEST_EVENT, notification(record(bucket="another")), "null", "[]") * 5:
             server.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
-        deliver(field.store, DAY)
+        deliver(harness.store, DAY)
 
     assert listen(queued(queue), garbage_and_a_day) == [["2013-01-05"]]
     assert left(server, queue) == 0
 
 
 def test_messages_whose_look_failed_stay_in_the_queue(
-    field: Airfield, server: S3Server, queue: str, monkeypatch: pytest.MonkeyPatch
+    harness: PracticeHarness, server: S3Server, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqs_trigger, "DEAF_SECONDS", 0.5)
-    good = field.store
+    good = harness.store
     away = DeltaStore(
         "s3://models/air", server.options | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "max_retries": "0"}
     )
 
     def land_while_the_store_is_away() -> None:
-        field.store = away
+        harness.store = away
         deliver(good, DAY)
         time.sleep(2)
         assert left(server, queue) > 0
-        field.store = good
+        harness.store = good
 
     assert listen(queued(queue), land_while_the_store_is_away, patience=30) == [["2013-01-05"]]
 
 
 def test_a_queue_that_does_not_answer_leaves_the_landing_folder_to_look_at(
-    field: Airfield, server: S3Server, queue: str, monkeypatch: pytest.MonkeyPatch
+    harness: PracticeHarness, server: S3Server, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqs_trigger, "DEAF_SECONDS", 0.5)
     nowhere = queue.replace("/landed", "/none")
-    assert listen(queued(nowhere), lambda: deliver(field.store, DAY)) == [["2013-01-05"]]
+    assert listen(queued(nowhere), lambda: deliver(harness.store, DAY)) == [["2013-01-05"]]
 
 
 def test_a_triggerer_that_dies_after_it_received_a_message_loses_nothing(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
-    deliver(field.store, DAY)
+    deliver(harness.store, DAY)
 
     async def die_with_the_first_event() -> None:
         events = queued(queue).run()
@@ -275,13 +277,13 @@ def test_the_trigger_is_rebuilt_from_what_it_says_of_itself() -> None:
 
 
 def test_an_arrival_run_takes_up_the_days_that_were_announced_and_one_by_hand_takes_up_all(
-    field: Airfield, queue: str
+    harness: PracticeHarness, queue: str
 ) -> None:
-    deliver(field.store, date(2013, 1, 3), DAY)
+    deliver(harness.store, date(2013, 1, 3), DAY)
     events = [("flights:arrived", {"from_trigger": True, "payload": {"days": [f"{DAY}", "2013-01-09"]}})]
     practice = LateDays(task_id="list_late_days", dataset="flights")
-    assert practice.execute(field.context("arrive", "list_late_days", events=events)) == ["2013-01-05"]
-    assert practice.execute(field.context("arrive", "list_late_days")) == ["2013-01-03", "2013-01-05"]
+    assert practice.execute(harness.context("arrive", "list_late_days", events=events)) == ["2013-01-05"]
+    assert practice.execute(harness.context("arrive", "list_late_days")) == ["2013-01-03", "2013-01-05"]
 
 
 # ---- what a look costs -----------------------------------------------------------------------------------------------
@@ -295,49 +297,50 @@ def asked(server: S3Server, look: Callable[[], Any]) -> int:
 
 
 def test_a_look_for_one_day_costs_the_same_however_much_has_landed(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
     look = ArrivalTrigger("flights", f"{DAY}", LONG_AFTER.isoformat(), 5)
-    deliver(field.store, date(2013, 1, 1))
+    deliver(harness.store, date(2013, 1, 1))
     few = asked(server, look._arrived)
-    deliver(field.store, *(date(2013, 1, day) for day in range(10, 31)))
+    deliver(harness.store, *(date(2013, 1, day) for day in range(10, 31)))
     assert asked(server, look._arrived) == few <= 2
     assert look._arrived() is False
-    deliver(field.store, DAY)
+    deliver(harness.store, DAY)
     assert look._arrived() is True
 
 
-def test_a_wait_for_a_day_on_s3_ends_when_its_last_source_has_delivered(field: Airfield, queue: str) -> None:
-    field.clock = FixedClock(datetime(2013, 1, 6, 11, 15, tzinfo=UTC))
-    deliver(field.store, DAY, sources={"flights": 900, "planes": 1})
+def test_a_wait_for_a_day_on_s3_ends_when_its_last_source_has_delivered(harness: PracticeHarness, queue: str) -> None:
+    harness.clock = FixedClock(datetime(2013, 1, 6, 11, 15, tzinfo=UTC))
+    deliver(harness.store, DAY, sources={"flights": 900, "planes": 1})
 
     async def wait() -> Any:
         waiting = asyncio.ensure_future(anext(ArrivalTrigger("flights", f"{DAY}", LONG_AFTER.isoformat(), 0.2).run()))
         assert await nothing_heard(waiting, 1)
-        await asyncio.to_thread(deliver, field.store, DAY, sources={"weather": 72})
+        await asyncio.to_thread(deliver, harness.store, DAY, sources={"weather": 72})
         return (await asyncio.wait_for(waiting, 5)).payload
 
     assert asyncio.run(wait()) == {"arrived": True}
 
 
 def test_a_look_for_late_days_costs_one_listing_per_source_once_all_are_dealt_with(
-    field: Airfield, server: S3Server, queue: str
+    harness: PracticeHarness, server: S3Server, queue: str
 ) -> None:
     days = [date(2013, 1, day) for day in range(1, 25)]
-    deliver(field.store, *days)
-    deal_with(field, *days)
+    deliver(harness.store, *days)
+    deal_with(harness, *days)
     trigger = LateArrivals("flights")
     trigger._look()
     assert asked(server, trigger._look) == 3
-    deliver(field.store, DAY, sources={"flights": 901})
+    deliver(harness.store, DAY, sources={"flights": 901})
     assert [day for day, _ in trigger._look()] == [DAY]
 
 
-def test_a_manifest_that_lands_last_completes_the_day(field: Airfield, queue: str) -> None:
+def test_a_manifest_that_lands_last_completes_the_day(harness: PracticeHarness, queue: str) -> None:
     file = LandedFile(name="rows.csv", rows=1, sha256="0" * 64)
-    field.store.put(store_paths.landing("flights", DAY, "rows.csv"), b"1")
-    deliver(field.store, DAY, sources={"weather": 1, "planes": 1})
-    manifest = Manifest(source="flights", day=DAY, files=[file]).model_dump_json(by_alias=True).encode()
+    harness.store.put(store_paths.landing("flights", DAY, "rows.csv"), b"1")
+    deliver(harness.store, DAY, sources={"weather": 1, "planes": 1})
+    manifest = DeliveryManifest(source="flights", day=DAY, files=[file]).model_dump_json(by_alias=True).encode()
     assert listen(
-        queued(queue), lambda: field.store.put(store_paths.landing("flights", DAY, "_manifest.json"), manifest) and None
+        queued(queue),
+        lambda: harness.store.put(store_paths.landing("flights", DAY, "_manifest.json"), manifest) and None,
     ) == [["2013-01-05"]]

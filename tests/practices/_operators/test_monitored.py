@@ -13,7 +13,7 @@ from pipelines.messages.monitoring import DriftResult, MonitorRequest, Performan
 from practices._operators.monitored import MonitoringCheck
 from practices.drift_check import DriftCheck
 from practices.performance_check import PerformanceCheck
-from tests.practices.airfield import MODEL, Airfield
+from tests.practices.practice_harness import MODEL, PracticeHarness
 from tests.practices.test_drift_check import drifted
 from tests.practices.test_performance_check import performed
 
@@ -27,74 +27,78 @@ CHECKS: list[tuple[type[MonitoringCheck], Result, Result]] = [
 
 
 @pytest.fixture(params=CHECKS, ids=["performance", "drift"])
-def check(request: pytest.FixtureRequest, field: Airfield, watched: None) -> type[MonitoringCheck]:
+def check(request: pytest.FixtureRequest, harness: PracticeHarness, watched: None) -> type[MonitoringCheck]:
     practice, quiet, detection = request.param
-    field.answers = {practice.step: quiet, "detection": detection}
+    harness.answers = {practice.step: quiet, "detection": detection}
     return practice  # type: ignore[no-any-return]
 
 
-def run(check: type[MonitoringCheck], field: Airfield, **fields: Any) -> Any:
+def run(check: type[MonitoringCheck], harness: PracticeHarness, **fields: Any) -> Any:
     """Execute the check; the context of its try."""
-    context = field.context("monitor", "check", **(fields or {"partition_key": f"{DAY}"}))
+    context = harness.context("monitor", "check", **(fields or {"partition_key": f"{DAY}"}))
     context["returned"] = check(task_id="check", model=MODEL).execute(context)
     return context
 
 
-def test_the_day_is_the_partition_of_the_run(field: Airfield, check: type[MonitoringCheck]) -> None:
-    run(check, field)
-    assert field.asked == [MonitorRequest(model=MODEL, day=DAY)]
+def test_the_day_is_the_partition_of_the_run(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
+    run(check, harness)
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY)]
 
 
-def test_the_day_of_the_form_goes_before_the_partition(field: Airfield, check: type[MonitoringCheck]) -> None:
-    run(check, field, partition_key="2013-03-09", day=f"{DAY}")
-    assert field.asked == [MonitorRequest(model=MODEL, day=DAY)]
+def test_the_day_of_the_form_goes_before_the_partition(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
+    run(check, harness, partition_key="2013-03-09", day=f"{DAY}")
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY)]
 
 
-def test_a_run_without_a_day_is_refused(field: Airfield, check: type[MonitoringCheck]) -> None:
+def test_a_run_without_a_day_is_refused(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
     with pytest.raises(Refused, match="names no day"):
-        run(check, field, partition_key=None)
+        run(check, harness, partition_key=None)
 
 
-def test_a_quiet_day_is_returned_and_on_record(field: Airfield, check: type[MonitoringCheck]) -> None:
-    context = run(check, field)
-    [(version, details)] = field.lines("monitoring_verdict")
+def test_a_quiet_day_is_returned_and_on_record(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
+    context = run(check, harness)
+    [(version, details)] = harness.lines("monitoring_verdict")
     assert (context["returned"]["version"], context["pushed"]["reasons"]) == ("4", [])
     assert (version, details["day"], details["outcome"]) == ("4", f"{DAY}", "pass")
     assert details["check"] == check.__module__.removeprefix("practices.")
 
 
-def test_a_detection_turns_the_task_red_after_it_is_on_record(field: Airfield, check: type[MonitoringCheck]) -> None:
-    field.answers[check.step] = field.answers["detection"]
+def test_a_detection_turns_the_task_red_after_it_is_on_record(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    harness.answers[check.step] = harness.answers["detection"]
     with pytest.raises(Refused, match=f"the {check.subject} of {MODEL} on {DAY} is refused"):
-        run(check, field)
-    assert [details["outcome"] for _, details in field.lines("monitoring_verdict")] == ["fail"]
+        run(check, harness)
+    assert [details["outcome"] for _, details in harness.lines("monitoring_verdict")] == ["fail"]
 
 
-def test_with_nothing_live_there_is_nothing_to_watch(field: Airfield, check: type[MonitoringCheck]) -> None:
-    field.registry.name()
+def test_with_nothing_live_there_is_nothing_to_watch(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
+    harness.registry.name()
     with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
-        run(check, field)
-    assert field.asked == []
+        run(check, harness)
+    assert harness.asked == []
 
 
 def test_where_nothing_was_ever_released_the_registry_is_not_even_asked(
-    field: Airfield, check: type[MonitoringCheck]
+    harness: PracticeHarness, check: type[MonitoringCheck]
 ) -> None:
-    field.ledger.lines.clear()
-    field.registry.down = True
+    harness.ledger.lines.clear()
+    harness.registry.down = True
     with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
-        run(check, field)
+        run(check, harness)
 
 
 def test_a_model_that_nobody_asked_is_skipped_and_the_reason_given(
-    field: Airfield, check: type[MonitoringCheck]
+    harness: PracticeHarness, check: type[MonitoringCheck]
 ) -> None:
-    field.store.files.clear()
-    field.store.put(f"predictions/{MODEL}/date=2013-01-06/a.parquet", b"")
+    harness.store.files.clear()
+    harness.store.put(f"predictions/{MODEL}/date=2013-01-06/a.parquet", b"")
     with pytest.raises(AirflowSkipException, match="answered nothing between 2013-"):
-        run(check, field)
+        run(check, harness)
 
 
-def test_a_gateway_that_does_not_answer_does_not_stop_the_watch(field: Airfield, check: type[MonitoringCheck]) -> None:
-    field.endpoint.down = True
-    assert run(check, field)["returned"]["version"] == "4"
+def test_a_gateway_that_does_not_answer_does_not_stop_the_watch(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    harness.endpoint.down = True
+    assert run(check, harness)["returned"]["version"] == "4"

@@ -10,15 +10,15 @@ import pytest
 
 from practices._rollouts import trigger as rollout_trigger
 from practices._rollouts.trigger import RolloutWatch
-from tests.practices.airfield import MODEL, Airfield
 from tests.practices.deploy_run import DeployRun
+from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
 @pytest.fixture
-def run(field: Airfield, monkeypatch: pytest.MonkeyPatch) -> DeployRun:
-    made = DeployRun(field)
+def run(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> DeployRun:
+    made = DeployRun(harness)
     made.play(until="shift_to_5")
-    monkeypatch.setattr("practices._connections.installation.open_ports_anew", lambda: field)
+    monkeypatch.setattr("practices._connections.installation.open_ports_anew", lambda: harness)
     monkeypatch.setattr(rollout_trigger, "POLL_SECONDS", 0.01)
     return made
 

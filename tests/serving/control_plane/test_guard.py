@@ -9,43 +9,43 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, Plan
-from pipelines.rollout.transitions import Rollout, Served
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan
+from pipelines.rollout.transitions import RolloutRecord, Served
 from pipelines.serving.control_plane.guard import expired, judge
-from pipelines.serving.traffic.circuit_breaker import Breaker
-from pipelines.serving.traffic.counters import Tally
+from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
+from pipelines.serving.traffic.counters import ArmTally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANDIDATE = ("2", "candidate")
 
 
-def record(guard: Guard | None = None, **changes: Any) -> Rollout:
-    plan = Plan(changes.pop("strategy", "canary"), 60, guard or Guard(0.01))
-    found = Rollout("r1", plan, "BAKING", NOW, NOW + timedelta(seconds=60), Served("1", "/1", "1"), step=1)
+def record(guard: Guard | None = None, **changes: Any) -> RolloutRecord:
+    plan = RolloutPlan(changes.pop("strategy", "canary"), 60, guard or Guard(0.01))
+    found = RolloutRecord("r1", plan, "BAKING", NOW, NOW + timedelta(seconds=60), Served("1", "/1", "1"), step=1)
     return msgspec.structs.replace(found, **changes)
 
 
 @pytest.mark.parametrize(
     ("guard", "tally", "action"),
     [
-        (Guard(0.01), Tally(), "nothing"),
-        (Guard(0.01), Tally(requests=1, failed=1), "nothing"),
-        (Guard(0.01), Tally(requests=100, failed=2), "nothing"),
-        (Guard(0.01), Tally(requests=5, failed=5), "rollback"),
-        (Guard(0.01), Tally(requests=500, failed=25), "rollback"),
-        (Guard(latency=(LatencyLimit(100, 0.01),)), Tally(requests=500, slow={"100": 25}), "rollback"),
-        (Guard(latency=(LatencyLimit(100, 0.01),)), Tally(requests=500, failed=25), "nothing"),
-        (Guard(0.01), Tally(requests=0, shed=1000, fallback=1000), "nothing"),
+        (Guard(0.01), ArmTally(), "nothing"),
+        (Guard(0.01), ArmTally(requests=1, failed=1), "nothing"),
+        (Guard(0.01), ArmTally(requests=100, failed=2), "nothing"),
+        (Guard(0.01), ArmTally(requests=5, failed=5), "rollback"),
+        (Guard(0.01), ArmTally(requests=500, failed=25), "rollback"),
+        (Guard(latency=(LatencyLimit(100, 0.01),)), ArmTally(requests=500, slow={"100": 25}), "rollback"),
+        (Guard(latency=(LatencyLimit(100, 0.01),)), ArmTally(requests=500, failed=25), "nothing"),
+        (Guard(0.01), ArmTally(requests=0, shed=1000, fallback=1000), "nothing"),
     ],
 )
-def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tally: Tally, action: str) -> None:
+def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tally: ArmTally, action: str) -> None:
     verdict = judge(record(guard), {CANDIDATE: tally})
     assert verdict.action == action
     assert ("limit is" in verdict.reason) == (action == "rollback")
 
 
 def test_the_champions_own_errors_roll_nothing_back() -> None:
-    assert judge(record(), {("1", "champion"): Tally(requests=100, failed=100)}).action == "nothing"
+    assert judge(record(), {("1", "champion"): ArmTally(requests=100, failed=100)}).action == "nothing"
 
 
 def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> None:
@@ -53,7 +53,7 @@ def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> No
     false = 0
     for _ in range(200):
         for step in range(1, 6):
-            tally = Tally()
+            tally = ArmTally()
             hit = False
             for _ in range(20):
                 tally.requests += 50
@@ -96,7 +96,7 @@ class Clock:
 
 def test_a_breaker_opens_after_failures_in_its_window_and_closes_after_one_good_try() -> None:
     clock = Clock()
-    breaker = Breaker(BreakerLimits(failures=3, window=10, open_for=5), clock=clock)
+    breaker = CircuitBreaker(BreakerLimits(failures=3, window=10, open_for=5), clock=clock)
     for at in (0, 6, 12):
         clock.now = at
         assert breaker.passes()

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from pipelines.errors import Refused
 from pipelines.rollout import transitions as moves
-from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, Plan, Routing
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan, RoutingPlan
 from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served, check
-from pipelines.serving.control_plane.state import KeyReused, Mismatch, State
+from pipelines.serving.control_plane.state import GatewayState, GenerationMismatch, KeyReused
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ONE, TWO, THREE = (Served(version, f"/{version}", version * 64) for version in "123")
-PLAN = Plan("canary", 60, Guard(0.01))
+PLAN = RolloutPlan("canary", 60, Guard(0.01))
 
 
 def begun(share: int = 0, strategy: Any = "canary") -> Route:
@@ -41,9 +41,9 @@ def begun(share: int = 0, strategy: Any = "canary") -> Route:
         ({"guard": Guard(0.0)}, "max_error_rate is 0"),
         ({"guard": Guard(latency=(LatencyLimit(100, 1.0),))}, "share lies between"),
         ({"guard": Guard(0.1, alpha=0)}, "alpha"),
-        ({"routing": Routing(key="cookie")}, "routing.key"),
-        ({"routing": Routing(key="header:")}, "routing.key"),
-        ({"routing": Routing(salt="x" * 65)}, "salt"),
+        ({"routing": RoutingPlan(key="cookie")}, "routing.key"),
+        ({"routing": RoutingPlan(key="header:")}, "routing.key"),
+        ({"routing": RoutingPlan(salt="x" * 65)}, "salt"),
         ({"deadline_ms": 0}, "deadline_ms"),
         ({"breaker": BreakerLimits(failures=0)}, "breaker"),
     ],
@@ -159,14 +159,14 @@ def test_a_second_rollout_waits_or_says_that_it_supersedes() -> None:
 # ---- the file -----------------------------------------------------------------------------------------------------
 
 
-def change(state: State, route: Route, key: str, expect: int | None = None, **how: Any) -> None:
+def change(state: GatewayState, route: Route, key: str, expect: int | None = None, **how: Any) -> None:
     state.change("m", route, key=key, request={"key": key, "of": ()}, action="a", at="now", expect=expect, **how)
 
 
 def test_a_change_decided_on_an_older_generation_changes_nothing(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+    state = GatewayState(tmp_path / "state.db")
     change(state, Route(ONE), "a", 0)
-    with pytest.raises(Mismatch, match="at generation 1, not 0"):
+    with pytest.raises(GenerationMismatch, match="at generation 1, not 0"):
         change(state, begun(100), "b", 0)
     assert state.table().routes["m"] == Route(ONE)
     assert state.answered("b", {"key": "b", "of": ()}) is None
@@ -175,7 +175,7 @@ def test_a_change_decided_on_an_older_generation_changes_nothing(tmp_path: Path)
 
 
 def test_another_models_change_is_no_conflict(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+    state = GatewayState(tmp_path / "state.db")
     change(state, Route(ONE), "a", 0)
     state.change("other", Route(ONE), key="o", request={}, action="a", at="now", expect=0)
     change(state, Route(TWO), "b", 1)
@@ -183,7 +183,7 @@ def test_another_models_change_is_no_conflict(tmp_path: Path) -> None:
 
 
 def test_the_file_never_takes_a_split_that_is_not_whole(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+    state = GatewayState(tmp_path / "state.db")
     broken = msgspec.structs.replace(begun(100), split={"1": 9000, "2": 999})
     with pytest.raises(Refused, match="sum to 9999"):
         change(state, broken, "a")
@@ -191,7 +191,7 @@ def test_the_file_never_takes_a_split_that_is_not_whole(tmp_path: Path) -> None:
 
 
 def test_a_key_keeps_its_answer_and_its_meaning(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+    state = GatewayState(tmp_path / "state.db")
     change(state, Route(ONE), "a", answer={"split": {"1": WHOLE}})
     change(state, begun(100), "b")
     assert state.stored("a") == {"split": {"1": WHOLE}, "generation": 1}
@@ -201,13 +201,13 @@ def test_a_key_keeps_its_answer_and_its_meaning(tmp_path: Path) -> None:
 
 
 def test_the_record_of_an_ended_rollout_is_kept_and_comes_with_the_change_that_ended_it(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+    state = GatewayState(tmp_path / "state.db")
     first = begun(100)
     change(state, first, "a")
     assert first.rollout is not None
     ended = msgspec.structs.replace(first.rollout, phase="SUPERSEDED")
     change(state, moves.create(first, "r2", PLAN, NOW, "p", True), "b", ended=ended)
-    found = State(tmp_path / "state.db").rollout("m", "r1")
+    found = GatewayState(tmp_path / "state.db").rollout("m", "r1")
     assert found is not None
     assert found.phase == "SUPERSEDED"
     assert found.lease_until == NOW + timedelta(seconds=60)
@@ -232,10 +232,10 @@ def test_a_file_of_before_there_were_rollouts_is_read_and_written(tmp_path: Path
     old.commit()
     old.close()
     for _ in range(2):  # reading it twice is reading it once
-        state = State(path)
+        state = GatewayState(path)
         assert state.table().routes["m"] == Route(TWO, ONE)
         assert (state.answered("k", {}), state.stored("k"), state.generation("m")) == (7, None, 7)
         state.close()
-    state = State(path)
+    state = GatewayState(path)
     change(state, begun(100), "new", 7, answer={})
     assert state.stored("new") == {"generation": 8}

@@ -12,25 +12,31 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from pipelines.serving.data_plane.authentication import Access, Client, KeysMissing, Unknown, public_keys
-from pipelines.serving.settings import ApiKey, Authentication, Jwt
+from pipelines.serving.data_plane.authentication import (
+    AuthenticatedClient,
+    Authenticator,
+    KeysMissing,
+    NotAuthenticated,
+    public_keys,
+)
+from pipelines.serving.settings import ApiKeyConfig, AuthenticationConfig, JwtConfig
 from tests.serving.front_gateways import AUDIENCE, ISSUER, KEYS, key_set, rsa_key, sha256, token
 
 NOW = 1_800_000_000.0
 
 
-def declared(*keys: ApiKey, tokens: Jwt | None = None) -> Authentication:
-    return Authentication(list(keys), tokens, None, ["health", "ready"], 60)
+def declared(*keys: ApiKeyConfig, tokens: JwtConfig | None = None) -> AuthenticationConfig:
+    return AuthenticationConfig(list(keys), tokens, None, ["health", "ready"], 60)
 
 
-def tokens(path: Path, *algorithms: str) -> Jwt:
-    return Jwt(list(algorithms or ("RS256", "ES256")), f"file:{path}", 300, None, AUDIENCE, ISSUER, 30, "scope")
+def tokens(path: Path, *algorithms: str) -> JwtConfig:
+    return JwtConfig(list(algorithms or ("RS256", "ES256")), f"file:{path}", 300, None, AUDIENCE, ISSUER, 30, "scope")
 
 
 @pytest.fixture
-def access(tmp_path: Path) -> Access:
+def access(tmp_path: Path) -> Authenticator:
     (tmp_path / "jwks.json").write_text(json.dumps(key_set("one")))
-    return Access(declared(tokens=tokens(tmp_path / "jwks.json")), tmp_path)
+    return Authenticator(declared(tokens=tokens(tmp_path / "jwks.json")), tmp_path)
 
 
 def bearer(value: str) -> dict[bytes, bytes]:
@@ -55,18 +61,18 @@ def bearer(value: str) -> dict[bytes, bytes]:
 def test_a_key_is_known_by_its_digest_until_it_expires(
     headers: dict[bytes, bytes], known: bool, tmp_path: Path
 ) -> None:
-    caller = ApiKey("caller", sha256(KEYS["caller"]), ["predict"], None)
-    old = ApiKey("old", sha256(KEYS["old"]), ["predict"], NOW - 1)
-    access = Access(declared(caller, old), tmp_path, now=lambda: NOW)
+    caller = ApiKeyConfig("caller", sha256(KEYS["caller"]), ["predict"], None)
+    old = ApiKeyConfig("old", sha256(KEYS["old"]), ["predict"], NOW - 1)
+    access = Authenticator(declared(caller, old), tmp_path, now=lambda: NOW)
     if known:
-        assert access.of(headers) == Client("key:caller", frozenset({"predict"}))
+        assert access.of(headers) == AuthenticatedClient("key:caller", frozenset({"predict"}))
     else:
-        with pytest.raises(Unknown):
+        with pytest.raises(NotAuthenticated):
             access.of(headers)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_a_token_of_the_provider_names_its_subject_and_scopes(access: Access, algorithm: str) -> None:
+def test_a_token_of_the_provider_names_its_subject_and_scopes(access: Authenticator, algorithm: str) -> None:
     client = access.of(bearer(token(algorithm=algorithm, scope="predict admin email")))
     assert (client.name, client.scopes) == ("sub:lee", {"predict", "admin"})
     assert access.of(bearer(token(algorithm=algorithm, scope=["predict"]))).scopes == {"predict"}
@@ -124,19 +130,19 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_token_that_does_not_hold_is_unknown(access: Access, name: str) -> None:
-    with pytest.raises(Unknown):
+def test_a_token_that_does_not_hold_is_unknown(access: Authenticator, name: str) -> None:
+    with pytest.raises(NotAuthenticated):
         access.of(bearer(BAD[name]()))
 
 
 def test_a_token_that_was_judged_once_still_expires(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_text(json.dumps(key_set("one")))
     clock = [time.time()]
-    access = Access(declared(tokens=tokens(tmp_path / "jwks.json")), tmp_path, now=lambda: clock[0])
+    access = Authenticator(declared(tokens=tokens(tmp_path / "jwks.json")), tmp_path, now=lambda: clock[0])
     sent = bearer(token())
     assert access.of(sent).name == "sub:lee"
     clock[0] += 700
-    with pytest.raises(Unknown):
+    with pytest.raises(NotAuthenticated):
         access.of(sent)
 
 
@@ -144,12 +150,12 @@ def test_a_key_taken_out_of_the_set_closes_the_door_to_tokens_already_judged(tmp
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps(key_set("one")))
     clock = [time.time()]
-    access = Access(declared(tokens=tokens(path)), tmp_path, now=lambda: clock[0])
+    access = Authenticator(declared(tokens=tokens(path)), tmp_path, now=lambda: clock[0])
     access.of(bearer(token("one")))
     path.write_text(json.dumps(key_set("two")))
     os.utime(path, ns=(1, 1))
     clock[0] += 2
-    with pytest.raises(Unknown):
+    with pytest.raises(NotAuthenticated):
         access.of(bearer(token("one")))
     assert access.of(bearer(token("two"))).name == "sub:lee"
 
@@ -158,7 +164,7 @@ def test_a_broken_key_set_leaves_the_last_one_in_force(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps(key_set("one")))
     clock = [time.time()]
-    access = Access(declared(tokens=tokens(path)), tmp_path, now=lambda: clock[0])
+    access = Authenticator(declared(tokens=tokens(path)), tmp_path, now=lambda: clock[0])
     access.of(bearer(token()))
     path.write_text("<html>")
     clock[0] += 2
@@ -166,7 +172,7 @@ def test_a_broken_key_set_leaves_the_last_one_in_force(tmp_path: Path) -> None:
 
 
 def test_without_any_key_set_a_token_can_be_tried_again(tmp_path: Path) -> None:
-    access = Access(declared(tokens=tokens(tmp_path / "absent.json")), tmp_path)
+    access = Authenticator(declared(tokens=tokens(tmp_path / "absent.json")), tmp_path)
     with pytest.raises(KeysMissing):
         access.of(bearer(token()))
 

@@ -14,31 +14,35 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipelines.rollout.plan import BreakerLimits, Plan
-from pipelines.rollout.transitions import Mirror, Rollout, Route, Served
-from pipelines.serving.data_plane.inference import DataPlane, Request
-from pipelines.serving.data_plane.public import Front, watch_of
-from pipelines.serving.data_plane.routing import Live, Table
+from pipelines.rollout.plan import BreakerLimits, RolloutPlan
+from pipelines.rollout.transitions import Mirror, RolloutRecord, Route, Served
+from pipelines.serving.data_plane.inference import DataPlane, PendingRequest
+from pipelines.serving.data_plane.public import PublicApplication, listener_state
+from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.models import mlflow_protocol
-from pipelines.serving.models.bundle import Input, Manifest
+from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.predictor import Predictor
-from pipelines.serving.models.response_cache import Cache, Cached
-from pipelines.serving.models.rows import Schema
-from pipelines.serving.prediction_log.writer import Answer, LogWriter, read_segment
-from pipelines.serving.settings import ApiKey, Authentication, Door
-from pipelines.serving.settings import Cache as DeclaredCache
-from pipelines.serving.traffic.candidate_client import CandidateFailed, Host
-from pipelines.serving.traffic.circuit_breaker import Breaker
-from pipelines.serving.traffic.counters import Tallies
-from pipelines.serving.traffic.mirror_queue import Feed, line, receive
-from pipelines.serving.traffic.split import Arms, arm_headers
+from pipelines.serving.models.response_cache import CachedPredictor, ResponseCache
+from pipelines.serving.models.rows import RowSchema
+from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter, read_segment
+from pipelines.serving.settings import ApiKeyConfig, AuthenticationConfig, GatewayConfig
+from pipelines.serving.settings import ResponseCache as DeclaredCache
+from pipelines.serving.traffic.candidate_client import CandidateClient, CandidateFailed
+from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
+from pipelines.serving.traffic.counters import ArmTallies
+from pipelines.serving.traffic.mirror_queue import MirrorQueue, mirror_sockets, receive
+from pipelines.serving.traffic.split import TrafficSplit, arm_headers
 from tests.serving.front_gateways import KEYS, sha256
 
 MODEL = "flight_delay"
 NAMES = ["carrier", "distance", "hour"]
 TYPES = ["categorical", "numeric", "numeric"]
 DATATYPES = ["BYTES", "FP64", "INT64"]
-FEATURES = [Input("carrier", "categorical"), Input("distance", "numeric", minimum=0), Input("hour", "numeric")]
+FEATURES = [
+    InputColumn("carrier", "categorical"),
+    InputColumn("distance", "numeric", minimum=0),
+    InputColumn("hour", "numeric"),
+]
 CHAMPION, CANDIDATE = Served("1", "", "a" * 64), Served("2", "", "b" * 64)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -86,7 +90,7 @@ class FakeHost:
     ready, served, names, types = True, CANDIDATE, NAMES, TYPES
 
     def __init__(self, *, fails: bool) -> None:
-        self._fails, self.breaker = fails, Breaker(BreakerLimits())
+        self._fails, self.breaker = fails, CircuitBreaker(BreakerLimits())
 
     async def predict(self, values: Sequence[Any], count: int, seconds: float) -> list[float]:
         await asyncio.sleep(0)
@@ -101,33 +105,39 @@ class Gateway:
     def __init__(self, folder: Path, table: str) -> None:
         self._folder = folder
         self.log = LogWriter(folder, "0-1", lambda *_: None)
-        self.tallies = Tallies()
-        self._write, self._mirrored = line()
-        self._feed = Feed(self._write, lambda *_: None)
+        self.tallies = ArmTallies()
+        self._write, self._mirrored = mirror_sockets()
+        self._feed = MirrorQueue(self._write, lambda *_: None)
         self.data_plane = DataPlane(self.log, clock=lambda: 10**18)
         self.data_plane._worker = "0" * 12  # so that each request has the same id, and the same luck, in each gateway
-        manifest = Manifest(MODEL, "1", "onnx", "value", FEATURES, {}, "0" * 64, "model.onnx")
-        champion = Cached(Predictor(manifest, {"carrier": ["AA", "UA"]}, score), Cache(100_000, 60), CHAMPION.sha256)
+        manifest = BundleManifest(MODEL, "1", "onnx", "value", FEATURES, {}, "0" * 64, "model.onnx")
+        champion = CachedPredictor(
+            Predictor(manifest, {"carrier": ["AA", "UA"]}, score), ResponseCache(100_000, 60), CHAMPION.sha256
+        )
         columns = self.log.columns(MODEL, "1", NAMES, TYPES)
-        live = Live("1", champion, Schema(FEATURES, 5), columns, arm_headers("1", "champion"), self._arms(table))
-        tables = {"nothing": Table(1), "broken": Table(1, {}, {MODEL: "it is damaged"})}
+        live = LiveModel(
+            "1", champion, RowSchema(FEATURES, 5), columns, arm_headers("1", "champion"), self._arms(table)
+        )
+        tables = {"nothing": LoadedTable(1), "broken": LoadedTable(1, {}, {MODEL: "it is damaged"})}
         direct = live.arms is None or live.arms.direct
-        self.data_plane.table = tables.get(table, Table(1, {MODEL: live}, direct=direct))
-        caller = ApiKey("root", sha256(KEYS["root"]), ["predict", "admin"], None)
-        door = Door(Authentication([caller], None, None, [], 10), cache=DeclaredCache("memory", 100_000, 60))
-        watch = watch_of(door, 100_000, self.data_plane.counters)
-        self.front = Front(self.data_plane, cast(Any, None), door, watch, folder)
+        self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, direct=direct))
+        caller = ApiKeyConfig("root", sha256(KEYS["root"]), ["predict", "admin"], None)
+        door = GatewayConfig(
+            AuthenticationConfig([caller], None, None, [], 10), cache=DeclaredCache("memory", 100_000, 60)
+        )
+        watch = listener_state(door, 100_000, self.data_plane.counters)
+        self.front = PublicApplication(self.data_plane, cast(Any, None), door, watch, folder)
 
-    def _arms(self, table: str) -> Arms | None:
+    def _arms(self, table: str) -> TrafficSplit | None:
         if table not in ("candidate", "failing candidate", "mirror"):
             return None
-        plan = Plan("shadow" if table == "mirror" else "canary")
-        rollout = Rollout("r-1", plan, "BAKING", NOW, NOW + timedelta(hours=1), CHAMPION, CANDIDATE)
+        plan = RolloutPlan("shadow" if table == "mirror" else "canary")
+        rollout = RolloutRecord("r-1", plan, "BAKING", NOW, NOW + timedelta(hours=1), CHAMPION, CANDIDATE)
         split = {} if table == "mirror" else {"1": 5000, "2": 5000}
         mirror = Mirror("2", 10_000) if table == "mirror" else None
         route = Route(CHAMPION, None, CANDIDATE, split, mirror, rollout)
-        host = cast(Host, FakeHost(fails=table == "failing candidate"))
-        return Arms(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.tallies, self._feed)
+        host = cast(CandidateClient, FakeHost(fails=table == "failing candidate"))
+        return TrafficSplit(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.tallies, self._feed)
 
     async def ask(self, path: str, body: bytes, headers: Mapping[str, str], *, plain: bool) -> Any:
         """Status, headers and content of the answer; ``plain``: without a task, where that is possible."""
@@ -165,7 +175,7 @@ class Gateway:
         for end in (self._write, self._mirrored):
             end.close()
         return {
-            "log": [comparable(record) if isinstance(record, Answer) else record for record in records],
+            "log": [comparable(record) if isinstance(record, LoggedAnswer) else record for record in records],
             "mirrored": [comparable(answer) for answer in mirrored.answers] if mirrored else [],
             "requests": self.data_plane.counters.requests,
             "rows": self.data_plane.counters.rows,
@@ -175,7 +185,7 @@ class Gateway:
         }
 
 
-def comparable(answer: Answer) -> Answer:
+def comparable(answer: LoggedAnswer) -> LoggedAnswer:
     """Without what no two answers share; columns are arrays once they were sent anywhere."""
     return msgspec.structs.replace(answer, latency_us=0, values=[list(column) for column in answer.values])
 
@@ -270,7 +280,7 @@ def test_the_questions_meet_every_kind_of_answer(tmp_path: Path) -> None:
 
 def test_a_refused_request_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, "champion")
-    request = Request(mlflow_protocol, MODEL, {})
+    request = PendingRequest(mlflow_protocol, MODEL, {})
     gc.collect()
     gc.disable()
     try:

@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from pipelines.serving.data_plane.inference import DataPlane
-from pipelines.serving.data_plane.public import Front, watch_of
+from pipelines.serving.data_plane.public import PublicApplication, listener_state
 from pipelines.serving.prediction_log.writer import LogWriter
-from pipelines.serving.settings import Door, Limits
+from pipelines.serving.settings import GatewayConfig, LimitsConfig
 from tests.serving.front_gateways import AUDIENCE, ISSUER, KEYS, front, key_set, keys, token
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle
 
@@ -310,10 +310,10 @@ def test_an_upgrade_is_not_taken_and_fills_no_log(strict: Gateway) -> None:
 
 
 def test_what_exceeds_the_requests_that_may_wait_is_shed(tmp_path: Path) -> None:
-    door = Door(limits=Limits(concurrency=10), workers=2)
+    door = GatewayConfig(limits=LimitsConfig(concurrency=10), workers=2)
     data_plane = DataPlane(cast(LogWriter, None))
-    watch = watch_of(door, 1000, data_plane.counters)
-    front_door = Front(data_plane, cast(Any, None), door, watch, tmp_path)
+    watch = listener_state(door, 1000, data_plane.counters)
+    front_door = PublicApplication(data_plane, cast(Any, None), door, watch, tmp_path)
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.serving.http.protocol import Limits, Watch, sweep
+from pipelines.serving.http.protocol import ConnectionLimits, ListenerState, sweep
 
 NOW = 1000.0
 
@@ -33,6 +33,6 @@ def test_what_takes_too_long_is_ended_and_everything_else_is_left(state: dict[st
     later: list[Any] = []
     loop = SimpleNamespace(time=lambda: NOW, call_later=lambda *when: later.append(when))
     connections: Any = [connection]
-    sweep(Watch(Limits(request_seconds=30)), loop, connections)
+    sweep(ListenerState(ConnectionLimits(request_seconds=30)), loop, connections)
     assert ends == ([end] if end else [])
     assert len(later) == 1

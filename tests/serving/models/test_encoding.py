@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.serving.models.bundle import Input, Manifest
+from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.predictor import Predictor
 from pipelines.tables.encoding import FeatureInput, encode
 
@@ -20,8 +20,8 @@ texts = st.none() | st.sampled_from(VOCABULARY) | st.text(max_size=3)
 
 
 def predictor() -> Predictor:
-    inputs = [Input(feature.name, feature.type) for feature in FEATURES]
-    manifest = Manifest("m", "1", "onnx", "probability", inputs, {}, "", "model.onnx")
+    inputs = [InputColumn(feature.name, feature.type) for feature in FEATURES]
+    manifest = BundleManifest("m", "1", "onnx", "probability", inputs, {}, "", "model.onnx")
     return Predictor(manifest, {"carrier": VOCABULARY}, lambda matrix: matrix[:, 0])
 
 

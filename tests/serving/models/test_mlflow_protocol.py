@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.serving.http.response import Problem
-from pipelines.serving.models.bundle import Input
+from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.mlflow_protocol import read
-from pipelines.serving.models.rows import Rows, Schema
+from pipelines.serving.models.rows import InputRows, RowSchema
 
-FEATURES = [Input("a", "categorical"), Input("b", "numeric", 0, 10), Input("c", "numeric", maximum=5)]
+FEATURES = [InputColumn("a", "categorical"), InputColumn("b", "numeric", 0, 10), InputColumn("c", "numeric", maximum=5)]
 NAMES = ["a", "b", "c"]
 
 
 def faults(body: Any, **how: Any) -> list[str]:
-    schema = Schema(FEATURES, how.pop("max_rows", 100), **how)
+    schema = RowSchema(FEATURES, how.pop("max_rows", 100), **how)
     with pytest.raises(Problem) as caught:
         read(body if isinstance(body, bytes) else json.dumps(body).encode(), schema)
     return caught.value.faults
@@ -38,9 +38,9 @@ anything = st.recursive(
 )
 
 
-def outcome(body: bytes) -> Problem | Rows:
+def outcome(body: bytes) -> Problem | InputRows:
     try:
-        return read(body, Schema(FEATURES, 3))
+        return read(body, RowSchema(FEATURES, 3))
     except Problem as error:
         return error
 
@@ -49,7 +49,7 @@ def outcome(body: bytes) -> Problem | Rows:
 @given(st.dictionaries(words, anything, max_size=3) | anything)
 def test_any_json_is_rows_or_faults(content: Any) -> None:
     found = outcome(json.dumps(content).encode())
-    if isinstance(found, Rows):
+    if isinstance(found, InputRows):
         assert found.count == len(found.values[0]) >= 1
     else:
         assert (1 <= len(found.faults) <= 21, found.status in (400, 413)) == (True, True)
@@ -59,7 +59,7 @@ def test_any_json_is_rows_or_faults(content: Any) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_rows_or_faults(content: bytes) -> None:
     found = outcome(content)
-    assert isinstance(found, Rows) or found.faults
+    assert isinstance(found, InputRows) or found.faults
 
 
 def test_every_faulty_row_is_named_up_to_a_bound_and_the_rest_is_counted() -> None:
@@ -77,7 +77,7 @@ def test_values_outside_the_schemas_range_are_named_with_the_range() -> None:
         "row 2, column 'b': 10.5 is outside 0 to 10",
         "row 2, column 'c': 6 is outside -inf to 5",
     ]
-    assert read(json.dumps({"instances": rows}).encode(), Schema(FEATURES, 9, ranges=False)).count == 4
+    assert read(json.dumps({"instances": rows}).encode(), RowSchema(FEATURES, 9, ranges=False)).count == 4
 
 
 def test_missing_values_are_refused_where_they_are_not_wanted() -> None:
@@ -93,7 +93,7 @@ def test_what_is_no_number_in_json_is_refused(literal: str) -> None:
 
 
 def test_a_whole_number_beyond_64_bits_becomes_the_float_it_stands_for() -> None:
-    rows = read(b'{"instances": [[%d], [7]]}' % 10**30, Schema([Input("b", "numeric")], 5))
+    rows = read(b'{"instances": [[%d], [7]]}' % 10**30, RowSchema([InputColumn("b", "numeric")], 5))
     assert list(rows.values[0]) == [1e30, 7]
 
 

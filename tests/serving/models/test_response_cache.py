@@ -11,9 +11,9 @@ import httpx
 import polars as pl
 import pytest
 
-from pipelines.serving.models.bundle import Input, Manifest
+from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.predictor import Predictor
-from pipelines.serving.models.response_cache import ENTRY_BYTES, FLOAT_BYTES, HIT, Cache, Cached
+from pipelines.serving.models.response_cache import ENTRY_BYTES, FLOAT_BYTES, HIT, CachedPredictor, ResponseCache
 from tests.serving.front_gateways import front
 from tests.serving.gateway_process import COLUMNS, ROWS, expected, write_bundle
 
@@ -22,7 +22,9 @@ class Counting(Predictor):
     """Answers its number and counts how often it was asked."""
 
     def __init__(self, answer: float, version: str = "1") -> None:
-        self.manifest = Manifest("m", version, "onnx", "value", [Input("a", "numeric")], {}, "0" * 64, "model.onnx")
+        self.manifest = BundleManifest(
+            "m", version, "onnx", "value", [InputColumn("a", "numeric")], {}, "0" * 64, "model.onnx"
+        )
         self.answer, self.asked = answer, 0
 
     def predict(self, values: Sequence[Sequence[Any]], count: int) -> list[float]:
@@ -32,7 +34,7 @@ class Counting(Predictor):
 
 def test_the_same_rows_are_asked_once_and_others_again() -> None:
     model = Counting(1.0)
-    cached = Cached(model, Cache(10_000, 60), "d1")
+    cached = CachedPredictor(model, ResponseCache(10_000, 60), "d1")
     found = [(cached.predict(values, 1), HIT.get()) for values in ([[1.0]], [[1.0]], [[2.0]], [["1.0"]], [[None]])]
     assert [hit for _, hit in found] == [False, True, False, False, False]
     assert model.asked == 4
@@ -40,15 +42,15 @@ def test_the_same_rows_are_asked_once_and_others_again() -> None:
 
 @pytest.mark.parametrize(("version", "sha256"), [("2", "d1"), ("1", "d2")], ids=["another version", "another bundle"])
 def test_an_answer_of_one_bundle_is_never_anothers(version: str, sha256: str) -> None:
-    cache = Cache(10_000, 60)
-    assert Cached(Counting(1.0), cache, "d1").predict([[5.0]], 1) == [1.0]
-    assert Cached(Counting(2.0, version), cache, sha256).predict([[5.0]], 1) == [2.0]
+    cache = ResponseCache(10_000, 60)
+    assert CachedPredictor(Counting(1.0), cache, "d1").predict([[5.0]], 1) == [1.0]
+    assert CachedPredictor(Counting(2.0, version), cache, sha256).predict([[5.0]], 1) == [2.0]
 
 
 def test_an_answer_is_forgotten_when_it_is_too_old() -> None:
     clock = [0.0]
     model = Counting(1.0)
-    cached = Cached(model, Cache(10_000, 60, clock=lambda: clock[0]), "d")
+    cached = CachedPredictor(model, ResponseCache(10_000, 60, clock=lambda: clock[0]), "d")
     for now in (0, 59, 60, 61):
         clock[0] = now
         cached.predict([[1.0]], 1)
@@ -57,8 +59,8 @@ def test_an_answer_is_forgotten_when_it_is_too_old() -> None:
 
 def test_the_cache_keeps_its_bound_in_bytes_and_forgets_what_was_not_asked_for_longest() -> None:
     one = ENTRY_BYTES + FLOAT_BYTES
-    cache = Cache(10 * one, 60)
-    cached = Cached(Counting(1.0), cache, "d")
+    cache = ResponseCache(10 * one, 60)
+    cached = CachedPredictor(Counting(1.0), cache, "d")
     for number in range(10):
         cached.predict([[number]], 1)
     cached.predict([[0]], 1)  # used again: not the oldest any more
@@ -71,8 +73,8 @@ def test_the_cache_keeps_its_bound_in_bytes_and_forgets_what_was_not_asked_for_l
 
 
 def test_one_huge_answer_does_not_empty_the_cache() -> None:
-    cache = Cache(100_000, 60)
-    cached = Cached(Counting(1.0), cache, "d")
+    cache = ResponseCache(100_000, 60)
+    cached = CachedPredictor(Counting(1.0), cache, "d")
     cached.predict([[1.0]], 1)
     before = cache.bytes
     cached.predict([[1.0] * 5000], 5000)
@@ -81,7 +83,7 @@ def test_one_huge_answer_does_not_empty_the_cache() -> None:
 
 def test_a_number_that_no_key_can_hold_reaches_the_model() -> None:
     model = Counting(1.0)
-    cached = Cached(model, Cache(10_000, 60), "d")
+    cached = CachedPredictor(model, ResponseCache(10_000, 60), "d")
     cached.predict([[10**400]], 1)
     cached.predict([[10**400]], 1)
     assert model.asked == 2

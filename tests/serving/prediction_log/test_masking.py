@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.serving.prediction_log.masking import CarefulLog, Net, mask
-from pipelines.serving.prediction_log.writer import Answer, read_segment
-from pipelines.serving.settings import Door, Log, Privacy
+from pipelines.serving.prediction_log.masking import MaskedLogWriter, PersonalDataMask, mask
+from pipelines.serving.prediction_log.writer import LoggedAnswer, read_segment
+from pipelines.serving.settings import GatewayConfig, LogConfig, PrivacyConfig
 from tests.serving.front_gateways import front
 from tests.serving.gateway_process import COLUMNS, write_bundle
 
@@ -43,14 +43,14 @@ SECRET = "a-pepper-of-more-than-32-characters"
     ],
 )
 def test_the_net_catches_addresses_and_numbers_of_people_and_leaves_the_rest(text: Any, kept: Any) -> None:
-    net = Net()
+    net = PersonalDataMask()
     assert (net(text), net(text)) == (kept, kept)
 
 
 def test_the_net_is_quick_with_texts_made_to_slow_it_down() -> None:
     started = time.perf_counter()
     for text in ("a@" * 2000, "1 " * 2000, "@" * 4000, "+" * 4000, "a" * 2000 + "@", "1-" * 2000 + "x"):
-        Net()(text)
+        PersonalDataMask()(text)
     assert time.perf_counter() - started < 2
 
 
@@ -62,17 +62,17 @@ def test_a_mask_keeps_the_first_character_or_digit(value: Any, kept: Any) -> Non
     assert mask(value) == kept
 
 
-def answer(number: int, values: list[list[Any]], name: str = "r", **more: Any) -> Answer:
-    return Answer(number, 0, 0, name, "tel +1 212 555 0199", 1, 1, ["id-1"], values, [0.5], **more)
+def answer(number: int, values: list[list[Any]], name: str = "r", **more: Any) -> LoggedAnswer:
+    return LoggedAnswer(number, 0, 0, name, "tel +1 212 555 0199", 1, 1, ["id-1"], values, [0.5], **more)
 
 
 def records(folder: Path) -> list[Any]:
     (path,) = folder.glob("*.seg")
-    return [one for one in read_segment(path.read_bytes())[0] if isinstance(one, Answer)]
+    return [one for one in read_segment(path.read_bytes())[0] if isinstance(one, LoggedAnswer)]
 
 
-def log(folder: Path, door: Door) -> CarefulLog:
-    return CarefulLog(folder, "w", lambda *_: None, door)
+def log(folder: Path, door: GatewayConfig) -> MaskedLogWriter:
+    return MaskedLogWriter(folder, "w", lambda *_: None, door)
 
 
 def test_each_column_is_treated_as_declared_and_typed_as_it_is_written(
@@ -80,7 +80,7 @@ def test_each_column_is_treated_as_declared_and_typed_as_it_is_written(
 ) -> None:
     monkeypatch.setenv("PEPPER", SECRET)
     columns = {"m": {"name": "drop", "tail": "hash", "age": "mask", "income": "hash"}}
-    door = Door(privacy=Privacy("env:PEPPER", columns, "hash", True))
+    door = GatewayConfig(privacy=PrivacyConfig("env:PEPPER", columns, "hash", True))
     writer = log(tmp_path, door)
     names, types = (
         ["name", "tail", "age", "income", "note"],
@@ -103,7 +103,7 @@ def test_a_routing_key_is_hashed_once_more_under_the_secret(tmp_path: Path, monk
     monkeypatch.setenv("PEPPER", SECRET)
     units = []
     for secret in (None, "env:PEPPER", "env:PEPPER"):
-        writer = log(tmp_path / str(len(units)), Door(privacy=Privacy(secret, {}, "keep", True)))
+        writer = log(tmp_path / str(len(units)), GatewayConfig(privacy=PrivacyConfig(secret, {}, "keep", True)))
         described = writer.columns("m", "1", ["a"], ["numeric"])
         writer.append(described, answer(described.number, [[1.0]], unit=4711))
         writer.rotate()
@@ -114,7 +114,7 @@ def test_a_routing_key_is_hashed_once_more_under_the_secret(tmp_path: Path, monk
 
 
 def test_another_models_column_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
-    writer = log(tmp_path, Door(privacy=Privacy(None, {"m": {"name": "drop"}}, "keep", False)))
+    writer = log(tmp_path, GatewayConfig(privacy=PrivacyConfig(None, {"m": {"name": "drop"}}, "keep", False)))
     described = writer.columns("other", "1", ["name"], ["categorical"])
     writer.append(described, answer(described.number, [["Jo"]]))
     writer.rotate()
@@ -123,7 +123,7 @@ def test_another_models_column_of_the_same_name_is_left_alone(tmp_path: Path) ->
 
 
 def test_a_sample_is_logged_with_its_weight_and_what_fell_back_is_always_there(tmp_path: Path) -> None:
-    writer = log(tmp_path, Door(log=Log(0.25)))
+    writer = log(tmp_path, GatewayConfig(log=LogConfig(0.25)))
     described = writer.columns("m", "1", ["a"], ["numeric"])
     for number in range(4000):
         writer.append(described, answer(described.number, [[1.0]], f"request-{number}"))
@@ -187,7 +187,7 @@ def _leaks(folder: Path, raw: list[str]) -> list[str]:
 def test_a_column_that_the_model_does_not_have_is_warned_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = log(tmp_path, Door(privacy=Privacy(None, {"m": {"nmae": "drop"}}, "keep", False)))
+    writer = log(tmp_path, GatewayConfig(privacy=PrivacyConfig(None, {"m": {"nmae": "drop"}}, "keep", False)))
     for version in ("1", "2"):
         writer.columns("m", version, ["name"], ["categorical"])
     (message,) = caplog.messages

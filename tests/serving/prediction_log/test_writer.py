@@ -15,7 +15,15 @@ import polars as pl
 import pytest
 
 from pipelines.serving.prediction_log.compaction import compact_all
-from pipelines.serving.prediction_log.writer import HEADER, Answer, Columns, LogWriter, adopt, pack, read_segment
+from pipelines.serving.prediction_log.writer import (
+    HEADER,
+    LogColumns,
+    LoggedAnswer,
+    LogWriter,
+    adopt,
+    pack,
+    read_segment,
+)
 from pipelines.steps.monitoring.prediction_log import read_log
 from pipelines.testing.ports import MemoryStore
 
@@ -45,7 +53,7 @@ def answer(log: LogWriter, name: str, *, version: str = "1", at: int = MARCH, fe
     names = [f"x{number}" for number in range(features)]
     columns = log.columns("flight_delay", version, names, ["numeric"] * features)
     values = [[float(number)] for number in range(features)]
-    log.append(columns, Answer(columns.number, at, at, name, name, 1, 10, [name], values, [0.5]))
+    log.append(columns, LoggedAnswer(columns.number, at, at, name, name, 1, 10, [name], values, [0.5]))
 
 
 def logged(folder: Path, store: Path) -> list[str]:
@@ -166,7 +174,9 @@ def test_monitoring_reads_what_callers_got_and_neither_mirrored_rows_nor_probes(
     roles = ["champion", "candidate", "control", "variant", "shadow", "probe"]
     for role in roles:
         columns = log.columns("flight_delay", "2", ["x0"], ["numeric"], role, "r1")
-        log.append(columns, Answer(columns.number, MARCH, MARCH, role, role, 1, 10, [role], [[0.0]], [0.5], 7, False))
+        log.append(
+            columns, LoggedAnswer(columns.number, MARCH, MARCH, role, role, 1, 10, [role], [[0.0]], [0.5], 7, False)
+        )
     log.rotate()
     compact_all(tmp_path / "wal", str(tmp_path / "store"))
     (path,) = (tmp_path / "store").glob("predictions/*/*/*.parquet")
@@ -189,8 +199,8 @@ def test_a_segment_of_before_there_were_roles_is_read(tmp_path: Path) -> None:
         body = msgspec.msgpack.encode(record)
         content += HEADER.pack(len(body), zlib.crc32(body)) + body
     (columns, answered), left = read_segment(content)
-    assert isinstance(columns, Columns)
-    assert isinstance(answered, Answer)
+    assert isinstance(columns, LogColumns)
+    assert isinstance(answered, LoggedAnswer)
     assert (left, columns.role, columns.rollout_id, answered.bucket, answered.fallback) == (
         0,
         "champion",
@@ -200,7 +210,7 @@ def test_a_segment_of_before_there_were_roles_is_read(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 100, pack(Columns(0, "m", "1", [], []))[:-1]])
+@pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 100, pack(LogColumns(0, "m", "1", [], []))[:-1]])
 def test_reading_anything_never_fails(content: bytes) -> None:
     records, left = read_segment(content)
     assert (records, left) == ([], len(content))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.rollout.plan import Routing, Segment
-from pipelines.serving.traffic.assignment import NO_BUCKET, Chooser, bucket, mirror_salt
+from pipelines.rollout.plan import RoutingPlan, Segment
+from pipelines.serving.traffic.assignment import NO_BUCKET, ArmChooser, bucket, mirror_salt
 
 KEYS = st.text(min_size=1, max_size=40)
 SHARES = st.integers(0, 10_000)
-BY_USER = Routing(key="header:X-User-Id")
+BY_USER = RoutingPlan(key="header:X-User-Id")
 
 
-def arm(routing: Routing, rollout: str, share: int, **headers: str) -> str:
+def arm(routing: RoutingPlan, rollout: str, share: int, **headers: str) -> str:
     sent = {name.replace("_", "-").encode(): value.encode("latin-1", "replace") for name, value in headers.items()}
-    return Chooser(routing, rollout, share)(sent, None, "request").arm
+    return ArmChooser(routing, rollout, share)(sent, None, "request").arm
 
 
 @given(KEYS, st.lists(SHARES, min_size=2, max_size=6).map(sorted))
@@ -28,7 +28,10 @@ def test_whoever_is_in_a_canary_stays_in_it_as_it_grows(key: str, shares: list[i
 def test_the_same_key_meets_the_same_arm_in_every_request_and_process(
     key: str, share: int, one: str, other: str
 ) -> None:
-    choose, again = Chooser(Routing(key="field:ids"), "r", share), Chooser(Routing(key="field:ids"), "r", share)
+    choose, again = (
+        ArmChooser(RoutingPlan(key="field:ids"), "r", share),
+        ArmChooser(RoutingPlan(key="field:ids"), "r", share),
+    )
     assert choose({}, [key], one).arm == again({}, [key, "x"], other).arm
 
 
@@ -62,14 +65,14 @@ def test_what_is_mirrored_does_not_depend_on_the_arm() -> None:
 def test_a_segment_rule_decides_before_the_hash_and_is_in_no_sample() -> None:
     staff = Segment("X-Group", "staff", "candidate")
     bank = Segment("x-group", "bank", "champion")
-    routing = Routing(key="header:x-user-id", segments=(staff, bank))
+    routing = RoutingPlan(key="header:x-user-id", segments=(staff, bank))
     assert arm(routing, "r", 1, x_group="staff", x_user_id="u") == "candidate"
     assert arm(routing, "r", 10_000, x_group="bank", x_user_id="u") == "champion"
-    choice = Chooser(routing, "r", 1)({b"x-group": b"staff"}, None, "request")
+    choice = ArmChooser(routing, "r", 1)({b"x-group": b"staff"}, None, "request")
     assert (choice.bucket, choice.unit) == (NO_BUCKET, None)
 
 
 def test_a_request_without_the_key_is_drawn_by_its_own_id() -> None:
-    choose = Chooser(BY_USER, "r", 5000)
+    choose = ArmChooser(BY_USER, "r", 5000)
     arms = {choose({}, None, f"request-{number}").arm for number in range(50)}
     assert arms == {"champion", "candidate"}

@@ -9,29 +9,37 @@ from typing import Any
 
 import pytest
 
-from pipelines.serving.data_plane.inference import DataPlane, Request
-from pipelines.serving.data_plane.routing import Live, Table
+from pipelines.serving.data_plane.inference import DataPlane, PendingRequest
+from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.models import mlflow_protocol
-from pipelines.serving.models.bundle import Input, Manifest
+from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.predictor import Predictor
-from pipelines.serving.models.rows import Schema
-from pipelines.serving.prediction_log.writer import Answer, LogWriter
-from pipelines.serving.traffic.mirror_queue import BATCH_ROWS, BYTES, Feed, Lane, Source, line, receive
+from pipelines.serving.models.rows import RowSchema
+from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter
+from pipelines.serving.traffic.mirror_queue import (
+    BATCH_ROWS,
+    BYTES,
+    MirrorChannel,
+    MirrorQueue,
+    MirrorSource,
+    mirror_sockets,
+    receive,
+)
 from pipelines.serving.traffic.split import arm_headers
 
-SOURCE = Source("flight_delay", "r-1", 3, "2", ["distance", "carrier"])
+SOURCE = MirrorSource("flight_delay", "r-1", 3, "2", ["distance", "carrier"])
 
 
 class Line:
     """A feed over a real socket, its timer, and what each lane heard."""
 
     def __init__(self) -> None:
-        self.write, self.read = line()
+        self.write, self.read = mirror_sockets()
         self.timers: list[Callable[[], None]] = []
-        self.feed = Feed(self.write, lambda _, callback: self.timers.append(callback))
+        self.feed = MirrorQueue(self.write, lambda _, callback: self.timers.append(callback))
         self.heard: list[tuple[int, int]] = []
 
-    def lane(self, source: Source = SOURCE) -> Lane:
+    def lane(self, source: MirrorSource = SOURCE) -> MirrorChannel:
         return self.feed.lane(source, lambda over, dropped: self.heard.append((over, dropped)))
 
 
@@ -43,8 +51,8 @@ def mirrored() -> Iterator[Line]:
     found.read.close()
 
 
-def answer(name: str, rows: int = 1, text: str = "AA") -> Answer:
-    return Answer(7, 1, 2, name, name, 4, 10, None, [[1.5] * rows, [text] * rows], [0.25] * rows)
+def answer(name: str, rows: int = 1, text: str = "AA") -> LoggedAnswer:
+    return LoggedAnswer(7, 1, 2, name, name, 4, 10, None, [[1.5] * rows, [text] * rows], [0.25] * rows)
 
 
 def test_requests_arrive_as_they_were_answered_with_what_they_share_said_once(mirrored: Line) -> None:
@@ -61,7 +69,7 @@ def test_requests_arrive_as_they_were_answered_with_what_they_share_said_once(mi
 
 
 def test_one_timer_runs_for_all_that_waits_and_a_full_batch_does_not_wait_for_it(mirrored: Line) -> None:
-    one, other = mirrored.lane(), mirrored.lane(Source("arrival", "r-2", 0, "9", ["distance"]))
+    one, other = mirrored.lane(), mirrored.lane(MirrorSource("arrival", "r-2", 0, "9", ["distance"]))
     one.send(answer("a"))
     other.send(answer("b"))
     assert len(mirrored.timers) == 1
@@ -85,7 +93,7 @@ def test_a_request_that_does_not_fit_takes_none_of_the_others_with_it(mirrored: 
 
 def test_a_number_that_no_other_process_could_take_is_a_dropped_request(mirrored: Line) -> None:
     lane = mirrored.lane()
-    lane.send(Answer(7, 1, 2, "a", "a", 4, 10, None, [[2**64]], [0.5]))
+    lane.send(LoggedAnswer(7, 1, 2, "a", "a", 4, 10, None, [[2**64]], [0.5]))
     mirrored.feed.flush()
     assert mirrored.heard == [(0, 1)]
 
@@ -113,7 +121,7 @@ class Picky(LogWriter):
         super().__init__(folder, "0-1", lambda *_: None)
         self.logged: list[str] = []
 
-    def append(self, columns: Any, answer: Answer) -> None:
+    def append(self, columns: Any, answer: LoggedAnswer) -> None:
         if answer.correlation_id == "bad":
             raise ValueError("no room")
         self.logged.append(answer.correlation_id)
@@ -123,18 +131,18 @@ def test_every_caller_of_a_turn_is_answered_before_any_answer_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = Picky(tmp_path)
-    feature = Input("distance", "numeric")
-    manifest = Manifest("flight_delay", "1", "onnx", "value", [feature], {}, "0" * 64, "model.onnx")
+    feature = InputColumn("distance", "numeric")
+    manifest = BundleManifest("flight_delay", "1", "onnx", "value", [feature], {}, "0" * 64, "model.onnx")
     champion = Predictor(manifest, {}, lambda matrix: matrix[:, 0])
     columns = log.columns("flight_delay", "1", ["distance"], ["numeric"])
-    live = Live("1", champion, Schema([feature], 10), columns, arm_headers("1", "champion"))
+    live = LiveModel("1", champion, RowSchema([feature], 10), columns, arm_headers("1", "champion"))
 
     async def turn() -> list[str]:
         data_plane = DataPlane(log)
-        data_plane.table = Table(1, {"flight_delay": live})
+        data_plane.table = LoadedTable(1, {"flight_delay": live})
         order: list[str] = []
         for name in ("a", "bad", "c"):
-            request = Request(mlflow_protocol, None, {b"x-correlation-id": name.encode()})
+            request = PendingRequest(mlflow_protocol, None, {b"x-correlation-id": name.encode()})
             response = data_plane.infer_at_once(request, b'{"instances": [[1.0]]}')
             order.append(f"{response.status}, {len(log.logged)} logged")
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from sklearn import metrics as sk
 
-from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, Comparison, Slices
+from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ComparisonSpec, Slices
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array, gain, measure, measure_one
 from pipelines.steps.evaluation.slices import slice_metrics
@@ -115,7 +115,7 @@ def test_gain_is_positive_when_the_candidate_is_better(metric: str, expected: fl
 def bootstrap(metric: str, candidate: float, champion: float, rows: int = 2000, **declared: Any) -> Any:
     target, better = sample(metric, rows, candidate, seed=1)
     _, worse = sample(metric, rows, champion, seed=2)
-    comparison = Comparison(metric=metric, resamples=400, **declared)
+    comparison = ComparisonSpec(metric=metric, resamples=400, **declared)
     return paired_bootstrap(
         problem_of(metric), comparison, target, better, worse, threshold=THRESHOLD, seed=declared.pop("seed", 5)
     )
@@ -137,7 +137,7 @@ def test_a_candidate_better_by_chance_alone_has_an_interval_that_holds_zero() ->
 def test_an_identical_candidate_has_no_gain_at_all() -> None:
     target, answers = sample("roc_auc")
     found = paired_bootstrap(
-        "classification", Comparison(metric="roc_auc"), target, answers, answers, threshold=0.5, seed=0
+        "classification", ComparisonSpec(metric="roc_auc"), target, answers, answers, threshold=0.5, seed=0
     )
     assert found is not None
     assert (found.low, found.gain, found.high) == (0, 0, 0)
@@ -151,7 +151,7 @@ def test_the_interval_agrees_with_resampling_by_hand() -> None:
     for _ in range(1500):
         drawn = random.integers(0, 300, 300)
         gains.append(sk.roc_auc_score(target[drawn], ours[drawn]) - sk.roc_auc_score(target[drawn], theirs[drawn]))
-    comparison = Comparison(metric="roc_auc", resamples=1500)
+    comparison = ComparisonSpec(metric="roc_auc", resamples=1500)
     found = paired_bootstrap("classification", comparison, target, ours, theirs, threshold=0.5, seed=3)
     assert found is not None
     np.testing.assert_allclose([found.low, found.high], np.quantile(gains, [0.025, 0.975]), atol=0.01)
@@ -160,7 +160,7 @@ def test_the_interval_agrees_with_resampling_by_hand() -> None:
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
     target, ours = sample("roc_auc")
     _, theirs = sample("roc_auc", seed=2)
-    comparison = Comparison(metric="roc_auc", resamples=200)
+    comparison = ComparisonSpec(metric="roc_auc", resamples=200)
     first, again, other = [
         paired_bootstrap("classification", comparison, target, ours, theirs, threshold=0.5, seed=seed)
         for seed in (1, 1, 2)
@@ -173,7 +173,9 @@ def test_rows_of_one_class_have_no_interval() -> None:
     none = np.zeros(50)
     answers = np.linspace(0, 1, 50)
     assert (
-        paired_bootstrap("classification", Comparison(metric="roc_auc"), none, answers, answers, threshold=0.5, seed=0)
+        paired_bootstrap(
+            "classification", ComparisonSpec(metric="roc_auc"), none, answers, answers, threshold=0.5, seed=0
+        )
         is None
     )
 
@@ -181,7 +183,7 @@ def test_rows_of_one_class_have_no_interval() -> None:
 def test_too_many_resamples_of_one_class_leave_no_interval() -> None:
     target = np.array([1.0] + [0.0] * 30)  # about a third of the resamples miss the one positive
     answers = np.linspace(0, 1, 31)
-    comparison = Comparison(metric="roc_auc")
+    comparison = ComparisonSpec(metric="roc_auc")
     assert paired_bootstrap("classification", comparison, target, answers, answers, threshold=0.5, seed=0) is None
 
 

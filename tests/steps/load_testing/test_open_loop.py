@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.steps.load_testing.open_loop import Door, Histogram, OpenLoop, RequestOutcome, Schedule
+from pipelines.steps.load_testing.open_loop import Histogram, OpenLoop, RequestOutcome, RequestSchedule, RequestTarget
 
 Answer = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b'{"predictions":[0.5]}'
@@ -30,7 +30,7 @@ def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
 
 
 def tried(
-    answer: Answer, schedule: Schedule, *, timeout: float = 5, most_open: int = 64, **how: Any
+    answer: Answer, schedule: RequestSchedule, *, timeout: float = 5, most_open: int = 64, **how: Any
 ) -> tuple[RequestOutcome, int]:
     """The outcome against a server, and how many requests it saw."""
     seen = 0
@@ -51,7 +51,7 @@ def tried(
 
     async def run() -> RequestOutcome:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        door = Door(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x", [b"{}"], judge)
+        door = RequestTarget(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x", [b"{}"], judge)
         stop = how.get("stop", lambda _: False)
         loop = OpenLoop(door, schedule, how.get("limits", [200.0]), timeout=timeout, most_open=most_open, stop=stop)
         try:
@@ -63,7 +63,7 @@ def tried(
 
 
 def test_the_ramp_is_linear_and_the_plateau_even() -> None:
-    schedule = Schedule(rps=100, seconds=10, ramp_up=4)
+    schedule = RequestSchedule(rps=100, seconds=10, ramp_up=4)
     assert schedule.total == 200 + 600
     assert schedule.due(0) == 0
     assert schedule.due(50) == pytest.approx(2)  # half of the ramp's time, a quarter of its requests
@@ -72,7 +72,7 @@ def test_the_ramp_is_linear_and_the_plateau_even() -> None:
     times = [schedule.due(number) for number in range(schedule.total)]
     assert times == sorted(times)
     assert times[-1] < 10
-    assert Schedule(rps=3, seconds=2).total == 6
+    assert RequestSchedule(rps=3, seconds=2).total == 6
 
 
 def test_percentiles_are_at_most_two_percent_too_high_and_failures_beyond_all() -> None:
@@ -88,7 +88,7 @@ def test_percentiles_are_at_most_two_percent_too_high_and_failures_beyond_all() 
 
 
 def test_every_request_is_answered_and_counted_once() -> None:
-    outcome, seen = tried(good, Schedule(100, 1.5, 0.5))
+    outcome, seen = tried(good, RequestSchedule(100, 1.5, 0.5))
     assert (outcome.sent, outcome.answered, outcome.errors, outcome.unsent) == (125, 125, {}, 0)
     assert seen == 125
     assert outcome.plateau.total == 100
@@ -109,7 +109,7 @@ def test_a_stall_is_charged_to_all_who_had_to_wait_and_not_only_to_the_first() -
             await asyncio.sleep(Stall.until - now)
         writer.write(http())
 
-    outcome, _ = tried(answer, Schedule(100, 2), limits=[200.0, 400.0])
+    outcome, _ = tried(answer, RequestSchedule(100, 2), limits=[200.0, 400.0])
     assert outcome.answered == 200
     assert 30 <= outcome.slow[200.0] <= 100  # those due in the first 0.4 s of the stall
     assert 10 <= outcome.slow[400.0] < outcome.slow[200.0]
@@ -127,7 +127,7 @@ def test_an_answer_that_is_none_is_an_error_and_slower_than_any_limit(reply: byt
     async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply)
 
-    outcome, _ = tried(answer, Schedule(40, 0.5), limits=[1e6])
+    outcome, _ = tried(answer, RequestSchedule(40, 0.5), limits=[1e6])
     assert outcome.errors == {kind: 20}
     assert (outcome.answered, outcome.plateau_errors, outcome.slow[1e6]) == (0, 20, 20)
 
@@ -138,7 +138,7 @@ def test_a_connection_that_is_cut_is_an_error_and_the_next_request_gets_a_new_on
             raise ConnectionResetError
         writer.write(http())
 
-    outcome, seen = tried(answer, Schedule(100, 1))
+    outcome, seen = tried(answer, RequestSchedule(100, 1))
     assert outcome.errors == {"connection": 25}
     assert (outcome.answered, seen) == (75, 100)
 
@@ -147,7 +147,7 @@ def test_a_server_that_closes_after_each_answer_is_served_all_the_same() -> None
     async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(http(more="connection: close\r\n"))
 
-    outcome, _ = tried(answer, Schedule(50, 1))
+    outcome, _ = tried(answer, RequestSchedule(50, 1))
     assert (outcome.answered, outcome.errors) == (50, {})
 
 
@@ -155,15 +155,15 @@ def test_answers_that_never_come_are_given_up_and_what_exceeds_the_bound_is_an_e
     async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(60)
 
-    outcome, _ = tried(answer, Schedule(100, 0.5), timeout=1, most_open=20)
+    outcome, _ = tried(answer, RequestSchedule(100, 0.5), timeout=1, most_open=20)
     assert outcome.errors == {"overflow": 30, "timeout": 20}
     assert outcome.took < 4
 
 
 def test_nobody_at_the_door_is_counted_as_well() -> None:
     async def run() -> RequestOutcome:
-        door = Door("http://127.0.0.1:9/x", [b"{}"], judge)
-        schedule = Schedule(50, 0.5)
+        door = RequestTarget("http://127.0.0.1:9/x", [b"{}"], judge)
+        schedule = RequestSchedule(50, 0.5)
         return await OpenLoop(door, schedule, [], timeout=2, most_open=64, stop=lambda _: False).run()
 
     assert asyncio.run(run()).errors == {"connection": 25}
@@ -173,12 +173,12 @@ def test_another_versions_answers_are_counted_apart() -> None:
     async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(http(more="X-Model-Version: 9\r\n"))
 
-    outcome, _ = tried(answer, Schedule(40, 0.5))
+    outcome, _ = tried(answer, RequestSchedule(40, 0.5))
     assert (outcome.strangers, outcome.errors) == (20, {})
 
 
 def test_it_ends_early_once_it_is_told_to() -> None:
-    outcome, seen = tried(good, Schedule(50, 30), stop=lambda found: found.sent > 50)
+    outcome, seen = tried(good, RequestSchedule(50, 30), stop=lambda found: found.sent > 50)
     assert outcome.stopped
     assert outcome.sent == seen < 500
     assert outcome.took < 10

@@ -13,7 +13,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.sizing import LoadTest
+from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_testing.evidence import needed as load_test_needs
 from pipelines.steps.rollouts.design import plan_faults, requests_to_show, rollout_design
@@ -83,7 +83,7 @@ def test_four_of_five_good_candidates_are_shown_to_be_good_with_so_many_requests
 
 def test_a_load_test_needs_so_many_requests_even_of_a_faultless_candidate() -> None:
     declared = {"assertions": {"p95_latency": {"max": 100}, "error_rate": {"max": 0.001}}}
-    found = load_test_needs(LoadTest.model_validate(declared), 0.05)
+    found = load_test_needs(LoadTestSpec.model_validate(declared), 0.05)
     assert found.keys() == {"p95_latency", "error_rate"}
     for name, limit in (("p95_latency", 0.05), ("error_rate", 0.001)):
         assert log_e_value(0, found[name], limit, alternative="less") >= math.log(20)

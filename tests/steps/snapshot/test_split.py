@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.spec.model import Split
+from pipelines.spec.model import SplitSpec
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from tests.steps.flights_by_hand import utc
 
@@ -34,7 +34,7 @@ def counts(part: pl.Series) -> list[int]:
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
 def test_in_order_of_time_no_part_reaches_the_next_and_one_moment_stays_together(minutes: list[int]) -> None:
     frame = rows(minutes)
-    parts = frame.with_columns(assign_parts(frame, Split(), seed=1, classification=True))
+    parts = frame.with_columns(assign_parts(frame, SplitSpec(), seed=1, classification=True))
     assert parts.group_by("prediction_time").agg(pl.col("part").n_unique())["part"].max() == 1
     ends = [parts.filter(part=name)["prediction_time"] for name in PARTS]
     for earlier, later in ((0, 1), (1, 2), (0, 2)):
@@ -43,12 +43,12 @@ def test_in_order_of_time_no_part_reaches_the_next_and_one_moment_stays_together
 
 
 def test_without_ties_the_shares_are_those_declared() -> None:
-    assert counts(assign_parts(rows(list(range(200))), Split(), seed=1, classification=True)) == [140, 30, 30]
+    assert counts(assign_parts(rows(list(range(200))), SplitSpec(), seed=1, classification=True)) == [140, 30, 30]
 
 
 @pytest.mark.parametrize("strategy", ["random", "stratified"])
 def test_a_drawn_split_has_the_declared_shares_and_depends_on_entity_and_seed_alone(strategy: str) -> None:
-    frame, split = rows(list(range(400))), Split(strategy=strategy)
+    frame, split = rows(list(range(400))), SplitSpec(strategy=strategy)
     part = assign_parts(frame, split, seed=1, classification=True)
     assert counts(part) == [280, 60, 60]
     backwards = assign_parts(frame.reverse(), split, seed=1, classification=True).reverse()
@@ -58,13 +58,13 @@ def test_a_drawn_split_has_the_declared_shares_and_depends_on_entity_and_seed_al
 
 def test_a_stratified_split_keeps_the_share_of_positives_in_every_part() -> None:
     frame = rows(list(range(400)))
-    parts = frame.with_columns(assign_parts(frame, Split(strategy="stratified"), seed=1, classification=True))
+    parts = frame.with_columns(assign_parts(frame, SplitSpec(strategy="stratified"), seed=1, classification=True))
     assert [parts.filter(part=name)["target"].mean() for name in PARTS] == [0.25, 0.25, 0.25]
 
 
 def test_a_stratified_split_of_a_regression_balances_low_and_high_targets() -> None:
     frame = rows(list(range(500)), [float(index) for index in range(500)])
-    parts = frame.with_columns(assign_parts(frame, Split(strategy="stratified"), seed=1, classification=False))
+    parts = frame.with_columns(assign_parts(frame, SplitSpec(strategy="stratified"), seed=1, classification=False))
     for name in PARTS:
         fifths = parts.filter(part=name).group_by(pl.col("target") // 100).len()["len"]
         assert fifths.len() == 5
@@ -73,5 +73,5 @@ def test_a_stratified_split_of_a_regression_balances_low_and_high_targets() -> N
 
 @pytest.mark.parametrize("strategy", ["time_ordered", "random", "stratified"])
 def test_an_empty_table_splits_into_nothing(strategy: str) -> None:
-    part = assign_parts(rows([]), Split(strategy=strategy), seed=1, classification=True)
+    part = assign_parts(rows([]), SplitSpec(strategy=strategy), seed=1, classification=True)
     assert counts(part) == [0, 0, 0]

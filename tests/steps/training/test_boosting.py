@@ -14,7 +14,7 @@ from pipelines.steps.training.boosting import Boosted, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.early_stopping import Stopper
-from pipelines.steps.training.learning_rate import Schedule
+from pipelines.steps.training.learning_rate import LearningRateSchedule
 from pipelines.steps.training.scores import improves, mode_of
 from pipelines.testing.ports import MemoryStore
 from tests.steps.small_training import spec
@@ -190,7 +190,7 @@ def test_training_stops_after_patience_rounds_without_a_gain_above_min_delta(
     ],
 )
 def test_each_schedule_gives_its_declared_rates(declared: dict[str, Any], expected: list[float]) -> None:
-    schedule = Schedule(LearningRate(**declared), rounds=5, mode="min")
+    schedule = LearningRateSchedule(LearningRate(**declared), rounds=5, mode="min")
     rates = []
     for number in range(5):
         rates.append(round(schedule.rate(number), 4))

@@ -16,7 +16,7 @@ from pipelines.spec.runner import StageRunner
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import device
 from pipelines.steps.training.boosting_plan import plan_boosting
-from pipelines.steps.training.order import Order, make_order
+from pipelines.steps.training.order import TrainingPlan, plan_training
 from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
@@ -33,15 +33,15 @@ def on(model: ModelSpec, **runner: Any) -> ModelSpec:
     return model.model_copy(update={"runner": {"train": StageRunner(**runner)}})
 
 
-def order_of(world: FakePorts) -> Order:
-    return make_order(request("s" * 64), FEATURES, world)
+def order_of(world: FakePorts) -> TrainingPlan:
+    return plan_training(request("s" * 64), FEATURES, world)
 
 
 def test_the_digest_of_an_order_for_the_cpu_is_what_it_was_before_there_were_gpus(tmp_path: Path, shared: Path) -> None:
     order = order_of(ports(tmp_path, shared))
     assert order.digest() == KEPT_DIGEST
     assert "device" not in order.model_dump_json(by_alias=True)
-    assert Order.model_validate_json(order.model_dump_json(by_alias=True)) == order
+    assert TrainingPlan.model_validate_json(order.model_dump_json(by_alias=True)) == order
 
 
 def test_an_order_for_a_gpu_has_a_digest_of_its_own_and_is_read_back_with_its_device(
@@ -50,7 +50,7 @@ def test_an_order_for_a_gpu_has_a_digest_of_its_own_and_is_read_back_with_its_de
     order = order_of(ports(tmp_path, shared))
     accelerated = order.on("cuda")
     assert accelerated.digest() != order.digest()
-    assert Order.model_validate_json(accelerated.model_dump_json(by_alias=True)).device == "cuda"
+    assert TrainingPlan.model_validate_json(accelerated.model_dump_json(by_alias=True)).device == "cuda"
 
 
 def test_a_gpu_reaches_xgboost_and_the_cpu_leaves_its_parameters_as_they_were() -> None:

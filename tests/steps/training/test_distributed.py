@@ -34,7 +34,7 @@ from pipelines.steps.training.distributed_processes import DOOR
 from pipelines.steps.training.distributed_rank import share_of
 from pipelines.steps.training.distributed_work import INVITATION, SharedWork
 from pipelines.steps.training.fitting import Fitted
-from pipelines.steps.training.order import Order, make_order, shared_work
+from pipelines.steps.training.order import TrainingPlan, plan_training, shared_work
 from pipelines.steps.training.worker import join
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
@@ -134,8 +134,8 @@ def left(worker: subprocess.Popen[str]) -> tuple[int, str]:
 KINDS: dict[str, Any] = {"carrier": "categorical"}
 
 
-def an_order(model: ModelSpec, digest: str) -> Order:
-    return Order(
+def an_order(model: ModelSpec, digest: str) -> TrainingPlan:
+    return TrainingPlan(
         request=request(digest),
         problem=model.problem,
         training=model.training,
@@ -353,15 +353,15 @@ def test_what_cannot_be_shared_out_is_refused_with_every_reason(tmp_path: Path, 
     estimator = {"kind": "sklearn", "class_path": "sklearn.ensemble.HistGradientBoostingClassifier"}
     declared = by(2, spec(estimator=estimator, cross_validation={"folds": 3}))
     with pytest.raises(Refused, match=r"runner\.train\.workers of small_delay is 2") as refused:
-        make_order(request("s" * 64), FEATURES, ports(tmp_path, shared, declared))
+        plan_training(request("s" * 64), FEATURES, ports(tmp_path, shared, declared))
     assert len(refused.value.reasons) == 2
 
 
 def test_a_number_of_workers_is_part_of_the_order_and_one_needs_no_saying(tmp_path: Path, shared: Path) -> None:
-    one, two = (make_order(request("s" * 64), FEATURES, ports(tmp_path, shared, by(n, spec()))) for n in (1, 2))
+    one, two = (plan_training(request("s" * 64), FEATURES, ports(tmp_path, shared, by(n, spec()))) for n in (1, 2))
     assert "workers" not in one.model_dump_json(by_alias=True)
     assert one.digest() != two.digest()
-    assert Order.model_validate_json(two.model_dump_json(by_alias=True)).workers == 2
+    assert TrainingPlan.model_validate_json(two.model_dump_json(by_alias=True)).workers == 2
 
 
 def test_a_declaration_that_xgboost_does_not_accept_is_refused_by_every_number_of_workers(tmp_path: Path) -> None:

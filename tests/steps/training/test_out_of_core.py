@@ -27,12 +27,12 @@ from pipelines.messages.release import BundleRequest
 from pipelines.messages.training import ReproduceRequest, SnapshotRequest, SnapshotResult
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import REPOSITORY
-from pipelines.spec.model import ModelSpec, OutOfCore, Split
+from pipelines.spec.model import ModelSpec, OutOfCore, SplitSpec
 from pipelines.steps import build_bundle, evaluate_model, reproduce_model, train_model
 from pipelines.steps.drift import report
 from pipelines.steps.snapshot.spool import local_folder, spool
 from pipelines.steps.take_snapshot import read_snapshot, run, verified_rows
-from pipelines.steps.training.order import Order, checkpoints_of, fill_order, make_order
+from pipelines.steps.training.order import TrainingPlan, checkpoints_of, execute_plan, plan_training
 from pipelines.steps.training.snapshot import open_snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, histogram, profile_frame
@@ -82,7 +82,7 @@ def test_its_files_hold_batch_rows_of_one_part_each_and_bear_one_digest(tmp_path
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_row_of_a_part_is_later_than_one_of_the_next_wherever_the_days_are_cut(tmp_path: Path, seed: int) -> None:
-    split = Split(train=0.5, validation=0.3, test=0.2)
+    split = SplitSpec(train=0.5, validation=0.3, test=0.2)
     frames = random_days(seed, FIRST, days=4, per_day=70)
     results = []
     for declared in (model(split=split), model(split=split, **SMALL)):
@@ -165,7 +165,7 @@ def keep_batches(store: MemoryStore, frame: pl.DataFrame, batch_rows: int = 100)
     with local_folder() as folder:
         made = spool(
             (day.drop("day") for day in days),
-            Split(),
+            SplitSpec(),
             batch_rows=batch_rows,
             classification=frame["target"].n_unique() == 2,
             folder=Path(folder),
@@ -189,8 +189,8 @@ def keep_batches(store: MemoryStore, frame: pl.DataFrame, batch_rows: int = 100)
     return digest
 
 
-def order(world: FakePorts, snapshot: str) -> Order:
-    return make_order(request(snapshot), FEATURES, world)
+def order(world: FakePorts, snapshot: str) -> TrainingPlan:
+    return plan_training(request(snapshot), FEATURES, world)
 
 
 def out_of_core(problem: str = "classification", **training: Any) -> ModelSpec:
@@ -217,10 +217,10 @@ def test_a_training_out_of_core_agrees_with_one_in_memory(
     )
     one = order(whole, keep_snapshot(whole.store, frame))
     many = order(batched, keep_batches(batched.store, frame))
-    in_core = fill_order(one, open_snapshot(whole.store, MODEL, one.request.snapshot))
+    in_core = execute_plan(one, open_snapshot(whole.store, MODEL, one.request.snapshot))
     batches = open_snapshot(batched.store, MODEL, many.request.snapshot)
     assert len(list(batches.batches("train"))) == 21
-    filled = fill_order(many, batches)
+    filled = execute_plan(many, batches)
     assert filled.features == in_core.features
     test = encode(frame.filter(part="test"), filled.features)
     mine, theirs = filled.fitted.predict(test), in_core.fitted.predict(test)
@@ -241,8 +241,8 @@ def test_few_distinct_values_give_the_very_model_of_a_training_in_memory(
     )
     one = order(whole, keep_snapshot(whole.store, frame))
     many = order(batched, keep_batches(batched.store, frame))
-    in_core = fill_order(one, open_snapshot(whole.store, MODEL, one.request.snapshot))
-    filled = fill_order(many, open_snapshot(batched.store, MODEL, many.request.snapshot))
+    in_core = execute_plan(one, open_snapshot(whole.store, MODEL, one.request.snapshot))
+    filled = execute_plan(many, open_snapshot(batched.store, MODEL, many.request.snapshot))
     assert filled.fitted.native == in_core.fitted.native
     assert filled.metrics == pytest.approx(in_core.metrics)
 
@@ -258,15 +258,15 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bytes(
     world = ports(tmp_path, shared, out_of_core())
     filled_order = order(world, keep_batches(world.store, rows(count=3000)))
     snapshot = open_snapshot(world.store, MODEL, filled_order.request.snapshot)
-    undisturbed = fill_order(filled_order, snapshot)
+    undisturbed = execute_plan(filled_order, snapshot)
 
     def stop(number: int, scores: Mapping[str, float], rate: float) -> None:
         if number == at:
             raise Stopped
 
     with pytest.raises(Stopped):
-        fill_order(filled_order, snapshot, checkpoints=checkpoints_of(filled_order, world), on_round=stop)
-    resumed = fill_order(filled_order, snapshot, checkpoints=checkpoints_of(filled_order, world))
+        execute_plan(filled_order, snapshot, checkpoints=checkpoints_of(filled_order, world), on_round=stop)
+    resumed = execute_plan(filled_order, snapshot, checkpoints=checkpoints_of(filled_order, world))
     assert resumed.fitted.resumed_from_round == at // 10 * 10
     assert resumed.fitted.native == undisturbed.fitted.native
     assert resumed.fitted.curves == undisturbed.fitted.curves
@@ -352,9 +352,9 @@ def test_metrics_of_a_part_larger_than_the_sample_say_on_how_many_rows_they_are(
     world = ports(tmp_path, shared, out_of_core())
     asked = order(world, keep_batches(world.store, rows(count=3000)))
     snapshot = open_snapshot(world.store, MODEL, asked.request.snapshot)
-    everything = fill_order(asked, snapshot)
+    everything = execute_plan(asked, snapshot)
     monkeypatch.setattr("pipelines.steps.training.order.SAMPLE_ROWS", 1000)
-    sampled = fill_order(asked, snapshot)
+    sampled = execute_plan(asked, snapshot)
     assert sampled.notes == ["metrics of train are those of 1000 of its 2100 rows, drawn evenly over time"]
     assert sampled.fitted.native == everything.fitted.native
     assert sampled.metrics["train_roc_auc"] != everything.metrics["train_roc_auc"]
@@ -379,7 +379,7 @@ def test_a_snapshot_of_one_table_is_not_trained_out_of_core(tmp_path: Path, shar
     world = ports(tmp_path, shared, out_of_core())
     asked = order(world, keep_snapshot(world.store, rows()))
     with pytest.raises(Refused, match=r"is one table, and small_delay declares training.out_of_core"):
-        fill_order(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
+        execute_plan(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
 
 
 def test_rows_unfit_for_a_training_are_refused_batch_by_batch_with_every_reason(tmp_path: Path, shared: Path) -> None:
@@ -387,11 +387,11 @@ def test_rows_unfit_for_a_training_are_refused_batch_by_batch_with_every_reason(
     odd = rows("regression").with_columns(target=pl.when(pl.col("flight") % 100 == 7).then(None).otherwise("target"))
     asked = order(world, keep_batches(world.store, odd.drop("wind_speed")))
     with pytest.raises(Refused, match="cannot be trained on") as refused:
-        fill_order(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
+        execute_plan(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
     assert refused.value.reasons == ["column 'wind_speed' is missing"]
     asked = order(world, keep_batches(world.store, odd))
     with pytest.raises(Refused, match="cannot be trained on") as refused:
-        fill_order(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
+        execute_plan(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
     assert refused.value.reasons == ["12 rows have no target"]
 
 
@@ -402,7 +402,7 @@ def test_too_little_room_on_the_local_disk_is_said_before_the_first_round(
     asked = order(world, keep_batches(world.store, rows()))
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(Unavailable, match="point TMPDIR to a larger disk"):
-        fill_order(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
+        execute_plan(asked, open_snapshot(world.store, MODEL, asked.request.snapshot))
     assert not list(local.iterdir())
 
 

@@ -72,7 +72,7 @@ class Endpoint(FakeEndpoint):
         self._states[MODEL] = state
 
 
-class Airfield:
+class PracticeHarness:
     """The ports of a practice, the answers of its steps, and the contexts of its runs."""
 
     def __init__(self, folder: Path) -> None:
@@ -86,12 +86,12 @@ class Airfield:
         self.answers: dict[str, Message | Callable[[Any], Message]] = {}
 
     @classmethod
-    def open(cls, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Airfield:
-        """An airfield that every practice lands on."""
-        field = cls(folder)
-        monkeypatch.setattr(installation, "open_ports", lambda: field)
-        monkeypatch.setattr(step_runner, "run_step", field.run_step)
-        return field
+    def open(cls, folder: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
+        """A harness whose ports every practice opens."""
+        harness = cls(folder)
+        monkeypatch.setattr(installation, "open_ports", lambda: harness)
+        monkeypatch.setattr(step_runner, "run_step", harness.run_step)
+        return harness
 
     def target(self, model: str) -> Any:
         return self.rollouts or self.endpoint
