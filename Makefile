@@ -9,11 +9,19 @@ REVISION = $(shell git describe --always --abbrev=40 '--exclude=*' --dirty 2>/de
 TAG ?= $(REVISION)
 BUILDER ?= $(shell if docker info >/dev/null 2>&1; then echo docker; else echo buildah; fi)
 TARGETS ?= step airflow
+KNOWN = --exclude-lines 'ecretName:|"secret_key",|AKIATESTTESTTESTTEST'
+INVENTED = --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector \
+  --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
+FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
-.PHONY: help setup demo stop status house clean test lint types imports unit bench bench-full bench-serving lock schemas secrets images push test-kubernetes
+.PHONY: help setup demo stop status house clean test test-fast lint no-secrets spelling forms types imports unit docs test-kubernetes \
+  kind mutants audit scan bench bench-full bench-serving lock schemas secrets images push
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
 
 setup: $(READY)  ## Install everything from the lock file into .venv
 
@@ -33,9 +41,6 @@ demo: $(READY)  ## Land real flights and drive a model's whole life through Airf
 stop: $(READY)  ## Stop the embedded stack
 	@$(BIN)/airworthy stop
 
-house: $(READY)  ## Print the tree of the code, a line a folder
-	@$(BIN)/python -m tests.house.tree
-
 status: $(READY)  ## Say what is ingested, trained, live and drifting
 	@$(BIN)/airworthy status
 
@@ -43,24 +48,64 @@ clean: $(READY)  ## Stop the stack and forget all it wrote (var/)
 	@$(BIN)/airworthy stop
 	@rm -rf var
 
-lint: $(READY)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-
-types: $(READY)
-	@$(BIN)/mypy
-
-imports: $(READY)
-	@PYTHONPATH=plugins $(BIN)/lint-imports --no-logo
-
-unit: $(READY)
-	@env -u KUBECONFIG $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=80
+##@ Change
 
 test: lint types imports unit  ## Lint, types, import rules and all tests, with coverage
 
+test-fast: lint types imports  ## The same within two minutes, with the tests that start nothing
+	@env -u KUBECONFIG $(BIN)/python -m pytest -q -n 2 --dist loadfile $(FAST)
+
+lint: $(READY) spelling forms  ## Formatting, lint, spelling, large files, secrets, workflows
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@git ls-files -z | xargs -0 $(BIN)/check-added-large-files --enforce-all --maxkb=1024
+	@$(MAKE) --silent no-secrets
+
+# Tests are full of invented passwords and digests: there only what has the form of a real key counts.
+no-secrets: $(READY)
+	@git ls-files -z ':!*.lock' ':!tests' | xargs -0 $(BIN)/detect-secrets-hook $(KNOWN)
+	@git ls-files -z tests | xargs -0 $(BIN)/detect-secrets-hook $(KNOWN) $(INVENTED)
+
+spelling: $(READY)
+	@git ls-files -z | xargs -0 $(BIN)/codespell
+
+forms: $(READY)
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml >/dev/null
+	@$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml >/dev/null
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml >/dev/null
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml >/dev/null
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml >/dev/null
+
+types: $(READY)  ## Check the types of the product, strictly
+	@$(BIN)/mypy
+
+imports: $(READY)  ## Check that imports run one way
+	@PYTHONPATH=plugins $(BIN)/lint-imports --no-logo
+
+unit: $(READY)  ## All tests, with coverage
+	@env -u KUBECONFIG $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=80
+
+docs: $(READY)  ## Check every command line, link, file name and YAML example of the pages
+	@$(BIN)/python -m pytest -q tests/docs
+
 test-kubernetes: $(READY)  ## Run the tests that need a cluster, on the one of KUBECONFIG
-	@test -n "$$KUBECONFIG" || { echo "no cluster: set KUBECONFIG to the kubeconfig of one whose node is this machine"; exit 1; }
+	@test -n "$$KUBECONFIG" || { echo "no cluster: set KUBECONFIG to the kubeconfig of one whose node is this machine, or make kind"; exit 1; }
 	@$(BIN)/python -m pytest -m kubernetes --durations=5
+
+kind: $(READY)  ## Start a cluster for these tests in a container, with kind and docker
+	@command -v kind >/dev/null && docker info >/dev/null 2>&1 || { echo "kind or a docker engine is missing; any cluster whose node is this machine will do"; exit 1; }
+	@mkdir -p var
+	@sed -e "s|\$${WORKSPACE}|$(CURDIR)|" -e "s|\$${PYTHON_HOME}|$$($(BIN)/python -c 'import sys; print(sys.base_prefix)')|" \
+	  .github/kind.yaml > var/kind.yaml
+	@kind create cluster --config var/kind.yaml --kubeconfig var/kind.kubeconfig --wait 120s
+
+mutants: $(READY)  ## Change rules, rollouts, statistics and ledger in small ways: the tests have to notice
+	@$(BIN)/python -m tests.mutants
+
+house: $(READY)  ## Print the tree of the code, a line a folder
+	@$(BIN)/python -m tests.house.tree
+
+##@ Measure
 
 bench: $(READY)  ## Print measurements as JSON lines
 	@$(BIN)/python -m tests.bench
@@ -70,6 +115,11 @@ bench-full: $(READY)  ## The same, with the year and the million rows
 
 bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirror and a guarded door cost
 	@$(BIN)/python -W ignore -m tests.bench.bench_serving
+
+##@ Maintain
+
+audit: $(READY)  ## Look the locked packages up among known vulnerabilities; needs the internet
+	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 lock: $(READY)  ## Resolve the lock file anew
 	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock
@@ -82,6 +132,8 @@ secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'GATEWAY_TOKEN'))); \
 	print('AIRFLOW_JWT_SECRET=' + secrets.token_urlsafe(64)); \
 	print('AIRFLOW_FERNET_KEY=' + base64.urlsafe_b64encode(os.urandom(32)).decode())" > .env && echo "drew secrets into .env")
+
+##@ Ship
 
 images:  ## Build the images of steps and of Airflow, with docker or buildah
 	@command -v $(BUILDER) >/dev/null || { echo "neither a docker engine nor buildah is there; on Debian: apt-get install buildah"; exit 1; }
@@ -102,4 +154,10 @@ push:  ## Push them to REGISTRY and print their names by digest
 	    test -n "$$digest" || exit 1; \
 	  fi; \
 	  echo "$$image@$$digest"; \
+	done
+
+scan:  ## Look the images up among known vulnerabilities, with trivy
+	@command -v trivy >/dev/null || { echo "trivy is not installed: the images are not scanned"; exit 1; }
+	@for target in $(TARGETS); do \
+	  trivy image --exit-code 1 --severity HIGH,CRITICAL --ignore-unfixed $(REGISTRY)/$$target:$(TAG) || exit 1; \
 	done

@@ -16,7 +16,8 @@ Owner: **{spec.owner}**
 
 **restore_previous** takes back what is newest, traffic first: the candidate of a rollout that goes on, a promotion that
 is being finished, else the live version. Then it writes the ledger and moves the aliases. It refuses when there is
-nothing to go back to. If traffic went back already (`airworthy rollback {spec.model}`), it only writes that down.
+nothing to go back to. If traffic went back already (`airworthy rollback {spec.model} --reason "..."`), it only writes
+that down.
 
 Runs by hand only. Say why: the reason is kept in the ledger beside your name.
 """

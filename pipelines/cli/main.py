@@ -5,32 +5,70 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from importlib.metadata import version
+from typing import Any
 
 from pipelines.errors import AirworthyError
-from pipelines.settings import let_waiting_threads_sleep
+from pipelines.settings import git_revision, let_waiting_threads_sleep
 from pipelines.wiring import open_ports
 
-COMMANDS = {
-    "up": "pipelines.cli.stack",
-    "stop": "pipelines.cli.stack",
-    "demo": "pipelines.demo.story",
-    "status": "pipelines.cli.status",
-    "land": "pipelines.demo.land",
-    "replay": "pipelines.demo.replay",
-    "traffic": "pipelines.demo.traffic",
-    "gateway": "pipelines.cli.gateway",
-    "rollback": "pipelines.cli.rollback",
-    "restore": "pipelines.cli.restore",
-    "verify": "pipelines.cli.verify",
-    "reproduce": "pipelines.cli.reproduce",
+GROUPS = {
+    "the embedded stack": {
+        "up": "pipelines.cli.stack",
+        "stop": "pipelines.cli.stack",
+        "status": "pipelines.cli.status",
+        "airflow": "pipelines.cli.airflow",
+    },
+    "models and data": {
+        "verify": "pipelines.cli.verify",
+        "reproduce": "pipelines.cli.reproduce",
+        "rollback": "pipelines.cli.rollback",
+        "restore": "pipelines.cli.restore",
+    },
+    "serving": {"gateway": "pipelines.cli.gateway"},
+    "the demonstration": {
+        "demo": "pipelines.demo.story",
+        "land": "pipelines.demo.land",
+        "replay": "pipelines.demo.replay",
+        "traffic": "pipelines.demo.traffic",
+    },
+    "the shell": {"completion": "pipelines.cli.completion"},
 }
-"""Command to the module that has its ``add_parser(subparsers)``."""
+"""Heading to commands, each with the module that has its ``add_parser(subparsers)``."""
+
+
+class GroupedParser(argparse.ArgumentParser):
+    """Lists the commands by group."""
+
+    def format_help(self) -> str:
+        [commands] = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        helps = {action.dest: action.help for action in commands._choices_actions}
+        groups = "\n".join(
+            f"{heading}:\n" + "\n".join(f"  {name:<12}{helps[name]}" for name in group) + "\n"
+            for heading, group in GROUPS.items()
+        )
+        return (
+            f"{self.format_usage()}\n{self.description}\n\n{groups}\noptions:\n"
+            "  -h, --help  show this help message and exit; after a command, that command's\n"
+            "  --version   show the version and the revision of the code, and exit\n"
+        )
+
+
+class ShowVersion(argparse.Action):
+    """Asks git for the revision only when somebody wants to know."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"airworthy {version('airworthy')} ({git_revision()})")
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="airworthy", description="Keeps machine-learning models airworthy.")
-    subparsers = root.add_subparsers(dest="command", required=True, metavar="<command>")
-    for module in dict.fromkeys(COMMANDS.values()):
+    root = GroupedParser(prog="airworthy", description="Keeps machine-learning models airworthy on Apache Airflow.")
+    root.add_argument("--version", action=ShowVersion, nargs=0)
+    subparsers = root.add_subparsers(
+        dest="command", required=True, metavar="<command>", parser_class=argparse.ArgumentParser
+    )
+    for module in dict.fromkeys(module for group in GROUPS.values() for module in group.values()):
         import_module(module).add_parser(subparsers)
     return root
 

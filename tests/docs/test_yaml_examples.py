@@ -1,0 +1,80 @@
+"""A YAML example on a page is valid by the schemas that editors read: as a whole file, or as a part of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pipelines.settings import REPOSITORY
+from pipelines.spec.plain_yaml import load
+from tests.docs.pages import pages
+
+SCHEMAS = {path.name: json.loads(path.read_text()) for path in sorted((REPOSITORY / "include/schemas").glob("*.json"))}
+EXAMPLES = [
+    pytest.param(content, id=f"{page.name}-{number}")
+    for page in pages()
+    for number, (language, content) in enumerate(page.blocks(), start=1)
+    if language == "yaml"
+]
+ELSEWHERE = {"apiVersion", "services", "x-airflow"}
+"""Keys of documents of Kubernetes and of docker-compose; a list is one of neither and of none of ours."""
+
+
+def parts(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The whole and every named part of it, each with the definitions beside."""
+    definitions = schema.get("$defs", {})
+    for name, part in {"": schema, **definitions}.items():
+        if "properties" in part:
+            yield name, {**part, "$defs": definitions}
+
+
+def faults(example: Any) -> list[str]:
+    """Why the example is nothing that can be declared; empty if one schema, or one part of one, takes all of it.
+
+    Of a part, what must stand beside it may be missing.
+    """
+    closest: list[str] = [f"no schema has all of {sorted(example)}"]
+    for schema, content in SCHEMAS.items():
+        for name, part in parts(content):
+            if not set(example) <= set(part["properties"]):
+                continue
+            whole = not name and "schema" in example
+            tried = part if whole else {**part, "required": []}
+            found = [
+                f"{schema} {name} {'.'.join(map(str, error.path))}: {error.message}"
+                for error in Draft202012Validator(tried).iter_errors(example)
+            ]
+            if not found:
+                return []
+            closest += found
+    return closest
+
+
+@pytest.mark.parametrize("content", EXAMPLES)
+def test_an_example_is_taken_by_the_schema_of_its_file(content: str) -> None:
+    for document in content.split("\n---\n"):
+        example = json.loads(json.dumps(load(document), default=str))  # an instant is a text in JSON
+        if isinstance(example, dict) and not ELSEWHERE & set(example):
+            assert not faults(example)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        {"schema": 1, "model": "m"},
+        {"deployment": {"strategy": "canery"}},
+        {"evaluation": {"comparison": {"metric": "roc_auc", "marign": 0.1}}},
+        {"nothing": 1},
+    ],
+    ids=lambda example: next(reversed(example)),
+)
+def test_an_example_that_no_declaration_takes_is_found(example: Any) -> None:
+    assert faults(example)
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 10
