@@ -37,31 +37,31 @@ def on_starting(component: object) -> None:
             del sys.modules[name]
 
 
-def slots_wanted(asked: int | None, catalog: Catalog, slots: int | None) -> int:
+def slots_wanted(gpus: int | None, catalog: Catalog, slots: int | None) -> int:
     """Size of the pool that has ``slots`` (None: there is none; -1: no bound).
 
     ``asked`` GPUs, else what it has, but never fewer than the most that one training declares; at least 1, so that a
     training that asks in vain is told so by the cluster.
     """
-    if asked is not None:
-        return max(1, asked)
+    if gpus is not None:
+        return max(1, gpus)
     if slots == -1:
         return slots
     return max(1, slots or 0, *(spec.gpus_at_once for spec in catalog.models.values()))
 
 
-def keep_pool(asked: int | None, catalog: Catalog) -> None:
+def keep_pool(gpus: int | None, catalog: Catalog) -> None:
     """Create the pool, or mend it where it would let a task wait for ever; what a person set stays otherwise."""
     from airflow.models.pool import Pool
 
     from practices._operators.defaults import GPU_POOL
 
-    found = Pool.get_pool(GPU_POOL)
-    wanted = slots_wanted(asked, catalog, found.slots if found else None)
-    if found is None or found.slots != wanted or not found.include_deferred:
-        description = (found.description if found else None) or DESCRIPTION
-        Pool.create_or_update_pool(GPU_POOL, wanted, description, True, team_name=found.team_name if found else None)
-        log.info("pool %s has %d slot(s) and counts deferred tasks", GPU_POOL, wanted)
+    pool = Pool.get_pool(GPU_POOL)
+    slots = slots_wanted(gpus, catalog, pool.slots if pool else None)
+    if pool is None or pool.slots != slots or not pool.include_deferred:
+        description = (pool.description if pool else None) or DESCRIPTION
+        Pool.create_or_update_pool(GPU_POOL, slots, description, True, team_name=pool.team_name if pool else None)
+        log.info("pool %s has %d slot(s) and counts deferred tasks", GPU_POOL, slots)
 
 
 class GpuPool(AirflowPlugin):

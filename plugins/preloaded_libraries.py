@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 def on_starting(component: object) -> None:  # noqa: ARG001 - the signature of the hook
     """Called when an Airflow process starts; only the scheduler forks workers."""
     if sys.argv[1:2] == ["scheduler"] and "LocalExecutor" in conf.get("core", "executor"):
-        preload(wanted())
+        preload(modules_to_preload())
 
 
-def wanted() -> list[str]:
+def modules_to_preload() -> list[str]:
     """Names of the modules to import, by the environment."""
     usual = f"{PRELOADED},{FOR_PODS}" if os.environ.get("AIRWORTHY_POD_IMAGE") else PRELOADED
     return [name.strip() for name in os.environ.get("AIRWORTHY_PRELOAD", usual).split(",") if name.strip()]

@@ -65,10 +65,10 @@ class AbTest(ComparisonPractice):
         """The verdict, which says where in the store it lies."""
         store = rollout.ports.store
         where = store_paths.rollout(self.model, rollout.ticket.rollout_id, "experiment.json")
-        told = verdict.model_copy(update={"facts": {**verdict.facts, "report": store.uri(where)}})
-        store.put(where, json.dumps(told.model_dump(mode="json"), indent=2).encode())
-        return told
+        report = verdict.model_copy(update={"facts": {**verdict.facts, "report": store.uri(where)}})
+        store.put(where, json.dumps(report.model_dump(mode="json"), indent=2).encode())
+        return report
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ExperimentRequest:
-        asked = self.counted(rollout, state, lambda arm: arm.role in ("control", "variant"))
-        return ExperimentRequest(control=state.champion, variant=rollout.ticket.version, **asked)
+        arguments = self.counted(rollout, state, lambda arm: arm.role in ("control", "variant"))
+        return ExperimentRequest(control=state.champion, variant=rollout.ticket.version, **arguments)

@@ -46,12 +46,12 @@ def faults(spec: ModelSpec) -> list[str]:
 
     from pipelines.rollout.plan import RolloutPlan
 
-    found = msgspec.convert(target_plan(spec), RolloutPlan).faults()
+    reasons = msgspec.convert(target_plan(spec), RolloutPlan).faults()
     try:
         analysis_plan(spec.deployment)
     except Refused as error:
-        found += error.reasons
-    return found
+        reasons += error.reasons
+    return reasons
 
 
 def load(rollout: Rollout) -> RolloutState:

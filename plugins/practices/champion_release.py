@@ -32,8 +32,8 @@ class ChampionRelease(RolloutPractice):
         rollout = self.open()
         ports, ticket = rollout.ports, rollout.ticket
         gates, approval = gate_outcomes(ticket, ports)
-        said = stage_outcomes(ticket, rollout.spec, ports)
-        verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=said)
+        stages = stage_outcomes(ticket, rollout.spec, ports)
+        verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=stages)
         self.conclude(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = run_context.act_key(context, ticket.version)
         switch = self.release if ticket.first or not rollout.spec.deployment.staged else self.promote

@@ -32,7 +32,7 @@ class LeaseReaper(DryRunPractice):
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         ports = installation.open_ports()
-        found: dict[str, list[str]] = {}
+        models_by_action: dict[str, list[str]] = {}
         silent = []
         for spec in ports.catalog.models.values():
             if not spec.deployment.staged:
@@ -42,11 +42,11 @@ class LeaseReaper(DryRunPractice):
             except Unavailable as error:
                 silent.append(f"{spec.model}: {error}")
                 continue
-            found.setdefault(act, []).append(spec.model)
-        self.log.info("%s", found)
+            models_by_action.setdefault(act, []).append(spec.model)
+        self.log.info("%s", models_by_action)
         if silent:
             raise Unavailable("these targets do not answer; " + "; ".join(silent))
-        return found
+        return models_by_action
 
     def _look(self, spec: ModelSpec, ports: Ports, context: Context) -> str:
         """Judge one model's rollout and act; returns what became of it."""
@@ -60,17 +60,17 @@ class LeaseReaper(DryRunPractice):
         if state.phase not in ACTIVE:
             return "none"
         decision = judge_lease(watched(state, spec, ports, context), ports.clock())
-        said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
+        message = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
         if decision.action in ("keep", "report") or self.tells_only:
-            self.log.log(20 if decision.action == "keep" else 30, "%s", said)
+            self.log.log(20 if decision.action == "keep" else 30, "%s", message)
             return decision.action
         try:
             end(state, decision, ports)
         except Conflict as error:
-            self.log.info("%s; somebody was faster: %s", said, error)
+            self.log.info("%s; somebody was faster: %s", message, error)
             return "keep"
         self._record(ports.target(spec.model).rollout(spec.model), ports, context)
-        self.log.warning("%s: %s", decision.action, said)
+        self.log.warning("%s: %s", decision.action, message)
         return decision.action
 
     def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:

@@ -50,14 +50,14 @@ class PreflightChecklist(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).runs("deploy")
-        asked = run_context.version(context, f"{self.model}:approved", waiting(ports, self.model))
-        request = BundleRequest(model=self.model, version=asked)
+        version = run_context.version(context, f"{self.model}:approved", waiting(ports, self.model))
+        request = BundleRequest(model=self.model, version=version)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         live = ports.target(self.model).state(self.model)
         _skip_if_done(bundle, live, spec, ports)
         inspect = InspectionRequest(bundle=bundle, champion=live.version)
-        found = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
-        verdict = judge_checklist(found, _standing(bundle, live, ports, context), spec, REQUIRED_GATES)
+        inspection = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
+        verdict = judge_checklist(inspection, _standing(bundle, live, ports, context), spec, REQUIRED_GATES)
         self._tell(verdict, bundle, ports, context)
         ticket = RolloutTicket(
             champion=live.version,
@@ -71,8 +71,8 @@ class PreflightChecklist(ModelPractice):
         """The list in log and XCom, then the verdict: ``Refused`` unless it is PASS."""
         lines: Any = verdict.facts["checklist"]
         between = "\n" + " " * 28
-        told = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
-        self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(told))
+        rows = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
+        self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(rows))
         context["ti"].xcom_push(key="checklist", value=lines)
         settle(
             verdict,

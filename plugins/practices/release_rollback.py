@@ -89,8 +89,8 @@ def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: 
     way = way_back(before)
     assert way is not None, "the rule passed"
     if way.rollout_id is not None:
-        said, named = signed(reason, way.takes, key), f"{key}/{way.rollout_id}"
-        ended = target.roll_back(before.model, way.rollout_id, said, key=named)
+        signed_reason, rollback_key = signed(reason, way.takes, key), f"{key}/{way.rollout_id}"
+        ended = target.roll_back(before.model, way.rollout_id, signed_reason, key=rollback_key)
         if ended.phase != "ROLLED_BACK":
             raise Refused(f"rollout {way.rollout_id} of {before.model} is {ended.phase} by now", ["run again"])
         return way

@@ -70,22 +70,22 @@ class RollbackDrill(ModelPractice):
         if state.phase in ACTIVE and state.rollout_id:  # a drill of which the task was killed
             state = target.roll_back(self.model, state.rollout_id, "broken off", key=f"{state.rollout_id}/broken_off")
         plan = self._plan(rollout_id, ports)
-        asked = {"model": self.model, "rollout_id": rollout_id}
-        state = target.create_rollout(**asked, plan=plan, expect=state.generation, key=f"{rollout_id}/create")
+        ids = {"model": self.model, "rollout_id": rollout_id}
+        state = target.create_rollout(**ids, plan=plan, expect=state.generation, key=f"{rollout_id}/create")
         try:
             named = {"version": stand.version, "bundle": stand.bundle, "sha256": stand.sha256}
-            state = target.prepare(**asked, **named, expect=state.generation, key=f"{rollout_id}/prepare")
+            state = target.prepare(**ids, **named, expect=state.generation, key=f"{rollout_id}/prepare")
             split = {state.champion: 10_000 - SHARE, stand.version: SHARE}
-            target.set_traffic(**asked, split=split, expect=state.generation, key=f"{rollout_id}/traffic")
+            target.set_traffic(**ids, split=split, expect=state.generation, key=f"{rollout_id}/traffic")
             who = {"candidate": stand.version, "bundle": stand.bundle, "header": HEADER}
-            request = DrillRequest.model_validate({**asked, **who, "reason": "a drill"})
+            request = DrillRequest.model_validate({**ids, **who, "reason": "a drill"})
             return step_runner.run_step("time_rollback", request, DrillResult, runner=StageRunner(on="process")), []
         except Refused as error:
             return None, [str(error.subject), *error.reasons]
         finally:
             if target.rollout(self.model).rollout_id != rollout_id:
                 raise AirflowSkipException("a deployment took the drill's place; the next one is held in its time")
-            target.roll_back(**asked, reason="the drill is over", key=f"{rollout_id}/end")
+            target.roll_back(**ids, reason="the drill is over", key=f"{rollout_id}/end")
 
     def _plan(self, rollout_id: str, ports: Ports) -> dict[str, Any]:
         """A canary of callers who carry the drill's header."""

@@ -58,8 +58,8 @@ def recorded(rollout: Rollout) -> bool:
 
 def who_did(rollout: Rollout) -> str:
     """``analysis`` if a verdict of this run said so, else ``target``: its guard, its lease, or a person who asked."""
-    said = any(line.details.get("outcome") == "fail" for line in rollout.lines("rollout"))
-    return "analysis" if said else "target"
+    by_analysis = any(line.details.get("outcome") == "fail" for line in rollout.lines("rollout"))
+    return "analysis" if by_analysis else "target"
 
 
 def write_down(rollout: Rollout, state: RolloutState, by: str, why: str) -> None:

@@ -54,5 +54,5 @@ class ShadowComparison(ComparisonPractice):
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ShadowRequest:
         version = rollout.ticket.version
-        asked = self.counted(rollout, state, lambda arm: arm.role == "shadow" and arm.version == version)
-        return ShadowRequest(champion=state.champion, version=version, **asked)
+        arguments = self.counted(rollout, state, lambda arm: arm.role == "shadow" and arm.version == version)
+        return ShadowRequest(champion=state.champion, version=version, **arguments)

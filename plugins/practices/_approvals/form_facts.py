@@ -19,9 +19,9 @@ def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
     """Who may not approve: whoever started the training of this version, and whoever started this run, by name."""
     trainings = ports.ledger.entries(model=ticket.model, version=ticket.version, kind="training")
     tags = ports.registry.get(ticket.model, ticket.version).tags
-    found = {line.details.get("requested_by") for line in trainings}
-    found |= {tags.get("airworthy.requested_by"), getattr(context["dag_run"], "triggering_user_name", None)}
-    return sorted(str(name) for name in found if name and name != ports.settings.actor)
+    people = {line.details.get("requested_by") for line in trainings}
+    people |= {tags.get("airworthy.requested_by"), getattr(context["dag_run"], "triggering_user_name", None)}
+    return sorted(str(name) for name in people if name and name != ports.settings.actor)
 
 
 def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
@@ -69,8 +69,8 @@ def _links(ticket: RolloutTicket, ports: Ports, context: Any) -> Mapping[str, st
 
     run = context["dag_run"]
     base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    found = {"the run": f"{base}/dags/{run.dag_id}/runs/{run.run_id}"}
+    links = {"the run": f"{base}/dags/{run.dag_id}/runs/{run.run_id}"}
     if ports.settings.tracking.startswith("http"):
         tracking = ports.settings.tracking.rstrip("/")
-        found["MLflow"] = f"{tracking}/#/models/{ticket.model}/versions/{ticket.version}"
-    return found
+        links["MLflow"] = f"{tracking}/#/models/{ticket.model}/versions/{ticket.version}"
+    return links

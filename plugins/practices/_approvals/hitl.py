@@ -19,7 +19,7 @@ def show(context: Any, *, subject: str, body: str, users: Sequence[str], options
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
 
-    wanted = CreateHITLDetailPayload(
+    request = CreateHITLDetailPayload(
         ti_id=context["ti"].id,
         options=list(options),
         subject=subject,
@@ -27,11 +27,11 @@ def show(context: Any, *, subject: str, body: str, users: Sequence[str], options
         params=params,
         assigned_users=[HITLUser(id=user, name=user) for user in users],
     )
-    shown = task_runner.SUPERVISOR_COMMS.send(wanted)
+    shown = task_runner.SUPERVISOR_COMMS.send(request)
     if not isinstance(shown, HITLDetailRequestResult):
         raise TypeError(f"Airflow answered a request for approval with {type(shown).__name__}")
     fields = ("subject", "body", "assigned_users", "options")
-    if stale := [name for name in fields if getattr(shown, name) != getattr(wanted, name)]:
+    if stale := [name for name in fields if getattr(shown, name) != getattr(request, name)]:
         reasons = [f"its {name} is not what would be asked now" for name in stale]
         reasons.append(f"trigger {context['dag_run'].dag_id} anew instead of clearing this run")
         raise Refused("Airflow keeps showing the request of an earlier try", reasons)

@@ -72,11 +72,11 @@ class ApprovalRequest(ApprovalOperator):
         if event.get("error_type") != "timeout":
             super(ApprovalOperator, self).execute_complete(context, event)  # its own would skip the count after a no
         ports = installation.open_ports()
-        asked = _request(ports, self.model, request)
-        answer = read_answer(event, asked, ports)
+        request_line = _request(ports, self.model, request)
+        answer = read_answer(event, request_line, ports)
         details, who = answer.model_dump(mode="json", exclude={"schema_"}), answer.person or ports.settings.actor
-        key = f"{asked.key}/answer"
-        line = ports.ledger.append("approval_answer", self.model, asked.version, details, actor=who, key=key)
+        key = f"{request_line.key}/answer"
+        line = ports.ledger.append("approval_answer", self.model, request_line.version, details, actor=who, key=key)
         self.log.info("%s: %s by %s", self.role, answer.choice, answer.person or "nobody")
         receipt = ApprovalReceipt(line=line.digest, role=self.role, choice=answer.choice, person=answer.person)
         return receipt.model_dump(mode="json", by_alias=True)
@@ -99,7 +99,7 @@ class ApprovalRequest(ApprovalOperator):
         return ports.ledger.append("approval_request", self.model, ticket.version, details, actor=who, key=key)
 
 
-def read_answer(event: dict[str, Any], asked: LedgerEntry, ports: Ports) -> ApprovalAnswer:
+def read_answer(event: dict[str, Any], request: LedgerEntry, ports: Ports) -> ApprovalAnswer:
     """What Airflow says of an answer, beside what was asked; nothing chosen is a silence."""
     who, chosen = event.get("responded_by_user") or {}, event.get("chosen_options") or [""]
     given = {
@@ -107,14 +107,14 @@ def read_answer(event: dict[str, Any], asked: LedgerEntry, ports: Ports) -> Appr
         "person": who.get("id"),
         "name": who.get("name"),
         "at": event.get("responded_at") or ports.clock(),
-        "request": asked.digest,
+        "request": request.digest,
         "comment": (event.get("params_input") or {}).get("comment") or "",
     }
-    return ApprovalAnswer.model_validate({name: asked.details[name] for name in KEPT} | given)
+    return ApprovalAnswer.model_validate({name: request.details[name] for name in KEPT} | given)
 
 
 def _request(ports: Ports, model: str, digest: str) -> LedgerEntry:
-    found = [line for line in ports.ledger.entries(model=model, kind="approval_request") if line.digest == digest]
-    if not found:
+    requests = [line for line in ports.ledger.entries(model=model, kind="approval_request") if line.digest == digest]
+    if not requests:
         raise Refused(f"the ledger holds no request {digest[:16]}", ["clear this task, so that it asks again"])
-    return found[0]
+    return requests[0]

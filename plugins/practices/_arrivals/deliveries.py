@@ -34,11 +34,11 @@ def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
 
 def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, DeliveryManifest]:
     """The manifest of each source that has one for the day; a reference source shows its newest until then."""
-    found = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
+    days = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
     for source in spec.reference():
         if until := [other for other in landed(store, source) if other <= day]:
-            found[source] = max(until)
-    return {source: _manifest(store, source, on) for source, on in found.items()}
+            days[source] = max(until)
+    return {source: _manifest(store, source, on) for source, on in days.items()}
 
 
 def _manifest(store: Store, source: str, day: date) -> DeliveryManifest:
@@ -101,15 +101,15 @@ def late(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
 
 def _by_day(paths: Iterable[str]) -> dict[date, list[str]]:
     """Paths below ``landing/<source>/<day>/`` by day; only days whose manifest is there."""
-    found: dict[date, list[str]] = {}
+    paths_by_day: dict[date, list[str]] = {}
     complete = set()
     for path in paths:
         _, _, text, *names = path.split("/")
         if names and (day := _read_day(text)):
-            found.setdefault(day, []).append(path)
+            paths_by_day.setdefault(day, []).append(path)
             if names == [MANIFEST]:
                 complete.add(day)
-    return {day: found[day] for day in complete}
+    return {day: paths_by_day[day] for day in complete}
 
 
 def _read_day(text: str) -> date | None:

@@ -66,10 +66,10 @@ class QueuedArrivals(LateArrivals):
         )
         root, days = installation.open_ports().settings.store, set()
         for message in answer.get("Messages", []):
-            told = days_told(message["Body"], root, self._spec.sources)
-            days |= told
+            message_days = days_told(message["Body"], root, self._spec.sources)
+            days |= message_days
             self._handled.append({"Id": f"{len(self._handled)}", "ReceiptHandle": message["ReceiptHandle"]})
-            log.info("the queue tells of %s", ", ".join(map(str, sorted(told))) or "no day of this dataset")
+            log.info("the queue tells of %s", ", ".join(map(str, sorted(message_days))) or "no day of this dataset")
         if not days:
             self._forget()
         for day in days:

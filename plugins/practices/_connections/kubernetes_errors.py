@@ -29,10 +29,10 @@ def answering(doing: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        said = f"{doing}: the API server answered {error.status} {_message(error)}"
-        if error.status in FINAL and "exceeded quota" not in said:
-            raise Refused(said, _hints(error.status)) from error
-        raise Unavailable(said) from error
+        message = f"{doing}: the API server answered {error.status} {_message(error)}"
+        if error.status in FINAL and "exceeded quota" not in message:
+            raise Refused(message, _hints(error.status)) from error
+        raise Unavailable(message) from error
     except (HTTPError, OSError) as error:
         raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
     except (ConfigException, AirflowNotFoundException) as error:

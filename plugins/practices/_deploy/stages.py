@@ -95,10 +95,10 @@ def _approvals(spec: ModelSpec, about: About) -> Stage:
     from practices._deploy.approvals import ask_approvers
     from practices.approval_quorum import ApprovalQuorum
 
-    asked = ask_approvers(spec, about["ticket"])
-    count = ApprovalQuorum(task_id="count_approvals", answers=asked.output, **about)
+    requests = ask_approvers(spec, about["ticket"])
+    count = ApprovalQuorum(task_id="count_approvals", answers=requests.output, **about)
     text = "**request_approvals** asks each person on Airflow's own screen; **count_approvals** counts who answered."
-    return Stage(asked, count, text)
+    return Stage(requests, count, text)
 
 
 def _canary(spec: ModelSpec, about: About) -> Stage:

@@ -64,10 +64,10 @@ class Cluster:
     def of_task(self, task_digest: str) -> list[Any]:
         """Pods that any try of the task instance started and that are still there."""
         with answering(f"listing pods in namespace {self.namespace}"):
-            wanted = f"airworthy.dev/installation={self.settings.installation},airworthy.dev/task={task_digest}"
+            selector = f"airworthy.dev/installation={self.settings.installation},airworthy.dev/task={task_digest}"
             return list(
                 self._api.list_namespaced_pod(
-                    self.namespace, label_selector=wanted, _request_timeout=ANSWER_SECONDS
+                    self.namespace, label_selector=selector, _request_timeout=ANSWER_SECONDS
                 ).items
             )
 
@@ -101,10 +101,10 @@ class Cluster:
     def _warnings(self, name: str) -> list[str]:
         with answering(f"reading the events of pod {name} in namespace {self.namespace}"):
             selector = f"involvedObject.name={name},type=Warning"
-            found = self._api.list_namespaced_event(
+            events = self._api.list_namespaced_event(
                 self.namespace, field_selector=selector, _request_timeout=ANSWER_SECONDS
             ).items
-        return list(dict.fromkeys(f"{event.reason}: {event.message}" for event in found))
+        return list(dict.fromkeys(f"{event.reason}: {event.message}" for event in events))
 
     def _operator(self, **arguments: Any) -> KubernetesPodOperator:
         settings = self.settings

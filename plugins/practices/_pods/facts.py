@@ -12,8 +12,8 @@ from practices._pods.plan import CONTAINER
 def facts_of(pod: Any, warnings: Sequence[str] = ()) -> PodFacts:
     """Facts of a ``V1Pod`` of the blocking or of the asynchronous client."""
     status = pod.status
-    place = next((one for one in status.conditions or [] if one.type == "PodScheduled"), None)
-    container = next((one for one in status.container_statuses or [] if one.name == CONTAINER), None)
+    place = next((condition for condition in status.conditions or [] if condition.type == "PodScheduled"), None)
+    container = next((entry for entry in status.container_statuses or [] if entry.name == CONTAINER), None)
     state = container.state if container else None
     waiting, running, over = (state and getattr(state, name) for name in ("waiting", "running", "terminated"))
     return PodFacts(

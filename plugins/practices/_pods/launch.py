@@ -75,11 +75,11 @@ class Launch:
 
     @cached_property
     def _files(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+        files: dict[str, set[str]] = {}
         for path in self.store.list(f"{self.root}/"):
             attempt, _, name = path.removeprefix(f"{self.root}/").partition("/")
-            found.setdefault(attempt, set()).add(name)
-        return found
+            files.setdefault(attempt, set()).add(name)
+        return files
 
     def current(self) -> str | None:
         """The attempt that this try has begun or taken over; None if it has not."""
@@ -94,8 +94,8 @@ class Launch:
 
     def left_over(self) -> str | None:
         """The attempt of the newest earlier try, if it is at the same work and not settled: it may run still."""
-        tries = [(int(number), made, name) for name in self._files for number, _, made in [name.partition("-")]]
-        *_, last = max((found for found in tries if found[0] < self.try_number), default=(0, "", ""))
+        attempts = [(int(number), made, name) for name in self._files for number, _, made in [name.partition("-")]]
+        *_, last = max((attempt for attempt in attempts if attempt[0] < self.try_number), default=(0, "", ""))
         newest = self._begun(last)
         held = self._files.get(newest or "", set())
         if newest is None or COLLECTED in held or END in held:
@@ -141,8 +141,8 @@ class Launch:
             manifest = RunManifest.model_validate_json(self.store.get(path))
         except ValueError as fault:
             raise Refused(f"{path} is no manifest; clear the task", [str(fault)]) from fault
-        asked = hashlib.sha256(self._ticket(attempt).request.encode()).hexdigest()
-        if (manifest.step, manifest.request_sha256) != (self.step, asked):
+        request_digest = hashlib.sha256(self._ticket(attempt).request.encode()).hexdigest()
+        if (manifest.step, manifest.request_sha256) != (self.step, request_digest):
             raise Refused(f"{path} answers another request than its ticket; clear the task")
         return manifest
 
@@ -166,9 +166,9 @@ class Launch:
         self.store.put(self.path(attempt, END), json.dumps(note, indent=1).encode())
 
 
-def same_work(one: str, other: str) -> bool:
+def same_work(request: str, other: str) -> bool:
     """Whether two requests ask for the same; a redeployment in between does not make a running pod's work another."""
-    first, second = json.loads(one), json.loads(other)
+    first, second = json.loads(request), json.loads(other)
     return bool({**first, "git_revision": None} == {**second, "git_revision": None})
 
 

@@ -32,14 +32,14 @@ class LaunchedPods:
     def find(self) -> list[LaunchedPod]:
         """All of them, as the cluster shows them."""
         selector = f"app.kubernetes.io/name=airworthy,airworthy.dev/installation={self._installation}"
-        asked = {"label_selector": selector, "limit": PAGE, "_request_timeout": ANSWER_SECONDS}
-        found, token = [], None
+        arguments = {"label_selector": selector, "limit": PAGE, "_request_timeout": ANSWER_SECONDS}
+        pods, token = [], None
         while token != "":
             with answering(f"listing pods in namespace {self.namespace}"):
-                page = self._api.list_namespaced_pod(self.namespace, _continue=token, **asked)
-            found += [read_pod(pod) for pod in page.items]
+                page = self._api.list_namespaced_pod(self.namespace, _continue=token, **arguments)
+            pods += [read_pod(pod) for pod in page.items]
             token = page.metadata._continue or ""
-        return found
+        return pods
 
     def delete(self, pod: LaunchedPod) -> bool:
         """Delete the pod as it was seen; False if it has gone or changed since, or another one bears its name."""
@@ -68,7 +68,11 @@ def configured(settings: Settings) -> bool:
 def read_pod(pod: Any) -> LaunchedPod:
     """Facts of a ``V1Pod``."""
     meta, status = pod.metadata, pod.status
-    ends = [one.state.terminated.finished_at for one in status.container_statuses or [] if one.state.terminated]
+    ends = [
+        container.state.terminated.finished_at
+        for container in status.container_statuses or []
+        if container.state.terminated
+    ]
     return LaunchedPod(
         name=meta.name,
         uid=meta.uid,
@@ -85,9 +89,9 @@ def read_pod(pod: Any) -> LaunchedPod:
 
 def _identity(annotations: dict[str, str], labels: dict[str, str]) -> PodIdentity | None:
     names = {name: f"airworthy.dev/{name.replace('_', '-')}" for name in PodIdentity.model_fields if name != "step"}
-    told = {name: annotations.get(key) for name, key in names.items()}
+    fields = {name: annotations.get(key) for name, key in names.items()}
     try:
-        identity = PodIdentity.model_validate({**told, "step": labels.get("airworthy.dev/step")})
+        identity = PodIdentity.model_validate({**fields, "step": labels.get("airworthy.dev/step")})
     except ValidationError:
         return None
     return identity if identity.run.startswith("runs/") and ".." not in identity.run.split("/") else None

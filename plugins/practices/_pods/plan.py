@@ -44,13 +44,15 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
         "env_vars": [*_environment(runner, settings), *_secrets(runner)],
         "volumes": [_volume(volume) for volume in runner.volumes],
         "volume_mounts": [
-            k8s.V1VolumeMount(name=one.name, mount_path=one.mount_path, read_only=one.read_only and not one.scratch)
-            for one in runner.volumes
+            k8s.V1VolumeMount(
+                name=volume.name, mount_path=volume.mount_path, read_only=volume.read_only and not volume.scratch
+            )
+            for volume in runner.volumes
         ],
         "node_selector": runner.node_selector or None,
         "tolerations": [
-            k8s.V1Toleration(**one.model_dump(exclude={"seconds"}), toleration_seconds=one.seconds)
-            for one in runner.tolerations
+            k8s.V1Toleration(**toleration.model_dump(exclude={"seconds"}), toleration_seconds=toleration.seconds)
+            for toleration in runner.tolerations
         ],
         "priority_class_name": runner.priority_class,
         "service_account_name": runner.service_account,
@@ -152,12 +154,12 @@ def _environment(runner: StageRunner, settings: Settings) -> list[Any]:
 def _secrets(runner: StageRunner) -> list[Any]:
     from kubernetes.client import models as k8s
 
-    found = []
+    variables = []
     for name, place in runner.secrets.items():
         secret, _, key = place.partition("/")
         selector = k8s.V1SecretKeySelector(name=secret, key=key)
-        found.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
-    return found
+        variables.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
+    return variables
 
 
 def _volume(volume: Volume) -> Any:

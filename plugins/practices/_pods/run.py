@@ -62,15 +62,15 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
     return _wait(launch, launch.attempt, runner)
 
 
-def conclude(asked: dict[str, Any]) -> None:
+def conclude(reference: dict[str, Any]) -> None:
     """Called when a pod has ended or will never begin: its log, its end and its deletion."""
     context, ports = get_current_context(), installation.open_ports()
-    launch = Launch.of(context, ports.store, asked["step"])
-    attempt, name = asked["attempt"], launch.pod_name(asked["attempt"])
+    launch = Launch.of(context, ports.store, reference["step"])
+    attempt, name = reference["attempt"], launch.pod_name(reference["attempt"])
     cluster, begun = Cluster(ports.settings), datetime.now(UTC)
     pod = cluster.read(name)
     facts = cluster.facts(pod) if pod is not None else None
-    end = judge_pod(facts, name, StageRunner.model_validate(asked["runner"]), begun)
+    end = judge_pod(facts, name, StageRunner.model_validate(reference["runner"]), begun)
     if end is None:
         return  # the watch was mistaken, or the triggerer was away too long: execute waits on
     _show_log(cluster, launch, attempt, pod)
@@ -114,13 +114,13 @@ def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
     settings = installation.open_ports().settings
     name, declared = launch.pod_name(attempt), runner.model_dump(mode="json")
     watch = PodWatch(name, settings.pod_namespace, settings.kubernetes_connection, in_cluster(settings), declared)
-    asked = {"step": launch.step, "attempt": attempt, "runner": declared}
+    reference = {"step": launch.step, "attempt": attempt, "runner": declared}
     if settings.defer_pods:
-        raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": asked})
+        raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": reference})
     if name not in [started for _, started in _started]:
         _started.append((Cluster(settings), name))
     asyncio.run(_ended(watch))
-    conclude(asked)
+    conclude(reference)
     answer = launch.fresh().answer(attempt)
     if answer is None:
         raise RuntimeError(f"pod {name} ended without an end")

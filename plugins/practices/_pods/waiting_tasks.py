@@ -27,23 +27,23 @@ def with_tasks(pods: Sequence[LaunchedPod], ti: Any, store: Store) -> list[Launc
 
 def _states(pods: Sequence[LaunchedPod], ti: Any) -> States:
     runs: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for one in (pod.identity for pod in pods if pod.identity):
-        runs[one.dag_id, one.task_id].add(one.run_id)
-    found: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
+    for identity in (pod.identity for pod in pods if pod.identity):
+        runs[identity.dag_id, identity.task_id].add(identity.run_id)
+    states: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
     for (dag_id, task_id), run_ids in runs.items():
         several = sorted(run_ids)
         for some in (several[at : at + RUNS] for at in range(0, len(several), RUNS)):
             answer = ti.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=some)
-            found |= {(dag_id, task_id, run_id): answer[run_id] for run_id in some if run_id in answer}
-    return found
+            states |= {(dag_id, task_id, run_id): answer[run_id] for run_id in some if run_id in answer}
+    return states
 
 
 def _with_task(pod: LaunchedPod, states: States, store: Store) -> LaunchedPod:
-    one = pod.identity
-    if one is None:
+    identity = pod.identity
+    if identity is None:
         return pod
-    instances = states.get((one.dag_id, one.task_id, one.run_id), {})
-    name = one.task_id if one.map_index < 0 else f"{one.task_id}_{one.map_index}"
-    known = bool(store.list(f"{one.run}/"))
-    told = {"task_exists": name in instances, "task_state": instances.get(name), "launched_here": known}
-    return pod.model_copy(update=told)
+    instances = states.get((identity.dag_id, identity.task_id, identity.run_id), {})
+    name = identity.task_id if identity.map_index < 0 else f"{identity.task_id}_{identity.map_index}"
+    known = bool(store.list(f"{identity.run}/"))
+    facts = {"task_exists": name in instances, "task_state": instances.get(name), "launched_here": known}
+    return pod.model_copy(update=facts)

@@ -23,12 +23,12 @@ def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
         controller=False,
         block_owner_deletion=False,
     )
-    found = []
+    workers = []
     for number in range(1, count + 1):
         worker = deepcopy(pod)
         worker.metadata.name = f"{pod.metadata.name}-w{number}"
         worker.metadata.labels = {**pod.metadata.labels, ROLE: "worker"}
         worker.metadata.owner_references = [owner]
         worker.spec.containers[0].args = ["work", "--run", run]
-        found.append(worker)
-    return found
+        workers.append(worker)
+    return workers

@@ -47,8 +47,8 @@ class Rollout:
 
     def lines(self, kind: str) -> list[LedgerEntry]:
         """What the ledger says about this rollout, oldest first."""
-        found = self.ports.ledger.entries(model=self.ticket.model, version=self.ticket.version, kind=kind)
-        return [line for line in found if line.details.get("rollout_id") == self.ticket.rollout_id]
+        entries = self.ports.ledger.entries(model=self.ticket.model, version=self.ticket.version, kind=kind)
+        return [line for line in entries if line.details.get("rollout_id") == self.ticket.rollout_id]
 
     def write(self, kind: str, details: dict[str, Any], act: str) -> None:
         """One line about this rollout; the same ``act`` is written once."""
