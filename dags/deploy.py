@@ -1,7 +1,7 @@
 """Deploy: brings an approved version to its traffic in the declared stages; shown to be bad, it is rolled back."""
 
 from practices._connections.installation import load_catalog
-from practices._deploy.stages import lay_out
+from practices._deploy.stages import build_stages
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
 from practices._operators.form import version_field
@@ -29,4 +29,4 @@ for spec in specs_to_build(load_catalog().models, "deploy"):
         params=FORM,
         description=f"Make an approved version of {spec.model} live",
     ) as dag:
-        dag.doc_md = DOC.format(spec=spec, stages=lay_out(spec))
+        dag.doc_md = DOC.format(spec=spec, stages=build_stages(spec))

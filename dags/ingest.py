@@ -2,7 +2,7 @@
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
-from practices._operators.defaults import asset, daily_runs
+from practices._operators.defaults import asset, daily_schedule
 from practices._operators.form import day_field
 from practices.contract_check import ContractCheck
 from practices.partition_arrival import PartitionArrival
@@ -30,7 +30,7 @@ for spec in specs_to_build(load_catalog().datasets, "ingest"):
     with stage_dag(
         f"{spec.dataset}__ingest",
         spec.owner,
-        **daily_runs(spec.calendar),
+        **daily_schedule(spec.calendar),
         params=FORM,
         description=f"Read each day of {spec.dataset} that keeps its contract",
         doc_md=DOC.format(spec=spec),

@@ -4,7 +4,7 @@ from airflow.sdk import CronTriggerTimetable
 
 from pipelines.settings import Settings
 from practices._connections.installation import load_catalog
-from practices._operators.airflow_dag import is_to_build, stage_dag
+from practices._operators.airflow_dag import should_build, stage_dag
 from practices._operators.form import dry_run_field
 from practices.orphaned_pods import OrphanedPods
 
@@ -26,7 +26,7 @@ def steps_run_in_pods() -> bool:
     return Settings.from_environment().runner == "kubernetes" or any(stage.on == "kubernetes" for stage in stages)
 
 
-if is_to_build(DAG_ID) and steps_run_in_pods():
+if should_build(DAG_ID) and steps_run_in_pods():
     with stage_dag(
         DAG_ID,
         "airworthy",
@@ -37,4 +37,4 @@ if is_to_build(DAG_ID) and steps_run_in_pods():
         max_active_runs=1,
         is_paused_upon_creation=False,
     ):
-        OrphanedPods(task_id="delete_orphaned_pods", only_tell="{{ params.dry_run }}")
+        OrphanedPods(task_id="delete_orphaned_pods", report_only="{{ params.dry_run }}")

@@ -3,7 +3,7 @@
 from airflow.sdk import CronTriggerTimetable
 
 from practices._connections.installation import load_catalog
-from practices._operators.airflow_dag import is_to_build, stage_dag
+from practices._operators.airflow_dag import should_build, stage_dag
 from practices._operators.form import dry_run_field
 from practices.lease_reaper import LeaseReaper
 
@@ -19,7 +19,7 @@ Runs every 5 minutes, and by hand (*Trigger*, with a form).
 FORM = {"dry_run": dry_run_field("Say what would be done, and change nothing.")}
 DAG_ID = "airworthy__reap_rollouts"
 
-if is_to_build(DAG_ID) and any(spec.deployment.staged for spec in load_catalog().models.values()):
+if should_build(DAG_ID) and any(spec.deployment.staged for spec in load_catalog().models.values()):
     with stage_dag(
         DAG_ID,
         "airworthy",
@@ -30,4 +30,4 @@ if is_to_build(DAG_ID) and any(spec.deployment.staged for spec in load_catalog()
         max_active_runs=1,
         is_paused_upon_creation=False,
     ):
-        LeaseReaper(task_id="reap_leases", only_tell="{{ params.dry_run }}")
+        LeaseReaper(task_id="reap_leases", report_only="{{ params.dry_run }}")

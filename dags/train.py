@@ -4,7 +4,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
-from practices._operators.defaults import asset, gpu_queue
+from practices._operators.defaults import asset, gpu_pool_arguments
 from practices._operators.form import day_field
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
@@ -46,5 +46,9 @@ for spec in specs_to_build(load_catalog().models, "train"):
         snapshot = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
         candidate = asset(spec.model, "candidate")
         ReproducibleTraining(
-            task_id="train_model", model=spec.model, snapshot=snapshot.output, outlets=[candidate], **gpu_queue(spec)
+            task_id="train_model",
+            model=spec.model,
+            snapshot=snapshot.output,
+            outlets=[candidate],
+            **gpu_pool_arguments(spec),
         )

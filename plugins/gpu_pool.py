@@ -30,14 +30,14 @@ def on_starting(component: object) -> None:
     from pipelines.spec.catalog import Catalog
 
     settings = Settings.from_environment()
-    keep_pool(settings.gpus, Catalog.read(settings.include))
+    ensure_pool(settings.gpus, Catalog.read(settings.include))
     # The scheduler forks its tasks: what it keeps in memory they would run, however old it is by then.
     for name in set(sys.modules) - loaded:
         if name.partition(".")[0] in ("pipelines", "practices"):
             del sys.modules[name]
 
 
-def slots_wanted(gpus: int | None, catalog: Catalog, slots: int | None) -> int:
+def pool_size(gpus: int | None, catalog: Catalog, slots: int | None) -> int:
     """Size of the pool that has ``slots`` (None: there is none; -1: no bound).
 
     ``asked`` GPUs, else what it has, but never fewer than the most that one training declares; at least 1, so that a
@@ -50,14 +50,14 @@ def slots_wanted(gpus: int | None, catalog: Catalog, slots: int | None) -> int:
     return max(1, slots or 0, *(spec.gpus_at_once for spec in catalog.models.values()))
 
 
-def keep_pool(gpus: int | None, catalog: Catalog) -> None:
+def ensure_pool(gpus: int | None, catalog: Catalog) -> None:
     """Create the pool, or mend it where it would let a task wait for ever; what a person set stays otherwise."""
     from airflow.models.pool import Pool
 
     from practices._operators.defaults import GPU_POOL
 
     pool = Pool.get_pool(GPU_POOL)
-    slots = slots_wanted(gpus, catalog, pool.slots if pool else None)
+    slots = pool_size(gpus, catalog, pool.slots if pool else None)
     if pool is None or pool.slots != slots or not pool.include_deferred:
         description = (pool.description if pool else None) or DESCRIPTION
         Pool.create_or_update_pool(GPU_POOL, slots, description, True, team_name=pool.team_name if pool else None)

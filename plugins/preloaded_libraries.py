@@ -17,8 +17,8 @@ from airflow.configuration import conf
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-PRELOADED = "great_expectations,mlflow"
-FOR_PODS = "airflow.providers.cncf.kubernetes.operators.pod"
+DEFAULT_MODULES = "great_expectations,mlflow"
+POD_OPERATOR_MODULE = "airflow.providers.cncf.kubernetes.operators.pod"
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +31,7 @@ def on_starting(component: object) -> None:  # noqa: ARG001 - the signature of t
 
 def modules_to_preload() -> list[str]:
     """Names of the modules to import, by the environment."""
-    usual = f"{PRELOADED},{FOR_PODS}" if os.environ.get("AIRWORTHY_POD_IMAGE") else PRELOADED
+    usual = f"{DEFAULT_MODULES},{POD_OPERATOR_MODULE}" if os.environ.get("AIRWORTHY_POD_IMAGE") else DEFAULT_MODULES
     return [name.strip() for name in os.environ.get("AIRWORTHY_PRELOAD", usual).split(",") if name.strip()]
 
 

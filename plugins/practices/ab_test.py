@@ -17,7 +17,7 @@ from pipelines.verdict import Verdict
 from practices._operators import step_runner
 from practices._rollouts.recorded_evidence import missing_evidence
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.stage_operator import HERE, ComparisonPractice
+from practices._rollouts.stage_operator import IN_PROCESS, ComparisonPractice
 
 
 class AbTest(ComparisonPractice):
@@ -40,28 +40,30 @@ class AbTest(ComparisonPractice):
         self._check(rollout, state)
         state = rollout.set_traffic(deployment.shares()[0])
         request = self._request(rollout, state)
-        measure = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=HERE)
+        measure = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=IN_PROCESS)
         errors = errors + 1 if measure.errors else 0
         most = deployment.analysis.consecutive_errors
         decision = judge_experiment(measure, declared, consecutive_errors=errors, max_errors=most)
         if decision.action == "look_again":
             self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
-            self.wait_on(rollout, state, declared.max_duration, declared.max_duration - measure.elapsed, errors)
-        details = {**self.act(context), **self.apply(decision, rollout, state)}
+            self.defer_observation(
+                rollout, state, declared.max_duration, declared.max_duration - measure.elapsed, errors
+            )
+        details = {**self.clear_details(context), **self.apply_decision(decision, rollout, state)}
         drawing = request.model_copy(update={"found": measure})
-        measure = step_runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=HERE)
-        verdict = self._told(rollout, judge_experiment(measure, declared).verdict)
-        return self.conclude(verdict, rollout, context, on_fail=self.on_fail, **details)
+        measure = step_runner.run_step("measure_experiment", drawing, ExperimentMeasure, runner=IN_PROCESS)
+        verdict = self._store_report(rollout, judge_experiment(measure, declared).verdict)
+        return self.record(verdict, rollout, context, on_fail=self.on_fail, **details)
 
     def _check(self, rollout: Rollout, state: RolloutState) -> None:
         """``Refused`` with every reason why users may not be split now."""
         faults = plan_faults(rollout.spec, rollout.ticket)
-        if rollout.share(state) != rollout.spec.deployment.shares()[0]:
+        if rollout.candidate_share(state) != rollout.spec.deployment.shares()[0]:
             faults += missing_evidence(rollout.ticket, rollout.spec, rollout.ports, self.stem)
         if faults:
             raise Refused(f"the experiment with {self.model} version {rollout.ticket.version} cannot begin", faults)
 
-    def _told(self, rollout: Rollout, verdict: Verdict) -> Verdict:
+    def _store_report(self, rollout: Rollout, verdict: Verdict) -> Verdict:
         """The verdict, which says where in the store it lies."""
         store = rollout.ports.store
         where = store_paths.rollout(self.model, rollout.ticket.rollout_id, "experiment.json")
@@ -70,5 +72,5 @@ class AbTest(ComparisonPractice):
         return report
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ExperimentRequest:
-        arguments = self.counted(rollout, state, lambda arm: arm.role in ("control", "variant"))
+        arguments = self.measure_arguments(rollout, state, lambda arm: arm.role in ("control", "variant"))
         return ExperimentRequest(control=state.champion, variant=rollout.ticket.version, **arguments)

@@ -15,7 +15,7 @@ from practices._approvals import form_facts
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class ApprovalQuorum(ModelPractice):
@@ -36,7 +36,7 @@ class ApprovalQuorum(ModelPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
-        answers, faults = on_record(self.answers, ticket, ports, context)
+        answers, faults = recorded_answers(self.answers, ticket, ports, context)
         verdict = judge_quorum(
             ticket,
             ports.catalog.model(self.model).deployment.approval,
@@ -44,7 +44,7 @@ class ApprovalQuorum(ModelPractice):
             authors=form_facts.authors(ticket, ports, context),
             faults=faults,
         )
-        settle(
+        record_verdict(
             verdict,
             subject=f"the approval of {self.model} version {ticket.version}",
             ledger_kind="approval_quorum",
@@ -61,11 +61,13 @@ class ApprovalQuorum(ModelPractice):
         return verdict.model_dump(mode="json")
 
 
-def on_record(
+def recorded_answers(
     receipts: Iterable[Any], ticket: RolloutTicket, ports: Ports, context: Any
 ) -> tuple[list[ApprovalAnswer], list[str]]:
     """The newest answer to each request of this run, and every receipt that names another."""
-    newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), run_context.run_key(context))
+    newest = _newest_lines(
+        ports.ledger.entries(model=ticket.model, version=ticket.version), run_context.run_key(context)
+    )
     digests = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
     answers = {slot: line for slot, line in sorted(newest.items()) if line.digest in digests}
     stale = sorted(digests - {line.digest for line in answers.values()})
@@ -74,7 +76,7 @@ def on_record(
     return [ApprovalAnswer.model_validate(line.details) for line in answers.values()], faults
 
 
-def _newest(lines: Iterable[LedgerEntry], run: str) -> dict[int, LedgerEntry]:
+def _newest_lines(lines: Iterable[LedgerEntry], run: str) -> dict[int, LedgerEntry]:
     """By number of the request: its newest answer, or the request itself while there is none."""
     newest: dict[int, LedgerEntry] = {}
     for line in lines:

@@ -13,7 +13,7 @@ from pipelines.rules.candidate_evaluation import judge_evaluation
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class CandidateEvaluation(ModelPractice):
@@ -30,13 +30,13 @@ class CandidateEvaluation(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        version = run_context.version(context, f"{self.model}:candidate", waiting(ports, self.model))
+        version = run_context.version(context, f"{self.model}:candidate", undecided_versions(ports, self.model))
         champion = ports.registry.by_alias(self.model, "champion")
         if champion is not None and champion.version == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion already; nothing to decide")
         request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
-        settle(
+        record_verdict(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {result.version}",
             ledger_kind="gate",
@@ -54,6 +54,6 @@ class CandidateEvaluation(ModelPractice):
         return result.model_dump(mode="json", by_alias=True)
 
 
-def waiting(ports: Ports, model: str) -> list[str]:
+def undecided_versions(ports: Ports, model: str) -> list[str]:
     """Versions that are candidates still: neither approved nor rejected."""
     return [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "candidate"]

@@ -28,19 +28,19 @@ class CandidatePreparation(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
-            return self.nothing_to_compare()
-        state = rollout.look()
-        if state.rollout_id == rollout.ticket.rollout_id and rollout.running().phase != "PENDING":
-            return self.said(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
-        decision = judge_preparation(rollout.ticket, state, faults(rollout.spec))
-        verdict = self.conclude(decision.verdict, rollout, context)
+            return self.pass_first_version()
+        state = rollout.read_state()
+        if state.rollout_id == rollout.ticket.rollout_id and rollout.running_state().phase != "PENDING":
+            return self.pass_with_note(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
+        decision = judge_preparation(rollout.ticket, state, plan_faults(rollout.spec))
+        verdict = self.record(decision.verdict, rollout, context)
         if state.rollout_id != rollout.ticket.rollout_id:
             rollout.create(state, target_plan(rollout.spec, supersede=decision.action == "supersede"))
-        rollout.wait_for_next(load(rollout))
+        rollout.renew_idle_lease(load_candidate(rollout))
         return verdict
 
 
-def faults(spec: ModelSpec) -> list[str]:
+def plan_faults(spec: ModelSpec) -> list[str]:
     """Every reason why the declared rollout cannot be followed or decided."""
     import msgspec
 
@@ -54,7 +54,7 @@ def faults(spec: ModelSpec) -> list[str]:
     return reasons
 
 
-def load(rollout: Rollout) -> RolloutState:
+def load_candidate(rollout: Rollout) -> RolloutState:
     """Load the candidate; one that the target refuses leaves no rollout behind."""
     try:
         return rollout.prepare()

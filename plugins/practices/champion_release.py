@@ -12,7 +12,7 @@ from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
 from practices._operators import run_context
 from practices._operators.defaults import asset
-from practices._rollouts.aliases import follow_traffic
+from practices._rollouts.aliases import move_aliases
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.recorded_evidence import gate_outcomes, stage_outcomes
 from practices._rollouts.rollout import Rollout
@@ -34,8 +34,8 @@ class ChampionRelease(RolloutPractice):
         gates, approval = gate_outcomes(ticket, ports)
         stages = stage_outcomes(ticket, rollout.spec, ports)
         verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=stages)
-        self.conclude(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
-        key = run_context.act_key(context, ticket.version)
+        self.record(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
+        key = run_context.action_key(context, ticket.version)
         switch = self.release if ticket.first or not rollout.spec.deployment.staged else self.promote
         former = ports.registry.by_alias(self.model, "champion")
         switch(rollout, context, key)
@@ -49,13 +49,13 @@ class ChampionRelease(RolloutPractice):
         }
         who = run_context.actor(context, ports.settings.actor)
         ports.ledger.append("release", self.model, ticket.version, details, actor=who, key=key)
-        follow_traffic(ports.registry, state)
+        move_aliases(ports.registry, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": ticket.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
     def promote(self, rollout: Rollout, context: Context, key: str) -> None:  # noqa: ARG002 - the rollout has its own
         """The candidate becomes the champion, unless it is already."""
-        self.go_on(rollout, context)
+        self.resume_if_paused(rollout, context)
         rollout.promote()
 
     def release(self, rollout: Rollout, context: Context, key: str) -> None:  # noqa: ARG002

@@ -15,7 +15,7 @@ from practices._arrivals import receipts
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import DatasetPractice, day_of, hand_on, settle_day
+from practices._operators.partition import DatasetPractice, add_partition_key, day_of, record_day_verdict
 
 
 class ContractCheck(DatasetPractice):
@@ -32,10 +32,12 @@ class ContractCheck(DatasetPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        with receipts.receipt(ports.store, spec, day):
+        with receipts.write_receipt(ports.store, spec, day):
             result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day), spec.runner)
-            settle_day(verdict, day, context, subject=f"the delivery of {self.dataset} for {day}", name=self.dataset)
-        hand_on(context, asset(self.dataset, "ingested"), day)
+            record_day_verdict(
+                verdict, day, context, subject=f"the delivery of {self.dataset} for {day}", name=self.dataset
+            )
+        add_partition_key(context, asset(self.dataset, "ingested"), day)
         return result.model_dump(mode="json", by_alias=True) if result else {}
 
     @staticmethod

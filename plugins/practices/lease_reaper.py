@@ -14,10 +14,10 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.dry_run import DryRunPractice
 
-GUARDED = ("embedded",)
+SELF_GUARDED_TARGETS = ("embedded",)
 """Targets that look after leases themselves, every second."""
-RUNNING = ["queued", "running"]
-OVER = "its lease ended at "
+UNFINISHED_STATES = ["queued", "running"]
+EXPIRED_PREFIX = "its lease ended at "
 """So begins the reason of a rollout whose lease was dealt with, by the target or by this practice."""
 
 
@@ -25,7 +25,7 @@ class LeaseReaper(DryRunPractice):
     """Deal with the rollouts of all models whose lease is over; tell of those that nobody seems to look after.
 
     Each lease that was over is a line of the ledger (kind ``lease_expired``), written after the traffic has moved,
-    whoever moved it. Targets with a guard of their own are only told of. ``only_tell`` changes nothing anywhere. A
+    whoever moved it. Targets with a guard of their own are only told of. ``report_only`` changes nothing anywhere. A
     target that does not answer keeps no other from being looked at; the task is tried again for it. Returns models by
     what became of their rollout.
     """
@@ -38,7 +38,7 @@ class LeaseReaper(DryRunPractice):
             if not spec.deployment.staged:
                 continue
             try:
-                act = self._look(spec, ports, context)
+                act = self._check_model(spec, ports, context)
             except Unavailable as error:
                 silent.append(f"{spec.model}: {error}")
                 continue
@@ -48,32 +48,32 @@ class LeaseReaper(DryRunPractice):
             raise Unavailable("these targets do not answer; " + "; ".join(silent))
         return models_by_action
 
-    def _look(self, spec: ModelSpec, ports: Ports, context: Context) -> str:
+    def _check_model(self, spec: ModelSpec, ports: Ports, context: Context) -> str:
         """Judge one model's rollout and act; returns what became of it."""
         try:
             state = ports.target(spec.model).rollout(spec.model)
         except Refused as error:  # nothing is live yet
             self.log.info("%s: %s", spec.model, error)
             return "none"
-        if not self.tells_only and state.reason.startswith(OVER):
-            self._record(state, ports, context)  # the target's own doing, or an earlier try's
+        if not self.is_report_only and state.reason.startswith(EXPIRED_PREFIX):
+            self._record_expiry(state, ports, context)  # the target's own doing, or an earlier try's
         if state.phase not in ACTIVE:
             return "none"
-        decision = judge_lease(watched(state, spec, ports, context), ports.clock())
+        decision = judge_lease(watched_rollout(state, spec, ports, context), ports.clock())
         message = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
-        if decision.action in ("keep", "report") or self.tells_only:
+        if decision.action in ("keep", "report") or self.is_report_only:
             self.log.log(20 if decision.action == "keep" else 30, "%s", message)
             return decision.action
         try:
-            end(state, decision, ports)
+            end_rollout(state, decision, ports)
         except Conflict as error:
             self.log.info("%s; somebody was faster: %s", message, error)
             return "keep"
-        self._record(ports.target(spec.model).rollout(spec.model), ports, context)
+        self._record_expiry(ports.target(spec.model).rollout(spec.model), ports, context)
         self.log.warning("%s: %s", decision.action, message)
         return decision.action
 
-    def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:
+    def _record_expiry(self, state: RolloutState, ports: Ports, context: Context) -> None:
         """One line per lease that was over, whoever dealt with it."""
         details = {"rollout_id": state.rollout_id, "phase": state.phase, "reason": state.reason, "split": state.split}
         key = f"lease_expired/{state.rollout_id}/{state.lease_until}"
@@ -81,7 +81,7 @@ class LeaseReaper(DryRunPractice):
         ports.ledger.append("lease_expired", state.model, state.champion, details, actor=actor, key=key)
 
 
-def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
+def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
     """The rollout with the run that it belongs to, by the ledger and by Airflow."""
     declared, run = spec.deployment, None
     try:
@@ -92,12 +92,12 @@ def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context
         if line.details.get("rollout_id") == state.rollout_id and (line.key or "").startswith(f"{spec.model}__"):
             run = "/".join(str(line.key).split("/")[:2])
     dag_id, _, run_id = (run or "").partition("/")
-    goes_on = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=RUNNING))
-    guarded = declared.target.kind in GUARDED
+    goes_on = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=UNFINISHED_STATES))
+    guarded = declared.target.kind in SELF_GUARDED_TARGETS
     return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=goes_on)
 
 
-def end(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:
+def end_rollout(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:
     """Do at the target what was decided."""
     target, named = ports.target(state.model), {"model": state.model, "rollout_id": str(state.rollout_id)}
     key = f"{state.rollout_id}/lease/{state.generation}"

@@ -11,7 +11,7 @@ from pipelines.rules.load_test import judge_load_test
 from practices._operators import step_runner
 from practices._rollouts.operator import RolloutPractice
 
-MARGIN_SECONDS = 900.0
+LEASE_MARGIN_SECONDS = 900.0
 """That the lease outlasts the test by: a pod may wait for its node, and the figures are drawn and judged."""
 
 
@@ -30,13 +30,15 @@ class LoadTest(RolloutPractice):
         rollout = self.open()
         deployment, ticket = rollout.spec.deployment, rollout.ticket
         if ticket.first:
-            return self.said(f"the first version of {self.model}: there is no candidate beside a champion to try")
+            return self.pass_with_note(
+                f"the first version of {self.model}: there is no candidate beside a champion to try"
+            )
         if deployment.load_test is None:
-            return self.said("deployment.load_test is not declared")
-        state = self.go_on(rollout, context)
-        rollout.renew(state, deployment.load_test.duration + MARGIN_SECONDS)
+            return self.pass_with_note("deployment.load_test is not declared")
+        state = self.resume_if_paused(rollout, context)
+        rollout.renew_lease(state, deployment.load_test.duration + LEASE_MARGIN_SECONDS)
         request = LoadTestRequest(**ticket.model_dump(include={"model", "version", "rollout_id"}))
         result = step_runner.run_step("load_candidate", request, LoadTestResult, runner=rollout.spec.runs("deploy"))
         context["ti"].xcom_push(key="plot", value=result.plot)
-        rollout.wait_for_next(rollout.running())
-        return self.conclude(judge_load_test(result, deployment), rollout, context, report=result.report)
+        rollout.renew_idle_lease(rollout.running_state())
+        return self.record(judge_load_test(result, deployment), rollout, context, report=result.report)

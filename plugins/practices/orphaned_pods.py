@@ -10,26 +10,26 @@ from pipelines.rules.orphaned_pods import PodJudgement, judge_pods
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.dry_run import DryRunPractice
-from practices._pods.launched import LaunchedPods, configured
-from practices._pods.waiting_tasks import with_tasks
+from practices._pods.launched import LaunchedPods, has_cluster
+from practices._pods.waiting_tasks import add_task_states
 
 
 class OrphanedPods(DryRunPractice):
     """Delete the pods of this installation that no task waits for; every pod is judged and told in the log.
 
     Before a deletion the ledger gets a line (kind ``orphaned_pod``, by the pod's uid) with identity and reason. It hits
-    the pod that was judged or none: one that changed since is judged anew in the next run. ``only_tell`` deletes
+    the pod that was judged or none: one that changed since is judged anew in the next run. ``report_only`` deletes
     nothing. Skipped where the installation knows no cluster. Returns the pods ``deleted``, ``reported`` and ``kept``,
     by name.
     """
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         ports = installation.open_ports()
-        if not configured(ports.settings):
+        if not has_cluster(ports.settings):
             where = "no KUBECONFIG, no connection, and not in a cluster"
             raise AirflowSkipException(f"this installation knows no Kubernetes: {where}")
         cluster = LaunchedPods(ports.settings)
-        judgements = judge_pods(with_tasks(cluster.find(), context["ti"], ports.store), ports.clock())
+        judgements = judge_pods(add_task_states(cluster.list_pods(), context["ti"], ports.store), ports.clock())
         pods: dict[str, list[str]] = {"deleted": [], "reported": [], "kept": []}
         actor = run_context.actor(context, ports.settings.actor)
         for judgement in judgements:
@@ -43,7 +43,7 @@ class OrphanedPods(DryRunPractice):
         if not judgement.delete:
             self.log.log(30 if judgement.reported else 20, "kept: %s", description)
             return "reported" if judgement.reported else "kept"
-        if self.tells_only:
+        if self.is_report_only:
             self.log.warning("would be deleted: %s", description)
             return "reported"
         identity = pod.identity.model_dump() if pod.identity else {}

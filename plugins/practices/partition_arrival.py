@@ -13,7 +13,7 @@ from practices._arrivals import deliveries
 from practices._arrivals.trigger import ArrivalTrigger
 from practices._connections import installation
 from practices._operators.partition import day_of
-from practices._operators.record_verdict import show
+from practices._operators.record_verdict import push_verdict
 
 
 class PartitionArrival(BaseOperator):
@@ -33,25 +33,25 @@ class PartitionArrival(BaseOperator):
         self.dataset, self.day, self.poll_seconds = dataset, day, poll_seconds
 
     def execute(self, context: Context) -> dict[str, int]:
-        return self.look(context)
+        return self.check_arrival(context)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, int]:  # noqa: ARG002
         """Called when the triggerer has seen the day, or its time is up. The store decides, not the event."""
-        return self.look(context)
+        return self.check_arrival(context)
 
-    def look(self, context: Context) -> dict[str, int]:
+    def check_arrival(self, context: Context) -> dict[str, int]:
         """Return what has landed, wait on, or give up."""
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        arrived = deliveries.arrived(ports.store, spec, day)
+        arrived = deliveries.delivered_manifests(ports.store, spec, day)
         verdict = judge_arrival([*spec.daily(), *spec.reference()], arrived)
         if verdict.passed:
             return {source: sum(file.rows for file in manifest.files) for source, manifest in arrived.items()}
-        until: datetime = deliveries.wait_ends(spec.calendar, day)
+        until: datetime = deliveries.wait_end(spec.calendar, day)
         if ports.clock() < until:
             trigger = ArrivalTrigger(self.dataset, f"{day}", until.isoformat(), self.poll_seconds)
             self.defer(trigger=trigger, method_name="resume")
-        show(verdict, context)
+        push_verdict(verdict, context)
         missing = "".join(f"\n  - {reason}" for reason in verdict.reasons)
         raise Unavailable(
             f"{self.dataset} of {day} is not complete and its wait ended {until:%Y-%m-%d %H:%M %Z}; "

@@ -27,13 +27,13 @@ from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
-from practices._rollouts.recorded_evidence import gate_outcomes, waiting
+from practices._operators.record_verdict import record_verdict
+from practices._rollouts.recorded_evidence import gate_outcomes, undeployed_versions
 
-ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
+ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """The namespace of rollout ids, the same in every installation."""
 
-BY_HAND = ("manual", "asset_materialization")
+MANUAL_RUN_TYPES = ("manual", "asset_materialization")
 """Kinds of runs that only a person starts."""
 
 
@@ -50,15 +50,15 @@ class PreflightChecklist(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).runs("deploy")
-        version = run_context.version(context, f"{self.model}:approved", waiting(ports, self.model))
+        version = run_context.version(context, f"{self.model}:approved", undeployed_versions(ports, self.model))
         request = BundleRequest(model=self.model, version=version)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         live = ports.target(self.model).state(self.model)
-        _skip_if_done(bundle, live, spec, ports)
+        _skip_if_live(bundle, live, spec, ports)
         inspect = InspectionRequest(bundle=bundle, champion=live.version)
         inspection = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
-        verdict = judge_checklist(inspection, _standing(bundle, live, ports, context), spec, REQUIRED_GATES)
-        self._tell(verdict, bundle, ports, context)
+        verdict = judge_checklist(inspection, _release_standing(bundle, live, ports, context), spec, REQUIRED_GATES)
+        self._record_checklist(verdict, bundle, ports, context)
         ticket = RolloutTicket(
             champion=live.version,
             rollout_id=rollout_id(context, self.model),
@@ -67,14 +67,14 @@ class PreflightChecklist(ModelPractice):
         )
         return ticket.model_dump(mode="json", by_alias=True)
 
-    def _tell(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
+    def _record_checklist(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
         """The list in log and XCom, then the verdict: ``Refused`` unless it is PASS."""
         lines: Any = verdict.facts["checklist"]
         between = "\n" + " " * 28
         rows = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
         self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(rows))
         context["ti"].xcom_push(key="checklist", value=lines)
-        settle(
+        record_verdict(
             verdict,
             subject=f"the preflight of {self.model} version {bundle.version}",
             ledger_kind="gate",
@@ -88,11 +88,11 @@ class PreflightChecklist(ModelPractice):
 
 def rollout_id(context: Any, model: str) -> str:
     """The same for every try of every task of a run; another one once the run was cleared."""
-    run, cleared = context["dag_run"], run_context.clearings(context)
-    return str(uuid5(ROLLOUTS, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
+    run, cleared = context["dag_run"], run_context.clear_count(context)
+    return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
 
 
-def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
+def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
     gates, approval = gate_outcomes(bundle, ports)
     lines = ports.ledger.entries(model=bundle.model)
     drills = [line for line in lines if line.kind == "rollback_drill"]
@@ -105,12 +105,12 @@ def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any)
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,
         drillable=stand_in(live.version, live.previous, lines) is not None,
-        by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in BY_HAND,
+        by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in MANUAL_RUN_TYPES,
         deployer=person,
     )
 
 
-def _skip_if_done(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
+def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
     """Skip where this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
     if live.version != bundle.version:
         return

@@ -11,7 +11,7 @@ from pipelines.rules.quarantine import judge_audit
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import DatasetPractice, day_of, hand_on, settle_day
+from practices._operators.partition import DatasetPractice, add_partition_key, day_of, record_day_verdict
 
 
 class Quarantine(DatasetPractice):
@@ -32,6 +32,6 @@ class Quarantine(DatasetPractice):
         publish_request = PublishRequest(audit=audit, accept=verdict.passed)
         published = step_runner.run_step("publish_partition", publish_request, PublishResult, runner=spec.runner)
         subject = f"the audit of {self.dataset} for {day}"
-        settle_day(verdict, day, context, subject=subject, name=self.dataset, report=audit.report)
-        hand_on(context, asset(self.dataset, "validated"), day)
+        record_day_verdict(verdict, day, context, subject=subject, name=self.dataset, report=audit.report)
+        add_partition_key(context, asset(self.dataset, "validated"), day)
         return published.model_dump(mode="json", by_alias=True)

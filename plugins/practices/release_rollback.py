@@ -15,8 +15,8 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
-from practices._rollouts.aliases import follow_traffic
+from practices._operators.record_verdict import record_verdict
+from practices._rollouts.aliases import move_aliases
 
 
 class ReleaseRollback(ModelPractice):
@@ -37,25 +37,27 @@ class ReleaseRollback(ModelPractice):
         self.version = version
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, key = installation.open_ports(), run_context.act_key(context)
+        ports, key = installation.open_ports(), run_context.action_key(context)
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
         way = taken_back(before, key)
         if way is None and verdict.passed:
-            way = take_back(target, before, self.reason, key)
-            self._settle(verdict, before, ports, context)
-        way = way or self._known_already(before, verdict, ports, context)
+            way = move_traffic_back(target, before, self.reason, key)
+            self._record_verdict(verdict, before, ports, context)
+        way = way or self._recorded_rollback(before, verdict, ports, context)
         state = target.state(self.model)
         details = {"from": way.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
         details |= {"rollout_id": way.rollout_id, "run": key}
         who = run_context.actor(context, ports.settings.actor)
         ports.ledger.append("rollback", self.model, state.version, details, actor=who, key=key)
-        follow_traffic(ports.registry, state)
+        move_aliases(ports.registry, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _known_already(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> RollbackTarget:
+    def _recorded_rollback(
+        self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context
+    ) -> RollbackTarget:
         """What was taken back before; ``Refused`` with the verdict if nothing was.
 
         After a rollback the target holds no previous version while the registry still names what was taken back, or
@@ -63,16 +65,16 @@ class ReleaseRollback(ModelPractice):
         """
         lines = ports.ledger.entries(self.model, kind="rollback")
         for line in lines:
-            if line.details.get("run") == run_context.act_key(context):
+            if line.details.get("run") == run_context.action_key(context):
                 return RollbackTarget(takes=line.details["from"], to=state.champion)
         former = ports.registry.by_alias(self.model, "champion")
         if former is None or former.version == state.champion or state.previous is not None:
-            self._settle(verdict, state, ports, context)
+            self._record_verdict(verdict, state, ports, context)
             raise Refused(f"nothing of {self.model} was taken back")
         return RollbackTarget(takes=former.version, to=state.champion)
 
-    def _settle(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
-        settle(
+    def _record_verdict(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
+        record_verdict(
             verdict,
             subject=f"the rollback of {self.model} from version {verdict.facts.get('takes') or state.champion}",
             ledger_kind="gate",
@@ -84,7 +86,7 @@ class ReleaseRollback(ModelPractice):
         )
 
 
-def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
+def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
     """Move the traffic. ``Refused`` if an earlier try of this run did, and another version was released since."""
     way = way_back(before)
     assert way is not None, "the rule passed"

@@ -14,7 +14,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.defaults import asset
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class ReproducibleTraining(ModelPractice):
@@ -38,7 +38,7 @@ class ReproducibleTraining(ModelPractice):
         request = self._request(context, ports.settings.actor)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
         result = step_runner.run_step("train_model", request, TrainResult, runner=spec.runs("train"))
-        settle(
+        record_verdict(
             judge_training(result, spec),
             subject=f"the training of {self.model} version {result.version}",
             ledger_kind="training",
@@ -46,7 +46,7 @@ class ReproducibleTraining(ModelPractice):
             version=result.version,
             ports=ports,
             context=context,
-            details=_record(request, result) | {"declared": declared.model_dump(mode="json")},
+            details=_ledger_details(request, result) | {"declared": declared.model_dump(mode="json")},
         )
         extra = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
         context["outlet_events"][asset(self.model, "candidate")].extra = extra
@@ -66,7 +66,7 @@ class ReproducibleTraining(ModelPractice):
         )
 
 
-def _record(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
+def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
     """What the ledger keeps of a training: enough to repeat it and to hold the repeat against it."""
     origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "snapshot", "request_digest", "environment_digest"}

@@ -25,17 +25,17 @@ class Retirement(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first or not rollout.spec.deployment.staged:
-            return self.said("no rollout: there is nothing to retire")
-        if (state := rollout.look()).rollout_id != rollout.ticket.rollout_id:
-            rollout.running()
-        released, now = rollout.lines("release"), rollout.ports.clock()
+            return self.pass_with_note("no rollout: there is nothing to retire")
+        if (state := rollout.read_state()).rollout_id != rollout.ticket.rollout_id:
+            rollout.running_state()
+        released, now = rollout.ledger_lines("release"), rollout.ports.clock()
         promoted, window = released[0].at if released else None, rollout.spec.deployment.rollback.window
         decision = judge_retirement(rollout.ticket, state, promoted=promoted, now=now, window=window)
         if decision.action == "wait":
             due = (now + timedelta(seconds=decision.left)).isoformat()
             watch = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, due)
             self.defer(trigger=watch, method_name="look_again")
-        verdict = self.conclude(decision.verdict, rollout, context)
+        verdict = self.record(decision.verdict, rollout, context)
         rollout.retire()
         return verdict
 

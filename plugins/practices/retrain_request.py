@@ -17,7 +17,7 @@ from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
-from practices._operators.record_verdict import show
+from practices._operators.record_verdict import push_verdict
 
 
 class RetrainRequest(TriggerDagRunOperator):
@@ -39,14 +39,16 @@ class RetrainRequest(TriggerDagRunOperator):
     def execute(self, context: Context) -> None:
         ports, day = installation.open_ports(), run_context.day(context)
         verdict = judge(ports, self.model, day)
-        show(verdict, context)
+        push_verdict(verdict, context)
         if verdict.outcome is not Outcome.FAIL:
-            stand_down(verdict, self.model, day)
+            skip_or_refuse(verdict, self.model, day)
         reasons = list(verdict.reasons)
         extra: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
         details = {**extra, "facts": verdict.facts}
         who, key = run_context.actor(context, ports.settings.actor), f"{self.model}/{day}"
-        ports.ledger.append("retrain_request", self.model, _live(ports, self.model), details, actor=who, key=key)
+        ports.ledger.append(
+            "retrain_request", self.model, _live_version(ports, self.model), details, actor=who, key=key
+        )
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]
         event.extra = extra
@@ -57,7 +59,7 @@ class RetrainRequest(TriggerDagRunOperator):
         super().execute(context)
 
 
-def stand_down(verdict: Verdict, model: str, day: date) -> NoReturn:
+def skip_or_refuse(verdict: Verdict, model: str, day: date) -> NoReturn:
     """Nothing is due: skip and say why, so that no event fires; ``Refused`` if nothing was measured that day."""
     if verdict.outcome is Outcome.UNKNOWN:
         raise Refused(f"whether {model} needs a retraining is not known on {day}", verdict.reasons)
@@ -69,13 +71,13 @@ def stand_down(verdict: Verdict, model: str, day: date) -> NoReturn:
 
 def judge(ports: Ports, model: str, day: date) -> Verdict:
     """Ask the rule with what the ledger knows of the version that is live now."""
-    lines = ports.ledger.entries(model=model, version=_live(ports, model), kind="monitoring_verdict")
+    lines = ports.ledger.entries(model=model, version=_live_version(ports, model), kind="monitoring_verdict")
     history = detections(line.details for line in lines)
     earlier = ports.ledger.entries(model=model, kind="retrain_request")
     requests = [date.fromisoformat(line.details["day"]) for line in earlier]
     return judge_retraining(history, requests, ports.catalog.model(model), day)
 
 
-def _live(ports: Ports, model: str) -> str | None:
+def _live_version(ports: Ports, model: str) -> str | None:
     champion = ports.registry.by_alias(model, "champion")
     return champion.version if champion else None

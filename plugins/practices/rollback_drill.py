@@ -18,14 +18,14 @@ from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
-HEADER = "x-airworthy-drill"
+DRILL_HEADER = "x-airworthy-drill"
 LEASE_SECONDS = 30.0
 """A drill whose task is killed is taken back by the target after so long."""
-SHARE = 1
+DRILL_BASIS_POINTS = 1
 """Basis points: the least that puts the segment rule of the drill's own requests into force."""
-RUNNING = ["queued", "running"]
+UNFINISHED_STATES = ["queued", "running"]
 
 
 class RollbackDrill(ModelPractice):
@@ -43,13 +43,13 @@ class RollbackDrill(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         state = ports.target(self.model).rollout(self.model)
-        deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=RUNNING)
+        deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=UNFINISHED_STATES)
         stand = stand_in(state.champion, state.previous, ports.ledger.entries(self.model))
         reason = why_not(state, deploying)
         if reason or stand is None:
             raise AirflowSkipException(f"no drill: {reason or f'no version before {state.champion} could stand in'}")
-        result, faults = self._hold(state, stand, ports, context)
-        settle(
+        result, faults = self._run_drill(state, stand, ports, context)
+        record_verdict(
             judge_drill(result, ports.catalog.model(self.model).deployment.rollback.max_seconds, faults),
             subject=f"the rollback drill of {self.model} with version {stand.version}",
             ledger_kind="rollback_drill",
@@ -61,11 +61,11 @@ class RollbackDrill(ModelPractice):
         )
         return {} if result is None else result.model_dump(mode="json", by_alias=True)
 
-    def _hold(
+    def _run_drill(
         self, state: RolloutState, stand: DrillCandidate, ports: Ports, context: Context
     ) -> tuple[DrillResult | None, list[str]]:
         """What was measured; or None and why the stand-in could not even be prepared. Ends the rollout anyway."""
-        target, act = ports.target(self.model), run_context.act_key(context, str(context["ti"].try_number))
+        target, act = ports.target(self.model), run_context.action_key(context, str(context["ti"].try_number))
         rollout_id = f"{ID}{hashlib.sha256(act.encode()).hexdigest()[:16]}"
         if state.phase in ACTIVE and state.rollout_id:  # a drill of which the task was killed
             state = target.roll_back(self.model, state.rollout_id, "broken off", key=f"{state.rollout_id}/broken_off")
@@ -75,9 +75,9 @@ class RollbackDrill(ModelPractice):
         try:
             named = {"version": stand.version, "bundle": stand.bundle, "sha256": stand.sha256}
             state = target.prepare(**ids, **named, expect=state.generation, key=f"{rollout_id}/prepare")
-            split = {state.champion: 10_000 - SHARE, stand.version: SHARE}
+            split = {state.champion: 10_000 - DRILL_BASIS_POINTS, stand.version: DRILL_BASIS_POINTS}
             target.set_traffic(**ids, split=split, expect=state.generation, key=f"{rollout_id}/traffic")
-            who = {"candidate": stand.version, "bundle": stand.bundle, "header": HEADER}
+            who = {"candidate": stand.version, "bundle": stand.bundle, "header": DRILL_HEADER}
             request = DrillRequest.model_validate({**ids, **who, "reason": "a drill"})
             return step_runner.run_step("time_rollback", request, DrillResult, runner=StageRunner(on="process")), []
         except Refused as error:
@@ -96,7 +96,7 @@ class RollbackDrill(ModelPractice):
             "guard": {"max_error_rate": declared.error_threshold},
             "routing": {
                 "key": "request_id",
-                "segments": [{"header": HEADER, "equals": rollout_id, "arm": "candidate"}],
+                "segments": [{"header": DRILL_HEADER, "equals": rollout_id, "arm": "candidate"}],
             },
             "deadline_ms": declared.routing.deadline_ms,
         }

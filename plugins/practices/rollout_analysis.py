@@ -37,14 +37,18 @@ class RolloutAnalysis(StagePractice):
 
     def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
         if state.phase in ("FINALISING", "SUCCEEDED"):
-            return self.said(f"version {state.champion} is promoted already")
+            return self.pass_with_note(f"version {state.champion} is promoted already")
         observation = observe_stage(rollout, state, self.share, errors)
         decision = judge_stage(observation)
         log.info("%s", summary(decision))
         if decision.action == "look_again":
             declared = rollout.spec.deployment
-            rollout.renew(state, declared.lease)
+            rollout.renew_lease(state, declared.lease)
             pause, blind = declared.analysis.interval, observation.consecutive_errors
-            self.wait(rollout, state.generation, pause, blind, lease=declared.lease)
-        details = {"share": rollout.share(state), "step": state.step, **self.apply(decision, rollout, state)}
-        return self.conclude(decision.verdict, rollout, context, **details)
+            self.defer_for(rollout, state.generation, pause, blind, lease=declared.lease)
+        details = {
+            "share": rollout.candidate_share(state),
+            "step": state.step,
+            **self.apply_decision(decision, rollout, state),
+        }
+        return self.record(decision.verdict, rollout, context, **details)

@@ -25,18 +25,18 @@ class RolloutRollback(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first or not rollout.spec.deployment.staged:
-            return self.said("there was no rollout")
-        state, failed = rollout.look(), failed_tasks(context)
-        decision = judge_end(rollout.ticket, state, failed, recorded=recorded(rollout))
+            return self.pass_with_note("there was no rollout")
+        state, failed = rollout.read_state(), failed_tasks(context)
+        decision = judge_end(rollout.ticket, state, failed, recorded=is_end_recorded(rollout))
         self.log.info("%s: %s", decision.action, decision.reason)
         if decision.action == "roll_back":
             state = rollout.roll_back(decision.reason)
-            write_down(rollout, state, "run", decision.reason)
+            record_rollback(rollout, state, "run", decision.reason)
         elif decision.action == "record":
-            write_down(rollout, state, who_did(rollout), decision.reason)
+            record_rollback(rollout, state, rolled_back_by(rollout), decision.reason)
         if decision.failed_with_traffic:
             rollout.ports.registry.set_tags(self.model, rollout.ticket.version, {"airworthy.status": "rolled_back"})
-        return self.conclude(decision.verdict, rollout, context)
+        return self.record(decision.verdict, rollout, context)
 
 
 def failed_tasks(context: Any) -> list[str] | None:
@@ -49,24 +49,24 @@ def failed_tasks(context: Any) -> list[str] | None:
     return sorted(task for task, state in states.items() if state == "failed" and task != instance.task_id)
 
 
-def recorded(rollout: Rollout) -> bool:
+def is_end_recorded(rollout: Rollout) -> bool:
     """Whether the ledger has the end of this rollout."""
     lines = rollout.ports.ledger.entries(model=rollout.ticket.model)
     ours = [line for line in lines if line.details.get("rollout_id") == rollout.ticket.rollout_id]
     return any(line.kind in ("rollback", "rollout_end") for line in ours)
 
 
-def who_did(rollout: Rollout) -> str:
+def rolled_back_by(rollout: Rollout) -> str:
     """``analysis`` if a verdict of this run said so, else ``target``: its guard, its lease, or a person who asked."""
-    by_analysis = any(line.details.get("outcome") == "fail" for line in rollout.lines("rollout"))
+    by_analysis = any(line.details.get("outcome") == "fail" for line in rollout.ledger_lines("rollout"))
     return "analysis" if by_analysis else "target"
 
 
-def write_down(rollout: Rollout, state: RolloutState, by: str, why: str) -> None:
+def record_rollback(rollout: Rollout, state: RolloutState, by: str, why: str) -> None:
     """One line about one rollback, whoever did it; ``rollout_end`` where nothing was wrong with the candidate."""
     ports, ticket = rollout.ports, rollout.ticket
     details = {"from": ticket.version, "to": state.champion, "reason": why, "by": by, "generation": state.generation}
-    details |= rollout.named
+    details |= rollout.ledger_ids
     key = f"{ticket.rollout_id}/rollback"
     kind = "rollout_end" if why == NOT_LET_THROUGH else "rollback"
     ports.ledger.append(kind, ticket.model, state.champion, details, actor=ports.settings.actor, key=key)

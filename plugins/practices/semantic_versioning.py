@@ -35,8 +35,8 @@ class SemanticVersioning(CandidatePractice):
         ports = installation.open_ports()
         version = EvaluateResult.model_validate(self.evaluation).version
         digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
-        approval = number(ports, self.model, version) | {"model_digest": digest}
-        who, key = run_context.actor(context, ports.settings.actor), run_context.act_key(context, version)
+        approval = approval_details(ports, self.model, version) | {"model_digest": digest}
+        who, key = run_context.actor(context, ports.settings.actor), run_context.action_key(context, version)
         ports.ledger.append("approval", self.model, version, approval, actor=who, key=key)
         tags = {"airworthy.semantic_version": approval["semantic_version"], "airworthy.status": "approved"}
         ports.registry.set_tags(self.model, version, tags)
@@ -45,13 +45,13 @@ class SemanticVersioning(CandidatePractice):
         return {"version": version, **approval}
 
 
-def number(ports: Ports, model: str, version: str) -> dict[str, Any]:
+def approval_details(ports: Ports, model: str, version: str) -> dict[str, Any]:
     """``semantic_version``, the number it ``follows`` and the ``changes`` since then."""
     approvals = ports.ledger.entries(model=model, kind="approval")
     own = [entry for entry in approvals if entry.version == version]
     if own:
         return {name: own[-1].details[name] for name in ("semantic_version", "follows", "changes")}
-    last = max(approvals, key=_order, default=None)
+    last = max(approvals, key=_version_parts, default=None)
     changes = _changes(ports, model, version, last) if last else []
     follows = last.details["semantic_version"] if last else None
     return {
@@ -61,15 +61,15 @@ def number(ports: Ports, model: str, version: str) -> dict[str, Any]:
     }
 
 
-def _order(approval: LedgerEntry) -> list[int]:
+def _version_parts(approval: LedgerEntry) -> list[int]:
     return [int(part) for part in approval.details["semantic_version"].split(".")]
 
 
 def _changes(ports: Ports, model: str, version: str, last: LedgerEntry) -> list[VersionChange]:
-    return compare_versions(_declared(ports, model, last.version), _declared(ports, model, version))
+    return compare_versions(_declared_facts(ports, model, last.version), _declared_facts(ports, model, version))
 
 
-def _declared(ports: Ports, model: str, version: str | None) -> VersionFacts:
+def _declared_facts(ports: Ports, model: str, version: str | None) -> VersionFacts:
     """What was declared when a version was trained; for one trained elsewhere, what is declared now."""
     trainings = ports.ledger.entries(model=model, version=version, kind="training")
     if trainings and "declared" in trainings[-1].details:

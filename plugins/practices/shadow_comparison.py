@@ -12,7 +12,7 @@ from pipelines.rules.shadow_comparison import judge_shadow, longest, seconds_lef
 from pipelines.spec.strategy import WHOLE, Shadow
 from practices._operators import step_runner
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.stage_operator import HERE, ComparisonPractice
+from practices._rollouts.stage_operator import IN_PROCESS, ComparisonPractice
 
 
 class ShadowComparison(ComparisonPractice):
@@ -32,27 +32,29 @@ class ShadowComparison(ComparisonPractice):
         shadow = declared.shadows or Shadow()
         state = rollout.mirror(max(1, round(shadow.sample_rate * WHOLE)))
         request = self._request(rollout, state)
-        measure = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=HERE)
+        measure = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=IN_PROCESS)
         errors = errors + 1 if measure.errors else 0
         decision = judge_shadow(measure, declared, consecutive_errors=errors)
         if decision.action == "look_again":
             self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
-            self.wait_on(rollout, state, longest(shadow), seconds_left(measure.elapsed, shadow), errors)
-        self.apply(decision, rollout, state)
+            self.defer_observation(rollout, state, longest(shadow), seconds_left(measure.elapsed, shadow), errors)
+        self.apply_decision(decision, rollout, state)
         whole = request.model_copy(update={"report": True})
-        measure = step_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE)
+        measure = step_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=IN_PROCESS)
         decision = judge_shadow(measure, declared, consecutive_errors=errors)
-        self.apply(decision, rollout, state)
-        return self.leave(rollout, self.conclude(decision.verdict, rollout, context, **self.act(context)))
+        self.apply_decision(decision, rollout, state)
+        return self.finish_passed(
+            rollout, self.record(decision.verdict, rollout, context, **self.clear_details(context))
+        )
 
-    def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:
+    def finish_passed(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:
         """Stop the mirror, and let the candidate live at 0 % for as long as people may take to approve it."""
         state = rollout.stop_mirror()
-        if not rollout.share(state):
-            rollout.wait_for_next(state)
+        if not rollout.candidate_share(state):
+            rollout.renew_idle_lease(state)
         return verdict
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ShadowRequest:
         version = rollout.ticket.version
-        arguments = self.counted(rollout, state, lambda arm: arm.role == "shadow" and arm.version == version)
+        arguments = self.measure_arguments(rollout, state, lambda arm: arm.role == "shadow" and arm.version == version)
         return ShadowRequest(champion=state.champion, version=version, **arguments)

@@ -11,7 +11,7 @@ from pipelines.rules.training_snapshot import judge_snapshot
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class TrainingSnapshot(ModelPractice):
@@ -32,7 +32,7 @@ class TrainingSnapshot(ModelPractice):
         result = step_runner.run_step(
             "take_snapshot", request, SnapshotResult, runner=spec.runs("train").without_gpus()
         )
-        settle(
+        record_verdict(
             judge_snapshot(result, spec),
             subject=f"the training snapshot of {self.model} as of {moment:%Y-%m-%d %H:%M} UTC",
             ledger_kind="data_verdict",

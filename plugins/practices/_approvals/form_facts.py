@@ -12,7 +12,7 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, Ports
 
-OUR_OWN = ("approval_request", "approval_answer", "approval_quorum")
+APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
 
 
 def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
@@ -24,7 +24,7 @@ def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
     return sorted(str(name) for name in people if name and name != ports.settings.actor)
 
 
-def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
+def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
     """What registry, ledger, store and declaration hold of this candidate and of this run."""
     registry = ports.registry
     candidate = registry.get(ticket.model, ticket.version)
@@ -33,7 +33,7 @@ def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
         spec=ports.catalog.model(ticket.model),
         candidate=candidate,
         champion=registry.get(ticket.model, ticket.champion) if ticket.champion else None,
-        lines=_about(ticket, ports),
+        lines=_version_lines(ticket, ports),
         of_the_run=_verdicts(context, ticket, ports),
         snapshot=_snapshot(ticket.model, candidate.tags.get("airworthy.snapshot"), ports),
         authors=authors(ticket, ports, context),
@@ -41,7 +41,7 @@ def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
     )
 
 
-def _about(ticket: RolloutTicket, ports: Ports) -> list[LedgerEntry]:
+def _version_lines(ticket: RolloutTicket, ports: Ports) -> list[LedgerEntry]:
     """Lines of this version; of the gates only those about this very model file."""
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
     return [line for line in lines if line.details.get("model_digest") in (None, ticket.model_digest)]
@@ -52,7 +52,7 @@ def _verdicts(context: Any, ticket: RolloutTicket, ports: Ports) -> dict[str, Le
     run = f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}/"
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
     mine = [line for line in lines if line.key and line.key.startswith(run) and "outcome" in line.details]
-    return {str(line.key).removeprefix(run).split("/")[0]: line for line in mine if line.kind not in OUR_OWN}
+    return {str(line.key).removeprefix(run).split("/")[0]: line for line in mine if line.kind not in APPROVAL_KINDS}
 
 
 def _snapshot(model: str, digest: str | None, ports: Ports) -> SnapshotResult | None:

@@ -37,7 +37,7 @@ def show(context: Any, *, subject: str, body: str, users: Sequence[str], options
         raise Refused("Airflow keeps showing the request of an earlier try", reasons)
 
 
-def warn_of_strangers(users: Sequence[str]) -> None:
+def warn_of_unknown_users(users: Sequence[str]) -> None:
     """Say who will never be able to answer, where Airflow's own list of users can be read."""
     from airflow.sdk.configuration import conf
 

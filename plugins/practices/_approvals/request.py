@@ -25,7 +25,7 @@ from practices._rollouts.rollout import Rollout
 
 COMMENT = Param("", type=["null", "string"], maxLength=2000, title="Comment", description="Kept beside your answer.")
 CHOICES = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
-KEPT = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
+COPIED_FIELDS = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
 
 
 class ApprovalRequest(ApprovalOperator):
@@ -42,37 +42,39 @@ class ApprovalRequest(ApprovalOperator):
     def __init__(self, *, model: str, ticket: Any, role: str, response_timeout: timedelta, **arguments: Any) -> None:
         fixed: dict[str, Any] = {"subject": "Release it?", "params": {"comment": COMMENT}}
         super().__init__(**{**arguments, **fixed}, response_timeout=response_timeout)  # the run's form is not this one
-        self.wait = response_timeout
+        self.answer_timeout = response_timeout
         self.model = model
         self.ticket = ticket
         self.role = role
 
     def execute(self, context: Context) -> NoReturn:
         ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
-        facts = form_facts.gather(ticket, ports, context)
+        facts = form_facts.gather_facts(ticket, ports, context)
         approval = facts.spec.deployment.approval
         if reasons := too_few(approval, facts.authors):
             raise Refused(f"nobody can approve version {ticket.version} of {self.model}", reasons)
         if not ticket.first:
             rollout = Rollout(ports, ticket)
-            rollout.wait_for_next(rollout.running())
+            rollout.renew_idle_lease(rollout.running_state())
         named = next(approver.users for approver in approval.approvers if approver.role == self.role)
         users = [user for user in named if user not in facts.authors]
-        hitl.warn_of_strangers(users)
+        hitl.warn_of_unknown_users(users)
         headline, text = subject(facts, self.role), form(facts, approval.timeout)
         hitl.show(
             context, subject=headline, body=text, users=users, options=self.options, params=self.serialized_params
         )
-        line = self._record(context, ports, ticket, text, users)
+        line = self._record_request(context, ports, ticket, text, users)
         self.log.info("%s\n%s may answer until %s", headline, " or ".join(users), line.details["until"])
-        raise TaskAwaitingInput(method_name="execute_complete", kwargs={"request": line.digest}, timeout=self.wait)
+        raise TaskAwaitingInput(
+            method_name="execute_complete", kwargs={"request": line.digest}, timeout=self.answer_timeout
+        )
 
     def execute_complete(self, context: Context, event: dict[str, Any], request: str = "") -> dict[str, Any]:
         """Called once with the answer, or when the time is over."""
         if event.get("error_type") != "timeout":
             super(ApprovalOperator, self).execute_complete(context, event)  # its own would skip the count after a no
         ports = installation.open_ports()
-        request_line = _request(ports, self.model, request)
+        request_line = _request_line(ports, self.model, request)
         answer = read_answer(event, request_line, ports)
         details, who = answer.model_dump(mode="json", exclude={"schema_"}), answer.person or ports.settings.actor
         key = f"{request_line.key}/answer"
@@ -81,7 +83,7 @@ class ApprovalRequest(ApprovalOperator):
         receipt = ApprovalReceipt(line=line.digest, role=self.role, choice=answer.choice, person=answer.person)
         return receipt.model_dump(mode="json", by_alias=True)
 
-    def _record(
+    def _record_request(
         self, context: Context, ports: Ports, ticket: RolloutTicket, text: str, users: Sequence[str]
     ) -> LedgerEntry:
         digest, instance = hashlib.sha256(text.encode()).hexdigest(), context["ti"]
@@ -90,7 +92,7 @@ class ApprovalRequest(ApprovalOperator):
             "role": self.role,
             "slot": instance.map_index,
             "users": list(users),
-            "until": (ports.clock() + self.wait).isoformat(),
+            "until": (ports.clock() + self.answer_timeout).isoformat(),
             **ticket.model_dump(mode="json", include={"rollout_id", "model_digest", "sha256"}),
             "form": digest,
         }
@@ -110,10 +112,10 @@ def read_answer(event: dict[str, Any], request: LedgerEntry, ports: Ports) -> Ap
         "request": request.digest,
         "comment": (event.get("params_input") or {}).get("comment") or "",
     }
-    return ApprovalAnswer.model_validate({name: request.details[name] for name in KEPT} | given)
+    return ApprovalAnswer.model_validate({name: request.details[name] for name in COPIED_FIELDS} | given)
 
 
-def _request(ports: Ports, model: str, digest: str) -> LedgerEntry:
+def _request_line(ports: Ports, model: str, digest: str) -> LedgerEntry:
     requests = [line for line in ports.ledger.entries(model=model, kind="approval_request") if line.digest == digest]
     if not requests:
         raise Refused(f"the ledger holds no request {digest[:16]}", ["clear this task, so that it asks again"])

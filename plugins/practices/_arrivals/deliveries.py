@@ -17,9 +17,9 @@ from pipelines.spec.dataset import Calendar, DatasetSpec
 from pipelines.store_paths import MANIFEST
 
 
-def landed(store: Store, source: str) -> set[date]:
+def landed_days(store: Store, source: str) -> set[date]:
     """Days for which the source has delivered completely: the manifest is written last."""
-    return set(_by_day(store.list(store_paths.landing_of(source))))
+    return set(_paths_by_day(store.list(store_paths.landing_of(source))))
 
 
 def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
@@ -28,15 +28,15 @@ def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
     While a daily source is missing this costs one look at one file per source that is there already, and one more.
     """
     return all(store.exists(store_paths.landing(source, day, MANIFEST)) for source in spec.daily()) and all(
-        min(landed(store, source), default=date.max) <= day for source in spec.reference()
+        min(landed_days(store, source), default=date.max) <= day for source in spec.reference()
     )
 
 
-def arrived(store: Store, spec: DatasetSpec, day: date) -> dict[str, DeliveryManifest]:
+def delivered_manifests(store: Store, spec: DatasetSpec, day: date) -> dict[str, DeliveryManifest]:
     """The manifest of each source that has one for the day; a reference source shows its newest until then."""
     days = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
     for source in spec.reference():
-        if until := [other for other in landed(store, source) if other <= day]:
+        if until := [other for other in landed_days(store, source) if other <= day]:
             days[source] = max(until)
     return {source: _manifest(store, source, on) for source, on in days.items()}
 
@@ -50,7 +50,7 @@ def _manifest(store: Store, source: str, day: date) -> DeliveryManifest:
         raise Refused(f"{path} is no manifest; let the source deliver {source} of {day} again", faults) from error
 
 
-def delivery(store: Store, spec: DatasetSpec, day: date, *, whole: bool = False) -> str:
+def delivery_digest(store: Store, spec: DatasetSpec, day: date, *, whole: bool = False) -> str:
     """Names what the daily sources delivered for a day: sha256 over the manifests as they lie there.
 
     ``whole`` covers the delivered files, too: it also differs when a damaged file was put right under its manifest.
@@ -63,7 +63,7 @@ def delivery(store: Store, spec: DatasetSpec, day: date, *, whole: bool = False)
     return digest.hexdigest()
 
 
-def wait_ends(calendar: Calendar, day: date) -> datetime:
+def wait_end(calendar: Calendar, day: date) -> datetime:
     """When the scheduled run of a day stops waiting: its turn (the first tick after the day) and the declared wait."""
     from croniter import croniter  # type: ignore[import-untyped]
 
@@ -73,23 +73,23 @@ def wait_ends(calendar: Calendar, day: date) -> datetime:
     return turn + timedelta(minutes=calendar.wait_minutes)
 
 
-def newest_overdue(calendar: Calendar, now: datetime) -> date:
+def newest_overdue_day(calendar: Calendar, now: datetime) -> date:
     """The newest day whose scheduled wait is over."""
     day = now.astimezone(ZoneInfo(calendar.timezone)).date()
-    while wait_ends(calendar, day) >= now:
+    while wait_end(calendar, day) >= now:
         day -= timedelta(days=1)
     return day
 
 
-def late(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
+def late_days(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
     """Days of the calendar that have landed completely and whose scheduled run has stopped waiting.
 
     Each with a stamp that changes when any daily source writes a file of the day anew. Costs one listing per source.
     """
     seen = {source: store.stamps(store_paths.landing_of(source)) for source in spec.sources}
-    daily = {source: _by_day(seen[source]) for source in spec.daily()}
-    first = max((min(_by_day(seen[source]), default=date.max) for source in spec.reference()), default=date.min)
-    newest = min(newest_overdue(spec.calendar, now), spec.calendar.end or date.max)
+    daily = {source: _paths_by_day(seen[source]) for source in spec.daily()}
+    first = max((min(_paths_by_day(seen[source]), default=date.max) for source in spec.reference()), default=date.min)
+    newest = min(newest_overdue_day(spec.calendar, now), spec.calendar.end or date.max)
     oldest = max(spec.calendar.start, first)
     days = set.intersection(*map(set, daily.values())) if daily else set()
     return {
@@ -99,20 +99,20 @@ def late(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
     }
 
 
-def _by_day(paths: Iterable[str]) -> dict[date, list[str]]:
+def _paths_by_day(paths: Iterable[str]) -> dict[date, list[str]]:
     """Paths below ``landing/<source>/<day>/`` by day; only days whose manifest is there."""
     paths_by_day: dict[date, list[str]] = {}
     complete = set()
     for path in paths:
         _, _, text, *names = path.split("/")
-        if names and (day := _read_day(text)):
+        if names and (day := _parse_day(text)):
             paths_by_day.setdefault(day, []).append(path)
             if names == [MANIFEST]:
                 complete.add(day)
     return {day: paths_by_day[day] for day in complete}
 
 
-def _read_day(text: str) -> date | None:
+def _parse_day(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:

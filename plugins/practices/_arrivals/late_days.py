@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from practices._arrivals import deliveries, receipts
 from practices._connections import installation
 
-MOST_AT_ONCE = 366
+MAX_DAYS = 366
 """Days of one run; what is left is announced again."""
 
 
@@ -31,14 +31,14 @@ class LateDays(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         ports = installation.open_ports()
         spec, store = ports.catalog.dataset(self.dataset), ports.store
-        late, announced = deliveries.late(store, spec, ports.clock()), _announced(context)
-        days = receipts.untried(store, spec, late.keys() & announced if announced else late)
+        late, announced = deliveries.late_days(store, spec, ports.clock()), _announced_days(context)
+        days = receipts.days_without_receipt(store, spec, late.keys() & announced if announced else late)
         if not days:
             raise AirflowSkipException(f"no late delivery of {self.dataset} waits to be taken up")
-        return [f"{day}" for day in days[:MOST_AT_ONCE]]
+        return [f"{day}" for day in days[:MAX_DAYS]]
 
 
-def _announced(context: Context) -> set[date]:
+def _announced_days(context: Context) -> set[date]:
     """Days that the events behind this run name; empty for a run that no event started."""
     events = [event for heard in context["triggering_asset_events"].values() for event in heard]
     named = [(event.extra or {}).get("payload", {}).get("days", []) for event in events]

@@ -12,19 +12,19 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
-from practices._arrivals.deliveries import delivery
+from practices._arrivals.deliveries import delivery_digest
 
-AT_ONCE = 16
+MAX_PARALLEL_READS = 16
 """Receipts that are read at once: each costs a few requests to the store, and a dataset may have years of them."""
 
 
 @contextmanager
-def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
+def write_receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
     """Note that a delivery was dealt with, taken or refused, so that it is not taken up again until it changes.
 
     What could not be dealt with (the store was away, the worker died) leaves no receipt.
     """
-    note = {"delivery": delivery(store, spec, day), "whole": delivery(store, spec, day, whole=True)}
+    note = {"delivery": delivery_digest(store, spec, day), "whole": delivery_digest(store, spec, day, whole=True)}
     refusal = None
     try:
         yield
@@ -36,7 +36,7 @@ def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
         raise refusal
 
 
-def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
+def has_valid_receipt(store: Store, spec: DatasetSpec, day: date) -> bool:
     """Whether what now lies there for a day was taken or refused already.
 
     A taken delivery is told by its manifests, a refused one by every file, so that one put right is tried again.
@@ -45,14 +45,14 @@ def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
     if not store.exists(path):
         return False
     note = json.loads(store.get(path))
-    if note["delivery"] != delivery(store, spec, day):
+    if note["delivery"] != delivery_digest(store, spec, day):
         return False
-    return bool(note["outcome"] == "taken" or note["whole"] == delivery(store, spec, day, whole=True))
+    return bool(note["outcome"] == "taken" or note["whole"] == delivery_digest(store, spec, day, whole=True))
 
 
-def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
+def days_without_receipt(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
     """Those of ``days`` whose delivery was neither taken nor refused yet, ascending."""
     ascending = sorted(days)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = list(pool.map(lambda day: dealt_with(store, spec, day), ascending))
+    with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
+        done = list(pool.map(lambda day: has_valid_receipt(store, spec, day), ascending))
     return [day for day, dealt in zip(ascending, done, strict=True) if not dealt]

@@ -33,9 +33,9 @@ class StoreConnection:
 
     def __call__(self) -> dict[str, str]:
         """``Refused`` for a connection that is not there or not usable, ``Unavailable`` if STS does not answer."""
-        with self._lock, speaking(self._connection):
+        with self._lock, translate_errors(self._connection):
             if self._opened is None or time.monotonic() - self._opened[0] > REREAD_SECONDS:
-                self._opened = self._reopened()
+                self._opened = self._reopen()
             _, place, credentials = self._opened
             frozen = credentials.get_frozen_credentials()
             self._masked = _mask({frozen.access_key, frozen.secret_key, frozen.token} - {None}, self._masked)
@@ -47,7 +47,7 @@ class StoreConnection:
             )
         return place | keys | ({"AWS_SESSION_TOKEN": frozen.token} if frozen.token else {})
 
-    def _reopened(self) -> tuple[float, dict[str, str], Any]:
+    def _reopen(self) -> tuple[float, dict[str, str], Any]:
         try:
             return time.monotonic(), *self._open()
         except Exception:
@@ -82,7 +82,7 @@ class StoreConnection:
 
 def open_client(connection: str | None, service: str) -> Any:
     """A boto3 client by an Airflow connection; None: by what the environment says."""
-    with speaking(connection):
+    with translate_errors(connection):
         return open_hook(connection, service).get_conn()
 
 
@@ -102,7 +102,7 @@ def open_hook(connection: str | None, service: str, **arguments: Any) -> Any:
 
 
 @contextmanager
-def speaking(connection: str | None) -> Iterator[None]:
+def translate_errors(connection: str | None) -> Iterator[None]:
     """Say in our words why AWS gave no credentials; the words of botocore name codes and hosts, never a secret."""
     from botocore import exceptions as aws  # type: ignore[import-untyped]
 

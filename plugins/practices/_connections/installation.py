@@ -20,18 +20,18 @@ def _open(settings: Settings) -> Ports:
     from pipelines import wiring
     from practices._connections import kubernetes
     from practices._connections.amazon import StoreConnection
-    from practices._connections.sagemaker import CloudConnections
+    from practices._connections.sagemaker import CachedAwsClients
 
     store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
-    return wiring.open_ports(settings, store, sagemaker=CloudConnections(), kubernetes=kubernetes.open_client)
+    return wiring.open_ports(settings, store, sagemaker=CachedAwsClients(), kubernetes=kubernetes.open_client)
 
 
-def open_ports_anew() -> Ports:
+def open_fresh_ports() -> Ports:
     """Ports that read the declarations again: for a process that outlives them, the triggerer."""
     return _open.__wrapped__(Settings.from_environment())
 
 
-def open_queue(connection: str | None) -> Any:
+def open_sqs_client(connection: str | None) -> Any:
     """A client of Amazon SQS by an Airflow connection; None: by what the environment says."""
     from practices._connections.amazon import open_client
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from pipelines.settings import Settings
-from practices._connections.kubernetes_errors import SERVICE_ACCOUNT, answering
+from practices._connections.kubernetes_errors import SERVICE_ACCOUNT, translate_errors
 
 
 def in_cluster(settings: Settings) -> bool:
@@ -22,6 +22,6 @@ def open_client(connection: str | None) -> Any:
     settings = Settings.from_environment()
     named = connection or settings.kubernetes_connection
     inside = not connection and in_cluster(settings)
-    with answering("reaching the cluster that serves models"):
+    with translate_errors("reaching the cluster that serves models"):
         hook = KubernetesHook(conn_id=named, kubernetes_conn_id=None, in_cluster=inside or None)
         return hook.get_conn()

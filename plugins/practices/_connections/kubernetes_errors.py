@@ -10,16 +10,16 @@ from typing import Any
 
 from pipelines.errors import Refused, Unavailable
 
-ANSWER_SECONDS = (5, 30)
+REQUEST_TIMEOUT = (5, 30)
 """To connect, and to answer."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 """There in every pod that may speak to its cluster."""
-FINAL = {400, 401, 403, 404, 405, 422}
+FINAL_STATUSES = {400, 401, 403, 404, 405, 422}
 """Answers that another try would get again."""
 
 
 @contextmanager
-def answering(doing: str) -> Iterator[None]:
+def translate_errors(doing: str) -> Iterator[None]:
     """Translate the client's errors while ``doing`` something (``creating pod p in namespace n``)."""
     from airflow.sdk.exceptions import AirflowNotFoundException
     from kubernetes.client.exceptions import ApiException
@@ -30,7 +30,7 @@ def answering(doing: str) -> Iterator[None]:
         yield
     except ApiException as error:
         message = f"{doing}: the API server answered {error.status} {_message(error)}"
-        if error.status in FINAL and "exceeded quota" not in message:
+        if error.status in FINAL_STATUSES and "exceeded quota" not in message:
             raise Refused(message, _hints(error.status)) from error
         raise Unavailable(message) from error
     except (HTTPError, OSError) as error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipelines.adapters.sagemaker.clients import AwsClients
 
 
-class CloudConnections:
+class CachedAwsClients:
     """boto3 clients by Airflow connection; None: by what the environment says.
 
     They are kept because a trigger asks every few seconds, and opened again after five minutes, because the
@@ -40,7 +40,7 @@ def open_clients(connection: str | None) -> AwsClients:
 
     from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, AwsClients
 
-    with amazon.speaking(connection):
+    with amazon.translate_errors(connection):
         region = None if connection else os.environ.get("AWS_REGION")
         others = [
             amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]

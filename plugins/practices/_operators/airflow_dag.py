@@ -27,9 +27,9 @@ def stage_dag(dag_id: str, owner: str, **declared: Any) -> DAG:
 
 def specs_to_build(specs: Mapping[str, Spec], stage: str) -> list[Spec]:
     """The declarations, by name, whose DAG of this stage is to be built now."""
-    return [spec for name, spec in specs.items() if is_to_build(f"{name}__{stage}")]
+    return [spec for name, spec in specs.items() if should_build(f"{name}__{stage}")]
 
 
-def is_to_build(dag_id: str) -> bool:
+def should_build(dag_id: str) -> bool:
     """Always when the folder is parsed; in a running task only its own DAG."""
     return get_parsing_context().dag_id in (None, dag_id)

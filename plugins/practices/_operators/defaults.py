@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 from pipelines.spec.dataset import Calendar
 from pipelines.spec.model import ModelSpec
 
-RETRIES = ExceptionRetryPolicy(
+RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=Refused, action=RetryAction.FAIL, reason="refused: no again until a person acts"),
         RetryRule(exception=Unavailable, action=RetryAction.RETRY, reason="unavailable: worth trying again"),
@@ -27,7 +27,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=5),
-    "retry_policy": RETRIES,
+    "retry_policy": RETRY_POLICY,
 }
 """Five more tries for failures that a retry can mend. Airflow waits at least 5, 10, 20, 40 and 80 seconds before them,
 and less than twice as long (it adds a share of its own to each pause)."""
@@ -35,7 +35,7 @@ and less than twice as long (it adds a share of its own to each pause)."""
 GPU_POOL = "gpu"
 
 
-def gpu_queue(spec: ModelSpec) -> dict[str, Any]:
+def gpu_pool_arguments(spec: ModelSpec) -> dict[str, Any]:
     """``pool`` and ``pool_slots`` of a training that holds GPUs, so that its wait for them is seen; else nothing.
 
     One that asks for more than the installation has takes the whole pool and is told so by the cluster: Airflow would
@@ -52,7 +52,7 @@ def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) ->
     return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}", watchers=list(watchers))
 
 
-def daily_runs(calendar: Calendar) -> dict[str, Any]:
+def daily_schedule(calendar: Calendar) -> dict[str, Any]:
     """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per day of the calendar, keyed by the day.
 
     A run begins at midnight, when its day is over, and not at the hour of ``calendar.schedule``, when its files are

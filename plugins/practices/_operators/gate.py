@@ -11,7 +11,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators.model import CandidatePractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class Gate(CandidatePractice):
@@ -35,7 +35,7 @@ class Gate(CandidatePractice):
         if verdict.outcome is Outcome.FAIL:
             tags["airworthy.status"] = "rejected"
         ports.registry.set_tags(self.model, result.version, tags)
-        settle(
+        record_verdict(
             verdict,
             subject=f"{self.model} version {result.version} at the {self.stem.replace('_', ' ')}",
             ledger_kind="gate",

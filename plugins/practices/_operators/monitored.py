@@ -17,7 +17,7 @@ from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class MonitoringCheck(ModelPractice):
@@ -41,7 +41,7 @@ class MonitoringCheck(ModelPractice):
         request = MonitorRequest(model=self.model, day=day)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.runs("monitor"))
         verdict = self.rule(result, spec)
-        settle(
+        record_verdict(
             verdict,
             subject=f"the {self.subject} of {self.model} on {day}",
             ledger_kind="monitoring_verdict",

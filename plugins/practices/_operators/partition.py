@@ -10,7 +10,7 @@ from airflow.sdk import Asset, Context
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 from practices._operators.step import StepPractice
 
 
@@ -26,12 +26,14 @@ class DatasetPractice(StepPractice):
 
 def day_of(day: str | None, context: Context) -> date:
     """The day given to the operator (a mapped task), else the one in the run's form, else the run's partition."""
-    return run_context.read_day(day, "day") if day else run_context.day(context)
+    return run_context.parse_day(day, "day") if day else run_context.day(context)
 
 
-def settle_day(verdict: Verdict, day: date, context: Context, *, subject: str, name: str, **details: Any) -> None:
+def record_day_verdict(
+    verdict: Verdict, day: date, context: Context, *, subject: str, name: str, **details: Any
+) -> None:
     """Record the verdict about a day of a dataset or a view (``name``); ``Refused`` unless it is PASS."""
-    settle(
+    record_verdict(
         verdict,
         subject=subject,
         ledger_kind="data_verdict",
@@ -43,6 +45,6 @@ def settle_day(verdict: Verdict, day: date, context: Context, *, subject: str, n
     )
 
 
-def hand_on(context: Context, outlet: Asset, day: date) -> None:
+def add_partition_key(context: Context, outlet: Asset, day: date) -> None:
     """Give the event of ``outlet`` the key of ``day``; a run by hand or for late days has none of its own."""
     context["outlet_events"][outlet].add_partitions(f"{day:%Y-%m-%d}")

@@ -18,7 +18,7 @@ from practices._operators import run_context
 log = logging.getLogger(__name__)
 
 
-def settle(
+def record_verdict(
     verdict: Verdict,
     *,
     subject: str,
@@ -42,9 +42,9 @@ def settle(
         version,
         {**(details or {}), **verdict.model_dump(mode="json")},
         actor=ports.settings.actor,
-        key=act_key(context, verdict),
+        key=verdict_key(context, verdict),
     )
-    show(verdict, context)
+    push_verdict(verdict, context)
     log.log(logging.INFO if verdict.passed else logging.WARNING, "%s: %s", subject, verdict)
     if verdict.outcome is Outcome.PASS:
         return
@@ -53,15 +53,15 @@ def settle(
     raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
 
 
-def show(verdict: Verdict, context: Context) -> None:
+def push_verdict(verdict: Verdict, context: Context) -> None:
     """Put every reason and every number of the verdict on the task's page, as its XComs ``reasons`` and ``facts``."""
     task = context["ti"]
     task.xcom_push(key="reasons", value=list(verdict.reasons))
     task.xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
 
 
-def act_key(context: Context, verdict: Verdict) -> str:
+def verdict_key(context: Context, verdict: Verdict) -> str:
     """Names the act for the ledger: a retry that judges alike repeats it; a cleared run judges anew."""
-    task, clearings = context["ti"], run_context.clearings(context)
+    task, clearings = context["ti"], run_context.clear_count(context)
     digest = hashlib.sha256("\n".join([verdict.rule, verdict.outcome, *verdict.reasons]).encode()).hexdigest()[:16]
     return f"{run_context.run_key(context)}/{task.task_id}/{task.map_index}/{clearings}/{digest}"

@@ -15,14 +15,14 @@ def run_key(context: Any) -> str:
     return f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}"
 
 
-def clearings(context: Any) -> int:
+def clear_count(context: Any) -> int:
     """How often the run was cleared: what it does after that is a new act."""
     return getattr(context["dag_run"], "clear_number", 0) or 0
 
 
-def act_key(context: Any, *what: str) -> str:
+def action_key(context: Any, *what: str) -> str:
     """Names one act for those who do it only once: the same for every try, another once the run was cleared."""
-    return "/".join([run_key(context), context["ti"].task_id, str(clearings(context)), *what])
+    return "/".join([run_key(context), context["ti"].task_id, str(clear_count(context)), *what])
 
 
 def actor(context: Any, default: str) -> str:
@@ -30,7 +30,7 @@ def actor(context: Any, default: str) -> str:
     return getattr(context["dag_run"], "triggering_user_name", None) or default
 
 
-def extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
+def event_extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
     """The extras of the events of one asset that started this run, oldest first; empty for a run without events."""
     by_asset: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
     events = [event for key, events in by_asset.items() if key.name == asset for event in events]
@@ -45,7 +45,7 @@ def version(context: Any, asset: str, waiting: Iterable[str]) -> str:
     """
     if in_form := context["params"].get("version"):
         return str(in_form)
-    versions = [str(extra["version"]) for extra in extras(context, asset) if "version" in extra]
+    versions = [str(extra["version"]) for extra in event_extras(context, asset) if "version" in extra]
     versions += waiting
     if not versions:
         hint = f"fill in the field version, or let an event of {asset} start the run"
@@ -59,12 +59,12 @@ def as_of(context: Any, timezone: str) -> datetime:
     A day (of the form, or of the retrain request that started the run) means its end in the dataset's time zone;
     without one it is the run's logical date, or the moment it was asked for.
     """
-    requests = extras(context, f"{context['dag_run'].dag_id.removesuffix('__train')}:retrain_requested")
+    requests = event_extras(context, f"{context['dag_run'].dag_id.removesuffix('__train')}:retrain_requested")
     last = context["params"].get("as_of") or next((str(e["day"]) for e in reversed(requests) if "day" in e), None)
     if last is None:
         moment: datetime = context["dag_run"].logical_date or context["dag_run"].run_after
         return moment.astimezone(UTC)
-    following = read_day(str(last), "as_of") + timedelta(days=1)
+    following = parse_day(str(last), "as_of") + timedelta(days=1)
     return datetime(following.year, following.month, following.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
@@ -73,10 +73,10 @@ def day(context: Any) -> date:
     text = context["params"].get("day") or context["dag_run"].partition_key
     if not text:
         raise Refused("this run names no day", ["fill in the field day (YYYY-MM-DD), or give it a partition key"])
-    return read_day(str(text), "day")
+    return parse_day(str(text), "day")
 
 
-def read_day(text: str, field: str) -> date:
+def parse_day(text: str, field: str) -> date:
     """A date of the form ``2013-01-31``. Raises ``Refused`` that names the field."""
     try:
         return date.fromisoformat(text[:10])

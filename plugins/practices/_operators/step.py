@@ -16,9 +16,9 @@ class StepPractice(BaseOperator):
 
     def resume_step(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> Any:  # noqa: ARG002
         """Called when a pod has ended; the cluster and the store are asked what became of it, not the event."""
-        from practices._pods.run import conclude
+        from practices._pods.run import collect_pod
 
-        conclude(asked)
+        collect_pod(asked)
         return self.execute(context)
 
     def on_kill(self) -> None:

@@ -13,7 +13,7 @@ from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 
 Result = TypeVar("Result", bound=Message)
-TALKATIVE = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
+NOISY_LIBRARIES = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
 """Libraries whose everyday remarks would bury what a step says in the task's log."""
 log = logging.getLogger(__name__)
 
@@ -33,17 +33,17 @@ def run_step(step: str, request: Message, result: type[Result], *, runner: Stage
         from practices._pods.run import run_in_pod
 
         return result.model_validate_json(run_in_pod(step, request, runner or StageRunner()))
-    answer = _run_here(step, request)
+    answer = _run_in_process(step, request)
     if not isinstance(answer, result):
         raise TypeError(f"step {step} returned {type(answer).__name__}, not {result.__name__}")
     log.info("%s: done in %.2f s", step, time.monotonic() - begun)
     return answer
 
 
-def _run_here(step: str, request: Message) -> Message:
+def _run_in_process(step: str, request: Message) -> Message:
     from pipelines import wiring
 
     let_waiting_threads_sleep()
-    for library in TALKATIVE:
+    for library in NOISY_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     return wiring.run_step(step, request.model_dump_json(by_alias=True), installation.open_ports())

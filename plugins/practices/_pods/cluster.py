@@ -12,9 +12,9 @@ from pipelines.errors import AirworthyError
 from pipelines.rules.pod_end import PodFacts
 from pipelines.settings import Settings
 from practices._connections.kubernetes import in_cluster
-from practices._connections.kubernetes_errors import ANSWER_SECONDS, answering
-from practices._pods.facts import facts_of
-from practices._pods.plan import CONTAINER, check_reach
+from practices._connections.kubernetes_errors import REQUEST_TIMEOUT, translate_errors
+from practices._pods.facts import pod_facts
+from practices._pods.plan import CONTAINER, check_reachable
 
 LOG_BYTES = 5_000_000
 
@@ -28,30 +28,32 @@ class Cluster:
 
     def build(self, arguments: dict[str, Any], context: Context) -> Any:
         """The ``V1Pod`` that the provider's operator makes of its template and our arguments."""
-        with answering(f"building pod {arguments['name']} in namespace {self.namespace}"):
+        with translate_errors(f"building pod {arguments['name']} in namespace {self.namespace}"):
             pod = self._operator(**arguments).build_pod_request_obj(context)
-        check_reach(pod, self.settings)
+        check_reachable(pod, self.settings)
         return pod
 
     def create(self, pod: Any) -> Any:
         """The created pod; one of the same name that is there already is taken for it."""
         from kubernetes.client.exceptions import ApiException
 
-        with answering(f"creating pod {pod.metadata.name} in namespace {self.namespace}"):
+        with translate_errors(f"creating pod {pod.metadata.name} in namespace {self.namespace}"):
             try:
-                return self._api.create_namespaced_pod(self.namespace, pod, _request_timeout=ANSWER_SECONDS)
+                return self._api.create_namespaced_pod(self.namespace, pod, _request_timeout=REQUEST_TIMEOUT)
             except ApiException as error:
                 if error.status != 409:
                     raise
-                return self._api.read_namespaced_pod(pod.metadata.name, self.namespace, _request_timeout=ANSWER_SECONDS)
+                return self._api.read_namespaced_pod(
+                    pod.metadata.name, self.namespace, _request_timeout=REQUEST_TIMEOUT
+                )
 
     def read(self, name: str) -> Any | None:
         """The pod, or None if there is none."""
         from kubernetes.client.exceptions import ApiException
 
-        with answering(f"reading pod {name} in namespace {self.namespace}"):
+        with translate_errors(f"reading pod {name} in namespace {self.namespace}"):
             try:
-                return self._api.read_namespaced_pod(name, self.namespace, _request_timeout=ANSWER_SECONDS)
+                return self._api.read_namespaced_pod(name, self.namespace, _request_timeout=REQUEST_TIMEOUT)
             except ApiException as error:
                 if error.status == 404:
                     return None
@@ -59,15 +61,15 @@ class Cluster:
 
     def facts(self, pod: Any) -> PodFacts:
         """Facts of a pod with the warnings that the cluster has about it."""
-        return facts_of(pod, self._warnings(pod.metadata.name))
+        return pod_facts(pod, self._warnings(pod.metadata.name))
 
-    def of_task(self, task_digest: str) -> list[Any]:
+    def task_pods(self, task_digest: str) -> list[Any]:
         """Pods that any try of the task instance started and that are still there."""
-        with answering(f"listing pods in namespace {self.namespace}"):
+        with translate_errors(f"listing pods in namespace {self.namespace}"):
             selector = f"airworthy.dev/installation={self.settings.installation},airworthy.dev/task={task_digest}"
             return list(
                 self._api.list_namespaced_pod(
-                    self.namespace, label_selector=selector, _request_timeout=ANSWER_SECONDS
+                    self.namespace, label_selector=selector, _request_timeout=REQUEST_TIMEOUT
                 ).items
             )
 
@@ -75,9 +77,9 @@ class Cluster:
         """Nothing happens if it is gone."""
         from kubernetes.client.exceptions import ApiException
 
-        with answering(f"deleting pod {name} in namespace {self.namespace}"):
+        with translate_errors(f"deleting pod {name} in namespace {self.namespace}"):
             try:
-                self._api.delete_namespaced_pod(name, self.namespace, _request_timeout=ANSWER_SECONDS)
+                self._api.delete_namespaced_pod(name, self.namespace, _request_timeout=REQUEST_TIMEOUT)
             except ApiException as error:
                 if error.status != 404:
                     raise
@@ -85,24 +87,24 @@ class Cluster:
     def log(self, name: str) -> str | None:
         """What the pod has printed, at most the first 5 MB that the cluster still has; None if it cannot tell."""
         try:
-            with answering(f"reading the log of pod {name} in namespace {self.namespace}"):
+            with translate_errors(f"reading the log of pod {name} in namespace {self.namespace}"):
                 answer = self._api.read_namespaced_pod_log(
                     name,
                     self.namespace,
                     container=CONTAINER,
                     limit_bytes=LOG_BYTES,
                     _preload_content=False,
-                    _request_timeout=ANSWER_SECONDS,
+                    _request_timeout=REQUEST_TIMEOUT,
                 )
                 return str(answer.data.decode("utf-8", errors="replace"))
         except AirworthyError:
             return None
 
     def _warnings(self, name: str) -> list[str]:
-        with answering(f"reading the events of pod {name} in namespace {self.namespace}"):
+        with translate_errors(f"reading the events of pod {name} in namespace {self.namespace}"):
             selector = f"involvedObject.name={name},type=Warning"
             events = self._api.list_namespaced_event(
-                self.namespace, field_selector=selector, _request_timeout=ANSWER_SECONDS
+                self.namespace, field_selector=selector, _request_timeout=REQUEST_TIMEOUT
             ).items
         return list(dict.fromkeys(f"{event.reason}: {event.message}" for event in events))
 
@@ -114,5 +116,5 @@ class Cluster:
 
     @cached_property
     def _api(self) -> Any:
-        with answering(f"reaching the cluster in namespace {self.namespace}"):
+        with translate_errors(f"reaching the cluster in namespace {self.namespace}"):
             return self._operator(name="airworthy").client

@@ -9,7 +9,7 @@ from pipelines.rules.pod_end import PodFacts
 from practices._pods.plan import CONTAINER
 
 
-def facts_of(pod: Any, warnings: Sequence[str] = ()) -> PodFacts:
+def pod_facts(pod: Any, warnings: Sequence[str] = ()) -> PodFacts:
     """Facts of a ``V1Pod`` of the blocking or of the asynchronous client."""
     status = pod.status
     place = next((condition for condition in status.conditions or [] if condition.type == "PodScheduled"), None)
@@ -37,7 +37,7 @@ def facts_of(pod: Any, warnings: Sequence[str] = ()) -> PodFacts:
     )
 
 
-def phases(facts: PodFacts) -> str:
+def phase_durations(facts: PodFacts) -> str:
     """``schedule 0 s, start 2 s, run 31 s``: where a pod's time went, as far as it came (to whole seconds)."""
     spans = (
         ("schedule", facts.created, facts.scheduled),

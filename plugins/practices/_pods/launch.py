@@ -21,7 +21,7 @@ from pipelines.messages.pod_run import MANIFEST, RESULT, TICKET, RunManifest, Ru
 from pipelines.ports import Store
 from pipelines.rules.pod_end import PodEnd
 
-END, ADOPTS, COLLECTED = "end.json", "adopts.json", "collected.json"
+END_FILE, ADOPTS_FILE, COLLECTED_FILE = "end.json", "adopts.json", "collected.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Launch:
     task_id: str
     map_index: int
     try_number: int
-    made: str = ""
+    stamp: str = ""
     """When Airflow made this try of the task: the first 12 hex digits of its id, a UUID of version 7."""
     request: str = ""
     """The request as JSON text, as it would be made now."""
@@ -49,12 +49,12 @@ class Launch:
 
     @property
     def attempt(self) -> str:
-        return f"{self.try_number}-{self.made}"
+        return f"{self.try_number}-{self.stamp}"
 
     @property
     def root(self) -> str:
         task = self.task_id if self.map_index < 0 else f"{self.task_id}-{self.map_index}"
-        return store_paths.pod_run(self.dag_id, slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
+        return store_paths.pod_run(self.dag_id, path_slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
 
     @property
     def task_digest(self) -> str:
@@ -81,26 +81,26 @@ class Launch:
             files.setdefault(attempt, set()).add(name)
         return files
 
-    def current(self) -> str | None:
+    def current_attempt(self) -> str | None:
         """The attempt that this try has begun or taken over; None if it has not."""
-        return self._begun(self.attempt)
+        return self._resolve(self.attempt)
 
-    def _begun(self, attempt: str) -> str | None:
+    def _resolve(self, attempt: str) -> str | None:
         """The attempt, or the one that it took over; None if it has neither ticket nor predecessor."""
         held = self._files.get(attempt, set())
-        if ADOPTS in held:
-            return str(json.loads(self.store.get(self.path(attempt, ADOPTS)))["attempt"])
+        if ADOPTS_FILE in held:
+            return str(json.loads(self.store.get(self.path(attempt, ADOPTS_FILE)))["attempt"])
         return attempt if TICKET in held else None
 
-    def left_over(self) -> str | None:
+    def unfinished_attempt(self) -> str | None:
         """The attempt of the newest earlier try, if it is at the same work and not settled: it may run still."""
         attempts = [(int(number), made, name) for name in self._files for number, _, made in [name.partition("-")]]
         *_, last = max((attempt for attempt in attempts if attempt[0] < self.try_number), default=(0, "", ""))
-        newest = self._begun(last)
+        newest = self._resolve(last)
         held = self._files.get(newest or "", set())
-        if newest is None or COLLECTED in held or END in held:
+        if newest is None or COLLECTED_FILE in held or END_FILE in held:
             return None
-        if not same_work(self._ticket(newest).request, self.request):
+        if not is_same_request(self._ticket(newest).request, self.request):
             return None
         if MANIFEST in held and self._manifest(newest).outcome != "done":
             return None
@@ -109,19 +109,19 @@ class Launch:
     def has_manifest(self, attempt: str) -> bool:
         return self.store.exists(self.path(attempt, MANIFEST))
 
-    def fresh(self) -> Launch:
+    def reload(self) -> Launch:
         """The same, looking at the store anew."""
         return replace(self)
 
-    def answer(self, attempt: str) -> bytes | None:
+    def read_result(self, attempt: str) -> bytes | None:
         """The result that the attempt's manifest vouches for; None while there is neither manifest nor end.
 
         Raises what the step raised (``Refused``, ``Unavailable``), or what became of a pod that wrote no manifest.
         """
         held = self._files.get(attempt, set())
         if MANIFEST not in held:
-            if END in held:
-                raise _error(PodEnd(**json.loads(self.store.get(self.path(attempt, END)))))
+            if END_FILE in held:
+                raise _end_error(PodEnd(**json.loads(self.store.get(self.path(attempt, END_FILE)))))
             return None
         manifest = self._manifest(attempt)
         if manifest.outcome == "refused":
@@ -132,7 +132,7 @@ class Launch:
         if hashlib.sha256(result).hexdigest() != manifest.result_sha256:
             path = self.path(attempt, RESULT)
             raise Refused(f"{path} is not what the pod wrote: its digest differs from its manifest; clear the task")
-        self.store.put(self.path(attempt, COLLECTED), json.dumps({"try": self.try_number}).encode())
+        self.store.put(self.path(attempt, COLLECTED_FILE), json.dumps({"try": self.try_number}).encode())
         return result
 
     def _manifest(self, attempt: str) -> RunManifest:
@@ -151,34 +151,34 @@ class Launch:
 
     # ---- what is noted -----------------------------------------------------------------------------------------
 
-    def begin(self, declarations: str, workers: int) -> None:
+    def write_ticket(self, declarations: str, workers: int) -> None:
         """Write the ticket; before the pod is asked for, so that a pod always finds one."""
         ticket = RunTicket(step=self.step, request=self.request, declarations=declarations, workers=workers)
         self.store.put(self.path(self.attempt, TICKET), ticket.model_dump_json(by_alias=True, indent=1).encode())
 
     def adopt(self, attempt: str) -> None:
         """This try goes on with the pod of an earlier one."""
-        self.store.put(self.path(self.attempt, ADOPTS), json.dumps({"attempt": attempt}).encode())
+        self.store.put(self.path(self.attempt, ADOPTS_FILE), json.dumps({"attempt": attempt}).encode())
 
-    def note_end(self, attempt: str, end: PodEnd) -> None:
+    def write_end(self, attempt: str, end: PodEnd) -> None:
         """What became of a pod that wrote no manifest."""
         note = {"kind": end.kind, "subject": end.subject, "reasons": end.reasons}
-        self.store.put(self.path(attempt, END), json.dumps(note, indent=1).encode())
+        self.store.put(self.path(attempt, END_FILE), json.dumps(note, indent=1).encode())
 
 
-def same_work(request: str, other: str) -> bool:
+def is_same_request(request: str, other: str) -> bool:
     """Whether two requests ask for the same; a redeployment in between does not make a running pod's work another."""
     first, second = json.loads(request), json.loads(other)
     return bool({**first, "git_revision": None} == {**second, "git_revision": None})
 
 
-def slug(run_id: str) -> str:
+def path_slug(run_id: str) -> str:
     """A run id as part of a path: readable, and different for different ids."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)
     return plain if plain == run_id else f"{plain}-{hashlib.sha256(run_id.encode()).hexdigest()[:6]}"
 
 
-def _error(end: PodEnd) -> AirworthyError:
+def _end_error(end: PodEnd) -> AirworthyError:
     if end.kind == "refused":
         return Refused(end.subject, end.reasons)
     return Unavailable("".join([end.subject, *(f"\n  - {reason}" for reason in end.reasons)]))

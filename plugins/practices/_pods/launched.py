@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from pipelines.rules.orphaned_pods import LaunchedPod, PodIdentity
 from pipelines.settings import Settings
-from practices._connections.kubernetes_errors import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
+from practices._connections.kubernetes_errors import REQUEST_TIMEOUT, SERVICE_ACCOUNT, translate_errors
 
-PAGE = 500
+PAGE_SIZE = 500
 
 
 class LaunchedPods:
@@ -25,19 +25,19 @@ class LaunchedPods:
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
         self.namespace, self._installation = settings.pod_namespace, settings.installation
-        with answering("reaching the cluster"):
+        with translate_errors("reaching the cluster"):
             hook = KubernetesHook(conn_id=settings.kubernetes_connection, kubernetes_conn_id=None)
             self._api = hook.core_v1_client
 
-    def find(self) -> list[LaunchedPod]:
+    def list_pods(self) -> list[LaunchedPod]:
         """All of them, as the cluster shows them."""
         selector = f"app.kubernetes.io/name=airworthy,airworthy.dev/installation={self._installation}"
-        arguments = {"label_selector": selector, "limit": PAGE, "_request_timeout": ANSWER_SECONDS}
+        arguments = {"label_selector": selector, "limit": PAGE_SIZE, "_request_timeout": REQUEST_TIMEOUT}
         pods, token = [], None
         while token != "":
-            with answering(f"listing pods in namespace {self.namespace}"):
+            with translate_errors(f"listing pods in namespace {self.namespace}"):
                 page = self._api.list_namespaced_pod(self.namespace, _continue=token, **arguments)
-            pods += [read_pod(pod) for pod in page.items]
+            pods += [launched_pod(pod) for pod in page.items]
             token = page.metadata._continue or ""
         return pods
 
@@ -46,10 +46,10 @@ class LaunchedPods:
         from kubernetes.client import ApiException
 
         seen = {"uid": pod.uid, "resourceVersion": pod.resource_version}
-        with answering(f"deleting pod {pod.name} in namespace {self.namespace}"):
+        with translate_errors(f"deleting pod {pod.name} in namespace {self.namespace}"):
             try:
                 self._api.delete_namespaced_pod(
-                    pod.name, self.namespace, body={"preconditions": seen}, _request_timeout=ANSWER_SECONDS
+                    pod.name, self.namespace, body={"preconditions": seen}, _request_timeout=REQUEST_TIMEOUT
                 )
             except ApiException as error:
                 if error.status not in (404, 409):
@@ -58,14 +58,14 @@ class LaunchedPods:
         return True
 
 
-def configured(settings: Settings) -> bool:
+def has_cluster(settings: Settings) -> bool:
     """Whether this installation says how to reach a cluster."""
     files = (Path("~/.kube/config").expanduser(), SERVICE_ACCOUNT)
     named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
     return bool(named) or any(path.exists() for path in files)
 
 
-def read_pod(pod: Any) -> LaunchedPod:
+def launched_pod(pod: Any) -> LaunchedPod:
     """Facts of a ``V1Pod``."""
     meta, status = pod.metadata, pod.status
     ends = [

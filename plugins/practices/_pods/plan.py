@@ -17,13 +17,13 @@ from pipelines.spec.runner import StageRunner, Volume
 from practices._pods.launch import Launch
 
 CONTAINER = "step"
-TEMPLATE = "step.yaml"
-REQUESTED = 0.9
+DEFAULT_TEMPLATE = "step.yaml"
+REQUESTED_SHARE = 0.9
 """Share of the limits that is requested."""
-GPU = "nvidia.com/gpu"
-PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
+GPU_RESOURCE = "nvidia.com/gpu"
+FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
 """What the task's own environment says of the store, without its secrets."""
-LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
+LOOPBACK_HOSTS = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
 
 
 def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: Settings) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
         "priority_class_name": runner.priority_class,
         "service_account_name": runner.service_account,
         "labels": labels(launch, runner, settings),
-        "annotations": identity(launch, attempt),
+        "annotations": identity_annotations(launch, attempt),
         "active_deadline_seconds": seconds,
         "termination_message_policy": "FallbackToLogsOnError",
         "do_xcom_push": False,
@@ -67,12 +67,12 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
 
 def resources(runner: StageRunner) -> dict[str, dict[str, str]]:
     """Limits as declared; requests nine tenths of cpu and memory, all of the GPUs (Kubernetes shares none)."""
-    gpus = {GPU: str(runner.gpus)} if runner.gpus else {}
+    gpus = {GPU_RESOURCE: str(runner.gpus)} if runner.gpus else {}
     return {
         "limits": {"cpu": f"{round(runner.cpus * 1000)}m", "memory": runner.memory, **gpus},
         "requests": {
-            "cpu": f"{max(1, round(runner.cpus * 1000 * REQUESTED))}m",
-            "memory": f"{max(1, int(runner.memory_mebibytes * REQUESTED))}Mi",
+            "cpu": f"{max(1, round(runner.cpus * 1000 * REQUESTED_SHARE))}m",
+            "memory": f"{max(1, int(runner.memory_mebibytes * REQUESTED_SHARE))}Mi",
             **gpus,
         },
     }
@@ -89,7 +89,7 @@ def labels(launch: Launch, runner: StageRunner, settings: Settings) -> dict[str,
     }
 
 
-def identity(launch: Launch, attempt: str) -> dict[str, str]:
+def identity_annotations(launch: Launch, attempt: str) -> dict[str, str]:
     """Who waits for the pod, to the letter (labels would cut it short)."""
     return {
         "airworthy.dev/dag-id": launch.dag_id,
@@ -101,7 +101,7 @@ def identity(launch: Launch, attempt: str) -> dict[str, str]:
     }
 
 
-def check_reach(pod: Any, settings: Settings) -> None:
+def check_reachable(pod: Any, settings: Settings) -> None:
     """``Refused`` if the pod (a ``V1Pod``) lacks the store's folder, or would ask itself for the tracking server."""
     container, faults = pod.spec.containers[0], []
     if "://" not in settings.store:
@@ -112,7 +112,7 @@ def check_reach(pod: Any, settings: Settings) -> None:
                 "mount it at the same path (runner volumes, or the template), or use s3://"
             )
     host = urlsplit(settings.tracking).hostname or ""
-    if host.startswith(LOOPBACK) and not pod.spec.host_network:
+    if host.startswith(LOOPBACK_HOSTS) and not pod.spec.host_network:
         faults.append(
             f"MLFLOW_TRACKING_URI {settings.tracking} is the pod's own loopback; give an address that pods can reach"
         )
@@ -129,7 +129,7 @@ def _image(runner: StageRunner, settings: Settings) -> str:
 
 
 def _template(runner: StageRunner, settings: Settings) -> Path:
-    path = settings.include / "pods" / (runner.template or TEMPLATE)
+    path = settings.include / "pods" / (runner.template or DEFAULT_TEMPLATE)
     if not path.is_file():
         raise Refused(f"there is no pod template {path}; write it, or correct template in the stage's runner")
     return path
@@ -145,7 +145,7 @@ def _environment(runner: StageRunner, settings: Settings) -> list[Any]:
         "AIRWORTHY_GATEWAY_ADMIN": settings.gateway_admin,
         "MLFLOW_TRACKING_URI": settings.tracking,
         "OMP_WAIT_POLICY": "PASSIVE",
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        **{name: os.environ[name] for name in FORWARDED_VARIABLES if name in os.environ},
         **runner.environment,
     }
     return [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]

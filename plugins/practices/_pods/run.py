@@ -1,6 +1,6 @@
 """Runs a step in a pod: starts it, defers the task until it has ended, and takes the result that its manifest names.
 
-The first call of ``run_in_pod`` starts the pod and defers the task; when the pod has ended, ``conclude`` puts its log
+The first call of ``run_in_pod`` starts the pod and defers the task; when the pod has ended, ``collect_pod`` puts its log
 into the task's, notes how it ended if it left no manifest, and deletes it. The practice is then executed again from the
 top: the second call finds the result, or raises what the step raised. With ``AIRWORTHY_DEFER_PODS`` off, the worker
 itself waits.
@@ -25,14 +25,14 @@ from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 from practices._connections.kubernetes import in_cluster
 from practices._pods.cluster import Cluster
-from practices._pods.facts import phases
+from practices._pods.facts import phase_durations
 from practices._pods.launch import Launch
 from practices._pods.plan import pod_arguments
 from practices._pods.watch import PodWatch
 from practices._pods.workers import worker_pods
 
 log = logging.getLogger(__name__)
-_started: list[tuple[Cluster, str]] = []
+_started_pods: list[tuple[Cluster, str]] = []
 """The pods that this process has started or taken over and not yet handed to the triggerer."""
 
 
@@ -44,25 +44,25 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
     """
     context, ports = get_current_context(), installation.open_ports()
     launch = Launch.of(context, ports.store, step, request.model_dump_json(by_alias=True))
-    if attempt := launch.current():
-        if (answer := launch.answer(attempt)) is not None:
+    if attempt := launch.current_attempt():
+        if (answer := launch.read_result(attempt)) is not None:
             return answer
-        return _wait(launch, attempt, runner)
+        return _wait_for_pod(launch, attempt, runner)
     cluster = Cluster(ports.settings)
-    if attempt := launch.left_over():
-        if (answer := launch.answer(attempt)) is not None:
+    if attempt := launch.unfinished_attempt():
+        if (answer := launch.read_result(attempt)) is not None:
             log.info("an earlier try's pod has done %s already; taking its result", step)
             cluster.delete(launch.pod_name(attempt))
             return answer
-        if _alive(cluster, launch, attempt, runner):
+        if _is_running(cluster, launch, attempt, runner):
             log.info("an earlier try's pod %s is still at it; waiting for it", launch.pod_name(attempt))
             launch.adopt(attempt)
-            return _wait(launch, attempt, runner)
-    _start(cluster, launch, runner, context)
-    return _wait(launch, launch.attempt, runner)
+            return _wait_for_pod(launch, attempt, runner)
+    _start_pods(cluster, launch, runner, context)
+    return _wait_for_pod(launch, launch.attempt, runner)
 
 
-def conclude(reference: dict[str, Any]) -> None:
+def collect_pod(reference: dict[str, Any]) -> None:
     """Called when a pod has ended or will never begin: its log, its end and its deletion."""
     context, ports = get_current_context(), installation.open_ports()
     launch = Launch.of(context, ports.store, reference["step"])
@@ -75,16 +75,16 @@ def conclude(reference: dict[str, Any]) -> None:
         return  # the watch was mistaken, or the triggerer was away too long: execute waits on
     _show_log(cluster, launch, attempt, pod)
     if not launch.has_manifest(attempt):
-        launch.note_end(attempt, _unproven(name, end))
+        launch.write_end(attempt, _missing_manifest(name, end))
     cluster.delete(name)
     if facts is not None:
         seconds = (datetime.now(UTC) - (facts.finished or begun)).total_seconds()
-        log.info("pod %s (%s): %s, collect %.0f s", name, facts.image_id, phases(facts), seconds)
+        log.info("pod %s (%s): %s, collect %.0f s", name, facts.image_id, phase_durations(facts), seconds)
 
 
-def kill() -> None:
+def delete_started_pods() -> None:
     """Called when the task is killed while a worker holds it: its pod goes, too."""
-    for cluster, name in _started:
+    for cluster, name in _started_pods:
         log.info("the task is killed; deleting pod %s", name)
         try:
             cluster.delete(name)
@@ -92,16 +92,16 @@ def kill() -> None:
             log.warning("pod %s could not be deleted, the reaper will: %s", name, error)
 
 
-def _start(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) -> None:
+def _start_pods(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) -> None:
     """Start the pod of this try's attempt. Pods of other attempts of the same task give way to it."""
     name = launch.pod_name(launch.attempt)
-    for other in cluster.of_task(launch.task_digest):
+    for other in cluster.task_pods(launch.task_digest):
         if other.metadata.name != name:
             log.info("pod %s served an earlier try or request; deleting it", other.metadata.name)
             cluster.delete(other.metadata.name)
     pod = cluster.build(pod_arguments(launch, launch.attempt, runner, cluster.settings), context)
-    launch.begin(declare(launch.store, cluster.settings.include), runner.workers)
-    _started.append((cluster, name))
+    launch.write_ticket(declare(launch.store, cluster.settings.include), runner.workers)
+    _started_pods.append((cluster, name))
     created = cluster.create(pod)
     for worker in worker_pods(pod, created, launch.path(launch.attempt), runner.workers - 1):
         cluster.create(worker)
@@ -109,7 +109,7 @@ def _start(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) 
     log.info("pod %s in %s: image %s, %s", name, cluster.namespace, container.image, container.resources.limits)
 
 
-def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
+def _wait_for_pod(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
     """Hand the pod to the triggerer; where the installation defers nothing, wait here."""
     settings = installation.open_ports().settings
     name, declared = launch.pod_name(attempt), runner.model_dump(mode="json")
@@ -117,22 +117,22 @@ def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
     reference = {"step": launch.step, "attempt": attempt, "runner": declared}
     if settings.defer_pods:
         raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": reference})
-    if name not in [started for _, started in _started]:
-        _started.append((Cluster(settings), name))
-    asyncio.run(_ended(watch))
-    conclude(reference)
-    answer = launch.fresh().answer(attempt)
+    if name not in [started for _, started in _started_pods]:
+        _started_pods.append((Cluster(settings), name))
+    asyncio.run(_wait_until_ended(watch))
+    collect_pod(reference)
+    answer = launch.reload().read_result(attempt)
     if answer is None:
         raise RuntimeError(f"pod {name} ended without an end")
     return answer
 
 
-async def _ended(watch: PodWatch) -> None:
+async def _wait_until_ended(watch: PodWatch) -> None:
     async for _ in watch.run():
         return
 
 
-def _alive(cluster: Cluster, launch: Launch, attempt: str, runner: StageRunner) -> bool:
+def _is_running(cluster: Cluster, launch: Launch, attempt: str, runner: StageRunner) -> bool:
     """Whether the attempt's pod still runs or may begin; one that has ended shows its log and goes."""
     name = launch.pod_name(attempt)
     pod = cluster.read(name)
@@ -156,7 +156,7 @@ def _show_log(cluster: Cluster, launch: Launch, attempt: str, pod: Any | None) -
     log.info("the whole log is kept at %s", launch.store.uri(path))
 
 
-def _unproven(name: str, end: PodEnd) -> PodEnd:
+def _missing_manifest(name: str, end: PodEnd) -> PodEnd:
     """A pod that exited well and wrote no manifest has proved nothing."""
     if end.kind != "done":
         return end

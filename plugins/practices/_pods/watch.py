@@ -15,13 +15,13 @@ from airflow.triggers.base import TriggerEvent
 
 from pipelines.rules.pod_end import judge_pod
 from pipelines.spec.runner import StageRunner
-from practices._pods.facts import facts_of
+from practices._pods.facts import pod_facts
 from practices._pods.plan import CONTAINER
 
-STARTING_SECONDS = 0.5
-RUNNING_SECONDS = 1.0
-LOG_SECONDS = 10.0
-PATIENCE_SECONDS = 300.0
+STARTING_POLL_SECONDS = 0.5
+RUNNING_POLL_SECONDS = 1.0
+LOG_POLL_SECONDS = 10.0
+API_SILENCE_SECONDS = 300.0
 """How long the API server may be silent before the task itself goes and looks."""
 
 
@@ -63,18 +63,18 @@ class PodWatch(KubernetesPodTrigger):
                 heard = clock()
             except Exception as error:
                 self.log.warning("the API server does not answer about pod %s: %s", self.pod_name, error)
-                if clock() - heard > PATIENCE_SECONDS:
+                if clock() - heard > API_SILENCE_SECONDS:
                     break
-                await asyncio.sleep(RUNNING_SECONDS)
+                await asyncio.sleep(RUNNING_POLL_SECONDS)
                 continue
-            facts = None if pod is None else facts_of(pod)
+            facts = None if pod is None else pod_facts(pod)
             if judge_pod(facts, self.pod_name, runner, datetime.now(UTC)) is not None:
                 break
             running = facts is not None and facts.started is not None
-            if running and clock() - looked_at_log > LOG_SECONDS:
+            if running and clock() - looked_at_log > LOG_POLL_SECONDS:
                 looked_at_log = clock()
                 logged = await self._show_log(pod, logged)
-            await asyncio.sleep(RUNNING_SECONDS if running else STARTING_SECONDS)
+            await asyncio.sleep(RUNNING_POLL_SECONDS if running else STARTING_POLL_SECONDS)
         self._fired_event = True
         since = logged.isoformat() if logged else None
         yield TriggerEvent({"name": self.pod_name, "namespace": self.pod_namespace, "logged": since})  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-ROLE = "airworthy.dev/role"
+ROLE_LABEL = "airworthy.dev/role"
 
 
 def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
@@ -27,7 +27,7 @@ def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
     for number in range(1, count + 1):
         worker = deepcopy(pod)
         worker.metadata.name = f"{pod.metadata.name}-w{number}"
-        worker.metadata.labels = {**pod.metadata.labels, ROLE: "worker"}
+        worker.metadata.labels = {**pod.metadata.labels, ROLE_LABEL: "worker"}
         worker.metadata.owner_references = [owner]
         worker.spec.containers[0].args = ["work", "--run", run]
         workers.append(worker)

@@ -6,7 +6,7 @@ from pipelines.messages.release import LiveState
 from pipelines.ports import Registry
 
 
-def follow_traffic(registry: Registry, state: LiveState) -> None:
+def move_aliases(registry: Registry, state: LiveState) -> None:
     """Point ``previous`` and then ``champion`` at what is served. Doing it again changes nothing.
 
     ``champion`` moves last: as long as it differs from what is live, the registry is known to lag behind.

@@ -12,7 +12,7 @@ from pipelines.rollout.decision import StageDecision
 from pipelines.rules.rollout_analysis import StageObservation
 from practices._operators import step_runner
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.stage_operator import HERE
+from practices._rollouts.stage_operator import IN_PROCESS
 
 
 def observe_stage(rollout: Rollout, state: RolloutState, share: int | None, errors: int) -> StageObservation:
@@ -20,14 +20,14 @@ def observe_stage(rollout: Rollout, state: RolloutState, share: int | None, erro
     declared, evidence, error = rollout.spec.deployment, None, ""
     plan = from_spec.analysis_plan(declared)
     most = declared.analysis.consecutive_errors
-    if share is not None and rollout.share(state) != share:
-        has = f"the candidate has {rollout.share(state)} basis points, this stage is about {share}"
+    if share is not None and rollout.candidate_share(state) != share:
+        has = f"the candidate has {rollout.candidate_share(state)} basis points, this stage is about {share}"
         error, errors = f"{has}; clear the task before this one to set them again", most - 1
     else:
         try:
             arms = rollout.target.counts(rollout.ticket.model, rollout.ticket.rollout_id)
             request = WeighRequest(plan=plan, arms=arms)
-            evidence = step_runner.run_step("weigh_rollout", request, RolloutEvidence, runner=HERE)
+            evidence = step_runner.run_step("weigh_rollout", request, RolloutEvidence, runner=IN_PROCESS)
         except Unavailable as silent:
             error = str(silent)
     return StageObservation(
@@ -48,7 +48,7 @@ def waiting_since(rollout: Rollout, state: RolloutState) -> datetime:
     """When the stage began, or when a person last let it go on. A silent ledger holds no rollback up."""
     begun = state.step_started or rollout.ports.clock()
     try:
-        lines = rollout.lines("rollout")
+        lines = rollout.ledger_lines("rollout")
     except Unavailable:
         return begun
     return max([begun, *(line.at for line in lines if line.details.get("resumed") == state.step)])

@@ -12,7 +12,7 @@ from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 from practices._rollouts.rollout import Rollout
 
 log = logging.getLogger(__name__)
@@ -35,36 +35,38 @@ class RolloutPractice(ModelPractice):
         """The rollout of this run, at its target."""
         return Rollout(installation.open_ports(), RolloutTicket.model_validate(self.ticket))
 
-    def said(self, what: str, **facts: Any) -> dict[str, Any]:
+    def pass_with_note(self, what: str, **facts: Any) -> dict[str, Any]:
         """What the task returns where there was nothing to judge."""
         log.info("%s: %s", self.stem, what)
         return {"rule": self.stem, "outcome": "pass", "reasons": [], "facts": {"note": what, **facts}}
 
-    def nothing_to_compare(self) -> dict[str, Any]:
+    def pass_first_version(self) -> dict[str, Any]:
         """What the task returns for the first version of a model."""
-        return self.said(f"this is the first version of {self.model}: there is no champion to compare it with")
+        return self.pass_with_note(
+            f"this is the first version of {self.model}: there is no champion to compare it with"
+        )
 
-    def go_on(self, rollout: Rollout, context: Context) -> RolloutState:
+    def resume_if_paused(self, rollout: Rollout, context: Context) -> RolloutState:
         """The state of the rollout, if it may go on.
 
         One that is paused is reported (``Refused``) by the first try that meets it; whoever clears the task after that
         wants it to go on, and it is resumed where it stood.
         """
-        state = rollout.running()
+        state = rollout.running_state()
         if state.phase != "PAUSED":
             return state
-        reported = [line.details.get("held_at") for line in rollout.lines(self.kind)]
+        reported = [line.details.get("held_at") for line in rollout.ledger_lines(self.kind)]
         if state.generation not in reported:
             paused = Verdict.of(self.stem, unknowns=[f"paused: {state.reason}"])
-            self.conclude(paused, rollout, context, held_at=state.generation)
-        rollout.write(
+            self.record(paused, rollout, context, held_at=state.generation)
+        rollout.append_line(
             "rollout",
             {"practice": self.stem, "resumed": state.step, "reason": state.reason},
             f"resume/{state.generation}",
         )
         return rollout.resume()
 
-    def conclude(
+    def record(
         self,
         verdict: Verdict,
         rollout: Rollout,
@@ -82,7 +84,7 @@ class RolloutPractice(ModelPractice):
             clear, back = f"clear {context['ti'].task_id} to go on waiting", f"trigger {self.model}__rollback"
             hint = f"{clear}, or {back} to take the candidate back"
             verdict = verdict.model_copy(update={"reasons": (*verdict.reasons, hint)})
-        settle(
+        record_verdict(
             verdict,
             subject=f"{self.stem.replace('_', ' ')} of {ticket.model} version {ticket.version}",
             ledger_kind=self.kind,
@@ -91,6 +93,6 @@ class RolloutPractice(ModelPractice):
             ports=rollout.ports,
             context=context,
             on_fail=on_fail,
-            details={"practice": self.stem, **rollout.named, **details},
+            details={"practice": self.stem, **rollout.ledger_ids, **details},
         )
         return verdict.model_dump(mode="json")

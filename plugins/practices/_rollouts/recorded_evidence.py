@@ -28,7 +28,7 @@ def stage_outcomes(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict
     lines = [
         line.details
         for line in ports.ledger.entries(model=ticket.model, version=ticket.version)
-        if line.kind in ("rollout", "approval_quorum") and is_about(line.details, ticket)
+        if line.kind in ("rollout", "approval_quorum") and is_of_rollout(line.details, ticket)
     ]
     outcomes: dict[str, str] = {}
     for line in lines:
@@ -52,13 +52,13 @@ def missing_evidence(ticket: RolloutTicket, spec: ModelSpec, ports: Ports, stage
     return missing
 
 
-def is_about(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
+def is_of_rollout(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
     """Whether a ledger line is about this bundle, of this model, in this run."""
     names = ticket.model_dump(include={"rollout_id", "sha256", "model_digest"})
     return all(details.get(name) == value for name, value in names.items())
 
 
-def waiting(ports: Ports, model: str) -> list[str]:
+def undeployed_versions(ports: Ports, model: str) -> list[str]:
     """Approved versions that were never live; one that was rolled back waits for nobody."""
     released = {line.version for line in ports.ledger.entries(model=model, kind="release")}
     approved = [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "approved"]

@@ -18,10 +18,10 @@ from practices._rollouts.operator import RolloutPractice, log
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.trigger import RolloutWatch
 
-HERE = StageRunner(on="process")
+IN_PROCESS = StageRunner(on="process")
 """An observation takes a moment: it is not worth a pod."""
-Observe = Callable[[Context, Rollout, RolloutState, int], dict[str, Any]]
-OBSERVATIONS = 200
+ObserveMethod = Callable[[Context, Rollout, RolloutState, int], dict[str, Any]]
+OBSERVATION_COUNT = 200
 """Observations within the declared time, about: the evidence does not depend on their number."""
 
 
@@ -44,15 +44,15 @@ class StagePractice(RolloutPractice):
         """
         return self._begin(context, blind, self.observe)
 
-    def _begin(self, context: Context, errors: int, observe: Observe) -> dict[str, Any]:
+    def _begin(self, context: Context, errors: int, observe: ObserveMethod) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
-            return self.nothing_to_compare()
+            return self.pass_first_version()
         try:
             self._record_rollback(rollout, context)
-            state = self.go_on(rollout, context)
+            state = self.resume_if_paused(rollout, context)
         except Unavailable as error:
-            self._wait_for_target(rollout, errors + 1, error)
+            self._defer_until_reachable(rollout, errors + 1, error)
         return observe(context, rollout, state, errors)
 
     def start(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
@@ -63,76 +63,82 @@ class StagePractice(RolloutPractice):
         """Return the verdict, or wait. ``errors``: observations in a row before this one that measured nothing."""
         raise NotImplementedError
 
-    def apply(self, decision: StageDecision, rollout: Rollout, state: RolloutState) -> dict[str, Any]:
+    def apply_decision(self, decision: StageDecision, rollout: Rollout, state: RolloutState) -> dict[str, Any]:
         """Move or hold the traffic as decided; returns what the ledger line says of it."""
         reasons = "; ".join(decision.verdict.reasons)
         if decision.action == "roll_back":
-            rollout.roll_back(self._mark + reasons)
+            rollout.roll_back(self._reason_prefix + reasons)
         if decision.action == "hold":
             return {"held_at": rollout.hold(state, reasons).generation}
         return {}
 
     @property
-    def _mark(self) -> str:
+    def _reason_prefix(self) -> str:
         """How the target's reason begins for what this practice took back."""
         return f"{self.stem}: "
 
     def _record_rollback(self, rollout: Rollout, context: Context) -> None:
         """Put on record what an earlier try took the candidate back for, if it was cut off before it could."""
-        state = rollout.look()
+        state = rollout.read_state()
         if (state.rollout_id, state.phase) == (rollout.ticket.rollout_id, "ROLLED_BACK"):
-            reason = state.reason.removeprefix(self._mark)
+            reason = state.reason.removeprefix(self._reason_prefix)
             if reason != state.reason:
                 verdict = Verdict.of(self.stem, failures=[reason])
-                self.conclude(verdict, rollout, context, on_fail=self.on_fail, **self.act(context))
+                self.record(verdict, rollout, context, on_fail=self.on_fail, **self.clear_details(context))
 
-    def act(self, context: Context) -> dict[str, Any]:
+    def clear_details(self, context: Context) -> dict[str, Any]:
         """Names the act in its ledger line: a retried task repeats it, a cleared one starts it anew."""
-        return {"cleared": run_context.clearings(context)}
+        return {"cleared": run_context.clear_count(context)}
 
-    def wait(self, rollout: Rollout, generation: int, pause: float, errors: int, *, lease: float | None) -> NoReturn:
+    def defer_for(
+        self, rollout: Rollout, generation: int, pause: float, errors: int, *, lease: float | None
+    ) -> NoReturn:
         """Defer for ``pause`` seconds, or until the target decides something by itself."""
         until = (rollout.ports.clock() + timedelta(seconds=pause)).isoformat()
         trigger = RolloutWatch(self.model, rollout.ticket.rollout_id, generation, until, lease)
         self.defer(trigger=trigger, method_name="resume", kwargs={"blind": errors})
 
-    def _wait_for_target(self, rollout: Rollout, errors: int, error: Unavailable) -> NoReturn:
+    def _defer_until_reachable(self, rollout: Rollout, errors: int, error: Unavailable) -> NoReturn:
         """The target does not answer: its own guard and lease go on. Defer until it does, so many times at most."""
         declared = rollout.spec.deployment.analysis
         log.warning("the target does not answer (%s of %s in a row): %s", errors, declared.consecutive_errors, error)
         if errors >= declared.consecutive_errors:
             raise error
-        self.wait(rollout, -1, declared.interval, errors, lease=None)
+        self.defer_for(rollout, -1, declared.interval, errors, lease=None)
 
 
 class ComparisonPractice(StagePractice):
     """The parent of the practices that compare the answers of two versions over a declared time."""
 
     def start(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
-        before = self._passed_before(rollout, context)
-        return self.observe(context, rollout, state, errors) if before is None else self.leave(rollout, before)
+        before = self._earlier_pass(rollout, context)
+        return self.observe(context, rollout, state, errors) if before is None else self.finish_passed(rollout, before)
 
-    def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for those who have something to tidy up
+    def finish_passed(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for those who have something to tidy up
         """What is left to do once a candidate has passed; returns the verdict."""
         return verdict
 
-    def counted(self, rollout: Rollout, state: RolloutState, of: Callable[[ArmCounts], bool]) -> dict[str, Any]:
+    def measure_arguments(
+        self, rollout: Rollout, state: RolloutState, of: Callable[[ArmCounts], bool]
+    ) -> dict[str, Any]:
         """What every measuring step is asked with: whose rollout, since when, and what the arms of interest met."""
         ticket, now = rollout.ticket, rollout.ports.clock()
         arms = [arm for arm in rollout.target.counts(self.model, ticket.rollout_id) if of(arm)]
         started = state.step_started or now
         return {"model": self.model, "rollout_id": ticket.rollout_id, "started": started, "now": now, "arms": arms}
 
-    def wait_on(self, rollout: Rollout, state: RolloutState, longest: float, left: float, errors: int) -> NoReturn:
+    def defer_observation(
+        self, rollout: Rollout, state: RolloutState, longest: float, left: float, errors: int
+    ) -> NoReturn:
         """Defer until the next observation, or for the seconds that are ``left``; ``longest``: the whole comparison."""
         declared = rollout.spec.deployment
-        pause = min(max(declared.analysis.interval, longest / OBSERVATIONS), max(left, 1.0))
-        self.wait(rollout, state.generation, pause, errors, lease=declared.lease)
+        pause = min(max(declared.analysis.interval, longest / OBSERVATION_COUNT), max(left, 1.0))
+        self.defer_for(rollout, state.generation, pause, errors, lease=declared.lease)
 
-    def _passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
+    def _earlier_pass(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
         """The verdict that an earlier try of this task put on record when the candidate passed; None: there is none."""
-        passed = {"practice": self.stem, "outcome": "pass", **self.act(context)}
-        for line in rollout.lines("rollout"):
+        passed = {"practice": self.stem, "outcome": "pass", **self.clear_details(context)}
+        for line in rollout.ledger_lines("rollout"):
             if passed.items() <= line.details.items():
                 return {name: line.details[name] for name in ("rule", "outcome", "reasons", "facts")}
         return None

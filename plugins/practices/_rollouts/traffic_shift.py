@@ -31,12 +31,14 @@ class TrafficShift(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
-            return self.nothing_to_compare()
-        share, state = self.planned_share(rollout), self.go_on(rollout, context)
-        if rollout.share(state) == share:
-            return self.said(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
+            return self.pass_first_version()
+        share, state = self.planned_share(rollout), self.resume_if_paused(rollout, context)
+        if rollout.candidate_share(state) == share:
+            return self.pass_with_note(
+                f"version {rollout.ticket.version} has {share} basis points already", step=state.step
+            )
         missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_at(share))
-        verdict = self.conclude(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
-        rollout.renew(state, rollout.spec.deployment.lease)
+        verdict = self.record(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
+        rollout.renew_lease(state, rollout.spec.deployment.lease)
         rollout.set_traffic(share)
         return verdict

@@ -19,7 +19,7 @@ from pipelines.ports import Ports
 from practices._connections import installation
 
 POLL_SECONDS = 2.0
-WINDOW_SECONDS = 10.0
+PROMOTION_POLL_SECONDS = 10.0
 """How often a promotion is looked at that nobody has to keep alive."""
 log = logging.getLogger(__name__)
 
@@ -43,26 +43,28 @@ class RolloutWatch(BaseTrigger):
         return f"{__name__}.RolloutWatch", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        ports, until = installation.open_ports_anew(), datetime.fromisoformat(self.until)
+        ports, until = installation.open_fresh_ports(), datetime.fromisoformat(self.until)
         clock = asyncio.get_running_loop().time
         try:
             while True:
-                moved = await asyncio.to_thread(self._look, ports, clock())
+                moved = await asyncio.to_thread(self._has_moved, ports, clock())
                 left = (until - ports.clock()).total_seconds()
                 if moved or left <= 0:
                     break
-                await asyncio.sleep(min(self._pause(), left))
+                await asyncio.sleep(min(self._poll_seconds(), left))
         finally:
             if hasattr(self._target, "close"):
                 self._target.close()
         yield TriggerEvent({"moved": moved})  # type: ignore[no-untyped-call]
 
-    def _pause(self) -> float:
+    def _poll_seconds(self) -> float:
         """Seconds until the target is asked again: far less than a lease, and no more often than it helps."""
-        unhurried = self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else WINDOW_SECONDS
+        unhurried = (
+            self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else PROMOTION_POLL_SECONDS
+        )
         return max(POLL_SECONDS, unhurried)
 
-    def _look(self, ports: Ports, clock: float) -> bool:
+    def _has_moved(self, ports: Ports, clock: float) -> bool:
         """Whether the model has moved on; renews the lease when a third of it has passed."""
         try:
             self._target = self._target or ports.target(self.model)
