@@ -1,4 +1,4 @@
-"""Waits, deferred, until every source has delivered the day; ``Unavailable`` once its declared wait is over."""
+"""Defers until every source has delivered the day; ``Unavailable`` after the declared wait."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from practices._operators.record_verdict import push_verdict
 
 
 class PartitionArrival(BaseOperator):
-    """Wait until each source's manifest of the day has landed.
+    """Wait until each source's manifest of the day is in the landing folder.
 
-    Looks at once. A day that is not there yet is waited for in the triggerer, without a worker, until the declared
-    wait after its turn is over (``calendar.wait_minutes``); then, or at once for a day long past, it raises
-    ``Unavailable`` naming the missing sources. ``Refused`` if a manifest cannot be read.
-    Returns the rows that each source announced.
+    Defers, without a worker, until ``calendar.wait_minutes`` after the time at which the files are due; then (at once
+    for a past day) raises ``Unavailable`` with the missing sources. ``Refused`` if a manifest cannot be read. Returns
+    the rows by source, from the manifests.
     """
 
     template_fields = ("dataset", "day")
@@ -36,11 +35,11 @@ class PartitionArrival(BaseOperator):
         return self.check_arrival(context)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, int]:  # noqa: ARG002
-        """Called when the triggerer has seen the day, or its time is up. The store decides, not the event."""
+        """Called when the trigger has fired; the store is checked again, whatever the event holds."""
         return self.check_arrival(context)
 
     def check_arrival(self, context: Context) -> dict[str, int]:
-        """Return what has landed, wait on, or give up."""
+        """Return the delivered rows by source, defer, or raise ``Unavailable``."""
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
         arrived = deliveries.delivered_manifests(ports.store, spec, day)
@@ -55,5 +54,5 @@ class PartitionArrival(BaseOperator):
         missing = "".join(f"\n  - {reason}" for reason in verdict.reasons)
         raise Unavailable(
             f"{self.dataset} of {day} is not complete and its wait ended {until:%Y-%m-%d %H:%M %Z}; "
-            f"{self.dataset}__arrive takes it up when it lands{missing}"
+            f"{self.dataset}__arrive ingests it when it lands{missing}"
         )

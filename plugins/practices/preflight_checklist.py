@@ -1,4 +1,4 @@
-"""Goes through ten items before a version is deployed, and writes the ticket that names it to every later task."""
+"""Checks ten items before a version is deployed, and writes the ticket that identifies it for all later tasks."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from practices._operators.record_verdict import record_verdict
 from practices._rollouts.recorded_evidence import gate_outcomes, undeployed_versions
 
 ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
-"""The namespace of rollout ids, the same in every installation."""
+"""UUID namespace of rollout ids, the same in every installation."""
 
 MANUAL_RUN_TYPES = ("manual", "asset_materialization")
-"""Kinds of runs that only a person starts."""
+"""Types of runs that only a person starts."""
 
 
 class PreflightChecklist(ModelPractice):
-    """Build the bundle of an approved version, inspect it, go through the checklist and write the run's ticket.
+    """Build the bundle of an approved version, inspect it, check the checklist and write the run's ticket.
 
-    The version comes from the form, else from the newest approval. All that speaks against it is listed at once, and
-    it is refused before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
-    Skipped where this very bundle is live and its release on the ledger. Returns the ``RolloutTicket``.
+    The version comes from the form, else from the newest approval. A version with failing items is refused, with all
+    of them listed, before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
+    Skipped if exactly this bundle is live and its release is on the ledger. Returns the ``RolloutTicket``.
     """
 
     ui_color = "#cfe2f3"
@@ -68,10 +68,10 @@ class PreflightChecklist(ModelPractice):
         return ticket.model_dump(mode="json", by_alias=True)
 
     def _record_checklist(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
-        """The list in log and XCom, then the verdict: ``Refused`` unless it is PASS."""
+        """Write the checklist to log and XCom, then record the verdict: ``Refused`` unless it is PASS."""
         lines: Any = verdict.facts["checklist"]
-        between = "\n" + " " * 28
-        rows = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
+        separator = "\n" + " " * 28
+        rows = [f"{line['item']:<18} {line['result']:<8} {separator.join(line['why'])}" for line in lines]
         self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(rows))
         context["ti"].xcom_push(key="checklist", value=lines)
         record_verdict(
@@ -87,9 +87,9 @@ class PreflightChecklist(ModelPractice):
 
 
 def rollout_id(context: Any, model: str) -> str:
-    """The same for every try of every task of a run; another one once the run was cleared."""
-    run, cleared = context["dag_run"], run_context.clear_count(context)
-    return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
+    """The rollout's id: equal for all tries of all tasks of a run, different after the run was cleared."""
+    run, clears = context["dag_run"], run_context.clear_count(context)
+    return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{clears}"))
 
 
 def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
@@ -111,15 +111,15 @@ def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, conte
 
 
 def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
-    """Skip where this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
+    """Skip if this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
     if live.version != bundle.version:
         return
     released = [line.details for line in ports.ledger.entries(bundle.model, bundle.version, "release")]
     champion = ports.registry.by_alias(bundle.model, "champion")
     recorded = bool(released) and released[-1].get("sha256") == live.bundle_sha256
     if live.bundle_sha256 == bundle.sha256 and recorded and champion and champion.version == bundle.version:
-        raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already, from this very bundle")
+        raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already with this bundle")
     if spec.deployment.staged:
-        reasons = ["its release is not on the ledger, or its bundle is another one by now (libraries changed)"]
+        reasons = ["its release is not on the ledger, or its bundle has changed since (other library versions)"]
         reasons.append("clear the task that switched traffic, or approve and deploy another version")
         raise Refused(f"version {bundle.version} of {bundle.model} is live: it cannot be its own candidate", reasons)

@@ -1,4 +1,4 @@
-"""Trains a candidate and records the digests of data, environment, request and model, so that it can be repeated."""
+"""Trains a candidate and records the digests of data, environment, request and model, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from practices._operators.record_verdict import record_verdict
 
 
 class ReproducibleTraining(ModelPractice):
-    """Train on a snapshot and register the result as a candidate; a retry goes on from the last checkpoint.
+    """Train on a snapshot and register the result as a candidate; a retry continues from the last checkpoint.
 
-    ``snapshot`` is the ``SnapshotResult`` of the task before. Hypothesis and seed come from the run's form. The
+    ``snapshot`` is the ``SnapshotResult`` of the previous task. Hypothesis and seed come from the run's form. The
     ledger gets the digests of data, environment, request and model, and what was declared at the time. The event of
     ``<model>:candidate`` carries ``version``, ``run_id`` and ``model_digest``. Returns the ``TrainResult``.
     """
@@ -67,7 +67,7 @@ class ReproducibleTraining(ModelPractice):
 
 
 def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
-    """What the ledger keeps of a training: enough to repeat it and to hold the repeat against it."""
+    """Ledger details of a training: enough to reproduce it and to compare the reproduction."""
     origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "snapshot", "request_digest", "environment_digest"}
     return {**origin, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}

@@ -236,7 +236,7 @@ def test_an_installation_without_a_cluster_is_skipped_and_says_why(
 ) -> None:
     monkeypatch.delenv("KUBECONFIG")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(AirflowSkipException, match="knows no Kubernetes"):
+    with pytest.raises(AirflowSkipException, match="no Kubernetes cluster is configured"):
         reap(states={})
 
 

@@ -89,7 +89,7 @@ def test_a_deployment_that_comes_in_between_takes_the_drills_place(
         return QUICK.model_copy(update={"restored": False})
 
     harness.answers["time_rollback"] = supersede
-    with pytest.raises(AirflowSkipException, match="took the drill's place"):
+    with pytest.raises(AirflowSkipException, match="superseded the drill"):
         drill(harness)
     after = target.rollout(MODEL)
     assert (after.rollout_id, after.phase) == ("real", "PENDING")

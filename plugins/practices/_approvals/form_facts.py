@@ -1,4 +1,4 @@
-"""Gathers what an approval form shows from registry, ledger, store and declarations."""
+"""Collects the facts of an approval form from registry, ledger, store and declarations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
 
 
 def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
-    """Who may not approve: whoever started the training of this version, and whoever started this run, by name."""
+    """Users who may not approve: those who started the training of this version or this run, by name."""
     trainings = ports.ledger.entries(model=ticket.model, version=ticket.version, kind="training")
     tags = ports.registry.get(ticket.model, ticket.version).tags
     people = {line.details.get("requested_by") for line in trainings}
@@ -25,7 +25,7 @@ def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
 
 
 def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
-    """What registry, ledger, store and declaration hold of this candidate and of this run."""
+    """Facts about this candidate and this run."""
     registry = ports.registry
     candidate = registry.get(ticket.model, ticket.version)
     return FormFacts(
@@ -42,17 +42,17 @@ def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts
 
 
 def _version_lines(ticket: RolloutTicket, ports: Ports) -> list[LedgerEntry]:
-    """Lines of this version; of the gates only those about this very model file."""
+    """Ledger lines of this version; of the gates only those about exactly this model file."""
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
     return [line for line in lines if line.details.get("model_digest") in (None, ticket.model_digest)]
 
 
 def _verdicts(context: Any, ticket: RolloutTicket, ports: Ports) -> dict[str, LedgerEntry]:
-    """Newest verdict of each earlier task of this run, by task: a line's key is DAG, run, task, and so on."""
+    """Newest verdict of each earlier task of this run, by task id, the third part of a line's key."""
     run = f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}/"
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
-    mine = [line for line in lines if line.key and line.key.startswith(run) and "outcome" in line.details]
-    return {str(line.key).removeprefix(run).split("/")[0]: line for line in mine if line.kind not in APPROVAL_KINDS}
+    verdicts = [line for line in lines if line.key and line.key.startswith(run) and "outcome" in line.details]
+    return {str(line.key).removeprefix(run).split("/")[0]: line for line in verdicts if line.kind not in APPROVAL_KINDS}
 
 
 def _snapshot(model: str, digest: str | None, ports: Ports) -> SnapshotResult | None:

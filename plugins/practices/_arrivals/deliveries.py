@@ -1,4 +1,4 @@
-"""Lists the days that have landed or are overdue, from the store and the calendar alone."""
+"""Lists the delivered and the overdue days of a dataset from the store and the calendar."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipelines.store_paths import MANIFEST
 
 
 def landed_days(store: Store, source: str) -> set[date]:
-    """Days for which the source has delivered completely: the manifest is written last."""
+    """Days that the source has delivered completely: those with a manifest, which is written last."""
     return set(_paths_by_day(store.list(store_paths.landing_of(source))))
 
 
 def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
     """Whether every daily source has delivered the day, and every reference source that day or one before.
 
-    While a daily source is missing this costs one look at one file per source that is there already, and one more.
+    While a daily source is missing this costs one request per source up to the first missing one.
     """
     return all(store.exists(store_paths.landing(source, day, MANIFEST)) for source in spec.daily()) and all(
         min(landed_days(store, source), default=date.max) <= day for source in spec.reference()
@@ -33,11 +33,11 @@ def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
 
 
 def delivered_manifests(store: Store, spec: DatasetSpec, day: date) -> dict[str, DeliveryManifest]:
-    """The manifest of each source that has one for the day; a reference source shows its newest until then."""
+    """Manifests of the daily sources that have delivered the day, and each reference source's newest one until then."""
     days = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
     for source in spec.reference():
-        if until := [other for other in landed_days(store, source) if other <= day]:
-            days[source] = max(until)
+        if earlier := [landed for landed in landed_days(store, source) if landed <= day]:
+            days[source] = max(earlier)
     return {source: _manifest(store, source, on) for source, on in days.items()}
 
 
@@ -47,34 +47,34 @@ def _manifest(store: Store, source: str, day: date) -> DeliveryManifest:
         return DeliveryManifest.model_validate_json(store.get(path))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'whole file'}: {fault['msg']}" for fault in error.errors()]
-        raise Refused(f"{path} is no manifest; let the source deliver {source} of {day} again", faults) from error
+        raise Refused(f"{path} is not a manifest; let the source deliver {source} of {day} again", faults) from error
 
 
-def delivery_digest(store: Store, spec: DatasetSpec, day: date, *, whole: bool = False) -> str:
-    """Names what the daily sources delivered for a day: sha256 over the manifests as they lie there.
+def delivery_digest(store: Store, spec: DatasetSpec, day: date, *, with_files: bool = False) -> str:
+    """sha256 over the manifests of a day's daily sources; changes with every new delivery.
 
-    ``whole`` covers the delivered files, too: it also differs when a damaged file was put right under its manifest.
+    ``with_files`` covers the delivered files, too: it also changes when a file is replaced under the same manifest.
     """
     digest = hashlib.sha256()
     for source in sorted(spec.daily()):
         paths = [store_paths.landing(source, day, MANIFEST)]
-        for path in store.list(store_paths.landing(source, day)) if whole else filter(store.exists, paths):
+        for path in store.list(store_paths.landing(source, day)) if with_files else filter(store.exists, paths):
             digest.update(path.encode() + b"\0" + hashlib.sha256(store.get(path)).digest())
     return digest.hexdigest()
 
 
 def wait_end(calendar: Calendar, day: date) -> datetime:
-    """When the scheduled run of a day stops waiting: its turn (the first tick after the day) and the declared wait."""
+    """When the scheduled run of a day stops waiting: the first tick after the day plus ``calendar.wait_minutes``."""
     from croniter import croniter  # type: ignore[import-untyped]
 
     zone, next_day = ZoneInfo(calendar.timezone), day + timedelta(days=1)
     midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=zone)
-    turn: datetime = croniter(calendar.schedule, midnight - timedelta(seconds=1)).get_next(datetime)
-    return turn + timedelta(minutes=calendar.wait_minutes)
+    due: datetime = croniter(calendar.schedule, midnight - timedelta(seconds=1)).get_next(datetime)
+    return due + timedelta(minutes=calendar.wait_minutes)
 
 
 def newest_overdue_day(calendar: Calendar, now: datetime) -> date:
-    """The newest day whose scheduled wait is over."""
+    """The newest day whose scheduled run has stopped waiting."""
     day = now.astimezone(ZoneInfo(calendar.timezone)).date()
     while wait_end(calendar, day) >= now:
         day -= timedelta(days=1)
@@ -84,16 +84,16 @@ def newest_overdue_day(calendar: Calendar, now: datetime) -> date:
 def late_days(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]:
     """Days of the calendar that have landed completely and whose scheduled run has stopped waiting.
 
-    Each with a stamp that changes when any daily source writes a file of the day anew. Costs one listing per source.
+    Each with a stamp that changes when a daily source rewrites a file of the day. Costs one listing per source.
     """
-    seen = {source: store.stamps(store_paths.landing_of(source)) for source in spec.sources}
-    daily = {source: _paths_by_day(seen[source]) for source in spec.daily()}
-    first = max((min(_paths_by_day(seen[source]), default=date.max) for source in spec.reference()), default=date.min)
+    stamps = {source: store.stamps(store_paths.landing_of(source)) for source in spec.sources}
+    daily = {source: _paths_by_day(stamps[source]) for source in spec.daily()}
+    first = max((min(_paths_by_day(stamps[source]), default=date.max) for source in spec.reference()), default=date.min)
     newest = min(newest_overdue_day(spec.calendar, now), spec.calendar.end or date.max)
     oldest = max(spec.calendar.start, first)
     days = set.intersection(*map(set, daily.values())) if daily else set()
     return {
-        day: "\n".join(f"{path} {seen[source][path]}" for source, paths in daily.items() for path in paths[day])
+        day: "\n".join(f"{path} {stamps[source][path]}" for source, paths in daily.items() for path in paths[day])
         for day in sorted(days)
         if oldest <= day <= newest
     }

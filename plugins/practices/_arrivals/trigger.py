@@ -19,16 +19,16 @@ from practices._connections import installation
 SPEC_REREAD_SECONDS = 60.0
 """How often the declaration of the dataset is read again."""
 RECHECK_SECONDS = 3600.0
-"""How often days that were dealt with are compared by content again; else by the stamps of their files alone."""
+"""How often processed days are compared by content; in between only the stamps of their files are compared."""
 REMOTE_POLL_SECONDS = 60.0
-"""How often, at most, late days are looked for where each listing is paid for; a queue is faster and cheaper."""
-REANNOUNCE_SECONDS = 300.0
-"""How long an announced day may stay untouched before it is announced again."""
+"""Minimum interval of listings of a remote store, which are paid for; a queue is faster and cheaper."""
+REPEAT_SECONDS = 300.0
+"""After how long a day that was announced and not ingested is announced again."""
 log = logging.getLogger(__name__)
 
 
 class ArrivalTrigger(BaseTrigger):
-    """Fires when one day has landed completely, or when its time is up: ``{"arrived": bool}``."""
+    """Fires when one day has landed completely, or at ``until``: ``{"arrived": bool}``."""
 
     def __init__(self, dataset: str, day: str, until: str, poll_seconds: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -53,16 +53,16 @@ class ArrivalTrigger(BaseTrigger):
             spec = ports.catalog.dataset(self.dataset)
             return deliveries.has_landed(ports.store, spec, date.fromisoformat(self.day))
         except AirworthyError as error:
-            log.warning("cannot look for %s of %s, looking again: %s", self.dataset, self.day, error)
+            log.warning("cannot check the delivery of %s for %s, trying again: %s", self.dataset, self.day, error)
             return False
 
 
 class LateArrivals(BaseEventTrigger):
-    """Fires for each set of days that landed after their scheduled wait, or were delivered anew.
+    """Fires for each set of days that landed after their scheduled wait or were delivered again.
 
-    The payload is ``{"days": [...]}``. What was dealt with is known from the receipts in the store, so a restart of the
-    triggerer forgets no day. A day that is not dealt with is announced again after five minutes, or after a restart;
-    a refused delivery is not, until it changes.
+    The payload is ``{"days": [...]}``. Receipts in the store name the processed days, so a restart of the triggerer
+    loses none. A day that is not processed is announced again after five minutes or a restart; a refused delivery is
+    announced again only when it changes.
     """
 
     def __init__(self, dataset: str, poll_seconds: float = 5.0) -> None:
@@ -80,25 +80,23 @@ class LateArrivals(BaseEventTrigger):
         announced: dict[tuple[date, str], float] = {}
         now = asyncio.get_running_loop().time
         while True:
-            waiting = await asyncio.to_thread(self._find_days)
-            fresh = {
-                item: now() for item in waiting if now() - announced.get(item, float("-inf")) >= REANNOUNCE_SECONDS
-            }
-            announced = {item: announced[item] for item in waiting if item in announced} | fresh
-            if fresh:
-                yield TriggerEvent({"days": [f"{day}" for day, _ in fresh]})  # type: ignore[no-untyped-call]
+            late_days = await asyncio.to_thread(self._find_days)
+            due = {late: now() for late in late_days if now() - announced.get(late, float("-inf")) >= REPEAT_SECONDS}
+            announced = {late: announced[late] for late in late_days if late in announced} | due
+            if due:
+                yield TriggerEvent({"days": [f"{day}" for day, _ in due]})  # type: ignore[no-untyped-call]
             await self._wait()
 
     async def _wait(self) -> None:
-        """Until the next look."""
+        """Sleep until the next listing."""
         remote = "://" in installation.open_ports().settings.store
         await asyncio.sleep(max(self.poll_seconds, REMOTE_POLL_SECONDS) if remote else self.poll_seconds)
 
     def _find_days(self) -> list[tuple[date, str]]:
-        """Days that wait to be taken up, each with the stamp of what lies there.
+        """Late days without a valid receipt, each with the stamp of its files.
 
-        The stamp tells a delivery that was announced already from one that was put right a moment later. The files of
-        days that were dealt with are not read again until their stamp changes, or an hour is over.
+        The stamp distinguishes an announced delivery from a later correction. The files of processed days are read
+        again only when their stamp has changed or after an hour.
         """
         ports, now = installation.open_ports(), time.monotonic()
         try:
@@ -107,11 +105,10 @@ class LateArrivals(BaseEventTrigger):
             if now - self._checked_at >= RECHECK_SECONDS:
                 self._done_stamps, self._checked_at = {}, now
             late = deliveries.late_days(ports.store, self._spec, ports.clock())
-            days = receipts.days_without_receipt(
-                ports.store, self._spec, (d for d in late if late[d] != self._done_stamps.get(d))
-            )
+            changed = [day for day in late if late[day] != self._done_stamps.get(day)]
+            days = receipts.days_without_receipt(ports.store, self._spec, changed)
         except AirworthyError as error:
-            log.warning("cannot look for late days of %s, looking again: %s", self.dataset, error)
+            log.warning("cannot list the late days of %s, trying again: %s", self.dataset, error)
             self._check_failed = True
             return []
         self._check_failed, self._done_stamps = False, {day: stamp for day, stamp in late.items() if day not in days}

@@ -1,4 +1,4 @@
-"""The parent of the practices whose form can say that a run only tells what it would do."""
+"""Base class of operators with a dry run, which reports what it would do and changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator
 
 
 class DryRunPractice(BaseOperator):
-    """With ``report_only`` nothing is changed; a text of the form counts as the boolean that it spells."""
+    """``report_only`` is a boolean or its text (``dry_run`` is a method of ``BaseOperator``)."""
 
     template_fields = ("report_only",)
     ui_color = "#d0d0d0"

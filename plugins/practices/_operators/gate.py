@@ -1,4 +1,4 @@
-"""A gate writes its verdict to registry and ledger whatever it is; FAIL skips what follows."""
+"""Base class of gates: each verdict is written to registry and ledger, and FAIL skips the downstream tasks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from practices._operators.record_verdict import record_verdict
 
 
 class Gate(CandidatePractice):
-    """One question about a measured candidate.
+    """Judge a measured candidate by one rule.
 
-    PASS lets the candidate on; FAIL skips what follows and marks the version rejected; UNKNOWN fails the task, for what
-    was not measured is not passed. Each answer is the tag ``airworthy.gate.<stem>`` of the version and a ledger line
-    with every reason. Returns the verdict.
+    PASS lets the downstream tasks run; FAIL skips them and marks the version rejected; UNKNOWN (something was not
+    measured) fails the task. Each verdict is written to the version's tag ``airworthy.gate.<stem>`` and, with every
+    reason, to the ledger. Returns the verdict.
     """
 
     ui_color = "#fff2cc"

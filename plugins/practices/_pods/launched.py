@@ -1,4 +1,4 @@
-"""Finds the pods of this installation by their label, and deletes one only if it is still as it was seen."""
+"""Lists the pods of this installation by label, and deletes one only if it is unchanged since it was listed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from pipelines.rules.orphaned_pods import LaunchedPod, PodIdentity
 from pipelines.settings import Settings
-from practices._connections.kubernetes_errors import REQUEST_TIMEOUT, SERVICE_ACCOUNT, translate_errors
+from practices._connections.kubernetes_errors import API_TIMEOUT, SERVICE_ACCOUNT, translate_errors
 
 PAGE_SIZE = 500
 
 
 class LaunchedPods:
-    """The pods in ``settings.pod_namespace`` that bear the label of this installation.
+    """The pods in ``settings.pod_namespace`` with the label of this installation.
 
-    Raises ``Unavailable`` when the API server does not answer and ``Refused`` when it says no.
+    Raises ``Unavailable`` when the API server does not answer and ``Refused`` when it denies the request.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,9 +30,9 @@ class LaunchedPods:
             self._api = hook.core_v1_client
 
     def list_pods(self) -> list[LaunchedPod]:
-        """All of them, as the cluster shows them."""
+        """All pods, read page by page."""
         selector = f"app.kubernetes.io/name=airworthy,airworthy.dev/installation={self._installation}"
-        arguments = {"label_selector": selector, "limit": PAGE_SIZE, "_request_timeout": REQUEST_TIMEOUT}
+        arguments = {"label_selector": selector, "limit": PAGE_SIZE, "_request_timeout": API_TIMEOUT}
         pods, token = [], None
         while token != "":
             with translate_errors(f"listing pods in namespace {self.namespace}"):
@@ -42,14 +42,14 @@ class LaunchedPods:
         return pods
 
     def delete(self, pod: LaunchedPod) -> bool:
-        """Delete the pod as it was seen; False if it has gone or changed since, or another one bears its name."""
+        """Delete the pod; False if it was deleted, changed or replaced since it was listed."""
         from kubernetes.client import ApiException
 
-        seen = {"uid": pod.uid, "resourceVersion": pod.resource_version}
+        preconditions = {"uid": pod.uid, "resourceVersion": pod.resource_version}
         with translate_errors(f"deleting pod {pod.name} in namespace {self.namespace}"):
             try:
                 self._api.delete_namespaced_pod(
-                    pod.name, self.namespace, body={"preconditions": seen}, _request_timeout=REQUEST_TIMEOUT
+                    pod.name, self.namespace, body={"preconditions": preconditions}, _request_timeout=API_TIMEOUT
                 )
             except ApiException as error:
                 if error.status not in (404, 409):
@@ -59,20 +59,17 @@ class LaunchedPods:
 
 
 def has_cluster(settings: Settings) -> bool:
-    """Whether this installation says how to reach a cluster."""
+    """Whether a connection, KUBECONFIG or a service account for a cluster is configured."""
     files = (Path("~/.kube/config").expanduser(), SERVICE_ACCOUNT)
-    named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
-    return bool(named) or any(path.exists() for path in files)
+    configured = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
+    return bool(configured) or any(path.exists() for path in files)
 
 
 def launched_pod(pod: Any) -> LaunchedPod:
-    """Facts of a ``V1Pod``."""
+    """Facts of a ``V1Pod`` for the rule."""
     meta, status = pod.metadata, pod.status
-    ends = [
-        container.state.terminated.finished_at
-        for container in status.container_statuses or []
-        if container.state.terminated
-    ]
+    states = [container.state for container in status.container_statuses or []]
+    ends = [state.terminated.finished_at for state in states if state.terminated]
     return LaunchedPod(
         name=meta.name,
         uid=meta.uid,

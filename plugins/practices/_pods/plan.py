@@ -1,6 +1,6 @@
-"""Plans the pod of a step: what its stage declares, over a template; ``Refused`` if it could not reach its store.
+"""Plans the pod of a step from a template and its stage's declaration; ``Refused`` if it could not reach its store.
 
-Limits are the declared resources, requests nine tenths of them (all of the GPUs); credentials come from secrets of the
+Limits are the declared resources, requests nine tenths of them (GPUs: all); credentials come from secrets of the
 cluster, not from Airflow's connections; each pod's annotations name the task instance that waits for it.
 """
 
@@ -22,12 +22,12 @@ REQUESTED_SHARE = 0.9
 """Share of the limits that is requested."""
 GPU_RESOURCE = "nvidia.com/gpu"
 FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
-"""What the task's own environment says of the store, without its secrets."""
+"""Variables about the store that the pod gets from the task's environment; none is a secret."""
 LOOPBACK_HOSTS = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
 
 
 def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: Settings) -> dict[str, Any]:
-    """Arguments of ``KubernetesPodOperator`` for one attempt. ``Refused`` if no image or template is to be had."""
+    """Arguments of ``KubernetesPodOperator`` for one attempt. ``Refused`` without an image or a template."""
     from kubernetes.client import models as k8s
 
     seconds = int((runner.timeout_minutes + runner.start_minutes) * 60)
@@ -44,10 +44,8 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
         "env_vars": [*_environment(runner, settings), *_secrets(runner)],
         "volumes": [_volume(volume) for volume in runner.volumes],
         "volume_mounts": [
-            k8s.V1VolumeMount(
-                name=volume.name, mount_path=volume.mount_path, read_only=volume.read_only and not volume.scratch
-            )
-            for volume in runner.volumes
+            k8s.V1VolumeMount(name=v.name, mount_path=v.mount_path, read_only=v.read_only and not v.scratch)
+            for v in runner.volumes
         ],
         "node_selector": runner.node_selector or None,
         "tolerations": [
@@ -66,7 +64,7 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
 
 
 def resources(runner: StageRunner) -> dict[str, dict[str, str]]:
-    """Limits as declared; requests nine tenths of cpu and memory, all of the GPUs (Kubernetes shares none)."""
+    """Limits as declared; requests are nine tenths of cpu and memory, and all GPUs (they cannot be shared)."""
     gpus = {GPU_RESOURCE: str(runner.gpus)} if runner.gpus else {}
     return {
         "limits": {"cpu": f"{round(runner.cpus * 1000)}m", "memory": runner.memory, **gpus},
@@ -90,7 +88,7 @@ def labels(launch: Launch, runner: StageRunner, settings: Settings) -> dict[str,
 
 
 def identity_annotations(launch: Launch, attempt: str) -> dict[str, str]:
-    """Who waits for the pod, to the letter (labels would cut it short)."""
+    """Full ids of the task instance that waits for the pod; labels would truncate them."""
     return {
         "airworthy.dev/dag-id": launch.dag_id,
         "airworthy.dev/run-id": launch.run_id,
@@ -102,7 +100,7 @@ def identity_annotations(launch: Launch, attempt: str) -> dict[str, str]:
 
 
 def check_reachable(pod: Any, settings: Settings) -> None:
-    """``Refused`` if the pod (a ``V1Pod``) lacks the store's folder, or would ask itself for the tracking server."""
+    """``Refused`` if the pod (a ``V1Pod``) does not mount the store's folder, or MLflow's address is loopback."""
     container, faults = pod.spec.containers[0], []
     if "://" not in settings.store:
         mounted = [mount.mount_path.rstrip("/") for mount in container.volume_mounts or []]
@@ -117,14 +115,14 @@ def check_reachable(pod: Any, settings: Settings) -> None:
             f"MLFLOW_TRACKING_URI {settings.tracking} is the pod's own loopback; give an address that pods can reach"
         )
     if faults:
-        raise Refused(f"pod {pod.metadata.name} could not work where it runs", faults)
+        raise Refused(f"pod {pod.metadata.name} could not reach the store or MLflow", faults)
 
 
 def _image(runner: StageRunner, settings: Settings) -> str:
     image = runner.image or settings.pod_image
     if not image:
         hints = ["set AIRWORTHY_POD_IMAGE to the image of the Dockerfile's target step, or image in the stage's runner"]
-        raise Refused("no image is named for steps in pods", hints)
+        raise Refused("no image is configured for steps in pods", hints)
     return image
 
 
@@ -155,8 +153,8 @@ def _secrets(runner: StageRunner) -> list[Any]:
     from kubernetes.client import models as k8s
 
     variables = []
-    for name, place in runner.secrets.items():
-        secret, _, key = place.partition("/")
+    for name, reference in runner.secrets.items():
+        secret, _, key = reference.partition("/")
         selector = k8s.V1SecretKeySelector(name=secret, key=key)
         variables.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
     return variables

@@ -1,4 +1,4 @@
-"""Makes the further pods of a shared training from its own pod, which owns them: Kubernetes deletes them with it."""
+"""Builds the worker pods of a distributed training, owned by its first pod: Kubernetes deletes them with it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ROLE_LABEL = "airworthy.dev/role"
 
 
 def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
-    """``count`` pods like ``pod`` (as it was asked for) that join the launch at ``run``, owned by the ``created`` one.
+    """``count`` copies of the requested ``pod`` that join the launch at ``run``, owned by the ``created`` pod.
 
-    They find their coordinator through the store, so they need neither a service nor its name.
+    They find their coordinator through the store, so they need no service.
     """
     from kubernetes.client import models as k8s
 

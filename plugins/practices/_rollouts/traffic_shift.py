@@ -1,4 +1,4 @@
-"""The parent of practices that move traffic: written down first, under a lease, and read back."""
+"""Base class of operators that move traffic: recorded first, under a lease, and read back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from practices._rollouts.rollout import Rollout
 
 
 class TrafficShift(RolloutPractice):
-    """The parent of the practices that give the candidate a share of the callers; the champion keeps the rest.
+    """Base class of operators that give the candidate a share of the traffic; the champion keeps the rest.
 
-    Nobody gets a candidate that did not pass, by the ledger, every stage that comes before this share.
+    A candidate gets no traffic unless, by the ledger, it passed every stage that precedes this share.
     """
 
     def planned_share(self, rollout: Rollout) -> int:
@@ -33,10 +33,8 @@ class TrafficShift(RolloutPractice):
         if rollout.ticket.first:
             return self.pass_first_version()
         share, state = self.planned_share(rollout), self.resume_if_paused(rollout, context)
-        if rollout.candidate_share(state) == share:
-            return self.pass_with_note(
-                f"version {rollout.ticket.version} has {share} basis points already", step=state.step
-            )
+        if rollout.share(state) == share:
+            return self.pass_note(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
         missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_at(share))
         verdict = self.record(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
         rollout.renew_lease(state, rollout.spec.deployment.lease)

@@ -100,7 +100,7 @@ def test_a_manifest_that_does_not_fit_is_refused(store: MemoryStore, changes: di
 def test_a_manifest_that_cannot_be_read_is_refused(store: MemoryStore) -> None:
     of = begun(store)
     store.put(of.path(of.attempt, "manifest.json"), b"{")
-    with pytest.raises(Refused, match="is no manifest"):
+    with pytest.raises(Refused, match="is not a manifest"):
         of.reload().read_result(of.attempt)
 
 
