@@ -15,9 +15,9 @@ DOC = """
 
 Owner: **{spec.owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
 
-1. **take_snapshot** stores the features and labels known at one time under their digest; too few rows fail it.
-2. **train_model** trains a model and registers it as a candidate. A retry continues from the last checkpoint. A training
-   with GPUs waits for slots of the pool `gpu`.
+1. **take_snapshot** stores the features and labels known at one time, named by digest; with too few rows it fails.
+2. **train_model** trains a model and registers it as a candidate. A retry continues from the last checkpoint. With
+   GPUs declared it waits for slots of the pool `gpu`.
 
 Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
 `{spec.model}__evaluate` follows. Reproduce a training with `airworthy reproduce {spec.model} <version>`.

@@ -100,7 +100,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def queue(server: S3Server, harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a queue that S3 tells of the landing folder of an practice harness whose store is on S3."""
+    """The URL of a queue that S3 tells of the landing folder of a practice harness whose store is on S3."""
     s3, sqs = server.client("s3"), server.client("sqs")
     for thing in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         s3.delete_object(Bucket=BUCKET, Key=thing["Key"])
