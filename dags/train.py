@@ -4,7 +4,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
-from practices._operators.defaults import asset, pool_arguments
+from practices._operators.defaults import asset, gpu_slots
 from practices._operators.form import day_field
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
@@ -29,13 +29,7 @@ FORM = {
         title="As of",
         example="2013-02-28",
     ),
-    "seed": Param(
-        None,
-        type=["null", "integer"],
-        title="Seed",
-        description="Seed of the training. Empty: the declared seed.",
-        minimum=0,
-    ),
+    "seed": Param(None, type=["null", "integer"], title="Seed", description="Empty: the declared seed.", minimum=0),
 }
 
 for spec in specs_to_build(load_catalog().models, "train"):
@@ -52,9 +46,5 @@ for spec in specs_to_build(load_catalog().models, "train"):
         snapshot = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
         candidate = asset(spec.model, "candidate")
         ReproducibleTraining(
-            task_id="train_model",
-            model=spec.model,
-            snapshot=snapshot.output,
-            outlets=[candidate],
-            **pool_arguments(spec),
+            task_id="train_model", model=spec.model, snapshot=snapshot.output, outlets=[candidate], **gpu_slots(spec)
         )

@@ -33,9 +33,7 @@ class CandidateEvaluation(ModelPractice):
         version = run_context.version(context, f"{self.model}:candidate", undecided_versions(ports, self.model))
         champion = ports.registry.by_alias(self.model, "champion")
         if champion is not None and champion.version == version:
-            raise AirflowSkipException(
-                f"version {version} of {self.model} is the champion; there is nothing to evaluate"
-            )
+            raise AirflowSkipException(f"version {version} of {self.model} is the champion; nothing to evaluate")
         request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
         record_verdict(

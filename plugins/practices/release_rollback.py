@@ -44,7 +44,7 @@ class ReleaseRollback(ModelPractice):
         if rollback is None and verdict.passed:
             rollback = move_traffic_back(target, before, self.reason, key)
             self._record_verdict(verdict, before, ports, context)
-        rollback = rollback or self._earlier_rollback(before, verdict, ports, context)
+        rollback = rollback or self._past_rollback(before, verdict, ports, context)
         state = target.state(self.model)
         details = {"from": rollback.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
         details |= {"rollout_id": rollback.rollout_id, "run": key}
@@ -54,9 +54,7 @@ class ReleaseRollback(ModelPractice):
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _earlier_rollback(
-        self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context
-    ) -> RollbackTarget:
+    def _past_rollback(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> RollbackTarget:
         """The rollback that was done before; ``Refused`` with the verdict if there was none.
 
         After a rollback the target has no previous version while the registry's alias still names the version that was

@@ -33,7 +33,7 @@ import gpu_pool  # noqa: E402
 from pipelines.settings import REPOSITORY  # noqa: E402
 from pipelines.spec.catalog import Catalog, read_declaration  # noqa: E402
 from pipelines.spec.model import ModelSpec  # noqa: E402
-from practices._operators.defaults import pool_arguments  # noqa: E402
+from practices._operators.defaults import gpu_slots  # noqa: E402
 from practices.reproducible_training import ReproducibleTraining  # noqa: E402
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
@@ -43,7 +43,7 @@ told: dict[str, Any] = {}
 
 initdb()
 with DAG("flight_delay__train", schedule=None, max_active_runs=2, is_paused_upon_creation=False) as dag:
-    ReproducibleTraining(task_id="train_model", model=spec.model, snapshot={}, **pool_arguments(spec))
+    ReproducibleTraining(task_id="train_model", model=spec.model, snapshot={}, **gpu_slots(spec))
 bag = DagBag(dag_folder="/dev/null")
 bag.bag_dag(dag)
 with create_session() as session:

@@ -15,7 +15,7 @@ import gpu_pool
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
-from practices._operators.defaults import pool_arguments
+from practices._operators.defaults import gpu_slots
 
 Parse = Callable[..., dict[str, Any]]
 DECLARED = REPOSITORY / "include" / "models" / "flight_delay.yaml"
@@ -86,7 +86,7 @@ def test_no_training_asks_for_more_slots_than_the_pool_can_ever_have(
     monkeypatch: pytest.MonkeyPatch, train: dict[str, Any], have: str | None, queue: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("AIRWORTHY_GPUS", have or "")
-    assert pool_arguments(spec_with(**train)) == queue
+    assert gpu_slots(spec_with(**train)) == queue
 
 
 @pytest.mark.parametrize(

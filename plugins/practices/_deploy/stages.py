@@ -154,9 +154,8 @@ def _release(spec: ModelSpec, arguments: TaskArguments) -> Stage:
 
 
 def _switch(task_id: str, spec: ModelSpec, arguments: TaskArguments) -> ChampionRelease:
-    return ChampionRelease(
-        task_id=task_id, outlets=[asset(spec.model, "released")], max_active_tis_per_dag=1, **arguments
-    )
+    outlets = [asset(spec.model, "released")]
+    return ChampionRelease(task_id=task_id, outlets=outlets, max_active_tis_per_dag=1, **arguments)
 
 
 def _retire(_: ModelSpec, arguments: TaskArguments) -> Stage:

@@ -34,7 +34,7 @@ DEFAULT_ARGS: dict[str, Any] = {
 GPU_POOL = "gpu"
 
 
-def pool_arguments(spec: ModelSpec) -> dict[str, Any]:
+def gpu_slots(spec: ModelSpec) -> dict[str, Any]:
     """``pool`` and ``pool_slots`` of a training with GPUs, whose wait is then visible in Airflow; else nothing.
 
     A training that needs more GPUs than configured takes the whole pool and is refused by the cluster; with more slots
