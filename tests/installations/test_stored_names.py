@@ -162,9 +162,9 @@ def test_an_installed_program_is_there(program: str) -> None:
 
 
 @pytest.mark.parametrize(("variable", "field"), NAMES["settings"].items())
-def test_a_variable_of_the_environment_sets_what_it_set(variable: str, harness: str) -> None:
+def test_a_variable_of_the_environment_sets_what_it_set(variable: str, field: str) -> None:
     value = {"AIRWORTHY_GPUS": "3", "AIRWORTHY_DEFER_PODS": "no"}.get(variable, "/else/where")
-    found = getattr(Settings.from_environment({variable: value}), harness)
+    found = getattr(Settings.from_environment({variable: value}), field)
     assert str(found) == {"no": "False"}.get(value, value)
 
 

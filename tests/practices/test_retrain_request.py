@@ -79,7 +79,7 @@ def test_the_days_after_a_request_belong_to_the_same_incident(harness: PracticeH
     for number in range(5):
         saw(harness, number, "fail")
     request(harness, 2)
-    assert "asked for already on ['2013-03-03']" in stands_down(harness, 3)
+    assert "requested already on ['2013-03-03']" in stands_down(harness, 3)
     assert len(harness.lines("retrain_request")) == 1
 
 

@@ -40,6 +40,6 @@ class LateDays(BaseOperator):
 
 def _announced_days(context: Context) -> set[date]:
     """Days named by the events that started this run; empty for a manual run."""
-    events = [event for heard in context["triggering_asset_events"].values() for event in heard]
+    events = [event for group in context["triggering_asset_events"].values() for event in group]
     day_lists = [(event.extra or {}).get("payload", {}).get("days", []) for event in events]
     return {date.fromisoformat(day) for days in day_lists for day in days}

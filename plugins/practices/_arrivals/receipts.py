@@ -54,5 +54,5 @@ def days_without_receipt(store: Store, spec: DatasetSpec, days: Iterable[date]) 
     """Those of ``days`` whose present delivery was neither ingested nor refused yet, ascending."""
     ascending = sorted(days)
     with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
-        done = list(pool.map(lambda day: has_valid_receipt(store, spec, day), ascending))
-    return [day for day, dealt in zip(ascending, done, strict=True) if not dealt]
+        settled = list(pool.map(lambda day: has_valid_receipt(store, spec, day), ascending))
+    return [day for day, has_receipt in zip(ascending, settled, strict=True) if not has_receipt]
