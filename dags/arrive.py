@@ -1,4 +1,4 @@
-"""Arrive: takes up a day that lands after its scheduled wait, or is delivered again."""
+"""Arrive: ingests a day that lands after its scheduled wait or is delivered again."""
 
 from airflow.sdk import AssetWatcher
 
@@ -16,13 +16,13 @@ DOC = """
 
 Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml`
 
-The triggerer watches the landing folder, or the queue that tells of it. A day whose scheduled run has stopped waiting,
-or that was never scheduled, and a day that was delivered anew start this DAG:
+The triggerer watches the landing folder, or a queue of S3 messages about it. This DAG starts for a day that lands after
+its scheduled run has stopped waiting, that was never scheduled, or that is delivered again:
 
-1. **list_late_days** says which days nobody has dealt with.
-2. **ingest_late_day** does for each what `{spec.dataset}__ingest` does, and sends it on to `{spec.dataset}__validate`.
+1. **list_late_days** lists the delivered days that were neither ingested nor refused.
+2. **ingest_late_day** ingests each of them like `{spec.dataset}__ingest`; `{spec.dataset}__validate` follows.
 
-A delivery that was refused is not tried again until the source replaces it. Triggering this DAG by hand looks at once.
+A refused delivery is not tried again until the source replaces it. A manual run checks all days at once.
 """
 
 for spec in specs_to_build(load_catalog().datasets, "arrive"):
@@ -37,7 +37,7 @@ for spec in specs_to_build(load_catalog().datasets, "arrive"):
         f"{spec.dataset}__arrive",
         spec.owner,
         schedule=[asset(spec.dataset, "arrived", watchers=[watcher])],
-        description=f"Take up days of {spec.dataset} that landed late or anew",
+        description=f"Ingest days of {spec.dataset} that landed late or were delivered again",
         doc_md=DOC.format(spec=spec),
         max_active_runs=1,
     ):

@@ -1,4 +1,4 @@
-"""A faulty declaration shows as this file's import error in Airflow, fault by fault; the good ones have their DAG."""
+"""Shows faulty declarations, with every fault, as this file's import error in Airflow; the valid ones have DAGs."""
 
 from airflow.sdk import get_parsing_context
 
@@ -7,4 +7,4 @@ from practices._connections.installation import load_catalog
 
 if get_parsing_context().dag_id is None and (refused := load_catalog().refused):
     faults = [f"include/{file}: {'; '.join(error.reasons) or error.subject}" for file, error in refused.items()]
-    raise Refused(f"{len(faults)} declaration(s) are left out; correct them and save", faults)
+    raise Refused(f"{len(faults)} declaration(s) are refused; correct them and save", faults)

@@ -1,7 +1,7 @@
-"""Deploy: brings an approved version to its traffic in the declared stages; shown to be bad, it is rolled back."""
+"""Deploy: gives an approved version traffic in the declared stages, and rolls it back if it is shown to be worse."""
 
 from practices._connections.installation import load_catalog
-from practices._deploy.stages import lay_out
+from practices._deploy.stages import build_stages
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
 from practices._operators.form import version_field
@@ -14,10 +14,10 @@ Owner: **{spec.owner}** · strategy: **{spec.deployment.strategy}**
 
 {stages}
 
-Each verdict is in the task's log and in its XCom `reasons` and `facts`. Killed at any moment, a task ends right when it
-is tried again; with Airflow gone, the target's own guard and lease go on.
+Each verdict is in the task's log and in its XComs `reasons` and `facts`. A killed task is retried and continues. While
+Airflow is down, the gateway still enforces guard and lease; other targets do not.
 
-Follows each approval; by hand with a version that was approved before. To go back, trigger `{spec.model}__rollback`.
+Starts for each approval, or by hand with an approved version. To roll back, trigger `{spec.model}__rollback`.
 """
 FORM = {"version": version_field("The registry's number of an approved version. Empty: the newest approval.")}
 
@@ -29,4 +29,4 @@ for spec in specs_to_build(load_catalog().models, "deploy"):
         params=FORM,
         description=f"Make an approved version of {spec.model} live",
     ) as dag:
-        dag.doc_md = DOC.format(spec=spec, stages=lay_out(spec))
+        dag.doc_md = DOC.format(spec=spec, stages=build_stages(spec))

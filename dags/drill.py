@@ -1,4 +1,4 @@
-"""Drill: tries and times the rollback on schedule, for models that declare it."""
+"""Drill: tests and times the rollback on schedule, for models that declare it."""
 
 from airflow.sdk import CronTriggerTimetable
 
@@ -12,11 +12,11 @@ DOC = """
 
 Owner: **{spec.owner}**
 
-**drill_rollback** begins a harmless rollout of the version that was live before, gives it one ten-thousandth of the
-traffic and its own requests, takes it back and times it. Its verdict is on the ledger (`rollback_drill`). Skipped while
-a deployment goes on, or where no version could stand in. Red: see what it says, before the way back is needed.
+**drill_rollback** begins a rollout of an earlier live version, gives it one ten-thousandth of the traffic and the
+drill's own requests, rolls it back and measures how long that takes. The verdict is on the ledger (`rollback_drill`).
+Skipped during a deployment or without an earlier version. If it fails, correct the cause that its log names.
 
-Runs at `deployment.rollback.drill`, and by hand.
+Runs on the schedule `deployment.rollback.drill`, and by hand.
 """
 
 for spec in specs_to_build(load_catalog().models, "drill"):
@@ -26,7 +26,7 @@ for spec in specs_to_build(load_catalog().models, "drill"):
         f"{spec.model}__drill",
         spec.owner,
         schedule=CronTriggerTimetable(spec.deployment.rollback.drill, timezone="UTC"),
-        description=f"Try and time the rollback of {spec.model}",
+        description=f"Test and time the rollback of {spec.model}",
         doc_md=DOC.format(spec=spec),
         max_active_runs=1,
     ):

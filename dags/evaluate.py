@@ -1,4 +1,4 @@
-"""Evaluate: measure a candidate beside the champion, ask every gate, approve what passed them all."""
+"""Evaluate: measure candidate and champion, judge the candidate by every gate, approve it if all pass."""
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
@@ -16,13 +16,13 @@ DOC = """
 
 Owner: **{spec.owner}** · gates declared under `evaluation` in `include/models/{spec.model}.yaml`
 
-1. **measure_candidate** measures candidate and champion on the same later data.
-2. **check_minimum_metrics**, **compare_with_champion**, **check_slices** each answer, and each answer is kept in the
-   registry and the ledger. A *no* is an answer, not a crash: the task and what follows are skipped (pink).
-   A number that was not measured is never a *yes*: the task fails.
-3. **approve_candidate** gives the version its number; `{spec.model}__deploy` follows.
+1. **measure_candidate** measures candidate and champion on the same rows, later than the champion's training data.
+2. **check_minimum_metrics**, **compare_with_champion** and **check_slices** judge these numbers independently. Each
+   verdict is in the registry and the ledger. If a gate rejects the candidate, its task and the following ones are
+   *skipped* (pink). A gate *fails* if a number that it needs was not measured.
+3. **approve_candidate** gives the version its semantic version; `{spec.model}__deploy` follows.
 
-Starts by itself for each candidate; by hand with a version to judge it again.
+Starts for each new candidate, or by hand with a version to judge it again.
 """
 FORM = {"version": version_field("The registry's number of the version to judge. Empty: the newest candidate.")}
 
@@ -32,7 +32,7 @@ for spec in specs_to_build(load_catalog().models, "evaluate"):
         spec.owner,
         schedule=[asset(spec.model, "candidate")],
         params=FORM,
-        description=f"Measure a candidate of {spec.model} and ask every gate",
+        description=f"Measure a candidate of {spec.model} and judge it by every gate",
         doc_md=DOC.format(spec=spec),
     ):
         model, approved, one_at_a_time = spec.model, asset(spec.model, "approved"), {"max_active_tis_per_dag": 1}

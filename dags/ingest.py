@@ -1,8 +1,8 @@
-"""Ingest: each day, once every source has delivered it, is read into the raw tables if it keeps its contract."""
+"""Ingest: reads each delivered day into the raw tables if it satisfies its contract."""
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
-from practices._operators.defaults import asset, daily_runs
+from practices._operators.defaults import asset, daily_schedule
 from practices._operators.form import day_field
 from practices.contract_check import ContractCheck
 from practices.partition_arrival import PartitionArrival
@@ -14,25 +14,25 @@ DOC = """
 Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml` · one run per day, key `YYYY-MM-DD`,
 begins when the day is over ({spec.calendar.timezone}); files are due `{spec.calendar.schedule}`
 
-1. **wait_for_partition** goes on when every source's manifest has landed; it waits without a worker, at most
-   {spec.calendar.wait_minutes:g} minutes longer than the hour at which the files are due.
-2. **ingest_partition** checks digests, columns, types, categories and keys. A day that breaks its contract is red with
-   every broken promise, nothing of it is used and the other days go on. Mend the source, then *Clear* the task, or let
-   `{spec.dataset}__arrive` take the new delivery up by itself.
+1. **wait_for_partition** waits (deferred, without a worker) for the manifest of every source, at most
+   {spec.calendar.wait_minutes:g} minutes after the files are due.
+2. **ingest_partition** checks digests, columns, types, categories and keys. If the day violates its contract, the task
+   fails and lists every violation; nothing of the day is used, and other days are not affected. Have the source
+   corrected; `{spec.dataset}__arrive` ingests the new delivery, or *Clear* the task.
 
 Backfill any range in any order (*Trigger → Backfill*, or `airflow backfill create --dag-id {spec.dataset}__ingest
---from-date 2013-01-01 --to-date 2013-01-31`); the same day twice changes nothing. Each day goes on to
-`{spec.dataset}__validate`.
+--from-date 2013-01-01 --to-date 2013-01-31`); ingesting a day twice gives the same tables. `{spec.dataset}__validate`
+follows for each day.
 """
-FORM = {"day": day_field("The day to ingest by hand. Empty: the run's partition.")}
+FORM = {"day": day_field("The day to ingest in a manual run. Empty: the run's partition key.")}
 
 for spec in specs_to_build(load_catalog().datasets, "ingest"):
     with stage_dag(
         f"{spec.dataset}__ingest",
         spec.owner,
-        **daily_runs(spec.calendar),
+        **daily_schedule(spec.calendar),
         params=FORM,
-        description=f"Read each day of {spec.dataset} that keeps its contract",
+        description=f"Read each day of {spec.dataset} that satisfies its contract",
         doc_md=DOC.format(spec=spec),
         max_active_runs=4,
     ):

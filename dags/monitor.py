@@ -1,4 +1,4 @@
-"""Monitor: compares the live model with its labels and its training data each day, and asks for a retraining if due."""
+"""Monitor: compares the live version with its labels and training data each day, and requests a retraining if due."""
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import PartitionedAssetTimetable
@@ -17,16 +17,16 @@ DOC = """
 
 Owner: **{spec.owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
 
-1. **check_performance** joins the answers with the labels known by now; **check_drift** compares the trailing window
-   with what the live version was trained on. Red is a detection, or a number that could not be measured; the log and
-   the ledger give every reason. Skipped: no version is live, or it was not asked.
-2. **request_retraining** starts `{spec.model}__train` after enough detections in a row, once per incident; else it is
-   skipped.
-3. **all_is_well** makes the run as red as its checks.
+1. **check_performance** joins predictions with the labels known by now; **check_drift** compares the trailing window
+   with the training data of the live version. A check *fails* if it detects something or could not be measured; the
+   log and the ledger have every reason. Both are *skipped* if no version is live or it got no requests.
+2. **request_retraining** starts `{spec.model}__train` after enough consecutive detections, once per incident; else it
+   is skipped.
+3. **all_is_well** fails the run if a check failed.
 
-Follows each day of `{spec.view}:features`; by hand for one day to look again, for example after late labels.
+Starts for each day of `{spec.view}:features`, or by hand for one day, for example after late labels.
 """
-FORM = {"day": day_field("The day to look at. Empty: the run's partition.", example="2013-03-01")}
+FORM = {"day": day_field("The day to monitor in a manual run. Empty: the run's partition key.", example="2013-03-01")}
 
 for spec in specs_to_build(load_catalog().models, "monitor"):
     with stage_dag(
@@ -34,7 +34,7 @@ for spec in specs_to_build(load_catalog().models, "monitor"):
         spec.owner,
         schedule=PartitionedAssetTimetable(assets=asset(spec.view, "features")),
         params=FORM,
-        description=f"Watch the live version of {spec.model} day by day",
+        description=f"Check performance and drift of the live version of {spec.model} for each day",
         doc_md=DOC.format(spec=spec),
         max_active_runs=4,
     ):

@@ -1,4 +1,4 @@
-"""Roll back: ends a rollout, or else puts the version before the live one back."""
+"""Roll back: rolls back an active rollout, or else restores the version before the live one."""
 
 from airflow.sdk import Param
 
@@ -14,12 +14,12 @@ DOC = """
 
 Owner: **{spec.owner}**
 
-**restore_previous** takes back what is newest, traffic first: the candidate of a rollout that goes on, a promotion that
-is being finished, else the live version. Then it writes the ledger and moves the aliases. It refuses when there is
-nothing to go back to. If traffic went back already (`airworthy rollback {spec.model} --reason "..."`), it only writes
-that down.
+**restore_previous** rolls back the newest version: the candidate of an active rollout, or the version of a promotion
+whose rollback window is open, else the live version. It moves the traffic first, then updates the ledger and the
+aliases. It fails if there is no version to go back to. If the traffic was moved already (`airworthy rollback
+{spec.model} --reason "..."`), it only updates the records.
 
-Runs by hand only. Say why: the reason is kept in the ledger beside your name.
+Runs by hand only. The reason is stored in the ledger with your user name.
 """
 FORM = {
     "reason": Param(
@@ -27,11 +27,11 @@ FORM = {
         type="string",
         minLength=10,
         title="Reason",
-        description="Why it is taken back, in ten letters or more.",
+        description="Why the version is rolled back, at least 10 characters.",
         examples=["Predictions for one carrier are far off since the release"],
     ),
     "version": version_field(
-        "Take back this version or nothing. Empty: the candidate of a rollout, else the live version.", example="4"
+        "Roll back only this version. Empty: the candidate of an active rollout, else the live version.", example="4"
     ),
 }
 
@@ -41,7 +41,7 @@ for spec in specs_to_build(load_catalog().models, "rollback"):
         spec.owner,
         schedule=None,
         params=FORM,
-        description=f"Take the newest version of {spec.model} back",
+        description=f"Roll back the newest version of {spec.model}",
         doc_md=DOC.format(spec=spec),
         max_active_runs=1,
     ):

@@ -1,10 +1,10 @@
-"""Train: freeze what is known, train on it, register the result as a candidate."""
+"""Train: take a snapshot of the training data, train on it, register the model as a candidate."""
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
-from practices._operators.defaults import asset, gpu_queue
+from practices._operators.defaults import asset, gpu_slots
 from practices._operators.form import day_field
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
@@ -15,17 +15,17 @@ DOC = """
 
 Owner: **{spec.owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
 
-1. **take_snapshot** freezes the features and labels known at one moment; too little data is refused.
-2. **train_model** trains and registers a candidate. A retry goes on from the last checkpoint. With GPUs declared it
-   queues in the pool `gpu`.
+1. **take_snapshot** stores the features and labels known at one time, named by digest; with too few rows it fails.
+2. **train_model** trains a model and registers it as a candidate. A retry continues from the last checkpoint. With
+   GPUs declared it waits for slots of the pool `gpu`.
 
-Runs by schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
-The candidate starts `{spec.model}__evaluate`. Repeat a training with `airworthy reproduce {spec.model} <version>`.
+Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
+`{spec.model}__evaluate` follows. Reproduce a training with `airworthy reproduce {spec.model} <version>`.
 """
 FORM = {
-    "hypothesis": Param("", type="string", title="Hypothesis", description="What this training is to show."),
+    "hypothesis": Param("", type="string", title="Hypothesis", description="What this training is expected to show."),
     "as_of": day_field(
-        "Train on what was known at the end of this day. Empty: now, or the date of the scheduled run.",
+        "Train on the data known at the end of this day. Empty: now, or the date of the scheduled run.",
         title="As of",
         example="2013-02-28",
     ),
@@ -33,11 +33,11 @@ FORM = {
 }
 
 for spec in specs_to_build(load_catalog().models, "train"):
-    weekly = CronTriggerTimetable(spec.training.schedule, timezone="UTC")
+    timetable = CronTriggerTimetable(spec.training.schedule, timezone="UTC")
     with stage_dag(
         f"{spec.model}__train",
         spec.owner,
-        schedule=AssetOrTimeSchedule(timetable=weekly, assets=[asset(spec.model, "retrain_requested")]),
+        schedule=AssetOrTimeSchedule(timetable=timetable, assets=[asset(spec.model, "retrain_requested")]),
         params=FORM,
         description=f"Train {spec.model} and register a candidate",
         doc_md=DOC.format(spec=spec),
@@ -46,5 +46,5 @@ for spec in specs_to_build(load_catalog().models, "train"):
         snapshot = TrainingSnapshot(task_id="take_snapshot", model=spec.model)
         candidate = asset(spec.model, "candidate")
         ReproducibleTraining(
-            task_id="train_model", model=spec.model, snapshot=snapshot.output, outlets=[candidate], **gpu_queue(spec)
+            task_id="train_model", model=spec.model, snapshot=snapshot.output, outlets=[candidate], **gpu_slots(spec)
         )

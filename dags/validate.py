@@ -1,4 +1,4 @@
-"""Validate: each ingested day is audited, published without its bad rows, and turned into features."""
+"""Validate: audits each ingested day, publishes its good rows, and builds its features."""
 
 from airflow.sdk import PartitionedAssetTimetable
 
@@ -16,15 +16,15 @@ DOC = """
 Owner: **{spec.owner}** · suites in `include/expectations/` · at most {spec.max_quarantined_share:.1%} of a day's rows
 may be bad
 
-1. **publish_partition** audits the day, sets bad rows aside in `quarantine/…` with every reason and publishes the rest
-   as `validated/…`. A day with too many bad rows is red, and its published tables stay as they were.
-2. **build_features_…** builds the features of the day as known at prediction time, and again those of later days that
-   look back on it.
+1. **publish_partition** audits the day, writes bad rows with every reason to `quarantine/…` and the others to
+   `validated/…`. With too many bad rows the task fails, and the published tables stay unchanged.
+2. **build_features_…** builds the features of the day from what was known at prediction time, and rebuilds those of
+   later days whose windows include it.
 
-Follows each day of `{spec.dataset}:ingested`, in any order; by hand for one day with the form. The same day twice
-changes nothing.
+Starts for each day of `{spec.dataset}:ingested`, in any order, or by hand for one day. Validating a day twice gives the
+same tables.
 """
-FORM = {"day": day_field("The ingested day to validate by hand. Empty: the run's partition.")}
+FORM = {"day": day_field("The ingested day to validate in a manual run. Empty: the run's partition key.")}
 
 catalog = load_catalog()
 for spec in specs_to_build(catalog.datasets, "validate"):

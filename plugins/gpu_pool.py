@@ -1,7 +1,7 @@
 """The scheduler creates the pool ``gpu``, in which trainings queue for GPUs, when it starts.
 
-Airflow makes no such pool by itself, and a task whose pool is missing waits for ever; the scheduler only logs that it
-passes it over. The pool counts deferred tasks: a task that waits for its pod holds the pod's GPUs.
+Airflow does not create the pool, and a task whose pool is missing stays scheduled for ever; the scheduler only logs it.
+The pool counts deferred tasks, because a task that waits for its pod holds the pod's GPUs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def on_starting(component: object) -> None:
-    """Called when an Airflow process or a task starts; only the scheduler, which is a ``Job``, looks after pools."""
+    """Called when an Airflow process or a task starts; only the scheduler (a ``Job``) creates the pool."""
     if sys.argv[1:2] != ["scheduler"] or type(component).__name__ != "Job":
         return
     loaded = set(sys.modules)
@@ -30,38 +30,38 @@ def on_starting(component: object) -> None:
     from pipelines.spec.catalog import Catalog
 
     settings = Settings.from_environment()
-    keep_pool(settings.gpus, Catalog.read(settings.include))
-    # The scheduler forks its tasks: what it keeps in memory they would run, however old it is by then.
+    ensure_pool(settings.gpus, Catalog.read(settings.include))
+    # The scheduler forks its tasks: modules that stay imported here would run in them even after the code has changed.
     for name in set(sys.modules) - loaded:
         if name.partition(".")[0] in ("pipelines", "practices"):
             del sys.modules[name]
 
 
-def slots_wanted(asked: int | None, catalog: Catalog, slots: int | None) -> int:
-    """Size of the pool that has ``slots`` (None: there is none; -1: no bound).
+def pool_size(gpus: int | None, catalog: Catalog, slots: int | None) -> int:
+    """Slots that the pool must have, from the ``slots`` it has now (None: no pool exists; -1: unlimited).
 
-    ``asked`` GPUs, else what it has, but never fewer than the most that one training declares; at least 1, so that a
-    training that asks in vain is told so by the cluster.
+    ``gpus`` if configured; else the present slots, but at least the largest number that one training declares. The
+    minimum is 1, so that a training that no node can hold is refused by the cluster instead of waiting in the pool.
     """
-    if asked is not None:
-        return max(1, asked)
+    if gpus is not None:
+        return max(1, gpus)
     if slots == -1:
         return slots
     return max(1, slots or 0, *(spec.gpus_at_once for spec in catalog.models.values()))
 
 
-def keep_pool(asked: int | None, catalog: Catalog) -> None:
-    """Create the pool, or mend it where it would let a task wait for ever; what a person set stays otherwise."""
+def ensure_pool(gpus: int | None, catalog: Catalog) -> None:
+    """Create the pool; correct its size and ``include_deferred`` if needed, and keep what else a person has set."""
     from airflow.models.pool import Pool
 
     from practices._operators.defaults import GPU_POOL
 
-    found = Pool.get_pool(GPU_POOL)
-    wanted = slots_wanted(asked, catalog, found.slots if found else None)
-    if found is None or found.slots != wanted or not found.include_deferred:
-        description = (found.description if found else None) or DESCRIPTION
-        Pool.create_or_update_pool(GPU_POOL, wanted, description, True, team_name=found.team_name if found else None)
-        log.info("pool %s has %d slot(s) and counts deferred tasks", GPU_POOL, wanted)
+    pool = Pool.get_pool(GPU_POOL)
+    slots = pool_size(gpus, catalog, pool.slots if pool else None)
+    if pool is None or pool.slots != slots or not pool.include_deferred:
+        description = (pool.description if pool else None) or DESCRIPTION
+        Pool.create_or_update_pool(GPU_POOL, slots, description, True, team_name=pool.team_name if pool else None)
+        log.info("pool %s has %d slot(s) and counts deferred tasks", GPU_POOL, slots)
 
 
 class GpuPool(AirflowPlugin):

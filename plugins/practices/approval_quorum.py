@@ -1,4 +1,4 @@
-"""Lets a candidate on if enough people approved this very bundle, none of whom trained it or started the run."""
+"""Passes a candidate if enough people approved exactly this bundle, none of whom trained it or started the run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from practices._approvals import form_facts
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class ApprovalQuorum(ModelPractice):
     """Count the answers to the requests of this run, as the ledger holds them.
 
-    ``answers`` are the receipts of ``ask_approvers``; each must name the newest answer of its request, so an answer
-    that was altered in between, or given to an earlier try, fails the task. Too few, a no, or silence skips what
-    follows. Every verdict is a line ``approval_quorum`` with the candidate's digests. Returns the verdict.
+    ``answers`` are the receipts of ``ask_approvers``; each must name the newest answer to its request, so an answer
+    that was altered, or given to an earlier try, fails the task. Too few approvals, a reject or no answer skip the
+    downstream tasks. Every verdict is a ledger line ``approval_quorum`` with the bundle's digests. Returns the verdict.
     """
 
     template_fields = ("model", "ticket", "answers")
@@ -36,7 +36,7 @@ class ApprovalQuorum(ModelPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
-        answers, faults = on_record(self.answers, ticket, ports, context)
+        answers, faults = recorded_answers(self.answers, ticket, ports, context)
         verdict = judge_quorum(
             ticket,
             ports.catalog.model(self.model).deployment.approval,
@@ -44,7 +44,7 @@ class ApprovalQuorum(ModelPractice):
             authors=form_facts.authors(ticket, ports, context),
             faults=faults,
         )
-        settle(
+        record_verdict(
             verdict,
             subject=f"the approval of {self.model} version {ticket.version}",
             ledger_kind="approval_quorum",
@@ -61,21 +61,22 @@ class ApprovalQuorum(ModelPractice):
         return verdict.model_dump(mode="json")
 
 
-def on_record(
+def recorded_answers(
     receipts: Iterable[Any], ticket: RolloutTicket, ports: Ports, context: Any
 ) -> tuple[list[ApprovalAnswer], list[str]]:
-    """The newest answer to each request of this run, and every receipt that names another."""
-    newest = _newest(ports.ledger.entries(model=ticket.model, version=ticket.version), run_context.run_key(context))
+    """The newest answer to each request of this run, and a fault for every receipt that names another line."""
+    lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
+    newest = _newest_lines(lines, run_context.run_key(context))
     digests = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
     answers = {slot: line for slot, line in sorted(newest.items()) if line.digest in digests}
     stale = sorted(digests - {line.digest for line in answers.values()})
     faults = [f"an answer ({digest[:16]}) is not the newest on the ledger" for digest in stale]
-    faults += [f"request {slot} has no answer that was handed over" for slot in sorted(newest.keys() - answers.keys())]
+    faults += [f"request {slot} has no receipt of its newest answer" for slot in sorted(newest.keys() - answers.keys())]
     return [ApprovalAnswer.model_validate(line.details) for line in answers.values()], faults
 
 
-def _newest(lines: Iterable[LedgerEntry], run: str) -> dict[int, LedgerEntry]:
-    """By number of the request: its newest answer, or the request itself while there is none."""
+def _newest_lines(lines: Iterable[LedgerEntry], run: str) -> dict[int, LedgerEntry]:
+    """Newest answer by number of the request, or the request itself while it has no answer."""
     newest: dict[int, LedgerEntry] = {}
     for line in lines:
         if not (line.key or "").startswith(f"{run}/"):

@@ -1,4 +1,4 @@
-"""Gives the candidate (green) its test share before the promotion gives it all."""
+"""Gives the candidate (green) its test share of the traffic before the promotion gives it all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from practices._rollouts.traffic_shift import TrafficShift
 
 
 class BlueGreenTrial(TrafficShift):
-    """Give the green version its declared test share; the switch itself is the promotion. Returns the verdict."""
+    """Give the green version its declared test share; the promotion switches the rest. Returns the verdict."""
 
     stem = "blue_green_trial"
     ui_color = "#b6d7a8"

@@ -1,4 +1,4 @@
-"""Gives the candidate a share of the traffic under a lease, and reads it back."""
+"""Gives the candidate a share of the traffic under a lease, and verifies it at the target."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from practices._rollouts.traffic_shift import TrafficShift
 
 
 class CanaryStep(TrafficShift):
-    """Give the candidate ``share`` basis points of the traffic and read back that it has them.
+    """Give the candidate ``share`` basis points of the traffic and verify that it has them.
 
-    Who has the candidate keeps it: shares only grow. The lease begins before the traffic moves. Returns the verdict.
+    Shares only grow, so callers keep the candidate. The lease begins before the traffic moves. Returns the verdict.
     """
 
     template_fields: Sequence[str] = ("model", "ticket", "share")
@@ -26,7 +26,7 @@ class CanaryStep(TrafficShift):
         super().__init__(model=model, ticket=ticket, **arguments)
         self.share = share
 
-    def planned_share(self, rollout: Rollout) -> int:  # noqa: ARG002 - the task has its own
+    def planned_share(self, rollout: Rollout) -> int:  # noqa: ARG002 - declared per task
         return int(self.share)
 
     def judge(self, ticket: RolloutTicket, state: RolloutState, share: int, missing: list[str]) -> Verdict:

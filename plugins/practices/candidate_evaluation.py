@@ -1,4 +1,4 @@
-"""Measures a candidate, and the champion beside it, on the candidate's test part; every gate judges these numbers."""
+"""Measures candidate and champion on the candidate's test part; all gates judge these numbers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipelines.rules.candidate_evaluation import judge_evaluation
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class CandidateEvaluation(ModelPractice):
-    """Measure a candidate, and the champion beside it, on the candidate's own test data.
+    """Measure a candidate and the champion on the candidate's test data.
 
-    The version comes from the form, else from the newest candidate waiting. Refuses when a declared metric or the
-    comparison could not be measured, when the compared rows are not later than the champion's training, or (with a
-    ``time_ordered`` split) the test part not later than the candidate's. A version that is live already is skipped.
+    The version comes from the form, else it is the newest undecided candidate. ``Refused`` if a declared metric or the
+    comparison was not measured, if the compared rows are not later than the champion's training data, or (with a
+    ``time_ordered`` split) the test part is not later than the candidate's. Skipped for the version that is champion.
     Returns the ``EvaluateResult``, which the gates read.
     """
 
@@ -30,18 +30,18 @@ class CandidateEvaluation(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        version = run_context.version(context, f"{self.model}:candidate", waiting(ports, self.model))
+        version = run_context.version(context, f"{self.model}:candidate", undecided_versions(ports, self.model))
         champion = ports.registry.by_alias(self.model, "champion")
         if champion is not None and champion.version == version:
-            raise AirflowSkipException(f"version {version} of {self.model} is the champion already; nothing to decide")
+            raise AirflowSkipException(f"version {version} of {self.model} is the champion; nothing to evaluate")
         request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
-        settle(
+        record_verdict(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {result.version}",
             ledger_kind="gate",
             model=self.model,
-            version=result.version,  # a later candidate may have come while a pod was measuring
+            version=result.version,  # a later candidate may have been registered while a pod was measuring
             ports=ports,
             context=context,
             details={
@@ -54,6 +54,6 @@ class CandidateEvaluation(ModelPractice):
         return result.model_dump(mode="json", by_alias=True)
 
 
-def waiting(ports: Ports, model: str) -> list[str]:
-    """Versions that are candidates still: neither approved nor rejected."""
+def undecided_versions(ports: Ports, model: str) -> list[str]:
+    """Versions with status candidate: neither approved nor rejected."""
     return [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "candidate"]

@@ -1,4 +1,4 @@
-"""Begins a rollout: the target loads the candidate beside the champion and tries it; it gets no traffic yet."""
+"""Begins a rollout: the target loads the candidate beside the champion and tests it; it gets no traffic yet."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from practices._rollouts.rollout import Rollout
 
 
 class CandidatePreparation(RolloutPractice):
-    """Begin the rollout of the ticket and load its version at 0 %.
+    """Begin the rollout of the ticket and load its version with 0 % of the traffic.
 
-    Refuses a plan that cannot be followed or decided, a champion that changed since the run began, and a start while a
-    newer version is on its way; an older rollout is superseded. Done again it finds what is there. Returns the verdict.
+    ``Refused`` for a plan that cannot be executed or decided, a champion that changed since the run began, and an
+    active rollout of a newer version; an older rollout is superseded. Idempotent. Returns the verdict.
     """
 
     stem = "candidate_preparation"
@@ -28,37 +28,37 @@ class CandidatePreparation(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
-            return self.nothing_to_compare()
-        state = rollout.look()
-        if state.rollout_id == rollout.ticket.rollout_id and rollout.running().phase != "PENDING":
-            return self.said(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
-        decision = judge_preparation(rollout.ticket, state, faults(rollout.spec))
-        verdict = self.conclude(decision.verdict, rollout, context)
+            return self.pass_first_version()
+        state = rollout.read_state()
+        if state.rollout_id == rollout.ticket.rollout_id and rollout.running_state().phase != "PENDING":
+            return self.pass_note(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
+        decision = judge_preparation(rollout.ticket, state, plan_faults(rollout.spec))
+        verdict = self.record(decision.verdict, rollout, context)
         if state.rollout_id != rollout.ticket.rollout_id:
             rollout.create(state, target_plan(rollout.spec, supersede=decision.action == "supersede"))
-        rollout.wait_for_next(load(rollout))
+        rollout.renew_idle_lease(load_candidate(rollout))
         return verdict
 
 
-def faults(spec: ModelSpec) -> list[str]:
-    """Every reason why the declared rollout cannot be followed or decided."""
+def plan_faults(spec: ModelSpec) -> list[str]:
+    """Every reason why the declared rollout cannot be executed or decided."""
     import msgspec
 
     from pipelines.rollout.plan import RolloutPlan
 
-    found = msgspec.convert(target_plan(spec), RolloutPlan).faults()
+    reasons = msgspec.convert(target_plan(spec), RolloutPlan).faults()
     try:
         analysis_plan(spec.deployment)
     except Refused as error:
-        found += error.reasons
-    return found
+        reasons += error.reasons
+    return reasons
 
 
-def load(rollout: Rollout) -> RolloutState:
-    """Load the candidate; one that the target refuses leaves no rollout behind."""
+def load_candidate(rollout: Rollout) -> RolloutState:
+    """Load the candidate; if the target refuses it, roll the rollout back."""
     try:
         return rollout.prepare()
     except Refused as error:
-        why = "; ".join(error.reasons) or error
-        rollout.roll_back(f"version {rollout.ticket.version} could not be prepared: {why}")
+        reason = "; ".join(error.reasons) or error
+        rollout.roll_back(f"version {rollout.ticket.version} could not be prepared: {reason}")
         raise

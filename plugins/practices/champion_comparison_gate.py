@@ -1,4 +1,4 @@
-"""Lets a candidate on if the confidence interval of its gain over the champion begins at or above ``-margin``."""
+"""Passes a candidate if the confidence interval of its gain over the champion begins at or above ``-margin``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from practices._operators.gate import Gate
 
 
 class ChampionComparisonGate(Gate):
-    """Let a candidate on only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
+    """Pass a candidate only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
 
     With ``require_improvement`` it must begin above zero. Metric, margin, confidence and resamples are declared in
-    ``evaluation.comparison``. The first model has no champion to beat.
+    ``evaluation.comparison``. The first version has no champion to compare with and passes.
     """
 
     stem, rule = "champion_comparison_gate", staticmethod(judge_candidate)

@@ -1,4 +1,4 @@
-"""Ingests a day if each delivered file keeps its manifest and its contract; else refuses it and writes none of it."""
+"""Ingests a day if each delivered file matches its manifest and its contract; else refuses it and writes nothing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from practices._arrivals import receipts
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import DatasetPractice, day_of, hand_on, settle_day
+from practices._operators.partition import DatasetPractice, add_partition_key, day_of, record_day
 
 
 class ContractCheck(DatasetPractice):
-    """Read one landed day into the raw tables and hold it against the contract: digests, columns, types, keys.
+    """Read one delivered day into the raw tables and check its contract: digests, columns, types, keys.
 
-    A refusal is on the ledger (``data_verdict``) with each failure found, and leaves other days alone; the same
-    delivery is not tried again by itself, a new one is, and clearing the task tries again too. Returns the
-    ``IngestResult``.
+    A refusal is on the ledger (``data_verdict``) with each fault and does not affect other days. A new delivery is
+    ingested by ``<dataset>__arrive``; the same one only when the task is cleared. Returns the ``IngestResult``.
     """
 
     map_index_template = "{{ task.day or dag_run.partition_key or params.day }}"
@@ -32,15 +31,15 @@ class ContractCheck(DatasetPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        with receipts.receipt(ports.store, spec, day):
+        with receipts.write_receipt(ports.store, spec, day):
             result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day), spec.runner)
-            settle_day(verdict, day, context, subject=f"the delivery of {self.dataset} for {day}", name=self.dataset)
-        hand_on(context, asset(self.dataset, "ingested"), day)
+            record_day(verdict, day, context, subject=f"the delivery of {self.dataset} for {day}", name=self.dataset)
+        add_partition_key(context, asset(self.dataset, "ingested"), day)
         return result.model_dump(mode="json", by_alias=True) if result else {}
 
     @staticmethod
     def ingest(request: IngestRequest, runner: StageRunner) -> tuple[IngestResult | None, Verdict]:
-        """What the step found and what the rule says; a delivery that cannot even be read is a "no" as well."""
+        """Result of the step and verdict of the rule; a delivery that cannot be read is a FAIL without a result."""
         try:
             result = step_runner.run_step("ingest_partition", request, IngestResult, runner=runner)
         except Refused as error:

@@ -1,4 +1,4 @@
-"""Data and predictions are held against what the live model was trained on, day by day, from kept profiles."""
+"""Compares features and predictions of each day with the training data of the live version, by stored profiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class DriftCheck(MonitoringCheck):
     """Compare the trailing window of features and predictions with the training profile of the live version.
 
     Tests, effect sizes and thresholds are declared in ``monitoring.drift``. A detection is on the ledger before the
-    task turns red. Returns the ``DriftResult``.
+    task fails. Returns the ``DriftResult``.
     """
 
     step, result, subject = "measure_drift", DriftResult, "drift check"

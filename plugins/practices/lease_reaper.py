@@ -1,4 +1,4 @@
-"""Rolls back, holds or unmirrors rollouts whose lease is over, at targets that do not look after leases themselves."""
+"""Handles rollouts whose lease has expired at targets that have no guard: rolls back, holds, or stops the mirror."""
 
 from __future__ import annotations
 
@@ -14,96 +14,96 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.dry_run import DryRunPractice
 
-GUARDED = ("embedded",)
-"""Targets that look after leases themselves, every second."""
-RUNNING = ["queued", "running"]
-OVER = "its lease ended at "
-"""So begins the reason of a rollout whose lease was dealt with, by the target or by this practice."""
+SELF_GUARDED_TARGETS = ("embedded",)
+"""Kinds of targets that handle expired leases themselves, every second."""
+UNFINISHED_STATES = ["queued", "running"]
+EXPIRED_PREFIX = "its lease ended at "
+"""Prefix of the reason of a rollout that ended by its lease, by the target or by this operator."""
 
 
 class LeaseReaper(DryRunPractice):
-    """Deal with the rollouts of all models whose lease is over; tell of those that nobody seems to look after.
+    """Handle the rollouts of all models whose lease has expired; report those that are held or whose run is gone.
 
-    Each lease that was over is a line of the ledger (kind ``lease_expired``), written after the traffic has moved,
-    whoever moved it. Targets with a guard of their own are only told of. ``only_tell`` changes nothing anywhere. A
-    target that does not answer keeps no other from being looked at; the task is tried again for it. Returns models by
-    what became of their rollout.
+    Each expired lease is a ledger line (kind ``lease_expired``), written after the traffic has moved, also if the
+    target moved it. Rollouts at targets with a guard of their own are only reported. ``report_only`` changes nothing.
+    A target that does not answer does not stop the check of the others; the task is then retried. Returns models by
+    action.
     """
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         ports = installation.open_ports()
-        found: dict[str, list[str]] = {}
-        silent = []
+        models_by_action: dict[str, list[str]] = {}
+        unreachable = []
         for spec in ports.catalog.models.values():
             if not spec.deployment.staged:
                 continue
             try:
-                act = self._look(spec, ports, context)
+                action = self._check_model(spec, ports, context)
             except Unavailable as error:
-                silent.append(f"{spec.model}: {error}")
+                unreachable.append(f"{spec.model}: {error}")
                 continue
-            found.setdefault(act, []).append(spec.model)
-        self.log.info("%s", found)
-        if silent:
-            raise Unavailable("these targets do not answer; " + "; ".join(silent))
-        return found
+            models_by_action.setdefault(action, []).append(spec.model)
+        self.log.info("%s", models_by_action)
+        if unreachable:
+            raise Unavailable("these targets do not answer: " + "; ".join(unreachable))
+        return models_by_action
 
-    def _look(self, spec: ModelSpec, ports: Ports, context: Context) -> str:
-        """Judge one model's rollout and act; returns what became of it."""
+    def _check_model(self, spec: ModelSpec, ports: Ports, context: Context) -> str:
+        """Judge one model's rollout and act; returns the action."""
         try:
             state = ports.target(spec.model).rollout(spec.model)
         except Refused as error:  # nothing is live yet
             self.log.info("%s: %s", spec.model, error)
             return "none"
-        if not self.tells_only and state.reason.startswith(OVER):
-            self._record(state, ports, context)  # the target's own doing, or an earlier try's
+        if not self.is_report_only and state.reason.startswith(EXPIRED_PREFIX):
+            self._record_expiry(state, ports, context)  # ended by the target or by an earlier try
         if state.phase not in ACTIVE:
             return "none"
-        decision = judge_lease(watched(state, spec, ports, context), ports.clock())
-        said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
-        if decision.action in ("keep", "report") or self.tells_only:
-            self.log.log(20 if decision.action == "keep" else 30, "%s", said)
+        decision = judge_lease(watched_rollout(state, spec, ports, context), ports.clock())
+        message = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
+        if decision.action in ("keep", "report") or self.is_report_only:
+            self.log.log(20 if decision.action == "keep" else 30, "%s", message)
             return decision.action
         try:
-            end(state, decision, ports)
+            end_rollout(state, decision, ports)
         except Conflict as error:
-            self.log.info("%s; somebody was faster: %s", said, error)
+            self.log.info("%s; another writer changed it first: %s", message, error)
             return "keep"
-        self._record(ports.target(spec.model).rollout(spec.model), ports, context)
-        self.log.warning("%s: %s", decision.action, said)
+        self._record_expiry(ports.target(spec.model).rollout(spec.model), ports, context)
+        self.log.warning("%s: %s", decision.action, message)
         return decision.action
 
-    def _record(self, state: RolloutState, ports: Ports, context: Context) -> None:
-        """One line per lease that was over, whoever dealt with it."""
+    def _record_expiry(self, state: RolloutState, ports: Ports, context: Context) -> None:
+        """Write one line per expired lease."""
         details = {"rollout_id": state.rollout_id, "phase": state.phase, "reason": state.reason, "split": state.split}
         key = f"lease_expired/{state.rollout_id}/{state.lease_until}"
         actor = run_context.actor(context, ports.settings.actor)
         ports.ledger.append("lease_expired", state.model, state.champion, details, actor=actor, key=key)
 
 
-def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
-    """The rollout with the run that it belongs to, by the ledger and by Airflow."""
+def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
+    """The rollout with its deploy run, by the ledger and Airflow."""
     declared, run = spec.deployment, None
     try:
         lines = ports.ledger.entries(spec.model)
-    except AirworthyError:  # the lease matters more than the name of the run
+    except AirworthyError:  # handling the lease matters more than the run's id
         lines = []
     for line in lines:
         if line.details.get("rollout_id") == state.rollout_id and (line.key or "").startswith(f"{spec.model}__"):
             run = "/".join(str(line.key).split("/")[:2])
     dag_id, _, run_id = (run or "").partition("/")
-    goes_on = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=RUNNING))
-    guarded = declared.target.kind in GUARDED
-    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=goes_on)
+    is_running = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=UNFINISHED_STATES))
+    guarded = declared.target.kind in SELF_GUARDED_TARGETS
+    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=is_running)
 
 
-def end(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:
-    """Do at the target what was decided."""
-    target, named = ports.target(state.model), {"model": state.model, "rollout_id": str(state.rollout_id)}
+def end_rollout(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:
+    """Apply the decision at the target."""
+    target, ids = ports.target(state.model), {"model": state.model, "rollout_id": str(state.rollout_id)}
     key = f"{state.rollout_id}/lease/{state.generation}"
     if decision.action == "rollback":
-        target.roll_back(**named, reason=decision.reason, key=key)
+        target.roll_back(**ids, reason=decision.reason, key=key)
         return
     if decision.action == "stop_mirror" and state.mirror is not None:
-        state = target.set_mirror(**named, version=None, basis_points=0, expect=state.generation, key=f"{key}/mirror")
-    target.pause(**named, reason=decision.reason, expect=state.generation, key=key)
+        state = target.set_mirror(**ids, version=None, basis_points=0, expect=state.generation, key=f"{key}/mirror")
+    target.pause(**ids, reason=decision.reason, expect=state.generation, key=key)

@@ -1,4 +1,4 @@
-"""Asks a candidate without traffic at the declared rate; one that fails its declared assertions gets no traffic."""
+"""Sends requests to a candidate without traffic at the declared rate; it gets none if it fails its assertions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipelines.rules.load_test import judge_load_test
 from practices._operators import step_runner
 from practices._rollouts.operator import RolloutPractice
 
-MARGIN_SECONDS = 900.0
-"""That the lease outlasts the test by: a pod may wait for its node, and the figures are drawn and judged."""
+LEASE_MARGIN_SECONDS = 900.0
+"""Lease beyond the duration of the test, for the start of a pod and for the report."""
 
 
 class LoadTest(RolloutPractice):
-    """Ask the prepared candidate in an open loop through its target's public address, and hold it to its assertions.
+    """Test the prepared candidate in an open loop through its target's public address, and check its assertions.
 
-    Requests are sent when they are due, whether or not the candidate keeps up, and latency counts from then. A client
-    that could not keep its own schedule makes the verdict UNKNOWN. The picture and all figures lie under
-    ``rollouts/``. Returns the verdict.
+    Requests are sent at their due times, whether or not the candidate keeps up, and latency counts from the due time. A
+    client that could not keep its schedule makes the verdict UNKNOWN. Plot and report are stored under ``rollouts/``.
+    Returns the verdict.
     """
 
     stem: ClassVar[str] = "load_test"
@@ -30,13 +30,13 @@ class LoadTest(RolloutPractice):
         rollout = self.open()
         deployment, ticket = rollout.spec.deployment, rollout.ticket
         if ticket.first:
-            return self.said(f"the first version of {self.model}: there is no candidate beside a champion to try")
+            return self.pass_note(f"the first version of {self.model} is released without a rollout: no load test")
         if deployment.load_test is None:
-            return self.said("deployment.load_test is not declared")
-        state = self.go_on(rollout, context)
-        rollout.renew(state, deployment.load_test.duration + MARGIN_SECONDS)
+            return self.pass_note("deployment.load_test is not declared")
+        state = self.resume_if_paused(rollout, context)
+        rollout.renew_lease(state, deployment.load_test.duration + LEASE_MARGIN_SECONDS)
         request = LoadTestRequest(**ticket.model_dump(include={"model", "version", "rollout_id"}))
         result = step_runner.run_step("load_candidate", request, LoadTestResult, runner=rollout.spec.runs("deploy"))
         context["ti"].xcom_push(key="plot", value=result.plot)
-        rollout.wait_for_next(rollout.running())
-        return self.conclude(judge_load_test(result, deployment), rollout, context, report=result.report)
+        rollout.renew_idle_lease(rollout.running_state())
+        return self.record(judge_load_test(result, deployment), rollout, context, report=result.report)

@@ -1,4 +1,4 @@
-"""Stops a candidate that misses a declared minimum of a test metric, however the champion does."""
+"""Rejects a candidate whose test metrics miss a declared floor or ceiling, regardless of the champion."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from practices._operators.gate import Gate
 
 
 class MinimumMetricsGate(Gate):
-    """Hold each test metric of a candidate that ``evaluation.minimum_metrics`` names against its floor or ceiling."""
+    """Compare each test metric in ``evaluation.minimum_metrics`` with its floor or ceiling."""
 
     stem, rule = "minimum_metrics_gate", staticmethod(judge_minimum_metrics)

@@ -1,4 +1,4 @@
-"""Waits, deferred, until every source has delivered the day; ``Unavailable`` once its declared wait is over."""
+"""Defers until every source has delivered the day; ``Unavailable`` after the declared wait."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from practices._arrivals import deliveries
 from practices._arrivals.trigger import ArrivalTrigger
 from practices._connections import installation
 from practices._operators.partition import day_of
-from practices._operators.record_verdict import show
+from practices._operators.record_verdict import push_verdict
 
 
 class PartitionArrival(BaseOperator):
-    """Wait until each source's manifest of the day has landed.
+    """Wait until each source's manifest of the day is in the landing folder.
 
-    Looks at once. A day that is not there yet is waited for in the triggerer, without a worker, until the declared
-    wait after its turn is over (``calendar.wait_minutes``); then, or at once for a day long past, it raises
-    ``Unavailable`` naming the missing sources. ``Refused`` if a manifest cannot be read.
-    Returns the rows that each source announced.
+    Defers, without a worker, until ``calendar.wait_minutes`` after the time at which the files are due; then (at once
+    for a past day) raises ``Unavailable`` with the missing sources. ``Refused`` if a manifest cannot be read. Returns
+    the rows by source, from the manifests.
     """
 
     template_fields = ("dataset", "day")
@@ -33,27 +32,27 @@ class PartitionArrival(BaseOperator):
         self.dataset, self.day, self.poll_seconds = dataset, day, poll_seconds
 
     def execute(self, context: Context) -> dict[str, int]:
-        return self.look(context)
+        return self.check_arrival(context)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, int]:  # noqa: ARG002
-        """Called when the triggerer has seen the day, or its time is up. The store decides, not the event."""
-        return self.look(context)
+        """Called when the trigger has fired; the store is checked again, whatever the event holds."""
+        return self.check_arrival(context)
 
-    def look(self, context: Context) -> dict[str, int]:
-        """Return what has landed, wait on, or give up."""
+    def check_arrival(self, context: Context) -> dict[str, int]:
+        """Return the delivered rows by source, defer, or raise ``Unavailable``."""
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        arrived = deliveries.arrived(ports.store, spec, day)
+        arrived = deliveries.delivered_manifests(ports.store, spec, day)
         verdict = judge_arrival([*spec.daily(), *spec.reference()], arrived)
         if verdict.passed:
             return {source: sum(file.rows for file in manifest.files) for source, manifest in arrived.items()}
-        until: datetime = deliveries.wait_ends(spec.calendar, day)
+        until: datetime = deliveries.wait_end(spec.calendar, day)
         if ports.clock() < until:
             trigger = ArrivalTrigger(self.dataset, f"{day}", until.isoformat(), self.poll_seconds)
             self.defer(trigger=trigger, method_name="resume")
-        show(verdict, context)
+        push_verdict(verdict, context)
         missing = "".join(f"\n  - {reason}" for reason in verdict.reasons)
         raise Unavailable(
             f"{self.dataset} of {day} is not complete and its wait ended {until:%Y-%m-%d %H:%M %Z}; "
-            f"{self.dataset}__arrive takes it up when it lands{missing}"
+            f"{self.dataset}__arrive ingests it when it lands{missing}"
         )

@@ -1,4 +1,4 @@
-"""The live model is held against its own test metric as soon as labels arrive, late labels included."""
+"""Compares the live version with its own test metric as labels arrive, late labels included."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from practices._operators.monitored import MonitoringCheck
 
 
 class PerformanceCheck(MonitoringCheck):
-    """Join answers with the labels known by now and hold the trailing window against the live version's test metric.
+    """Join predictions with the labels known by now and compare the trailing window with the version's test metric.
 
-    The metric and the loss allowed are declared in ``monitoring.performance``. A detection is on the ledger before
-    the task turns red; too few labels are no evidence and turn it red as well. Returns the ``PerformanceResult``.
+    Metric and allowed loss are declared in ``monitoring.performance``. A detection is on the ledger before the task
+    fails; with too few labels the verdict is UNKNOWN and the task fails, too. Returns the ``PerformanceResult``.
     """
 
     step, result, subject = "measure_performance", PerformanceResult, "performance"

@@ -11,16 +11,16 @@ from pipelines.rules.point_in_time_features import judge_features
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import day_of, hand_on, settle_day
+from practices._operators.partition import add_partition_key, day_of, record_day
 from practices._operators.step import StepPractice
 
 
 class PointInTimeFeatures(StepPractice):
-    """Build a view's features of one day, and again those of later days whose windows reach into it.
+    """Build a view's features of one day, and rebuild those of later days whose windows include it.
 
-    A definition that changed without a new version is refused before anything is written. A broken constraint (range,
-    share of nulls) fails the task with every reason after the rows were written: no event is sent, but the rows stay
-    in the table. Returns the ``FeaturesResult``.
+    A definition that changed without a new version is refused before anything is written. A violated constraint
+    (range, share of nulls) fails the task with every reason after the rows were written: no asset event is emitted,
+    but the rows stay in the table. Returns the ``FeaturesResult``.
     """
 
     template_fields = ("view", "day")
@@ -36,6 +36,6 @@ class PointInTimeFeatures(StepPractice):
         runner = ports.catalog.dataset(view.dataset).runner
         result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
         verdict, subject = judge_features(result, view), f"the features {self.view} of {day}"
-        settle_day(verdict, day, context, subject=subject, name=self.view, table_version=result.version)
-        hand_on(context, asset(self.view, "features"), day)
+        record_day(verdict, day, context, subject=subject, name=self.view, table_version=result.version)
+        add_partition_key(context, asset(self.view, "features"), day)
         return result.model_dump(mode="json", by_alias=True)

@@ -1,4 +1,4 @@
-"""Goes through ten items before a version is deployed, and writes the ticket that names it to every later task."""
+"""Checks ten items before a version is deployed, and writes the ticket that identifies it for all later tasks."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
-from practices._rollouts.recorded_evidence import gate_outcomes, waiting
+from practices._operators.record_verdict import record_verdict
+from practices._rollouts.recorded_evidence import gate_outcomes, undeployed_versions
 
-ROLLOUTS = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
-"""The namespace of rollout ids, the same in every installation."""
+ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
+"""UUID namespace of rollout ids, the same in every installation."""
 
-BY_HAND = ("manual", "asset_materialization")
-"""Kinds of runs that only a person starts."""
+MANUAL_RUN_TYPES = ("manual", "asset_materialization")
+"""Types of runs that only a person starts."""
 
 
 class PreflightChecklist(ModelPractice):
-    """Build the bundle of an approved version, inspect it, go through the checklist and write the run's ticket.
+    """Build the bundle of an approved version, inspect it, check the checklist and write the run's ticket.
 
-    The version comes from the form, else from the newest approval. All that speaks against it is listed at once, and
-    it is refused before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
-    Skipped where this very bundle is live and its release on the ledger. Returns the ``RolloutTicket``.
+    The version comes from the form, else from the newest approval. A version with failing items is refused, with all
+    of them listed, before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
+    Skipped if exactly this bundle is live and its release is on the ledger. Returns the ``RolloutTicket``.
     """
 
     ui_color = "#cfe2f3"
@@ -50,15 +50,15 @@ class PreflightChecklist(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).runs("deploy")
-        asked = run_context.version(context, f"{self.model}:approved", waiting(ports, self.model))
-        request = BundleRequest(model=self.model, version=asked)
+        version = run_context.version(context, f"{self.model}:approved", undeployed_versions(ports, self.model))
+        request = BundleRequest(model=self.model, version=version)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         live = ports.target(self.model).state(self.model)
-        _skip_if_done(bundle, live, spec, ports)
+        _skip_if_live(bundle, live, spec, ports)
         inspect = InspectionRequest(bundle=bundle, champion=live.version)
-        found = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
-        verdict = judge_checklist(found, _standing(bundle, live, ports, context), spec, REQUIRED_GATES)
-        self._tell(verdict, bundle, ports, context)
+        inspection = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
+        verdict = judge_checklist(inspection, _release_standing(bundle, live, ports, context), spec, REQUIRED_GATES)
+        self._record_checklist(verdict, bundle, ports, context)
         ticket = RolloutTicket(
             champion=live.version,
             rollout_id=rollout_id(context, self.model),
@@ -67,14 +67,14 @@ class PreflightChecklist(ModelPractice):
         )
         return ticket.model_dump(mode="json", by_alias=True)
 
-    def _tell(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
-        """The list in log and XCom, then the verdict: ``Refused`` unless it is PASS."""
+    def _record_checklist(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
+        """Write the checklist to log and XCom, then record the verdict: ``Refused`` unless it is PASS."""
         lines: Any = verdict.facts["checklist"]
-        between = "\n" + " " * 28
-        told = [f"{line['item']:<18} {line['result']:<8} {between.join(line['why'])}" for line in lines]
-        self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(told))
+        separator = "\n" + " " * 28
+        rows = [f"{line['item']:<18} {line['result']:<8} {separator.join(line['why'])}" for line in lines]
+        self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(rows))
         context["ti"].xcom_push(key="checklist", value=lines)
-        settle(
+        record_verdict(
             verdict,
             subject=f"the preflight of {self.model} version {bundle.version}",
             ledger_kind="gate",
@@ -87,12 +87,12 @@ class PreflightChecklist(ModelPractice):
 
 
 def rollout_id(context: Any, model: str) -> str:
-    """The same for every try of every task of a run; another one once the run was cleared."""
-    run, cleared = context["dag_run"], run_context.clearings(context)
-    return str(uuid5(ROLLOUTS, f"{model}|{run.dag_id}|{run.run_id}|{cleared}"))
+    """The rollout's id: equal for all tries of all tasks of a run, different after the run was cleared."""
+    run, clears = context["dag_run"], run_context.clear_count(context)
+    return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{clears}"))
 
 
-def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
+def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
     gates, approval = gate_outcomes(bundle, ports)
     lines = ports.ledger.entries(model=bundle.model)
     drills = [line for line in lines if line.kind == "rollback_drill"]
@@ -105,21 +105,21 @@ def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any)
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,
         drillable=stand_in(live.version, live.previous, lines) is not None,
-        by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in BY_HAND,
+        by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in MANUAL_RUN_TYPES,
         deployer=person,
     )
 
 
-def _skip_if_done(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
-    """Skip where this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
+def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
+    """Skip if this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
     if live.version != bundle.version:
         return
     released = [line.details for line in ports.ledger.entries(bundle.model, bundle.version, "release")]
     champion = ports.registry.by_alias(bundle.model, "champion")
     recorded = bool(released) and released[-1].get("sha256") == live.bundle_sha256
     if live.bundle_sha256 == bundle.sha256 and recorded and champion and champion.version == bundle.version:
-        raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already, from this very bundle")
+        raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already with this bundle")
     if spec.deployment.staged:
-        reasons = ["its release is not on the ledger, or its bundle is another one by now (libraries changed)"]
+        reasons = ["its release is not on the ledger, or its bundle has changed since (other library versions)"]
         reasons.append("clear the task that switched traffic, or approve and deploy another version")
         raise Refused(f"version {bundle.version} of {bundle.model} is live: it cannot be its own candidate", reasons)

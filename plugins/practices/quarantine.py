@@ -1,4 +1,4 @@
-"""Audits a raw day, puts bad rows into quarantine with every reason, and publishes the others if few enough are bad."""
+"""Audits a raw day, writes bad rows to quarantine with every reason, and publishes the others if few enough are bad."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipelines.rules.quarantine import judge_audit
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import DatasetPractice, day_of, hand_on, settle_day
+from practices._operators.partition import DatasetPractice, add_partition_key, day_of, record_day
 
 
 class Quarantine(DatasetPractice):
-    """Audit one raw day by its suites, then publish: write, audit, publish.
+    """Audit one raw day by its expectation suites, then publish its good rows.
 
-    Rows that fail go to the quarantine table with every reason, the others to the validated table. Too large a share,
-    or a broken promise about the whole table, refuses the day: its quarantine is written, its published tables stay as
-    they were. Either is written before the verdict is on the ledger. Returns the ``PublishResult``.
+    Rows that fail are written to the quarantine table with every reason, the others to the validated table. If the
+    share of bad rows is too large or an expectation on the whole table fails, the day is refused: its quarantine is
+    written, its published tables stay unchanged. The ledger gets the verdict last. Returns the ``PublishResult``.
     """
 
     ui_color = "#fce5cd"
@@ -32,6 +32,6 @@ class Quarantine(DatasetPractice):
         publish_request = PublishRequest(audit=audit, accept=verdict.passed)
         published = step_runner.run_step("publish_partition", publish_request, PublishResult, runner=spec.runner)
         subject = f"the audit of {self.dataset} for {day}"
-        settle_day(verdict, day, context, subject=subject, name=self.dataset, report=audit.report)
-        hand_on(context, asset(self.dataset, "validated"), day)
+        record_day(verdict, day, context, subject=subject, name=self.dataset, report=audit.report)
+        add_partition_key(context, asset(self.dataset, "validated"), day)
         return published.model_dump(mode="json", by_alias=True)

@@ -1,4 +1,4 @@
-"""Ends a model's rollout, or else puts its previous version back: traffic first, then ledger and aliases."""
+"""Rolls back a model's rollout, or else restores its previous version: traffic first, then ledger and aliases."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
-from practices._rollouts.aliases import follow_traffic
+from practices._operators.record_verdict import record_verdict
+from practices._rollouts.aliases import move_aliases
 
 
 class ReleaseRollback(ModelPractice):
-    """The rollback of a model: a rollout that goes on ends; without one the version before the live one is put back.
+    """Roll back an active rollout; without one restore the version before the live one.
 
-    Nothing but the target is asked before traffic has moved. ``version``: take back this one or nothing (empty:
-    whatever is newest). Refuses when there is nothing to go back to. Where traffic went back already
-    (``airworthy rollback``, or a try that was killed), the records alone are brought up to date. Returns the target's
-    ``LiveState``.
+    Needs nothing but the target until the traffic has moved. ``version``: roll back only this version (empty: the
+    newest). ``Refused`` if there is no version to go back to. If the traffic was moved already (``airworthy rollback``,
+    or a killed try), only ledger and aliases are updated. Returns the target's ``LiveState``.
     """
 
     template_fields = ("model", "reason", "version")
@@ -37,42 +36,42 @@ class ReleaseRollback(ModelPractice):
         self.version = version
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, key = installation.open_ports(), run_context.act_key(context)
+        ports, key = installation.open_ports(), run_context.action_key(context)
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
-        way = taken_back(before, key)
-        if way is None and verdict.passed:
-            way = take_back(target, before, self.reason, key)
-            self._settle(verdict, before, ports, context)
-        way = way or self._known_already(before, verdict, ports, context)
+        rollback = taken_back(before, key)
+        if rollback is None and verdict.passed:
+            rollback = move_traffic_back(target, before, self.reason, key)
+            self._record_verdict(verdict, before, ports, context)
+        rollback = rollback or self._past_rollback(before, verdict, ports, context)
         state = target.state(self.model)
-        details = {"from": way.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
-        details |= {"rollout_id": way.rollout_id, "run": key}
-        who = run_context.actor(context, ports.settings.actor)
-        ports.ledger.append("rollback", self.model, state.version, details, actor=who, key=key)
-        follow_traffic(ports.registry, state)
+        details = {"from": rollback.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
+        details |= {"rollout_id": rollback.rollout_id, "run": key}
+        actor = run_context.actor(context, ports.settings.actor)
+        ports.ledger.append("rollback", self.model, state.version, details, actor=actor, key=key)
+        move_aliases(ports.registry, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _known_already(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> RollbackTarget:
-        """What was taken back before; ``Refused`` with the verdict if nothing was.
+    def _past_rollback(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> RollbackTarget:
+        """The rollback that was done before; ``Refused`` with the verdict if there was none.
 
-        After a rollback the target holds no previous version while the registry still names what was taken back, or
-        the ledger says that this run did it.
+        After a rollback the target has no previous version while the registry's alias still names the version that was
+        rolled back, or the ledger has the rollback by this run.
         """
         lines = ports.ledger.entries(self.model, kind="rollback")
         for line in lines:
-            if line.details.get("run") == run_context.act_key(context):
+            if line.details.get("run") == run_context.action_key(context):
                 return RollbackTarget(takes=line.details["from"], to=state.champion)
         former = ports.registry.by_alias(self.model, "champion")
         if former is None or former.version == state.champion or state.previous is not None:
-            self._settle(verdict, state, ports, context)
-            raise Refused(f"nothing of {self.model} was taken back")
+            self._record_verdict(verdict, state, ports, context)
+            raise Refused(f"no version of {self.model} was rolled back")
         return RollbackTarget(takes=former.version, to=state.champion)
 
-    def _settle(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
-        settle(
+    def _record_verdict(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
+        record_verdict(
             verdict,
             subject=f"the rollback of {self.model} from version {verdict.facts.get('takes') or state.champion}",
             ledger_kind="gate",
@@ -84,18 +83,19 @@ class ReleaseRollback(ModelPractice):
         )
 
 
-def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
-    """Move the traffic. ``Refused`` if an earlier try of this run did, and another version was released since."""
-    way = way_back(before)
-    assert way is not None, "the rule passed"
-    if way.rollout_id is not None:
-        said, named = signed(reason, way.takes, key), f"{key}/{way.rollout_id}"
-        ended = target.roll_back(before.model, way.rollout_id, said, key=named)
+def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
+    """Move the traffic. ``Refused`` if an earlier try of this run moved it and it was moved again since."""
+    rollback = way_back(before)
+    assert rollback is not None, "the rule passed"
+    if rollback.rollout_id is not None:
+        signed_reason, rollback_key = signed(reason, rollback.takes, key), f"{key}/{rollback.rollout_id}"
+        ended = target.roll_back(before.model, rollback.rollout_id, signed_reason, key=rollback_key)
         if ended.phase != "ROLLED_BACK":
-            raise Refused(f"rollout {way.rollout_id} of {before.model} is {ended.phase} by now", ["run again"])
-        return way
+            reasons = ["trigger the DAG again"]
+            raise Refused(f"rollout {rollback.rollout_id} of {before.model} is {ended.phase} by now", reasons)
+        return rollback
     target.rollback(before.model, key=key, reason=reason)
-    if target.state(before.model).version == way.takes:
-        why = "an earlier try of this run moved traffic, and it was released since; run again to take it back"
-        raise Refused(f"version {way.takes} of {before.model} is live again", [why])
-    return way
+    if target.state(before.model).version == rollback.takes:
+        reason = "it was released after an earlier try of this run moved traffic; trigger the DAG again to roll it back"
+        raise Refused(f"version {rollback.takes} of {before.model} is live again", [reason])
+    return rollback

@@ -1,4 +1,4 @@
-"""Trains a candidate and records the digests of data, environment, request and model, so that it can be repeated."""
+"""Trains a candidate and records the digests of data, environment, request and model, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.defaults import asset
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class ReproducibleTraining(ModelPractice):
-    """Train on a snapshot and register the result as a candidate; a retry goes on from the last checkpoint.
+    """Train on a snapshot and register the result as a candidate; a retry continues from the last checkpoint.
 
-    ``snapshot`` is the ``SnapshotResult`` of the task before. Hypothesis and seed come from the run's form. The
+    ``snapshot`` is the ``SnapshotResult`` of the previous task. Hypothesis and seed come from the run's form. The
     ledger gets the digests of data, environment, request and model, and what was declared at the time. The event of
     ``<model>:candidate`` carries ``version``, ``run_id`` and ``model_digest``. Returns the ``TrainResult``.
     """
@@ -38,7 +38,7 @@ class ReproducibleTraining(ModelPractice):
         request = self._request(context, ports.settings.actor)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
         result = step_runner.run_step("train_model", request, TrainResult, runner=spec.runs("train"))
-        settle(
+        record_verdict(
             judge_training(result, spec),
             subject=f"the training of {self.model} version {result.version}",
             ledger_kind="training",
@@ -46,7 +46,7 @@ class ReproducibleTraining(ModelPractice):
             version=result.version,
             ports=ports,
             context=context,
-            details=_record(request, result) | {"declared": declared.model_dump(mode="json")},
+            details=_ledger_details(request, result) | {"declared": declared.model_dump(mode="json")},
         )
         extra = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
         context["outlet_events"][asset(self.model, "candidate")].extra = extra
@@ -66,8 +66,8 @@ class ReproducibleTraining(ModelPractice):
         )
 
 
-def _record(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
-    """What the ledger keeps of a training: enough to repeat it and to hold the repeat against it."""
+def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any]:
+    """Ledger details of a training: enough to reproduce it and to compare the reproduction."""
     origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "snapshot", "request_digest", "environment_digest"}
     return {**origin, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}

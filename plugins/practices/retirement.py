@@ -13,10 +13,10 @@ from practices._rollouts.trigger import RolloutWatch
 
 
 class Retirement(RolloutPractice):
-    """Wait out ``deployment.rollback.window`` after the promotion, deferred, then finish the rollout.
+    """Defer for ``deployment.rollback.window`` after the promotion, then finish the rollout.
 
-    The former version is kept, so that a later rollback can put it back, too. Fails with the recorded reason if the
-    promotion was taken back meanwhile. Returns the verdict.
+    The former version is kept, so that a later rollback can restore it. Fails with the recorded reason if the
+    promotion was rolled back meanwhile. Returns the verdict.
     """
 
     stem = "retirement"
@@ -25,20 +25,20 @@ class Retirement(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first or not rollout.spec.deployment.staged:
-            return self.said("no rollout: there is nothing to retire")
-        if (state := rollout.look()).rollout_id != rollout.ticket.rollout_id:
-            rollout.running()
-        released, now = rollout.lines("release"), rollout.ports.clock()
+            return self.pass_note("there was no rollout: nothing to retire")
+        if (state := rollout.read_state()).rollout_id != rollout.ticket.rollout_id:
+            rollout.running_state()
+        released, now = rollout.ledger_lines("release"), rollout.ports.clock()
         promoted, window = released[0].at if released else None, rollout.spec.deployment.rollback.window
         decision = judge_retirement(rollout.ticket, state, promoted=promoted, now=now, window=window)
         if decision.action == "wait":
             due = (now + timedelta(seconds=decision.left)).isoformat()
             watch = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, due)
             self.defer(trigger=watch, method_name="look_again")
-        verdict = self.conclude(decision.verdict, rollout, context)
+        verdict = self.record(decision.verdict, rollout, context)
         rollout.retire()
         return verdict
 
     def look_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """The window is over, or somebody changed what is live; the target's record tells which."""
+        """Called (a stored name) when the window is over or the state at the target has changed."""
         return self.execute(context)

@@ -1,4 +1,4 @@
-"""Starts a model's training, once per incident, after enough monitored days in a row with the same trouble."""
+"""Starts a model's training, once per incident, after enough consecutive monitored days with the same detection."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
-from practices._operators.record_verdict import show
+from practices._operators.record_verdict import push_verdict
 
 
 class RetrainRequest(TriggerDagRunOperator):
-    """Start ``<model>__train`` when enough monitored days in a row detected the same trouble; else skip.
+    """Start ``<model>__train`` after enough consecutive monitored days with the same detection; else skip.
 
-    The run is called ``retrain_request__<day>``, so a repeated task finds it there, and it knows labels up to the end
-    of that day. It is started by name because this run has a partition: Airflow starts no unpartitioned DAG from a
-    partition's event. The event of ``<model>:retrain_requested`` is the record of it, with ``day`` and ``reasons``.
+    The run's id is ``retrain_request__<day>``, so a repeated task does not start a second one; it uses labels up to the
+    end of that day. It is started by name because Airflow starts no unpartitioned DAG from the event of a partitioned
+    run. The event of ``<model>:retrain_requested`` records it with ``day`` and ``reasons``.
     """
 
     template_fields = ("model",)
@@ -39,14 +39,14 @@ class RetrainRequest(TriggerDagRunOperator):
     def execute(self, context: Context) -> None:
         ports, day = installation.open_ports(), run_context.day(context)
         verdict = judge(ports, self.model, day)
-        show(verdict, context)
+        push_verdict(verdict, context)
         if verdict.outcome is not Outcome.FAIL:
-            stand_down(verdict, self.model, day)
+            skip_or_refuse(verdict, self.model, day)
         reasons = list(verdict.reasons)
         extra: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
         details = {**extra, "facts": verdict.facts}
-        who, key = run_context.actor(context, ports.settings.actor), f"{self.model}/{day}"
-        ports.ledger.append("retrain_request", self.model, _live(ports, self.model), details, actor=who, key=key)
+        actor, live = run_context.actor(context, ports.settings.actor), _live_version(ports, self.model)
+        ports.ledger.append("retrain_request", self.model, live, details, actor=actor, key=f"{self.model}/{day}")
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]
         event.extra = extra
@@ -57,25 +57,25 @@ class RetrainRequest(TriggerDagRunOperator):
         super().execute(context)
 
 
-def stand_down(verdict: Verdict, model: str, day: date) -> NoReturn:
-    """Nothing is due: skip and say why, so that no event fires; ``Refused`` if nothing was measured that day."""
+def skip_or_refuse(verdict: Verdict, model: str, day: date) -> NoReturn:
+    """No retraining is due: skip with the reason, without an event; ``Refused`` if nothing was measured that day."""
     if verdict.outcome is Outcome.UNKNOWN:
-        raise Refused(f"whether {model} needs a retraining is not known on {day}", verdict.reasons)
-    why = f"detections in a row: {verdict.facts['streaks']}"
+        raise Refused(f"whether {model} needs a retraining on {day} is unknown", verdict.reasons)
+    detail = f"consecutive detections: {verdict.facts['streaks']}"
     if verdict.facts["held_back"]:
-        why = f"asked for already on {verdict.facts['recent_requests']}, held back: {verdict.facts['held_back']}"
-    raise AirflowSkipException(f"no retraining of {model} is asked for on {day}; {why}")
+        detail = f"requested already on {verdict.facts['recent_requests']}, held back: {verdict.facts['held_back']}"
+    raise AirflowSkipException(f"no retraining of {model} is requested on {day}; {detail}")
 
 
 def judge(ports: Ports, model: str, day: date) -> Verdict:
-    """Ask the rule with what the ledger knows of the version that is live now."""
-    lines = ports.ledger.entries(model=model, version=_live(ports, model), kind="monitoring_verdict")
+    """Judge by the monitoring verdicts on the live version and the earlier requests, from the ledger."""
+    lines = ports.ledger.entries(model=model, version=_live_version(ports, model), kind="monitoring_verdict")
     history = detections(line.details for line in lines)
     earlier = ports.ledger.entries(model=model, kind="retrain_request")
     requests = [date.fromisoformat(line.details["day"]) for line in earlier]
     return judge_retraining(history, requests, ports.catalog.model(model), day)
 
 
-def _live(ports: Ports, model: str) -> str | None:
+def _live_version(ports: Ports, model: str) -> str | None:
     champion = ports.registry.by_alias(model, "champion")
     return champion.version if champion else None

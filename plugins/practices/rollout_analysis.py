@@ -1,4 +1,4 @@
-"""Observes a stage until it is decided: passed, rolled back at once, or held for a person."""
+"""Observes a rollout's stage until it is decided: passed, rolled back, or held for a person."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from practices._rollouts.stage_operator import StagePractice
 
 
 class RolloutAnalysis(StagePractice):
-    """Observe a stage until it is decided, deferred between two observations, with the lease kept alive.
+    """Observe a stage until it is decided; defers between observations, with the lease renewed.
 
-    PASS after the bake time lets the next task begin. FAIL rolls back first and then fails. What is not decided in time
-    is held: the traffic stays for a day, and the task fails and asks a person. ``share``: basis points the candidate
-    must have.
+    PASS after the bake time lets the next task begin. FAIL rolls back, then fails the task. Without a decision in time
+    the traffic is held for a day and the task fails, so that a person decides. ``share``: basis points that the
+    candidate must have.
     """
 
     template_fields: Sequence[str] = ("model", "ticket", "share")
@@ -32,19 +32,20 @@ class RolloutAnalysis(StagePractice):
         self.share = share
 
     def look_again(self, context: Context, event: dict[str, Any], errors: int = 0) -> dict[str, Any]:
-        """The name of ``resume`` in tasks that were deferred before 0.2.0."""
+        """``resume`` for tasks that were deferred before 0.2.0, which stored this name and ``errors``."""
         return self.resume(context, event, errors)
 
     def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
         if state.phase in ("FINALISING", "SUCCEEDED"):
-            return self.said(f"version {state.champion} is promoted already")
+            return self.pass_note(f"version {state.champion} is promoted already")
         observation = observe_stage(rollout, state, self.share, errors)
         decision = judge_stage(observation)
         log.info("%s", summary(decision))
         if decision.action == "look_again":
             declared = rollout.spec.deployment
-            rollout.renew(state, declared.lease)
-            pause, blind = declared.analysis.interval, observation.consecutive_errors
-            self.wait(rollout, state.generation, pause, blind, lease=declared.lease)
-        details = {"share": rollout.share(state), "step": state.step, **self.apply(decision, rollout, state)}
-        return self.conclude(decision.verdict, rollout, context, **details)
+            rollout.renew_lease(state, declared.lease)
+            interval, errors = declared.analysis.interval, observation.consecutive_errors
+            self.defer_for(rollout, state.generation, interval, errors, lease=declared.lease)
+        details: dict[str, Any] = {"share": rollout.share(state), "step": state.step}
+        details |= self.apply_decision(decision, rollout, state)
+        return self.record(decision.verdict, rollout, context, **details)

@@ -1,4 +1,4 @@
-"""Ends a deploy run: its candidate is rolled back unless it was promoted or is held for a person."""
+"""Ends a deploy run: rolls its candidate back unless it was promoted or is held for a person."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from practices._rollouts.rollout import Rollout
 
 
 class RolloutRollback(RolloutPractice):
-    """The end of a staged deploy run: take the candidate's traffic away, unless it was promoted or waits for a person.
+    """End a staged deploy run: roll the candidate back unless it was promoted or is held for a person.
 
-    A rollback by the target itself (guard, lease) is written down here, too. A candidate that failed is marked
-    ``rolled_back`` in the registry, so that no later run takes it by itself. Returns the verdict.
+    A rollback by the target itself (guard, lease) is recorded here, too. A candidate that failed with traffic is marked
+    ``rolled_back`` in the registry, so that no later run deploys it unless its version is given. Returns the verdict.
     """
 
     stem = "rollout_rollback"
@@ -25,48 +25,48 @@ class RolloutRollback(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first or not rollout.spec.deployment.staged:
-            return self.said("there was no rollout")
-        state, failed = rollout.look(), failed_tasks(context)
-        decision = judge_end(rollout.ticket, state, failed, recorded=recorded(rollout))
+            return self.pass_note("there was no rollout")
+        state, failed = rollout.read_state(), failed_tasks(context)
+        decision = judge_end(rollout.ticket, state, failed, recorded=is_end_recorded(rollout))
         self.log.info("%s: %s", decision.action, decision.reason)
         if decision.action == "roll_back":
             state = rollout.roll_back(decision.reason)
-            write_down(rollout, state, "run", decision.reason)
+            record_rollback(rollout, state, "run", decision.reason)
         elif decision.action == "record":
-            write_down(rollout, state, who_did(rollout), decision.reason)
+            record_rollback(rollout, state, rolled_back_by(rollout), decision.reason)
         if decision.failed_with_traffic:
             rollout.ports.registry.set_tags(self.model, rollout.ticket.version, {"airworthy.status": "rolled_back"})
-        return self.conclude(decision.verdict, rollout, context)
+        return self.record(decision.verdict, rollout, context)
 
 
 def failed_tasks(context: Any) -> list[str] | None:
-    """Tasks of this run that failed, by name; None where that cannot be asked."""
-    instance, run = context["ti"], context["dag_run"]
-    ask = getattr(instance, "get_task_states", None)
-    if ask is None:
+    """Ids of this run's failed tasks; None if the task instance cannot query them."""
+    ti, run = context["ti"], context["dag_run"]
+    get_task_states = getattr(ti, "get_task_states", None)
+    if get_task_states is None:
         return None
-    states = ask(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
-    return sorted(task for task, state in states.items() if state == "failed" and task != instance.task_id)
+    states = get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
+    return sorted(task for task, state in states.items() if state == "failed" and task != ti.task_id)
 
 
-def recorded(rollout: Rollout) -> bool:
-    """Whether the ledger has the end of this rollout."""
+def is_end_recorded(rollout: Rollout) -> bool:
+    """Whether the ledger has a rollback or end of this rollout."""
     lines = rollout.ports.ledger.entries(model=rollout.ticket.model)
-    ours = [line for line in lines if line.details.get("rollout_id") == rollout.ticket.rollout_id]
-    return any(line.kind in ("rollback", "rollout_end") for line in ours)
+    own_lines = [line for line in lines if line.details.get("rollout_id") == rollout.ticket.rollout_id]
+    return any(line.kind in ("rollback", "rollout_end") for line in own_lines)
 
 
-def who_did(rollout: Rollout) -> str:
-    """``analysis`` if a verdict of this run said so, else ``target``: its guard, its lease, or a person who asked."""
-    said = any(line.details.get("outcome") == "fail" for line in rollout.lines("rollout"))
-    return "analysis" if said else "target"
+def rolled_back_by(rollout: Rollout) -> str:
+    """``analysis`` if a verdict of this rollout is FAIL, else ``target``: its guard, its lease, or a person."""
+    by_analysis = any(line.details.get("outcome") == "fail" for line in rollout.ledger_lines("rollout"))
+    return "analysis" if by_analysis else "target"
 
 
-def write_down(rollout: Rollout, state: RolloutState, by: str, why: str) -> None:
-    """One line about one rollback, whoever did it; ``rollout_end`` where nothing was wrong with the candidate."""
+def record_rollback(rollout: Rollout, state: RolloutState, actor: str, reason: str) -> None:
+    """Write one line about the rollback; kind ``rollout_end`` if the candidate had not failed."""
     ports, ticket = rollout.ports, rollout.ticket
-    details = {"from": ticket.version, "to": state.champion, "reason": why, "by": by, "generation": state.generation}
-    details |= rollout.named
+    details: dict[str, Any] = {"from": ticket.version, "to": state.champion, "reason": reason, "by": actor}
+    details |= {"generation": state.generation, **rollout.ledger_ids}
     key = f"{ticket.rollout_id}/rollback"
-    kind = "rollout_end" if why == NOT_LET_THROUGH else "rollback"
+    kind = "rollout_end" if reason == NOT_LET_THROUGH else "rollback"
     ports.ledger.append(kind, ticket.model, state.champion, details, actor=ports.settings.actor, key=key)

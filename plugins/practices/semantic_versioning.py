@@ -1,4 +1,4 @@
-"""Approves a candidate and gives it a number that tells what changed since the highest one approved before."""
+"""Approves a candidate and numbers it by what changed since the highest version approved before."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from practices._operators.model import CandidatePractice
 class SemanticVersioning(CandidatePractice):
     """Approve a candidate and give it its semantic version; the DAG runs this after every gate has passed.
 
-    The number follows the highest one approved so far, by what was declared when each of the two was trained. A
-    version approved before keeps its number. Sets the tags ``airworthy.semantic_version`` and ``airworthy.status``,
-    writes the approval to the ledger, and lets ``<model>:approved`` fire with the version. Returns the approval.
+    The number follows the highest approved one, by the differences of what was declared when each was trained. A
+    version that was approved before keeps its number. Sets the tags ``airworthy.semantic_version`` and
+    ``airworthy.status``, writes the approval to the ledger, and emits ``<model>:approved``. Returns the approval.
     """
 
     ui_color = "#d9d2e9"
@@ -35,9 +35,9 @@ class SemanticVersioning(CandidatePractice):
         ports = installation.open_ports()
         version = EvaluateResult.model_validate(self.evaluation).version
         digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
-        approval = number(ports, self.model, version) | {"model_digest": digest}
-        who, key = run_context.actor(context, ports.settings.actor), run_context.act_key(context, version)
-        ports.ledger.append("approval", self.model, version, approval, actor=who, key=key)
+        approval = approval_details(ports, self.model, version) | {"model_digest": digest}
+        actor, key = run_context.actor(context, ports.settings.actor), run_context.action_key(context, version)
+        ports.ledger.append("approval", self.model, version, approval, actor=actor, key=key)
         tags = {"airworthy.semantic_version": approval["semantic_version"], "airworthy.status": "approved"}
         ports.registry.set_tags(self.model, version, tags)
         self.log.info("%s version %s is approved as %s", self.model, version, approval["semantic_version"])
@@ -45,13 +45,13 @@ class SemanticVersioning(CandidatePractice):
         return {"version": version, **approval}
 
 
-def number(ports: Ports, model: str, version: str) -> dict[str, Any]:
-    """``semantic_version``, the number it ``follows`` and the ``changes`` since then."""
+def approval_details(ports: Ports, model: str, version: str) -> dict[str, Any]:
+    """``semantic_version``, the version that it ``follows`` and the ``changes`` between both."""
     approvals = ports.ledger.entries(model=model, kind="approval")
     own = [entry for entry in approvals if entry.version == version]
     if own:
         return {name: own[-1].details[name] for name in ("semantic_version", "follows", "changes")}
-    last = max(approvals, key=_order, default=None)
+    last = max(approvals, key=_version_parts, default=None)
     changes = _changes(ports, model, version, last) if last else []
     follows = last.details["semantic_version"] if last else None
     return {
@@ -61,16 +61,16 @@ def number(ports: Ports, model: str, version: str) -> dict[str, Any]:
     }
 
 
-def _order(approval: LedgerEntry) -> list[int]:
+def _version_parts(approval: LedgerEntry) -> list[int]:
     return [int(part) for part in approval.details["semantic_version"].split(".")]
 
 
 def _changes(ports: Ports, model: str, version: str, last: LedgerEntry) -> list[VersionChange]:
-    return compare_versions(_declared(ports, model, last.version), _declared(ports, model, version))
+    return compare_versions(_declared_facts(ports, model, last.version), _declared_facts(ports, model, version))
 
 
-def _declared(ports: Ports, model: str, version: str | None) -> VersionFacts:
-    """What was declared when a version was trained; for one trained elsewhere, what is declared now."""
+def _declared_facts(ports: Ports, model: str, version: str | None) -> VersionFacts:
+    """What was declared when a version was trained; without a record of its training, what is declared now."""
     trainings = ports.ledger.entries(model=model, version=version, kind="training")
     if trainings and "declared" in trainings[-1].details:
         return VersionFacts.model_validate(trainings[-1].details["declared"])

@@ -1,4 +1,4 @@
-"""Stops a candidate that loses more than declared against the champion on any slice of enough rows."""
+"""Rejects a candidate that loses more than declared against the champion on any slice with enough rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from practices._operators.gate import Gate
 
 
 class SliceGate(Gate):
-    """Hold every slice that is large enough against the loss declared in ``evaluation.slices``."""
+    """Compare the loss on every slice with enough rows with the limit in ``evaluation.slices``."""
 
     stem, rule = "slice_gate", staticmethod(judge_slices)

@@ -1,4 +1,4 @@
-"""Freezes the training table of a model as of one moment under its digest, and refuses one too small to train on."""
+"""Writes the training table of a model as of one time under its digest, and refuses one too small to train on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipelines.rules.training_snapshot import judge_snapshot
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class TrainingSnapshot(ModelPractice):
-    """Freeze the training table of a model as of one moment; its digest names it.
+    """Write the training table of a model as of one time, named by its digest.
 
-    The moment is the end of the day asked for (``as_of`` of the form, or the day of the retrain request), else the
-    run's own date. Refuses with every reason when the table does not carry a training: too few rows, an empty part,
-    one class only. Returns the ``SnapshotResult``.
+    The time is the end of the requested day (``as_of`` in the form, or the day of the retrain request), else the run's
+    own date. ``Refused`` with every reason if the table is not sufficient: too few rows, an empty part, only one class.
+    Returns the ``SnapshotResult``.
     """
 
     ui_color = "#d9ead3"
@@ -27,19 +27,19 @@ class TrainingSnapshot(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        moment = run_context.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
-        request = SnapshotRequest(model=self.model, as_of=moment)
+        as_of = run_context.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
+        request = SnapshotRequest(model=self.model, as_of=as_of)
         result = step_runner.run_step(
             "take_snapshot", request, SnapshotResult, runner=spec.runs("train").without_gpus()
         )
-        settle(
+        record_verdict(
             judge_snapshot(result, spec),
-            subject=f"the training snapshot of {self.model} as of {moment:%Y-%m-%d %H:%M} UTC",
+            subject=f"the training snapshot of {self.model} as of {as_of:%Y-%m-%d %H:%M} UTC",
             ledger_kind="data_verdict",
             model=self.model,
             version=None,
             ports=ports,
             context=context,
-            details={"snapshot": result.digest, "as_of": moment.isoformat(), "table_versions": result.table_versions},
+            details={"snapshot": result.digest, "as_of": as_of.isoformat(), "table_versions": result.table_versions},
         )
         return result.model_dump(mode="json", by_alias=True)

@@ -33,7 +33,7 @@ import gpu_pool  # noqa: E402
 from pipelines.settings import REPOSITORY  # noqa: E402
 from pipelines.spec.catalog import Catalog, read_declaration  # noqa: E402
 from pipelines.spec.model import ModelSpec  # noqa: E402
-from practices._operators.defaults import gpu_queue  # noqa: E402
+from practices._operators.defaults import gpu_slots  # noqa: E402
 from practices.reproducible_training import ReproducibleTraining  # noqa: E402
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
@@ -43,7 +43,7 @@ told: dict[str, Any] = {}
 
 initdb()
 with DAG("flight_delay__train", schedule=None, max_active_runs=2, is_paused_upon_creation=False) as dag:
-    ReproducibleTraining(task_id="train_model", model=spec.model, snapshot={}, **gpu_queue(spec))
+    ReproducibleTraining(task_id="train_model", model=spec.model, snapshot={}, **gpu_slots(spec))
 bag = DagBag(dag_folder="/dev/null")
 bag.bag_dag(dag)
 with create_session() as session:
@@ -95,6 +95,6 @@ told["one starts"] = decided()
 told["it waits for its pod"] = decided(State.DEFERRED)
 told["it is over"] = decided(State.SUCCESS)
 Pool.create_or_update_pool("gpu", 1, "by hand", False)
-gpu_pool.keep_pool(7, Catalog())
+gpu_pool.ensure_pool(7, Catalog())
 told["pool mended"] = pool()
 print(json.dumps(told))

@@ -54,12 +54,12 @@ def test_the_pod_operator_is_imported_only_where_steps_run_in_pods(
     monkeypatch.delenv("AIRWORTHY_POD_IMAGE", raising=False)
     if image:
         monkeypatch.setenv("AIRWORTHY_POD_IMAGE", image)
-    assert (preloaded_libraries.FOR_PODS in preloaded_libraries.wanted()) is imported
+    assert (preloaded_libraries.POD_OPERATOR_MODULE in preloaded_libraries.modules_to_preload()) is imported
 
 
 def test_what_is_preloaded_starts_no_thread_that_a_fork_would_lose(tmp_path: Path) -> None:
     program = (
-        "import threading, preloaded_libraries as p; p.preload(p.wanted());"
+        "import threading, preloaded_libraries as p; p.preload(p.modules_to_preload());"
         "print([thread.name for thread in threading.enumerate()])"
     )
     environment = {

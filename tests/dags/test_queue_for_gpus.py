@@ -15,7 +15,7 @@ import gpu_pool
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
-from practices._operators.defaults import gpu_queue
+from practices._operators.defaults import gpu_slots
 
 Parse = Callable[..., dict[str, Any]]
 DECLARED = REPOSITORY / "include" / "models" / "flight_delay.yaml"
@@ -86,7 +86,7 @@ def test_no_training_asks_for_more_slots_than_the_pool_can_ever_have(
     monkeypatch: pytest.MonkeyPatch, train: dict[str, Any], have: str | None, queue: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("AIRWORTHY_GPUS", have or "")
-    assert gpu_queue(spec_with(**train)) == queue
+    assert gpu_slots(spec_with(**train)) == queue
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_pool_has_the_gpus_asked_for_else_room_for_the_largest_training(
     asked: int | None, declared: int, slots: int | None, wanted: int
 ) -> None:
     catalog = Catalog(models={"small": spec_with(), "large": spec_with(gpus=declared)})
-    assert gpu_pool.slots_wanted(asked, catalog, slots) == wanted
+    assert gpu_pool.pool_size(asked, catalog, slots) == wanted
 
 
 class Job:
@@ -133,7 +133,7 @@ def test_only_the_scheduler_looks_after_the_pool(
     monkeypatch: pytest.MonkeyPatch, command: str, component: object, looks: list[int]
 ) -> None:
     kept: list[int | None] = []
-    monkeypatch.setattr(gpu_pool, "keep_pool", lambda asked, catalog: kept.append(asked))
+    monkeypatch.setattr(gpu_pool, "ensure_pool", lambda asked, catalog: kept.append(asked))
     monkeypatch.setenv("AIRWORTHY_GPUS", "5")
     monkeypatch.setattr(sys, "argv", ["airflow", command])
     gpu_pool.on_starting(component=component)

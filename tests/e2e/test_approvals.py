@@ -33,7 +33,7 @@ Answer = tuple[str, str, str]
 
 
 @dataclass
-class Tower(Installation):
+class ApprovalStack(Installation):
     """The stack without MLflow and gateway, on a DAG folder that holds nothing but approvals."""
 
     people: dict[str, httpx.Client] = field(default_factory=dict)
@@ -107,8 +107,8 @@ class Tower(Installation):
 
 
 @pytest.fixture(scope="module")
-def tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
-    home = tmp_path_factory.mktemp("tower")
+def approval_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApprovalStack]:
+    home = tmp_path_factory.mktemp("approvals")
     shutil.copytree(REPOSITORY / "include", home / "include")
     for model, people, timeout in ((PATIENT, PEOPLE, 3600), (HASTY, PEOPLE[:1], 1)):
         path = home / "include" / "models" / f"{model}.yaml"
@@ -116,7 +116,7 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
         declared["deployment"] = {"approval": {"approvers": people, "timeout": timeout}}
         path.write_text(yaml.safe_dump(declared))
     found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
-    made = Tower(Settings.from_environment(found))
+    made = ApprovalStack(Settings.from_environment(found))
     made.up()
     try:
         made.until(lambda: len(made.airflow.dags()) == 2, "parsing")
@@ -131,54 +131,58 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
         made.down()
 
 
-def test_who_is_not_asked_is_refused_and_two_others_let_the_candidate_on(tower: Tower) -> None:
-    tower.asked("agreed")
-    assert tower.answer("viewer", "agreed", LEAD) == httpx.codes.FORBIDDEN
-    assert tower.answer("compliance", "agreed", LEAD) == httpx.codes.FORBIDDEN
-    assert tower.answer("ml_lead", "agreed", LEAD) == httpx.codes.FORBIDDEN, "who started the run approved it"
-    assert tower.answer("ml_lead", "agreed", COMPLIANCE) == httpx.codes.FORBIDDEN
+def test_who_is_not_asked_is_refused_and_two_others_let_the_candidate_on(approval_stack: ApprovalStack) -> None:
+    approval_stack.asked("agreed")
+    assert approval_stack.answer("viewer", "agreed", LEAD) == httpx.codes.FORBIDDEN
+    assert approval_stack.answer("compliance", "agreed", LEAD) == httpx.codes.FORBIDDEN
+    assert approval_stack.answer("ml_lead", "agreed", LEAD) == httpx.codes.FORBIDDEN, "who started the run approved it"
+    assert approval_stack.answer("ml_lead", "agreed", COMPLIANCE) == httpx.codes.FORBIDDEN
     answers = {LEAD: ("admin", "Approve", "as measured"), COMPLIANCE: ("compliance", "Approve", "")}
-    states = tower.ended(PATIENT, "agreed", answers)
+    states = approval_stack.ended(PATIENT, "agreed", answers)
     assert set(states.values()) == {"success"}
-    said = {(e.actor, e.details["role"], e.details["comment"]) for e in tower.lines("approval_answer", "agreed")}
+    said = {
+        (e.actor, e.details["role"], e.details["comment"]) for e in approval_stack.lines("approval_answer", "agreed")
+    }
     assert said == {("admin", "ml_lead", "as measured"), ("compliance", "compliance", "")}
-    [verdict] = tower.lines("approval_quorum", "agreed")
+    [verdict] = approval_stack.lines("approval_quorum", "agreed")
     assert (verdict.details["outcome"], verdict.details["people"]) == ("pass", ["admin", "compliance"])
     assert verdict.details["model_digest"] == "a" * 64
-    assert tower.ports.ledger.faults() == []
+    assert approval_stack.ports.ledger.faults() == []
 
 
-def test_a_request_takes_one_answer(tower: Tower) -> None:
-    assert tower.answer("admin", "agreed", LEAD) == httpx.codes.CONFLICT
+def test_a_request_takes_one_answer(approval_stack: ApprovalStack) -> None:
+    assert approval_stack.answer("admin", "agreed", LEAD) == httpx.codes.CONFLICT
 
 
-def test_one_person_in_two_roles_is_one_person(tower: Tower) -> None:
+def test_one_person_in_two_roles_is_one_person(approval_stack: ApprovalStack) -> None:
     both = dict.fromkeys((LEAD, COMPLIANCE), ("ml_lead", "Approve", ""))
-    states = tower.ended(PATIENT, "alone", both)
+    states = approval_stack.ended(PATIENT, "alone", both)
     assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("skipped", "skipped")
-    [verdict] = tower.lines("approval_quorum", "alone")
+    [verdict] = approval_stack.lines("approval_quorum", "alone")
     assert verdict.details["reasons"] == ["1 different people agreed, 2 must"]
 
 
-def test_a_no_skips_what_follows_and_a_cleared_request_asks_anew(tower: Tower) -> None:
+def test_a_no_skips_what_follows_and_a_cleared_request_asks_anew(approval_stack: ApprovalStack) -> None:
     answers = {LEAD: ("ml_lead", "Reject", "slices look odd"), COMPLIANCE: ("compliance", "Approve", "")}
-    states = tower.ended(PATIENT, "refused", answers)
+    states = approval_stack.ended(PATIENT, "refused", answers)
     assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("skipped", "skipped")
-    [verdict] = tower.lines("approval_quorum", "refused")
+    [verdict] = approval_stack.lines("approval_quorum", "refused")
     assert verdict.details["reasons"][0] == "ml_lead said no for ml_lead: slices look odd"
 
     again = {"dry_run": False, "dag_run_id": "refused", "task_ids": [["request_approvals", LEAD]]}
     again |= {"include_downstream": True, "only_failed": False}
-    tower.person("admin").post(f"/dags/{PATIENT}__deploy/clearTaskInstances", json=again).raise_for_status()
-    states = tower.ended(PATIENT, "refused", {LEAD: ("ml_lead", "Approve", "")})
+    approval_stack.person("admin").post(f"/dags/{PATIENT}__deploy/clearTaskInstances", json=again).raise_for_status()
+    states = approval_stack.ended(PATIENT, "refused", {LEAD: ("ml_lead", "Approve", "")})
     assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("success", "success")
-    outcomes = [line.details["outcome"] for line in tower.lines("approval_quorum", "refused")]
+    outcomes = [line.details["outcome"] for line in approval_stack.lines("approval_quorum", "refused")]
     assert outcomes == ["fail", "pass"]
 
 
-def test_silence_is_no_consent(tower: Tower) -> None:
-    states = tower.ended(HASTY, "unanswered")
+def test_silence_is_no_consent(approval_stack: ApprovalStack) -> None:
+    states = approval_stack.ended(HASTY, "unanswered")
     assert (states["request_approvals.0"], states["promote_candidate.-1"]) == ("success", "skipped")
-    [verdict] = tower.lines("approval_quorum", "unanswered", HASTY)
+    [verdict] = approval_stack.lines("approval_quorum", "unanswered", HASTY)
     assert verdict.details["reasons"][0].startswith("nobody answered for ml_lead until ")
-    assert {line.details["choice"] for line in tower.lines("approval_answer", "unanswered", HASTY)} == {"expired"}
+    assert {line.details["choice"] for line in approval_stack.lines("approval_answer", "unanswered", HASTY)} == {
+        "expired"
+    }

@@ -1,4 +1,4 @@
-"""A model lives two weeks of real flights: trained, judged, released, watched, and asked to be trained again."""
+"""A model is trained, judged, released, monitored and retrained on two weeks of real flight data."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
 
 
 @pytest.fixture(scope="module")
-def flown(life: Life) -> dict[str, Any]:
+def released(life: Life) -> dict[str, Any]:
     """Trained on the history, judged and released."""
     known = {"as_of": day(HISTORY - 1).isoformat(), "hypothesis": "delays persist"}
     newest = {"version": "1"}
@@ -131,7 +131,7 @@ def flown(life: Life) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def watched(life: Life, flown: dict[str, Any]) -> dict[str, Any]:
+def watched(life: Life, released: dict[str, Any]) -> dict[str, Any]:
     """Asked about the days after, whose flights then land, and monitored day by day."""
     for number in range(HISTORY, HISTORY + LIVE):
         life.arrive(number, number)
@@ -140,8 +140,8 @@ def watched(life: Life, flown: dict[str, Any]) -> dict[str, Any]:
     return life.drive(*[(f"{MODEL}__monitor", {"day": each}) for each in days])
 
 
-def test_the_first_candidate_passes_every_gate_and_goes_live(life: Life, flown: dict[str, Any]) -> None:
-    assert [run["state"] for run in flown["runs"]] == ["success"] * 3, flown
+def test_the_first_candidate_passes_every_gate_and_goes_live(life: Life, released: dict[str, Any]) -> None:
+    assert [run["state"] for run in released["runs"]] == ["success"] * 3, released
     ports = life.ports
     assert ports.endpoint.state(MODEL).version == "1"
     champion = ports.registry.by_alias(MODEL, "champion")
@@ -149,12 +149,12 @@ def test_the_first_candidate_passes_every_gate_and_goes_live(life: Life, flown: 
     assert (champion.version, champion.semantic) == ("1", "1.0.0")
 
 
-def test_each_stage_hands_the_version_on_by_an_event(flown: dict[str, Any]) -> None:
-    handed = [(event["asset"], event["extra"]["version"]) for event in flown["events"]]
+def test_each_stage_hands_the_version_on_by_an_event(released: dict[str, Any]) -> None:
+    handed = [(event["asset"], event["extra"]["version"]) for event in released["events"]]
     assert handed == [(f"{MODEL}:candidate", "1"), (f"{MODEL}:approved", "1"), (f"{MODEL}:released", "1")]
 
 
-def test_the_ledger_tells_the_whole_story_and_is_whole(life: Life, flown: dict[str, Any]) -> None:
+def test_the_ledger_tells_the_whole_story_and_is_whole(life: Life, released: dict[str, Any]) -> None:
     ledger = life.ports.ledger
     kinds = [line.kind for line in ledger.entries(model=MODEL)]
     assert list(dict.fromkeys(kinds))[:5] == ["data_verdict", "training", "gate", "approval", "release"]

@@ -1,4 +1,4 @@
-"""A candidate goes into the air on a real Airflow and gateway: it outlives kills, and a bad one loses its traffic."""
+"""A candidate is deployed by a real Airflow and gateway: kills do not stop it, and a bad one loses its traffic."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ DEPLOYMENT: dict[str, Any] = {
 
 
 @dataclass
-class Airspace(Installation):
+class RolloutStack(Installation):
     """The stack with two approved versions of one model, callers, and a watch on the split."""
 
     wrong: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Airspace(Installation):
                 os.kill(child.pid, signal.SIGSTOP)
 
 
-def approve(made: Airspace, seed: int) -> str:
+def approve(made: RolloutStack, seed: int) -> str:
     """Train a version, and let the ledger say that it passed every gate and was approved."""
     ports = made.ports
     day = FIRST + timedelta(days=DAYS)
@@ -158,11 +158,11 @@ def declare(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def airspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airspace]:
-    home = tmp_path_factory.mktemp("airspace")
+def rollout_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolloutStack]:
+    home = tmp_path_factory.mktemp("rollout_stack")
     declare(home)
     found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
-    made = Airspace(Settings.from_environment(found))
+    made = RolloutStack(Settings.from_environment(found))
     made.up()
     callers = None
     try:
@@ -187,63 +187,63 @@ def airspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airspace]:
         made.down()
 
 
-def test_a_good_candidate_is_promoted_though_everything_is_killed_on_its_way(airspace: Airspace) -> None:
-    run = airspace.deploy("2")
-    airspace.until_answering(lambda: airspace.share("2") == 2000, "the first step")
-    airspace.kill("scheduler")  # with every task that runs
-    airspace.kill("triggerer")
-    assert airspace.share("2") == 2000, "traffic needs no Airflow"
-    airspace.up()
-    airspace.until_answering(lambda: airspace.share("2") == 5000, "the second step")
-    airspace.kill("scheduler")
-    airspace.up()
-    assert airspace.ended(run) == "success"
-    state = airspace.state()
+def test_a_good_candidate_is_promoted_though_everything_is_killed_on_its_way(rollout_stack: RolloutStack) -> None:
+    run = rollout_stack.deploy("2")
+    rollout_stack.until_answering(lambda: rollout_stack.share("2") == 2000, "the first step")
+    rollout_stack.kill("scheduler")  # with every task that runs
+    rollout_stack.kill("triggerer")
+    assert rollout_stack.share("2") == 2000, "traffic needs no Airflow"
+    rollout_stack.up()
+    rollout_stack.until_answering(lambda: rollout_stack.share("2") == 5000, "the second step")
+    rollout_stack.kill("scheduler")
+    rollout_stack.up()
+    assert rollout_stack.ended(run) == "success"
+    state = rollout_stack.state()
     assert state is not None
     assert (state.champion, state.previous, state.phase) == ("2", "1", "SUCCEEDED")
-    assert airspace.wrong == []
-    [release] = airspace.ports.ledger.entries(MODEL, "2", "release")
+    assert rollout_stack.wrong == []
+    [release] = rollout_stack.ports.ledger.entries(MODEL, "2", "release")
     assert release.details["previous"] == "1"
-    champion = airspace.ports.registry.by_alias(MODEL, "champion")
+    champion = rollout_stack.ports.registry.by_alias(MODEL, "champion")
     assert champion is not None
     assert champion.version == "2"
-    assert [line.details["share"] for line in shifts(airspace, "2")] == [2000, 5000]
+    assert [line.details["share"] for line in shifts(rollout_stack, "2")] == [2000, 5000]
 
 
-def shifts(airspace: Airspace, version: str) -> list[Any]:
-    lines = airspace.ports.ledger.entries(MODEL, version, "rollout")
+def shifts(rollout_stack: RolloutStack, version: str) -> list[Any]:
+    lines = rollout_stack.ports.ledger.entries(MODEL, version, "rollout")
     return [line for line in lines if line.details["practice"] == "canary_step" and line.details["outcome"] == "pass"]
 
 
-def test_a_candidate_that_freezes_in_flight_is_rolled_back_and_its_run_fails_with_the_reasons(
-    airspace: Airspace,
+def test_a_candidate_that_freezes_under_traffic_is_rolled_back_and_its_run_fails_with_the_reasons(
+    rollout_stack: RolloutStack,
 ) -> None:
-    run = airspace.deploy("1")
-    airspace.until_answering(lambda: airspace.share("1") == 2000, "the first step")
+    run = rollout_stack.deploy("1")
+    rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step")
     time.sleep(2)
-    airspace.freeze_candidate()
-    airspace.until(lambda: airspace.share("1") == 0, "the rollback")
-    assert airspace.ended(run) == "failed"
-    assert airspace.tasks(run)["judge_at_20"] == "failed"
-    state = airspace.state()
+    rollout_stack.freeze_candidate()
+    rollout_stack.until(lambda: rollout_stack.share("1") == 0, "the rollback")
+    assert rollout_stack.ended(run) == "failed"
+    assert rollout_stack.tasks(run)["judge_at_20"] == "failed"
+    state = rollout_stack.state()
     assert state is not None
     assert (state.champion, state.phase) == ("2", "ROLLED_BACK")
     assert re.search(r"(the limit is|>) 0\.1\b", state.reason), "guard or analysis, whichever saw it first"
-    [line] = rollbacks(airspace)
+    [line] = rollbacks(rollout_stack)
     assert line.details["from"] == "1"
     assert state.reason in line.details["reason"]
 
 
-def rollbacks(airspace: Airspace) -> list[Any]:
-    return airspace.ports.ledger.entries(MODEL, kind="rollback")
+def rollbacks(rollout_stack: RolloutStack) -> list[Any]:
+    return rollout_stack.ports.ledger.entries(MODEL, kind="rollback")
 
 
-def test_a_person_who_marks_a_task_failed_takes_the_candidates_traffic(airspace: Airspace) -> None:
-    run = airspace.deploy("1")
-    airspace.until_answering(lambda: airspace.share("1") == 2000, "the first step")
-    airspace.until(lambda: airspace.tasks(run)["judge_at_20"] in ("running", "deferred"), "the first look")
-    airspace.airflow.mark(DEPLOY, run, "judge_at_20", "failed")
-    airspace.until(lambda: airspace.share("1") == 0, "the rollback")
-    assert airspace.ended(run) == "failed"
-    assert len(rollbacks(airspace)) == 2
-    assert airspace.wrong == []
+def test_a_person_who_marks_a_task_failed_takes_the_candidates_traffic(rollout_stack: RolloutStack) -> None:
+    run = rollout_stack.deploy("1")
+    rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step")
+    rollout_stack.until(lambda: rollout_stack.tasks(run)["judge_at_20"] in ("running", "deferred"), "the first look")
+    rollout_stack.airflow.mark(DEPLOY, run, "judge_at_20", "failed")
+    rollout_stack.until(lambda: rollout_stack.share("1") == 0, "the rollback")
+    assert rollout_stack.ended(run) == "failed"
+    assert len(rollbacks(rollout_stack)) == 2
+    assert rollout_stack.wrong == []

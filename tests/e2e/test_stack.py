@@ -1,4 +1,4 @@
-"""The embedded stack under a real scheduler: days arrive, are refused, are mended, and no kill loses any of them."""
+"""The embedded stack under a real scheduler: days arrive, are refused or corrected, and no kill loses one."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pipelines.spec.runner import StageRunner
 from pipelines.testing.ports import MemoryStore
 from practices._pods.cluster import Cluster
 from practices._pods.launch import Launch
-from practices._pods.plan import CONTAINER, TEMPLATE, pod_arguments
+from practices._pods.plan import CONTAINER, DEFAULT_TEMPLATE, pod_arguments
 
 MANIFESTS = REPOSITORY / "deploy" / "kubernetes"
 SECRETS = "secrets.example.yaml"
@@ -69,7 +69,7 @@ def test_every_manifest_says_what_it_is_first(path: Path) -> None:
         assert path.name == "helm-values.yaml" or {"apiVersion", "kind", "metadata"} <= document.keys()
 
 
-@pytest.mark.parametrize("template", [TEMPLATE, "gpu.yaml"])
+@pytest.mark.parametrize("template", [DEFAULT_TEMPLATE, "gpu.yaml"])
 def test_what_a_template_forbids_stays_forbidden_in_the_pod_that_the_runner_builds(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,14 +88,14 @@ def test_what_a_template_forbids_stays_forbidden_in_the_pod_that_the_runner_buil
     assert container.security_context.capabilities.drop == ["ALL"]
 
 
-@pytest.mark.parametrize("template", [TEMPLATE, "gpu.yaml", "worker.yaml"])
+@pytest.mark.parametrize("template", [DEFAULT_TEMPLATE, "gpu.yaml", "worker.yaml"])
 def test_a_pod_that_may_not_write_to_its_image_has_a_scratch_home_and_tmp(template: str) -> None:
     container = documents(PODS / template)[0]["spec"]["containers"][0]
     written = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     assert written["/tmp"] == written["/home/airworthy"] == "scratch"
 
 
-@pytest.mark.parametrize("template", [TEMPLATE, "gpu.yaml"])
+@pytest.mark.parametrize("template", [DEFAULT_TEMPLATE, "gpu.yaml"])
 def test_every_step_gets_the_credentials_of_the_store_where_there_are_any(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

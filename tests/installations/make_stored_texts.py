@@ -40,7 +40,7 @@ from pipelines.spec.deployment import Deployment
 from pipelines.spec.runner import StageRunner
 from pipelines.testing import FakePorts, FixedClock, MemoryLedger, MemoryStore
 from practices._arrival_trigger import ArrivalTrigger, LateArrivals
-from practices._pods.plan import identity, labels
+from practices._pods.plan import identity_annotations, labels
 from practices._pods.watch import PodWatch
 from practices._queued_arrivals import QueuedArrivals
 from practices._rollout_trigger import RolloutWatch
@@ -266,7 +266,7 @@ def keep_pod_run() -> None:
         "request": done.request,
         "pod": done.pod_name(done.attempt),
         "labels": labels(done, StageRunner(on="kubernetes"), settings),
-        "annotations": identity(done, done.attempt),
+        "annotations": identity_annotations(done, done.attempt),
         "files": {path: content.decode() for path, content in store.files.items()},
     }
     write("pod_run.json", told)

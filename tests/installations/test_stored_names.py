@@ -41,11 +41,11 @@ from pipelines.steps.training.registration import find_registered
 from pipelines.testing.ports import FixedClock, MemoryStore
 from practices._operators import run_context
 from practices._pods.launch import Launch
-from practices._pods.launched import read_pod
+from practices._pods.launched import launched_pod
 from practices._rollouts import recorded_evidence
-from practices.approval_quorum import on_record
-from practices.lease_reaper import watched
-from practices.semantic_versioning import number
+from practices.approval_quorum import recorded_answers
+from practices.lease_reaper import watched_rollout
+from practices.semantic_versioning import approval_details
 from tests.installations.kept import ARCHIVE, TEXTS, read
 from tests.installations.kubernetes_in_memory import KubernetesInMemory
 from tests.practices.practice_harness import MODEL, PracticeHarness
@@ -162,9 +162,9 @@ def test_an_installed_program_is_there(program: str) -> None:
 
 
 @pytest.mark.parametrize(("variable", "field"), NAMES["settings"].items())
-def test_a_variable_of_the_environment_sets_what_it_set(variable: str, harness: str) -> None:
+def test_a_variable_of_the_environment_sets_what_it_set(variable: str, field: str) -> None:
     value = {"AIRWORTHY_GPUS": "3", "AIRWORTHY_DEFER_PODS": "no"}.get(variable, "/else/where")
-    found = getattr(Settings.from_environment({variable: value}), harness)
+    found = getattr(Settings.from_environment({variable: value}), field)
     assert str(found) == {"no": "False"}.get(value, value)
 
 
@@ -246,11 +246,11 @@ def test_the_gateways_own_record_stands_where_it_stood(tmp_path: Path) -> None:
 def test_what_a_pod_left_in_the_store_is_found_under_the_same_path_and_believed() -> None:
     kept, store = read("pod_run.json"), MemoryStore()
     store.files = {path: text.encode() for path, text in kept["files"].items()}
-    launch = Launch(store, "train_model", **kept["launch"], made=kept["made"], request=kept["request"])
-    attempt = launch.current()
+    launch = Launch(store, "train_model", **kept["launch"], stamp=kept["made"], request=kept["request"])
+    attempt = launch.current_attempt()
     assert attempt is not None
     assert launch.pod_name(attempt) == kept["pod"]
-    assert launch.answer(attempt) == b'{"ok": 1}'
+    assert launch.read_result(attempt) == b'{"ok": 1}'
 
 
 def test_a_pod_that_runs_still_says_whose_it_is() -> None:
@@ -259,7 +259,7 @@ def test_a_pod_that_runs_still_says_whose_it_is() -> None:
     metadata = SimpleNamespace(**named, labels=kept["labels"], annotations=kept["annotations"], deletion_timestamp=None)
     status = SimpleNamespace(container_statuses=[], phase="Running", start_time=None)
     pod = SimpleNamespace(metadata=metadata, status=status, spec=SimpleNamespace(active_deadline_seconds=60))
-    identity = read_pod(pod).identity
+    identity = launched_pod(pod).identity
     assert identity is not None
     assert (identity.dag_id, identity.run_id, identity.task_id) == tuple(
         kept["launch"][name] for name in ("dag_id", "run_id", "task_id")
@@ -295,7 +295,7 @@ def test_the_tags_of_a_registered_version_still_say_what_it_is() -> None:
         found = find_registered(registry, MODEL, version.tags["airworthy.request_digest"])
         assert found == version
     released: Any = SimpleNamespace(entries=lambda **_: [SimpleNamespace(version="1")])
-    assert recorded_evidence.waiting(SimpleNamespace(registry=registry, ledger=released), MODEL) == ["2"]
+    assert recorded_evidence.undeployed_versions(SimpleNamespace(registry=registry, ledger=released), MODEL) == ["2"]
 
 
 # ---- the ledger ----------------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_what_people_answered_still_counts(harness: PracticeHarness, ticket: Rol
     told = read("in_flight.json")
     receipts = [read("handed_over.json")["returned"][f"{MODEL}__deploy/request_approvals/0"]]
     context = {"dag_run": SimpleNamespace(dag_id=told["dag"], run_id=told["run"])}
-    answers, faults = on_record(receipts, ticket, harness, context)
+    answers, faults = recorded_answers(receipts, ticket, harness, context)
     assert faults == []
     assert [(answer.person, answer.choice) for answer in answers] == [("ml_lead", "approve")]
 
@@ -356,12 +356,12 @@ def test_a_rollout_is_still_known_to_belong_to_its_run(harness: PracticeHarness,
     told = read("in_flight.json")
     state = RolloutState.model_validate(told["state"])
     context: Any = {"ti": SimpleNamespace(get_dr_count=lambda **_: 1)}
-    assert watched(state, harness.catalog.model(MODEL), harness, context).run == f"{told['dag']}/{told['run']}"
+    assert watched_rollout(state, harness.catalog.model(MODEL), harness, context).run == f"{told['dag']}/{told['run']}"
 
 
 def test_an_approved_version_keeps_its_number(harness: PracticeHarness) -> None:
-    assert number(harness, MODEL, "1")["semantic_version"] == "1.0.0"
-    assert number(harness, MODEL, "2")["semantic_version"] == "1.0.1"
+    assert approval_details(harness, MODEL, "1")["semantic_version"] == "1.0.0"
+    assert approval_details(harness, MODEL, "2")["semantic_version"] == "1.0.1"
 
 
 def test_days_on_which_trouble_was_detected_still_count(harness: PracticeHarness) -> None:

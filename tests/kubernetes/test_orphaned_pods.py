@@ -139,7 +139,7 @@ def test_a_pod_that_was_made_anew_under_the_same_name_is_not_hit(
     start("ended")
     until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
     pods = LaunchedPods(harness.settings)
-    [seen] = pods.find()
+    [seen] = pods.list_pods()
     core_api.delete_namespaced_pod("ended", namespace, grace_period_seconds=0)
     until(lambda: not core_api.list_namespaced_pod(namespace).items)
     start("ended")
@@ -153,10 +153,10 @@ def test_a_pod_that_changed_since_it_was_seen_is_not_hit(
     start("ended")
     until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
     pods = LaunchedPods(harness.settings)
-    [seen] = pods.find()
+    [seen] = pods.list_pods()
     core_api.patch_namespaced_pod("ended", namespace, {"metadata": {"labels": {"touched": "yes"}}})
     assert not pods.delete(seen)
-    [again] = pods.find()
+    [again] = pods.list_pods()
     assert pods.delete(again)
     until(lambda: not core_api.list_namespaced_pod(namespace).items)
     assert not pods.delete(again)
@@ -201,4 +201,4 @@ def test_a_user_who_may_not_list_pods_is_refused_with_what_to_allow(
     configuration.cert_file = configuration.key_file = None
     pods._api = client.CoreV1Api(client.ApiClient(configuration))
     with pytest.raises(Refused, match="give Airflow's service account the role"):
-        pods.find()
+        pods.list_pods()

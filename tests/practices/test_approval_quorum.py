@@ -325,5 +325,5 @@ def test_a_name_that_airflow_does_not_know_is_told_in_the_log(
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "grace:viewer")
     with caplog.at_level(logging.WARNING):
         asked(harness, 0, "ml_lead")
-    assert "ada is no user of Airflow" in caplog.text
+    assert "ada is not a user of Airflow" in caplog.text
     assert "grace has the role viewer" in caplog.text

@@ -8,7 +8,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.spec.deployment import Approval, Approver, Deployment
-from practices._rollouts.recorded_evidence import waiting
+from practices._rollouts.recorded_evidence import undeployed_versions
 from practices.champion_release import ChampionRelease
 from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
 
@@ -172,9 +172,9 @@ def test_a_version_rolled_back_is_not_taken_for_one_that_waits(harness: Practice
         approve(harness, version)
     for version in ("4", "5"):
         release(harness, version)
-    assert waiting(harness, MODEL) == ["6"]
+    assert undeployed_versions(harness, MODEL) == ["6"]
     harness.registry.set_tags(MODEL, "6", {"airworthy.status": "rolled_back"})
-    assert waiting(harness, MODEL) == []
+    assert undeployed_versions(harness, MODEL) == []
 
 
 def test_workers_that_lag_behind_are_waited_for(harness: PracticeHarness) -> None:

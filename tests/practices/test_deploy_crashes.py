@@ -12,15 +12,15 @@ from tests.practices.practice_harness import MODEL, PracticeHarness
 
 def kill_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bad: int) -> list[DeployRun]:
     """The same run, killed once before and once after each of its outside acts, in turn."""
-    whole = fly(tmp_path, monkeypatch, bad=bad)
+    whole = run_deploy(tmp_path, monkeypatch, bad=bad)
     return [
-        fly(tmp_path, monkeypatch, bad=bad, kill_at=(number, moment))
+        run_deploy(tmp_path, monkeypatch, bad=bad, kill_at=(number, moment))
         for number in range(1, whole.acts + 1)
         for moment in ("before", "after")
     ]
 
 
-def fly(
+def run_deploy(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -71,10 +71,10 @@ def test_a_bad_candidate_is_rolled_back_once_wherever_a_worker_died(
 
 
 def test_an_undecided_step_is_held_wherever_a_worker_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fly(tmp_path, monkeypatch, bad=0, requests=0)
+    whole = run_deploy(tmp_path, monkeypatch, bad=0, requests=0)
     for number in range(whole.acts - 6, whole.acts + 1):  # from the last renewal of the lease on
         for moment in ("before", "after"):
-            run = fly(tmp_path, monkeypatch, bad=0, requests=0, kill_at=(number, moment))
+            run = run_deploy(tmp_path, monkeypatch, bad=0, requests=0, kill_at=(number, moment))
             at = (number, moment, run.states)
             assert (run.states["judge_at_5"], run.states["end_rollout"]) == ("failed", "success"), at
             assert (run.state.phase, run.state.split) == ("PAUSED", {"4": 9500, "5": 500}), at

@@ -106,7 +106,7 @@ def begin(
     begun: list[RealRun] = []
 
     def begin(fault: Fault = "none") -> RealRun:
-        monkeypatch.setattr("practices._connections.installation.open_ports_anew", lambda: Triggerer(gateway))
+        monkeypatch.setattr("practices._connections.installation.open_fresh_ports", lambda: Triggerer(gateway))
         begun.append(RealRun(harness, gateway, write_candidate(tmp_path, "5", fault)))
         return begun[0]
 

@@ -46,14 +46,14 @@ def begin(harness: PracticeHarness, clock: FixedClock, strategy: str, *, target:
     return made
 
 
-def reap(harness: PracticeHarness, *, going_on: bool = True, only_tell: Any = False) -> dict[str, list[str]]:
+def reap(harness: PracticeHarness, *, going_on: bool = True, report_only: Any = False) -> dict[str, list[str]]:
     context = harness.context("reap", "reap_leases")
 
     def count(*, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         return int(going_on and (dag_id, run_ids) == (f"{MODEL}__deploy", ["manual__1"]))
 
     context["ti"].get_dr_count = count
-    return LeaseReaper(task_id="reap_leases", only_tell=only_tell).execute(context)
+    return LeaseReaper(task_id="reap_leases", report_only=report_only).execute(context)
 
 
 def test_while_the_lease_lasts_nothing_is_touched(harness: PracticeHarness, clock: FixedClock) -> None:
@@ -120,11 +120,11 @@ def test_a_rollout_whose_run_is_gone_is_told_of(
     assert "rollout r1 (BAKING): its run flight_delay__deploy/manual__1 has ended or is gone" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("only_tell", [True, "True"])
-def test_a_dry_run_changes_nothing(harness: PracticeHarness, clock: FixedClock, only_tell: Any) -> None:
+@pytest.mark.parametrize("report_only", [True, "True"])
+def test_a_dry_run_changes_nothing(harness: PracticeHarness, clock: FixedClock, report_only: Any) -> None:
     target = begin(harness, clock, "canary")
     clock.advance(timedelta(seconds=61))
-    assert reap(harness, only_tell=only_tell) == {"rollback": [MODEL]}
+    assert reap(harness, report_only=report_only) == {"rollback": [MODEL]}
     assert target.rollout(MODEL).phase == "BAKING"
     assert harness.lines("lease_expired") == []
 

@@ -137,7 +137,7 @@ def test_a_deletion_is_on_the_ledger_once_with_identity_and_reason(reap: Reap, h
 def test_telling_only_deletes_nothing_and_writes_nothing(
     reap: Reap, cluster: Api, harness: PracticeHarness, told: Any
 ) -> None:
-    found = reap(v1_pod("ended", "r1"), states={"r1": {"train_model": "failed"}}, only_tell=told)
+    found = reap(v1_pod("ended", "r1"), states={"r1": {"train_model": "failed"}}, report_only=told)
     assert found == {"deleted": [], "reported": ["ended"], "kept": []}
     assert list(cluster.pods) == ["ended"]
     assert harness.ledger.entries() == []
@@ -145,7 +145,7 @@ def test_telling_only_deletes_nothing_and_writes_nothing(
 
 @pytest.mark.parametrize("told", [False, "False", "false"])
 def test_a_form_that_does_not_ask_for_telling_only_deletes(reap: Reap, told: Any) -> None:
-    found = reap(v1_pod("ended", "r1"), states={"r1": {"train_model": "failed"}}, only_tell=told)
+    found = reap(v1_pod("ended", "r1"), states={"r1": {"train_model": "failed"}}, report_only=told)
     assert found["deleted"] == ["ended"]
 
 
@@ -154,14 +154,14 @@ def test_a_pod_that_changed_after_it_was_judged_is_not_hit(
     reap: Reap, cluster: Api, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
 ) -> None:
     seen = v1_pod("ended", "r1")
-    whole = waiting_tasks._states
+    whole = waiting_tasks._query_states
 
     def meanwhile(*arguments: Any) -> Any:
         for name, value in change.items():
             setattr(cluster.pods["ended"].metadata, name, value)
         return whole(*arguments)
 
-    monkeypatch.setattr(waiting_tasks, "_states", meanwhile)
+    monkeypatch.setattr(waiting_tasks, "_query_states", meanwhile)
     assert reap(seen, states={"r1": {"train_model": "failed"}})["kept"] == ["ended"]
     assert list(cluster.pods) == ["ended"]
 
@@ -179,9 +179,9 @@ def test_tasks_of_one_run_are_told_apart(reap: Reap) -> None:
 
 
 def test_many_runs_are_asked_for_in_questions_of_bounded_length(harness: PracticeHarness) -> None:
-    pods = [launched_pods.read_pod(v1_pod(f"p{n}", f"r{n}")) for n in range(120)]
+    pods = [launched_pods.launched_pod(v1_pod(f"p{n}", f"r{n}")) for n in range(120)]
     ti = Asked({f"r{n}": {"train_model": "running"} for n in range(120)})
-    found = waiting_tasks.with_tasks(pods, ti, harness.store)
+    found = waiting_tasks.add_task_states(pods, ti, harness.store)
     assert ti.questions == 3
     assert {pod.task_state for pod in found} == {"running"}
 
@@ -209,7 +209,7 @@ def test_the_end_of_a_pod_is_that_of_its_last_container() -> None:
         )
         for end in ends
     ]
-    assert launched_pods.read_pod(pod).finished == ends[1]
+    assert launched_pods.launched_pod(pod).finished == ends[1]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_an_installation_without_a_cluster_is_skipped_and_says_why(
 ) -> None:
     monkeypatch.delenv("KUBECONFIG")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(AirflowSkipException, match="knows no Kubernetes"):
+    with pytest.raises(AirflowSkipException, match="no Kubernetes cluster is configured"):
         reap(states={})
 
 

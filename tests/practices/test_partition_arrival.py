@@ -93,7 +93,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(harness: Practice
     ],
 )
 def test_a_day_is_waited_for_from_its_local_turn_on(schedule: str, day: date, ends: datetime) -> None:
-    assert deliveries.wait_ends(dataset(schedule=schedule).calendar, day) == ends
+    assert deliveries.wait_end(dataset(schedule=schedule).calendar, day) == ends
 
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def late(harness: PracticeHarness, store: Any) -> Any:
 
 def deal_with(harness: PracticeHarness, *days: date) -> None:
     for day in days:
-        with receipts.receipt(harness.store, harness.catalog.datasets["flights"], day):
+        with receipts.write_receipt(harness.store, harness.catalog.datasets["flights"], day):
             pass
 
 
@@ -209,7 +209,7 @@ def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
     path = store_paths.landing("flights", DAY, "rows.csv")
     deliver(late, DAY)
     late.put(path, b"trunca")
-    with pytest.raises(Refused), receipts.receipt(late, harness.catalog.datasets["flights"], DAY):
+    with pytest.raises(Refused), receipts.write_receipt(late, harness.catalog.datasets["flights"], DAY):
         raise Refused("a truncated file")
     assert watch(harness, lambda: late.put(path, b"truncated no more")) == ["2013-01-05"]
 
@@ -217,7 +217,7 @@ def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
 def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
     harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival_trigger, "REMIND_SECONDS", 0.1)
+    monkeypatch.setattr(arrival_trigger, "REPEAT_SECONDS", 0.1)
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.01).run()
@@ -237,7 +237,7 @@ def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(harness:
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
         heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"]]
-        with pytest.raises(Refused), receipts.receipt(late, harness.catalog.datasets["flights"], DAY):
+        with pytest.raises(Refused), receipts.write_receipt(late, harness.catalog.datasets["flights"], DAY):
             raise Refused("a truncated file")
         late.put(path, b"truncated no more")
         return [*heard, (await asyncio.wait_for(anext(events), 5)).payload["days"]]
@@ -260,10 +260,10 @@ def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(harness: Pract
 def test_a_receipt_tells_what_became_of_which_delivery(harness: PracticeHarness, late: Any) -> None:
     spec = harness.catalog.datasets["flights"]
     deliver(late, DAY)
-    with pytest.raises(Refused), receipts.receipt(late, spec, DAY):
+    with pytest.raises(Refused), receipts.write_receipt(late, spec, DAY):
         raise Refused("a truncated file")
     refused = json.loads(late.get(store_paths.receipt("flights", DAY)))
     deal_with(harness, DAY)
     taken = json.loads(late.get(store_paths.receipt("flights", DAY)))
     assert (refused["outcome"], taken["outcome"]) == ("refused", "taken")
-    assert refused["delivery"] == taken["delivery"] == deliveries.delivery(late, spec, DAY)
+    assert refused["delivery"] == taken["delivery"] == deliveries.delivery_digest(late, spec, DAY)

@@ -79,7 +79,7 @@ def test_the_days_after_a_request_belong_to_the_same_incident(harness: PracticeH
     for number in range(5):
         saw(harness, number, "fail")
     request(harness, 2)
-    assert "asked for already on ['2013-03-03']" in stands_down(harness, 3)
+    assert "requested already on ['2013-03-03']" in stands_down(harness, 3)
     assert len(harness.lines("retrain_request")) == 1
 
 
@@ -94,7 +94,7 @@ def test_a_day_monitored_late_asks_for_nothing_more(harness: PracticeHarness) ->
 def test_too_few_detections_ask_for_nothing_and_fire_nothing(harness: PracticeHarness) -> None:
     saw(harness, 0, "pass")
     saw(harness, 1, "fail")
-    assert "detections in a row" in stands_down(harness, 1)
+    assert "consecutive detections" in stands_down(harness, 1)
     assert harness.lines("retrain_request") == []
 
 
@@ -108,6 +108,6 @@ def test_what_an_earlier_champion_suffered_does_not_count(harness: PracticeHarne
 def test_a_day_on_which_nothing_was_measured_is_no_answer(harness: PracticeHarness) -> None:
     saw(harness, 0, "fail")
     context = harness.context("monitor", "request_retraining", partition_key="2013-03-02")
-    with pytest.raises(Refused, match="not known"):
+    with pytest.raises(Refused, match="is unknown"):
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     assert context["pushed"]["reasons"]

@@ -91,7 +91,7 @@ def test_without_requests_the_step_is_held_for_a_person_who_clears_it_to_go_on(r
     assert judge(run) == "failed"
     assert 300 <= age(run) < 360
     assert (run.state.phase, run.state.split) == ("PAUSED", {"4": 9500, "5": 500})
-    assert any("clear judge_at_5 to go on waiting" in reason for reason in run.reasons["judge_at_5"])
+    assert any("clear judge_at_5 to continue the stage" in reason for reason in run.reasons["judge_at_5"])
     until = run.state.lease_until
     assert until
     assert (until - run.clock()).total_seconds() == 86400
@@ -164,7 +164,7 @@ def test_a_candidate_whose_traffic_is_gone_is_not_judged_by_what_it_did_before(r
     run.play(until="shift_to_50")
     task = run.tasks()["judge_at_5"]
     assert run.run("judge_at_5", task) == "failed"
-    assert "the candidate has 5000 basis points, this stage is about 500" in run.reasons["judge_at_5"][0]
+    assert "the candidate has 5000 basis points, this stage requires 500" in run.reasons["judge_at_5"][0]
 
 
 def test_each_step_needs_units_of_its_own(run: DeployRun) -> None:

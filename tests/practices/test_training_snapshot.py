@@ -63,7 +63,7 @@ def test_a_snapshot_too_small_to_train_on_is_refused_and_on_record(harness: Prac
 
 
 def test_an_unreadable_day_is_refused_before_anything_is_read(harness: PracticeHarness) -> None:
-    with pytest.raises(Refused, match="as_of 'soon' is no day"):
+    with pytest.raises(Refused, match="as_of 'soon' is not a date"):
         take(harness, as_of="soon")
     assert harness.asked == []
 

@@ -1,1 +1,1 @@
-"""What an approver is shown, and who may answer."""
+"""Approval requests: the facts of their form, and who may answer."""

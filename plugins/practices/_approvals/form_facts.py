@@ -1,4 +1,4 @@
-"""Gathers what an approval form shows from registry, ledger, store and declarations."""
+"""Collects the facts of an approval form from registry, ledger, store and declarations."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, Ports
 
-OUR_OWN = ("approval_request", "approval_answer", "approval_quorum")
+APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
 
 
 def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
-    """Who may not approve: whoever started the training of this version, and whoever started this run, by name."""
+    """Users who may not approve: those who started the training of this version or this run, by name."""
     trainings = ports.ledger.entries(model=ticket.model, version=ticket.version, kind="training")
     tags = ports.registry.get(ticket.model, ticket.version).tags
-    found = {line.details.get("requested_by") for line in trainings}
-    found |= {tags.get("airworthy.requested_by"), getattr(context["dag_run"], "triggering_user_name", None)}
-    return sorted(str(name) for name in found if name and name != ports.settings.actor)
+    people = {line.details.get("requested_by") for line in trainings}
+    people |= {tags.get("airworthy.requested_by"), getattr(context["dag_run"], "triggering_user_name", None)}
+    return sorted(str(name) for name in people if name and name != ports.settings.actor)
 
 
-def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
-    """What registry, ledger, store and declaration hold of this candidate and of this run."""
+def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
+    """Facts about this candidate and this run."""
     registry = ports.registry
     candidate = registry.get(ticket.model, ticket.version)
     return FormFacts(
@@ -33,7 +33,7 @@ def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
         spec=ports.catalog.model(ticket.model),
         candidate=candidate,
         champion=registry.get(ticket.model, ticket.champion) if ticket.champion else None,
-        lines=_about(ticket, ports),
+        lines=_version_lines(ticket, ports),
         of_the_run=_verdicts(context, ticket, ports),
         snapshot=_snapshot(ticket.model, candidate.tags.get("airworthy.snapshot"), ports),
         authors=authors(ticket, ports, context),
@@ -41,18 +41,18 @@ def gather(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
     )
 
 
-def _about(ticket: RolloutTicket, ports: Ports) -> list[LedgerEntry]:
-    """Lines of this version; of the gates only those about this very model file."""
+def _version_lines(ticket: RolloutTicket, ports: Ports) -> list[LedgerEntry]:
+    """Ledger lines of this version; of the gates only those about exactly this model file."""
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
     return [line for line in lines if line.details.get("model_digest") in (None, ticket.model_digest)]
 
 
 def _verdicts(context: Any, ticket: RolloutTicket, ports: Ports) -> dict[str, LedgerEntry]:
-    """Newest verdict of each earlier task of this run, by task: a line's key is DAG, run, task, and so on."""
+    """Newest verdict of each earlier task of this run, by task id, the third part of a line's key."""
     run = f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}/"
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
-    mine = [line for line in lines if line.key and line.key.startswith(run) and "outcome" in line.details]
-    return {str(line.key).removeprefix(run).split("/")[0]: line for line in mine if line.kind not in OUR_OWN}
+    verdicts = [line for line in lines if line.key and line.key.startswith(run) and "outcome" in line.details]
+    return {str(line.key).removeprefix(run).split("/")[0]: line for line in verdicts if line.kind not in APPROVAL_KINDS}
 
 
 def _snapshot(model: str, digest: str | None, ports: Ports) -> SnapshotResult | None:
@@ -69,8 +69,8 @@ def _links(ticket: RolloutTicket, ports: Ports, context: Any) -> Mapping[str, st
 
     run = context["dag_run"]
     base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    found = {"the run": f"{base}/dags/{run.dag_id}/runs/{run.run_id}"}
+    links = {"the run": f"{base}/dags/{run.dag_id}/runs/{run.run_id}"}
     if ports.settings.tracking.startswith("http"):
         tracking = ports.settings.tracking.rstrip("/")
-        found["MLflow"] = f"{tracking}/#/models/{ticket.model}/versions/{ticket.version}"
-    return found
+        links["MLflow"] = f"{tracking}/#/models/{ticket.model}/versions/{ticket.version}"
+    return links

@@ -1,4 +1,4 @@
-"""Shows a request on Airflow's approval screen; ``Refused`` if Airflow goes on showing the one of an earlier try."""
+"""Shows a request on Airflow's approval page; ``Refused`` if Airflow still shows the request of an earlier try."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pipelines.errors import Refused
 
 log = logging.getLogger(__name__)
 ANSWERING_ROLES = ("user", "op", "admin")
-"""Roles of the simple auth manager that may answer at all."""
+"""Roles of the simple auth manager that may answer."""
 
 
 def show(context: Any, *, subject: str, body: str, users: Sequence[str], options: Sequence[str], params: Any) -> None:
-    """Put a request on the screen, with the users who alone may answer it."""
+    """Show a request that only ``users`` may answer."""
     from airflow.sdk.api.datamodels._generated import HITLUser
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
 
-    wanted = CreateHITLDetailPayload(
+    request = CreateHITLDetailPayload(
         ti_id=context["ti"].id,
         options=list(options),
         subject=subject,
@@ -27,18 +27,18 @@ def show(context: Any, *, subject: str, body: str, users: Sequence[str], options
         params=params,
         assigned_users=[HITLUser(id=user, name=user) for user in users],
     )
-    shown = task_runner.SUPERVISOR_COMMS.send(wanted)
-    if not isinstance(shown, HITLDetailRequestResult):
-        raise TypeError(f"Airflow answered a request for approval with {type(shown).__name__}")
+    response = task_runner.SUPERVISOR_COMMS.send(request)
+    if not isinstance(response, HITLDetailRequestResult):
+        raise TypeError(f"Airflow answered a request for approval with {type(response).__name__}")
     fields = ("subject", "body", "assigned_users", "options")
-    if stale := [name for name in fields if getattr(shown, name) != getattr(wanted, name)]:
-        reasons = [f"its {name} is not what would be asked now" for name in stale]
+    if stale := [name for name in fields if getattr(response, name) != getattr(request, name)]:
+        reasons = [f"its {name} differs from the present request" for name in stale]
         reasons.append(f"trigger {context['dag_run'].dag_id} anew instead of clearing this run")
         raise Refused("Airflow keeps showing the request of an earlier try", reasons)
 
 
-def warn_of_strangers(users: Sequence[str]) -> None:
-    """Say who will never be able to answer, where Airflow's own list of users can be read."""
+def warn_unknown_users(users: Sequence[str]) -> None:
+    """Log which users cannot answer, where Airflow has the simple auth manager."""
     from airflow.sdk.configuration import conf
 
     if not conf.get("core", "auth_manager", fallback="").endswith(".SimpleAuthManager"):
@@ -47,7 +47,7 @@ def warn_of_strangers(users: Sequence[str]) -> None:
     for user in users:
         role = known.get(user)
         if role is None:
-            log.warning("%s is no user of Airflow and cannot answer: see [core] simple_auth_manager_users", user)
+            log.warning("%s is not a user of Airflow and cannot answer: see [core] simple_auth_manager_users", user)
         elif role.lower() not in ANSWERING_ROLES:
             log.warning("%s has the role %s and cannot answer: give %s", user, role, " or ".join(ANSWERING_ROLES))
 

@@ -1,4 +1,4 @@
-"""Asks one person to approve a release; the ledger keeps the digest of what was shown, who answered what, and when."""
+"""Asks one person to approve a release; the ledger gets the digest of the shown text, the answer, its user and time."""
 
 from __future__ import annotations
 
@@ -23,98 +23,98 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._rollouts.rollout import Rollout
 
-COMMENT = Param("", type=["null", "string"], maxLength=2000, title="Comment", description="Kept beside your answer.")
+COMMENT = Param("", type=["null", "string"], maxLength=2000, title="Comment", description="Stored with your answer.")
 CHOICES = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
-KEPT = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
+COPIED_FIELDS = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
 
 
 class ApprovalRequest(ApprovalOperator):
-    """Ask one person of ``role`` on Airflow's approval screen. The quorum counts a no and a silence as answers, too.
+    """Ask one person of ``role`` on Airflow's approval page (*Browse → Required Actions*).
 
-    Only those named for the role may answer, and nobody who trained the candidate or started the run. The line
-    ``approval_request`` of the ledger names the text shown (its digest; the text lies in the store), the line
-    ``approval_answer`` who answered what, and when. Each try is a request of its own. Returns an ``ApprovalReceipt``.
+    Only users declared for the role may answer, but not those who trained the candidate or started the run. Reject and
+    no answer are answers, too, which ``ApprovalQuorum`` counts. The ledger gets ``approval_request`` (digest of the
+    shown text, which is in the store) and ``approval_answer``. Each try is a new request. Returns ``ApprovalReceipt``.
     """
 
     template_fields: Sequence[str] = ("model", "ticket", "role")
     ui_color = "#ffe599"
 
     def __init__(self, *, model: str, ticket: Any, role: str, response_timeout: timedelta, **arguments: Any) -> None:
-        fixed: dict[str, Any] = {"subject": "Release it?", "params": {"comment": COMMENT}}
-        super().__init__(**{**arguments, **fixed}, response_timeout=response_timeout)  # the run's form is not this one
-        self.wait = response_timeout
+        fixed: dict[str, Any] = {"subject": "Approve this release?", "params": {"comment": COMMENT}}
+        super().__init__(**{**arguments, **fixed}, response_timeout=response_timeout)  # not the run's form
+        self.timeout = response_timeout
         self.model = model
         self.ticket = ticket
         self.role = role
 
     def execute(self, context: Context) -> NoReturn:
         ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
-        facts = form_facts.gather(ticket, ports, context)
+        facts = form_facts.gather_facts(ticket, ports, context)
         approval = facts.spec.deployment.approval
         if reasons := too_few(approval, facts.authors):
             raise Refused(f"nobody can approve version {ticket.version} of {self.model}", reasons)
         if not ticket.first:
             rollout = Rollout(ports, ticket)
-            rollout.wait_for_next(rollout.running())
-        named = next(approver.users for approver in approval.approvers if approver.role == self.role)
-        users = [user for user in named if user not in facts.authors]
-        hitl.warn_of_strangers(users)
+            rollout.renew_idle_lease(rollout.running_state())
+        role_users = next(approver.users for approver in approval.approvers if approver.role == self.role)
+        users = [user for user in role_users if user not in facts.authors]
+        hitl.warn_unknown_users(users)
         headline, text = subject(facts, self.role), form(facts, approval.timeout)
         hitl.show(
             context, subject=headline, body=text, users=users, options=self.options, params=self.serialized_params
         )
-        line = self._record(context, ports, ticket, text, users)
+        line = self._record_request(context, ports, ticket, text, users)
         self.log.info("%s\n%s may answer until %s", headline, " or ".join(users), line.details["until"])
-        raise TaskAwaitingInput(method_name="execute_complete", kwargs={"request": line.digest}, timeout=self.wait)
+        raise TaskAwaitingInput(method_name="execute_complete", kwargs={"request": line.digest}, timeout=self.timeout)
 
     def execute_complete(self, context: Context, event: dict[str, Any], request: str = "") -> dict[str, Any]:
-        """Called once with the answer, or when the time is over."""
+        """Called with the answer or after the timeout; ``request`` (a stored name) is the request's ledger digest."""
         if event.get("error_type") != "timeout":
-            super(ApprovalOperator, self).execute_complete(context, event)  # its own would skip the count after a no
+            super(ApprovalOperator, self).execute_complete(context, event)  # its own skips count_approvals on reject
         ports = installation.open_ports()
-        asked = _request(ports, self.model, request)
-        answer = read_answer(event, asked, ports)
-        details, who = answer.model_dump(mode="json", exclude={"schema_"}), answer.person or ports.settings.actor
-        key = f"{asked.key}/answer"
-        line = ports.ledger.append("approval_answer", self.model, asked.version, details, actor=who, key=key)
+        request_line = _request_line(ports, self.model, request)
+        answer = read_answer(event, request_line, ports)
+        details, actor = answer.model_dump(mode="json", exclude={"schema_"}), answer.person or ports.settings.actor
+        key = f"{request_line.key}/answer"
+        line = ports.ledger.append("approval_answer", self.model, request_line.version, details, actor=actor, key=key)
         self.log.info("%s: %s by %s", self.role, answer.choice, answer.person or "nobody")
         receipt = ApprovalReceipt(line=line.digest, role=self.role, choice=answer.choice, person=answer.person)
         return receipt.model_dump(mode="json", by_alias=True)
 
-    def _record(
+    def _record_request(
         self, context: Context, ports: Ports, ticket: RolloutTicket, text: str, users: Sequence[str]
     ) -> LedgerEntry:
-        digest, instance = hashlib.sha256(text.encode()).hexdigest(), context["ti"]
+        digest, ti = hashlib.sha256(text.encode()).hexdigest(), context["ti"]
         ports.store.put(store_paths.approval_form(self.model, digest), text.encode())
         details = {
             "role": self.role,
-            "slot": instance.map_index,
+            "slot": ti.map_index,
             "users": list(users),
-            "until": (ports.clock() + self.wait).isoformat(),
+            "until": (ports.clock() + self.timeout).isoformat(),
             **ticket.model_dump(mode="json", include={"rollout_id", "model_digest", "sha256"}),
             "form": digest,
         }
-        key = f"{run_context.run_key(context)}/{instance.task_id}/{instance.map_index}/{instance.try_number}"
-        who = ports.settings.actor
-        return ports.ledger.append("approval_request", self.model, ticket.version, details, actor=who, key=key)
+        key = f"{run_context.run_key(context)}/{ti.task_id}/{ti.map_index}/{ti.try_number}"
+        actor = ports.settings.actor
+        return ports.ledger.append("approval_request", self.model, ticket.version, details, actor=actor, key=key)
 
 
-def read_answer(event: dict[str, Any], asked: LedgerEntry, ports: Ports) -> ApprovalAnswer:
-    """What Airflow says of an answer, beside what was asked; nothing chosen is a silence."""
-    who, chosen = event.get("responded_by_user") or {}, event.get("chosen_options") or [""]
-    given = {
+def read_answer(event: dict[str, Any], request: LedgerEntry, ports: Ports) -> ApprovalAnswer:
+    """The answer in Airflow's event with fields of its request; without a choice it is ``expired``."""
+    user, chosen = event.get("responded_by_user") or {}, event.get("chosen_options") or [""]
+    fields = {
         "choice": CHOICES.get(chosen[0], "expired"),
-        "person": who.get("id"),
-        "name": who.get("name"),
+        "person": user.get("id"),
+        "name": user.get("name"),
         "at": event.get("responded_at") or ports.clock(),
-        "request": asked.digest,
+        "request": request.digest,
         "comment": (event.get("params_input") or {}).get("comment") or "",
     }
-    return ApprovalAnswer.model_validate({name: asked.details[name] for name in KEPT} | given)
+    return ApprovalAnswer.model_validate({name: request.details[name] for name in COPIED_FIELDS} | fields)
 
 
-def _request(ports: Ports, model: str, digest: str) -> LedgerEntry:
-    found = [line for line in ports.ledger.entries(model=model, kind="approval_request") if line.digest == digest]
-    if not found:
-        raise Refused(f"the ledger holds no request {digest[:16]}", ["clear this task, so that it asks again"])
-    return found[0]
+def _request_line(ports: Ports, model: str, digest: str) -> LedgerEntry:
+    requests = [line for line in ports.ledger.entries(model=model, kind="approval_request") if line.digest == digest]
+    if not requests:
+        raise Refused(f"the ledger holds no request {digest[:16]}", ["clear this task to send a new request"])
+    return requests[0]

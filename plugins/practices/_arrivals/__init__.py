@@ -1,1 +1,1 @@
-"""What landed, what is awaited, what was taken, and the triggers that watch for it."""
+"""Delivered, overdue and processed days of a dataset, and the triggers that watch for them."""

@@ -1,4 +1,4 @@
-"""Lists the late days of a run when it runs: a day dealt with since it was announced is left out."""
+"""Lists the late days that a run must ingest; a day with a valid receipt by then is left out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from practices._arrivals import deliveries, receipts
 from practices._connections import installation
 
-MOST_AT_ONCE = 366
-"""Days of one run; what is left is announced again."""
+MAX_DAYS = 366
+"""Days per run; the others are announced again."""
 
 
 class LateDays(BaseOperator):
-    """List the landed days that no scheduled run waits for any more and that have no receipt, oldest first.
+    """List the delivered days whose scheduled run has stopped waiting and that have no valid receipt, oldest first.
 
-    Looks at the days that the triggerer announced; in a run started by hand at all. At most 366 are listed.
+    A run started by an event considers the days that the event names, a manual run all days. Lists at most 366.
     """
 
     template_fields = ("dataset",)
@@ -31,15 +31,15 @@ class LateDays(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         ports = installation.open_ports()
         spec, store = ports.catalog.dataset(self.dataset), ports.store
-        late, announced = deliveries.late(store, spec, ports.clock()), _announced(context)
-        days = receipts.untried(store, spec, late.keys() & announced if announced else late)
+        late, announced = deliveries.late_days(store, spec, ports.clock()), _announced_days(context)
+        days = receipts.days_without_receipt(store, spec, late.keys() & announced if announced else late)
         if not days:
-            raise AirflowSkipException(f"no late delivery of {self.dataset} waits to be taken up")
-        return [f"{day}" for day in days[:MOST_AT_ONCE]]
+            raise AirflowSkipException(f"{self.dataset} has no late delivery that is not ingested or refused")
+        return [f"{day}" for day in days[:MAX_DAYS]]
 
 
-def _announced(context: Context) -> set[date]:
-    """Days that the events behind this run name; empty for a run that no event started."""
-    events = [event for heard in context["triggering_asset_events"].values() for event in heard]
-    named = [(event.extra or {}).get("payload", {}).get("days", []) for event in events]
-    return {date.fromisoformat(day) for days in named for day in days}
+def _announced_days(context: Context) -> set[date]:
+    """Days named by the events that started this run; empty for a manual run."""
+    events = [event for group in context["triggering_asset_events"].values() for event in group]
+    day_lists = [(event.extra or {}).get("payload", {}).get("days", []) for event in events]
+    return {date.fromisoformat(day) for days in day_lists for day in days}

@@ -1,4 +1,4 @@
-"""Receipts of deliveries: one that was taken or refused is not taken up again until its files change."""
+"""Writes and checks receipts: a delivery that was ingested or refused is not ingested again until its files change."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
-from practices._arrivals.deliveries import delivery
+from practices._arrivals.deliveries import delivery_digest
 
-AT_ONCE = 16
-"""Receipts that are read at once: each costs a few requests to the store, and a dataset may have years of them."""
+MAX_PARALLEL_READS = 16
+"""Receipts that are read in parallel: each costs a few requests, and a dataset may have years of them."""
 
 
 @contextmanager
-def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
-    """Note that a delivery was dealt with, taken or refused, so that it is not taken up again until it changes.
+def write_receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
+    """Write a receipt after the body: "taken" if it succeeds, "refused" if it raises ``Refused``.
 
-    What could not be dealt with (the store was away, the worker died) leaves no receipt.
+    After any other error (the store is unavailable, the worker dies) no receipt is written.
     """
-    note = {"delivery": delivery(store, spec, day), "whole": delivery(store, spec, day, whole=True)}
+    note = {"delivery": delivery_digest(store, spec, day), "whole": delivery_digest(store, spec, day, with_files=True)}
     refusal = None
     try:
         yield
@@ -36,23 +36,23 @@ def receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
         raise refusal
 
 
-def dealt_with(store: Store, spec: DatasetSpec, day: date) -> bool:
-    """Whether what now lies there for a day was taken or refused already.
+def has_valid_receipt(store: Store, spec: DatasetSpec, day: date) -> bool:
+    """Whether the present delivery of a day was ingested or refused already.
 
-    A taken delivery is told by its manifests, a refused one by every file, so that one put right is tried again.
+    An ingested delivery is identified by its manifests, a refused one by all files, so that a corrected one is tried.
     """
     path = store_paths.receipt(spec.dataset, day)
     if not store.exists(path):
         return False
     note = json.loads(store.get(path))
-    if note["delivery"] != delivery(store, spec, day):
+    if note["delivery"] != delivery_digest(store, spec, day):
         return False
-    return bool(note["outcome"] == "taken" or note["whole"] == delivery(store, spec, day, whole=True))
+    return bool(note["outcome"] == "taken" or note["whole"] == delivery_digest(store, spec, day, with_files=True))
 
 
-def untried(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
-    """Those of ``days`` whose delivery was neither taken nor refused yet, ascending."""
+def days_without_receipt(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
+    """Those of ``days`` whose present delivery was neither ingested nor refused yet, ascending."""
     ascending = sorted(days)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = list(pool.map(lambda day: dealt_with(store, spec, day), ascending))
-    return [day for day, dealt in zip(ascending, done, strict=True) if not dealt]
+    with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
+        settled = list(pool.map(lambda day: has_valid_receipt(store, spec, day), ascending))
+    return [day for day, has_receipt in zip(ascending, settled, strict=True) if not has_receipt]

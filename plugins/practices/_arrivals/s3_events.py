@@ -1,4 +1,4 @@
-"""Reads from S3's messages on which days files were written below the landing folder; what it cannot read is no day."""
+"""Reads from S3 event messages for which days files were written below the landing folder; ignores other messages."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from urllib.parse import unquote_plus
 from pipelines import store_paths
 
 
-def days_told(body: str, root: str, sources: Collection[str]) -> set[date]:
-    """Days of which a message says that a file of one of ``sources`` was written below the store's ``root``.
+def days_in_message(body: str, root: str, sources: Collection[str]) -> set[date]:
+    """Days for which, by the message, a file of one of ``sources`` was written below the store's ``root``.
 
-    Understands S3's own notifications, the same wrapped by SNS, and EventBridge's. Everything else (S3's test event,
-    other buckets and prefixes, removals, garbage) tells of no day.
+    Accepts S3 notifications, S3 notifications wrapped by SNS, and EventBridge events. Everything else (S3's test event,
+    other buckets and prefixes, removals, invalid JSON) gives no day.
     """
     bucket, _, prefix = root.partition("://")[2].strip("/").partition("/")
     landings = [f"{prefix}/{store_paths.landing_of(source)}".lstrip("/") for source in sources]
     days = set()
-    for where, key in _written(_parsed(body)):
+    for object_bucket, key in _created_objects(_parse_json(body)):
         for landing in landings:
-            if where == bucket and key.startswith(landing):
+            if object_bucket == bucket and key.startswith(landing):
                 day, _, file = key.removeprefix(landing).partition("/")
-                if file and (read := _day(day)):
-                    days.add(read)
+                if file and (date_ := _parse_day(day)):
+                    days.add(date_)
     return days
 
 
-def _written(message: Any) -> Iterator[tuple[str, str]]:
-    """Bucket and key of each object that the message says was written."""
+def _created_objects(message: Any) -> Iterator[tuple[str, str]]:
+    """Bucket and key of each object that was created, by the message."""
     if not isinstance(message, dict):
         return
     if message.get("Type") == "Notification":
-        yield from _written(_parsed(message.get("Message")))
+        yield from _created_objects(_parse_json(message.get("Message")))
     if message.get("detail-type") == "Object Created":
-        yield from _named(message.get("detail"), encoded=False)
+        yield from _object_of(message.get("detail"), encoded=False)
     records = message.get("Records")
     for record in records if isinstance(records, list) else []:
         if isinstance(record, dict) and str(record.get("eventName", "")).startswith("ObjectCreated"):
-            yield from _named(record.get("s3"), encoded=True)
+            yield from _object_of(record.get("s3"), encoded=True)
 
 
-def _named(event: Any, *, encoded: bool) -> Iterator[tuple[str, str]]:
-    """S3 writes keys as a form does (a space is a plus), EventBridge as they are."""
+def _object_of(event: Any, *, encoded: bool) -> Iterator[tuple[str, str]]:
+    """Bucket and key of one event; S3 (``encoded``) percent-encodes keys as forms do, EventBridge does not."""
     try:
         bucket, key = str(event["bucket"]["name"]), str(event["object"]["key"])
     except (TypeError, KeyError):
@@ -52,14 +52,14 @@ def _named(event: Any, *, encoded: bool) -> Iterator[tuple[str, str]]:
     yield bucket, unquote_plus(key) if encoded else key
 
 
-def _parsed(text: Any) -> Any:
+def _parse_json(text: Any) -> Any:
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return None
 
 
-def _day(text: str) -> date | None:
+def _parse_day(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Looks for late days when S3's message arrives at an Amazon SQS queue, and at the latest every ``poll_seconds``."""
+"""Lists late days when an S3 message arrives at an Amazon SQS queue, and at least every ``poll_seconds``."""
 
 from __future__ import annotations
 
@@ -8,78 +8,77 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from practices._arrivals.s3_events import days_told
+from practices._arrivals.s3_events import days_in_message
 from practices._arrivals.trigger import LateArrivals
 from practices._connections import installation
 
-LISTEN_SECONDS = 10
-"""How long one request waits at the queue for a message (SQS allows 20)."""
-DEAF_SECONDS = 30.0
-"""How long to wait, at most, until the next look at the landing folder when the queue does not answer."""
+RECEIVE_WAIT_SECONDS = 10
+"""How long one request waits for a message (SQS allows 20)."""
+QUEUE_RETRY_SECONDS = 30.0
+"""Maximum time until the landing folder is listed again when the queue or the store does not answer."""
 log = logging.getLogger(__name__)
 
 
 class QueuedArrivals(LateArrivals):
-    """``LateArrivals`` that looks when the queue tells of a file, else every ``poll_seconds``.
+    """``LateArrivals`` that lists the landing folder when a message arrives, else every ``poll_seconds``.
 
-    A message only says when to look. What has landed is read from the landing folder, and what was dealt with from the
-    receipts; a message is deleted after the look that it asked for. So one that is lost is made up for by the next
-    look, one that comes twice finds a receipt, and one received by a triggerer that dies comes again. (The amazon
-    provider's ``SqsSensorTrigger`` deletes messages before anybody has acted on them.)
+    A message only starts a listing: delivered days come from the landing folder, processed days from receipts; then
+    it is deleted. So the next listing replaces a lost message, a repeated one finds a receipt, and one received by a
+    triggerer that dies is delivered again. (The amazon provider's ``SqsSensorTrigger`` deletes messages first.)
     """
 
     def __init__(self, dataset: str, queue: str, connection: str | None = None, poll_seconds: float = 300.0) -> None:
         super().__init__(dataset, poll_seconds)
         self.queue, self.connection = queue, connection
         self._client: Any = None
-        self._handled: list[dict[str, str]] = []
-        self._listener: ThreadPoolExecutor | None = None
+        self._received: list[dict[str, str]] = []
+        self._executor: ThreadPoolExecutor | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         names = ("dataset", "queue", "connection", "poll_seconds")
         return f"{__name__}.QueuedArrivals", {name: getattr(self, name) for name in names}
 
-    async def _rest(self) -> None:
+    async def _wait(self) -> None:
         loop, until = asyncio.get_running_loop(), time.monotonic() + self.poll_seconds
-        # A thread of its own: one that waits at a queue must not take the place of those that look.
-        self._listener = self._listener or ThreadPoolExecutor(1, thread_name_prefix=f"{self.dataset}_queue")
-        if self._blind:
-            self._handled = []  # not deleted: they come again, and ask for the look that failed
-            await asyncio.sleep(min(self.poll_seconds, DEAF_SECONDS))
+        # Its own thread: waiting for the queue must not occupy the threads that list the folder.
+        self._executor = self._executor or ThreadPoolExecutor(1, thread_name_prefix=f"{self.dataset}_queue")
+        if self._check_failed:
+            self._received = []  # not deleted: SQS delivers them again, which repeats the failed listing
+            await asyncio.sleep(min(self.poll_seconds, QUEUE_RETRY_SECONDS))
             return
         try:
-            await loop.run_in_executor(self._listener, self._forget)
+            await loop.run_in_executor(self._executor, self._delete_messages)
             while (left := until - time.monotonic()) > 0:
-                if await loop.run_in_executor(self._listener, self._listen, min(left, LISTEN_SECONDS)):
+                if await loop.run_in_executor(self._executor, self._receive, min(left, RECEIVE_WAIT_SECONDS)):
                     return
         except Exception as error:
-            # Whatever is wrong with the queue (address, rights, network): the landing folder is still there.
+            # Whatever is wrong with the queue (address, rights, network), days are found in the landing folder.
             log.warning("queue %s of %s does not answer: %s: %s", self.queue, self.dataset, type(error).__name__, error)
             self._client = None
-            await asyncio.sleep(min(self.poll_seconds, DEAF_SECONDS))
+            await asyncio.sleep(min(self.poll_seconds, QUEUE_RETRY_SECONDS))
 
-    def _listen(self, seconds: float) -> bool:
-        """Wait for messages; whether any of them tells of a day of this dataset."""
-        self._client = self._client or installation.open_queue(self.connection)
+    def _receive(self, seconds: float) -> bool:
+        """Wait for messages; return whether any of them names a day of this dataset."""
+        self._client = self._client or installation.open_sqs_client(self.connection)
         answer = self._client.receive_message(
             QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=max(1, int(seconds))
         )
         root, days = installation.open_ports().settings.store, set()
         for message in answer.get("Messages", []):
-            told = days_told(message["Body"], root, self._spec.sources)
-            days |= told
-            self._handled.append({"Id": f"{len(self._handled)}", "ReceiptHandle": message["ReceiptHandle"]})
-            log.info("the queue tells of %s", ", ".join(map(str, sorted(told))) or "no day of this dataset")
+            message_days = days_in_message(message["Body"], root, self._spec.sources)
+            days |= message_days
+            self._received.append({"Id": f"{len(self._received)}", "ReceiptHandle": message["ReceiptHandle"]})
+            log.info("message about %s", ", ".join(map(str, sorted(message_days))) or "no day of this dataset")
         if not days:
-            self._forget()
+            self._delete_messages()
         for day in days:
-            self._settled.pop(day, None)
+            self._done_stamps.pop(day, None)
         return bool(days)
 
-    def _forget(self) -> None:
-        """Delete the messages that were looked after."""
-        handled, self._handled = self._handled, []
-        if handled:
-            answer = self._client.delete_message_batch(QueueUrl=self.queue, Entries=handled)
+    def _delete_messages(self) -> None:
+        """Delete the messages that have been handled."""
+        received, self._received = self._received, []
+        if received:
+            answer = self._client.delete_message_batch(QueueUrl=self.queue, Entries=received)
             for failed in answer.get("Failed", []):
-                log.warning("queue %s keeps a message that was looked after: %s", self.queue, failed.get("Code"))
+                log.warning("queue %s did not delete a handled message: %s", self.queue, failed.get("Code"))

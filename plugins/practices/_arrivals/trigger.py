@@ -16,19 +16,19 @@ from pipelines.spec.dataset import DatasetSpec
 from practices._arrivals import deliveries, receipts
 from practices._connections import installation
 
-REREAD_SECONDS = 60.0
+SPEC_REREAD_SECONDS = 60.0
 """How often the declaration of the dataset is read again."""
 RECHECK_SECONDS = 3600.0
-"""How often days that were dealt with are compared by content again; else by the stamps of their files alone."""
+"""How often processed days are compared by content; in between only the stamps of their files are compared."""
 REMOTE_POLL_SECONDS = 60.0
-"""How often, at most, late days are looked for where each listing is paid for; a queue is faster and cheaper."""
-REMIND_SECONDS = 300.0
-"""How long an announced day may stay untouched before it is announced again."""
+"""Minimum interval of listings of a remote store, which are paid for; a queue is faster and cheaper."""
+REPEAT_SECONDS = 300.0
+"""After how long a day that was announced and not ingested is announced again."""
 log = logging.getLogger(__name__)
 
 
 class ArrivalTrigger(BaseTrigger):
-    """Fires when one day has landed completely, or when its time is up: ``{"arrived": bool}``."""
+    """Fires when one day has landed completely, or at ``until``: ``{"arrived": bool}``."""
 
     def __init__(self, dataset: str, day: str, until: str, poll_seconds: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -41,37 +41,37 @@ class ArrivalTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         ports, until = installation.open_ports(), datetime.fromisoformat(self.until)
         while True:
-            arrived = await asyncio.to_thread(self._arrived)
+            arrived = await asyncio.to_thread(self._has_arrived)
             if arrived or ports.clock() >= until:
                 break
             await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent({"arrived": arrived})  # type: ignore[no-untyped-call]
 
-    def _arrived(self) -> bool:
+    def _has_arrived(self) -> bool:
         ports = installation.open_ports()
         try:
             spec = ports.catalog.dataset(self.dataset)
             return deliveries.has_landed(ports.store, spec, date.fromisoformat(self.day))
         except AirworthyError as error:
-            log.warning("cannot look for %s of %s, looking again: %s", self.dataset, self.day, error)
+            log.warning("cannot check the delivery of %s for %s, trying again: %s", self.dataset, self.day, error)
             return False
 
 
 class LateArrivals(BaseEventTrigger):
-    """Fires for each set of days that landed after their scheduled wait, or were delivered anew.
+    """Fires for each set of days that landed after their scheduled wait or were delivered again.
 
-    The payload is ``{"days": [...]}``. What was dealt with is known from the receipts in the store, so a restart of the
-    triggerer forgets no day. A day that is not dealt with is announced again after five minutes, or after a restart;
-    a refused delivery is not, until it changes.
+    The payload is ``{"days": [...]}``. Receipts in the store name the processed days, so a restart of the triggerer
+    loses none. A day that is not processed is announced again after five minutes or a restart; a refused delivery is
+    announced again only when it changes.
     """
 
     def __init__(self, dataset: str, poll_seconds: float = 5.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dataset, self.poll_seconds = dataset, poll_seconds
         self._spec: DatasetSpec
-        self._settled: dict[date, str] = {}
-        self._blind = False
-        self._read_at = self._checked_at = float("-inf")
+        self._done_stamps: dict[date, str] = {}
+        self._check_failed = False
+        self._spec_read_at = self._checked_at = float("-inf")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return f"{__name__}.LateArrivals", {"dataset": self.dataset, "poll_seconds": self.poll_seconds}
@@ -80,35 +80,36 @@ class LateArrivals(BaseEventTrigger):
         announced: dict[tuple[date, str], float] = {}
         now = asyncio.get_running_loop().time
         while True:
-            waiting = await asyncio.to_thread(self._look)
-            fresh = {item: now() for item in waiting if now() - announced.get(item, float("-inf")) >= REMIND_SECONDS}
-            announced = {item: announced[item] for item in waiting if item in announced} | fresh
-            if fresh:
-                yield TriggerEvent({"days": [f"{day}" for day, _ in fresh]})  # type: ignore[no-untyped-call]
-            await self._rest()
+            late_days = await asyncio.to_thread(self._find_days)
+            due = {late: now() for late in late_days if now() - announced.get(late, float("-inf")) >= REPEAT_SECONDS}
+            announced = {late: announced[late] for late in late_days if late in announced} | due
+            if due:
+                yield TriggerEvent({"days": [f"{day}" for day, _ in due]})  # type: ignore[no-untyped-call]
+            await self._wait()
 
-    async def _rest(self) -> None:
-        """Until the next look."""
+    async def _wait(self) -> None:
+        """Sleep until the next listing."""
         remote = "://" in installation.open_ports().settings.store
         await asyncio.sleep(max(self.poll_seconds, REMOTE_POLL_SECONDS) if remote else self.poll_seconds)
 
-    def _look(self) -> list[tuple[date, str]]:
-        """Days that wait to be taken up, each with the stamp of what lies there.
+    def _find_days(self) -> list[tuple[date, str]]:
+        """Late days without a valid receipt, each with the stamp of its files.
 
-        The stamp tells a delivery that was announced already from one that was put right a moment later. The files of
-        days that were dealt with are not read again until their stamp changes, or an hour is over.
+        The stamp distinguishes an announced delivery from a later correction. The files of processed days are read
+        again only when their stamp has changed or after an hour.
         """
         ports, now = installation.open_ports(), time.monotonic()
         try:
-            if now - self._read_at >= REREAD_SECONDS:
-                self._spec, self._read_at = installation.load_catalog().dataset(self.dataset), now
+            if now - self._spec_read_at >= SPEC_REREAD_SECONDS:
+                self._spec, self._spec_read_at = installation.load_catalog().dataset(self.dataset), now
             if now - self._checked_at >= RECHECK_SECONDS:
-                self._settled, self._checked_at = {}, now
-            late = deliveries.late(ports.store, self._spec, ports.clock())
-            days = receipts.untried(ports.store, self._spec, (d for d in late if late[d] != self._settled.get(d)))
+                self._done_stamps, self._checked_at = {}, now
+            late = deliveries.late_days(ports.store, self._spec, ports.clock())
+            changed = [day for day in late if late[day] != self._done_stamps.get(day)]
+            days = receipts.days_without_receipt(ports.store, self._spec, changed)
         except AirworthyError as error:
-            log.warning("cannot look for late days of %s, looking again: %s", self.dataset, error)
-            self._blind = True
+            log.warning("cannot list the late days of %s, trying again: %s", self.dataset, error)
+            self._check_failed = True
             return []
-        self._blind, self._settled = False, {day: stamp for day, stamp in late.items() if day not in days}
+        self._check_failed, self._done_stamps = False, {day: stamp for day, stamp in late.items() if day not in days}
         return [(day, late[day]) for day in days]

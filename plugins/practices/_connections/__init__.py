@@ -1,1 +1,1 @@
-"""Opens ports, queues and clusters for practices, by Airflow's connections."""
+"""Opens ports, queues and clusters for operators by Airflow connections."""

@@ -1,4 +1,4 @@
-"""Opens clients and storage options by an amazon connection; credentials are renewed in time and masked in logs."""
+"""Opens AWS clients and storage options by an Airflow connection; credentials are renewed and masked in logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.errors import Refused, Unavailable
 
 REREAD_SECONDS = 300.0
-"""How long a process goes by the connection as it read it; the triggerer lives for months, connections change."""
+"""How long a process uses a connection before it reads it again; the triggerer runs for months."""
 log = logging.getLogger(__name__)
 
 
@@ -21,8 +21,8 @@ class StoreConnection:
     """Storage options for the store at ``root`` from the Airflow connection ``connection``.
 
     Called before each use of the store, from any thread. Credentials of an assumed role, an instance or a pod are
-    renewed by botocore some minutes before they expire; those written into the connection are read again every five
-    minutes. Where that fails, the ones at hand are used until the storage turns them down.
+    renewed by botocore some minutes before they expire; those in the connection are read again every five minutes.
+    If reading fails, the present ones are used until the storage rejects them.
     """
 
     def __init__(self, connection: str, root: str) -> None:
@@ -32,28 +32,28 @@ class StoreConnection:
         self._masked: frozenset[str] = frozenset()
 
     def __call__(self) -> dict[str, str]:
-        """``Refused`` for a connection that is not there or not usable, ``Unavailable`` if STS does not answer."""
-        with self._lock, speaking(self._connection):
+        """``Refused`` for a missing or unusable connection, ``Unavailable`` if STS does not answer."""
+        with self._lock, translate_errors(self._connection):
             if self._opened is None or time.monotonic() - self._opened[0] > REREAD_SECONDS:
-                self._opened = self._reopened()
-            _, place, credentials = self._opened
+                self._opened = self._reopen()
+            _, region, credentials = self._opened
             frozen = credentials.get_frozen_credentials()
             self._masked = _mask({frozen.access_key, frozen.secret_key, frozen.token} - {None}, self._masked)
         keys = {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
         if not frozen.token and os.environ.get("AWS_SESSION_TOKEN"):
             raise Refused(
                 f"connection {self._connection!r} has keys without a token, but the environment has AWS_SESSION_TOKEN",
-                ["the two would be sent together and turned down; take AWS_SESSION_TOKEN out of the environment"],
+                ["the two would be sent together and rejected; remove AWS_SESSION_TOKEN from the environment"],
             )
-        return place | keys | ({"AWS_SESSION_TOKEN": frozen.token} if frozen.token else {})
+        return region | keys | ({"AWS_SESSION_TOKEN": frozen.token} if frozen.token else {})
 
-    def _reopened(self) -> tuple[float, dict[str, str], Any]:
+    def _reopen(self) -> tuple[float, dict[str, str], Any]:
         try:
             return time.monotonic(), *self._open()
         except Exception:
             if self._opened is None:
                 raise
-            log.warning("cannot read connection %s again, going on with what it said before", self._connection)
+            log.warning("cannot read connection %s again, using its earlier content", self._connection)
             return time.monotonic(), *self._opened[1:]
 
     def _open(self) -> tuple[dict[str, str], Any]:
@@ -69,20 +69,20 @@ class StoreConnection:
         region = session.region_name or os.environ.get("AWS_REGION") or ("us-east-1" if endpoint else None)
         faults = []
         if credentials is None:
-            faults.append("it holds no credentials and the machine has none; fill in the access key or a role_arn")
+            faults.append("neither it nor the machine has credentials; fill in the access key or a role_arn")
         if region is None:
-            faults.append('it names no region; add "region_name" to its extra')
+            faults.append('it has no region; add "region_name" to its extra')
         if hook.verify not in (None, True):
-            faults.append('"verify" in its extra is not honoured; name the certificate in SSL_CERT_FILE instead')
+            faults.append('"verify" in its extra is not supported; set SSL_CERT_FILE to the certificate instead')
         if faults:
             raise Refused(f"connection {self._connection!r} cannot open the store {self._root}", faults)
-        place = {"AWS_REGION": region, "AWS_ENDPOINT_URL": endpoint}
-        return {key: value for key, value in place.items() if value}, credentials
+        options = {"AWS_REGION": region, "AWS_ENDPOINT_URL": endpoint}
+        return {key: value for key, value in options.items() if value}, credentials
 
 
 def open_client(connection: str | None, service: str) -> Any:
-    """A boto3 client by an Airflow connection; None: by what the environment says."""
-    with speaking(connection):
+    """A boto3 client by an Airflow connection; None: by the environment."""
+    with translate_errors(connection):
         return open_hook(connection, service).get_conn()
 
 
@@ -96,32 +96,32 @@ def open_hook(connection: str | None, service: str, **arguments: Any) -> Any:
         except AirflowNotFoundException as error:
             raise Refused(
                 f"Airflow has no connection {connection!r}",
-                [f"make one: airflow connections add {connection} --conn-type aws …, or name another"],
+                [f"create it: airflow connections add {connection} --conn-type aws …, or configure another"],
             ) from error
     return AwsBaseHook(aws_conn_id=connection, client_type=service, **arguments)
 
 
 @contextmanager
-def speaking(connection: str | None) -> Iterator[None]:
-    """Say in our words why AWS gave no credentials; the words of botocore name codes and hosts, never a secret."""
+def translate_errors(connection: str | None) -> Iterator[None]:
+    """Raise botocore's errors as ``Refused`` or ``Unavailable``; their messages hold error codes, never a secret."""
     from botocore import exceptions as aws  # type: ignore[import-untyped]
 
-    named = f"connection {connection!r}"
+    subject = f"connection {connection!r}"
     try:
         yield
     except (aws.HTTPClientError, aws.ConnectionError, aws.CredentialRetrievalError) as error:
-        raise Unavailable(f"{named}: AWS does not answer ({type(error).__name__})") from None
+        raise Unavailable(f"{subject}: AWS does not answer ({type(error).__name__})") from None
     except aws.ClientError as error:
         code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
         if status >= 500 or code in ("Throttling", "ThrottlingException", "RequestLimitExceeded"):
-            raise Unavailable(f"{named}: AWS gives no credentials now ({code})") from None
-        raise Refused(f"{named}: AWS gives no credentials ({code}); check its keys and role") from None
+            raise Unavailable(f"{subject}: AWS gives no credentials now ({code})") from None
+        raise Refused(f"{subject}: AWS gives no credentials ({code}); check its keys and role") from None
     except (aws.BotoCoreError, ValueError, NotImplementedError) as error:
-        raise Refused(f"{named} cannot be used ({type(error).__name__}); check its extra") from None
+        raise Refused(f"{subject} cannot be used ({type(error).__name__}); check its extra") from None
 
 
 def _mask(secrets: set[str], masked: frozenset[str]) -> frozenset[str]:
-    """Have Airflow blank out the new ones in the task's log, whoever writes them there."""
+    """Register new secrets with Airflow's log masking; returns all that are masked."""
     from airflow.sdk.log import mask_secret
 
     for secret in secrets - masked:

@@ -1,4 +1,4 @@
-"""Opens the installation's ports, its declarations and an SQS client for practices, each when it is first asked for."""
+"""Opens the installation's ports, its declarations and an SQS client for operators, each at its first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.spec.catalog import Catalog
 
 
 def open_ports() -> Ports:
-    """Ports of the installation that the environment describes; one and the same for a whole task."""
+    """Ports of the installation that the environment configures; cached for the process."""
     return _open(Settings.from_environment())
 
 
@@ -20,24 +20,24 @@ def _open(settings: Settings) -> Ports:
     from pipelines import wiring
     from practices._connections import kubernetes
     from practices._connections.amazon import StoreConnection
-    from practices._connections.sagemaker import CloudConnections
+    from practices._connections.sagemaker import CachedAwsClients
 
     store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
-    return wiring.open_ports(settings, store, sagemaker=CloudConnections(), kubernetes=kubernetes.open_client)
+    return wiring.open_ports(settings, store, sagemaker=CachedAwsClients(), kubernetes=kubernetes.open_client)
 
 
-def open_ports_anew() -> Ports:
-    """Ports that read the declarations again: for a process that outlives them, the triggerer."""
+def open_fresh_ports() -> Ports:
+    """Uncached ports with newly read declarations, for the triggerer, which runs for months."""
     return _open.__wrapped__(Settings.from_environment())
 
 
-def open_queue(connection: str | None) -> Any:
-    """A client of Amazon SQS by an Airflow connection; None: by what the environment says."""
+def open_sqs_client(connection: str | None) -> Any:
+    """A client of Amazon SQS by an Airflow connection; None: by the environment."""
     from practices._connections.amazon import open_client
 
     return open_client(connection, "sqs")
 
 
 def load_catalog() -> Catalog:
-    """Every good declaration; the faulty ones are in ``refused``. Cheap enough to be called while parsing."""
+    """All valid declarations; the faulty ones are in ``refused``. Fast enough for DAG parsing."""
     return Catalog.read(Settings.from_environment().include)

@@ -6,13 +6,13 @@ import os
 from typing import Any
 
 from pipelines.settings import Settings
-from practices._connections.kubernetes_errors import SERVICE_ACCOUNT, answering
+from practices._connections.kubernetes_errors import SERVICE_ACCOUNT, translate_errors
 
 
 def in_cluster(settings: Settings) -> bool:
-    """Whether this process is to speak as its own pod's service account."""
-    named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
-    return not named and SERVICE_ACCOUNT.exists()
+    """Whether this process uses its pod's service account."""
+    configured = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
+    return not configured and SERVICE_ACCOUNT.exists()
 
 
 def open_client(connection: str | None) -> Any:
@@ -20,8 +20,8 @@ def open_client(connection: str | None) -> Any:
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
     settings = Settings.from_environment()
-    named = connection or settings.kubernetes_connection
+    connection_id = connection or settings.kubernetes_connection
     inside = not connection and in_cluster(settings)
-    with answering("reaching the cluster that serves models"):
-        hook = KubernetesHook(conn_id=named, kubernetes_conn_id=None, in_cluster=inside or None)
+    with translate_errors("reaching the cluster that serves models"):
+        hook = KubernetesHook(conn_id=connection_id, kubernetes_conn_id=None, in_cluster=inside or None)
         return hook.get_conn()

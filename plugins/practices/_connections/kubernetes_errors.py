@@ -1,4 +1,4 @@
-"""Turns the errors of a Kubernetes client into ``Refused`` or ``Unavailable``, in words for a person."""
+"""Raises the errors of a Kubernetes client as ``Refused`` or ``Unavailable``, with a hint."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from pipelines.errors import Refused, Unavailable
 
-ANSWER_SECONDS = (5, 30)
-"""To connect, and to answer."""
+API_TIMEOUT = (5, 30)
+"""Seconds to connect and to answer."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-"""There in every pod that may speak to its cluster."""
-FINAL = {400, 401, 403, 404, 405, 422}
-"""Answers that another try would get again."""
+"""Exists in every pod that has a service account token."""
+FINAL_STATUSES = {400, 401, 403, 404, 405, 422}
+"""HTTP statuses that a retry would get again."""
 
 
 @contextmanager
-def answering(doing: str) -> Iterator[None]:
-    """Translate the client's errors while ``doing`` something (``creating pod p in namespace n``)."""
+def translate_errors(action: str) -> Iterator[None]:
+    """Translate the client's errors; ``action`` begins the message (``creating pod p in namespace n``)."""
     from airflow.sdk.exceptions import AirflowNotFoundException
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException
@@ -29,15 +29,15 @@ def answering(doing: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        said = f"{doing}: the API server answered {error.status} {_message(error)}"
-        if error.status in FINAL and "exceeded quota" not in said:
-            raise Refused(said, _hints(error.status)) from error
-        raise Unavailable(said) from error
+        message = f"{action}: the API server answered {error.status} {_message(error)}"
+        if error.status in FINAL_STATUSES and "exceeded quota" not in message:
+            raise Refused(message, _hints(error.status)) from error
+        raise Unavailable(message) from error
     except (HTTPError, OSError) as error:
-        raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
+        raise Unavailable(f"{action}: the cluster does not answer ({type(error).__name__}: {error})") from error
     except (ConfigException, AirflowNotFoundException) as error:
         hint = "set AIRWORTHY_KUBERNETES_CONNECTION to an Airflow connection, or KUBECONFIG, or run in the cluster"
-        raise Refused(f"this installation reaches no cluster: {error}", [hint]) from error
+        raise Refused(f"no Kubernetes cluster is configured: {error}", [hint]) from error
 
 
 def _message(error: Any) -> str:

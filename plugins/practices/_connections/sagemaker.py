@@ -1,4 +1,4 @@
-"""Opens the boto3 clients of a SageMaker target by one Airflow connection, and keeps them for five minutes."""
+"""Opens the boto3 clients of a SageMaker target by an Airflow connection, and caches them for five minutes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from pipelines.adapters.sagemaker.clients import AwsClients
 
 
-class CloudConnections:
-    """boto3 clients by Airflow connection; None: by what the environment says.
+class CachedAwsClients:
+    """boto3 clients by Airflow connection; None: by the environment.
 
-    They are kept because a trigger asks every few seconds, and opened again after five minutes, because the
-    connection may have changed. ``Refused`` for a connection that is not there or not usable, ``Unavailable`` if AWS
-    gives no credentials now.
+    Cached because a trigger uses them every few seconds, and opened again after five minutes because the connection
+    may have changed. ``Refused`` for a missing or unusable connection, ``Unavailable`` if AWS gives no credentials now.
     """
 
     def __init__(self) -> None:
@@ -27,8 +26,8 @@ class CloudConnections:
 
     def __call__(self, connection: str | None) -> AwsClients:
         with self._lock:
-            at, clients = self._opened.get(connection, (0.0, None))
-            if clients is None or time.monotonic() - at > amazon.REREAD_SECONDS:
+            opened_at, clients = self._opened.get(connection, (0.0, None))
+            if clients is None or time.monotonic() - opened_at > amazon.REREAD_SECONDS:
                 clients = open_clients(connection)
                 self._opened[connection] = (time.monotonic(), clients)
             return clients
@@ -40,12 +39,10 @@ def open_clients(connection: str | None) -> AwsClients:
 
     from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, AwsClients
 
-    with amazon.speaking(connection):
+    with amazon.translate_errors(connection):
         region = None if connection else os.environ.get("AWS_REGION")
-        others = [
-            amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]
-        ]
+        hooks = [amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]]
         sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
             aws_conn_id=connection, config=PATIENCE, region_name=region
         )
-        return AwsClients(sagemaker.conn, *(hook.conn for hook in others))
+        return AwsClients(sagemaker.conn, *(hook.conn for hook in hooks))

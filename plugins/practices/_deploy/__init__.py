@@ -1,1 +1,1 @@
-"""How a deploy run is put together from what its model declares."""
+"""Builds the tasks of a deploy DAG from the declaration of its model."""

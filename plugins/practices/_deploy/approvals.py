@@ -1,4 +1,4 @@
-"""Makes one approval request for each answer that a model's deployment declares."""
+"""Builds one approval request for each answer that a model's deployment requires."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ REQUEST_TASK = "request_approvals"
 
 
 def ask_approvers(spec: ModelSpec, ticket: Any, **arguments: Any) -> MappedOperator:
-    """One request per answer that ``deployment.approval`` asks for; ``.output`` is what ``ApprovalQuorum`` counts.
+    """One request per answer that ``deployment.approval`` requires; ``ApprovalQuorum`` counts ``.output``.
 
-    ``ticket`` is the ``RolloutTicket`` of the run's first task; further arguments are the tasks' own.
+    ``ticket`` is the ``RolloutTicket`` of the run's first task; ``arguments`` are passed to the tasks.
     """
-    from practices._approvals.request import ApprovalRequest  # the operator's own imports cost parse time
+    from practices._approvals.request import ApprovalRequest  # its imports would slow down DAG parsing
 
     approval = spec.deployment.approval
     roles = [approver.role for approver in approval.approvers for _ in range(approver.count)]

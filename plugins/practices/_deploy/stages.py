@@ -1,4 +1,4 @@
-"""Makes the tasks of a deploy run as the model declares, and the text that explains each of them on its page."""
+"""Builds the tasks of a deploy DAG as the model declares, and the text about each of them on the DAG's page."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from practices.champion_release import ChampionRelease
 from practices.preflight_checklist import PreflightChecklist
 from practices.rollout_analysis import RolloutAnalysis
 
-About = dict[str, Any]
-BEGIN = "builds the bundle, goes through the preflight checklist, and writes the ticket that all others act on."
-END = (
-    "runs whatever became of the others: a candidate that failed, was refused or killed loses its traffic; one that"
-    " was promoted, or is held for a person, stays."
+TaskArguments = dict[str, Any]
+CHECK_TEXT = "builds the bundle, checks the preflight checklist, and writes the ticket that all later tasks use."
+END_TEXT = (
+    "always runs, whatever the state of the other tasks: it rolls the candidate back, unless the candidate was promoted"
+    " or is held for a person."
 )
-HELD = "What is not decided in time is held for a person: clear the red task to go on waiting."
+HELD_TEXT = "Without a decision in time the traffic is held for a person: clear the failed task to continue the stage."
 
 
 class Stage(NamedTuple):
-    """The tasks of one stage, first and last, and what the page says of them."""
+    """First and last task of one stage, and the text about the stage."""
 
     first: Any
     last: Any
     text: str
 
 
-Make = Callable[[ModelSpec, About], Stage]
+Maker = Callable[[ModelSpec, TaskArguments], Stage]
 
 
-def lay_out(spec: ModelSpec) -> str:
-    """Make the tasks inside the present DAG, one after the other, and return what its page says of them."""
+def build_stages(spec: ModelSpec) -> str:
+    """Build the tasks in the current DAG, one stage after the other, and return the text about them."""
     check = PreflightChecklist(task_id="check_release", model=spec.model)
-    about: About = {"model": spec.model, "ticket": check.output}
-    stages = [_alone(check, BEGIN)]
-    for make in _makers(spec):
-        stages.append(make(spec, about))
+    arguments: TaskArguments = {"model": spec.model, "ticket": check.output}
+    stages = [_single_task(check, CHECK_TEXT)]
+    for make in _stage_makers(spec):
+        stages.append(make(spec, arguments))
         stages[-2].last >> stages[-1].first
     texts = [stage.text for stage in stages]
     if spec.deployment.staged:
         from practices.rollout_rollback import RolloutRollback
 
-        end = RolloutRollback(task_id="end_rollout", **about)
-        # A teardown that could fail the run would also turn it green.
+        end = RolloutRollback(task_id="end_rollout", **arguments)
+        # on_failure_fail_dagrun stays off: such a teardown would also make a failed run successful.
         stages[-1].last >> end.as_teardown(setups=stages[1].first)
-        texts.append(f"**end_rollout** {END}")
+        texts.append(f"**end_rollout** {END_TEXT}")
     return "\n\n".join(texts)
 
 
-def _makers(spec: ModelSpec) -> list[Make]:
-    makers: dict[str, Make] = {"load_test": _load, "shadow_comparison": _shadow, "approval_quorum": _approvals}
-    strategies: dict[str, Make] = {"canary": _canary, "blue_green": _trial, "ab": _experiment}
+def _stage_makers(spec: ModelSpec) -> list[Maker]:
+    makers: dict[str, Maker] = {"load_test": _load_test, "shadow_comparison": _shadow, "approval_quorum": _approvals}
+    strategies: dict[str, Maker] = {"canary": _canary, "blue_green": _blue_green, "ab": _ab_test}
     required = required_stages(spec, first=False)
     declared = [makers[stage] for stage in required if stage in makers]
     if not spec.deployment.staged:
@@ -65,100 +65,101 @@ def _makers(spec: ModelSpec) -> list[Make]:
     return [_prepare, *declared, _promote, _retire]
 
 
-def _alone(task: Any, text: str) -> Stage:
-    """A stage of one task; ``text`` goes on after the task's name."""
+def _single_task(task: Any, text: str) -> Stage:
+    """A stage of one task; ``text`` continues after the task's name."""
     return Stage(task, task, f"**{task.task_id}** {text}")
 
 
-def _prepare(_: ModelSpec, about: About) -> Stage:
+def _prepare(_: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices.candidate_preparation import CandidatePreparation
 
-    task = CandidatePreparation(task_id="prepare_candidate", **about)
-    return _alone(task, "loads the candidate beside the champion and tries it; it gets no traffic yet.")
+    task = CandidatePreparation(task_id="prepare_candidate", **arguments)
+    return _single_task(task, "loads the candidate beside the champion and tests it; it gets no traffic yet.")
 
 
-def _load(_: ModelSpec, about: About) -> Stage:
+def _load_test(_: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices.load_test import LoadTest
 
-    task = LoadTest(task_id="test_under_load", **about)
-    return _alone(task, "asks the candidate at the declared rate and holds it to its assertions.")
+    task = LoadTest(task_id="test_under_load", **arguments)
+    return _single_task(task, "sends requests to the candidate at the declared rate and checks the assertions.")
 
 
-def _shadow(_: ModelSpec, about: About) -> Stage:
+def _shadow(_: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices.shadow_comparison import ShadowComparison
 
-    task = ShadowComparison(task_id="compare_in_shadow", **about)
-    return _alone(task, "copies requests to the candidate and compares; callers notice nothing.")
+    task = ShadowComparison(task_id="compare_in_shadow", **arguments)
+    return _single_task(task, "mirrors requests to the candidate and compares the answers; callers get the champion's.")
 
 
-def _approvals(spec: ModelSpec, about: About) -> Stage:
+def _approvals(spec: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices._deploy.approvals import ask_approvers
     from practices.approval_quorum import ApprovalQuorum
 
-    asked = ask_approvers(spec, about["ticket"])
-    count = ApprovalQuorum(task_id="count_approvals", answers=asked.output, **about)
-    text = "**request_approvals** asks each person on Airflow's own screen; **count_approvals** counts who answered."
-    return Stage(asked, count, text)
+    requests = ask_approvers(spec, arguments["ticket"])
+    count = ApprovalQuorum(task_id="count_approvals", answers=requests.output, **arguments)
+    text = "**request_approvals** asks each approver in Airflow; **count_approvals** counts the answers."
+    return Stage(requests, count, text)
 
 
-def _canary(spec: ModelSpec, about: About) -> Stage:
+def _canary(spec: ModelSpec, arguments: TaskArguments) -> Stage:
     tasks: list[Any] = []
     for share in spec.deployment.shares():
         name = f"{share / 100:g}".replace(".", "_")
-        tasks.append(CanaryStep(task_id=f"shift_to_{name}", share=share, **about))
-        tasks.append(RolloutAnalysis(task_id=f"judge_at_{name}", share=share, **about))
+        tasks.append(CanaryStep(task_id=f"shift_to_{name}", share=share, **arguments))
+        tasks.append(RolloutAnalysis(task_id=f"judge_at_{name}", share=share, **arguments))
     for task, following in pairwise(tasks):
         task >> following
     names = ", ".join(f"**{task.task_id}**" for task in tasks)
     text = (
-        f"**shift_to_…** and **judge_at_…** ({names}) give the candidate so many percent of the callers and"
-        f" weigh the evidence until it passes; what is shown to be bad is rolled back. {HELD}"
+        f"**shift_to_…** and **judge_at_…** ({names}) give the candidate that percentage of the traffic and"
+        f" judge the evidence until it passes; a candidate shown to be worse is rolled back. {HELD_TEXT}"
     )
     return Stage(tasks[0], tasks[-1], text)
 
 
-def _trial(spec: ModelSpec, about: About) -> Stage:
+def _blue_green(spec: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices.blue_green_trial import BlueGreenTrial
 
-    trial = BlueGreenTrial(task_id="try_green", **about)
-    judge = RolloutAnalysis(task_id="judge_green", share=spec.deployment.shares()[0], **about)
+    trial = BlueGreenTrial(task_id="try_green", **arguments)
+    judge = RolloutAnalysis(task_id="judge_green", share=spec.deployment.shares()[0], **arguments)
     trial >> judge
     text = (
-        "**try_green** gives the new version its test share; **judge_green** weighs the evidence until it passes; what"
-        f" is shown to be bad is rolled back. {HELD}"
+        "**try_green** gives the new version its test share; **judge_green** judges the evidence until it passes; a"
+        f" version shown to be worse is rolled back. {HELD_TEXT}"
     )
     return Stage(trial, judge, text)
 
 
-def _experiment(_: ModelSpec, about: About) -> Stage:
+def _ab_test(_: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices.ab_test import AbTest
 
-    task = AbTest(task_id="test_versions", **about)
-    return _alone(task, "splits the users and waits until the metrics say which version is better.")
+    task = AbTest(task_id="test_versions", **arguments)
+    return _single_task(task, "splits the users until the metrics show which version is better or the time is over.")
 
 
-def _promote(spec: ModelSpec, about: About) -> Stage:
+def _promote(spec: ModelSpec, arguments: TaskArguments) -> Stage:
     text = (
-        "asks the ledger once more for every gate, stage and approval of this very bundle, makes the candidate the"
-        " champion in one switch, reads it back, and moves aliases and ledger after it."
+        "checks in the ledger that every gate, stage and approval passed for exactly this bundle, promotes the"
+        " candidate, verifies it at the target, and then updates the ledger and the registry's aliases."
     )
-    return _alone(_switch("promote_candidate", spec, about), text)
+    return _single_task(_switch("promote_candidate", spec, arguments), text)
 
 
-def _release(spec: ModelSpec, about: About) -> Stage:
+def _release(spec: ModelSpec, arguments: TaskArguments) -> Stage:
     text = (
-        "asks the ledger once more for every gate and approval of this very bundle, switches traffic, reads it back,"
-        " and moves the aliases `champion` and `previous` and the ledger after it."
+        "checks in the ledger that every gate and approval passed for exactly this bundle, switches the traffic,"
+        " verifies it at the target, and then updates the ledger and the aliases `champion` and `previous`."
     )
-    return _alone(_switch("release_champion", spec, about), text)
+    return _single_task(_switch("release_champion", spec, arguments), text)
 
 
-def _switch(task_id: str, spec: ModelSpec, about: About) -> ChampionRelease:
-    return ChampionRelease(task_id=task_id, outlets=[asset(spec.model, "released")], max_active_tis_per_dag=1, **about)
+def _switch(task_id: str, spec: ModelSpec, arguments: TaskArguments) -> ChampionRelease:
+    outlets = [asset(spec.model, "released")]
+    return ChampionRelease(task_id=task_id, outlets=outlets, max_active_tis_per_dag=1, **arguments)
 
 
-def _retire(_: ModelSpec, about: About) -> Stage:
+def _retire(_: ModelSpec, arguments: TaskArguments) -> Stage:
     from practices.retirement import Retirement
 
-    task = Retirement(task_id="retire_former", **about)
-    return _alone(task, "waits out the rollback window, in which one click puts the former version back.")
+    task = Retirement(task_id="retire_former", **arguments)
+    return _single_task(task, "waits for the rollback window, in which the former version can be restored at once.")

@@ -1,6 +1,6 @@
-"""Each stage of each declaration is a DAG, tagged, owned and retried like the others; a running task builds its own.
+"""Builds one DAG per declaration and stage, with the same tags, owner and retries; a running task builds only its own.
 
-Airflow opens only files in which it reads the words "airflow" and "dag": the name of this module is in each of them.
+Airflow parses only files that contain "airflow" and "dag"; importing this module puts both words into a DAG file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Spec = TypeVar("Spec")
 
 
 def stage_dag(dag_id: str, owner: str, **declared: Any) -> DAG:
-    """The DAG ``<subject>__<stage>``, in which a DAG file sets its tasks: ``with stage_dag(...):``.
+    """The DAG ``<subject>__<stage>``, used as ``with stage_dag(...):``.
 
-    ``declared`` is what the file says of this stage: schedule, form, texts, how many runs at once.
+    ``declared`` are further arguments of ``DAG``: schedule, form, texts, ``max_active_runs``.
     """
     subject, _, stage = dag_id.rpartition("__")
     default_args = {**DEFAULT_ARGS, "owner": owner}
@@ -26,10 +26,10 @@ def stage_dag(dag_id: str, owner: str, **declared: Any) -> DAG:
 
 
 def specs_to_build(specs: Mapping[str, Spec], stage: str) -> list[Spec]:
-    """The declarations, by name, whose DAG of this stage is to be built now."""
-    return [spec for name, spec in specs.items() if is_to_build(f"{name}__{stage}")]
+    """The declarations whose DAG of this stage must be built now."""
+    return [spec for name, spec in specs.items() if should_build(f"{name}__{stage}")]
 
 
-def is_to_build(dag_id: str) -> bool:
-    """Always when the folder is parsed; in a running task only its own DAG."""
+def should_build(dag_id: str) -> bool:
+    """True while the DAG folder is parsed; in a running task only for its own DAG."""
     return get_parsing_context().dag_id in (None, dag_id)

@@ -1,4 +1,4 @@
-"""What tasks and DAGs share: retries, names of assets, the pool for GPUs, and daily schedules."""
+"""Defaults of tasks and DAGs: retries, asset names, the pool for GPUs, and daily schedules."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ from pipelines.settings import Settings
 from pipelines.spec.dataset import Calendar
 from pipelines.spec.model import ModelSpec
 
-RETRIES = ExceptionRetryPolicy(
+RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=Refused, action=RetryAction.FAIL, reason="refused: no again until a person acts"),
-        RetryRule(exception=Unavailable, action=RetryAction.RETRY, reason="unavailable: worth trying again"),
+        RetryRule(exception=Refused, action=RetryAction.FAIL, reason="refused: needs a person, not a retry"),
+        RetryRule(exception=Unavailable, action=RetryAction.RETRY, reason="unavailable: a retry can succeed"),
     ]
 )
-"""``Refused`` fails at once, ``Unavailable`` and everything unforeseen (a lost worker) is tried again."""
+"""``Refused`` fails at once; ``Unavailable`` and unforeseen errors (a lost worker) are retried."""
 
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 5,
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=5),
-    "retry_policy": RETRIES,
+    "retry_policy": RETRY_POLICY,
 }
-"""Five more tries for failures that a retry can mend. Airflow waits at least 5, 10, 20, 40 and 80 seconds before them,
-and less than twice as long (it adds a share of its own to each pause)."""
+"""Five retries after at least 5, 10, 20, 40 and 80 seconds, and less than twice as long (Airflow adds jitter)."""
 
 GPU_POOL = "gpu"
 
 
-def gpu_queue(spec: ModelSpec) -> dict[str, Any]:
-    """``pool`` and ``pool_slots`` of a training that holds GPUs, so that its wait for them is seen; else nothing.
+def gpu_slots(spec: ModelSpec) -> dict[str, Any]:
+    """``pool`` and ``pool_slots`` of a training with GPUs, whose wait is then visible in Airflow; else nothing.
 
-    One that asks for more than the installation has takes the whole pool and is told so by the cluster: Airflow would
-    let it wait for ever.
+    A training that needs more GPUs than configured takes the whole pool and is refused by the cluster; with more slots
+    than the pool has, Airflow would let it wait for ever.
     """
     if not (slots := spec.gpus_at_once):
         return {}
@@ -48,15 +47,15 @@ def gpu_queue(spec: ModelSpec) -> dict[str, Any]:
 
 
 def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) -> Asset:
-    """The asset by which stages hand over: what ``subject`` (dataset, view or model) has become."""
+    """The asset whose event starts the next stage: ``subject`` (dataset, view or model) has reached ``state``."""
     return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}", watchers=list(watchers))
 
 
-def daily_runs(calendar: Calendar) -> dict[str, Any]:
+def daily_schedule(calendar: Calendar) -> dict[str, Any]:
     """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per day of the calendar, keyed by the day.
 
-    A run begins at midnight, when its day is over, and not at the hour of ``calendar.schedule``, when its files are
-    due: so what lands earlier is used earlier, and a backfill from one date to another holds both days.
+    A run begins at midnight after its day, not at the hour of ``calendar.schedule`` when its files are due: so files
+    that land early are used early, and a backfill between two dates includes both.
     """
     zone, midnight = ZoneInfo(calendar.timezone), " ".join(["0 0", *calendar.schedule.split()[2:]])
     timetable = CronPartitionTimetable(midnight, timezone=calendar.timezone, run_offset=-1, key_format="%Y-%m-%d")

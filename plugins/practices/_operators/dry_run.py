@@ -1,4 +1,4 @@
-"""The parent of the practices whose form can say that a run only tells what it would do."""
+"""Base class of operators with a dry run, which reports what it would do and changes nothing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from airflow.sdk import BaseOperator
 
 
 class DryRunPractice(BaseOperator):
-    """With ``only_tell`` nothing is changed; a text of the form counts as the boolean that it spells."""
+    """``report_only`` is a boolean or its text (``dry_run`` is a method of ``BaseOperator``)."""
 
-    template_fields = ("only_tell",)
+    template_fields = ("report_only",)
     ui_color = "#d0d0d0"
 
-    def __init__(self, *, only_tell: Any = False, **arguments: Any) -> None:
+    def __init__(self, *, report_only: Any = False, **arguments: Any) -> None:
         super().__init__(**{"doc_md": getdoc(type(self)), **arguments})
-        self.only_tell = only_tell
+        self.report_only = report_only
 
     @property
-    def tells_only(self) -> bool:
-        return str(self.only_tell).lower() == "true"
+    def is_report_only(self) -> bool:
+        return str(self.report_only).lower() == "true"

@@ -1,4 +1,4 @@
-"""A gate writes its verdict to registry and ledger whatever it is; FAIL skips what follows."""
+"""Base class of gates: each verdict is written to registry and ledger, and FAIL skips the downstream tasks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators.model import CandidatePractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class Gate(CandidatePractice):
-    """One question about a measured candidate.
+    """Judge a measured candidate by one rule.
 
-    PASS lets the candidate on; FAIL skips what follows and marks the version rejected; UNKNOWN fails the task, for what
-    was not measured is not passed. Each answer is the tag ``airworthy.gate.<stem>`` of the version and a ledger line
-    with every reason. Returns the verdict.
+    PASS lets the downstream tasks run; FAIL skips them and marks the version rejected; UNKNOWN (something was not
+    measured) fails the task. Each verdict is written to the version's tag ``airworthy.gate.<stem>`` and, with every
+    reason, to the ledger. Returns the verdict.
     """
 
     ui_color = "#fff2cc"
@@ -35,7 +35,7 @@ class Gate(CandidatePractice):
         if verdict.outcome is Outcome.FAIL:
             tags["airworthy.status"] = "rejected"
         ports.registry.set_tags(self.model, result.version, tags)
-        settle(
+        record_verdict(
             verdict,
             subject=f"{self.model} version {result.version} at the {self.stem.replace('_', ' ')}",
             ledger_kind="gate",

@@ -1,4 +1,4 @@
-"""The parent of practices about one model: its docstring is the task's documentation in Airflow."""
+"""Base classes of operators on one model; their docstring is the task's documentation in Airflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from practices._operators.step import StepPractice
 
 
 class ModelPractice(StepPractice):
-    """An operator about one model; the DAG may give its task another documentation (``doc_md``)."""
+    """Base class of operators on one model; a DAG may replace the documentation (``doc_md``)."""
 
     template_fields: Sequence[str] = ("model",)
 
@@ -20,7 +20,7 @@ class ModelPractice(StepPractice):
 
 
 class CandidatePractice(ModelPractice):
-    """An operator about a measured candidate; ``evaluation`` is the ``EvaluateResult`` of the task before."""
+    """Base class of operators on a measured candidate; ``evaluation`` is the previous task's ``EvaluateResult``."""
 
     template_fields: Sequence[str] = ("model", "evaluation")
 

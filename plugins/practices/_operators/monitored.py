@@ -1,4 +1,4 @@
-"""The parent of the checks of a live version: both are skipped together, and each verdict is on the ledger."""
+"""Base class of the checks of a live version: both are skipped together, and each verdict is on the ledger."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 
 
 class MonitoringCheck(ModelPractice):
-    """One question about the live version, asked for each day.
+    """Judge the live version for one day.
 
-    ``step`` measures the trailing window, ``rule`` judges its ``result``, and both log and error call it ``subject``.
-    The verdict is a ledger line ``monitoring_verdict``; a detection turns the task red, and so does what could not be
-    measured. Returns the result.
+    ``step`` measures the trailing window, ``rule`` judges its ``result``; ``subject`` names the check in messages. The
+    verdict is a ledger line ``monitoring_verdict``. FAIL (a detection) and UNKNOWN fail the task. Returns the result.
     """
 
     ui_color = "#f4cccc"
@@ -41,7 +40,7 @@ class MonitoringCheck(ModelPractice):
         request = MonitorRequest(model=self.model, day=day)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.runs("monitor"))
         verdict = self.rule(result, spec)
-        settle(
+        record_verdict(
             verdict,
             subject=f"the {self.subject} of {self.model} on {day}",
             ledger_kind="monitoring_verdict",
@@ -54,23 +53,22 @@ class MonitoringCheck(ModelPractice):
         return result.model_dump(mode="json", by_alias=True)
 
     def _skip_unless_watched(self, ports: Ports, spec: ModelSpec, day: date) -> None:
-        """Skip the task, saying why, when no version is live or nothing was answered around the trailing windows.
+        """Skip the task if no version is live or the prediction log is empty around the trailing windows.
 
-        Both checks of a day ask the same question, so that they skip together and no retraining is decided on half a
-        day.
+        The condition is the same for both checks of a day, so that both are skipped or none.
         """
-        released = ports.ledger.entries(self.model, kind="release")  # before the registry: its client is slow to load
+        released = ports.ledger.entries(self.model, kind="release")  # first, as the registry's client imports slowly
         if not released or ports.registry.by_alias(self.model, "champion") is None:
-            raise AirflowSkipException(f"no version of {self.model} is live yet; there is nothing to watch")
+            raise AirflowSkipException(f"no version of {self.model} is live yet; there is nothing to monitor")
         try:
             ports.endpoint.flush_log(self.model)
         except AirworthyError as error:
             self.log.warning(
-                "the endpoint did not flush its log, answers of the last moments may be missing: %s", error
+                "the endpoint did not flush its prediction log, the newest answers may be missing: %s", error
             )
         longest = max(spec.monitoring.performance.window_days, spec.monitoring.drift.window_days)
         dates = [day + timedelta(days=number) for number in range(-longest - 1, 2)]
         root = store_paths.predictions(self.model)
         if not any(ports.store.list(f"{root}date={on:%Y-%m-%d}/") for on in dates):
-            between = f"{dates[0]} and {dates[-1]} (UTC)"
-            raise AirflowSkipException(f"{self.model} answered nothing between {between}; there is nothing to watch")
+            period = f"{dates[0]} and {dates[-1]} (UTC)"
+            raise AirflowSkipException(f"{self.model} predicted nothing between {period}; there is nothing to monitor")

@@ -1,4 +1,4 @@
-"""Reads the day of a task, and gives that day's partition key to its verdict and to its asset events."""
+"""Reads the day of a task, records its verdict under that day, and adds the day as partition key to asset events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from airflow.sdk import Asset, Context
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 from practices._operators.step import StepPractice
 
 
 class DatasetPractice(StepPractice):
-    """The parent of the practices about one day of a dataset; ``day`` is given to mapped tasks alone."""
+    """Base class of operators on one day of a dataset; only mapped tasks set ``day``."""
 
     template_fields = ("dataset", "day")
 
@@ -25,13 +25,13 @@ class DatasetPractice(StepPractice):
 
 
 def day_of(day: str | None, context: Context) -> date:
-    """The day given to the operator (a mapped task), else the one in the run's form, else the run's partition."""
-    return run_context.read_day(day, "day") if day else run_context.day(context)
+    """The operator's ``day`` (in a mapped task), else the day in the run's form, else the run's partition key."""
+    return run_context.parse_day(day, "day") if day else run_context.day(context)
 
 
-def settle_day(verdict: Verdict, day: date, context: Context, *, subject: str, name: str, **details: Any) -> None:
+def record_day(verdict: Verdict, day: date, context: Context, *, subject: str, name: str, **details: Any) -> None:
     """Record the verdict about a day of a dataset or a view (``name``); ``Refused`` unless it is PASS."""
-    settle(
+    record_verdict(
         verdict,
         subject=subject,
         ledger_kind="data_verdict",
@@ -43,6 +43,6 @@ def settle_day(verdict: Verdict, day: date, context: Context, *, subject: str, n
     )
 
 
-def hand_on(context: Context, outlet: Asset, day: date) -> None:
-    """Give the event of ``outlet`` the key of ``day``; a run by hand or for late days has none of its own."""
+def add_partition_key(context: Context, outlet: Asset, day: date) -> None:
+    """Add ``day`` as partition key to the event of ``outlet``; a manual run or one for late days has no key itself."""
     context["outlet_events"][outlet].add_partitions(f"{day:%Y-%m-%d}")

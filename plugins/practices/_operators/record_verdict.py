@@ -1,4 +1,4 @@
-"""Records a verdict on the ledger, then returns, skips what follows or raises, as the verdict says."""
+"""Records a verdict on the ledger, then returns on PASS, skips the downstream tasks or fails the task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from practices._operators import run_context
 log = logging.getLogger(__name__)
 
 
-def settle(
+def record_verdict(
     verdict: Verdict,
     *,
     subject: str,
@@ -30,11 +30,10 @@ def settle(
     on_fail: Literal["skip", "fail"] = "fail",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record the verdict, show it, tell it in the task's log, and act: return on PASS, else stop what follows.
+    """Write the verdict to the ledger, the XComs and the task's log; return on PASS, else stop the downstream tasks.
 
-    FAIL skips what follows (``on_fail="skip"``: no to a candidate is an answer) or raises ``Refused``
-    (``on_fail="fail"``: bad data, a bad live system). UNKNOWN always raises ``Refused``.
-    The ledger's details are ``details`` with the rule, its outcome, reasons and facts.
+    FAIL skips them (``on_fail="skip"``: a candidate was rejected) or raises ``Refused`` (``on_fail="fail"``: bad data,
+    a bad live system). UNKNOWN always raises ``Refused``. The ledger gets ``details`` and the verdict.
     """
     ports.ledger.append(
         ledger_kind,
@@ -42,9 +41,9 @@ def settle(
         version,
         {**(details or {}), **verdict.model_dump(mode="json")},
         actor=ports.settings.actor,
-        key=act_key(context, verdict),
+        key=verdict_key(context, verdict),
     )
-    show(verdict, context)
+    push_verdict(verdict, context)
     log.log(logging.INFO if verdict.passed else logging.WARNING, "%s: %s", subject, verdict)
     if verdict.outcome is Outcome.PASS:
         return
@@ -53,15 +52,15 @@ def settle(
     raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
 
 
-def show(verdict: Verdict, context: Context) -> None:
-    """Put every reason and every number of the verdict on the task's page, as its XComs ``reasons`` and ``facts``."""
+def push_verdict(verdict: Verdict, context: Context) -> None:
+    """Push all reasons and numbers of the verdict as the XComs ``reasons`` and ``facts``."""
     task = context["ti"]
     task.xcom_push(key="reasons", value=list(verdict.reasons))
     task.xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
 
 
-def act_key(context: Context, verdict: Verdict) -> str:
-    """Names the act for the ledger: a retry that judges alike repeats it; a cleared run judges anew."""
-    task, clearings = context["ti"], run_context.clearings(context)
+def verdict_key(context: Context, verdict: Verdict) -> str:
+    """Idempotency key of the ledger line: equal for a retry with the same verdict, new after the run was cleared."""
+    task, clears = context["ti"], run_context.clear_count(context)
     digest = hashlib.sha256("\n".join([verdict.rule, verdict.outcome, *verdict.reasons]).encode()).hexdigest()[:16]
-    return f"{run_context.run_key(context)}/{task.task_id}/{task.map_index}/{clearings}/{digest}"
+    return f"{run_context.run_key(context)}/{task.task_id}/{task.map_index}/{clears}/{digest}"

@@ -1,4 +1,4 @@
-"""Reads what a run is to do: from its form, else from the events that started it, its partition key or its date."""
+"""Reads the arguments of a run from its form, else from the events that started it, its partition key or its date."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ def run_key(context: Any) -> str:
     return f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}"
 
 
-def clearings(context: Any) -> int:
-    """How often the run was cleared: what it does after that is a new act."""
+def clear_count(context: Any) -> int:
+    """How often the run was cleared."""
     return getattr(context["dag_run"], "clear_number", 0) or 0
 
 
-def act_key(context: Any, *what: str) -> str:
-    """Names one act for those who do it only once: the same for every try, another once the run was cleared."""
-    return "/".join([run_key(context), context["ti"].task_id, str(clearings(context)), *what])
+def action_key(context: Any, *parts: str) -> str:
+    """Idempotency key of an action of a task: equal for every try, different after the run was cleared."""
+    return "/".join([run_key(context), context["ti"].task_id, str(clear_count(context)), *parts])
 
 
 def actor(context: Any, default: str) -> str:
-    """The person who triggered the run; ``default`` when no person did."""
+    """The user who triggered the run; ``default`` if no user did."""
     return getattr(context["dag_run"], "triggering_user_name", None) or default
 
 
-def extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
+def event_extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
     """The extras of the events of one asset that started this run, oldest first; empty for a run without events."""
     by_asset: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
     events = [event for key, events in by_asset.items() if key.name == asset for event in events]
     return [event.extra for event in sorted(events, key=lambda event: event.timestamp)]
 
 
-def version(context: Any, asset: str, waiting: Iterable[str]) -> str:
-    """The version named in the form; else the newest of those that the events name and of those known to wait.
+def version(context: Any, asset: str, known_versions: Iterable[str]) -> str:
+    """The version in the form; else the newest of those in the events and of ``known_versions``.
 
-    Airflow may fold two events into one run and drop the second, so what waits in the registry counts as well.
+    Airflow may merge two events into one run and drop one, so undecided versions of the registry are included.
     Raises ``Refused`` if there is none.
     """
     if in_form := context["params"].get("version"):
         return str(in_form)
-    versions = [str(extra["version"]) for extra in extras(context, asset) if "version" in extra]
-    versions += waiting
+    versions = [str(extra["version"]) for extra in event_extras(context, asset) if "version" in extra]
+    versions += known_versions
     if not versions:
         hint = f"fill in the field version, or let an event of {asset} start the run"
-        raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none is waiting", [hint])
+        raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none is pending", [hint])
     return max(versions, key=int)
 
 
 def as_of(context: Any, timezone: str) -> datetime:
-    """The moment (UTC) up to which a training may know labels.
+    """The time (UTC) up to which a training may use labels.
 
-    A day (of the form, or of the retrain request that started the run) means its end in the dataset's time zone;
-    without one it is the run's logical date, or the moment it was asked for.
+    A day (in the form, or in the retrain request that started the run) means its end in the dataset's time zone;
+    without one it is the run's logical date, or its ``run_after``.
     """
-    requests = extras(context, f"{context['dag_run'].dag_id.removesuffix('__train')}:retrain_requested")
+    requests = event_extras(context, f"{context['dag_run'].dag_id.removesuffix('__train')}:retrain_requested")
     last = context["params"].get("as_of") or next((str(e["day"]) for e in reversed(requests) if "day" in e), None)
     if last is None:
         moment: datetime = context["dag_run"].logical_date or context["dag_run"].run_after
         return moment.astimezone(UTC)
-    following = read_day(str(last), "as_of") + timedelta(days=1)
+    following = parse_day(str(last), "as_of") + timedelta(days=1)
     return datetime(following.year, following.month, following.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def day(context: Any) -> date:
-    """The day named in the form, else the run's partition. Raises ``Refused`` if there is neither."""
+    """The day in the form, else the run's partition key. Raises ``Refused`` if there is neither."""
     text = context["params"].get("day") or context["dag_run"].partition_key
     if not text:
         raise Refused("this run names no day", ["fill in the field day (YYYY-MM-DD), or give it a partition key"])
-    return read_day(str(text), "day")
+    return parse_day(str(text), "day")
 
 
-def read_day(text: str, field: str) -> date:
-    """A date of the form ``2013-01-31``. Raises ``Refused`` that names the field."""
+def parse_day(text: str, field: str) -> date:
+    """Parse a date such as ``2013-01-31``. Raises ``Refused`` that names the field."""
     try:
         return date.fromisoformat(text[:10])
     except ValueError as error:
-        raise Refused(f"{field} {text!r} is no day", ["write it as YYYY-MM-DD, for example 2013-01-31"]) from error
+        raise Refused(f"{field} {text!r} is not a date", ["write it as YYYY-MM-DD, for example 2013-01-31"]) from error

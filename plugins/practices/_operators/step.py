@@ -1,4 +1,4 @@
-"""A practice whose step runs in a pod is executed again when the pod has ended; when killed, it deletes the pod."""
+"""Base class of operators that run a step: executed again when its pod has ended; when killed, deletes the pod."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from airflow.sdk import BaseOperator, Context
 
 
 class StepPractice(BaseOperator):
-    """The parent of every practice that runs a step.
+    """Base class of operators that run a step.
 
-    With the runner ``kubernetes``, ``execute`` runs once to start each pod and once more to go on with its result. So
-    what a practice does before a step must be the same when it is done again.
+    With the runner ``kubernetes``, ``execute`` runs once to start each pod and again to continue with its result, so
+    everything that it does before a step must be idempotent.
     """
 
     def resume_step(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> Any:  # noqa: ARG002
-        """Called when a pod has ended; the cluster and the store are asked what became of it, not the event."""
-        from practices._pods.run import conclude
+        """Called when a pod has ended; ``asked`` identifies it. Airflow stores both names with deferred tasks."""
+        from practices._pods.run import collect_pod
 
-        conclude(asked)
+        collect_pod(asked)
         return self.execute(context)
 
     def on_kill(self) -> None:

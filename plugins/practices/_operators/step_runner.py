@@ -1,4 +1,4 @@
-"""Runs a step in the task's own process or in a pod: the same request, and a result of the same type."""
+"""Runs a step in the task's own process or in a pod: the request and the type of the result are the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 
 Result = TypeVar("Result", bound=Message)
-TALKATIVE = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
-"""Libraries whose everyday remarks would bury what a step says in the task's log."""
+NOISY_LIBRARIES = ("great_expectations", "alembic", "mlflow.store.db", "evidently")
+"""Libraries whose INFO messages are kept out of the task's log."""
 log = logging.getLogger(__name__)
 
 
@@ -24,26 +24,26 @@ def run_step(step: str, request: Message, result: type[Result], *, runner: Stage
     ``process`` runs it here, in the task's own process; ``kubernetes`` in a pod, for which the task is deferred (see
     ``_pods``). Raises what the step raises (``Refused``, ``Unavailable``).
     """
-    place = (runner and runner.on) or installation.open_ports().settings.runner
-    if place not in ("process", "kubernetes"):
-        raise Refused(f"AIRWORTHY_RUNNER {place!r} is no runner", ["set it to process or to kubernetes"])
+    runner_kind = (runner and runner.on) or installation.open_ports().settings.runner
+    if runner_kind not in ("process", "kubernetes"):
+        raise Refused(f"AIRWORTHY_RUNNER {runner_kind!r} is not a runner", ["set it to process or to kubernetes"])
     log.info("%s: %s", step, request.model_dump_json(by_alias=True))
-    begun = time.monotonic()
-    if place == "kubernetes":
+    started = time.monotonic()
+    if runner_kind == "kubernetes":
         from practices._pods.run import run_in_pod
 
         return result.model_validate_json(run_in_pod(step, request, runner or StageRunner()))
-    answer = _run_here(step, request)
+    answer = _run_in_process(step, request)
     if not isinstance(answer, result):
         raise TypeError(f"step {step} returned {type(answer).__name__}, not {result.__name__}")
-    log.info("%s: done in %.2f s", step, time.monotonic() - begun)
+    log.info("%s: done in %.2f s", step, time.monotonic() - started)
     return answer
 
 
-def _run_here(step: str, request: Message) -> Message:
+def _run_in_process(step: str, request: Message) -> Message:
     from pipelines import wiring
 
     let_waiting_threads_sleep()
-    for library in TALKATIVE:
+    for library in NOISY_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     return wiring.run_step(step, request.model_dump_json(by_alias=True), installation.open_ports())

@@ -1,9 +1,9 @@
-"""Notes in the store that a try starts each of its steps once, and takes over what an earlier try left running or done.
+"""Records in the store that a try starts each of its steps once, and adopts an unfinished attempt of an earlier try.
 
-All is below ``runs/<dag>/<run>/<task>-<step>/`` (a mapped task: ``<task>-<map index>-<step>``): per attempt the ticket,
-what the pod wrote (log, result, manifest) and what the task noted (``end.json``, ``adopts.json``, ``collected.json``).
-An attempt is a try of the task, told from the tries of a deleted run of the same name by the moment it was made.
-Within a try the ticket stands: what has changed since (a release, a redeployment) waits for the next one.
+The files are below ``runs/<dag>/<run>/<task>-<step>/`` (mapped task: ``<task>-<map index>-<step>``): per attempt the
+ticket, what the pod wrote (log, result, manifest) and what the task wrote (``end.json``, ``adopts.json``,
+``collected.json``). An attempt is one try of the task; a time stamp in its name distinguishes it from tries of a
+deleted run with the same id. The ticket of a try is never changed: a later release is used by the next try only.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pipelines.messages.pod_run import MANIFEST, RESULT, TICKET, RunManifest, Ru
 from pipelines.ports import Store
 from pipelines.rules.pod_end import PodEnd
 
-END, ADOPTS, COLLECTED = "end.json", "adopts.json", "collected.json"
+END_FILE, ADOPTS_FILE, COLLECTED_FILE = "end.json", "adopts.json", "collected.json"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One step that one task instance asks for, in one try."""
+    """One step of one task instance in one try."""
 
     store: Store
     step: str
@@ -35,104 +35,104 @@ class Launch:
     task_id: str
     map_index: int
     try_number: int
-    made: str = ""
-    """When Airflow made this try of the task: the first 12 hex digits of its id, a UUID of version 7."""
+    stamp: str = ""
+    """When Airflow created this try: the first 12 hex digits of its id, a UUID of version 7."""
     request: str = ""
-    """The request as JSON text, as it would be made now."""
+    """The request as JSON text, built from the present facts."""
 
     @classmethod
     def of(cls, context: Any, store: Store, step: str, request: str = "") -> Launch:
         ti = context["ti"]
-        place = -1 if ti.map_index is None else int(ti.map_index)
-        made = str(ti.id).replace("-", "")[:12]
-        return cls(store, step, ti.dag_id, ti.run_id, ti.task_id, place, int(ti.try_number), made, request)
+        map_index = -1 if ti.map_index is None else int(ti.map_index)
+        stamp = str(ti.id).replace("-", "")[:12]
+        return cls(store, step, ti.dag_id, ti.run_id, ti.task_id, map_index, int(ti.try_number), stamp, request)
 
     @property
     def attempt(self) -> str:
-        return f"{self.try_number}-{self.made}"
+        return f"{self.try_number}-{self.stamp}"
 
     @property
     def root(self) -> str:
         task = self.task_id if self.map_index < 0 else f"{self.task_id}-{self.map_index}"
-        return store_paths.pod_run(self.dag_id, slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
+        return store_paths.pod_run(self.dag_id, path_slug(self.run_id), f"{task}-{self.step}", "").rstrip("/")
 
     @property
     def task_digest(self) -> str:
-        """The same for all tries of the task instance; 16 hex digits."""
+        """16 hex digits, equal for all tries of the task instance."""
         parts = (self.dag_id, self.run_id, self.task_id, str(self.map_index), self.step)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def pod_name(self, attempt: str) -> str:
-        """The same whenever the same attempt is launched again."""
-        words = re.sub(r"[^a-z0-9]+", "-", f"{self.dag_id}-{self.step}".lower()).strip("-")
+        """Name of the attempt's pod; equal when the same attempt is launched again."""
+        readable = re.sub(r"[^a-z0-9]+", "-", f"{self.dag_id}-{self.step}".lower()).strip("-")
         digest = hashlib.sha256(f"{self.task_digest}/{attempt}".encode()).hexdigest()[:10]
-        return f"{words[:45].strip('-')}-{digest}"
+        return f"{readable[:45].strip('-')}-{digest}"
 
     def path(self, attempt: str, name: str = "") -> str:
         return f"{self.root}/{attempt}/{name}".rstrip("/")
 
-    # ---- what is there -----------------------------------------------------------------------------------------
+    # ---- reading -----------------------------------------------------------------------------------------------
 
     @cached_property
     def _files(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+        files: dict[str, set[str]] = {}
         for path in self.store.list(f"{self.root}/"):
             attempt, _, name = path.removeprefix(f"{self.root}/").partition("/")
-            found.setdefault(attempt, set()).add(name)
-        return found
+            files.setdefault(attempt, set()).add(name)
+        return files
 
-    def current(self) -> str | None:
-        """The attempt that this try has begun or taken over; None if it has not."""
-        return self._begun(self.attempt)
+    def current_attempt(self) -> str | None:
+        """The attempt that this try has begun or adopted; None if it has not."""
+        return self._resolve(self.attempt)
 
-    def _begun(self, attempt: str) -> str | None:
-        """The attempt, or the one that it took over; None if it has neither ticket nor predecessor."""
-        held = self._files.get(attempt, set())
-        if ADOPTS in held:
-            return str(json.loads(self.store.get(self.path(attempt, ADOPTS)))["attempt"])
-        return attempt if TICKET in held else None
+    def _resolve(self, attempt: str) -> str | None:
+        """The attempt, or the one that it adopted; None if it has neither a ticket nor an adopted attempt."""
+        files = self._files.get(attempt, set())
+        if ADOPTS_FILE in files:
+            return str(json.loads(self.store.get(self.path(attempt, ADOPTS_FILE)))["attempt"])
+        return attempt if TICKET in files else None
 
-    def left_over(self) -> str | None:
-        """The attempt of the newest earlier try, if it is at the same work and not settled: it may run still."""
-        tries = [(int(number), made, name) for name in self._files for number, _, made in [name.partition("-")]]
-        *_, last = max((found for found in tries if found[0] < self.try_number), default=(0, "", ""))
-        newest = self._begun(last)
-        held = self._files.get(newest or "", set())
-        if newest is None or COLLECTED in held or END in held:
+    def unfinished_attempt(self) -> str | None:
+        """The attempt of the newest earlier try, if its request is the same and it may still be running or unread."""
+        attempts = [(int(number), stamp, name) for name in self._files for number, _, stamp in [name.partition("-")]]
+        *_, latest = max((attempt for attempt in attempts if attempt[0] < self.try_number), default=(0, "", ""))
+        newest = self._resolve(latest)
+        files = self._files.get(newest or "", set())
+        if newest is None or COLLECTED_FILE in files or END_FILE in files:
             return None
-        if not same_work(self._ticket(newest).request, self.request):
+        if not is_same_request(self._ticket(newest).request, self.request):
             return None
-        if MANIFEST in held and self._manifest(newest).outcome != "done":
+        if MANIFEST in files and self._manifest(newest).outcome != "done":
             return None
         return newest
 
     def has_manifest(self, attempt: str) -> bool:
         return self.store.exists(self.path(attempt, MANIFEST))
 
-    def fresh(self) -> Launch:
-        """The same, looking at the store anew."""
+    def reload(self) -> Launch:
+        """A copy that lists the store again."""
         return replace(self)
 
-    def answer(self, attempt: str) -> bytes | None:
-        """The result that the attempt's manifest vouches for; None while there is neither manifest nor end.
+    def read_result(self, attempt: str) -> bytes | None:
+        """The result, checked against the attempt's manifest; None while there is neither a manifest nor an end.
 
-        Raises what the step raised (``Refused``, ``Unavailable``), or what became of a pod that wrote no manifest.
+        Raises what the step raised (``Refused``, ``Unavailable``), or the recorded end of a pod without a manifest.
         """
-        held = self._files.get(attempt, set())
-        if MANIFEST not in held:
-            if END in held:
-                raise _error(PodEnd(**json.loads(self.store.get(self.path(attempt, END)))))
+        files = self._files.get(attempt, set())
+        if MANIFEST not in files:
+            if END_FILE in files:
+                raise _end_error(PodEnd(**json.loads(self.store.get(self.path(attempt, END_FILE)))))
             return None
         manifest = self._manifest(attempt)
         if manifest.outcome == "refused":
             raise Refused(manifest.subject or f"step {self.step} refused", manifest.reasons)
         if manifest.outcome == "unavailable":
-            raise Unavailable(manifest.subject or f"step {self.step} found something unavailable")
+            raise Unavailable(manifest.subject or f"step {self.step}: a service was unavailable")
         result = self.store.get(self.path(attempt, RESULT))
         if hashlib.sha256(result).hexdigest() != manifest.result_sha256:
             path = self.path(attempt, RESULT)
             raise Refused(f"{path} is not what the pod wrote: its digest differs from its manifest; clear the task")
-        self.store.put(self.path(attempt, COLLECTED), json.dumps({"try": self.try_number}).encode())
+        self.store.put(self.path(attempt, COLLECTED_FILE), json.dumps({"try": self.try_number}).encode())
         return result
 
     def _manifest(self, attempt: str) -> RunManifest:
@@ -140,45 +140,45 @@ class Launch:
         try:
             manifest = RunManifest.model_validate_json(self.store.get(path))
         except ValueError as fault:
-            raise Refused(f"{path} is no manifest; clear the task", [str(fault)]) from fault
-        asked = hashlib.sha256(self._ticket(attempt).request.encode()).hexdigest()
-        if (manifest.step, manifest.request_sha256) != (self.step, asked):
+            raise Refused(f"{path} is not a manifest; clear the task", [str(fault)]) from fault
+        request_digest = hashlib.sha256(self._ticket(attempt).request.encode()).hexdigest()
+        if (manifest.step, manifest.request_sha256) != (self.step, request_digest):
             raise Refused(f"{path} answers another request than its ticket; clear the task")
         return manifest
 
     def _ticket(self, attempt: str) -> RunTicket:
         return RunTicket.model_validate_json(self.store.get(self.path(attempt, TICKET)))
 
-    # ---- what is noted -----------------------------------------------------------------------------------------
+    # ---- writing -----------------------------------------------------------------------------------------------
 
-    def begin(self, declarations: str, workers: int) -> None:
-        """Write the ticket; before the pod is asked for, so that a pod always finds one."""
+    def write_ticket(self, declarations: str, workers: int) -> None:
+        """Write the ticket; called before the pod is created, which reads it."""
         ticket = RunTicket(step=self.step, request=self.request, declarations=declarations, workers=workers)
         self.store.put(self.path(self.attempt, TICKET), ticket.model_dump_json(by_alias=True, indent=1).encode())
 
     def adopt(self, attempt: str) -> None:
-        """This try goes on with the pod of an earlier one."""
-        self.store.put(self.path(self.attempt, ADOPTS), json.dumps({"attempt": attempt}).encode())
+        """Record that this try continues with the pod of an earlier one."""
+        self.store.put(self.path(self.attempt, ADOPTS_FILE), json.dumps({"attempt": attempt}).encode())
 
-    def note_end(self, attempt: str, end: PodEnd) -> None:
-        """What became of a pod that wrote no manifest."""
+    def write_end(self, attempt: str, end: PodEnd) -> None:
+        """Record the end of a pod that wrote no manifest."""
         note = {"kind": end.kind, "subject": end.subject, "reasons": end.reasons}
-        self.store.put(self.path(attempt, END), json.dumps(note, indent=1).encode())
+        self.store.put(self.path(attempt, END_FILE), json.dumps(note, indent=1).encode())
 
 
-def same_work(one: str, other: str) -> bool:
-    """Whether two requests ask for the same; a redeployment in between does not make a running pod's work another."""
-    first, second = json.loads(one), json.loads(other)
+def is_same_request(request: str, other: str) -> bool:
+    """Whether two requests are equal but for ``git_revision``: a redeployment does not invalidate a running pod."""
+    first, second = json.loads(request), json.loads(other)
     return bool({**first, "git_revision": None} == {**second, "git_revision": None})
 
 
-def slug(run_id: str) -> str:
-    """A run id as part of a path: readable, and different for different ids."""
+def path_slug(run_id: str) -> str:
+    """A run id as part of a path: readable, and unique by a digest where characters were replaced."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)
     return plain if plain == run_id else f"{plain}-{hashlib.sha256(run_id.encode()).hexdigest()[:6]}"
 
 
-def _error(end: PodEnd) -> AirworthyError:
+def _end_error(end: PodEnd) -> AirworthyError:
     if end.kind == "refused":
         return Refused(end.subject, end.reasons)
     return Unavailable("".join([end.subject, *(f"\n  - {reason}" for reason in end.reasons)]))

@@ -1,4 +1,4 @@
-"""Finds the pods of this installation by their label, and deletes one only if it is still as it was seen."""
+"""Lists the pods of this installation by label, and deletes one only if it is unchanged since it was listed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from pydantic import ValidationError
 
 from pipelines.rules.orphaned_pods import LaunchedPod, PodIdentity
 from pipelines.settings import Settings
-from practices._connections.kubernetes_errors import ANSWER_SECONDS, SERVICE_ACCOUNT, answering
+from practices._connections.kubernetes_errors import API_TIMEOUT, SERVICE_ACCOUNT, translate_errors
 
-PAGE = 500
+PAGE_SIZE = 500
 
 
 class LaunchedPods:
-    """The pods in ``settings.pod_namespace`` that bear the label of this installation.
+    """The pods in ``settings.pod_namespace`` with the label of this installation.
 
-    Raises ``Unavailable`` when the API server does not answer and ``Refused`` when it says no.
+    Raises ``Unavailable`` when the API server does not answer and ``Refused`` when it denies the request.
     """
 
     def __init__(self, settings: Settings) -> None:
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
         self.namespace, self._installation = settings.pod_namespace, settings.installation
-        with answering("reaching the cluster"):
+        with translate_errors("reaching the cluster"):
             hook = KubernetesHook(conn_id=settings.kubernetes_connection, kubernetes_conn_id=None)
             self._api = hook.core_v1_client
 
-    def find(self) -> list[LaunchedPod]:
-        """All of them, as the cluster shows them."""
+    def list_pods(self) -> list[LaunchedPod]:
+        """All pods, read page by page."""
         selector = f"app.kubernetes.io/name=airworthy,airworthy.dev/installation={self._installation}"
-        asked = {"label_selector": selector, "limit": PAGE, "_request_timeout": ANSWER_SECONDS}
-        found, token = [], None
+        arguments = {"label_selector": selector, "limit": PAGE_SIZE, "_request_timeout": API_TIMEOUT}
+        pods, token = [], None
         while token != "":
-            with answering(f"listing pods in namespace {self.namespace}"):
-                page = self._api.list_namespaced_pod(self.namespace, _continue=token, **asked)
-            found += [read_pod(pod) for pod in page.items]
+            with translate_errors(f"listing pods in namespace {self.namespace}"):
+                page = self._api.list_namespaced_pod(self.namespace, _continue=token, **arguments)
+            pods += [launched_pod(pod) for pod in page.items]
             token = page.metadata._continue or ""
-        return found
+        return pods
 
     def delete(self, pod: LaunchedPod) -> bool:
-        """Delete the pod as it was seen; False if it has gone or changed since, or another one bears its name."""
+        """Delete the pod; False if it was deleted, changed or replaced since it was listed."""
         from kubernetes.client import ApiException
 
-        seen = {"uid": pod.uid, "resourceVersion": pod.resource_version}
-        with answering(f"deleting pod {pod.name} in namespace {self.namespace}"):
+        preconditions = {"uid": pod.uid, "resourceVersion": pod.resource_version}
+        with translate_errors(f"deleting pod {pod.name} in namespace {self.namespace}"):
             try:
                 self._api.delete_namespaced_pod(
-                    pod.name, self.namespace, body={"preconditions": seen}, _request_timeout=ANSWER_SECONDS
+                    pod.name, self.namespace, body={"preconditions": preconditions}, _request_timeout=API_TIMEOUT
                 )
             except ApiException as error:
                 if error.status not in (404, 409):
@@ -58,17 +58,18 @@ class LaunchedPods:
         return True
 
 
-def configured(settings: Settings) -> bool:
-    """Whether this installation says how to reach a cluster."""
+def has_cluster(settings: Settings) -> bool:
+    """Whether a connection, KUBECONFIG or a service account for a cluster is configured."""
     files = (Path("~/.kube/config").expanduser(), SERVICE_ACCOUNT)
-    named = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
-    return bool(named) or any(path.exists() for path in files)
+    configured = settings.kubernetes_connection or os.environ.get("KUBECONFIG")
+    return bool(configured) or any(path.exists() for path in files)
 
 
-def read_pod(pod: Any) -> LaunchedPod:
-    """Facts of a ``V1Pod``."""
+def launched_pod(pod: Any) -> LaunchedPod:
+    """Facts of a ``V1Pod`` for the rule."""
     meta, status = pod.metadata, pod.status
-    ends = [one.state.terminated.finished_at for one in status.container_statuses or [] if one.state.terminated]
+    states = [container.state for container in status.container_statuses or []]
+    ends = [state.terminated.finished_at for state in states if state.terminated]
     return LaunchedPod(
         name=meta.name,
         uid=meta.uid,
@@ -85,9 +86,9 @@ def read_pod(pod: Any) -> LaunchedPod:
 
 def _identity(annotations: dict[str, str], labels: dict[str, str]) -> PodIdentity | None:
     names = {name: f"airworthy.dev/{name.replace('_', '-')}" for name in PodIdentity.model_fields if name != "step"}
-    told = {name: annotations.get(key) for name, key in names.items()}
+    fields = {name: annotations.get(key) for name, key in names.items()}
     try:
-        identity = PodIdentity.model_validate({**told, "step": labels.get("airworthy.dev/step")})
+        identity = PodIdentity.model_validate({**fields, "step": labels.get("airworthy.dev/step")})
     except ValidationError:
         return None
     return identity if identity.run.startswith("runs/") and ".." not in identity.run.split("/") else None

@@ -1,6 +1,6 @@
-"""Plans the pod of a step: what its stage declares, over a template; ``Refused`` if it could not reach its store.
+"""Plans the pod of a step from a template and its stage's declaration; ``Refused`` if it could not reach its store.
 
-Limits are the declared resources, requests nine tenths of them (all of the GPUs); credentials come from secrets of the
+Limits are the declared resources, requests nine tenths of them (GPUs: all); credentials come from secrets of the
 cluster, not from Airflow's connections; each pod's annotations name the task instance that waits for it.
 """
 
@@ -17,17 +17,17 @@ from pipelines.spec.runner import StageRunner, Volume
 from practices._pods.launch import Launch
 
 CONTAINER = "step"
-TEMPLATE = "step.yaml"
-REQUESTED = 0.9
+DEFAULT_TEMPLATE = "step.yaml"
+REQUESTED_SHARE = 0.9
 """Share of the limits that is requested."""
-GPU = "nvidia.com/gpu"
-PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
-"""What the task's own environment says of the store, without its secrets."""
-LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
+GPU_RESOURCE = "nvidia.com/gpu"
+FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
+"""Variables about the store that the pod gets from the task's environment; none is a secret."""
+LOOPBACK_HOSTS = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
 
 
 def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: Settings) -> dict[str, Any]:
-    """Arguments of ``KubernetesPodOperator`` for one attempt. ``Refused`` if no image or template is to be had."""
+    """Arguments of ``KubernetesPodOperator`` for one attempt. ``Refused`` without an image or a template."""
     from kubernetes.client import models as k8s
 
     seconds = int((runner.timeout_minutes + runner.start_minutes) * 60)
@@ -44,18 +44,18 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
         "env_vars": [*_environment(runner, settings), *_secrets(runner)],
         "volumes": [_volume(volume) for volume in runner.volumes],
         "volume_mounts": [
-            k8s.V1VolumeMount(name=one.name, mount_path=one.mount_path, read_only=one.read_only and not one.scratch)
-            for one in runner.volumes
+            k8s.V1VolumeMount(name=v.name, mount_path=v.mount_path, read_only=v.read_only and not v.scratch)
+            for v in runner.volumes
         ],
         "node_selector": runner.node_selector or None,
         "tolerations": [
-            k8s.V1Toleration(**one.model_dump(exclude={"seconds"}), toleration_seconds=one.seconds)
-            for one in runner.tolerations
+            k8s.V1Toleration(**toleration.model_dump(exclude={"seconds"}), toleration_seconds=toleration.seconds)
+            for toleration in runner.tolerations
         ],
         "priority_class_name": runner.priority_class,
         "service_account_name": runner.service_account,
         "labels": labels(launch, runner, settings),
-        "annotations": identity(launch, attempt),
+        "annotations": identity_annotations(launch, attempt),
         "active_deadline_seconds": seconds,
         "termination_message_policy": "FallbackToLogsOnError",
         "do_xcom_push": False,
@@ -64,13 +64,13 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
 
 
 def resources(runner: StageRunner) -> dict[str, dict[str, str]]:
-    """Limits as declared; requests nine tenths of cpu and memory, all of the GPUs (Kubernetes shares none)."""
-    gpus = {GPU: str(runner.gpus)} if runner.gpus else {}
+    """Limits as declared; requests are nine tenths of cpu and memory, and all GPUs (they cannot be shared)."""
+    gpus = {GPU_RESOURCE: str(runner.gpus)} if runner.gpus else {}
     return {
         "limits": {"cpu": f"{round(runner.cpus * 1000)}m", "memory": runner.memory, **gpus},
         "requests": {
-            "cpu": f"{max(1, round(runner.cpus * 1000 * REQUESTED))}m",
-            "memory": f"{max(1, int(runner.memory_mebibytes * REQUESTED))}Mi",
+            "cpu": f"{max(1, round(runner.cpus * 1000 * REQUESTED_SHARE))}m",
+            "memory": f"{max(1, int(runner.memory_mebibytes * REQUESTED_SHARE))}Mi",
             **gpus,
         },
     }
@@ -87,8 +87,8 @@ def labels(launch: Launch, runner: StageRunner, settings: Settings) -> dict[str,
     }
 
 
-def identity(launch: Launch, attempt: str) -> dict[str, str]:
-    """Who waits for the pod, to the letter (labels would cut it short)."""
+def identity_annotations(launch: Launch, attempt: str) -> dict[str, str]:
+    """Full ids of the task instance that waits for the pod; labels would truncate them."""
     return {
         "airworthy.dev/dag-id": launch.dag_id,
         "airworthy.dev/run-id": launch.run_id,
@@ -99,8 +99,8 @@ def identity(launch: Launch, attempt: str) -> dict[str, str]:
     }
 
 
-def check_reach(pod: Any, settings: Settings) -> None:
-    """``Refused`` if the pod (a ``V1Pod``) lacks the store's folder, or would ask itself for the tracking server."""
+def check_reachable(pod: Any, settings: Settings) -> None:
+    """``Refused`` if the pod (a ``V1Pod``) does not mount the store's folder, or MLflow's address is loopback."""
     container, faults = pod.spec.containers[0], []
     if "://" not in settings.store:
         mounted = [mount.mount_path.rstrip("/") for mount in container.volume_mounts or []]
@@ -110,24 +110,24 @@ def check_reach(pod: Any, settings: Settings) -> None:
                 "mount it at the same path (runner volumes, or the template), or use s3://"
             )
     host = urlsplit(settings.tracking).hostname or ""
-    if host.startswith(LOOPBACK) and not pod.spec.host_network:
+    if host.startswith(LOOPBACK_HOSTS) and not pod.spec.host_network:
         faults.append(
             f"MLFLOW_TRACKING_URI {settings.tracking} is the pod's own loopback; give an address that pods can reach"
         )
     if faults:
-        raise Refused(f"pod {pod.metadata.name} could not work where it runs", faults)
+        raise Refused(f"pod {pod.metadata.name} could not reach the store or MLflow", faults)
 
 
 def _image(runner: StageRunner, settings: Settings) -> str:
     image = runner.image or settings.pod_image
     if not image:
         hints = ["set AIRWORTHY_POD_IMAGE to the image of the Dockerfile's target step, or image in the stage's runner"]
-        raise Refused("no image is named for steps in pods", hints)
+        raise Refused("no image is configured for steps in pods", hints)
     return image
 
 
 def _template(runner: StageRunner, settings: Settings) -> Path:
-    path = settings.include / "pods" / (runner.template or TEMPLATE)
+    path = settings.include / "pods" / (runner.template or DEFAULT_TEMPLATE)
     if not path.is_file():
         raise Refused(f"there is no pod template {path}; write it, or correct template in the stage's runner")
     return path
@@ -143,7 +143,7 @@ def _environment(runner: StageRunner, settings: Settings) -> list[Any]:
         "AIRWORTHY_GATEWAY_ADMIN": settings.gateway_admin,
         "MLFLOW_TRACKING_URI": settings.tracking,
         "OMP_WAIT_POLICY": "PASSIVE",
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        **{name: os.environ[name] for name in FORWARDED_VARIABLES if name in os.environ},
         **runner.environment,
     }
     return [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
@@ -152,12 +152,12 @@ def _environment(runner: StageRunner, settings: Settings) -> list[Any]:
 def _secrets(runner: StageRunner) -> list[Any]:
     from kubernetes.client import models as k8s
 
-    found = []
-    for name, place in runner.secrets.items():
-        secret, _, key = place.partition("/")
+    variables = []
+    for name, reference in runner.secrets.items():
+        secret, _, key = reference.partition("/")
         selector = k8s.V1SecretKeySelector(name=secret, key=key)
-        found.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
-    return found
+        variables.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
+    return variables
 
 
 def _volume(volume: Volume) -> Any:

@@ -1,9 +1,8 @@
 """Runs a step in a pod: starts it, defers the task until it has ended, and takes the result that its manifest names.
 
-The first call of ``run_in_pod`` starts the pod and defers the task; when the pod has ended, ``conclude`` puts its log
-into the task's, notes how it ended if it left no manifest, and deletes it. The practice is then executed again from the
-top: the second call finds the result, or raises what the step raised. With ``AIRWORTHY_DEFER_PODS`` off, the worker
-itself waits.
+The first call of ``run_in_pod`` starts the pod and defers the task; when the pod has ended, ``collect_pod`` copies its
+log into the task's log, records its end if it left no manifest, and deletes it. The operator is then executed again:
+the second call returns the result or raises what the step raised. Without ``AIRWORTHY_DEFER_PODS`` the worker waits.
 """
 
 from __future__ import annotations
@@ -25,83 +24,83 @@ from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 from practices._connections.kubernetes import in_cluster
 from practices._pods.cluster import Cluster
-from practices._pods.facts import phases
+from practices._pods.facts import phase_durations
 from practices._pods.launch import Launch
 from practices._pods.plan import pod_arguments
 from practices._pods.watch import PodWatch
 from practices._pods.workers import worker_pods
 
 log = logging.getLogger(__name__)
-_started: list[tuple[Cluster, str]] = []
-"""The pods that this process has started or taken over and not yet handed to the triggerer."""
+_started_pods: list[tuple[Cluster, str]] = []
+"""Pods that this process has started or adopted and not yet handed to the triggerer."""
 
 
 def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
     """The result of the step as JSON, once its pod has written it; until then the task is deferred.
 
-    Raises what the step raised, ``Refused`` for a pod that cannot be had or ran out of its limits, ``Unavailable`` for
-    one that the cluster took away.
+    Raises what the step raised, ``Refused`` for a pod that cannot start or exceeded its limits, ``Unavailable`` for
+    one that the cluster removed.
     """
     context, ports = get_current_context(), installation.open_ports()
     launch = Launch.of(context, ports.store, step, request.model_dump_json(by_alias=True))
-    if attempt := launch.current():
-        if (answer := launch.answer(attempt)) is not None:
+    if attempt := launch.current_attempt():
+        if (answer := launch.read_result(attempt)) is not None:
             return answer
-        return _wait(launch, attempt, runner)
+        return _wait_for_pod(launch, attempt, runner)
     cluster = Cluster(ports.settings)
-    if attempt := launch.left_over():
-        if (answer := launch.answer(attempt)) is not None:
-            log.info("an earlier try's pod has done %s already; taking its result", step)
+    if attempt := launch.unfinished_attempt():
+        if (answer := launch.read_result(attempt)) is not None:
+            log.info("the pod of an earlier try has finished %s; its result is used", step)
             cluster.delete(launch.pod_name(attempt))
             return answer
-        if _alive(cluster, launch, attempt, runner):
-            log.info("an earlier try's pod %s is still at it; waiting for it", launch.pod_name(attempt))
+        if _is_running(cluster, launch, attempt, runner):
+            log.info("pod %s of an earlier try is still running; waiting for it", launch.pod_name(attempt))
             launch.adopt(attempt)
-            return _wait(launch, attempt, runner)
-    _start(cluster, launch, runner, context)
-    return _wait(launch, launch.attempt, runner)
+            return _wait_for_pod(launch, attempt, runner)
+    _start_pods(cluster, launch, runner, context)
+    return _wait_for_pod(launch, launch.attempt, runner)
 
 
-def conclude(asked: dict[str, Any]) -> None:
-    """Called when a pod has ended or will never begin: its log, its end and its deletion."""
+def collect_pod(reference: dict[str, Any]) -> None:
+    """Called when a pod has ended or cannot begin: show its log, record its end and delete it."""
     context, ports = get_current_context(), installation.open_ports()
-    launch = Launch.of(context, ports.store, asked["step"])
-    attempt, name = asked["attempt"], launch.pod_name(asked["attempt"])
-    cluster, begun = Cluster(ports.settings), datetime.now(UTC)
+    launch = Launch.of(context, ports.store, reference["step"])
+    attempt, name = reference["attempt"], launch.pod_name(reference["attempt"])
+    cluster, now = Cluster(ports.settings), datetime.now(UTC)
     pod = cluster.read(name)
     facts = cluster.facts(pod) if pod is not None else None
-    end = judge_pod(facts, name, StageRunner.model_validate(asked["runner"]), begun)
+    end = judge_pod(facts, name, StageRunner.model_validate(reference["runner"]), now)
     if end is None:
-        return  # the watch was mistaken, or the triggerer was away too long: execute waits on
+        return  # the trigger fired without an end (the API server was silent too long): execute defers again
     _show_log(cluster, launch, attempt, pod)
     if not launch.has_manifest(attempt):
-        launch.note_end(attempt, _unproven(name, end))
+        launch.write_end(attempt, _missing_manifest(name, end))
     cluster.delete(name)
     if facts is not None:
-        seconds = (datetime.now(UTC) - (facts.finished or begun)).total_seconds()
-        log.info("pod %s (%s): %s, collect %.0f s", name, facts.image_id, phases(facts), seconds)
+        seconds = (datetime.now(UTC) - (facts.finished or now)).total_seconds()
+        log.info("pod %s (%s): %s, collect %.0f s", name, facts.image_id, phase_durations(facts), seconds)
 
 
-def kill() -> None:
-    """Called when the task is killed while a worker holds it: its pod goes, too."""
-    for cluster, name in _started:
-        log.info("the task is killed; deleting pod %s", name)
+def delete_started_pods() -> None:
+    """Called when the task is killed while it runs in a worker: delete its pods."""
+    for cluster, name in _started_pods:
+        log.info("the task was killed; deleting pod %s", name)
         try:
             cluster.delete(name)
         except AirworthyError as error:
-            log.warning("pod %s could not be deleted, the reaper will: %s", name, error)
+            log.warning("cannot delete pod %s; airworthy__reap_pods will: %s", name, error)
 
 
-def _start(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) -> None:
-    """Start the pod of this try's attempt. Pods of other attempts of the same task give way to it."""
+def _start_pods(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) -> None:
+    """Start the pod of this try's attempt, after deleting the pods of other attempts of the same task."""
     name = launch.pod_name(launch.attempt)
-    for other in cluster.of_task(launch.task_digest):
+    for other in cluster.task_pods(launch.task_digest):
         if other.metadata.name != name:
-            log.info("pod %s served an earlier try or request; deleting it", other.metadata.name)
+            log.info("pod %s belongs to an earlier try or request; deleting it", other.metadata.name)
             cluster.delete(other.metadata.name)
     pod = cluster.build(pod_arguments(launch, launch.attempt, runner, cluster.settings), context)
-    launch.begin(declare(launch.store, cluster.settings.include), runner.workers)
-    _started.append((cluster, name))
+    launch.write_ticket(declare(launch.store, cluster.settings.include), runner.workers)
+    _started_pods.append((cluster, name))
     created = cluster.create(pod)
     for worker in worker_pods(pod, created, launch.path(launch.attempt), runner.workers - 1):
         cluster.create(worker)
@@ -109,31 +108,31 @@ def _start(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) 
     log.info("pod %s in %s: image %s, %s", name, cluster.namespace, container.image, container.resources.limits)
 
 
-def _wait(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
-    """Hand the pod to the triggerer; where the installation defers nothing, wait here."""
+def _wait_for_pod(launch: Launch, attempt: str, runner: StageRunner) -> bytes:
+    """Defer until the pod has ended; with ``AIRWORTHY_DEFER_PODS`` off, wait here."""
     settings = installation.open_ports().settings
     name, declared = launch.pod_name(attempt), runner.model_dump(mode="json")
     watch = PodWatch(name, settings.pod_namespace, settings.kubernetes_connection, in_cluster(settings), declared)
-    asked = {"step": launch.step, "attempt": attempt, "runner": declared}
+    reference = {"step": launch.step, "attempt": attempt, "runner": declared}
     if settings.defer_pods:
-        raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": asked})
-    if name not in [started for _, started in _started]:
-        _started.append((Cluster(settings), name))
-    asyncio.run(_ended(watch))
-    conclude(asked)
-    answer = launch.fresh().answer(attempt)
+        raise TaskDeferred(trigger=watch, method_name="resume_step", kwargs={"asked": reference})  # stored names
+    if name not in [started for _, started in _started_pods]:
+        _started_pods.append((Cluster(settings), name))
+    asyncio.run(_wait_until_ended(watch))
+    collect_pod(reference)
+    answer = launch.reload().read_result(attempt)
     if answer is None:
-        raise RuntimeError(f"pod {name} ended without an end")
+        raise RuntimeError(f"pod {name} has ended, but neither a manifest nor its end is recorded")
     return answer
 
 
-async def _ended(watch: PodWatch) -> None:
+async def _wait_until_ended(watch: PodWatch) -> None:
     async for _ in watch.run():
         return
 
 
-def _alive(cluster: Cluster, launch: Launch, attempt: str, runner: StageRunner) -> bool:
-    """Whether the attempt's pod still runs or may begin; one that has ended shows its log and goes."""
+def _is_running(cluster: Cluster, launch: Launch, attempt: str, runner: StageRunner) -> bool:
+    """Whether the attempt's pod runs or may still begin; one that has ended is deleted after its log was shown."""
     name = launch.pod_name(attempt)
     pod = cluster.read(name)
     if pod is None or pod.metadata.deletion_timestamp is not None:
@@ -146,18 +145,18 @@ def _alive(cluster: Cluster, launch: Launch, attempt: str, runner: StageRunner) 
 
 
 def _show_log(cluster: Cluster, launch: Launch, attempt: str, pod: Any | None) -> None:
-    """The pod's log in the task's: from the cluster, else from the copy in the store."""
+    """Copy the pod's log into the task's log, from the cluster or else from the store."""
     text = cluster.log(launch.pod_name(attempt)) if pod is not None else None
     path = launch.path(attempt, LOG)
     if not text and launch.store.exists(path):
         text = launch.store.get(path).decode("utf-8", errors="replace")
     for line in (text or "").splitlines():
         log.info("| %s", line)
-    log.info("the whole log is kept at %s", launch.store.uri(path))
+    log.info("the whole log is at %s", launch.store.uri(path))
 
 
-def _unproven(name: str, end: PodEnd) -> PodEnd:
-    """A pod that exited well and wrote no manifest has proved nothing."""
+def _missing_manifest(name: str, end: PodEnd) -> PodEnd:
+    """The end to record for a pod without a manifest: exit code 0 alone counts as ``unavailable``."""
     if end.kind != "done":
         return end
-    return PodEnd("unavailable", f"pod {name} exited with 0 but wrote no manifest; that proves nothing, so again")
+    return PodEnd("unavailable", f"pod {name} exited with 0 but wrote no manifest; the task tries again")

@@ -1,4 +1,4 @@
-"""Asks Airflow whether a task waits for each pod, and the store whether it knows the pod's launch."""
+"""Adds to each pod the state of its task instance in Airflow, and whether the store has its launch."""
 
 from __future__ import annotations
 
@@ -9,41 +9,40 @@ from typing import Any
 from pipelines.ports import Store
 from pipelines.rules.orphaned_pods import LaunchedPod
 
-RUNS = 50
-"""Run ids per question: they travel in the address of the request."""
-States = Mapping[tuple[str, str, str], Mapping[str, str | None]]
-"""DAG, task and run to Airflow's answer: ``<task>`` or ``<task>_<map index>`` to its state."""
+BATCH_SIZE = 50
+"""Run ids per request, because they are part of its URL."""
+TaskStates = Mapping[tuple[str, str, str], Mapping[str, str | None]]
+"""(DAG, task, run) to the states by ``<task>`` or ``<task>_<map index>``."""
 
 
-def with_tasks(pods: Sequence[LaunchedPod], ti: Any, store: Store) -> list[LaunchedPod]:
-    """The pods with the state of their task instances, and whether the store knows their launch.
+def add_task_states(pods: Sequence[LaunchedPod], ti: Any, store: Store) -> list[LaunchedPod]:
+    """The pods with the state of their task instances, and whether the store has their launch.
 
-    ``ti`` is the running task instance, by which Airflow is asked. A run, a task or a DAG that was deleted has no
-    task instances.
+    ``ti``, the running task instance, is the client to Airflow. A deleted run, task or DAG has no task instances.
     """
-    states = _states(pods, ti)
+    states = _query_states(pods, ti)
     return [_with_task(pod, states, store) for pod in pods]
 
 
-def _states(pods: Sequence[LaunchedPod], ti: Any) -> States:
+def _query_states(pods: Sequence[LaunchedPod], ti: Any) -> TaskStates:
     runs: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for one in (pod.identity for pod in pods if pod.identity):
-        runs[one.dag_id, one.task_id].add(one.run_id)
-    found: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
+    for identity in (pod.identity for pod in pods if pod.identity):
+        runs[identity.dag_id, identity.task_id].add(identity.run_id)
+    states: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
     for (dag_id, task_id), run_ids in runs.items():
-        several = sorted(run_ids)
-        for some in (several[at : at + RUNS] for at in range(0, len(several), RUNS)):
-            answer = ti.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=some)
-            found |= {(dag_id, task_id, run_id): answer[run_id] for run_id in some if run_id in answer}
-    return found
+        ids = sorted(run_ids)
+        for batch in (ids[start : start + BATCH_SIZE] for start in range(0, len(ids), BATCH_SIZE)):
+            answer = ti.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=batch)
+            states |= {(dag_id, task_id, run_id): answer[run_id] for run_id in batch if run_id in answer}
+    return states
 
 
-def _with_task(pod: LaunchedPod, states: States, store: Store) -> LaunchedPod:
-    one = pod.identity
-    if one is None:
+def _with_task(pod: LaunchedPod, states: TaskStates, store: Store) -> LaunchedPod:
+    identity = pod.identity
+    if identity is None:
         return pod
-    instances = states.get((one.dag_id, one.task_id, one.run_id), {})
-    name = one.task_id if one.map_index < 0 else f"{one.task_id}_{one.map_index}"
-    known = bool(store.list(f"{one.run}/"))
-    told = {"task_exists": name in instances, "task_state": instances.get(name), "launched_here": known}
-    return pod.model_copy(update=told)
+    instances = states.get((identity.dag_id, identity.task_id, identity.run_id), {})
+    name = identity.task_id if identity.map_index < 0 else f"{identity.task_id}_{identity.map_index}"
+    has_launch = bool(store.list(f"{identity.run}/"))
+    facts = {"task_exists": name in instances, "task_state": instances.get(name), "launched_here": has_launch}
+    return pod.model_copy(update=facts)

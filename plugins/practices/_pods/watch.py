@@ -1,6 +1,6 @@
-"""Watches a pod in the triggerer until it has ended or cannot begin any more; the task then reads what became of it.
+"""Watches a pod in the triggerer until it has ended or can no longer begin.
 
-The event says only "look": what became of the pod is read again by the task, so that an old event decides nothing.
+The event only wakes the task, which reads the pod's state itself, so that an outdated event decides nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from airflow.triggers.base import TriggerEvent
 
 from pipelines.rules.pod_end import judge_pod
 from pipelines.spec.runner import StageRunner
-from practices._pods.facts import facts_of
+from practices._pods.facts import pod_facts
 from practices._pods.plan import CONTAINER
 
-STARTING_SECONDS = 0.5
-RUNNING_SECONDS = 1.0
-LOG_SECONDS = 10.0
-PATIENCE_SECONDS = 300.0
-"""How long the API server may be silent before the task itself goes and looks."""
+STARTING_POLL_SECONDS = 0.5
+RUNNING_POLL_SECONDS = 1.0
+LOG_POLL_SECONDS = 10.0
+API_SILENCE_SECONDS = 300.0
+"""How long the API server may be silent before the trigger fires and the task reads the pod itself."""
 
 
 class PodWatch(KubernetesPodTrigger):
-    """Watches one pod. A person who cancels the task (mark failed, clear) deletes it; a restarted triggerer does not.
+    """Watches one pod. It is deleted when a person marks the task failed or clears it, not when the triggerer restarts.
 
-    ``runner`` holds the limits on waiting. Credentials are found where the triggerer runs and never travel with it.
+    ``runner`` holds the limits on waiting. Credentials are read where the triggerer runs; none is serialized.
     """
 
     def __init__(self, pod_name: str, pod_namespace: str, conn_id: str | None, in_cluster: bool, runner: Any) -> None:
@@ -56,25 +56,25 @@ class PodWatch(KubernetesPodTrigger):
         runner = StageRunner.model_validate(self.runner)
         logged: Any = None
         clock = asyncio.get_running_loop().time
-        heard = looked_at_log = clock()
+        answered_at = log_read_at = clock()
         while True:
             try:
                 pod = await self._read()
-                heard = clock()
+                answered_at = clock()
             except Exception as error:
                 self.log.warning("the API server does not answer about pod %s: %s", self.pod_name, error)
-                if clock() - heard > PATIENCE_SECONDS:
+                if clock() - answered_at > API_SILENCE_SECONDS:
                     break
-                await asyncio.sleep(RUNNING_SECONDS)
+                await asyncio.sleep(RUNNING_POLL_SECONDS)
                 continue
-            facts = None if pod is None else facts_of(pod)
+            facts = None if pod is None else pod_facts(pod)
             if judge_pod(facts, self.pod_name, runner, datetime.now(UTC)) is not None:
                 break
             running = facts is not None and facts.started is not None
-            if running and clock() - looked_at_log > LOG_SECONDS:
-                looked_at_log = clock()
+            if running and clock() - log_read_at > LOG_POLL_SECONDS:
+                log_read_at = clock()
                 logged = await self._show_log(pod, logged)
-            await asyncio.sleep(RUNNING_SECONDS if running else STARTING_SECONDS)
+            await asyncio.sleep(RUNNING_POLL_SECONDS if running else STARTING_POLL_SECONDS)
         self._fired_event = True
         since = logged.isoformat() if logged else None
         yield TriggerEvent({"name": self.pod_name, "namespace": self.pod_namespace, "logged": since})  # type: ignore[no-untyped-call]

@@ -1,17 +1,17 @@
-"""Makes the further pods of a shared training from its own pod, which owns them: Kubernetes deletes them with it."""
+"""Builds the worker pods of a distributed training, owned by its first pod: Kubernetes deletes them with it."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import Any
 
-ROLE = "airworthy.dev/role"
+ROLE_LABEL = "airworthy.dev/role"
 
 
 def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
-    """``count`` pods like ``pod`` (as it was asked for) that join the launch at ``run``, owned by the ``created`` one.
+    """``count`` copies of the requested ``pod`` that join the launch at ``run``, owned by the ``created`` pod.
 
-    They find their coordinator through the store, so they need neither a service nor its name.
+    They find their coordinator through the store, so they need no service.
     """
     from kubernetes.client import models as k8s
 
@@ -23,12 +23,12 @@ def worker_pods(pod: Any, created: Any, run: str, count: int) -> list[Any]:
         controller=False,
         block_owner_deletion=False,
     )
-    found = []
+    workers = []
     for number in range(1, count + 1):
         worker = deepcopy(pod)
         worker.metadata.name = f"{pod.metadata.name}-w{number}"
-        worker.metadata.labels = {**pod.metadata.labels, ROLE: "worker"}
+        worker.metadata.labels = {**pod.metadata.labels, ROLE_LABEL: "worker"}
         worker.metadata.owner_references = [owner]
         worker.spec.containers[0].args = ["work", "--run", run]
-        found.append(worker)
-    return found
+        workers.append(worker)
+    return workers

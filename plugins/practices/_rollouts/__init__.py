@@ -1,1 +1,1 @@
-"""One rollout at its target: its operator's parents, its trigger, its analysis and its aliases."""
+"""Base operators, trigger, analysis and aliases of one rollout at its deployment target."""

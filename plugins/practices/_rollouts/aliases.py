@@ -1,4 +1,4 @@
-"""The registry's aliases are a projection of what the endpoint serves: they move after traffic, never before."""
+"""Moves the registry's aliases to what the target serves, after traffic has moved and never before."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pipelines.messages.release import LiveState
 from pipelines.ports import Registry
 
 
-def follow_traffic(registry: Registry, state: LiveState) -> None:
-    """Point ``previous`` and then ``champion`` at what is served. Doing it again changes nothing.
+def move_aliases(registry: Registry, state: LiveState) -> None:
+    """Point ``previous`` and then ``champion`` at the served versions; idempotent.
 
-    ``champion`` moves last: as long as it differs from what is live, the registry is known to lag behind.
+    ``champion`` moves last: while it differs from the live version, the registry is known to lag behind.
     """
     registry.move_alias(state.model, "previous", state.previous)
     registry.move_alias(state.model, "champion", state.version)

@@ -1,4 +1,4 @@
-"""Reads from the ledger which gates and stages passed on this model file and bundle, and what was approved."""
+"""Reads from the ledger which gates and stages passed for this model file and bundle, and what was approved."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pipelines.verdict import Outcome
 
 
 def gate_outcomes(subject: BundleResult | RolloutTicket, ports: Ports) -> tuple[dict[str, str], str | None]:
-    """The last outcome of each gate on this very model file, and the model digest that was approved last."""
+    """The last outcome of each gate for exactly this model file, and the model digest that was approved last."""
     lines = ports.ledger.entries(model=subject.model, version=subject.version)
     snapshots = [line.details.get("snapshot") for line in lines if line.kind == "training"]
     gates = [line.details for line in lines if line.kind == "gate"]
-    about = [d for d in gates if is_of_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
+    own_gates = [d for d in gates if is_of_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
     approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
-    return {d["gate"]: d["outcome"] for d in about}, approvals[-1] if approvals else None
+    return {d["gate"]: d["outcome"] for d in own_gates}, approvals[-1] if approvals else None
 
 
 def stage_outcomes(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict[str, str | None]:
-    """The last outcome of each stage that the declaration requires of this rollout, on this very bundle; None: none."""
+    """The last outcome of each required stage of this rollout for exactly this bundle; None: no verdict yet."""
     lines = [
         line.details
         for line in ports.ledger.entries(model=ticket.model, version=ticket.version)
-        if line.kind in ("rollout", "approval_quorum") and is_about(line.details, ticket)
+        if line.kind in ("rollout", "approval_quorum") and is_of_rollout(line.details, ticket)
     ]
     outcomes: dict[str, str] = {}
     for line in lines:
@@ -39,9 +39,9 @@ def stage_outcomes(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict
 
 
 def missing_evidence(ticket: RolloutTicket, spec: ModelSpec, ports: Ports, stage: str) -> list[str]:
-    """Every stage that must have passed before this one, and of which the ledger does not say so.
+    """Stages that must have passed before ``stage`` but have no PASS on the ledger.
 
-    The order of the tasks is no proof: somebody may have marked one green.
+    The order of the tasks proves nothing: a person may have marked a task as success.
     """
     missing = []
     for name, outcome in stage_outcomes(ticket, spec, ports).items():
@@ -52,14 +52,14 @@ def missing_evidence(ticket: RolloutTicket, spec: ModelSpec, ports: Ports, stage
     return missing
 
 
-def is_about(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
-    """Whether a ledger line is about this bundle, of this model, in this run."""
+def is_of_rollout(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
+    """Whether a ledger line is about this bundle and model in this rollout."""
     names = ticket.model_dump(include={"rollout_id", "sha256", "model_digest"})
     return all(details.get(name) == value for name, value in names.items())
 
 
-def waiting(ports: Ports, model: str) -> list[str]:
-    """Approved versions that were never live; one that was rolled back waits for nobody."""
+def undeployed_versions(ports: Ports, model: str) -> list[str]:
+    """Approved versions that were never released; one that was rolled back has another status and is left out."""
     released = {line.version for line in ports.ledger.entries(model=model, kind="release")}
     approved = [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "approved"]
     return [version for version in approved if version not in released]

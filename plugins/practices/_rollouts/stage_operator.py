@@ -1,4 +1,4 @@
-"""The parents of practices that judge a stage: observe, defer without a worker, observe again until decided."""
+"""Base classes of operators that judge a stage: observe, defer, and observe again until it is decided."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from practices._rollouts.operator import RolloutPractice, log
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.trigger import RolloutWatch
 
-HERE = StageRunner(on="process")
-"""An observation takes a moment: it is not worth a pod."""
-Observe = Callable[[Context, Rollout, RolloutState, int], dict[str, Any]]
-OBSERVATIONS = 200
-"""Observations within the declared time, about: the evidence does not depend on their number."""
+IN_PROCESS = StageRunner(on="process")
+"""Observations run in the task's process: they take less time than starting a pod."""
+ObserveMethod = Callable[[Context, Rollout, RolloutState, int], dict[str, Any]]
+OBSERVATION_COUNT = 200
+"""Approximate number of observations within the declared time; the evidence does not depend on it."""
 
 
 class StagePractice(RolloutPractice):
-    """The parent of the practices that judge a candidate while the champion answers, too.
+    """Base class of operators that judge a candidate beside the serving champion.
 
-    Each observation ends in a ``StageDecision``. ``roll_back`` and ``hold`` are done at the target before anything is
-    written down. The clocks are those of the target's record, so a killed worker or triggerer costs nothing.
+    Each observation ends in a ``StageDecision``. ``roll_back`` and ``hold`` are applied at the target before they are
+    recorded. All times come from the target's record, so a killed worker or triggerer restarts no clock.
     """
 
     on_fail: ClassVar[Literal["skip", "fail"]] = "fail"
@@ -38,21 +38,21 @@ class StagePractice(RolloutPractice):
         return self._begin(context, 0, self.start)
 
     def resume(self, context: Context, event: dict[str, Any], blind: int = 0) -> dict[str, Any]:  # noqa: ARG002
-        """Called when an observation is due, or the target decided something by itself; its record tells what.
+        """Called when an observation is due or the state at the target has changed.
 
-        ``blind``: observations in a row that measured nothing; Airflow's database holds both names.
+        ``blind``: consecutive errors. Airflow stores the names ``resume`` and ``blind`` with deferred tasks: keep them.
         """
         return self._begin(context, blind, self.observe)
 
-    def _begin(self, context: Context, errors: int, observe: Observe) -> dict[str, Any]:
+    def _begin(self, context: Context, errors: int, observe: ObserveMethod) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
-            return self.nothing_to_compare()
+            return self.pass_first_version()
         try:
             self._record_rollback(rollout, context)
-            state = self.go_on(rollout, context)
+            state = self.resume_if_paused(rollout, context)
         except Unavailable as error:
-            self._wait_for_target(rollout, errors + 1, error)
+            self._defer_until_reachable(rollout, errors + 1, error)
         return observe(context, rollout, state, errors)
 
     def start(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
@@ -60,79 +60,79 @@ class StagePractice(RolloutPractice):
         return self.observe(context, rollout, state, errors)
 
     def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
-        """Return the verdict, or wait. ``errors``: observations in a row before this one that measured nothing."""
+        """Return the verdict, or defer. ``errors``: consecutive observations before this one that measured nothing."""
         raise NotImplementedError
 
-    def apply(self, decision: StageDecision, rollout: Rollout, state: RolloutState) -> dict[str, Any]:
-        """Move or hold the traffic as decided; returns what the ledger line says of it."""
+    def apply_decision(self, decision: StageDecision, rollout: Rollout, state: RolloutState) -> dict[str, Any]:
+        """Roll back or hold at the target as decided; returns details for the ledger line."""
         reasons = "; ".join(decision.verdict.reasons)
         if decision.action == "roll_back":
-            rollout.roll_back(self._mark + reasons)
+            rollout.roll_back(self._reason_prefix + reasons)
         if decision.action == "hold":
             return {"held_at": rollout.hold(state, reasons).generation}
         return {}
 
     @property
-    def _mark(self) -> str:
-        """How the target's reason begins for what this practice took back."""
+    def _reason_prefix(self) -> str:
+        """Prefix of the reason at the target of a rollback by this operator."""
         return f"{self.stem}: "
 
     def _record_rollback(self, rollout: Rollout, context: Context) -> None:
-        """Put on record what an earlier try took the candidate back for, if it was cut off before it could."""
-        state = rollout.look()
+        """Record a rollback by an earlier try that was killed before it could record it."""
+        state = rollout.read_state()
         if (state.rollout_id, state.phase) == (rollout.ticket.rollout_id, "ROLLED_BACK"):
-            reason = state.reason.removeprefix(self._mark)
+            reason = state.reason.removeprefix(self._reason_prefix)
             if reason != state.reason:
                 verdict = Verdict.of(self.stem, failures=[reason])
-                self.conclude(verdict, rollout, context, on_fail=self.on_fail, **self.act(context))
+                self.record(verdict, rollout, context, on_fail=self.on_fail, **self.clear_details(context))
 
-    def act(self, context: Context) -> dict[str, Any]:
-        """Names the act in its ledger line: a retried task repeats it, a cleared one starts it anew."""
-        return {"cleared": run_context.clearings(context)}
+    def clear_details(self, context: Context) -> dict[str, Any]:
+        """Ledger detail that distinguishes a cleared run, which compares anew, from a retry, which does not."""
+        return {"cleared": run_context.clear_count(context)}
 
-    def wait(self, rollout: Rollout, generation: int, pause: float, errors: int, *, lease: float | None) -> NoReturn:
-        """Defer for ``pause`` seconds, or until the target decides something by itself."""
+    def defer_for(self, rollout: Rollout, generation: int, pause: float, errors: int, lease: float | None) -> NoReturn:
+        """Defer for ``pause`` seconds, or until the state at the target changes."""
         until = (rollout.ports.clock() + timedelta(seconds=pause)).isoformat()
         trigger = RolloutWatch(self.model, rollout.ticket.rollout_id, generation, until, lease)
         self.defer(trigger=trigger, method_name="resume", kwargs={"blind": errors})
 
-    def _wait_for_target(self, rollout: Rollout, errors: int, error: Unavailable) -> NoReturn:
-        """The target does not answer: its own guard and lease go on. Defer until it does, so many times at most."""
+    def _defer_until_reachable(self, rollout: Rollout, errors: int, error: Unavailable) -> NoReturn:
+        """Defer until the target answers; after ``consecutive_errors`` attempts raise ``error``."""
         declared = rollout.spec.deployment.analysis
         log.warning("the target does not answer (%s of %s in a row): %s", errors, declared.consecutive_errors, error)
         if errors >= declared.consecutive_errors:
             raise error
-        self.wait(rollout, -1, declared.interval, errors, lease=None)
+        self.defer_for(rollout, -1, declared.interval, errors, lease=None)
 
 
 class ComparisonPractice(StagePractice):
-    """The parent of the practices that compare the answers of two versions over a declared time."""
+    """Base class of operators that compare the answers of two versions over a declared time."""
 
     def start(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
-        before = self._passed_before(rollout, context)
-        return self.observe(context, rollout, state, errors) if before is None else self.leave(rollout, before)
+        passed = self._earlier_pass(rollout, context)
+        return self.observe(context, rollout, state, errors) if passed is None else self.after_pass(rollout, passed)
 
-    def leave(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for those who have something to tidy up
-        """What is left to do once a candidate has passed; returns the verdict."""
+    def after_pass(self, rollout: Rollout, verdict: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Clean up after a candidate has passed; returns the verdict."""
         return verdict
 
-    def counted(self, rollout: Rollout, state: RolloutState, of: Callable[[ArmCounts], bool]) -> dict[str, Any]:
-        """What every measuring step is asked with: whose rollout, since when, and what the arms of interest met."""
+    def measure_args(self, rollout: Rollout, state: RolloutState, of: Callable[[ArmCounts], bool]) -> dict[str, Any]:
+        """Common arguments of the requests of measuring steps; ``of`` selects the arms whose counts are passed."""
         ticket, now = rollout.ticket, rollout.ports.clock()
         arms = [arm for arm in rollout.target.counts(self.model, ticket.rollout_id) if of(arm)]
         started = state.step_started or now
         return {"model": self.model, "rollout_id": ticket.rollout_id, "started": started, "now": now, "arms": arms}
 
-    def wait_on(self, rollout: Rollout, state: RolloutState, longest: float, left: float, errors: int) -> NoReturn:
-        """Defer until the next observation, or for the seconds that are ``left``; ``longest``: the whole comparison."""
+    def defer_next(self, rollout: Rollout, state: RolloutState, longest: float, left: float, errors: int) -> NoReturn:
+        """Defer until the next observation, at most ``left`` seconds; ``longest``: those of the whole comparison."""
         declared = rollout.spec.deployment
-        pause = min(max(declared.analysis.interval, longest / OBSERVATIONS), max(left, 1.0))
-        self.wait(rollout, state.generation, pause, errors, lease=declared.lease)
+        pause = min(max(declared.analysis.interval, longest / OBSERVATION_COUNT), max(left, 1.0))
+        self.defer_for(rollout, state.generation, pause, errors, lease=declared.lease)
 
-    def _passed_before(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
-        """The verdict that an earlier try of this task put on record when the candidate passed; None: there is none."""
-        passed = {"practice": self.stem, "outcome": "pass", **self.act(context)}
-        for line in rollout.lines("rollout"):
+    def _earlier_pass(self, rollout: Rollout, context: Context) -> dict[str, Any] | None:
+        """The PASS that an earlier try of this task recorded; None if there is none."""
+        passed = {"practice": self.stem, "outcome": "pass", **self.clear_details(context)}
+        for line in rollout.ledger_lines("rollout"):
             if passed.items() <= line.details.items():
                 return {name: line.details[name] for name in ("rule", "outcome", "reasons", "facts")}
         return None

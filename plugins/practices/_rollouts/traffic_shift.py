@@ -1,4 +1,4 @@
-"""The parent of practices that move traffic: written down first, under a lease, and read back."""
+"""Base class of operators that move traffic: recorded first, under a lease, and read back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from practices._rollouts.rollout import Rollout
 
 
 class TrafficShift(RolloutPractice):
-    """The parent of the practices that give the candidate a share of the callers; the champion keeps the rest.
+    """Base class of operators that give the candidate a share of the traffic; the champion keeps the rest.
 
-    Nobody gets a candidate that did not pass, by the ledger, every stage that comes before this share.
+    A candidate gets no traffic unless, by the ledger, it passed every stage that precedes this share.
     """
 
     def planned_share(self, rollout: Rollout) -> int:
@@ -31,12 +31,12 @@ class TrafficShift(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open()
         if rollout.ticket.first:
-            return self.nothing_to_compare()
-        share, state = self.planned_share(rollout), self.go_on(rollout, context)
+            return self.pass_first_version()
+        share, state = self.planned_share(rollout), self.resume_if_paused(rollout, context)
         if rollout.share(state) == share:
-            return self.said(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
+            return self.pass_note(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
         missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_at(share))
-        verdict = self.conclude(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
-        rollout.renew(state, rollout.spec.deployment.lease)
+        verdict = self.record(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
+        rollout.renew_lease(state, rollout.spec.deployment.lease)
         rollout.set_traffic(share)
         return verdict

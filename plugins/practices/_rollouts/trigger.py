@@ -1,7 +1,7 @@
-"""Watches a rollout without a worker and renews its lease until there is something to look at.
+"""Watches a rollout in the triggerer and renews its lease until the next observation is due or its state changes.
 
-The event says only "look": what became of the rollout is read again by the task, so that an old event decides nothing.
-Nothing outside changes when the triggerer restarts or the task is killed; then the lease runs out.
+The event only wakes the task, which reads the state of the rollout itself, so that an outdated event decides nothing.
+When the triggerer stops or the task is killed, the lease is no longer renewed and expires.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pipelines.ports import Ports
 from practices._connections import installation
 
 POLL_SECONDS = 2.0
-WINDOW_SECONDS = 10.0
-"""How often a promotion is looked at that nobody has to keep alive."""
+PROMOTION_POLL_SECONDS = 10.0
+"""Interval of checks of a promotion, which has no lease to renew."""
 log = logging.getLogger(__name__)
 
 
 class RolloutWatch(BaseTrigger):
     """Fires at ``until``, or as soon as the model is at another generation than ``generation``: ``{"moved": bool}``.
 
-    That is: the guard or the lease rolled back, somebody paused, superseded or promoted. ``lease``: seconds that are
-    renewed thrice in that time; None renews nothing. While the target does not answer, its own guard and lease go on.
+    It changes when guard or lease roll back, or a run or person pauses, supersedes or promotes. ``lease``: its seconds,
+    renewed three times within them; None renews nothing. While the target does not answer, the trigger tries again.
     """
 
     def __init__(self, model: str, rollout_id: str, generation: int, until: str, lease: float | None = None) -> None:
@@ -43,27 +43,27 @@ class RolloutWatch(BaseTrigger):
         return f"{__name__}.RolloutWatch", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        ports, until = installation.open_ports_anew(), datetime.fromisoformat(self.until)
+        ports, until = installation.open_fresh_ports(), datetime.fromisoformat(self.until)
         clock = asyncio.get_running_loop().time
         try:
             while True:
-                moved = await asyncio.to_thread(self._look, ports, clock())
-                left = (until - ports.clock()).total_seconds()
-                if moved or left <= 0:
+                moved = await asyncio.to_thread(self._has_moved, ports, clock())
+                seconds_left = (until - ports.clock()).total_seconds()
+                if moved or seconds_left <= 0:
                     break
-                await asyncio.sleep(min(self._pause(), left))
+                await asyncio.sleep(min(self._poll_seconds(), seconds_left))
         finally:
             if hasattr(self._target, "close"):
                 self._target.close()
         yield TriggerEvent({"moved": moved})  # type: ignore[no-untyped-call]
 
-    def _pause(self) -> float:
-        """Seconds until the target is asked again: far less than a lease, and no more often than it helps."""
-        unhurried = self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else WINDOW_SECONDS
-        return max(POLL_SECONDS, unhurried)
+    def _poll_seconds(self) -> float:
+        """Seconds between two checks: a thirtieth of the lease if there is one, and at least ``POLL_SECONDS``."""
+        interval = self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else PROMOTION_POLL_SECONDS
+        return max(POLL_SECONDS, interval)
 
-    def _look(self, ports: Ports, clock: float) -> bool:
-        """Whether the model has moved on; renews the lease when a third of it has passed."""
+    def _has_moved(self, ports: Ports, clock: float) -> bool:
+        """Whether the generation has changed; renews the lease when a third of it has passed."""
         try:
             self._target = self._target or ports.target(self.model)
             if self._target.rollout(self.model).generation != self.generation:

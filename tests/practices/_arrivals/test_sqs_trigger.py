@@ -18,7 +18,7 @@ from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.testing.ports import FixedClock
 from practices._arrivals import receipts, sqs_trigger
 from practices._arrivals.late_days import LateDays
-from practices._arrivals.s3_events import days_told
+from practices._arrivals.s3_events import days_in_message
 from practices._arrivals.sqs_trigger import QueuedArrivals
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 from practices._connections import installation
@@ -82,11 +82,11 @@ TEST_EVENT = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucke
     ],
 )
 def test_a_message_tells_of_the_days_whose_files_were_written_and_of_nothing_else(body: str, days: set[date]) -> None:
-    assert days_told(body, ROOT, SOURCES) == days
+    assert days_in_message(body, ROOT, SOURCES) == days
 
 
 def test_a_store_at_the_top_of_its_bucket_is_told_of_too() -> None:
-    assert days_told(notification(record(KEY.removeprefix("air/"))), "s3://models", SOURCES) == {DAY}
+    assert days_in_message(notification(record(KEY.removeprefix("air/"))), "s3://models", SOURCES) == {DAY}
 
 
 # ---- the queue -------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def queue(server: S3Server, harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a queue that S3 tells of the landing folder of an practice harness whose store is on S3."""
+    """The URL of a queue that S3 tells of the landing folder of a practice harness whose store is on S3."""
     s3, sqs = server.client("s3"), server.client("sqs")
     for thing in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         s3.delete_object(Bucket=BUCKET, Key=thing["Key"])
@@ -114,8 +114,8 @@ def queue(server: S3Server, harness: PracticeHarness, monkeypatch: pytest.Monkey
     harness.catalog.datasets["flights"] = dataset()
     harness.clock = FixedClock(LONG_AFTER)
     monkeypatch.setattr(installation, "load_catalog", lambda: harness.catalog)
-    monkeypatch.setattr(installation, "open_queue", lambda connection: server.client("sqs"))
-    monkeypatch.setattr(sqs_trigger, "LISTEN_SECONDS", 1)
+    monkeypatch.setattr(installation, "open_sqs_client", lambda connection: server.client("sqs"))
+    monkeypatch.setattr(sqs_trigger, "RECEIVE_WAIT_SECONDS", 1)
     yield url
     sqs.delete_queue(QueueUrl=url)
 
@@ -157,7 +157,7 @@ def listen(trigger: LateArrivals, *meanwhile: Callable[[], None], patience: floa
 
 def deal_with(harness: PracticeHarness, *days: date) -> None:
     for day in days:
-        with receipts.receipt(harness.store, harness.catalog.datasets["flights"], day):
+        with receipts.write_receipt(harness.store, harness.catalog.datasets["flights"], day):
             pass
 
 
@@ -228,7 +228,7 @@ def test_garbage_is_taken_out_of_the_queue_and_holds_nothing_up(
 def test_messages_whose_look_failed_stay_in_the_queue(
     harness: PracticeHarness, server: S3Server, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqs_trigger, "DEAF_SECONDS", 0.5)
+    monkeypatch.setattr(sqs_trigger, "QUEUE_RETRY_SECONDS", 0.5)
     good = harness.store
     away = DeltaStore(
         "s3://models/air", server.options | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "max_retries": "0"}
@@ -247,7 +247,7 @@ def test_messages_whose_look_failed_stay_in_the_queue(
 def test_a_queue_that_does_not_answer_leaves_the_landing_folder_to_look_at(
     harness: PracticeHarness, server: S3Server, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqs_trigger, "DEAF_SECONDS", 0.5)
+    monkeypatch.setattr(sqs_trigger, "QUEUE_RETRY_SECONDS", 0.5)
     nowhere = queue.replace("/landed", "/none")
     assert listen(queued(nowhere), lambda: deliver(harness.store, DAY)) == [["2013-01-05"]]
 
@@ -301,12 +301,12 @@ def test_a_look_for_one_day_costs_the_same_however_much_has_landed(
 ) -> None:
     look = ArrivalTrigger("flights", f"{DAY}", LONG_AFTER.isoformat(), 5)
     deliver(harness.store, date(2013, 1, 1))
-    few = asked(server, look._arrived)
+    few = asked(server, look._has_arrived)
     deliver(harness.store, *(date(2013, 1, day) for day in range(10, 31)))
-    assert asked(server, look._arrived) == few <= 2
-    assert look._arrived() is False
+    assert asked(server, look._has_arrived) == few <= 2
+    assert look._has_arrived() is False
     deliver(harness.store, DAY)
-    assert look._arrived() is True
+    assert look._has_arrived() is True
 
 
 def test_a_wait_for_a_day_on_s3_ends_when_its_last_source_has_delivered(harness: PracticeHarness, queue: str) -> None:
@@ -329,10 +329,10 @@ def test_a_look_for_late_days_costs_one_listing_per_source_once_all_are_dealt_wi
     deliver(harness.store, *days)
     deal_with(harness, *days)
     trigger = LateArrivals("flights")
-    trigger._look()
-    assert asked(server, trigger._look) == 3
+    trigger._find_days()
+    assert asked(server, trigger._find_days) == 3
     deliver(harness.store, DAY, sources={"flights": 901})
-    assert [day for day, _ in trigger._look()] == [DAY]
+    assert [day for day, _ in trigger._find_days()] == [DAY]
 
 
 def test_a_manifest_that_lands_last_completes_the_day(harness: PracticeHarness, queue: str) -> None:

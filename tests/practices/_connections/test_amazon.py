@@ -120,7 +120,7 @@ def test_a_connection_that_is_not_there_is_refused_and_says_how_to_make_it() -> 
     ("keys", "extra", "reason"),
     [
         (True, {}, "no region"),
-        (False, {"region_name": REGION}, "no credentials"),
+        (False, {"region_name": REGION}, "has credentials"),
         (True, {"region_name": REGION, "verify": False}, "SSL_CERT_FILE"),
         (True, {"region_name": REGION, "profile_name": "nobody"}, "ProfileNotFound"),
         (True, {"region_name": REGION, "role_arn": ROLE, "assume_role_method": "by_magic"}, "NotImplementedError"),

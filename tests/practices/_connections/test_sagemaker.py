@@ -14,7 +14,7 @@ from pipelines.errors import Refused
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import RealPorts
 from practices._connections import amazon, installation
-from practices._connections.sagemaker import CloudConnections, open_clients
+from practices._connections.sagemaker import CachedAwsClients, open_clients
 from tests.adapters.local_aws import local_aws
 from tests.adapters.s3_server import BUCKET, KEYS
 
@@ -85,7 +85,7 @@ def test_without_a_connection_the_environment_says_where(monkeypatch: pytest.Mon
 def test_clients_are_kept_for_some_minutes_and_then_opened_by_what_the_connection_says_now(
     cloud: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connections = CloudConnections()
+    connections = CachedAwsClients()
     first = connections(cloud(region_name="eu-west-1"))
     cloud(region_name="eu-central-1")
     assert connections("cloud") is first

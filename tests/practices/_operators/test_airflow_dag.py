@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from practices._operators import airflow_dag
-from practices._operators.airflow_dag import is_to_build, specs_to_build, stage_dag
+from practices._operators.airflow_dag import should_build, specs_to_build, stage_dag
 from practices._operators.defaults import DEFAULT_ARGS
 
 SPECS = {"flight_delay": "the one", "arrival_delay": "the other"}
@@ -20,11 +20,11 @@ def test_a_stage_is_tagged_by_its_subject_its_name_and_its_owner() -> None:
 
 def test_a_parsed_folder_has_the_dag_of_every_declaration() -> None:
     assert specs_to_build(SPECS, "train") == ["the one", "the other"]
-    assert is_to_build("airworthy__reap_pods")
+    assert should_build("airworthy__reap_pods")
 
 
 def test_a_running_task_builds_only_its_own_dag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(airflow_dag, "get_parsing_context", lambda: SimpleNamespace(dag_id="flight_delay__train"))
     assert specs_to_build(SPECS, "train") == ["the one"]
     assert specs_to_build(SPECS, "evaluate") == []
-    assert not is_to_build("airworthy__reap_pods")
+    assert not should_build("airworthy__reap_pods")

@@ -12,7 +12,7 @@ from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import TimeRestriction
 
 from pipelines.errors import Refused, Unavailable
-from practices._operators.defaults import DEFAULT_ARGS, RETRIES, asset, daily_runs
+from practices._operators.defaults import DEFAULT_ARGS, RETRY_POLICY, asset, daily_schedule
 from tests.practices.landing import dataset
 
 
@@ -25,7 +25,7 @@ from tests.practices.landing import dataset
     ],
 )
 def test_only_what_can_come_right_by_itself_is_tried_again(error: Exception, action: RetryAction) -> None:
-    assert RETRIES.evaluate(error, try_number=1, max_tries=DEFAULT_ARGS["retries"]).action is action
+    assert RETRY_POLICY.evaluate(error, try_number=1, max_tries=DEFAULT_ARGS["retries"]).action is action
 
 
 def test_an_asset_is_named_by_subject_and_state() -> None:
@@ -36,7 +36,7 @@ def test_an_asset_is_named_by_subject_and_state() -> None:
 
 
 def test_each_day_of_the_calendar_has_one_run_and_no_other_day_has_any() -> None:
-    runs = daily_runs(dataset(start="2013-01-01", end="2013-12-31", schedule="0 6 * * *").calendar)
+    runs = daily_schedule(dataset(start="2013-01-01", end="2013-12-31", schedule="0 6 * * *").calendar)
     timetable: Any = decode_timetable(encode_timetable(runs["schedule"]))
     restriction = TimeRestriction(earliest=runs["start_date"], latest=runs["end_date"], catchup=True)
     keys, last = [], None
@@ -47,7 +47,7 @@ def test_each_day_of_the_calendar_has_one_run_and_no_other_day_has_any() -> None
 
 
 def test_a_backfill_from_one_date_to_another_holds_both_days() -> None:
-    timetable: Any = decode_timetable(encode_timetable(daily_runs(dataset().calendar)["schedule"]))
+    timetable: Any = decode_timetable(encode_timetable(daily_schedule(dataset().calendar)["schedule"]))
     first, last = datetime(2013, 3, 8, tzinfo=UTC), datetime(2013, 3, 11, tzinfo=UTC)
     infos = timetable.iter_partition_dagrun_infos(earliest=first, latest=last)
     assert [info.partition_key for info in infos] == ["2013-03-08", "2013-03-09", "2013-03-10", "2013-03-11"]

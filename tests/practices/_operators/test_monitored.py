@@ -93,7 +93,7 @@ def test_a_model_that_nobody_asked_is_skipped_and_the_reason_given(
 ) -> None:
     harness.store.files.clear()
     harness.store.put(f"predictions/{MODEL}/date=2013-01-06/a.parquet", b"")
-    with pytest.raises(AirflowSkipException, match="answered nothing between 2013-"):
+    with pytest.raises(AirflowSkipException, match="predicted nothing between 2013-"):
         run(check, harness)
 
 

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.verdict import Verdict
-from practices._operators.record_verdict import settle
+from practices._operators.record_verdict import record_verdict
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
 PASS = Verdict.of("slice_gate")
@@ -19,7 +19,7 @@ UNKNOWN = Verdict.of("slice_gate", unknowns=["origin=EWR: not measured"])
 
 
 def act(verdict: Verdict, harness: PracticeHarness, on_fail: Literal["skip", "fail"] = "skip", **run: Any) -> None:
-    settle(
+    record_verdict(
         verdict,
         subject="flight_delay version 3 at the slice gate",
         ledger_kind="gate",
@@ -64,7 +64,7 @@ def test_every_reason_and_number_is_on_the_tasks_page(verdict: Verdict, harness:
     context = harness.context("evaluate", "judge_slices")
     with suppress(AirflowSkipException, Refused):
         about = {"subject": "version 3", "ledger_kind": "gate", "model": MODEL, "version": "3"}
-        settle(verdict, **about, ports=harness, context=context)  # type: ignore[arg-type]
+        record_verdict(verdict, **about, ports=harness, context=context)  # type: ignore[arg-type]
     assert context["pushed"] == {"reasons": list(verdict.reasons), "facts": verdict.facts}
 
 

@@ -13,7 +13,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.pod_run import RunManifest
 from pipelines.rules.pod_end import PodEnd
 from pipelines.testing.ports import MemoryStore
-from practices._pods.launch import Launch, same_work
+from practices._pods.launch import Launch, is_same_request
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
 REQUEST = '{"model": "m", "git_revision": "a"}'
@@ -27,8 +27,8 @@ def launch(store: MemoryStore, try_number: int = 1, made: str = "0190aaaa-0001",
 
 def begun(store: MemoryStore, try_number: int = 1, **fields: Any) -> Launch:
     started = launch(store, try_number, **fields)
-    started.begin("d" * 64, 1)
-    return started.fresh()
+    started.write_ticket("d" * 64, 1)
+    return started.reload()
 
 
 def finish(
@@ -54,7 +54,7 @@ def finish(
     }
     manifest = RunManifest.model_validate({**told, **changes})
     store.put(of.path(of.attempt, "manifest.json"), manifest.model_dump_json(by_alias=True).encode())
-    return of.fresh()
+    return of.reload()
 
 
 @pytest.fixture
@@ -63,24 +63,24 @@ def store() -> MemoryStore:
 
 
 def test_a_first_try_finds_nothing(store: MemoryStore) -> None:
-    assert (launch(store).current(), launch(store).left_over()) == (None, None)
+    assert (launch(store).current_attempt(), launch(store).unfinished_attempt()) == (None, None)
 
 
 def test_the_same_try_finds_its_own_launch_and_waits_while_there_is_no_manifest(store: MemoryStore) -> None:
     again = begun(store)
-    assert again.current() == again.attempt
-    assert again.answer(again.attempt) is None
+    assert again.current_attempt() == again.attempt
+    assert again.read_result(again.attempt) is None
 
 
 def test_a_manifest_vouches_for_the_result(store: MemoryStore) -> None:
     done = finish(store, begun(store))
-    assert done.answer(done.attempt) == b'{"ok": 1}'
+    assert done.read_result(done.attempt) == b'{"ok": 1}'
 
 
 def test_within_a_try_the_ticket_stands_whatever_has_changed_since(store: MemoryStore) -> None:
     finish(store, begun(store))
     later = launch(store, request='{"model": "m", "git_revision": "b", "champion": "7"}')
-    assert later.answer(str(later.current())) == b'{"ok": 1}'
+    assert later.read_result(str(later.current_attempt())) == b'{"ok": 1}'
 
 
 @pytest.mark.parametrize(
@@ -94,24 +94,24 @@ def test_within_a_try_the_ticket_stands_whatever_has_changed_since(store: Memory
 def test_a_manifest_that_does_not_fit_is_refused(store: MemoryStore, changes: dict[str, Any], said: str) -> None:
     forged = finish(store, begun(store), **changes)
     with pytest.raises(Refused, match=said):
-        forged.answer(forged.attempt)
+        forged.read_result(forged.attempt)
 
 
 def test_a_manifest_that_cannot_be_read_is_refused(store: MemoryStore) -> None:
     of = begun(store)
     store.put(of.path(of.attempt, "manifest.json"), b"{")
-    with pytest.raises(Refused, match="is no manifest"):
-        of.fresh().answer(of.attempt)
+    with pytest.raises(Refused, match="is not a manifest"):
+        of.reload().read_result(of.attempt)
 
 
 def test_what_the_step_raised_is_raised_again_with_all_its_reasons(store: MemoryStore) -> None:
     no = finish(store, begun(store), "refused")
     with pytest.raises(Refused) as error:
-        no.answer(no.attempt)
+        no.read_result(no.attempt)
     assert (error.value.subject, error.value.reasons) == ("no", ["one", "two"])
     late = finish(store, begun(store, 2), "unavailable")
     with pytest.raises(Unavailable, match="no"):
-        late.answer(late.attempt)
+        late.read_result(late.attempt)
 
 
 @pytest.mark.parametrize(("kind", "error"), [("refused", Refused), ("unavailable", Unavailable)])
@@ -119,52 +119,52 @@ def test_the_end_of_a_pod_without_a_manifest_is_raised_in_its_try(
     store: MemoryStore, kind: Any, error: type[Exception]
 ) -> None:
     of = begun(store)
-    of.note_end(of.attempt, PodEnd(kind, "the pod is gone", ["why"]))
+    of.write_end(of.attempt, PodEnd(kind, "the pod is gone", ["why"]))
     with pytest.raises(error, match="the pod is gone"):
-        of.fresh().answer(of.attempt)
+        of.reload().read_result(of.attempt)
 
 
 def test_a_manifest_outweighs_the_end_of_its_pod(store: MemoryStore) -> None:
     of = begun(store)
-    of.note_end(of.attempt, PodEnd("unavailable", "evicted"))
-    assert finish(store, of).answer(of.attempt) == b'{"ok": 1}'
+    of.write_end(of.attempt, PodEnd("unavailable", "evicted"))
+    assert finish(store, of).read_result(of.attempt) == b'{"ok": 1}'
 
 
 def test_a_later_try_finds_what_an_earlier_one_left_unsettled(store: MemoryStore) -> None:
     first = begun(store)
-    assert launch(store, 2).left_over() == first.attempt
+    assert launch(store, 2).unfinished_attempt() == first.attempt
 
 
 def test_a_redeployment_does_not_make_the_work_of_a_running_pod_another(store: MemoryStore) -> None:
     first = begun(store)
-    assert launch(store, 2, request='{"model": "m", "git_revision": "b"}').left_over() == first.attempt
-    assert launch(store, 2, request='{"model": "n", "git_revision": "a"}').left_over() is None
+    assert launch(store, 2, request='{"model": "m", "git_revision": "b"}').unfinished_attempt() == first.attempt
+    assert launch(store, 2, request='{"model": "n", "git_revision": "a"}').unfinished_attempt() is None
 
 
 def test_a_later_try_leaves_alone_what_is_settled(store: MemoryStore) -> None:
     first = begun(store)
-    finish(store, first).answer(first.attempt)
-    assert launch(store, 2).left_over() is None, "collected: a cleared task runs anew"
+    finish(store, first).read_result(first.attempt)
+    assert launch(store, 2).unfinished_attempt() is None, "collected: a cleared task runs anew"
     second = begun(store, 2)
-    second.note_end(second.attempt, PodEnd("unavailable", "evicted"))
-    assert launch(store, 3).left_over() is None
+    second.write_end(second.attempt, PodEnd("unavailable", "evicted"))
+    assert launch(store, 3).unfinished_attempt() is None
     finish(store, begun(store, 3), "refused")
-    assert launch(store, 4).left_over() is None
+    assert launch(store, 4).unfinished_attempt() is None
 
 
 def test_an_adopted_attempt_is_the_try_s_own_from_then_on(store: MemoryStore) -> None:
     first = begun(store)
     launch(store, 2).adopt(first.attempt)
-    assert launch(store, 2).current() == first.attempt
-    assert launch(store, 3).left_over() == first.attempt, "still running: the next try goes on with it, too"
-    first.note_end(first.attempt, PodEnd("unavailable", "evicted"))
-    assert launch(store, 3).left_over() is None
+    assert launch(store, 2).current_attempt() == first.attempt
+    assert launch(store, 3).unfinished_attempt() == first.attempt, "still running: the next try goes on with it, too"
+    first.write_end(first.attempt, PodEnd("unavailable", "evicted"))
+    assert launch(store, 3).unfinished_attempt() is None
 
 
 def test_a_run_made_anew_under_the_name_of_a_deleted_one_takes_nothing_from_it(store: MemoryStore) -> None:
     finish(store, begun(store, made="0190aaaa-0001"))
     anew = launch(store, made="0190bbbb-0001")
-    assert (anew.current(), anew.left_over()) == (None, None)
+    assert (anew.current_attempt(), anew.unfinished_attempt()) == (None, None)
 
 
 @pytest.mark.parametrize("change", [{"map_index": 3}, {"run_id": "manual__2"}, {"task_id": "other"}, {"dag_id": "n"}])
@@ -185,5 +185,5 @@ def test_any_run_id_makes_a_path_and_a_pod_name(store: MemoryStore, run_id: str)
 
 
 def test_the_same_work_differs_in_nothing_but_the_revision() -> None:
-    assert same_work('{"a": 1, "git_revision": "x"}', '{"git_revision": "y", "a": 1}')
-    assert not same_work('{"a": 1}', '{"a": 2}')
+    assert is_same_request('{"a": 1, "git_revision": "x"}', '{"git_revision": "y", "a": 1}')
+    assert not is_same_request('{"a": 1}', '{"a": 2}')

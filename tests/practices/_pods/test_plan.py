@@ -15,7 +15,7 @@ from pipelines.spec.runner import StageRunner
 from pipelines.testing.ports import MemoryStore
 from practices._pods.cluster import Cluster
 from practices._pods.launch import Launch
-from practices._pods.plan import check_reach, pod_arguments, resources
+from practices._pods.plan import check_reachable, pod_arguments, resources
 from practices._pods.workers import worker_pods
 
 DIGEST = f"registry/step@sha256:{'a' * 64}"
@@ -174,14 +174,14 @@ def test_what_the_pod_cannot_reach_is_refused(
 ) -> None:
     pod = built({}, settings, monkeypatch)
     with pytest.raises(Refused) as error:
-        check_reach(pod, settings.model_copy(update=changes))
+        check_reachable(pod, settings.model_copy(update=changes))
     assert said in error.value.reasons[0]
 
 
 def test_a_store_in_a_mounted_folder_can_be_reached(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted = {"volumes": [{"name": "s", "mount_path": "/srv", "host_path": "/srv", "read_only": False}]}
     pod = built(mounted, settings, monkeypatch)
-    check_reach(pod, settings.model_copy(update={"store": "/srv/store"}))
+    check_reachable(pod, settings.model_copy(update={"store": "/srv/store"}))
 
 
 @pytest.mark.parametrize(

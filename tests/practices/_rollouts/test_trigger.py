@@ -18,7 +18,7 @@ from tests.practices.practice_harness import MODEL, PracticeHarness
 def run(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> DeployRun:
     made = DeployRun(harness)
     made.play(until="shift_to_5")
-    monkeypatch.setattr("practices._connections.installation.open_ports_anew", lambda: harness)
+    monkeypatch.setattr("practices._connections.installation.open_fresh_ports", lambda: harness)
     monkeypatch.setattr(rollout_trigger, "POLL_SECONDS", 0.01)
     return made
 
