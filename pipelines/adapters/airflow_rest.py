@@ -104,9 +104,9 @@ class AirflowApi:
         self._call("PATCH", f"{at}/hitlDetails", json=body)
 
     def _pages(self, path: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         while True:
-            page = self._call("GET", path, params=parameters | {"limit": 100, "offset": len(found)})
-            found += page[field]
-            if not page[field] or len(found) >= page["total_entries"]:
-                return found
+            page = self._call("GET", path, params=parameters | {"limit": 100, "offset": len(entries)})
+            entries += page[field]
+            if not page[field] or len(entries) >= page["total_entries"]:
+                return entries

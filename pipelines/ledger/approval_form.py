@@ -91,23 +91,23 @@ def _changes(facts: FormFacts) -> str:
     follows, changes = approvals[-1].get("follows"), approvals[-1].get("changes") or []
     if not follows:
         return "### What changed\n\nThe first approved version of this model."
-    told = [f"- {' '.join(change.split())}" for change in changes] or [
+    lines = [f"- {' '.join(change.split())}" for change in changes] or [
         "- nothing declared; the same model, trained on newer data"
     ]
-    return "\n".join([f"### What changed since {follows}", "", *told])
+    return "\n".join([f"### What changed since {follows}", "", *lines])
 
 
 def _gates(facts: FormFacts) -> str:
-    spoken = {line.details.get("gate"): line.details for line in facts.lines if line.kind == "gate"}
+    verdicts = {line.details.get("gate"): line.details for line in facts.lines if line.kind == "gate"}
     bounds = {
         name: " and ".join(f"{sign} {value:g}" for sign, value in (("≥", b.min), ("≤", b.max)) if value is not None)
         for name, b in facts.spec.evaluation.minimum_metrics.items()
     }
     rows = []
     for name in REQUIRED_GATES:
-        found = spoken.get(name, {}).get("facts") or {}
-        told = _compared(found) if found.keys() >= COMPARED else _numbers(found, bounds)
-        rows.append((name.replace("_", " "), _spoken(spoken.get(name)), told))
+        measured = verdicts.get(name, {}).get("facts") or {}
+        numbers = _compared(measured) if measured.keys() >= COMPARED else _numbers(measured, bounds)
+        rows.append((name.replace("_", " "), _spoken(verdicts.get(name)), numbers))
     return "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
 
 
@@ -157,9 +157,9 @@ def _metrics(facts: FormFacts) -> str:
     """Candidate and champion side by side, each on the rows it was tested on when it was evaluated."""
     mine, theirs = facts.candidate.metrics, facts.champion.metrics if facts.champion else {}
     measured = [line.details for line in facts.lines if line.details.get("gate") == "candidate_evaluation"]
-    found = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
+    metrics = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
     rows = [
-        (name, _number(value), _number(theirs.get(f"test_{name}", theirs.get(name)))) for name, value in found.items()
+        (name, _number(value), _number(theirs.get(f"test_{name}", theirs.get(name)))) for name, value in metrics.items()
     ]
     if not rows:
         rows = [(name, _number(value), _number(theirs.get(name))) for name, value in sorted(mine.items())]
@@ -176,17 +176,17 @@ def _spoken(details: Mapping[str, Any] | None) -> str:
 
 def _numbers(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
     """``roc_auc 0.7012 (≥ 0.62), …``: what was measured, without digests, places and the evidence's own units."""
-    told = []
+    texts = []
     for name, value in (facts or {}).items():
         if name in NOT_SHOWN or NOT_FOR_PEOPLE.search(name) or value in (None, "", [], {}) or value is False:
             continue
         if isinstance(value, Mapping):
-            told.append(f"{_words(name)}: {_group(value)}")
+            texts.append(f"{_words(name)}: {_group(value)}")
         elif isinstance(value, list):
-            told.append(f"{_words(name)}: {'; '.join(_item(each) for each in value[:GROUP_SHOWN])}")
+            texts.append(f"{_words(name)}: {'; '.join(_item(each) for each in value[:GROUP_SHOWN])}")
         else:
-            told.append(f"{_words(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
-    return ", ".join(told)
+            texts.append(f"{_words(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
+    return ", ".join(texts)
 
 
 def _group(values: Mapping[str, Any]) -> str:
@@ -225,8 +225,10 @@ def _compared(facts: Mapping[str, Any]) -> str:
     """Of the comparison with the champion, the interval first."""
     interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
     before = facts["candidate"] - facts["gain"]
-    said = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
-    return f"{said}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
+    comparison = (
+        f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
+    )
+    return f"{comparison}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
 
 
 def _number(value: Any) -> str:

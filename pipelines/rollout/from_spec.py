@@ -103,13 +103,13 @@ def idle_lease(deployment: Deployment) -> float:
 def _limits(metric: MetricDemand) -> list[dict[str, Any]]:
     """One demand as the statistics take it: a guardrail must pass, a deterioration can only fail."""
     event = BAD if metric.over_ms is None else slow(metric.over_ms)
-    found: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
     if metric.role == "guardrail" and (metric.max_rate is not None or metric.max_ratio is not None):
         limits = {"max_rate": metric.max_rate, "max_ratio": metric.max_ratio}
         if metric.max_ratio is not None:
             limits["fail_ratio"] = metric.fail_ratio or 1.0
-        found.append({"name": metric.name, "event": event, "role": "guardrail", **limits})
+        metrics.append({"name": metric.name, "event": event, "role": "guardrail", **limits})
     if metric.fail_ratio is not None and metric.max_ratio is None:
-        name = f"{metric.name}_ratio" if found else metric.name
-        found.append({"name": name, "event": event, "role": "deterioration", "fail_ratio": metric.fail_ratio})
-    return found
+        name = f"{metric.name}_ratio" if metrics else metric.name
+        metrics.append({"name": name, "event": event, "role": "deterioration", "fail_ratio": metric.fail_ratio})
+    return metrics

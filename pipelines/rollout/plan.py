@@ -92,32 +92,32 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def faults(self) -> list[str]:
         """Every reason why this plan cannot be followed."""
-        found = []
+        faults = []
         if not 0 < self.lease_seconds <= MAX_LEASE:
-            found.append(
+            faults.append(
                 f"lease_seconds is {self.lease_seconds:g}; without a lease nobody ends it: give up to {MAX_LEASE:g}"
             )
         if self.guard.max_error_rate is None and not self.guard.latency:
-            found.append("guard has no limit, so the rollout could not fail; give max_error_rate or latency")
+            faults.append("guard has no limit, so the rollout could not fail; give max_error_rate or latency")
         if self.guard.max_error_rate is not None and not 0 < self.guard.max_error_rate < 1:
-            found.append(f"guard.max_error_rate is {self.guard.max_error_rate:g}; it lies between 0 and 1")
-        found += [
+            faults.append(f"guard.max_error_rate is {self.guard.max_error_rate:g}; it lies between 0 and 1")
+        faults += [
             f"guard.latency {limit.over_ms:g} ms for {limit.max_share:g}; the share lies between 0 and 1"
             for limit in self.guard.latency
             if limit.over_ms <= 0 or not 0 < limit.max_share < 1
         ]
         if not 0 < self.guard.alpha < 1:
-            found.append(f"guard.alpha is {self.guard.alpha:g}; it lies between 0 and 1")
+            faults.append(f"guard.alpha is {self.guard.alpha:g}; it lies between 0 and 1")
         key = self.routing.key
         if key not in ("request_id", "field:ids") and not (key.startswith("header:") and len(key) > len("header:")):
-            found.append(f"routing.key is {key!r}; give request_id, field:ids or header:<name>")
+            faults.append(f"routing.key is {key!r}; give request_id, field:ids or header:<name>")
         if len(self.routing.salt.encode()) > 64:
-            found.append("routing.salt is longer than 64 bytes")
+            faults.append("routing.salt is longer than 64 bytes")
         if self.deadline_ms <= 0:
-            found.append(f"deadline_ms is {self.deadline_ms:g}; it must be more than 0")
+            faults.append(f"deadline_ms is {self.deadline_ms:g}; it must be more than 0")
         if min(self.breaker.failures, self.breaker.window, self.breaker.open_for) <= 0:
-            found.append("breaker.failures, window and open_for must all be more than 0")
-        return found
+            faults.append("breaker.failures, window and open_for must all be more than 0")
+        return faults
 
 
 def plan_of(content: Mapping[str, Any]) -> RolloutPlan:

@@ -138,12 +138,12 @@ def check(route: Route) -> Route:
 
 def current(route: Route, rollout_id: str) -> RolloutRecord:
     """The rollout of this id if it still runs. Raises ``Refused`` if another one does or it has ended."""
-    found = route.rollout
-    if found is None or found.rollout_id != rollout_id:
-        raise Refused(f"rollout {rollout_id} does not run; {found.rollout_id if found else 'none'} is the newest")
-    if not found.active:
-        raise Refused(f"rollout {rollout_id} is {found.phase} ({found.reason or 'done'}); start a new one")
-    return found
+    rollout = route.rollout
+    if rollout is None or rollout.rollout_id != rollout_id:
+        raise Refused(f"rollout {rollout_id} does not run; {rollout.rollout_id if rollout else 'none'} is the newest")
+    if not rollout.active:
+        raise Refused(f"rollout {rollout_id} is {rollout.phase} ({rollout.reason or 'done'}); start a new one")
+    return rollout
 
 
 def released(model: str, route: Route | None, served: Served) -> Route:
@@ -185,51 +185,51 @@ def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, prob
 
 def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Route:
     """The candidate is loaded, at 0 %."""
-    found = current(route, rollout_id)
+    rollout = current(route, rollout_id)
     if served.version == route.live.version:
         raise Refused(f"version {served.version} is the champion itself; prepare another one")
-    if found.phase not in ("PENDING", "READY"):
+    if rollout.phase not in ("PENDING", "READY"):
         raise Refused(
-            f"rollout {rollout_id} is {found.phase} with version {found.candidate and found.candidate.version}"
+            f"rollout {rollout_id} is {rollout.phase} with version {rollout.candidate and rollout.candidate.version}"
         )
-    steps = (Stage(found.step, 0, 0, now),)
-    record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now, steps=steps)
+    steps = (Stage(rollout.step, 0, 0, now),)
+    record = msgspec.structs.replace(rollout, phase="READY", candidate=served, step_started=now, steps=steps)
     return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
 
 
 def failed(route: Route, rollout_id: str, reason: str) -> Route:
     """The candidate was refused before any request met it: the rollout has ended, the champion never noticed."""
-    found = current(route, rollout_id)
-    if found.phase not in ("PENDING", "READY"):
-        raise Refused(f"rollout {rollout_id} is {found.phase}; roll it back instead")
-    return Route(route.live, route.previous, rollout=msgspec.structs.replace(found, phase="FAILED", reason=reason))
+    rollout = current(route, rollout_id)
+    if rollout.phase not in ("PENDING", "READY"):
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; roll it back instead")
+    return Route(route.live, route.previous, rollout=msgspec.structs.replace(rollout, phase="FAILED", reason=reason))
 
 
 def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: datetime) -> Route:
     """The next step. A canary only grows and an A/B split stays, so that nobody changes sides."""
-    found = current(route, rollout_id)
+    rollout = current(route, rollout_id)
     if route.candidate is None:
-        raise Refused(f"rollout {rollout_id} is {found.phase}; prepare its candidate before it gets traffic")
-    if found.plan.strategy == "shadow":
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; prepare its candidate before it gets traffic")
+    if rollout.plan.strategy == "shadow":
         raise Refused(f"rollout {rollout_id} is a shadow; its candidate gets no caller's traffic")
     after = check(msgspec.structs.replace(route, split=dict(split)))
     least = route.share()
     if after.share() < least:
         raise Refused(f"the candidate has {least} basis points and keeps them; roll back to take them away")
-    if found.plan.strategy == "ab" and least not in (0, after.share()):
+    if rollout.plan.strategy == "ab" and least not in (0, after.share()):
         raise Refused(f"an A/B split stays as it began, at {least} basis points; start another rollout")
     phase = "BAKING" if after.share() else "READY"
-    return _begun(after, msgspec.structs.replace(found, phase=phase, reason=""), now)
+    return _begun(after, msgspec.structs.replace(rollout, phase=phase, reason=""), now)
 
 
 def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime) -> Route:
     """Start, change or stop the mirror; its counts begin anew."""
-    found = current(route, rollout_id)
+    rollout = current(route, rollout_id)
     after = check(msgspec.structs.replace(route, mirror=mirror))
-    phase = found.phase
+    phase = rollout.phase
     if phase in ("READY", "SHADOWING"):
         phase = "SHADOWING" if mirror else "READY"
-    return _begun(after, msgspec.structs.replace(found, phase=phase), now)
+    return _begun(after, msgspec.structs.replace(rollout, phase=phase), now)
 
 
 def _begun(route: Route, record: RolloutRecord, now: datetime) -> Route:
@@ -261,33 +261,33 @@ def unloaded(route: Route, rollout_id: str, reason: str, now: datetime) -> Route
 
 def resumed(route: Route, rollout_id: str, now: datetime) -> Route:
     """Back to where it was paused, with the lease counted from now."""
-    found = current(route, rollout_id)
-    if found.phase != "PAUSED":
-        raise Refused(f"rollout {rollout_id} is {found.phase}, not PAUSED")
+    rollout = current(route, rollout_id)
+    if rollout.phase != "PAUSED":
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}, not PAUSED")
     phase = "BAKING" if route.share() else "SHADOWING" if route.mirror else "READY" if route.candidate else "PENDING"
-    record = msgspec.structs.replace(found, phase=phase, reason="")
-    return renewed(msgspec.structs.replace(route, rollout=record), rollout_id, found.plan.lease_seconds, now)
+    record = msgspec.structs.replace(rollout, phase=phase, reason="")
+    return renewed(msgspec.structs.replace(route, rollout=record), rollout_id, rollout.plan.lease_seconds, now)
 
 
 def promoted(route: Route, rollout_id: str, version: str) -> Route:
     """The candidate is the champion; the former champion is the version to put back."""
-    found = current(route, rollout_id)
+    rollout = current(route, rollout_id)
     if route.candidate is None or route.candidate.version != version:
         raise Refused(f"version {version} is not the prepared candidate of rollout {rollout_id}")
-    record = msgspec.structs.replace(found, phase="FINALISING", reason="")
+    record = msgspec.structs.replace(rollout, phase="FINALISING", reason="")
     return Route(route.candidate, route.live, rollout=record)
 
 
 def rolled_back(route: Route, reason: str) -> Route:
     """The champion has all traffic again, in one write. A promotion that is being finished is taken back."""
-    found = route.rollout
-    if found is None or not found.can_be_taken_back:
+    rollout = route.rollout
+    if rollout is None or not rollout.can_be_taken_back:
         raise Refused("no rollout is active")
-    if found.phase == "FINALISING":
+    if rollout.phase == "FINALISING":
         if route.previous is None:
-            raise Refused(f"rollout {found.rollout_id} has let go of the version to put back; release one instead")
-        return Route(route.previous, rollout=msgspec.structs.replace(found, phase="ROLLED_BACK", reason=reason))
-    record = msgspec.structs.replace(found, phase="ROLLED_BACK", reason=reason)
+            raise Refused(f"rollout {rollout.rollout_id} has let go of the version to put back; release one instead")
+        return Route(route.previous, rollout=msgspec.structs.replace(rollout, phase="ROLLED_BACK", reason=reason))
+    record = msgspec.structs.replace(rollout, phase="ROLLED_BACK", reason=reason)
     return Route(route.live, route.previous, rollout=record)
 
 
@@ -300,13 +300,15 @@ def given_up(route: Route, rollout_id: str, reason: str) -> Route:
 
 def retired(route: Route, rollout_id: str, version: str | None) -> Route:
     """A promotion is finished; ``version`` is let go of, if one is named."""
-    found = route.rollout
-    if found is None or found.rollout_id != rollout_id:
+    rollout = route.rollout
+    if rollout is None or rollout.rollout_id != rollout_id:
         raise Refused(f"rollout {rollout_id} is not the newest of this model")
-    if found.active:
-        raise Refused(f"rollout {rollout_id} is {found.phase}; promote it or roll it back before a version is retired")
+    if rollout.active:
+        raise Refused(
+            f"rollout {rollout_id} is {rollout.phase}; promote it or roll it back before a version is retired"
+        )
     if version is not None and (route.previous is None or route.previous.version != version):
         raise Refused(f"version {version} is not the previous one; only that can be retired")
-    if found.phase == "FINALISING":
-        found = msgspec.structs.replace(found, phase="SUCCEEDED")
-    return Route(route.live, None if version else route.previous, rollout=found)
+    if rollout.phase == "FINALISING":
+        rollout = msgspec.structs.replace(rollout, phase="SUCCEEDED")
+    return Route(route.live, None if version else route.previous, rollout=rollout)

@@ -56,18 +56,18 @@ def judge_experiment(
     return StageDecision(verdict=verdict, action=action)
 
 
-def _answer(found: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
-    if found.errors:
-        return "error", list(found.errors)
-    if found.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
-        users = f"{found.variant_units} of {found.variant_units + found.control_units} users are in the variant"
+def _answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
+    if measure.errors:
+        return "error", list(measure.errors)
+    if measure.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
+        users = f"{measure.variant_units} of {measure.variant_units + measure.control_units} users are in the variant"
         mismatch = (
-            f"{users}, {declared.traffic_split:g} declared (log evidence {found.split_log_e:.2f} >= {needed:.2f})"
+            f"{users}, {declared.traffic_split:g} declared (log evidence {measure.split_log_e:.2f} >= {needed:.2f})"
         )
         return "invalid", [f"{mismatch}: the arms cannot be compared; find out who is lost before it is repeated"]
-    if too_few := _too_few(found, declared):
-        return "undecided", [*too_few, *found.notes]
-    success, *guards = found.metrics
+    if too_few := _too_few(measure, declared):
+        return "undecided", [*too_few, *measure.notes]
+    success, *guards = measure.metrics
     worse = [_said(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
     worse += [_said(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
@@ -82,11 +82,11 @@ def _answer(found: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[s
     return "undecided", [_said(success, "not shown better"), *unshown]
 
 
-def _too_few(found: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
-    arms = [("users", found.control_units, found.variant_units)]
+def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
+    arms = [("users", measure.control_units, measure.variant_units)]
     arms += [
         (f"users with {metric.metric}", metric.control_units, metric.variant_units)
-        for metric in found.metrics
+        for metric in measure.metrics
         if metric.metric != "error_rate"
     ]
     return [
@@ -103,10 +103,10 @@ def _said(metric: MetricInterval, what: str) -> str:
     return f"{metric.metric}: {what} (difference {metric.estimate:+.4g} [{metric.low:+.4g}, {metric.high:+.4g}]{unit})"
 
 
-def _recommendation(answer: str, found: ExperimentMeasure, reasons: list[str]) -> str:
-    control, variant = f"version {found.control}", f"version {found.variant}"
+def _recommendation(answer: str, measure: ExperimentMeasure, reasons: list[str]) -> str:
+    control, variant = f"version {measure.control}", f"version {measure.variant}"
     if answer == "variant wins":
-        return f"Promote {variant}: {_said(found.metrics[0], 'better')}; no other metric loses more than the margin."
+        return f"Promote {variant}: {_said(measure.metrics[0], 'better')}; no other metric loses more than the margin."
     why = "; ".join(reasons)
     return {
         "control stays": f"Keep {control}: {why}.",

@@ -43,7 +43,7 @@ def judge_quorum(
         reasons.append(f"{len(people)} different people agreed, {declared.people} must")
     facts: dict[str, object] = {
         "people": people,
-        "agreed": {role: sorted(found) for role, found in agreed.items()},
+        "agreed": {role: sorted(names) for role, names in agreed.items()},
         "needed": declared.people,
         "answers": len(answers),
         "authors": sorted(authors),
@@ -78,23 +78,25 @@ def _why_not(
     if answer.choice == "expired":
         return [f"nobody answered for {answer.role} until {answer.until:%Y-%m-%d %H:%M} UTC"]
     who = answer.person or "somebody unnamed"
-    said = f"{who} for {answer.role}"
+    subject = f"{who} for {answer.role}"
     reasons = []
     if answer.choice == "reject":
         reasons.append(f"{who} said no for {answer.role}" + (f": {answer.comment}" if answer.comment else ""))
     if approver is None:
-        reasons.append(f"{said}: no such role is declared")
+        reasons.append(f"{subject}: no such role is declared")
     elif answer.person not in approver.users:
-        reasons.append(f"{said}: only {', '.join(approver.users)} may answer")
+        reasons.append(f"{subject}: only {', '.join(approver.users)} may answer")
     if {answer.person, answer.name} & set(authors):
-        reasons.append(f"{said}: who trained or started it does not approve it")
+        reasons.append(f"{subject}: who trained or started it does not approve it")
     if answer.at > answer.until:
-        reasons.append(f"{said}: answered at {answer.at:%Y-%m-%d %H:%M}, asked until {answer.until:%Y-%m-%d %H:%M} UTC")
-    for what, shown, wanted in (
+        reasons.append(
+            f"{subject}: answered at {answer.at:%Y-%m-%d %H:%M}, asked until {answer.until:%Y-%m-%d %H:%M} UTC"
+        )
+    for what, shown, expected in (
         ("model", answer.model_digest, ticket.model_digest),
         ("bundle", answer.sha256, ticket.sha256),
         ("rollout", answer.rollout_id, ticket.rollout_id),
     ):
-        if shown != wanted:
-            reasons.append(f"{said}: answered about {what} {shown[:16]}, this is {wanted[:16]}")
+        if shown != expected:
+            reasons.append(f"{subject}: answered about {what} {shown[:16]}, this is {expected[:16]}")
     return reasons

@@ -62,8 +62,8 @@ def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseDecision:
         if not watched.guarded:
             return _decision(EXPIRY[watched.strategy], since)
         if over >= GRACE:
-            told = f"{since} and its target did nothing; is the guard of the target alive? Roll it back by hand"
-            return _decision("report", told)
+            reason = f"{since} and its target did nothing; is the guard of the target alive? Roll it back by hand"
+            return _decision("report", reason)
         return _decision("keep", f"{since}; its target is about to deal with it")
     if state.phase == "PAUSED":
         return _decision("report", f"it is held for a person: {state.reason or 'no reason given'}")

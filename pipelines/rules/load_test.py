@@ -29,12 +29,14 @@ def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
     unusable = ["deployment.load_test is not declared"] if declared is None else _unusable(result, declared)
     failures, unknowns = [], unusable
     if declared is not None and not unusable:
-        said = f" ({_told(result.errors)})" if result.errors else ""
+        errors = f" ({_told(result.errors)})" if result.errors else ""
         needed = math.log(len(result.shown) / alpha) if result.shown else math.inf
-        broken = [one for one in result.shown if one.above >= needed]
-        failures = [f"{_share(one)} > {one.limit:.2%}{said}" for one in broken]
-        doubtful = [one for one in result.shown if one not in broken and one.below < math.log(1 / alpha)]
-        unknowns = [f"{_share(one)} not shown <= {one.limit:.2%}; {_longer(one, declared)}{said}" for one in doubtful]
+        broken = [share for share in result.shown if share.above >= needed]
+        failures = [f"{_share(share)} > {share.limit:.2%}{errors}" for share in broken]
+        doubtful = [share for share in result.shown if share not in broken and share.below < math.log(1 / alpha)]
+        unknowns = [
+            f"{_share(share)} not shown <= {share.limit:.2%}; {_longer(share, declared)}{errors}" for share in doubtful
+        ]
         if not result.shown:
             unknowns = ["nothing was asserted"]
         if (broken or doubtful) and (late := _late(result, declared)):
@@ -42,46 +44,50 @@ def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
     facts: dict[str, object] = {
         **result.model_dump(include={"version", "sent", "answered", "errors", "seconds", "stopped_early"}),
         **result.model_dump(include={"declared_rps", "plateau_rps", "lag_p99_ms", "percentiles_ms", "plot", "report"}),
-        "assertions": {one.name: {"bad": one.bad, "of": one.total, "limit": one.limit} for one in result.shown},
+        "assertions": {
+            share.name: {"bad": share.bad, "of": share.total, "limit": share.limit} for share in result.shown
+        },
     }
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
 
 
 def _unusable(result: LoadTestResult, declared: LoadTestSpec) -> list[str]:
     """Why these figures say nothing of the candidate."""
-    found = []
+    faults = []
     if result.unsent:
-        found.append(f"the client could not send {result.unsent} requests in time; give it more CPU or a lower rate")
+        faults.append(f"the client could not send {result.unsent} requests in time; give it more CPU or a lower rate")
     elif result.plateau_rps < LEAST_RATE * declared.target_rps and not result.stopped_early:
         rates = f"{result.plateau_rps:.0f} requests/s of {declared.target_rps:g}"
-        found.append(f"the client sent {rates}; give it more CPU or a lower rate")
+        faults.append(f"the client sent {rates}; give it more CPU or a lower rate")
     if result.strangers:
-        found.append(f"{result.strangers} answers came from another version than {result.version}")
-    if away := {kind: count for kind, count in result.errors.items() if kind in TURNED_AWAY}:
-        found.append(f"the door turned requests away ({_told(away)}); mind the rate and the key of this client")
-    return found
+        faults.append(f"{result.strangers} answers came from another version than {result.version}")
+    if caller_errors := {kind: count for kind, count in result.errors.items() if kind in TURNED_AWAY}:
+        faults.append(
+            f"the door turned requests away ({_told(caller_errors)}); mind the rate and the key of this client"
+        )
+    return faults
 
 
 def _late(result: LoadTestResult, declared: LoadTestSpec) -> str:
     """Whether the client itself may be why answers seem slow; empty if not."""
     asserted = (declared.assertions.p95_latency, declared.assertions.p99_latency)
-    allowed = max(LAG_MS, LAG_SHARE * min((one.max for one in asserted if one is not None), default=math.inf))
+    allowed = max(LAG_MS, LAG_SHARE * min((limit.max for limit in asserted if limit is not None), default=math.inf))
     if result.lag_p99_ms <= allowed:
         return ""
     return f"the client itself was late by {result.lag_p99_ms:.3g} ms (p99) > {allowed:.3g} ms; give it more CPU"
 
 
-def _share(one: ShareShown) -> str:
+def _share(share: ShareShown) -> str:
     """``p99_latency: 31 of 2500 (1.24%) slower than 100 ms or failed``"""
-    what = "failed" if one.over_ms is None else f"slower than {one.over_ms:g} ms or failed"
-    return f"{one.name}: {one.bad} of {one.total} ({one.bad / max(one.total, 1):.2%}) {what}"
+    what = "failed" if share.over_ms is None else f"slower than {share.over_ms:g} ms or failed"
+    return f"{share.name}: {share.bad} of {share.total} ({share.bad / max(share.total, 1):.2%}) {what}"
 
 
-def _longer(one: ShareShown, declared: LoadTestSpec) -> str:
-    if one.needed_total is None:
+def _longer(share: ShareShown, declared: LoadTestSpec) -> str:
+    if share.needed_total is None:
         return "no longer test would show it"
-    seconds = declared.ramp_up_time + one.needed_total / declared.target_rps
-    return f"about {one.needed_total} requests would, give duration: {math.ceil(seconds)}"
+    seconds = declared.ramp_up_time + share.needed_total / declared.target_rps
+    return f"about {share.needed_total} requests would, give duration: {math.ceil(seconds)}"
 
 
 def _told(errors: dict[str, int]) -> str:

@@ -70,8 +70,8 @@ class PodEnd:
 def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datetime) -> PodEnd | None:
     """The end of the pod ``name``, or None while it is worth waiting. ``facts`` None: the pod is gone."""
     if facts is None:
-        said = f"pod {name} is gone: it was deleted or preempted, or its node was lost; the next try goes on"
-        return PodEnd("unavailable", said)
+        subject = f"pod {name} is gone: it was deleted or preempted, or its node was lost; the next try goes on"
+        return PodEnd("unavailable", subject)
     if facts.phase in ("Succeeded", "Failed") or facts.exit_code is not None:
         return _ended(facts, runner)
     if facts.started is None:
@@ -110,8 +110,8 @@ def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
 def _stuck(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
     pod = f"pod {facts.name}"
     if facts.waiting in MISCONFIGURED:
-        said = [facts.waiting_message or "the cluster gives no reason", *facts.warnings[-3:]]
-        return PodEnd("refused", f"{pod} cannot start ({facts.waiting}); correct the stage's runner", said)
+        reasons = [facts.waiting_message or "the cluster gives no reason", *facts.warnings[-3:]]
+        return PodEnd("refused", f"{pod} cannot start ({facts.waiting}); correct the stage's runner", reasons)
     if facts.scheduled is None:
         limit = timedelta(minutes=runner.schedule_minutes)
         return None if facts.gated or now - facts.created < limit else _unscheduled(facts, runner)
@@ -128,14 +128,16 @@ def _stuck(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None
 def _unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
     words = facts.unscheduled or "the scheduler has said nothing"
     never = any(hint in words for hint in NEVER_FITS) and "Insufficient" not in words
-    asked = f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
-    found = f"pod {facts.name} found no node within schedule_minutes {runner.schedule_minutes:g}"
+    requested = (
+        f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
+    )
+    subject = f"pod {facts.name} found no node within schedule_minutes {runner.schedule_minutes:g}"
     hint = "correct node_selector or tolerations, or add such a node" if never else "ask for less, or wait for room"
     return PodEnd(
-        "refused" if never else "unavailable", found, [f"the scheduler says: {words}", f"asked: {asked}", hint]
+        "refused" if never else "unavailable", subject, [f"the scheduler says: {words}", f"asked: {requested}", hint]
     )
 
 
 def _said(facts: PodFacts) -> list[str]:
     waiting = f"{facts.waiting}: {facts.waiting_message}" if facts.waiting else None
-    return [said for said in (waiting, *facts.warnings[-5:]) if said]
+    return [reason for reason in (waiting, *facts.warnings[-5:]) if reason]

@@ -39,7 +39,7 @@ def way_back(state: RolloutState) -> RollbackTarget | None:
     return RollbackTarget(takes=state.champion, to=state.previous, rollout_id=finishing)
 
 
-def judge_rollback(state: RolloutState, asked: str | None) -> Verdict:
+def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     """FAIL with nothing to go back to, or if ``asked`` is not the version that would be taken back.
 
     ``asked`` None takes back whatever is newest. PASS does not ask whether every worker has applied the present table:
@@ -48,16 +48,16 @@ def judge_rollback(state: RolloutState, asked: str | None) -> Verdict:
     way, failures = way_back(state), []
     if way is None:
         failures.append(f"{state.model} has no version before {state.champion}; release one instead")
-    elif asked is not None and asked == way.to:
-        failures.append(f"version {asked} is the one that a rollback goes back to; leave the field empty")
-    elif asked is not None and asked != way.takes:
-        failures.append(f"version {asked} answers nobody; version {way.takes} is the one to take back")
+    elif version is not None and version == way.to:
+        failures.append(f"version {version} is the one that a rollback goes back to; leave the field empty")
+    elif version is not None and version != way.takes:
+        failures.append(f"version {version} answers nobody; version {way.takes} is the one to take back")
     facts: dict[str, object] = {
         "live": state.champion,
         "candidate": state.candidate,
         "previous": state.previous,
         "phase": state.phase,
-        "asked": asked,
+        "asked": version,
         "generation": state.generation,
         **({} if way is None else way.model_dump()),
     }

@@ -71,8 +71,8 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spe
         row = _streak(measured, outcomes)
         streaks[kind] = len(row)
         if len(row) >= retraining.consecutive_detections and row[-1] == day:
-            found = f"{kind} detected on {len(row)} checked days in a row ({row[0]} to {row[-1]})"
-            failures.append(f"{found} >= {retraining.consecutive_detections}")
+            detected = f"{kind} detected on {len(row)} checked days in a row ({row[0]} to {row[-1]})"
+            failures.append(f"{detected} >= {retraining.consecutive_detections}")
 
     cooled_from = day - timedelta(days=retraining.cooldown_days)
     recent = sorted(on for on in requests if on >= cooled_from and on != day)

@@ -68,13 +68,13 @@ def compare_versions(previous: VersionFacts, current: VersionFacts) -> list[Vers
     old, new = previous.inputs, current.inputs
     changes += [VersionChange(level="major", what=f"input {name} is gone") for name in old if name not in new]
     changes += [VersionChange(level="major", what=f"input {name} is new") for name in new if name not in old]
-    kept = [name for name in new if name in old]
+    common = [name for name in new if name in old]
     changes += [
         VersionChange(level="major", what=f"input {name}: {old[name]} became {new[name]}")
-        for name in kept
+        for name in common
         if old[name] != new[name]
     ]
-    versions = {name: (previous.feature_versions.get(name), current.feature_versions.get(name)) for name in kept}
+    versions = {name: (previous.feature_versions.get(name), current.feature_versions.get(name)) for name in common}
     changes += [
         VersionChange(level="minor", what=f"feature {name}: version {before} became {after}")
         for name, (before, after) in versions.items()

@@ -64,37 +64,39 @@ def longest(shadow: Shadow) -> float:
     return shadow.max_duration or 2 * shadow.duration
 
 
-def _broken(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+def _broken(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
     failures = []
-    if (evidence := found.disagreement_above_log_e) >= needed:
-        said = f"{found.disagreed} of {found.compared} answers differ by more than {shadow.tolerance:g}"
-        failures.append(f"{said}: more than {shadow.max_disagreement:.3g} ({_evidence(evidence, '>=', needed)})")
-    if (evidence := found.bad_above_log_e) >= needed:
-        said = f"{found.failed} of {found.requests} requests failed"
-        failures.append(f"{said}: more than {declared.error_threshold:.3g} ({_evidence(evidence, '>=', needed)})")
-    if found.labels and (evidence := found.labels.worse_log_e) >= needed:
-        failures.append(f"{_labels(found.labels)}: wrong more often ({_evidence(evidence, '>=', needed)})")
+    if (evidence := measure.disagreement_above_log_e) >= needed:
+        counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
+        failures.append(f"{counts}: more than {shadow.max_disagreement:.3g} ({_evidence(evidence, '>=', needed)})")
+    if (evidence := measure.bad_above_log_e) >= needed:
+        counts = f"{measure.failed} of {measure.requests} requests failed"
+        failures.append(f"{counts}: more than {declared.error_threshold:.3g} ({_evidence(evidence, '>=', needed)})")
+    if measure.labels and (evidence := measure.labels.worse_log_e) >= needed:
+        failures.append(f"{_labels(measure.labels)}: wrong more often ({_evidence(evidence, '>=', needed)})")
     return failures
 
 
-def _not_shown(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+def _not_shown(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
     longer = "mirror longer (shadow.duration, max_duration) or more (sample_rate)"
     unknowns = []
-    if found.compared < shadow.minimum_compared:
-        unknowns.append(f"{found.compared} answers compared < {shadow.minimum_compared}: {longer}")
-    elif (evidence := found.disagreement_below_log_e) < needed:
-        said = f"{found.disagreed} of {found.compared} answers differ by more than {shadow.tolerance:g}"
+    if measure.compared < shadow.minimum_compared:
+        unknowns.append(f"{measure.compared} answers compared < {shadow.minimum_compared}: {longer}")
+    elif (evidence := measure.disagreement_below_log_e) < needed:
+        counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
         shown = f"not shown below {shadow.max_disagreement:.3g} ({_evidence(evidence, '<', needed)})"
-        unknowns.append(f"{said}, {shown}: {longer}")
-    if (evidence := found.bad_below_log_e) < needed:
-        said = f"{found.failed} of {found.requests} requests failed, not shown below {declared.error_threshold:.3g}"
-        unknowns.append(f"{said} ({_evidence(evidence, '<', needed)}): {longer}")
-    if found.coverage is None:
-        unknowns.append(f"no request was mirrored: does anybody ask {found.model}?")
-    elif found.coverage < shadow.min_coverage:
-        offered = f"{found.requests} of {found.sent + found.dropped} sampled requests"
+        unknowns.append(f"{counts}, {shown}: {longer}")
+    if (evidence := measure.bad_below_log_e) < needed:
+        counts = (
+            f"{measure.failed} of {measure.requests} requests failed, not shown below {declared.error_threshold:.3g}"
+        )
+        unknowns.append(f"{counts} ({_evidence(evidence, '<', needed)}): {longer}")
+    if measure.coverage is None:
+        unknowns.append(f"no request was mirrored: does anybody ask {measure.model}?")
+    elif measure.coverage < shadow.min_coverage:
+        offered = f"{measure.requests} of {measure.sent + measure.dropped} sampled requests"
         remedy = "the shadow worker does not keep up; lower shadow.sample_rate or give it a core"
-        unknowns.append(f"coverage {found.coverage:.3f} < {shadow.min_coverage:g} ({offered}): {remedy}")
+        unknowns.append(f"coverage {measure.coverage:.3f} < {shadow.min_coverage:g} ({offered}): {remedy}")
     return unknowns
 
 
@@ -102,5 +104,5 @@ def _labels(labels: PairedLabels) -> str:
     return f"the candidate alone was wrong {labels.candidate_wrong} times, the champion {labels.champion_wrong} times"
 
 
-def _evidence(found: float, sign: str, needed: float) -> str:
-    return f"log evidence {found:.2f} {sign} {needed:.2f}"
+def _evidence(log_e: float, sign: str, needed: float) -> str:
+    return f"log evidence {log_e:.2f} {sign} {needed:.2f}"

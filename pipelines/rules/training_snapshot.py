@@ -52,9 +52,9 @@ def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[li
 def _order_faults(result: SnapshotResult) -> list[str]:
     faults = []
     for earlier, later in pairwise(PARTS):
-        one, other = result.parts.get(earlier), result.parts.get(later)
-        if one and other and one.last and other.first and one.last >= other.first:
+        before, after = result.parts.get(earlier), result.parts.get(later)
+        if before and after and before.last and after.first and before.last >= after.first:
             faults.append(
-                f"last {earlier} row {one.last:%Y-%m-%d %H:%M} >= first {later} row {other.first:%Y-%m-%d %H:%M}"
+                f"last {earlier} row {before.last:%Y-%m-%d %H:%M} >= first {later} row {after.first:%Y-%m-%d %H:%M}"
             )
     return faults

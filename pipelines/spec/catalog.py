@@ -90,12 +90,12 @@ class Catalog:
         return [view for view in self.views.values() if view.dataset == dataset]
 
     def _get(self, kind: str, name: str) -> Any:
-        found: dict[str, Any] = getattr(self, kind)
-        if name in found:
-            return found[name]
+        specs: dict[str, Any] = getattr(self, kind)
+        if name in specs:
+            return specs[name]
         for refusal in (error for file, error in self.refused.items() if Path(file).stem == name):
             raise refusal
-        known = ", ".join(sorted(found)) or "none"
+        known = ", ".join(sorted(specs)) or "none"
         raise Refused(f"no {kind.rstrip('s')} is called {name!r}; declared: {known}")
 
 
@@ -107,8 +107,8 @@ def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dic
     dataset = datasets[view.dataset]
     if model.deployment.ab is not None:
         outcomes = {name: column.type for name, column in dataset.sources[view.entity_source].columns.items()}
-        found = experiment_faults(model.deployment.ab, model.problem, outcomes)
-        faults += [f"deployment.ab.{fault}" for fault in found]
+        ab_faults = experiment_faults(model.deployment.ab, model.problem, outcomes)
+        faults += [f"deployment.ab.{fault}" for fault in ab_faults]
     return faults + target_faults(model, view, dataset)
 
 
@@ -127,9 +127,11 @@ def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[
 
 
 def _drop(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
-    for name, found in {name: faults(spec) for name, spec in specs.items()}.items():
-        if found:
-            refused[f"{folder}/{name}.yaml"] = Refused(f"{name}.yaml has {len(found)} fault(s); correct them", found)
+    for name, reasons in {name: faults(spec) for name, spec in specs.items()}.items():
+        if reasons:
+            refused[f"{folder}/{name}.yaml"] = Refused(
+                f"{name}.yaml has {len(reasons)} fault(s); correct them", reasons
+            )
             del specs[name]
 
 
@@ -140,9 +142,9 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
     if view.entity_source not in dataset.sources:
         return [f"entity_source: {view.entity_source!r} is no source of {dataset.dataset}"]
     own = dataset.sources[view.entity_source].columns
-    wanted = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
-    wanted = list(dict.fromkeys([*wanted, *view.label.known_after_columns, *view.outcome_columns]))
-    faults = [f"{column!r} is no column of {view.entity_source}" for column in wanted if column not in own]
+    required = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
+    required = list(dict.fromkeys([*required, *view.label.known_after_columns, *view.outcome_columns]))
+    faults = [f"{column!r} is no column of {view.entity_source}" for column in required if column not in own]
     for name, feature in view.features.items():
         how = feature.transformation
         source = how.source if isinstance(how, Lookup | LatestObservation) else view.entity_source

@@ -125,11 +125,11 @@ class Approval(Declared):
     @model_validator(mode="after")
     def can_be_given(self) -> Self:
         faults = []
-        asked = sum(approver.count for approver in self.approvers)
+        total = sum(approver.count for approver in self.approvers)
         if self.requires_approval and not self.approvers:
             faults.append("requires_approval needs approvers")
-        if self.approval_count is not None and self.approval_count > asked:
-            faults.append(f"approval_count is {self.approval_count}, but the roles give {asked}")
+        if self.approval_count is not None and self.approval_count > total:
+            faults.append(f"approval_count is {self.approval_count}, but the roles give {total}")
         people = {user for approver in self.approvers for user in approver.users}
         if self.requires_approval and len(people) < self.people:
             faults.append(f"{self.people} different people are needed, {len(people)} are named")
@@ -213,9 +213,9 @@ class Deployment(Declared):
     @property
     def error_threshold(self) -> float:
         """The guard's limit on bad answers."""
-        block = {"canary": self.canary or Canary(), "blue_green": self.blue_green or BlueGreen(), "ab": self.ab}
-        found = block.get(self.strategy)
-        return found.error_threshold if found else Canary().error_threshold
+        blocks = {"canary": self.canary or Canary(), "blue_green": self.blue_green or BlueGreen(), "ab": self.ab}
+        block = blocks.get(self.strategy)
+        return block.error_threshold if block else Canary().error_threshold
 
     def shares(self) -> list[int]:
         """Basis points of each step before the promotion, ascending; empty where callers see no candidate, or where the

@@ -13,16 +13,16 @@ from pipelines.spec.sagemaker_faults import sagemaker_faults
 
 def deployment_faults(deployment: Deployment) -> list[str]:
     """Each declared field that the declared target has no means for, with the reason or what to do instead."""
-    found = _anywhere(deployment)
+    faults = _anywhere(deployment)
     if isinstance(deployment.target, Embedded):
-        found += _embedded(deployment)
+        faults += _embedded(deployment)
     elif isinstance(deployment.target, HttpRoute):
-        found += http_route_faults(deployment, deployment.target)
+        faults += http_route_faults(deployment, deployment.target)
     elif isinstance(deployment.target, KServe):
-        found += kserve_faults(deployment)
+        faults += kserve_faults(deployment)
     elif isinstance(deployment.target, SageMaker):
-        found += sagemaker_faults(deployment, deployment.target)
-    return [f"deployment.{fault}" for fault in found]
+        faults += sagemaker_faults(deployment, deployment.target)
+    return [f"deployment.{fault}" for fault in faults]
 
 
 def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
@@ -35,12 +35,14 @@ def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> 
 
 
 def _anywhere(deployment: Deployment) -> list[str]:
-    cache, found = deployment.cache, []
+    cache, faults = deployment.cache, []
     if cache.backend == "redis":
-        found.append("cache.backend: asking redis takes longer than the prediction it would save; say memory")
+        faults.append("cache.backend: asking redis takes longer than the prediction it would save; say memory")
     if cache.key_pattern is not None:
-        found.append("cache.key_pattern: a key without version and rows would answer for another version; leave it out")
-    return found
+        faults.append(
+            "cache.key_pattern: a key without version and rows would answer for another version; leave it out"
+        )
+    return faults
 
 
 def _embedded(deployment: Deployment) -> list[str]:
@@ -48,28 +50,28 @@ def _embedded(deployment: Deployment) -> list[str]:
     machine = "one machine has no more of them; leave it out, or say target: {kind: http_route, …}"
     process = "one gateway answers for every model; limit its process by the means of the system"
     supervisor = "the gateway's supervisor watches its workers and replaces a dead one at once; leave it out"
-    found = refused(
+    faults = refused(
         "resources",
         deployment.resources,
         dict.fromkeys(("min_replicas", "max_replicas", "autoscaling"), machine)
         | dict.fromkeys(("cpu_request", "cpu_limit", "memory_request", "memory_limit"), process),
     )
     if deployment.resources.accelerator == "gpu":
-        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
-    found += refused(
+        faults.append("resources.accelerator: the gateway predicts on the CPU; say none")
+    faults += refused(
         "health_check",
         deployment.health_check,
         dict.fromkeys(
             ("path", "interval", "timeout", "success_threshold", "failure_threshold", "initial_delay"), supervisor
         ),
     )
-    found += refused(
+    faults += refused(
         "load_balancing", deployment.load_balancing, dict.fromkeys(("algorithm", "health_check_interval"), kernel)
     )
     if deployment.load_balancing.session_affinity.enabled:
-        found.append("load_balancing.session_affinity: any worker answers alike; routing.key keeps users in their arm")
+        faults.append("load_balancing.session_affinity: any worker answers alike; routing.key keeps users in their arm")
     if deployment.load_balancing.geo_routing.enabled:
-        found.append("load_balancing.geo_routing: one machine is in one place")
+        faults.append("load_balancing.geo_routing: one machine is in one place")
     if deployment.cache.enabled:
-        found.append("cache.enabled: the embedded gateway keeps one cache for all models; declare it in gateway.yaml")
-    return found
+        faults.append("cache.enabled: the embedded gateway keeps one cache for all models; declare it in gateway.yaml")
+    return faults

@@ -45,8 +45,10 @@ def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str,
         faults.append(f"metrics: {first} decides, but has no better or worse; put another metric first")
     if twice := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
         faults.append(f"metrics: {', '.join(twice)} is named twice")
-    if problem != "classification" and (found := sorted(CLASSES & set(declared.metrics))):
-        faults.append(f"metrics: {', '.join(found)} needs a classification; say absolute_error or squared_error")
+    if problem != "classification" and (class_metrics := sorted(CLASSES & set(declared.metrics))):
+        faults.append(
+            f"metrics: {', '.join(class_metrics)} needs a classification; say absolute_error or squared_error"
+        )
     if "prediction" in others and not declared.margin:
         faults.append("metrics: prediction can only stay within a margin; give margin a value above 0")
     return faults + (_outcome_faults(declared, outcomes) if outcomes is not None else [])

@@ -154,7 +154,10 @@ class Privacy(Declared):
 
     @model_validator(mode="after")
     def hashes_have_a_secret(self) -> Self:
-        treatments = [self.entity_ids, *(one for by_column in self.columns.values() for one in by_column.values())]
+        treatments = [
+            self.entity_ids,
+            *(treatment for by_column in self.columns.values() for treatment in by_column.values()),
+        ]
         if "hash" in treatments and self.secret is None:
             raise ValueError("hash needs privacy.secret; without one anybody could try all values")
         return self

@@ -17,72 +17,72 @@ CACHE = "each gateway keeps its own; declare it in the gateway.yaml that the pod
 
 def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    found = _weighted(deployment)
+    faults = _weighted(deployment)
     if deployment.load_test is not None and target.url is None:
-        found.append("load_test: say where the Gateway answers, by target.url")
+        faults.append("load_test: say where the Gateway answers, by target.url")
     resources, shadow = deployment.resources, deployment.shadows
     if resources.accelerator == "gpu":
-        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
+        faults.append("resources.accelerator: the gateway predicts on the CPU; say none")
     if not deployment.health_check.enabled:
-        found.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+        faults.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
     if shadow is not None:
-        found.append(
+        faults.append(
             "shadow: a mirrored request's answer is thrown away by the proxy, so nothing can be compared; "
             "shadow the candidate on embedded first"
         )
-    return found + _scaling(deployment)
+    return faults + _scaling(deployment)
 
 
 def kserve_faults(deployment: Deployment) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    found = _weighted(deployment)
+    faults = _weighted(deployment)
     if deployment.load_test is not None:
-        found.append("load_test: KServe has no door to a candidate without traffic; try it on embedded")
+        faults.append("load_test: KServe has no door to a candidate without traffic; try it on embedded")
     resources, health = deployment.resources, deployment.health_check
     if deployment.shadows is not None:
-        found.append("shadow: KServe mirrors no requests; shadow the candidate on embedded first")
+        faults.append("shadow: KServe mirrors no requests; shadow the candidate on embedded first")
     if deployment.routing.segments:
-        found.append("routing.segments: KServe splits by weight alone; leave them out, or say kind: http_route")
-    if odd := [share for share in deployment.shares() if share % 100]:
-        said = ", ".join(f"{share / 100:g} %" for share in odd)
-        found.append(f"{deployment.strategy}: KServe splits by whole percents, not by {said}")
+        faults.append("routing.segments: KServe splits by weight alone; leave them out, or say kind: http_route")
+    if fractions := [share for share in deployment.shares() if share % 100]:
+        percents = ", ".join(f"{share / 100:g} %" for share in fractions)
+        faults.append(f"{deployment.strategy}: KServe splits by whole percents, not by {percents}")
     if not health.enabled:
-        found.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+        faults.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
     if health.model_fields_set - {"enabled", "path"} and "path" not in health.model_fields_set:
-        found.append("health_check.path: name the page by which the runtime says ready, such as /v2/health/ready")
+        faults.append("health_check.path: name the page by which the runtime says ready, such as /v2/health/ready")
     if deployment.load_balancing.session_affinity.enabled:
-        found.append("load_balancing.session_affinity: KServe makes the services; leave it out")
+        faults.append("load_balancing.session_affinity: KServe makes the services; leave it out")
     scaling = resources.autoscaling
     if scaling is not None and scaling.enabled:
         if scaling.cpu_utilization is not None or scaling.memory_utilization is not None:
-            found.append(
+            faults.append(
                 "resources.autoscaling: KServe scales by one metric; say metric: cpu with target_value, "
                 "and leave cpu_utilization and memory_utilization out"
             )
         if scaling.target_value != round(scaling.target_value):
-            found.append(
+            faults.append(
                 f"resources.autoscaling.target_value: KServe takes whole numbers, not {scaling.target_value:g}"
             )
-    return found + _scaling(deployment)
+    return faults + _scaling(deployment)
 
 
 def _weighted(deployment: Deployment) -> list[str]:
     """What no proxy that splits by weight can do."""
     balancing = deployment.load_balancing
-    found = []
+    faults = []
     if deployment.sticky:
-        found.append(f"routing.key: {DRAWN}")
-    found += _written("routing", deployment.routing, {"deadline_ms": NOBODY})
+        faults.append(f"routing.key: {DRAWN}")
+    faults += _written("routing", deployment.routing, {"deadline_ms": NOBODY})
     if balancing.algorithm == "least-connections":
-        found.append(f"load_balancing.algorithm: {BALANCES}")
+        faults.append(f"load_balancing.algorithm: {BALANCES}")
     if balancing.geo_routing.enabled:
-        found.append(f"load_balancing.geo_routing: {BALANCES}")
+        faults.append(f"load_balancing.geo_routing: {BALANCES}")
     if deployment.rollback.drill is not None:
-        found.append("rollback.drill: a drill times the installation's own gateway; leave it out")
-    found += _written("load_balancing", balancing, {"health_check_interval": KUBELET})
+        faults.append("rollback.drill: a drill times the installation's own gateway; leave it out")
+    faults += _written("load_balancing", balancing, {"health_check_interval": KUBELET})
     if deployment.cache.enabled:
-        found.append(f"cache.enabled: {CACHE}")
-    return found
+        faults.append(f"cache.enabled: {CACHE}")
+    return faults
 
 
 def _scaling(deployment: Deployment) -> list[str]:

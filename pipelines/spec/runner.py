@@ -63,8 +63,8 @@ class Volume(Declared):
     def is_one_thing(self) -> Self:
         given = [name for name in ("claim", "host_path", "secret", "config_map", "scratch") if getattr(self, name)]
         if len(given) != 1:
-            found = ", ".join(given) or "none of them"
-            raise ValueError(f"give exactly one of claim, host_path, secret, config_map, scratch; found {found}")
+            listed = ", ".join(given) or "none of them"
+            raise ValueError(f"give exactly one of claim, host_path, secret, config_map, scratch; found {listed}")
         return self
 
 
@@ -140,7 +140,7 @@ class StageRunner(Declared):
 
 def mebibytes(size: str) -> int:
     """``4Gi`` to 4096."""
-    found = re.fullmatch(r"([0-9]+)(Mi|Gi)", size)
-    if not found:
+    match = re.fullmatch(r"([0-9]+)(Mi|Gi)", size)
+    if not match:
         raise ValueError(f"{size!r} is no size; write it as 512Mi or 4Gi")
-    return int(found[1]) * MEBIBYTES[found[2]]
+    return int(match[1]) * MEBIBYTES[match[2]]

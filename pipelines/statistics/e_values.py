@@ -152,8 +152,8 @@ def rate_ratio_interval(
         near = np.linspace(max(best - width, -reach), min(best + width, reach), 21)
         best, width = float(near[np.argmin(evidence(near))]), width / 10
     grid = np.union1d(grid, [best])
-    kept = np.flatnonzero((evidence(grid) < bound) | (grid == best))
-    first, last = int(kept[0]), int(kept[-1])
+    unrefuted = np.flatnonzero((evidence(grid) < bound) | (grid == best))
+    first, last = int(unrefuted[0]), int(unrefuted[-1])
     low = 0.0 if first == 0 else math.exp(_crossing(evidence, grid[first], grid[first - 1], bound))
     high = math.inf if last == len(grid) - 1 else math.exp(_crossing(evidence, grid[last], grid[last + 1], bound))
     return low, high

@@ -49,13 +49,13 @@ def _times(rate: float, factor: float) -> float:
     return rate * factor if rate else 0.0
 
 
-def _end(inside: float, outside: float, kept: Callable[[float], bool]) -> float:
+def _end(inside: float, outside: float, is_plausible: Callable[[float], bool]) -> float:
     """Where the kept rates end towards ``outside``, which is never asked for itself."""
     for _ in range(_HALVINGS):
         middle = 0.5 * (inside + outside)
         if middle in (inside, outside):
             break
-        if kept(middle):
+        if is_plausible(middle):
             inside = middle
         else:
             outside = middle

@@ -51,9 +51,9 @@ def sample_size(
     Refused: rates outside (0, 1), and a ratio equal to the margin, which no number of requests tells apart.
     """
     if not (0 < rate < 1 and 0 < rate * ratio < 1 and 0 < weight < 1 and ratio != margin):
-        asked = f"rate {rate:g}, ratio {ratio:g}, weight {weight:g}, margin {margin:g}"
+        inputs = f"rate {rate:g}, ratio {ratio:g}, weight {weight:g}, margin {margin:g}"
         remedy = "rates and weight must lie in (0, 1), and the ratio must differ from the margin"
-        raise Refused("no number of requests decides this", [f"{asked}: {remedy}"])
+        raise Refused("no number of requests decides this", [f"{inputs}: {remedy}"])
     limit, truth = float(expected_share(weight, margin)), float(expected_share(weight, ratio))
     spread = special.ndtri(1 - alpha) * math.sqrt(limit * (1 - limit))
     spread += special.ndtri(power) * math.sqrt(truth * (1 - truth))
@@ -61,10 +61,10 @@ def sample_size(
     if truth < limit:
         limit, truth = 1 - limit, 1 - truth
     block = max(1, round(fixed / LOOKS))
-    found = _found(limit, truth, block, _SPAN * max(fixed // block, LOOKS // 2), alpha, concentration)
+    power_by_look = _found(limit, truth, block, _SPAN * max(fixed // block, LOOKS // 2), alpha, concentration)
     share_with_event = rate * (1 - weight + weight * ratio)
-    looks = [int(np.searchsorted(found, wanted)) + 1 for wanted in (power, 0.5)]
-    if looks[0] > len(found):
+    looks = [int(np.searchsorted(power_by_look, level)) + 1 for level in (power, 0.5)]
+    if looks[0] > len(power_by_look):
         raise Refused("no number of requests decides this", [f"power {power:g} is not reached; ask for less"])
     events, median = (look * block for look in looks)
     return SampleSize(
@@ -82,15 +82,15 @@ def _found(limit: float, truth: float, block: int, looks: int, alpha: float, k: 
     count = np.arange(block + 1)
     ways = special.gammaln(block + 1) - special.gammaln(count + 1) - special.gammaln(block - count + 1)
     step = np.exp(ways + count * math.log(truth) + (block - count) * math.log1p(-truth))
-    alive, crossed, found = np.ones(1), 0.0, []
+    alive, crossed, chances = np.ones(1), 0.0, []
     for bound in bounds:
         alive = np.convolve(alive, step)
         crossed += float(alive[bound:].sum())
         alive = alive[:bound]
-        found.append(crossed)
+        chances.append(crossed)
         if crossed > 0.999 or not len(alive):
             break
-    return np.array(found)
+    return np.array(chances)
 
 
 def _boundary(totals: NDArray[np.int64], limit: float, alpha: float, k: float) -> NDArray[np.int64]:

@@ -44,13 +44,13 @@ def vocabularies(features: Sequence[FeatureInput]) -> dict[str, list[str]]:
     return {feature.name: list(feature.categories) for feature in features if feature.type == "categorical"}
 
 
-def with_vocabularies(types: Mapping[str, Kind], found: Mapping[str, Sequence[str]]) -> list[FeatureInput]:
+def with_vocabularies(types: Mapping[str, Kind], stored: Mapping[str, Sequence[str]]) -> list[FeatureInput]:
     """The inputs again, from what was stored. ``Refused`` if a categorical feature has no vocabulary."""
-    missing = [name for name, kind in types.items() if kind == "categorical" and name not in found]
+    missing = [name for name, kind in types.items() if kind == "categorical" and name not in stored]
     if missing:
         raise Refused("categories.json lacks vocabularies", missing)
     return [
-        FeatureInput(name, kind, tuple(found[name]) if kind == "categorical" else ()) for name, kind in types.items()
+        FeatureInput(name, kind, tuple(stored[name]) if kind == "categorical" else ()) for name, kind in types.items()
     ]
 
 
@@ -74,9 +74,9 @@ def encode(data: pl.DataFrame | Mapping[str, Sequence[Any]], features: Sequence[
     return matrix
 
 
-def check_columns(found: Sequence[str], wanted: Sequence[str]) -> None:
+def check_columns(columns: Sequence[str], features: Sequence[str]) -> None:
     """``Refused`` with every feature that has no column."""
-    missing = [f"column {name!r} is missing" for name in wanted if name not in found]
+    missing = [f"column {name!r} is missing" for name in features if name not in columns]
     if missing:
         raise Refused("the rows lack features of the model", missing)
 

@@ -44,16 +44,16 @@ def conform(table: str, day: date, frame: pl.DataFrame, held: Types | None) -> p
         faults.append(f"rows name another day than {day}")
     names = [*held, *(name for name in frame.columns if name not in held and name != DAY)]
     for name in names:
-        found = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
-        wanted = held.get(name, found)
-        if _untyped(found) and _untyped(wanted):
+        frame_type = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
+        table_type = held.get(name, frame_type)
+        if _untyped(frame_type) and _untyped(table_type):
             faults.append(f"column {name!r} is all null and has no type; give it one")
-        elif found != wanted and not _untyped(found):
-            faults.append(f"column {name!r} is {found}, the table holds {wanted}")
+        elif frame_type != table_type and not _untyped(frame_type):
+            faults.append(f"column {name!r} is {frame_type}, the table holds {table_type}")
         elif name in frame.columns:
-            columns.append(_cast(frame, name, wanted))
+            columns.append(_cast(frame, name, table_type))
         else:
-            columns.append(pl.lit(None, wanted).alias(name))
+            columns.append(pl.lit(None, table_type).alias(name))
     if faults:
         raise Refused(f"rows of {day} do not fit table {table}; nothing was written", faults)
     return frame.with_columns(*columns, pl.lit(day, pl.Date).alias(DAY)).select(*names, DAY)
@@ -64,8 +64,8 @@ def _untyped(dtype: pl.DataType) -> bool:
 
 
 def _cast(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
-    found = frame.schema[name]
+    frame_type = frame.schema[name]
     column = pl.col(name)
-    if isinstance(found, pl.Datetime) and found.time_zone is None:
+    if isinstance(frame_type, pl.Datetime) and frame_type.time_zone is None:
         return column.dt.replace_time_zone("UTC").cast(dtype)
     return column.cast(dtype)

@@ -136,14 +136,14 @@ def _compress(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
     if len(points) <= POINTS:
         return points, weights
     below = np.cumsum(weights)
-    wanted = np.ceil(below[-1] * np.arange(1, POINTS + 1) / POINTS)
+    ranks = np.ceil(below[-1] * np.arange(1, POINTS + 1) / POINTS)
     chosen = np.zeros(len(points), dtype=bool)
-    chosen[np.searchsorted(below, wanted, side="left")] = True
+    chosen[np.searchsorted(below, ranks, side="left")] = True
     if (lacking := POINTS - int(chosen.sum())) > 0:
         heaviest = np.argsort(np.where(chosen, 0, -weights), kind="stable")
         chosen[heaviest[:lacking]] = True
-    kept = np.flatnonzero(chosen)
-    return points[kept], np.diff(below[kept], prepend=0)
+    places = np.flatnonzero(chosen)
+    return points[places], np.diff(below[places], prepend=0)
 
 
 def _categorical(values: pl.Series) -> CategoricalProfile:
@@ -161,10 +161,10 @@ def _most_frequent(counts: Counter[str]) -> dict[str, int]:
 
 
 def _by_name(items: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
-    found: dict[str, list[Column]] = {}
+    columns: dict[str, list[Column]] = {}
     for name, column in items:
-        found.setdefault(name, []).append(column)
-    return found
+        columns.setdefault(name, []).append(column)
+    return columns
 
 
 def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:

@@ -77,9 +77,9 @@ class MemoryStore(_Fake):
         unknown = [name for name in columns or [] if name not in at.schema and name != "day"]
         if unknown:
             raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(at.schema)}")
-        wanted = [on for on in sorted(at.parts) if days is None or on in set(days)]
+        selected = [on for on in sorted(at.parts) if days is None or on in set(days)]
         empty = pl.DataFrame(schema={**at.schema, "day": pl.Date})
-        frames = [at.parts[on].with_columns(day=pl.lit(on)).select(empty.columns) for on in wanted]
+        frames = [at.parts[on].with_columns(day=pl.lit(on)).select(empty.columns) for on in selected]
         names = list(at.schema) if columns is None else [name for name in columns if name != "day"]
         return pl.concat([empty, *frames]).select(*names, "day")
 
@@ -91,8 +91,8 @@ class MemoryStore(_Fake):
         newest = history[-1] if history else _Version({}, {}, set())
         rows = conform(table, day, frame, newest.schema if history else None).drop("day")
         schema = dict(rows.schema)
-        kept = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
-        parts = {on: part for on, part in {**kept, day: rows}.items() if part.height}
+        existing = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
+        parts = {on: part for on, part in {**existing, day: rows}.items() if part.height}
         self._tables[table] = [*history, _Version(schema, parts, {day})]
         return len(history) + 1
 
@@ -192,9 +192,9 @@ class MemoryLedger(_Fake):
         self, model: str | None = None, version: str | None = None, kind: str | None = None
     ) -> list[LedgerEntry]:
         self._answer()
-        wanted = {"model": model, "version": version, "kind": kind}
-        asked = {name: value for name, value in wanted.items() if value is not None}
-        return [line for line in self.lines if all(getattr(line, name) == value for name, value in asked.items())]
+        fields = {"model": model, "version": version, "kind": kind}
+        filters = {name: value for name, value in fields.items() if value is not None}
+        return [line for line in self.lines if all(getattr(line, name) == value for name, value in filters.items())]
 
     def faults(self) -> list[str]:
         self._answer()
@@ -231,11 +231,11 @@ class MemoryRegistry(_Fake):
 
     def get(self, model: str, version: str) -> VersionInfo:
         self._answer()
-        found = self._versions.get(model, {}).get(version)
-        if found is None:
+        info = self._versions.get(model, {}).get(version)
+        if info is None:
             raise Refused(f"the registry has no version {version} of model {model!r}")
         aliases = sorted(alias for (name, alias), target in self._aliases.items() if (name, target) == (model, version))
-        return found.model_copy(update={"aliases": tuple(aliases), "semantic": found.tags.get(SEMANTIC_VERSION)})
+        return info.model_copy(update={"aliases": tuple(aliases), "semantic": info.tags.get(SEMANTIC_VERSION)})
 
     def by_alias(self, model: str, alias: str) -> VersionInfo | None:
         self._answer()
@@ -247,8 +247,8 @@ class MemoryRegistry(_Fake):
         return [self.get(model, version) for version in sorted(self._versions.get(model, {}), key=int, reverse=True)]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        found = self.get(model, version)
-        self._versions[model][version] = found.model_copy(update={"tags": {**found.tags, **tags}})
+        info = self.get(model, version)
+        self._versions[model][version] = info.model_copy(update={"tags": {**info.tags, **tags}})
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
         self._answer()
@@ -307,8 +307,8 @@ class FakeEndpoint(_Fake):
     ) -> list[float]:
         if self.state(model).version is None:
             raise Refused(f"no version of {model} is live")
-        asked = {"model": model, "columns": list(columns), "rows": [list(row) for row in rows]}
-        self.calls.append(("predict", {**asked, "ids": ids, "prediction_time": prediction_time}))
+        request = {"model": model, "columns": list(columns), "rows": [list(row) for row in rows]}
+        self.calls.append(("predict", {**request, "ids": ids, "prediction_time": prediction_time}))
         return [self.answer] * len(rows)
 
 

@@ -62,28 +62,28 @@ class FakeTarget:
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        wanted, now = plan_of(plan), self._clock()
-        found = self._route(model).rollout
-        if found is not None and found.rollout_id == rollout_id and found.plan == wanted:
+        new_plan, now = plan_of(plan), self._clock()
+        rollout = self._route(model).rollout
+        if rollout is not None and rollout.rollout_id == rollout_id and rollout.plan == new_plan:
             return self.rollout(model)
         supersede = bool(plan.get("supersede"))
-        begin = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe="probe", supersede=supersede)
+        begin = partial(moves.create, rollout_id=rollout_id, plan=new_plan, now=now, probe="probe", supersede=supersede)
         return self._move("create_rollout", model, rollout_id, dict(plan), begin, expect, key)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
-        asked = {"version": version, "bundle": bundle, "sha256": sha256}
+        body = {"version": version, "bundle": bundle, "sha256": sha256}
         if self.refuses and key not in self._answers:
             subject, reasons = f"bundle {bundle} of {model} version {version} is refused", self.refuses
             why = "; ".join([subject, *reasons])
             moves.prepared(self._route(model), rollout_id, served, now)
             fail = partial(moves.failed, rollout_id=rollout_id, reason=why)
-            self._move("prepare", model, rollout_id, asked, fail, expect, f"{key}/no")
+            self._move("prepare", model, rollout_id, body, fail, expect, f"{key}/no")
             raise Refused(subject, reasons)
         load = partial(moves.prepared, rollout_id=rollout_id, served=served, now=now)
-        return self._move("prepare", model, rollout_id, asked, load, expect, key)
+        return self._move("prepare", model, rollout_id, body, load, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
@@ -95,9 +95,9 @@ class FakeTarget:
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
     ) -> RolloutState:
         mirror = None if version is None else Mirror(version, basis_points)
-        asked = {"version": version, "basis_points": basis_points}
+        body = {"version": version, "basis_points": basis_points}
         copy = partial(moves.mirrored, rollout_id=rollout_id, mirror=mirror, now=self._clock())
-        return self._move("set_mirror", model, rollout_id, asked, copy, expect, key)
+        return self._move("set_mirror", model, rollout_id, body, copy, expect, key)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
         renew = partial(moves.renewed, rollout_id=rollout_id, seconds=seconds, now=self._clock())
@@ -120,10 +120,10 @@ class FakeTarget:
         return self._move("retire", model, rollout_id, {"version": version}, finish, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
-        found = self._route(model).rollout
-        if found is None or (model, rollout_id) not in self._known:
+        rollout = self._route(model).rollout
+        if rollout is None or (model, rollout_id) not in self._known:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        if found.rollout_id != rollout_id:
+        if rollout.rollout_id != rollout_id:
             return self.rollout(model)
 
         back = partial(moves.given_up, rollout_id=rollout_id, reason=reason)
@@ -143,18 +143,18 @@ class FakeTarget:
         return live_state_of(model, route, generation=self._generation, workers=1) if route else LiveState(model=model)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        asked, served = {"version": version, "bundle": bundle, "key": key}, Served(version, bundle, sha256)
-        return self._switch("release", model, asked, key, lambda route: moves.released(model, route, served))
+        body, served = {"version": version, "bundle": bundle, "key": key}, Served(version, bundle, sha256)
+        return self._switch("release", model, body, key, lambda route: moves.released(model, route, served))
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        asked = {"reason": reason, "key": key}
-        return self._switch("rollback", model, asked, key, lambda route: moves.put_back(model, route, reason))
+        body = {"reason": reason, "key": key}
+        return self._switch("rollback", model, body, key, lambda route: moves.put_back(model, route, reason))
 
     def _switch(
-        self, verb: str, model: str, asked: dict[str, Any], key: str, move: Callable[[Route | None], Route]
+        self, verb: str, model: str, body: dict[str, Any], key: str, move: Callable[[Route | None], Route]
     ) -> LiveState:
         self._up()
-        self.calls.append((verb, "", {"model": model, **asked}))
+        self.calls.append((verb, "", {"model": model, **body}))
         if key not in self._told:
             self._routes[model] = move(self._served(model))
             self._generation += 1
@@ -168,15 +168,15 @@ class FakeTarget:
         verb: str,
         model: str,
         rollout_id: str,
-        asked: dict[str, Any],
+        body: dict[str, Any],
         move: Callable[[Route], Route],
         expect: int | None,
         key: str,
         step: int = 1,
     ) -> RolloutState:
         self._up()
-        self.calls.append((verb, rollout_id, asked))
-        request = (verb, rollout_id, asked)
+        self.calls.append((verb, rollout_id, body))
+        request = (verb, rollout_id, body)
         if key in self._answers:
             before_it, answer = self._answers[key]
             if before_it != request:

@@ -56,8 +56,8 @@ class GatewayRollouts(GatewayEndpoint):
         return self._step("POST", model, rollout_id, "/rollback", {"reason": reason}, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        found = self._call("GET", f"{self._admin}/models/{model}/rollouts/{rollout_id}/counts")
-        return [ArmCounts.model_validate(arm) for arm in found["arms"]]
+        answer = self._call("GET", f"{self._admin}/models/{model}/rollouts/{rollout_id}/counts")
+        return [ArmCounts.model_validate(arm) for arm in answer["arms"]]
 
     def _step(
         self,
@@ -77,9 +77,9 @@ class GatewayRollouts(GatewayEndpoint):
 def _state(answer: Mapping[str, Any]) -> RolloutState:
     """The admin listener's answer, flattened to versions."""
     record, mirror = answer["rollout"] or {}, answer["mirror"] or {}
-    named = {field: answer[field] and answer[field]["version"] for field in ("champion", "candidate", "previous")}
-    told = {field: answer[field] for field in ("model", "generation", "split", "workers", "applied")}
+    versions = {field: answer[field] and answer[field]["version"] for field in ("champion", "candidate", "previous")}
+    current = {field: answer[field] for field in ("model", "generation", "split", "workers", "applied")}
     fields = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
-    kept = {field: record[field] for field in fields if field in record}
+    recorded = {field: record[field] for field in fields if field in record}
     mirrored = {"mirror": mirror.get("version"), "mirror_basis_points": mirror.get("basis_points", 0)}
-    return RolloutState.model_validate(named | told | kept | mirrored)
+    return RolloutState.model_validate(versions | current | recorded | mirrored)

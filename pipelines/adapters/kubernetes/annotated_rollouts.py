@@ -72,22 +72,24 @@ class AnnotatedRollouts(ABC):
     # ---- the live version ---------------------------------------------------------------------------------------
 
     def state(self, model: str) -> LiveState:
-        kept = self._find(model)
-        if kept is None:
+        observed = self._find(model)
+        if observed is None:
             return LiveState(model=model)
-        record, workers = kept.record, kept.workers
-        return live_state_of(model, record.route, generation=record.generation, workers=workers, applied=kept.applied)
+        record, workers = observed.record, observed.workers
+        return live_state_of(
+            model, record.route, generation=record.generation, workers=workers, applied=observed.applied
+        )
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        wanted = Served(version, bundle, sha256)
+        served = Served(version, bundle, sha256)
         request = rec.digest("release", version, bundle, sha256)
-        kept = self._find(model)
-        if kept is None or (rec.stored(kept, key, request) is None and kept.record.route.live != wanted):
-            moves.released(model, kept.record.route if kept else None, wanted)
-            self._announce(model, wanted)
-            with self._taken_back(model, wanted):
-                self._make(model, wanted)
-        self._change(model, "release", lambda route: moves.released(model, route, wanted), key, request)
+        observed = self._find(model)
+        if observed is None or (rec.stored(observed, key, request) is None and observed.record.route.live != served):
+            moves.released(model, observed.record.route if observed else None, served)
+            self._announce(model, served)
+            with self._taken_back(model, served):
+                self._make(model, served)
+        self._change(model, "release", lambda route: moves.released(model, route, served), key, request)
         return self.state(model)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
@@ -103,17 +105,17 @@ class AnnotatedRollouts(ABC):
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        wanted, supersede = plan_of(plan), bool(plan.get("supersede"))
-        kept = self._there(model)
-        known = kept.record.known(rollout_id)
-        if known is not None and known.plan == wanted:
-            return rec.told(model, kept)
+        new_plan, supersede = plan_of(plan), bool(plan.get("supersede"))
+        observed = self._there(model)
+        known = observed.record.known(rollout_id)
+        if known is not None and known.plan == new_plan:
+            return rec.told(model, observed)
         if known is not None:
             raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
-        if faults := self._faults(wanted):
+        if faults := self._faults(new_plan):
             raise Refused(f"rollout {rollout_id} is refused", faults)
         probe, now = secrets.token_urlsafe(18), self._clock()
-        readings = self._readings(model, kept.record.route)
+        readings = self._readings(model, observed.record.route)
 
         def begin(record: ServingRecord) -> ServingRecord:
             before = record.route.rollout
@@ -125,8 +127,8 @@ class AnnotatedRollouts(ABC):
             pods = {pod: reading for pod, (_, reading) in readings.items()}
             return msgspec.structs.replace(record, rollouts=rec.last(ended, rec.KEPT_ROLLOUTS), arms=[], pods=pods)
 
-        move = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe=probe, supersede=supersede)
-        request = rec.digest("create", rollout_id, msgspec.to_builtins(wanted))
+        move = partial(moves.create, rollout_id=rollout_id, plan=new_plan, now=now, probe=probe, supersede=supersede)
+        request = rec.digest("create", rollout_id, msgspec.to_builtins(new_plan))
         return self._step(model, "create", move, key, request, expect=expect, adapt=begin)
 
     def prepare(
@@ -134,10 +136,10 @@ class AnnotatedRollouts(ABC):
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
         request = rec.digest("prepare", rollout_id, version, bundle, sha256)
-        kept = self._there(model)
-        if rec.stored(kept, key, request) is None:
-            rec.expected(model, kept, expect)
-            moves.prepared(kept.record.route, rollout_id, served, now)
+        observed = self._there(model)
+        if rec.stored(observed, key, request) is None:
+            rec.expected(model, observed, expect)
+            moves.prepared(observed.record.route, rollout_id, served, now)
             self._announce(model, served)
             with self._taken_back(model, served):
                 self._make(model, served)
@@ -149,10 +151,10 @@ class AnnotatedRollouts(ABC):
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
         now, request = self._clock(), rec.digest("traffic", rollout_id, dict(split))
-        kept = self._there(model)
-        if (told := rec.stored(kept, key, request)) is not None:
-            return told
-        readings = self._readings(model, kept.record.route)
+        observed = self._there(model)
+        if (answer := rec.stored(observed, key, request)) is not None:
+            return answer
+        readings = self._readings(model, observed.record.route)
 
         move = partial(moves.shifted, rollout_id=rollout_id, split=split, now=now)
         return self._step(model, "traffic", move, key, request, expect=expect, readings=readings)
@@ -164,9 +166,9 @@ class AnnotatedRollouts(ABC):
             raise Refused(f"{model} is served where no request can be copied; leave the shadow out")
         now, mirror = self._clock(), None if version is None else Mirror(version, basis_points)
         request = rec.digest("mirror", rollout_id, version, basis_points)
-        kept = self._there(model)
+        observed = self._there(model)
         # To stop copying must be possible whatever became of the pods.
-        readings = self._measured(model, kept) if mirror is None else self._readings(model, kept.record.route)
+        readings = self._measured(model, observed) if mirror is None else self._readings(model, observed.record.route)
 
         move = partial(moves.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
         return self._step(model, "mirror", move, key, request, expect=expect, readings=readings)
@@ -190,13 +192,13 @@ class AnnotatedRollouts(ABC):
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
         request = rec.digest("promote", rollout_id, version)
-        kept = self._there(model)
-        if rec.stored(kept, key, request) is None:
-            rec.expected(model, kept, expect)
-            self._make(model, moves.promoted(kept.record.route, rollout_id, version).live)
+        observed = self._there(model)
+        if rec.stored(observed, key, request) is None:
+            rec.expected(model, observed, expect)
+            self._make(model, moves.promoted(observed.record.route, rollout_id, version).live)
 
         move = partial(moves.promoted, rollout_id=rollout_id, version=version)
-        return self._step(model, "promote", move, key, request, expect=expect, readings=self._measured(model, kept))
+        return self._step(model, "promote", move, key, request, expect=expect, readings=self._measured(model, observed))
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
         move = partial(moves.retired, rollout_id=rollout_id, version=version)
@@ -213,18 +215,18 @@ class AnnotatedRollouts(ABC):
         record = self._there(model).record
         if record.known(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        found = record.route.rollout
-        if found is None or found.rollout_id != rollout_id:
+        rollout = record.route.rollout
+        if rollout is None or rollout.rollout_id != rollout_id:
             return []
-        return rec.told_counts(rec.counted(record, self._readings(model, record.route)) if found.active else record)
+        return rec.told_counts(rec.counted(record, self._readings(model, record.route)) if rollout.active else record)
 
     # ---- one write ----------------------------------------------------------------------------------------------
 
     def _there(self, model: str) -> ObservedRecord:
-        kept = self._find(model)
-        if kept is None:
+        observed = self._find(model)
+        if observed is None:
             raise Refused(f"{model} has no champion yet; release one first")
-        return kept
+        return observed
 
     def _step(self, model: str, action: str, move: Callable[[Route], Route], *how: str, **more: Any) -> RolloutState:
         """``_change`` of a model that has a champion."""
@@ -260,41 +262,41 @@ class AnnotatedRollouts(ABC):
             after = moves.check(move(route))
             record = rec.counted(adapt(before.record), readings or {}) if before else ServingRecord(after)
             record = rec.moved(record, after, action, self._clock(), grew=generation and after != route)
-            told = rec.told(
+            state = rec.told(
                 model, ObservedRecord(record, "", rec.split_of(after), True, before.workers if before else 0)
             )
             if generation:
-                record = rec.answered(record, key, request, told)
+                record = rec.answered(record, key, request, state)
             try:
                 self._put(model, record, before)
             except Conflict:
                 continue  # somebody else wrote in between: what they wrote decides whether ours still holds
-            kept = self._there(model)
-            if generation and not kept.applied and self._drained(model):
-                kept = self._there(model)
-            if kept.record == record and kept.split != rec.split_of(after):
-                wanted = rec.split_of(after)
-                raise Refused(f"{action} of {model} did not take: its traffic is {kept.split}, written was {wanted}")
-            self._tidy(model, kept)
-            return told.model_copy(update={"workers": kept.workers, "applied": kept.applied})
+            observed = self._there(model)
+            if generation and not observed.applied and self._drained(model):
+                observed = self._there(model)
+            if observed.record == record and observed.split != rec.split_of(after):
+                split = rec.split_of(after)
+                raise Refused(f"{action} of {model} did not take: its traffic is {observed.split}, written was {split}")
+            self._tidy(model, observed)
+            return state.model_copy(update={"workers": observed.workers, "applied": observed.applied})
         raise Unavailable(f"{action} of {model} lost against other writers {TRIES} times; try again")
 
-    def _measured(self, model: str, kept: ObservedRecord) -> Mapping[str, tuple[str, PodCounts]]:
+    def _measured(self, model: str, observed: ObservedRecord) -> Mapping[str, tuple[str, PodCounts]]:
         """What the pods have counted; nothing if they cannot be asked now, which is made up for by the next reading."""
         try:
-            return self._readings(model, kept.record.route)
+            return self._readings(model, observed.record.route)
         except AirworthyError:
             return {}
 
     def _announce(self, model: str, served: Served) -> None:
         """Note a version as one to let go of, before it is made: whoever dies while it is made leaves no orphan."""
         for _ in range(TRIES):
-            kept = self._find(model)
-            if kept is None or served in [*rec.needed(kept.record.route), *kept.record.leaving]:
+            observed = self._find(model)
+            if observed is None or served in [*rec.needed(observed.record.route), *observed.record.leaving]:
                 return
-            record = msgspec.structs.replace(kept.record, leaving=[*kept.record.leaving, served])
+            record = msgspec.structs.replace(observed.record, leaving=[*observed.record.leaving, served])
             with suppress(Conflict):
-                self._put(model, record, kept)
+                self._put(model, record, observed)
                 return
         raise Unavailable(f"{model} is changed by others all the time; try again")
 
@@ -304,24 +306,24 @@ class AnnotatedRollouts(ABC):
         try:
             yield
         except Refused:
-            now = self._find(model)
-            if now is None or served not in rec.needed(now.record.route):
+            observed = self._find(model)
+            if observed is None or served not in rec.needed(observed.record.route):
                 self._unmake(model, served)
             raise
 
-    def _tidy(self, model: str, kept: ObservedRecord) -> None:
+    def _tidy(self, model: str, observed: ObservedRecord) -> None:
         """Delete what has no place in the route any more, once nobody routes to it; else the next change does."""
-        if not kept.record.leaving or not kept.applied:
+        if not observed.record.leaving or not observed.applied:
             return
         time.sleep(self.linger)
         try:
-            now = self._there(model)
-            gone = [served for served in now.record.leaving if served in kept.record.leaving]
-            for served in gone:
+            current = self._there(model)
+            unused = [served for served in current.record.leaving if served in observed.record.leaving]
+            for served in unused:
                 self._unmake(model, served)
-            now = self._there(model)
-            left = [served for served in now.record.leaving if served not in gone]
-            if left != now.record.leaving:
-                self._put(model, msgspec.structs.replace(now.record, leaving=left), now)
+            current = self._there(model)
+            leaving = [served for served in current.record.leaving if served not in unused]
+            if leaving != current.record.leaving:
+                self._put(model, msgspec.structs.replace(current.record, leaving=leaving), current)
         except (Conflict, Unavailable):
             return  # the record still says what is to be deleted

@@ -44,18 +44,18 @@ class KubernetesApi:
         return self._call("GET", self._path(version, kind, name), missing=True)
 
     def select(self, version: str, kind: str, labels: Mapping[str, str]) -> list[Document]:
-        wanted = ",".join(f"{name}={value}" for name, value in labels.items())
-        found = self._call("GET", self._path(version, kind), query=[("labelSelector", wanted)]) or {}
-        return list(found["items"])
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        listing = self._call("GET", self._path(version, kind), query=[("labelSelector", selector)]) or {}
+        return list(listing["items"])
 
     def warnings(self, kind: str, name: str) -> list[str]:
         """What the cluster warned of about one object; empty too where events may not be read."""
         fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
         try:
-            found = self._call("GET", self._path("v1", "Event"), query=[("fieldSelector", fields)]) or {}
+            listing = self._call("GET", self._path("v1", "Event"), query=[("fieldSelector", fields)]) or {}
         except (Refused, Unavailable):
             return []
-        return list(dict.fromkeys(f"{event['reason']}: {event['message']}" for event in found["items"]))
+        return list(dict.fromkeys(f"{event['reason']}: {event['message']}" for event in listing["items"]))
 
     def create(self, document: Document) -> Document:
         return self._call("POST", self._path(document["apiVersion"], document["kind"]), document) or {}
@@ -70,16 +70,16 @@ class KubernetesApi:
         path = self._path(version, kind, name)
         self._call("DELETE", path, query=[("propagationPolicy", "Background")], missing=True)
 
-    def offered(self, group: str, wanted: Sequence[str]) -> str:
+    def offered(self, group: str, versions: Sequence[str]) -> str:
         """``<group>/<version>`` of the first wanted version that the server has. ``Refused`` if it has none."""
         if group not in self._offered:
-            found = self._call("GET", f"/apis/{group}", missing=True) or {"versions": []}
-            self._offered[group] = [version["version"] for version in found["versions"]]
-        for version in wanted:
+            api_group = self._call("GET", f"/apis/{group}", missing=True) or {"versions": []}
+            self._offered[group] = [version["version"] for version in api_group["versions"]]
+        for version in versions:
             if version in self._offered[group]:
                 return f"{group}/{version}"
         served = ", ".join(self._offered[group]) or "none"
-        raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(wanted)} is needed: install it")
+        raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(versions)} is needed: install it")
 
     def pod_text(self, pod: str, port: int, path: str, headers: Mapping[str, str]) -> str:
         """A page of a pod, asked for by the API server."""
@@ -108,12 +108,12 @@ class KubernetesApi:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": kind})
         try:
-            found: Document = json.loads(self._send(method, path, body, query, headers).data)
+            document: Document = json.loads(self._send(method, path, body, query, headers).data)
         except _Missing as error:
             if not missing:
                 raise Refused(f"{method} {path}: {error}", ["is it installed, and is the namespace there?"]) from error
             return None
-        return found
+        return document
 
     def _send(
         self,
@@ -139,15 +139,15 @@ class KubernetesApi:
                 _request_timeout=ANSWER_SECONDS,
             )
         except ApiException as error:
-            said = f"{doing}: the API server answered {error.status} {_message(error)}"
+            message = f"{doing}: the API server answered {error.status} {_message(error)}"
             if error.status == 404:
                 raise _Missing(_message(error)) from error
             if error.status == 409:
-                raise Conflict(said) from error
-            if error.status in FINAL and "exceeded quota" not in said:
+                raise Conflict(message) from error
+            if error.status in FINAL and "exceeded quota" not in message:
                 hint = ["give this account the role of deploy/kubernetes/serving.yaml"]
-                raise Refused(said, hint if error.status in (401, 403) else []) from error
-            raise Unavailable(said) from error
+                raise Refused(message, hint if error.status in (401, 403) else []) from error
+            raise Unavailable(message) from error
         except (HTTPError, OSError) as error:
             raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
 

@@ -70,12 +70,12 @@ def version_objects(
     pod = _pod(model, served, target.image, resources, health, template, store, environment)
     pod["metadata"] = {"labels": labels | (template["metadata"].get("labels") or {})}
     affinity = balancing.session_affinity
-    sticks = {"clientIP": {"timeoutSeconds": affinity.timeout}} if affinity.enabled else None
+    affinity_config = {"clientIP": {"timeoutSeconds": affinity.timeout}} if affinity.enabled else None
     service: Document = {
         "selector": selector,
         "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT}],
         "sessionAffinity": "ClientIP" if affinity.enabled else "None",
-        "sessionAffinityConfig": sticks,
+        "sessionAffinityConfig": affinity_config,
     }
     deployment = {
         "replicas": resources.replicas,
@@ -84,7 +84,7 @@ def version_objects(
         "revisionHistoryLimit": 2,
         "template": pod,
     }
-    found = [
+    documents = [
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
         {
@@ -96,10 +96,10 @@ def version_objects(
     ]
     if scales(resources):
         scaler = _scaler(name, resources)
-        found.append(
+        documents.append(
             {"apiVersion": scaler_version, "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": scaler}
         )
-    return [_signed(copy.deepcopy(document)) for document in found]
+    return [_signed(copy.deepcopy(document)) for document in documents]
 
 
 def scales(resources: Resources) -> bool:
@@ -124,7 +124,7 @@ def _pod(
     environment: Mapping[str, str],
 ) -> Document:
     spec = copy.deepcopy(template["spec"])
-    container = next((one for one in spec["containers"] if one["name"] == CONTAINER), None)
+    container = next((container for container in spec["containers"] if container["name"] == CONTAINER), None)
     if container is None:
         raise Refused(f"the pod template {template['metadata'].get('name')!r} has no container named {CONTAINER!r}")
     mounted = [mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts", [])]
@@ -145,7 +145,7 @@ def _pod(
     ]
     container["env"] = container.get("env", []) + [{"name": key, "value": value} for key, value in environment.items()]
     container["ports"] = [{"name": "http", "containerPort": PORT}]
-    declared = {kind: each for kind, each in amounts(resources).items() if each}
+    declared = {kind: amount for kind, amount in amounts(resources).items() if amount}
     container["resources"] = declared or container.get("resources", {})
     container |= _probes(health)
     # The endpoint is taken out of the service before the gateway stops to listen.
@@ -161,13 +161,13 @@ def amounts(resources: Resources) -> Document:
     if resources.accelerator == "gpu":
         limits["nvidia.com/gpu"] = "1"
     requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
-    found = {"limits": limits, "requests": requests}
-    return {kind: {name: amount for name, amount in each.items() if amount} for kind, each in found.items()}
+    declared = {"limits": limits, "requests": requests}
+    return {kind: {name: amount for name, amount in each.items() if amount} for kind, each in declared.items()}
 
 
 def _probes(health: HealthCheck) -> Document:
     """Ready by the declared page, alive by ``/health``; until it has started nothing else is asked."""
-    often = {
+    timing = {
         "periodSeconds": health.interval,
         "timeoutSeconds": health.timeout,
         "failureThreshold": health.failure_threshold,
@@ -181,9 +181,9 @@ def _probes(health: HealthCheck) -> Document:
             "failureThreshold": START_SECONDS // 2,
         },
         "readinessProbe": {"httpGet": {"path": health.path, "port": PORT}}
-        | often
+        | timing
         | {"successThreshold": health.success_threshold},
-        "livenessProbe": {"httpGet": {"path": "/health", "port": PORT}} | often,
+        "livenessProbe": {"httpGet": {"path": "/health", "port": PORT}} | timing,
     }
 
 
@@ -191,9 +191,9 @@ def _scaler(name: str, resources: Resources) -> Document:
     scaling = resources.autoscaling
     assert scaling is not None
     metrics: list[Document] = []
-    busy: dict[str, int | None] = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
+    utilization: dict[str, int | None] = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
     if scaling.metric == "cpu":
-        busy["cpu"] = round(scaling.target_value)
+        utilization["cpu"] = round(scaling.target_value)
     else:
         average = {"type": "AverageValue", "averageValue": f"{round(scaling.target_value * 1000)}m"}
         metrics.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS}, "target": average}})
@@ -202,7 +202,7 @@ def _scaler(name: str, resources: Resources) -> Document:
             "type": "Resource",
             "resource": {"name": kind, "target": {"type": "Utilization", "averageUtilization": percent}},
         }
-        for kind, percent in busy.items()
+        for kind, percent in utilization.items()
         if percent is not None
     ]
     return {
@@ -254,8 +254,8 @@ def split_of(route: Route) -> dict[str, int]:
 def weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     """Basis points that an HTTPRoute gives to everybody; ``names``: backends to versions, a stranger is itself."""
     backends = spec["rules"][-1].get("backendRefs", [])
-    found = {names.get(one["name"], one["name"]): int(one.get("weight", 1)) for one in backends}
-    return {version: weight for version, weight in found.items() if weight} or found
+    shares = {names.get(backend["name"], backend["name"]): int(backend.get("weight", 1)) for backend in backends}
+    return {version: weight for version, weight in shares.items() if weight} or shares
 
 
 def _rule(
@@ -272,14 +272,14 @@ def _backend(name: str) -> Document:
     return {"kind": "Service", "name": name, "port": SERVICE_PORT}
 
 
-def differs(wanted: Any, found: Any) -> bool:
+def differs(written: Any, stored: Any) -> bool:
     """Whether something of what was written is not there; what a server filled in beside it does not matter."""
-    if isinstance(wanted, Mapping):
-        return not isinstance(found, Mapping) or any(differs(wanted[name], found.get(name)) for name in wanted)
-    if isinstance(wanted, list):
+    if isinstance(written, Mapping):
+        return not isinstance(stored, Mapping) or any(differs(written[name], stored.get(name)) for name in written)
+    if isinstance(written, list):
         return (
-            not isinstance(found, list)
-            or len(wanted) != len(found)
-            or any(differs(one, other) for one, other in zip(wanted, found, strict=True))
+            not isinstance(stored, list)
+            or len(written) != len(stored)
+            or any(differs(part, stored_part) for part, stored_part in zip(written, stored, strict=True))
         )
-    return bool(wanted != found)
+    return bool(written != stored)

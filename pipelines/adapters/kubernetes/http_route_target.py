@@ -90,15 +90,15 @@ class HttpRouteTarget(AnnotatedRollouts):
 
     def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         metadata: Document = {"name": objects.slug(model), "annotations": {ANNOTATION: record.text()}}
-        wanted = self._spec(model, record.route)
-        document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": wanted}
+        spec = self._spec(model, record.route)
+        document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
         if before is None:
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
-            found = self._api.create(document)
+            written = self._api.create(document)
         else:
             metadata["resourceVersion"] = before.fence
-            found = self._api.merge(document)
-        if objects.differs(wanted, found["spec"]):
+            written = self._api.merge(document)
+        if objects.differs(spec, written["spec"]):
             raise Refused(
                 f"HTTPRoute {objects.slug(model)} is not what was written",
                 ["something in the cluster changes it, or its Gateway API is too old: a mirrored share needs 1.3"],
@@ -169,7 +169,7 @@ class HttpRouteTarget(AnnotatedRollouts):
     def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         record = route.rollout
         limits = [limit.over_ms for limit in record.plan.guard.latency] if record else []
-        found: dict[str, tuple[str, PodCounts]] = {}
+        readings: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is None:
                 continue
@@ -177,15 +177,15 @@ class HttpRouteTarget(AnnotatedRollouts):
             counters = read_counters(self._api, pods, PORT, limits)
             if not counters:
                 raise none_ready(model, served, route)
-            found |= {pod: (served.version, reading) for pod, reading in counters.items()}
-        return found
+            readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
+        return readings
 
     def _pods(self, model: str, served: Served) -> list[Document]:
         return self._api.select("v1", "Pod", {"airworthy.dev/serves": labels_of(model, served)["airworthy.dev/serves"]})
 
     def _pods_ready(self, model: str, served: Served) -> int:
-        found = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
-        return int(found.get("status", {}).get("availableReplicas", 0))
+        deployment = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
+        return int(deployment.get("status", {}).get("availableReplicas", 0))
 
     def _faults(self, plan: RolloutPlan) -> list[str]:
         if plan.routing.key != "request_id":
@@ -196,12 +196,12 @@ class HttpRouteTarget(AnnotatedRollouts):
 def read_template(path: Path) -> Document:
     """The pod that every version's pods begin with. ``Refused`` if there is none."""
     try:
-        found = yaml.safe_load(path.read_text())
+        template = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise Refused(f"there is no pod template {path}: {error}") from error
-    if not isinstance(found, dict) or not {"metadata", "spec"} <= found.keys():
+    if not isinstance(template, dict) or not {"metadata", "spec"} <= template.keys():
         raise Refused(f"{path} is no pod: it has no metadata and spec")
-    return found
+    return template
 
 
 def _taken(document: Document) -> bool:

@@ -73,11 +73,11 @@ def split_of(route: Route) -> dict[str, int]:
 
 def weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     """Basis points by version, as an InferenceService has them; ``names``: predictors to versions."""
-    beside = {one["predictor"].get("name"): int(one["trafficPercent"]) for one in spec.get("canary") or []}
+    percents = {canary["predictor"].get("name"): int(canary["trafficPercent"]) for canary in spec.get("canary") or []}
     live = spec["predictor"].get("name", "")
-    found = {names.get(live, live): WHOLE - PER_CENT * sum(beside.values())}
-    found |= {names.get(name or "", name or ""): PER_CENT * percent for name, percent in beside.items()}
-    return {version: share for version, share in found.items() if share}
+    shares = {names.get(live, live): WHOLE - PER_CENT * sum(percents.values())}
+    shares |= {names.get(name or "", name or ""): PER_CENT * percent for name, percent in percents.items()}
+    return {version: share for version, share in shares.items() if share}
 
 
 def _predictor(
@@ -101,13 +101,13 @@ def _predictor(
         }
     scaling = resources.autoscaling if resources.autoscaling and resources.autoscaling.enabled else None
     least = resources.min_replicas or resources.replicas if scaling else resources.replicas
-    found: Document = {"name": predictor_name(served), "minReplicas": least, "model": model}
+    predictor: Document = {"name": predictor_name(served), "minReplicas": least, "model": model}
     if live:  # what stands beside may not say how it scales
-        found["maxReplicas"] = (resources.max_replicas if scaling else None) or resources.replicas
+        predictor["maxReplicas"] = (resources.max_replicas if scaling else None) or resources.replicas
         if scaling is not None:
-            found["scaleMetric"] = "cpu" if scaling.metric == "cpu" else "rps"
-            found["scaleTarget"] = round(scaling.target_value)
-    return found
+            predictor["scaleMetric"] = "cpu" if scaling.metric == "cpu" else "rps"
+            predictor["scaleTarget"] = round(scaling.target_value)
+    return predictor
 
 
 def _storage(bundle: str, store: str, prefix: str | None) -> str:

@@ -59,9 +59,9 @@ class KServeTarget(AnnotatedRollouts):
         self._api = KubernetesApi(open_client, target.namespace)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        told = super().release(model, version, bundle, sha256, key=key)
+        state = super().release(model, version, bundle, sha256, key=key)
         self._await(model, Served(version, bundle, sha256))  # the first release makes its pods only now
-        return told
+        return state
 
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
@@ -99,11 +99,11 @@ class KServeTarget(AnnotatedRollouts):
             metadata["annotations"][MODE] = STANDARD[0]
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
             spec.pop("canary")
-            found = self._api.create(document)
+            written = self._api.create(document)
         else:
             metadata["resourceVersion"] = before.fence
-            found = self._api.merge(document)
-        if differs(spec, found["spec"]):
+            written = self._api.merge(document)
+        if differs(spec, written["spec"]):
             hint = "KServe before 0.20 has no spec.canary; it is needed"
             raise Refused(f"InferenceService {self._name(model)} is not what was written", [hint])
 
@@ -129,11 +129,11 @@ class KServeTarget(AnnotatedRollouts):
 
     def _unmake(self, model: str, served: Served) -> None:
         """The predictor goes when the service no longer names it."""
-        kept = self._find(model)
-        if kept is not None and served in kept.record.leaving:
-            leaving = [one for one in kept.record.leaving if one != served]
+        observed = self._find(model)
+        if observed is not None and served in observed.record.leaving:
+            leaving = [other for other in observed.record.leaving if other != served]
             with suppress(Conflict):  # the record still says what is to go
-                self._put(model, msgspec.structs.replace(kept.record, leaving=leaving), kept)
+                self._put(model, msgspec.structs.replace(observed.record, leaving=leaving), observed)
 
     def _await(self, model: str, served: Served) -> None:
         name = workload_name(self._name(model), served)
@@ -141,8 +141,10 @@ class KServeTarget(AnnotatedRollouts):
         deadline = time.monotonic() + seconds
         while self._api.read("apps/v1", "Deployment", name) is None:
             if time.monotonic() > deadline:
-                told = _conditions(self._read(model))
-                raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {told or 'does it run?'}")
+                conditions = _conditions(self._read(model))
+                raise Unavailable(
+                    f"KServe made no Deployment {name} within {seconds:g} s: {conditions or 'does it run?'}"
+                )
             time.sleep(0.5)
         await_ready(self._api, name, labels, seconds=seconds, again=lambda: self._announce(model, served))
 
@@ -158,23 +160,23 @@ class KServeTarget(AnnotatedRollouts):
 
     def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         limits = [limit.over_ms for limit in route.rollout.plan.guard.latency] if route.rollout else []
-        found: dict[str, tuple[str, PodCounts]] = {}
+        readings: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is not None:
                 pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload_name(self._name(model), served)}"})
                 counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER)
                 if not counters:
                     raise none_ready(model, served, route)
-                found |= {pod: (served.version, reading) for pod, reading in counters.items()}
-        return found
+                readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
+        return readings
 
     def _faults(self, plan: RolloutPlan) -> list[str]:
-        found = []
+        faults = []
         if plan.routing.key != "request_id" or plan.routing.segments:
-            found.append("routing: KServe splits by weight alone; only routing.key request_id is possible")
+            faults.append("routing: KServe splits by weight alone; only routing.key request_id is possible")
         if plan.strategy == "shadow":
-            found.append("strategy shadow: KServe mirrors no requests")
-        return found
+            faults.append("strategy shadow: KServe mirrors no requests")
+        return faults
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -185,8 +187,8 @@ class KServeTarget(AnnotatedRollouts):
         return self._api.read(VERSION, "InferenceService", self._name(model))
 
     def _ready_pods(self, model: str, served: Served) -> int:
-        found = self._api.read("apps/v1", "Deployment", workload_name(self._name(model), served)) or {}
-        return int(found.get("status", {}).get("availableReplicas", 0))
+        deployment = self._api.read("apps/v1", "Deployment", workload_name(self._name(model), served)) or {}
+        return int(deployment.get("status", {}).get("availableReplicas", 0))
 
 
 def _settled(document: Document) -> bool:
@@ -194,11 +196,15 @@ def _settled(document: Document) -> bool:
     status = document.get("status", {})
     if not document or status.get("observedGeneration", 0) < document["metadata"].get("generation", 0):
         return False
-    wanted = {"Ready"} | ({"CanaryReady"} if document["spec"].get("canary") else set())
-    good = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
-    return wanted <= good
+    required = {"Ready"} | ({"CanaryReady"} if document["spec"].get("canary") else set())
+    met = {condition["type"] for condition in status.get("conditions", []) if condition["status"] == "True"}
+    return required <= met
 
 
 def _conditions(document: Document | None) -> str:
-    found = (document or {}).get("status", {}).get("conditions", [])
-    return "; ".join(f"{one['type']}: {one.get('message', '')}" for one in found if one["status"] != "True")
+    conditions = (document or {}).get("status", {}).get("conditions", [])
+    return "; ".join(
+        f"{condition['type']}: {condition.get('message', '')}"
+        for condition in conditions
+        if condition["status"] != "True"
+    )

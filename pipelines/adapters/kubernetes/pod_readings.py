@@ -69,13 +69,13 @@ def grown(
     a pod that only did not answer this time comes back.
     """
     sums = {(arm.step, arm.version, arm.role): arm for arm in arms}
-    kept = dict(before)
+    latest = dict(before)
     for pod, (arm, reading) in now.items():
-        found = sums.get((arm.step, arm.version, arm.role), arm)
-        counted = found.counted.plus(reading.since(before.get(pod)))
-        sums[(arm.step, arm.version, arm.role)] = msgspec.structs.replace(found, counted=counted)
-        kept[pod] = reading
-    return list(sums.values()), kept
+        total = sums.get((arm.step, arm.version, arm.role), arm)
+        counted = total.counted.plus(reading.since(before.get(pod)))
+        sums[(arm.step, arm.version, arm.role)] = msgspec.structs.replace(total, counted=counted)
+        latest[pod] = reading
+    return list(sums.values()), latest
 
 
 def parse(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> PodCounts:
@@ -109,6 +109,6 @@ def parse(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> P
 
 def _lines(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
     for line in text.splitlines():
-        found = None if line.startswith("#") else LINE.fullmatch(line)
-        if found is not None:
-            yield found[1], dict(LABEL.findall(found[2] or "")), float(found[3])
+        match = None if line.startswith("#") else LINE.fullmatch(line)
+        if match is not None:
+            yield match[1], dict(LABEL.findall(match[2] or "")), float(match[3])

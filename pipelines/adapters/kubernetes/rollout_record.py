@@ -91,33 +91,38 @@ def last(content: dict[str, Any], count: int) -> dict[str, Any]:
     return dict(list(content.items())[-count:])
 
 
-def stored(kept: ObservedRecord, key: str, request: str) -> RolloutState | None:
+def stored(observed: ObservedRecord, key: str, request: str) -> RolloutState | None:
     """The answer that this key got. ``Refused`` if it asked for something else."""
-    found = kept.record.answers.get(key)
-    if found is not None and found.request != request:
+    answer = observed.record.answers.get(key)
+    if answer is not None and answer.request != request:
         raise Refused(f"idempotency key {key!r} was used for another request; take a new key")
-    return None if found is None else RolloutState.model_validate(found.state)
+    return None if answer is None else RolloutState.model_validate(answer.state)
 
 
-def expected(model: str, kept: ObservedRecord, expect: int) -> None:
-    if kept.record.generation != expect:
-        raise Conflict(f"{model} is at generation {kept.record.generation}, not {expect}; read it and decide anew")
+def expected(model: str, observed: ObservedRecord, expect: int) -> None:
+    if observed.record.generation != expect:
+        raise Conflict(f"{model} is at generation {observed.record.generation}, not {expect}; read it and decide anew")
 
 
-def told(model: str, kept: ObservedRecord) -> RolloutState:
-    record = kept.record
+def told(model: str, observed: ObservedRecord) -> RolloutState:
+    record = observed.record
     return state_of(
-        model, record.route, kept.split, generation=record.generation, workers=kept.workers, applied=kept.applied
+        model,
+        record.route,
+        observed.split,
+        generation=record.generation,
+        workers=observed.workers,
+        applied=observed.applied,
     )
 
 
 def counted(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
     """The record with all that the pods counted up to these readings, in the step that goes on now."""
-    found = record.route.rollout
-    if found is None or not found.active or not readings:
+    rollout = record.route.rollout
+    if rollout is None or not rollout.active or not readings:
         return record
     arms: dict[str, tuple[ArmTotals, PodCounts]] = {
-        pod: (arm_of(record.route, found, version), reading) for pod, (version, reading) in readings.items()
+        pod: (arm_of(record.route, rollout, version), reading) for pod, (version, reading) in readings.items()
     }
     counted, pods = grown(record.arms, record.pods, arms)
     return msgspec.structs.replace(record, arms=counted, pods=pods)

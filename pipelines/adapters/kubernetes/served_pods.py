@@ -24,14 +24,14 @@ def ensure(api: KubernetesApi, documents: Sequence[Document], annotation: str, *
     """
     for document in documents:
         version, kind, name = document["apiVersion"], document["kind"], document["metadata"]["name"]
-        found = api.read(version, kind, name)
-        if found is None:
+        existing = api.read(version, kind, name)
+        if existing is None:
             try:
                 api.create(document)
                 continue
             except Conflict:
-                found = api.read(version, kind, name) or {"metadata": {}}
-        written = (found["metadata"].get("annotations") or {}).get(annotation)
+                existing = api.read(version, kind, name) or {"metadata": {}}
+        written = (existing["metadata"].get("annotations") or {}).get(annotation)
         if written == document["metadata"]["annotations"][annotation]:
             continue
         if kind == "Deployment" and keep_replicas:
@@ -50,30 +50,30 @@ def await_ready(
     """
     deadline = time.monotonic() + seconds
     while True:
-        found = api.read("apps/v1", "Deployment", name)
-        if found is None:
+        deployment = api.read("apps/v1", "Deployment", name)
+        if deployment is None:
             again()
-        elif _complete(found):
+        elif _complete(deployment):
             return
         final, waiting = reasons(api.select("v1", "Pod", labels))
         if final:
             raise Refused(f"the pods of {name} will never be ready", final)
         if time.monotonic() > deadline:
-            said = [*waiting, *_conditions(found), *_warned(api, labels)]
+            problems = [*waiting, *_conditions(deployment), *_warned(api, labels)]
             subject = f"the pods of {name} were not ready within {seconds:g} s"
-            if any("cannot be pulled" in one or "ends again and again" in one for one in said):
-                raise Refused(subject, said)
-            raise Unavailable(f"{subject}: {'; '.join(said) or 'the cluster says nothing about them'}")
+            if any("cannot be pulled" in problem or "ends again and again" in problem for problem in problems):
+                raise Refused(subject, problems)
+            raise Unavailable(f"{subject}: {'; '.join(problems) or 'the cluster says nothing about them'}")
         time.sleep(0.5)
 
 
 def _complete(deployment: Document) -> bool:
     """Whether every wanted pod is of the newest template and available, and no old one is left."""
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
     return bool(
         status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("availableReplicas", 0) >= wanted
+        and status.get("updatedReplicas", 0) >= replicas
+        and status.get("availableReplicas", 0) >= replicas
         and status.get("replicas", 0) == status.get("updatedReplicas", 0)
     )
 
@@ -90,13 +90,13 @@ def reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
                 final.append(_last_words(ended) or "the gateway refused its bundle")
                 continue
             held = state.get("waiting") or {}
-            said = f"{held.get('reason')}: {held.get('message', '')}".strip(": ")
+            reason = f"{held.get('reason')}: {held.get('message', '')}".strip(": ")
             if held.get("reason") in HOPELESS:
-                final.append(said)
+                final.append(reason)
             elif held.get("reason") == "CrashLoopBackOff":
                 waiting.append(f"it ends again and again, with exit code {ended.get('exitCode')}: {_last_words(ended)}")
             elif held.get("reason") in SLOW:
-                waiting.append(f"its image {status.get('image')} cannot be pulled ({said})")
+                waiting.append(f"its image {status.get('image')} cannot be pulled ({reason})")
         waiting += [
             f"no node takes it: {condition.get('message', condition.get('reason', ''))}"
             for condition in pod.get("status", {}).get("conditions", [])
@@ -112,8 +112,12 @@ def _last_words(ended: Mapping[str, Any]) -> str:
 
 
 def _conditions(deployment: Document | None) -> list[str]:
-    found = (deployment or {}).get("status", {}).get("conditions", [])
-    return [f"{one['reason']}: {one['message']}" for one in found if one["type"] == "ReplicaFailure"]
+    conditions = (deployment or {}).get("status", {}).get("conditions", [])
+    return [
+        f"{condition['reason']}: {condition['message']}"
+        for condition in conditions
+        if condition["type"] == "ReplicaFailure"
+    ]
 
 
 def _warned(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
@@ -125,20 +129,20 @@ def read_counters(
     api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: MetricNames = GATEWAY
 ) -> dict[str, PodCounts]:
     """What each ready pod has counted. ``Unavailable`` if one does not answer."""
-    headers, found = key_headers(), {}
+    headers, counts = key_headers(), {}
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
-            found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits, names)
-    return found
+            counts[name] = parse(api.pod_text(name, port, "/metrics", headers), limits, names)
+    return counts
 
 
 def none_ready(model: str, served: Served, route: Route) -> AirworthyError:
     """What it means that nobody serves a version: a candidate's callers need help now, anybody else may come back."""
-    said = f"no pod of {model} version {served.version} is ready"
+    subject = f"no pod of {model} version {served.version} is ready"
     if served == route.candidate and route.share():
-        return Refused(f"{said}, and {route.share() / 100:g} % of the requests go there: roll it back")
-    return Unavailable(f"{said} now; try again")
+        return Refused(f"{subject}, and {route.share() / 100:g} % of the requests go there: roll it back")
+    return Unavailable(f"{subject} now; try again")
 
 
 def key_headers() -> dict[str, str]:
@@ -149,5 +153,5 @@ def key_headers() -> dict[str, str]:
 
 def is_ready(pod: Document) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]

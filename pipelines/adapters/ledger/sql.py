@@ -96,28 +96,28 @@ class SqlLedger:
     ) -> list[LedgerEntry]:
         """Matching lines, oldest first. ``Refused`` if a line was damaged so far that it cannot be read."""
         query = select(LINES).order_by(LINES.c.number)
-        for column, wanted in ((LINES.c.model, model), (LINES.c.version, version), (LINES.c.kind, kind)):
-            if wanted is not None:
-                query = query.where(column == wanted)
+        for column, value in ((LINES.c.model, model), (LINES.c.version, version), (LINES.c.kind, kind)):
+            if value is not None:
+                query = query.where(column == value)
         with self._reading() as connection:
             return [_entry(row) for row in connection.execute(query).mappings()]
 
     def faults(self) -> list[str]:
         """Every altered, missing, inserted or reordered line, dropped guard, and head that is no longer held."""
-        found, readable = [], []
+        faults, readable = [], []
         heads = self._known_heads()  # before the lines: one that is added meanwhile is no fault
         with self._reading() as connection:
-            found += [f"guard {name} of the table is gone or off" for name in schema.missing_guards(connection)]
+            faults += [f"guard {name} of the table is gone or off" for name in schema.missing_guards(connection)]
             for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
                 try:
                     entry = _entry(row)
                 except Refused as error:
-                    found.append(str(error))
+                    faults.append(str(error))
                     continue
                 readable.append(entry)
                 if _row(entry) != dict(row):
-                    found.append(f"line {entry.number} was altered: it is not written in canonical form")
-        return found + chain_faults(readable) + head_faults(readable, heads)
+                    faults.append(f"line {entry.number} was altered: it is not written in canonical form")
+        return faults + chain_faults(readable) + head_faults(readable, heads)
 
     # ---- the heads file --------------------------------------------------------------------------------------------
 

@@ -91,11 +91,11 @@ class EndpointChanges:
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         for _ in range(RIVALS):
             row, etag = self._records.read(self.model)
-            told = row.answers.get(key)
-            if told is not None and told.request != digest:
+            stored = row.answers.get(key)
+            if stored is not None and stored.request != digest:
                 raise Refused(f"key {key!r} was used for another request; take a new one")
-            if told is not None:
-                return told.answer
+            if stored is not None:
+                return stored.answer
             try:
                 if row.intent is not None and (expect is not None or row.intent.key == key):
                     answer = self._finish(row, etag)
@@ -142,37 +142,37 @@ class EndpointChanges:
         """Do what the intent says and return the new state. Raises ``WriteConflict`` if somebody else does."""
         intent = row.intent
         assert intent is not None
-        wanted = self.wanted(intent.route)
+        variants = self.wanted(intent.route)
         try:
-            seen = self._there(wanted, intent)
-            if not intent.begun and not self.endpoint.holds(wanted, seen):
-                row, etag, seen = self._reconfigured(row, etag, wanted, seen)
-            self._check(row, seen, wanted)
+            seen = self._there(variants, intent)
+            if not intent.begun and not self.endpoint.holds(variants, seen):
+                row, etag, seen = self._reconfigured(row, etag, variants, seen)
+            self._check(row, seen, variants)
         except Refused as error:
             if intent.action not in WAYS_BACK and not isinstance(error, Conflict):
                 self._give_up(row, etag, "; ".join([error.subject, *error.reasons]))
             raise
-        if not self.endpoint.weighs(wanted, seen):
-            self.endpoint.weigh(wanted, seen)
+        if not self.endpoint.weighs(variants, seen):
+            self.endpoint.weigh(variants, seen)
             seen = self.endpoint.wait()
-        if not self.endpoint.weighs(wanted, seen):
+        if not self.endpoint.weighs(variants, seen):
             raise Unavailable(f"endpoint {self.endpoint.name} splits {seen.shares}, not as ordered; try again")
         if row.route is None or intent.route.live != row.route.live or intent.route.candidate != row.route.candidate:
-            self.endpoint.scale(wanted)
+            self.endpoint.scale(variants)
         answer = self._done(row, etag, seen)
-        self.endpoint.let_go(wanted, seen)
+        self.endpoint.let_go(variants, seen)
         return answer
 
-    def _there(self, wanted: list[ProductionVariant], intent: Intent) -> EndpointDescription:
+    def _there(self, variants: list[ProductionVariant], intent: Intent) -> EndpointDescription:
         """The endpoint, made if there is none, when SageMaker is done with it."""
         if self.guarded and intent.route.candidate is not None:
             self.endpoint.register(intent.route.candidate)
         if self.endpoint.describe() is None:
-            self.endpoint.create(wanted)
+            self.endpoint.create(variants)
         return self.endpoint.wait(self._patience() if intent.begun else PATIENCE_SECONDS)
 
     def _reconfigured(
-        self, row: EndpointRecord, etag: str | None, wanted: list[ProductionVariant], seen: EndpointDescription
+        self, row: EndpointRecord, etag: str | None, variants: list[ProductionVariant], seen: EndpointDescription
     ) -> tuple[EndpointRecord, str | None, EndpointDescription]:
         """Order another configuration and wait; that it was ordered is recorded before the waiting begins."""
         intent = row.intent
@@ -180,7 +180,7 @@ class EndpointChanges:
         policy = None
         if self.guarded:
             policy = back_at_once() if intent.action in WAYS_BACK else guarded(self._deployment)
-        config = self.endpoint.configure(wanted, seen)
+        config = self.endpoint.configure(variants, seen)
         if self._records.read(self.model)[1] != etag:
             raise WriteConflict(self.model)
         self.endpoint.update(config, policy)
@@ -189,13 +189,13 @@ class EndpointChanges:
         row = msgspec.structs.replace(row, intent=begun, route=route)
         return row, self._note(row, etag), self.endpoint.wait(self._patience())
 
-    def _check(self, row: EndpointRecord, seen: EndpointDescription, wanted: list[ProductionVariant]) -> None:
+    def _check(self, row: EndpointRecord, seen: EndpointDescription, variants: list[ProductionVariant]) -> None:
         """``Refused`` unless the endpoint has the configuration that was ordered."""
         intent = row.intent
         assert intent is not None
         if _fell_back(row, seen):
             raise Refused(f"the {intent.action} of {self.model} did not come about", [_why(row, seen)])
-        if (intent.begun and seen.config != intent.config) or not self.endpoint.holds(wanted, seen):
+        if (intent.begun and seen.config != intent.config) or not self.endpoint.holds(variants, seen):
             raise Refused(
                 f"endpoint {self.endpoint.name} has configuration {seen.config}, which nobody here ordered",
                 ["somebody else changed it; roll back, or release a version, to have it our way again"],
@@ -229,8 +229,8 @@ class EndpointChanges:
         """Record what was ordered or done. Raises ``LateWriteConflict`` if the record was changed meanwhile."""
         try:
             return self._records.write(row, etag)
-        except WriteConflict as lost:
-            raise LateWriteConflict(self.model) from lost
+        except WriteConflict as conflict:
+            raise LateWriteConflict(self.model) from conflict
 
     def _give_up(self, row: EndpointRecord, etag: str | None, reason: str) -> None:
         """The rollout has ended in the record, too. Raises ``WriteConflict`` if somebody else changed it meanwhile."""
@@ -252,13 +252,13 @@ class EndpointChanges:
         row = self.read()
         if row.intent is not None or row.route is None:
             return
-        wanted, seen = self.wanted(row.route), self.endpoint.wait()
-        if not self.endpoint.holds(wanted, seen):
+        variants, seen = self.wanted(row.route), self.endpoint.wait()
+        if not self.endpoint.holds(variants, seen):
             return
-        if not self.endpoint.weighs(wanted, seen):
-            self.endpoint.weigh(wanted, seen)
+        if not self.endpoint.weighs(variants, seen):
+            self.endpoint.weigh(variants, seen)
             seen = self.endpoint.wait()
-        self.endpoint.let_go(wanted, seen)
+        self.endpoint.let_go(variants, seen)
 
     # ---- what a row means -------------------------------------------------------------------------------------------
 
@@ -267,12 +267,12 @@ class EndpointChanges:
         if self.guarded:
             return [ProductionVariant(GUARDED_VARIANT, route.live, WHOLE)]
         share = route.share()
-        found = [ProductionVariant(variant_name(route.live.version), route.live, WHOLE - share)]
+        variants = [ProductionVariant(variant_name(route.live.version), route.live, WHOLE - share)]
         if route.candidate is not None:
-            found.append(ProductionVariant(variant_name(route.candidate.version), route.candidate, share))
+            variants.append(ProductionVariant(variant_name(route.candidate.version), route.candidate, share))
         if route.previous is not None and route.rollout is not None and route.rollout.phase == "FINALISING":
-            found.append(ProductionVariant(variant_name(route.previous.version), route.previous, 0))
-        return found
+            variants.append(ProductionVariant(variant_name(route.previous.version), route.previous, 0))
+        return variants
 
     def told(self, row: EndpointRecord, seen: EndpointDescription | None) -> RolloutState:
         """Roles and phase as recorded; the split, and whether it is the one recorded, as SageMaker says.
@@ -280,15 +280,15 @@ class EndpointChanges:
         What is only intended does not count: a caller who is told the former state asks for it again, and waits.
         """
         route = moves.live(self.model, row.route)
-        wanted = self.wanted(route)
+        variants = self.wanted(route)
         split: dict[str, int] = {}
         applied = False
         if seen is not None:
-            applied = self.endpoint.holds(wanted, seen) and self.endpoint.weighs(wanted, seen)
-            versions = {variant.name: variant.served.version for variant in wanted}
+            applied = self.endpoint.holds(variants, seen) and self.endpoint.weighs(variants, seen)
+            versions = {variant.name: variant.served.version for variant in variants}
             split = {versions.get(name, name): share for name, share in seen.shares.items() if share}
         if applied:
-            split = {variant.served.version: variant.share for variant in wanted if variant.share}
+            split = {variant.served.version: variant.share for variant in variants if variant.share}
         workers = sum(seen.instances.values()) if seen else 0
         return state_of(self.model, route, split, generation=row.generation, workers=workers, applied=applied)
 
@@ -329,5 +329,5 @@ def _fell_back(row: EndpointRecord, seen: EndpointDescription | None) -> bool:
 
 def _why(row: EndpointRecord, seen: EndpointDescription | None) -> str:
     config, former = (row.intent.config, row.intent.former) if row.intent else ("", "")
-    said = f": {seen.failure}" if seen and seen.failure else "; look at its alarms and at the container's log"
-    return f"SageMaker put {former} back in place of {config}{said}"
+    cause = f": {seen.failure}" if seen and seen.failure else "; look at its alarms and at the container's log"
+    return f"SageMaker put {former} back in place of {config}{cause}"

@@ -28,7 +28,7 @@ def measure(
         return []
     arms = [("champion", record.champion.version), ("candidate", record.candidate.version)]
     ends = [step.started for step in record.steps[1:]] + [until]
-    found = []
+    counts = []
     for step, end in zip(record.steps, ends, strict=True):
         period = MINUTE if now - step.started < timedelta(days=FINE_DAYS) else COARSE
         start, stop = _ceiling(step.started, period), _floor(end, period)
@@ -36,7 +36,7 @@ def measure(
             limits = [limit.over_ms for limit in record.plan.guard.latency]
             sums = _sums(cloudwatch, endpoint, name(version), start, stop, period, limits) if start < stop else {}
             requests, failed = sums.get("requests", 0), sums.get("errors", 0)
-            found.append(
+            counts.append(
                 ArmCounts(
                     version=version,
                     step=step.number,
@@ -49,16 +49,16 @@ def measure(
                     slow={f"{limit:g}": sums.get(f"slow{place}", 0) for place, limit in enumerate(limits)},
                 )
             )
-    return found
+    return counts
 
 
 def _sums(
     cloudwatch: Any, endpoint: str, variant: str, start: datetime, stop: datetime, period: int, limits: list[float]
 ) -> dict[str, int]:
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-    asked = {"requests": ("Invocations", "Sum"), "errors": ("Invocation5XXErrors", "Sum")}
+    metrics = {"requests": ("Invocations", "Sum"), "errors": ("Invocation5XXErrors", "Sum")}
     # Trimmed count: how many values lie above the bound, in microseconds.
-    asked |= {f"slow{place}": ("ModelLatency", f"TC({limit * 1000:.0f}:)") for place, limit in enumerate(limits)}
+    metrics |= {f"slow{place}": ("ModelLatency", f"TC({limit * 1000:.0f}:)") for place, limit in enumerate(limits)}
     queries = [
         {
             "Id": name,
@@ -68,9 +68,9 @@ def _sums(
                 "Stat": stat,
             },
         }
-        for name, (metric, stat) in asked.items()
+        for name, (metric, stat) in metrics.items()
     ]
-    sums, token = dict.fromkeys(asked, 0.0), None
+    sums, token = dict.fromkeys(metrics, 0.0), None
     while True:
         more: dict[str, str] = {"NextToken": token} if token else {}
         with asking(f"metrics of {endpoint}/{variant}"):

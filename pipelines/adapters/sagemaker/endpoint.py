@@ -70,20 +70,20 @@ class SageMakerEndpoint:
         """None where there is no such endpoint."""
         try:
             with asking(f"endpoint {self.name}"):
-                found = self._aws.sagemaker.describe_endpoint(EndpointName=self.name)
-                config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
+                endpoint = self._aws.sagemaker.describe_endpoint(EndpointName=self.name)
+                config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
         except NotFound:
             return None
-        running = found.get("ProductionVariants", [])
+        running = endpoint.get("ProductionVariants", [])
         weights = {v["VariantName"]: float(v.get("CurrentWeight") or 0) for v in running}
         total = sum(weights.values())
         return EndpointDescription(
-            status=found["EndpointStatus"],
-            config=found["EndpointConfigName"],
+            status=endpoint["EndpointStatus"],
+            config=endpoint["EndpointConfigName"],
             models={v["VariantName"]: v["ModelName"] for v in config["ProductionVariants"]},
             shares={name: round(weight / total * WHOLE) if total else 0 for name, weight in weights.items()},
             instances={v["VariantName"]: v.get("CurrentInstanceCount") or 0 for v in running},
-            failure=found.get("FailureReason") or "",
+            failure=endpoint.get("FailureReason") or "",
         )
 
     def wait(self, patience: float = PATIENCE_SECONDS) -> EndpointDescription:
@@ -105,26 +105,26 @@ class SageMakerEndpoint:
             self._sleep(POLL_SECONDS)
             waited += POLL_SECONDS
 
-    def holds(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
+    def holds(self, variants: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
         """Whether every wanted variant is there and serves the wanted bundle, at whatever weight."""
-        return all(seen.models.get(v.name, "").startswith(self._identity(v.served)) for v in wanted)
+        return all(seen.models.get(v.name, "").startswith(self._identity(v.served)) for v in variants)
 
-    def weighs(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
+    def weighs(self, variants: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
         """Whether the traffic is split as wanted, to a basis point of rounding."""
-        shares = {variant.name: variant.share for variant in wanted}
+        shares = {variant.name: variant.share for variant in variants}
         return all(abs(share - shares.get(name, 0)) <= 1 for name, share in seen.shares.items())
 
     # ---- what is to be ----------------------------------------------------------------------------------------------
 
-    def create(self, wanted: Sequence[ProductionVariant]) -> None:
+    def create(self, variants: Sequence[ProductionVariant]) -> None:
         """The endpoint itself, for the first version of a model."""
-        config = self.configure(wanted, None)
+        config = self.configure(variants, None)
         with asking(f"endpoint {self.name}"):
             self._aws.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=config)
 
-    def configure(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription | None) -> str:
+    def configure(self, variants: Sequence[ProductionVariant], seen: EndpointDescription | None) -> str:
         """Name of the configuration with these variants; made unless it is there. None is ever deleted."""
-        content: dict[str, Any] = {"ProductionVariants": [self._variant(variant, seen) for variant in wanted]}
+        content: dict[str, Any] = {"ProductionVariants": [self._variant(variant, seen) for variant in variants]}
         capture = self._capture(seen)
         if capture:
             content["DataCaptureConfig"] = capture
@@ -139,7 +139,7 @@ class SageMakerEndpoint:
 
     def update(self, config: str, policy: dict[str, Any] | None = None) -> None:
         """Order the new configuration. Instance counts of variants that stay are kept, since scaling has moved them."""
-        asked: dict[str, Any] = {
+        request: dict[str, Any] = {
             "EndpointName": self.name,
             "EndpointConfigName": config,
             "RetainAllVariantProperties": True,
@@ -149,26 +149,26 @@ class SageMakerEndpoint:
             ],
         }
         if policy is not None:
-            asked["DeploymentConfig"] = policy
+            request["DeploymentConfig"] = policy
         with asking(f"the update of endpoint {self.name} to {config}"):
-            self._aws.sagemaker.update_endpoint(**asked)
+            self._aws.sagemaker.update_endpoint(**request)
 
-    def weigh(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
+    def weigh(self, variants: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
         """Order the traffic; variants that are not wanted get none."""
-        shares = dict.fromkeys(seen.shares, 0) | {variant.name: variant.share for variant in wanted}
-        asked = [{"VariantName": name, "DesiredWeight": float(share)} for name, share in shares.items()]
+        shares = dict.fromkeys(seen.shares, 0) | {variant.name: variant.share for variant in variants}
+        weights = [{"VariantName": name, "DesiredWeight": float(share)} for name, share in shares.items()]
         with asking(f"the weights of endpoint {self.name}"):
             self._aws.sagemaker.update_endpoint_weights_and_capacities(
-                EndpointName=self.name, DesiredWeightsAndCapacities=asked
+                EndpointName=self.name, DesiredWeightsAndCapacities=weights
             )
 
-    def scale(self, wanted: Sequence[ProductionVariant]) -> None:
+    def scale(self, variants: Sequence[ProductionVariant]) -> None:
         """Declare scaling of every wanted variant: requests per minute, as SageMaker counts them."""
         scaling = self._deployment.resources.autoscaling
         if scaling is None or not scaling.enabled:
             return
         size = self._deployment.resources
-        for variant in wanted:
+        for variant in variants:
             place = self._place(variant.name)
             with asking(f"scaling of {place['ResourceId']}"):
                 self._aws.autoscaling.register_scalable_target(
@@ -188,16 +188,16 @@ class SageMakerEndpoint:
                     },
                 )
 
-    def let_go(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
+    def let_go(self, variants: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
         """Order a configuration without the variants that are not wanted. Their weight is 0, so nobody waits for it."""
-        names = {variant.name for variant in wanted}
+        names = {variant.name for variant in variants}
         surplus = [name for name in seen.models if name not in names]
         if not surplus:
             return
         try:
             for name in surplus:
                 self._unscale(name)
-            self.update(self.configure(wanted, seen))
+            self.update(self.configure(variants, seen))
         except (Refused, Unavailable) as error:
             log.warning("%s keeps %s at weight 0 until its next change: %s", self.name, ", ".join(surplus), error)
 
@@ -242,7 +242,7 @@ class SageMakerEndpoint:
     def _variant(self, variant: ProductionVariant, seen: EndpointDescription | None) -> dict[str, Any]:
         """One that is there keeps the model it runs, even if the declared image is another one by now."""
         there = seen.models.get(variant.name, "") if seen else ""
-        found = {
+        content = {
             "VariantName": variant.name,
             "ModelName": there if there.startswith(self._identity(variant.served)) else self.register(variant.served),
             "InstanceType": self._declared.instance_type,
@@ -250,10 +250,10 @@ class SageMakerEndpoint:
             "InitialVariantWeight": float(variant.share),
         }
         if self._deployment.health_check.initial_delay:
-            found["ContainerStartupHealthCheckTimeoutInSeconds"] = self._deployment.health_check.initial_delay
+            content["ContainerStartupHealthCheckTimeoutInSeconds"] = self._deployment.health_check.initial_delay
         if self._deployment.load_balancing.algorithm == "least-connections":
-            found["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
-        return found
+            content["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
+        return content
 
     def _capture(self, seen: EndpointDescription | None) -> dict[str, Any] | None:
         """What is declared, else what the endpoint has now: a new configuration would drop it without a word."""
@@ -268,8 +268,8 @@ class SageMakerEndpoint:
         if seen is None:
             return None
         with asking(f"configuration {seen.config}"):
-            found = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=seen.config)
-        return found.get("DataCaptureConfig") or None
+            config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=seen.config)
+        return config.get("DataCaptureConfig") or None
 
     def _make(self, kind: str, name: str, describe: Callable[[], Any], create: Callable[[], Any]) -> None:
         """Names hold a digest of the content, so one that is there is the right one."""

@@ -61,8 +61,8 @@ class EndpointRecords:
         """The row and its ETag; a new row and None where there is none yet."""
         try:
             with asking(f"the record of {model}"):
-                found = self._s3.get_object(Bucket=self._bucket, Key=self._key(model))
-                content, etag = found["Body"].read(), str(found["ETag"])
+                response = self._s3.get_object(Bucket=self._bucket, Key=self._key(model))
+                content, etag = response["Body"].read(), str(response["ETag"])
         except NotFound:
             return EndpointRecord(model), None
         try:

@@ -40,15 +40,15 @@ class SageMakerTarget:
     ) -> RolloutState:
         self._check(model)
         supersede, now = bool(plan.get("supersede")), self._now()
-        wanted = plan_of(plan)
+        new_plan = plan_of(plan)
         known = self._record(rollout_id)
-        if known is not None and known.plan == wanted:
+        if known is not None and known.plan == new_plan:
             return self.rollout(model)
         if known is not None:
             raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
-        request = {"create": rollout_id, "plan": msgspec.to_builtins(wanted)}
+        request = {"create": rollout_id, "plan": msgspec.to_builtins(new_plan)}
 
-        begin = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe="", supersede=supersede)
+        begin = partial(moves.create, rollout_id=rollout_id, plan=new_plan, now=now, probe="", supersede=supersede)
         return self._step("create", model, request, begin, expect, key)
 
     def prepare(

@@ -191,9 +191,9 @@ class DeltaStore:
         except CommitFailedError:
             raise
         except (DeltaError, pl.exceptions.PolarsError) as error:
-            told = " ".join(str(error).split())
-            text = self._access.hide(told)
-            cause = error if text == told else None
+            message = " ".join(str(error).split())
+            text = self._access.hide(message)
+            cause = error if text == message else None
             if refused := turned_away(doing, text):
                 raise refused from cause
             if "Generic " in text or "object-store error" in text:
@@ -237,8 +237,8 @@ def _naming(days: set[date]) -> CommitProperties:
 
 def _files_by_day(handle: DeltaTable) -> dict[date, set[str]]:
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
-    found: dict[date, set[str]] = {}
+    files: dict[date, set[str]] = {}
     if actions.height:
         for path, day in actions.select("path", f"partition.{DAY}").iter_rows():
-            found.setdefault(day, set()).add(path)
-    return found
+            files.setdefault(day, set()).add(path)
+    return files

@@ -83,11 +83,11 @@ def answering(doing: str, access: StorageAccess) -> Iterator[None]:
         raise Refused(f"{doing}: there is no such file") from error
     except OSError as error:
         # Errors of cloud storage come as several lines drawn as a tree with terminal colours.
-        told = " ".join(str(error).replace("\x1b[31m↳\x1b[0m", "").split())
-        text = access.hide(told)
+        message = " ".join(str(error).replace("\x1b[31m↳\x1b[0m", "").split())
+        text = access.hide(message)
         raise turned_away(doing, text) or Unavailable(
             f"{doing}: the storage does not answer ({type(error).__name__}: {text[:400]})"
-        ) from (error if text == told else None)
+        ) from (error if text == message else None)
 
 
 FORBIDDEN = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
@@ -131,16 +131,16 @@ class LocalFiles:
         return [path for path, _ in self._walked(prefix)]
 
     def stamps(self, prefix: str) -> dict[str, str]:
-        found = {}
+        stamps = {}
         for path, entry in self._walked(prefix):
             with suppress(FileNotFoundError):  # moved away since it was listed
                 seen = entry.stat()
-                found[path] = f"{seen.st_mtime_ns}-{seen.st_size}-{seen.st_ino}"
-        return found
+                stamps[path] = f"{seen.st_mtime_ns}-{seen.st_size}-{seen.st_ino}"
+        return stamps
 
     def _walked(self, prefix: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
         """Files whose path begins so, ascending. Years of landing folders are walked every few seconds: no ``Path``."""
-        found, folders = [], [prefix.rpartition("/")[0]]
+        files, folders = [], [prefix.rpartition("/")[0]]
         while folders:
             folder = folders.pop()
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{self.root}/{folder}") as entries:
@@ -153,8 +153,8 @@ class LocalFiles:
                         and not (entry.name.startswith(".") and entry.name.endswith(".tmp"))
                         and entry.is_file()
                     ):
-                        found.append((path, entry))
-        return sorted(found, key=lambda pair: pair[0])
+                        files.append((path, entry))
+        return sorted(files, key=lambda pair: pair[0])
 
 
 S3_ARGUMENTS = {
@@ -224,6 +224,6 @@ class RemoteFiles:
         from pyarrow.fs import FileSelector
 
         folder = prefix.rpartition("/")[0]
-        found = self._system.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
-        files = [info for info in found if info.is_file and info.path.startswith(prefix)]
+        listing = self._system.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
+        files = [info for info in listing if info.is_file and info.path.startswith(prefix)]
         return {info.path: f"{info.mtime_ns}-{info.size}" for info in files}
