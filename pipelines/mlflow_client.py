@@ -18,7 +18,7 @@ CLIENT_DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """An outage is the task's to wait out, by its retries; the client gives up after seconds, not minutes."""
-REFUSALS = {
+REFUSED_CODES = {
     "RESOURCE_DOES_NOT_EXIST",
     "RESOURCE_ALREADY_EXISTS",
     "INVALID_PARAMETER_VALUE",
@@ -77,10 +77,10 @@ def _translated(uri: str, error: Exception) -> AirworthyError | Exception:
     from mlflow.exceptions import MlflowException
 
     text = " ".join(str(_cause(error)).split())[:500]
-    if isinstance(error, MlflowException) and error.error_code in REFUSALS:
-        return Refused(f"MLflow at {_shown(uri)} refused", [text])
-    if isinstance(error, MlflowException | requests.RequestException | OSError) or _of_database(error):
-        return Unavailable(f"MLflow at {_shown(uri)} did not answer: {text}")
+    if isinstance(error, MlflowException) and error.error_code in REFUSED_CODES:
+        return Refused(f"MLflow at {_without_password(uri)} refused", [text])
+    if isinstance(error, MlflowException | requests.RequestException | OSError) or _is_database_error(error):
+        return Unavailable(f"MLflow at {_without_password(uri)} did not answer: {text}")
     return error
 
 
@@ -94,10 +94,10 @@ def _cause(error: BaseException) -> BaseException:
     return cause if unconnected else error
 
 
-def _of_database(error: Exception) -> bool:
+def _is_database_error(error: Exception) -> bool:
     return type(error).__module__.startswith("sqlalchemy.")
 
 
-def _shown(uri: str) -> str:
+def _without_password(uri: str) -> str:
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -15,10 +15,10 @@ from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.model import ModelSpec
 
-COMPARED = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
-GROUP_SHOWN = 12
-NOT_SHOWN = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
-NOT_FOR_PEOPLE = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_second|^plots?$|^report$|^pictures?$)")
+COMPARISON_KEYS = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
+MAX_SHOWN = 12
+SKIPPED_FACTS = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
+TECHNICAL_FACTS = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_second|^plots?$|^report$|^pictures?$)")
 
 
 class FormFacts(BaseModel):
@@ -32,7 +32,7 @@ class FormFacts(BaseModel):
     champion: VersionInfo | None = None
     lines: Sequence[LedgerEntry]
     """Of this version, oldest first."""
-    of_the_run: Mapping[str, LedgerEntry] = {}
+    run_verdicts: Mapping[str, LedgerEntry] = {}
     """Newest verdict of each task of this deploy run, by task."""
     snapshot: SnapshotResult | None = None
     authors: Sequence[str] = ()
@@ -41,14 +41,14 @@ class FormFacts(BaseModel):
 
 def subject(facts: FormFacts, role: str) -> str:
     ticket = facts.ticket
-    former = f"in place of {_named(facts.champion)}" if facts.champion else "as its first version"
-    return f"{role}: release {ticket.model} {_named(facts.candidate)} {former}?"
+    former = f"in place of {_version_text(facts.champion)}" if facts.champion else "as its first version"
+    return f"{role}: release {ticket.model} {_version_text(facts.candidate)} {former}?"
 
 
 def form(facts: FormFacts, seconds: float) -> str:
     """Markdown; the same facts give the same text. ``seconds``: how long the answer is waited for."""
     parts = [
-        _head(facts, _span(seconds)),
+        _head(facts, _duration_text(seconds)),
         _identity(facts),
         _changes(facts),
         _gates(facts),
@@ -74,7 +74,7 @@ def _identity(facts: FormFacts) -> str:
     ticket, tags = facts.ticket, facts.candidate.tags
     rows = {
         "model": f"{ticket.model}: {facts.spec.description}",
-        "version": f"{_named(facts.candidate)}, now live: {_named(facts.champion) if facts.champion else 'nothing'}",
+        "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion) if facts.champion else 'nothing'}",
         "model digest": f"`{ticket.model_digest}`",
         "bundle digest": f"`{ticket.sha256}`",
         "hypothesis": tags.get("airworthy.hypothesis", ""),
@@ -106,15 +106,15 @@ def _gates(facts: FormFacts) -> str:
     rows = []
     for name in REQUIRED_GATES:
         measured = verdicts.get(name, {}).get("facts") or {}
-        numbers = _compared(measured) if measured.keys() >= COMPARED else _numbers(measured, bounds)
-        rows.append((name.replace("_", " "), _spoken(verdicts.get(name)), numbers))
+        numbers = _comparison_text(measured) if measured.keys() >= COMPARISON_KEYS else _facts_text(measured, bounds)
+        rows.append((name.replace("_", " "), _verdict_text(verdicts.get(name)), numbers))
     return "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
 
 
 def _rollout(facts: FormFacts) -> str:
     rows = [
-        (task, _spoken(line.details), _numbers(line.details.get("facts"), {}))
-        for task, line in facts.of_the_run.items()
+        (task, _verdict_text(line.details), _facts_text(line.details.get("facts"), {}))
+        for task, line in facts.run_verdicts.items()
     ]
     if not rows:
         return ""
@@ -166,7 +166,7 @@ def _metrics(facts: FormFacts) -> str:
     return _table(("metric", "candidate", "champion, on its own test rows"), rows) if rows else ""
 
 
-def _spoken(details: Mapping[str, Any] | None) -> str:
+def _verdict_text(details: Mapping[str, Any] | None) -> str:
     if details is None:
         return "**no verdict**"
     outcome = str(details.get("outcome"))
@@ -174,54 +174,54 @@ def _spoken(details: Mapping[str, Any] | None) -> str:
     return "pass" if outcome == "pass" else f"**{outcome}**: {reasons}"
 
 
-def _numbers(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
+def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
     """``roc_auc 0.7012 (≥ 0.62), …``: what was measured, without digests, places and the evidence's own units."""
     texts = []
     for name, value in (facts or {}).items():
-        if name in NOT_SHOWN or NOT_FOR_PEOPLE.search(name) or value in (None, "", [], {}) or value is False:
+        if name in SKIPPED_FACTS or TECHNICAL_FACTS.search(name) or value in (None, "", [], {}) or value is False:
             continue
         if isinstance(value, Mapping):
-            texts.append(f"{_words(name)}: {_group(value)}")
+            texts.append(f"{_label(name)}: {_group_text(value)}")
         elif isinstance(value, list):
-            texts.append(f"{_words(name)}: {'; '.join(_item(each) for each in value[:GROUP_SHOWN])}")
+            texts.append(f"{_label(name)}: {'; '.join(_item_text(each) for each in value[:MAX_SHOWN])}")
         else:
-            texts.append(f"{_words(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
+            texts.append(f"{_label(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
     return ", ".join(texts)
 
 
-def _group(values: Mapping[str, Any]) -> str:
+def _group_text(values: Mapping[str, Any]) -> str:
     """Of many groups the lowest numbers come first."""
-    shown = {name: value for name, value in values.items() if not NOT_FOR_PEOPLE.search(name)}
+    shown = {name: value for name, value in values.items() if not TECHNICAL_FACTS.search(name)}
     numbers = {name: float(value) for name, value in shown.items() if _is_number(value)}
-    if len(shown) <= GROUP_SHOWN or len(numbers) < len(shown):
-        return ", ".join(f"{name} {_member(value)}" for name, value in list(shown.items())[:GROUP_SHOWN])
-    lowest = sorted(numbers, key=lambda name: numbers[name])[:GROUP_SHOWN]
+    if len(shown) <= MAX_SHOWN or len(numbers) < len(shown):
+        return ", ".join(f"{name} {_member_text(value)}" for name, value in list(shown.items())[:MAX_SHOWN])
+    lowest = sorted(numbers, key=lambda name: numbers[name])[:MAX_SHOWN]
     listed = ", ".join(f"{name} {_number(numbers[name])}" for name in lowest)
-    return f"{listed} (the lowest {GROUP_SHOWN} of {len(shown)})"
+    return f"{listed} (the lowest {MAX_SHOWN} of {len(shown)})"
 
 
-def _member(value: Any) -> str:
-    return f"({_group(value)})" if isinstance(value, Mapping) else _number(value)
+def _member_text(value: Any) -> str:
+    return f"({_group_text(value)})" if isinstance(value, Mapping) else _number(value)
 
 
-def _item(value: Any) -> str:
+def _item_text(value: Any) -> str:
     """One line of a list: a line of the checklist says its reasons only where it did not simply pass."""
     if not isinstance(value, Mapping):
         return _number(value)
     if {"item", "result"} <= value.keys():
         why = "" if value["result"] == "PASS" else f" ({', '.join(value.get('why') or [])})"
         return f"{value['item']} {value['result']}{why}"
-    return _group(value)
+    return _group_text(value)
 
 
-def _span(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:g} seconds"
 
 
-def _compared(facts: Mapping[str, Any]) -> str:
+def _comparison_text(facts: Mapping[str, Any]) -> str:
     """Of the comparison with the champion, the interval first."""
     interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
     before = facts["candidate"] - facts["gain"]
@@ -241,11 +241,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ") if name.islower() else name
 
 
-def _named(info: VersionInfo | None) -> str:
+def _version_text(info: VersionInfo | None) -> str:
     if info is None:
         return "nothing"
     return f"{info.version} ({info.semantic})" if info.semantic else info.version

@@ -151,7 +151,7 @@ def _check_approval(certificate: Certificate) -> Check:
     if not lines:
         return _fail("approval", "the ledger has no approval of this version")
     last = lines[-1]
-    faults = _of_this_model(last, certificate)
+    faults = _model_faults(last, certificate)
     if not last.details.get("semantic_version"):
         faults.append("names no semantic version")
     for name in REQUIRED_GATES:
@@ -169,7 +169,7 @@ def _check_releases(certificate: Certificate) -> Check:
     faults: list[str] = []
     approvals = certificate.of_kind("approval")
     for line in lines:
-        faults += _of_this_model(line, certificate)
+        faults += _model_faults(line, certificate)
         if not any(approval.number < line.number for approval in approvals):
             faults.append(f"line {line.number} came before any approval")
         if not _is_digest(line.details.get("sha256")):
@@ -177,7 +177,7 @@ def _check_releases(certificate: Certificate) -> Check:
     return _check("release", faults, "line " + ", ".join(str(line.number) for line in lines))
 
 
-def _of_this_model(line: LedgerEntry, certificate: Certificate) -> list[str]:
+def _model_faults(line: LedgerEntry, certificate: Certificate) -> list[str]:
     named = line.details.get("model_digest")
     if named is not None and named == certificate.model_digest:
         return []

@@ -21,7 +21,7 @@ from pipelines.ports import LedgerEntry
 
 GENESIS = "0" * 64
 """What the first line names as its predecessor."""
-HEAD = re.compile(r"^(\d+):([0-9a-f]{64})$")
+HEAD_PATTERN = re.compile(r"^(\d+):([0-9a-f]{64})$")
 
 
 def canonical(value: Any) -> str:
@@ -29,7 +29,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def plain(details: Mapping[str, Any]) -> dict[str, Any]:
+def to_json_values(details: Mapping[str, Any]) -> dict[str, Any]:
     """Details as JSON will give them back: times as ISO text, tuples as lists, NaN and infinities as text.
 
     ``Refused`` for what JSON cannot say.
@@ -52,14 +52,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def instant(at: datetime) -> str:
+def utc_text(at: datetime) -> str:
     """ISO 8601 in UTC with microseconds; one text per instant."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def digest_of(entry: LedgerEntry) -> str:
     """sha256 over the canonical JSON of every field but the digest itself."""
-    fields = {**entry.model_dump(exclude={"digest", "at"}), "at": instant(entry.at)}
+    fields = {**entry.model_dump(exclude={"digest", "at"}), "at": utc_text(entry.at)}
     return hashlib.sha256(canonical(fields).encode()).hexdigest()
 
 
@@ -82,7 +82,7 @@ def next_line(
         model=model,
         version=version,
         actor=actor,
-        details=plain(details),
+        details=to_json_values(details),
         key=key,
         previous=last.digest if last else GENESIS,
         digest="",
@@ -119,14 +119,14 @@ def head(entries: Sequence[LedgerEntry]) -> str:
 
 def head_faults(entries: Sequence[LedgerEntry], heads: Iterable[str]) -> list[str]:
     """Every head once written down that the ledger no longer holds."""
-    held = {entry.number: entry.digest for entry in entries} | {0: GENESIS}
+    digests = {entry.number: entry.digest for entry in entries} | {0: GENESIS}
     faults = []
     for text in heads:
-        known = HEAD.match(text.strip())
+        known = HEAD_PATTERN.match(text.strip())
         if known is None:
             faults.append(f"{text.strip()[:80]!r} is no head; a head is <number>:<64 hex digits>")
-        elif int(known[1]) not in held:
+        elif int(known[1]) not in digests:
             faults.append(f"line {known[1]} is gone: it was once the newest line, {known[2][:12]}")
-        elif held[int(known[1])] != known[2]:
-            faults.append(f"line {known[1]} was {known[2][:12]} and is now {held[int(known[1])][:12]}: rewritten")
+        elif digests[int(known[1])] != known[2]:
+            faults.append(f"line {known[1]} was {known[2][:12]} and is now {digests[int(known[1])][:12]}: rewritten")
     return faults

@@ -11,7 +11,7 @@ REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comp
 """Every candidate passes these, in this order."""
 
 
-def is_of_model(details: Mapping[str, Any], model_digest: str | None, snapshot: str | None) -> bool:
+def is_about_model(details: Mapping[str, Any], model_digest: str | None, snapshot: str | None) -> bool:
     """Whether a gate's line is about this model file; a line of before 0.2.0 may name its snapshot instead."""
     named = details.get("model_digest")
     return named == model_digest if named is not None else details.get("snapshot") == snapshot

@@ -68,18 +68,18 @@ def _answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list
     if too_few := _too_few(measure, declared):
         return "undecided", [*too_few, *measure.notes]
     success, *guards = measure.metrics
-    worse = [_said(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
+    worse = [_describe_interval(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
-    worse += [_said(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
+    worse += [_describe_interval(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
     if worse:
         return "control stays", worse
     lacking = f"not shown to lose at most {declared.margin:g}"
-    unshown = [_said(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
+    unshown = [_describe_interval(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
     if (low := success.gain()[0]) > 0:
         return ("undecided", unshown) if unshown else ("variant wins", [])
     if declared.margin and low >= -declared.margin and success.gain()[1] <= declared.margin:
-        return "no difference", [_said(success, f"no difference beyond {declared.margin:g}")]
-    return "undecided", [_said(success, "not shown better"), *unshown]
+        return "no difference", [_describe_interval(success, f"no difference beyond {declared.margin:g}")]
+    return "undecided", [_describe_interval(success, "not shown better"), *unshown]
 
 
 def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
@@ -96,7 +96,7 @@ def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
     ]
 
 
-def _said(metric: MetricInterval, what: str) -> str:
+def _describe_interval(metric: MetricInterval, what: str) -> str:
     unit = " of control's" if metric.metric == "latency" else ""
     if metric.estimate is None or metric.low is None or metric.high is None:
         return f"{metric.metric}: {what} (no interval yet)"
@@ -106,7 +106,7 @@ def _said(metric: MetricInterval, what: str) -> str:
 def _recommendation(answer: str, measure: ExperimentMeasure, reasons: list[str]) -> str:
     control, variant = f"version {measure.control}", f"version {measure.variant}"
     if answer == "variant wins":
-        return f"Promote {variant}: {_said(measure.metrics[0], 'better')}; no other metric loses more than the margin."
+        return f"Promote {variant}: {_describe_interval(measure.metrics[0], 'better')}; no other metric loses more than the margin."
     why = "; ".join(reasons)
     return {
         "control stays": f"Keep {control}: {why}.",

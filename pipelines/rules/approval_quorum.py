@@ -29,7 +29,7 @@ def judge_quorum(
     reasons: list[str] = []
     agreed: dict[str, set[str]] = {role: set() for role in roles}
     for answer in answers:
-        why_not = _why_not(answer, ticket, roles.get(answer.role), authors)
+        why_not = _rejection_reasons(answer, ticket, roles.get(answer.role), authors)
         if not why_not and answer.person in agreed[answer.role]:
             why_not = [f"{answer.person} answered for {answer.role} more than once and counts once"]
         reasons += why_not
@@ -53,7 +53,7 @@ def judge_quorum(
     return Verdict.of(RULE, failures=reasons, facts=facts)
 
 
-def too_few(declared: Approval, authors: Collection[str]) -> list[str]:
+def missing_approvers(declared: Approval, authors: Collection[str]) -> list[str]:
     """Why nobody need be asked: without the authors there are not enough people left."""
     left = {approver.role: sorted(set(approver.users) - set(authors)) for approver in declared.approvers}
     reasons = [
@@ -71,7 +71,7 @@ def too_few(declared: Approval, authors: Collection[str]) -> list[str]:
     return [*reasons, f"{who}; name somebody else under deployment.approval.approvers"]
 
 
-def _why_not(
+def _rejection_reasons(
     answer: ApprovalAnswer, ticket: RolloutTicket, approver: Approver | None, authors: Collection[str]
 ) -> list[str]:
     """Every reason for which an answer is not counted."""

@@ -11,12 +11,14 @@ from pipelines.verdict import Verdict
 RULE = "blue_green_trial"
 
 
-def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int, unproved: Sequence[str] = ()) -> Verdict:
+def judge_trial(
+    ticket: RolloutTicket, state: RolloutState, share: int, missing_evidence: Sequence[str] = ()
+) -> Verdict:
     """FAIL unless the green version goes from no traffic to its test share in one step; the same again passes.
 
-    ``unproved`` names each stage that must have passed before and has not.
+    ``missing_evidence`` names each stage that must have passed before and has not.
     """
-    verdict = judge_shift(ticket, state, share, unproved, rule=RULE)
+    verdict = judge_shift(ticket, state, share, missing_evidence, rule=RULE)
     now = state.split.get(ticket.version, 0)
     failures = list(verdict.reasons)
     if now not in (0, share) and now < share:

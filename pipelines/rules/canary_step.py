@@ -9,25 +9,25 @@ from pipelines.spec.strategy import WHOLE
 from pipelines.verdict import Verdict
 
 RULE = "canary_step"
-READY = ("READY", "SHADOWING", "BAKING")
+SHIFT_PHASES = ("READY", "SHADOWING", "BAKING")
 
 
 def judge_shift(
-    ticket: RolloutTicket, state: RolloutState, share: int, unproved: Sequence[str] = (), *, rule: str = RULE
+    ticket: RolloutTicket, state: RolloutState, share: int, missing_evidence: Sequence[str] = (), *, rule: str = RULE
 ) -> Verdict:
     """FAIL unless the ticket's version is loaded beside the ticket's champion and has no more than ``share`` yet.
 
-    ``share`` is the candidate's in basis points, below all. ``unproved`` names each stage that must have passed before
+    ``share`` is the candidate's in basis points, below all. ``missing_evidence`` names each stage that must have passed before
     and has not; one of them is enough to refuse.
     """
-    failures: list[str] = list(unproved)
+    failures: list[str] = list(missing_evidence)
     now = state.split.get(ticket.version, 0)
     if state.candidate != ticket.version:
         failures.append(f"version {ticket.version} is not prepared; the candidate is {state.candidate}")
     if state.champion != ticket.champion:
         failures.append(f"version {state.champion} is live, but this run was planned against {ticket.champion}")
-    if state.phase not in READY:
-        failures.append(f"the rollout is {state.phase}; traffic is moved while it is {', '.join(READY)}")
+    if state.phase not in SHIFT_PHASES:
+        failures.append(f"the rollout is {state.phase}; traffic is moved while it is {', '.join(SHIFT_PHASES)}")
     if not 0 < share < WHOLE:
         failures.append(f"a share of {share} basis points is no step; give 1 to {WHOLE - 1}")
     elif now > share:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult
-from pipelines.rules.minimum_metrics_gate import measured
+from pipelines.rules.minimum_metrics_gate import is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -18,7 +18,7 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     are not looked at here: ``slice_gate`` asks for them.
     """
     needed = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
-    unknowns = [f"{metric} not measured" for metric in needed if not measured(result.metrics.get(metric))]
+    unknowns = [f"{metric} not measured" for metric in needed if not is_measured(result.metrics.get(metric))]
     if result.rows == 0:
         unknowns.insert(0, "the test part has no rows")
     failures, undated = _own_time_faults(result, spec)

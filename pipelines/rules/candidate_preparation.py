@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.release_rollback import ACTIVE
-from pipelines.rules.rollback_drill import ID as DRILL
+from pipelines.rules.release_rollback import ACTIVE_PHASES
+from pipelines.rules.rollback_drill import DRILL_PREFIX as DRILL
 from pipelines.verdict import Decision, Verdict
 
 RULE = "candidate_preparation"
@@ -25,7 +25,7 @@ def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: S
     elif state.champion != ticket.champion:
         changed = f"version {state.champion} is live, but this run was planned against {ticket.champion}"
         failures.append(f"{changed}; trigger {ticket.model}__deploy anew")
-    other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE else None
+    other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE_PHASES else None
     newer = state.candidate is not None and int(state.candidate) > int(ticket.version)
     if other is not None and newer and not other.startswith(DRILL):
         failures.append(f"rollout {other} of the newer version {state.candidate} is {state.phase}; it goes first")

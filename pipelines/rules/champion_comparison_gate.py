@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult, Interval
-from pipelines.rules.minimum_metrics_gate import ROUNDING, broken, measured
+from pipelines.rules.minimum_metrics_gate import ROUNDING, describe_broken, is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -29,7 +29,7 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if not unknowns and declared.require_improvement and interval.low <= 0:
         failures.append(f"gain of {interval.metric} {interval.gain:+.4f} may be chance: its interval {span} reaches 0")
     elif not unknowns and interval.low < -declared.margin - ROUNDING:
-        low = broken(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
+        low = describe_broken(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
         failures.append(f"{low} (gain {interval.gain:+.4f}, interval {span}, {interval.rows} rows)")
     facts: dict[str, object] = {
         "version": result.version,
@@ -47,7 +47,7 @@ def _unmeasured(interval: Interval, spec: ModelSpec) -> list[str]:
     unknowns = [
         f"{name} of the gain of {interval.metric} not measured"
         for name, value in (("low end", interval.low), ("high end", interval.high), ("estimate", interval.gain))
-        if not measured(value)
+        if not is_measured(value)
     ]
     if interval.metric != declared.metric:
         unknowns.append(f"{interval.metric} was compared, {declared.metric} is declared")

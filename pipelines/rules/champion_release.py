@@ -27,8 +27,8 @@ def judge_release(
     """
     failures: list[str] = []
     unknowns: list[str] = []
-    spoken = {gate: gates.get(gate) for gate in required_gates} | dict(stages or {})
-    for gate, outcome in spoken.items():
+    outcomes = {gate: gates.get(gate) for gate in required_gates} | dict(stages or {})
+    for gate, outcome in outcomes.items():
         if outcome is None:
             unknowns.append(f"{gate} has no verdict on this model ({_short(ticket.model_digest)})")
         elif outcome == Outcome.UNKNOWN.value:

@@ -8,13 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import ACTIVE
+from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.spec.strategy import Strategy
 from pipelines.verdict import Decision, Verdict
 
 RULE = "lease_reaper"
 LeaseAction = Literal["keep", "report", "rollback", "hold", "stop_mirror"]
-EXPIRY: dict[Strategy, LeaseAction] = {
+EXPIRY_ACTIONS: dict[Strategy, LeaseAction] = {
     "all_at_once": "stop_mirror",
     "shadow": "stop_mirror",
     "canary": "rollback",
@@ -22,7 +22,7 @@ EXPIRY: dict[Strategy, LeaseAction] = {
     "ab": "hold",
 }
 """What becomes of a rollout whose lease is over; a model with a shadow and nothing else is ``all_at_once``."""
-GRACE = timedelta(minutes=1)
+GUARD_GRACE = timedelta(minutes=1)
 """So long a target with a guard of its own has time to deal with a lease."""
 
 
@@ -53,15 +53,15 @@ def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseDecision:
     its own is left to do that, and reported if it did not. One whose run has ended or is gone is reported.
     """
     state = watched.state
-    if state.phase not in ACTIVE:
+    if state.phase not in ACTIVE_PHASES:
         return _decision("keep", f"it is {state.phase or 'none'}")
     if state.lease_until is None:
         return _decision("report", "it has no lease; roll it back if nobody knows it")
     over, since = now - state.lease_until, f"its lease ended at {state.lease_until.isoformat(timespec='seconds')}"
-    if over >= timedelta(0) and not _dealt_with(state, EXPIRY[watched.strategy]):
+    if over >= timedelta(0) and not _is_done(state, EXPIRY_ACTIONS[watched.strategy]):
         if not watched.guarded:
-            return _decision(EXPIRY[watched.strategy], since)
-        if over >= GRACE:
+            return _decision(EXPIRY_ACTIONS[watched.strategy], since)
+        if over >= GUARD_GRACE:
             reason = f"{since} and its target did nothing; is the guard of the target alive? Roll it back by hand"
             return _decision("report", reason)
         return _decision("keep", f"{since}; its target is about to deal with it")
@@ -81,7 +81,7 @@ def _decision(action: LeaseAction, reason: str) -> LeaseDecision:
     return LeaseDecision(verdict=verdict, action=action, reason=reason)
 
 
-def _dealt_with(state: RolloutState, action: LeaseAction) -> bool:
+def _is_done(state: RolloutState, action: LeaseAction) -> bool:
     """Whether it is so already: on hold, or on hold without a mirror."""
     held = state.phase == "PAUSED"
     return held and (action == "hold" or (action == "stop_mirror" and state.mirror is None))

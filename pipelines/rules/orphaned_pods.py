@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-Told = Annotated[str, StringConstraints(min_length=1)]
-ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 """States after which a task instance waits for nothing; in any other, or in none (cleared), it goes on."""
-FINISHED = ("Succeeded", "Failed")
-YOUNG = timedelta(minutes=2)
+FINISHED_PHASES = ("Succeeded", "Failed")
+MIN_AGE = timedelta(minutes=2)
 GRACE = timedelta(minutes=10)
 """A finished pod stays so long for a person to see; so long a deletion and a deadline may take to have an effect."""
 
@@ -22,13 +22,13 @@ class PodIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dag_id: Told
-    run_id: Told
-    task_id: Told
+    dag_id: NonEmpty
+    run_id: NonEmpty
+    task_id: NonEmpty
     map_index: int
     try_number: int
-    step: Told
-    run: Told
+    step: NonEmpty
+    run: NonEmpty
 
     @property
     def task(self) -> tuple[str, str, str, int, str]:
@@ -89,28 +89,28 @@ def _judge(pod: LaunchedPod, pods: Sequence[LaunchedPod], now: datetime) -> PodJ
     if pod.deleting is not None:
         stuck = now - pod.deleting > GRACE
         return keep(f"it is being deleted{'; is its node lost?' if stuck else ''}", reported=stuck)
-    if now - pod.created < YOUNG:
-        return keep(f"it is younger than {_minutes(YOUNG)}")
-    orphaned = _why_orphaned(pod, pod.identity, pods, now)
+    if now - pod.created < MIN_AGE:
+        return keep(f"it is younger than {_minutes(MIN_AGE)}")
+    orphaned = _orphan_reason(pod, pod.identity, pods, now)
     if not orphaned:
         return keep(f"its task is {pod.task_state or 'to be scheduled'}")
     if not pod.launched_here:
         return keep(f"{orphaned}; but the store of this installation has no {pod.identity.run}", reported=True)
-    if pod.phase in FINISHED and now - (pod.finished or pod.created) < GRACE:
+    if pod.phase in FINISHED_PHASES and now - (pod.finished or pod.created) < GRACE:
         return keep(f"{orphaned}; it ended less than {_minutes(GRACE)} ago and may still be looked at")
     return PodJudgement(pod=pod, delete=True, reason=orphaned)
 
 
-def _why_orphaned(pod: LaunchedPod, mine: PodIdentity, pods: Sequence[LaunchedPod], now: datetime) -> str | None:
+def _orphan_reason(pod: LaunchedPod, mine: PodIdentity, pods: Sequence[LaunchedPod], now: datetime) -> str | None:
     if not pod.task_exists:
         return "its task instance is gone: the run was deleted, or the task was taken out of it"
-    if pod.task_state in ENDED:
+    if pod.task_state in ENDED_STATES:
         return f"its task has ended: {pod.task_state}"
     for other in (other for other in pods if other.identity and other.created >= pod.created):
         theirs = other.identity or mine
         if theirs.task == mine.task and theirs.run != mine.run and theirs.try_number > mine.try_number:
             return f"it is of try {mine.try_number}, and try {theirs.try_number} has pod {other.name}"
-    if pod.phase in FINISHED or pod.started is None or pod.deadline_seconds is None:
+    if pod.phase in FINISHED_PHASES or pod.started is None or pod.deadline_seconds is None:
         return None
     allowed = timedelta(seconds=pod.deadline_seconds)
     return f"it outlived its deadline of {_minutes(allowed)}" if now - pod.started > allowed + GRACE else None

@@ -14,20 +14,20 @@ from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
 from pipelines.spec.runner import StageRunner
 
 Kind = Literal["done", "refused", "unavailable"]
-TAKEN_AWAY = {
+NODE_REASONS = {
     "Evicted", "Preempting", "Preempted", "Shutdown", "NodeShutdown", "NodeLost", "NodeAffinity", "Terminated",
     "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfnvidia.com/gpu", "UnexpectedAdmissionError",
 }  # fmt: skip
 """Reasons of a failed pod that say something of the node and nothing of the step."""
-MISCONFIGURED = {
+CONFIG_REASONS = {
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError",
     "InvalidImageName", "ErrImageNeverPull",
 }  # fmt: skip
-PULLING = {"ErrImagePull", "ImagePullBackOff"}
-NO_SUCH_IMAGE = ("not found", "notfound", "unauthorized", "denied", "manifest unknown", "invalid reference")
-NEVER_FITS = ("node selector", "node affinity", "node(s) had taint", "untolerated taint")
+PULL_REASONS = {"ErrImagePull", "ImagePullBackOff"}
+MISSING_IMAGE_HINTS = ("not found", "notfound", "unauthorized", "denied", "manifest unknown", "invalid reference")
+UNSATISFIABLE_HINTS = ("node selector", "node affinity", "node(s) had taint", "untolerated taint")
 """What the scheduler says when no node of the kind asked for exists, as opposed to one that is full."""
-KILLED, TERMINATED = 137, 143
+SIGKILL_CODE, SIGTERM_CODE = 137, 143
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PodFacts:
     exit_code: int | None = None
     ended: str | None = None
     """The container's reason, such as ``OOMKilled``."""
-    last_words: str | None = None
+    termination_message: str | None = None
     """The container's termination message."""
     warnings: list[str] = field(default_factory=list)
     """Warning events, oldest first."""
@@ -75,14 +75,14 @@ def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datet
     if facts.phase in ("Succeeded", "Failed") or facts.exit_code is not None:
         return _ended(facts, runner)
     if facts.started is None:
-        return _stuck(facts, runner, now)
+        return _not_started(facts, runner, now)
     return None
 
 
 def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
     pod, code = f"pod {facts.name}", facts.exit_code
-    words = [line for line in (facts.last_words or facts.message or "").strip().splitlines() if line.strip()]
-    if facts.reason in TAKEN_AWAY:
+    lines = [line for line in (facts.termination_message or facts.message or "").strip().splitlines() if line.strip()]
+    if facts.reason in NODE_REASONS:
         return PodEnd("unavailable", f"{pod} was taken off its node ({facts.reason}): {facts.message}")
     if facts.reason == "DeadlineExceeded":
         hint = "raise timeout_minutes of the stage's runner; a training then goes on from its last checkpoint"
@@ -91,53 +91,53 @@ def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
         hints = [f"memory: the step used more than its limit of {runner.memory} and was killed (exit code {code})"]
         hints += ["raise memory of the stage's runner, train out of core, or on fewer days"]
         return PodEnd("refused", f"{pod} ran out of memory", hints)
-    if facts.ended in MISCONFIGURED:
-        return PodEnd("refused", f"{pod} could not start its container ({facts.ended})", words)
+    if facts.ended in CONFIG_REASONS:
+        return PodEnd("refused", f"{pod} could not start its container ({facts.ended})", lines)
     if code == 0 or (code is None and facts.phase == "Succeeded"):
         return PodEnd("done", f"{pod} is done")
     if code == EXIT_REFUSED:
-        return PodEnd("refused", words[0] if words else f"{pod} refused", words[1:])
+        return PodEnd("refused", lines[0] if lines else f"{pod} refused", lines[1:])
     if code == EXIT_UNAVAILABLE:
-        return PodEnd("unavailable", "\n".join(words) or f"{pod} found something unavailable")
-    if code in (KILLED, TERMINATED) or code is None:
-        how = "killed" if code == KILLED else "told to go" if code == TERMINATED else f"lost ({facts.reason})"
+        return PodEnd("unavailable", "\n".join(lines) or f"{pod} found something unavailable")
+    if code in (SIGKILL_CODE, SIGTERM_CODE) or code is None:
+        how = "killed" if code == SIGKILL_CODE else "told to go" if code == SIGTERM_CODE else f"lost ({facts.reason})"
         return PodEnd(
             "unavailable", f"{pod} was {how} (exit code {code}); the next try goes on from the last checkpoint"
         )
-    return PodEnd("unavailable", f"{pod} broke with exit code {code}", words[-20:])
+    return PodEnd("unavailable", f"{pod} broke with exit code {code}", lines[-20:])
 
 
-def _stuck(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
+def _not_started(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
     pod = f"pod {facts.name}"
-    if facts.waiting in MISCONFIGURED:
+    if facts.waiting in CONFIG_REASONS:
         reasons = [facts.waiting_message or "the cluster gives no reason", *facts.warnings[-3:]]
         return PodEnd("refused", f"{pod} cannot start ({facts.waiting}); correct the stage's runner", reasons)
     if facts.scheduled is None:
         limit = timedelta(minutes=runner.schedule_minutes)
         return None if facts.gated or now - facts.created < limit else _unscheduled(facts, runner)
-    words = " ".join([facts.waiting_message or "", *facts.warnings])
-    if facts.waiting in PULLING and any(hint in words.lower() for hint in NO_SUCH_IMAGE):
-        return PodEnd("refused", f"{pod}: its image cannot be pulled; correct the image", _said(facts))
+    text = " ".join([facts.waiting_message or "", *facts.warnings])
+    if facts.waiting in PULL_REASONS and any(hint in text.lower() for hint in MISSING_IMAGE_HINTS):
+        return PodEnd("refused", f"{pod}: its image cannot be pulled; correct the image", _waiting_reasons(facts))
     if now - facts.scheduled < timedelta(minutes=runner.start_minutes):
         return None
     late = f"{pod} did not start within start_minutes {runner.start_minutes:g}"
     missing = any("not found" in warning for warning in facts.warnings)
-    return PodEnd("refused" if missing else "unavailable", late, _said(facts))
+    return PodEnd("refused" if missing else "unavailable", late, _waiting_reasons(facts))
 
 
 def _unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
-    words = facts.unscheduled or "the scheduler has said nothing"
-    never = any(hint in words for hint in NEVER_FITS) and "Insufficient" not in words
+    message = facts.unscheduled or "the scheduler has said nothing"
+    never = any(hint in message for hint in UNSATISFIABLE_HINTS) and "Insufficient" not in message
     requested = (
         f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
     )
     subject = f"pod {facts.name} found no node within schedule_minutes {runner.schedule_minutes:g}"
     hint = "correct node_selector or tolerations, or add such a node" if never else "ask for less, or wait for room"
     return PodEnd(
-        "refused" if never else "unavailable", subject, [f"the scheduler says: {words}", f"asked: {requested}", hint]
+        "refused" if never else "unavailable", subject, [f"the scheduler says: {message}", f"asked: {requested}", hint]
     )
 
 
-def _said(facts: PodFacts) -> list[str]:
+def _waiting_reasons(facts: PodFacts) -> list[str]:
     waiting = f"{facts.waiting}: {facts.waiting_message}" if facts.waiting else None
     return [reason for reason in (waiting, *facts.warnings[-5:]) if reason]

@@ -28,14 +28,14 @@ def judge_checklist(
         preflight_items.error_handling(inspection, standing, spec),
         preflight_items.load(inspection, standing, spec),
         preflight_items.security(inspection, standing),
-        preflight_items.way_back(standing, spec),
+        preflight_items.rollback(standing, spec),
         preflight_items.deployer(standing, spec),
         preflight_items.design(inspection, standing, spec),
     ]
     facts: dict[str, object] = {
         "version": inspection.version,
         "champion": standing.champion,
-        "checklist": [item.line().model_dump(exclude={"schema_"}) for item in items],
+        "checklist": [item.checklist_item().model_dump(exclude={"schema_"}) for item in items],
         "model_digest": inspection.model_digest,
         "approval_digest": standing.approval_digest,
         "parity_rows": inspection.rows,

@@ -28,12 +28,12 @@ class ItemFacts:
     unmeasured: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     waived: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def line(self) -> ChecklistItem:
+    def checklist_item(self) -> ChecklistItem:
         reasons = {"FAIL": self.failed, "UNKNOWN": self.unmeasured, "WARNING": self.warned, "WAIVED": self.waived}
         result = next((name for name, why in reasons.items() if why), "PASS")
-        why = [*self.failed, *self.unmeasured, *self.warned, *self.waived, *self.told]
+        why = [*self.failed, *self.unmeasured, *self.warned, *self.waived, *self.notes]
         return ChecklistItem.model_validate({"item": self.name, "result": result, "why": why})
 
 
@@ -57,7 +57,7 @@ def performance(
         item.failed.append(f"one row takes {inspection.latency_p50_ms:.3g} ms > routing.deadline_ms {deadline:g}")
     else:
         took = f"one row takes {inspection.latency_p50_ms:.3g} ms, p99 {inspection.latency_p99_ms:.3g} ms"
-        item.told.append(f"{len(required_gates)} gates, {took} (deadline {deadline:g} ms)")
+        item.notes.append(f"{len(required_gates)} gates, {took} (deadline {deadline:g} ms)")
     return item
 
 
@@ -75,8 +75,8 @@ def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
         item.failed.append(f"{inspection.predictor} answers differ from the model's by up to {beyond}")
     else:
         within = f"{inspection.rows} rows within {inspection.largest_difference:.2g} of the model"
-        item.told.append(f"{has:.2f} MiB, {inspection.predictor}, {within}")
-    item.told += inspection.notes
+        item.notes.append(f"{has:.2f} MiB, {inspection.predictor}, {within}")
+    item.notes += inspection.notes
     return item
 
 
@@ -96,7 +96,7 @@ def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec)
         else:
             item.warned.append(f"callers have to change ({numbers}): {changes}")
     else:
-        item.told.append(f"that of version {standing.champion}")
+        item.notes.append(f"that of version {standing.champion}")
     return item
 
 
@@ -113,7 +113,7 @@ def validation(inspection: Inspection) -> ItemFacts:
     numbers = [column for column in inspection.contract.columns if column.type == "numeric"]
     ranged = sum(column.minimum is not None or column.maximum is not None for column in numbers)
     described = f"{len(inspection.contract.columns)} columns typed, {ranged} of {len(numbers)} numbers with a range"
-    item.told.append(f"{described}, {inspection.edge_rows} edge rows tried")
+    item.notes.append(f"{described}, {inspection.edge_rows} edge rows tried")
     return item
 
 
@@ -132,7 +132,7 @@ def error_handling(inspection: Inspection, standing: ReleaseStanding, spec: Mode
     limits = [f"over {m.over_ms:g} ms" for m in declared.analysis.metrics if m.event == "slow" and m.max_rate]
     guard = f"guard at {declared.error_threshold:.2%} bad answers"
     deadline = f"deadline {declared.routing.deadline_ms:g} ms"
-    item.told.append(", ".join([guard, *limits, deadline, f"lease {declared.lease:g} s"]))
+    item.notes.append(", ".join([guard, *limits, deadline, f"lease {declared.lease:g} s"]))
     return item
 
 
@@ -145,7 +145,7 @@ def load(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> 
         item.waived.append(f"{what}: no candidate stands beside a champion to be tried")
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
-        item.told.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
+        item.notes.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
         item.failed += [inspection.load_test_fault] if inspection.load_test_fault else []
         for name, needed in inspection.load_test_needs.items():
             if needed > has:
@@ -167,39 +167,39 @@ def security(inspection: Inspection, standing: ReleaseStanding) -> ItemFacts:
     elif approved is not None and approved != has:
         item.failed.append(f"the approval is of model {approved[:12]}…, the registered file is {has[:12]}…")
     else:
-        item.told.append(f"digests agree, no pickle, model {has[:12]}… made the bundle")
+        item.notes.append(f"digests agree, no pickle, model {has[:12]}… made the bundle")
     return item
 
 
-def way_back(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def rollback(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("8 rollback"), spec.deployment.rollback
     if standing.champion is None:
         item.waived.append("first version: there is nothing to go back to")
         return item
-    item.told.append(f"version {standing.champion} can be put back for {declared.window:g} s after the promotion")
+    item.notes.append(f"version {standing.champion} can be put back for {declared.window:g} s after the promotion")
     if declared.window == 0:
         item.warned.append("rollback.window is 0: the former version is unloaded at once")
     if declared.drill is None:
-        item.told.append("no drill is declared")
+        item.notes.append("no drill is declared")
     elif standing.drill is None and not standing.drillable:
-        item.told.append(f"no drill yet: no version before {standing.champion} could stand in for one")
+        item.notes.append(f"no drill yet: no version before {standing.champion} could stand in for one")
     elif standing.drill is None:
         item.unmeasured.append("rollback.drill is declared, but no drill is on the ledger; run one")
     elif standing.drill != "pass":
         item.failed.append(f"the last rollback drill ended {standing.drill}; find out why and run it again")
     else:
-        item.told.append("the last rollback drill passed")
+        item.notes.append("the last rollback drill passed")
     return item
 
 
 def deployer(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, may = ItemFacts("who may deploy"), spec.deployment.approval.deployers
     if not standing.by_hand:
-        item.told.append("started by an approval, not by hand")
+        item.notes.append("started by an approval, not by hand")
     elif not may:
-        item.told.append(f"{standing.deployer or 'somebody'}; deployment.approval.deployers names nobody")
+        item.notes.append(f"{standing.deployer or 'somebody'}; deployment.approval.deployers names nobody")
     elif standing.deployer in may:
-        item.told.append(f"{standing.deployer} is among deployment.approval.deployers")
+        item.notes.append(f"{standing.deployer} is among deployment.approval.deployers")
     else:
         who = standing.deployer or "somebody without a name"
         item.failed.append(f"{who} is not among deployment.approval.deployers ({', '.join(may)})")
@@ -219,7 +219,7 @@ def design(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -
         item.warned.append("UNKNOWN how long it takes: no request was logged in the last seven days")
     for step in inspection.design:
         estimate, undecidable = _time_of(step, inspection.traffic.per_day if inspection.traffic else None)
-        reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.told
+        reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes
         reasons.append(estimate)
     return item
 

@@ -10,7 +10,7 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.verdict import Verdict
 
 RULE = "release_rollback"
-ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
+ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 """Phases in which a candidate may get requests."""
 
 
@@ -25,13 +25,13 @@ class RollbackTarget(BaseModel):
     rollout_id: str | None = None
 
 
-def way_back(state: RolloutState) -> RollbackTarget | None:
+def rollback_target(state: RolloutState) -> RollbackTarget | None:
     """What a rollback would do now; None if there is nothing to go back to.
 
     An active rollout loses its candidate; a promotion that is being finished is taken back to the former champion;
     else the version before the live one is put back.
     """
-    if state.phase in ACTIVE:
+    if state.phase in ACTIVE_PHASES:
         return RollbackTarget(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
     if state.previous is None:
         return None
@@ -45,13 +45,13 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     ``asked`` None takes back whatever is newest. PASS does not ask whether every worker has applied the present table:
     a rollback is the way out of just that.
     """
-    way, failures = way_back(state), []
-    if way is None:
+    rollback, failures = rollback_target(state), []
+    if rollback is None:
         failures.append(f"{state.model} has no version before {state.champion}; release one instead")
-    elif version is not None and version == way.to:
+    elif version is not None and version == rollback.to:
         failures.append(f"version {version} is the one that a rollback goes back to; leave the field empty")
-    elif version is not None and version != way.takes:
-        failures.append(f"version {version} answers nobody; version {way.takes} is the one to take back")
+    elif version is not None and version != rollback.takes:
+        failures.append(f"version {version} answers nobody; version {rollback.takes} is the one to take back")
     facts: dict[str, object] = {
         "live": state.champion,
         "candidate": state.candidate,
@@ -59,17 +59,17 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
         "phase": state.phase,
         "asked": version,
         "generation": state.generation,
-        **({} if way is None else way.model_dump()),
+        **({} if rollback is None else rollback.model_dump()),
     }
     return Verdict.of(RULE, failures=failures, facts=facts)
 
 
-def signed(reason: str, takes: str | None, run: str) -> str:
+def reason_with_run(reason: str, takes: str | None, run: str) -> str:
     """The reason as the target keeps it: it says which version was taken back, and in which run."""
     return f"{reason} (version {takes or 'none'} taken back by {run})"
 
 
-def taken_back(state: RolloutState, run: str) -> RollbackTarget | None:
+def rolled_back_by(state: RolloutState, run: str) -> RollbackTarget | None:
     """What this very run has done to the newest rollout already, in a try that was cut off."""
     mine = re.search(rf"\(version (\S+) taken back by {re.escape(run)}\)$", state.reason)
     if state.phase != "ROLLED_BACK" or mine is None:

@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import ACTIVE
+from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.verdict import Verdict
 
 RULE = "rollback_drill"
-ID = "drill-"
+DRILL_PREFIX = "drill-"
 """Rollouts of drills begin with it: whoever deploys for real may supersede them."""
 MINIMUM_ANSWERS = 3
 """Answers of the candidate before, and of the champion after, without which nothing is shown."""
 
 
-class Line(Protocol):
+class LedgerLine(Protocol):
     """What is read of a line of the ledger."""
 
     @property
@@ -40,17 +40,17 @@ class DrillCandidate(BaseModel):
     sha256: str
 
 
-def why_not(state: RolloutState, deploying: int) -> str | None:
+def blocking_reason(state: RolloutState, deploying: int) -> str | None:
     """Why no drill may be held now; a drill never comes between a real rollout and its end."""
     if deploying:
         return f"{deploying} run(s) of {state.model}__deploy go on"
-    running = state.phase in ACTIVE or state.phase == "FINALISING"
-    if running and not (state.rollout_id or "").startswith(ID):
+    running = state.phase in ACTIVE_PHASES or state.phase == "FINALISING"
+    if running and not (state.rollout_id or "").startswith(DRILL_PREFIX):
         return f"rollout {state.rollout_id} of {state.model} is {state.phase}"
     return None
 
 
-def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) -> DrillCandidate | None:
+def choose_candidate(champion: str | None, previous: str | None, lines: Sequence[LedgerLine]) -> DrillCandidate | None:
     """The newest version of which the ledger (``lines`` oldest first) says that it was live and not taken back since.
 
     The target's own previous version goes first. None: there is no such version.
@@ -63,9 +63,9 @@ def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) 
         elif line.kind == "release" and line.version and bundle:
             live.pop(line.version, None)  # the newest release counts
             live[line.version] = DrillCandidate(version=line.version, bundle=bundle, sha256=line.details["sha256"])
-    fit = [stand for version, stand in live.items() if version != champion]
-    first = [stand for stand in fit if stand.version == previous]
-    return next(iter([*first, *reversed(fit)]), None)
+    candidates = [candidate for version, candidate in live.items() if version != champion]
+    preferred = [candidate for candidate in candidates if candidate.version == previous]
+    return next(iter([*preferred, *reversed(candidates)]), None)
 
 
 def judge_drill(result: DrillResult | None, max_seconds: float, faults: Sequence[str] = ()) -> Verdict:

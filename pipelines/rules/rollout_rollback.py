@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.release_rollback import ACTIVE
+from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.verdict import Decision, Verdict
 
 RULE = "rollout_rollback"
 EndAction = Literal["nothing", "leave", "roll_back", "record"]
-NOT_LET_THROUGH = "the candidate was not let through"
+CANDIDATE_REJECTED = "the candidate was not let through"
 """No task failed: a person said no, nobody answered in time, or a rule refused the candidate."""
 
 
@@ -47,7 +47,7 @@ def judge_end(
 
 def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
     ended = state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
-    return ended and state.reason != NOT_LET_THROUGH
+    return ended and state.reason != CANDIDATE_REJECTED
 
 
 def _end(
@@ -59,11 +59,11 @@ def _end(
         return "nothing", f"rollout {state.rollout_id} took its place"
     if state.phase == "ROLLED_BACK":
         return ("nothing" if recorded else "record"), state.reason
-    if state.phase not in ACTIVE:
+    if state.phase not in ACTIVE_PHASES:
         return "nothing", f"the rollout is {state.phase}"
     if state.phase == "PAUSED" and (failed is None or failed):
         wait = f"until {state.lease_until:%Y-%m-%d %H:%M} UTC" if state.lease_until else "until its lease ends"
         return "leave", f"held {wait} for a person: {state.reason}"
     if failed:
         return "roll_back", f"{', '.join(failed)} failed"
-    return "roll_back", NOT_LET_THROUGH if failed is not None else "the run did not come to its end"
+    return "roll_back", CANDIDATE_REJECTED if failed is not None else "the run did not come to its end"

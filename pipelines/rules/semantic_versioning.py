@@ -12,8 +12,8 @@ from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 
-FIRST = "1.0.0"
-SEMANTIC = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")
+FIRST_VERSION = "1.0.0"
+VERSION_PATTERN = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")
 
 
 class VersionFacts(BaseModel):
@@ -96,8 +96,8 @@ def next_version(previous: str | None, changes: Sequence[VersionChange] = ()) ->
     Source: Semantic Versioning 2.0.0, items 6 to 8.
     """
     if previous is None:
-        return FIRST
-    parts = SEMANTIC.match(previous)
+        return FIRST_VERSION
+    parts = VERSION_PATTERN.match(previous)
     if parts is None:
         raise Refused(f"{previous!r} is no semantic version; write MAJOR.MINOR.PATCH, for example 1.0.0")
     major, minor, patch = (int(part) for part in parts.groups())

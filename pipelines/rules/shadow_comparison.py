@@ -42,24 +42,26 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
         "needed_to_pass": enough,
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, facts=facts)
-    blind = consecutive_errors >= declared.analysis.consecutive_errors
-    return StageDecision(verdict=verdict, action=_action(verdict.outcome, measure.elapsed, shadow, blind=blind))
+    too_many_errors = consecutive_errors >= declared.analysis.consecutive_errors
+    return StageDecision(
+        verdict=verdict, action=_action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
+    )
 
 
-def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, blind: bool) -> StageAction:
+def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, too_many_errors: bool) -> StageAction:
     if outcome is Outcome.FAIL:
         return "roll_back"
     if outcome is Outcome.PASS:
         return "look_again" if elapsed < shadow.duration else "go_on"
-    return "look_again" if elapsed < longest(shadow) and not blind else "refuse"
+    return "look_again" if elapsed < max_seconds(shadow) and not too_many_errors else "refuse"
 
 
 def seconds_left(elapsed: float, shadow: Shadow) -> float:
     """Until the next moment at which the decision may change by itself."""
-    return shadow.duration - elapsed if elapsed < shadow.duration else longest(shadow) - elapsed
+    return shadow.duration - elapsed if elapsed < shadow.duration else max_seconds(shadow) - elapsed
 
 
-def longest(shadow: Shadow) -> float:
+def max_seconds(shadow: Shadow) -> float:
     """Seconds after which what was not shown is refused."""
     return shadow.max_duration or 2 * shadow.duration
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult, SliceMetric
-from pipelines.rules.minimum_metrics_gate import ROUNDING, broken, measured
+from pipelines.rules.minimum_metrics_gate import ROUNDING, describe_broken, is_measured
 from pipelines.spec.model import ModelSpec, Slices
 from pipelines.verdict import Verdict
 
@@ -22,11 +22,11 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if result.champion is None:
         return Verdict.of(RULE, facts={"version": result.version, "champion": "no champion"})
     judged = [group for group in result.slices if group.rows >= declared.min_rows and group.metric == declared.metric]
-    failures = [_lost(group, declared) for group in judged if _loses(group, declared)]
+    failures = [_describe_loss(group, declared) for group in judged if _loses(group, declared)]
     unknowns = [
         f"{group.column}={group.value}: gain of {group.metric} not measured ({group.rows} rows)"
         for group in judged
-        if not measured(group.gain)
+        if not is_measured(group.gain)
     ]
     for column in declared.columns:
         if not any(group.column == column for group in judged):
@@ -45,9 +45,11 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
 
 
 def _loses(group: SliceMetric, declared: Slices) -> bool:
-    return measured(group.gain) and group.gain < -declared.max_loss - ROUNDING
+    return is_measured(group.gain) and group.gain < -declared.max_loss - ROUNDING
 
 
-def _lost(group: SliceMetric, declared: Slices) -> str:
-    lost = broken(f"{group.column}={group.value} loses {group.metric}", -(group.gain or 0.0), ">", declared.max_loss)
+def _describe_loss(group: SliceMetric, declared: Slices) -> str:
+    lost = describe_broken(
+        f"{group.column}={group.value} loses {group.metric}", -(group.gain or 0.0), ">", declared.max_loss
+    )
     return f"{lost} (candidate {group.candidate:.4f}, champion {group.champion:.4f}, {group.rows} rows)"

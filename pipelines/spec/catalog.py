@@ -67,8 +67,8 @@ class Catalog:
         datasets = _read_folder(include / "datasets", DatasetSpec, "dataset", refused)
         views = _read_folder(include / "features", FeatureView, "view", refused)
         models = _read_folder(include / "models", ModelSpec, "model", refused)
-        _drop(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _drop(models, "models", refused, lambda model: _model_faults(model, views, datasets))
+        _refuse_faulty(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
+        _refuse_faulty(models, "models", refused, lambda model: _model_faults(model, views, datasets))
         return cls(datasets, views, models, refused)
 
     def model(self, name: str) -> ModelSpec:
@@ -126,7 +126,9 @@ def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[
     return specs
 
 
-def _drop(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
+def _refuse_faulty(
+    specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]
+) -> None:
     for name, reasons in {name: faults(spec) for name, spec in specs.items()}.items():
         if reasons:
             refused[f"{folder}/{name}.yaml"] = Refused(

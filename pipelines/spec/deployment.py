@@ -11,7 +11,7 @@ from pipelines.spec.sizing import HealthCheck, LoadBalancing, LoadTestSpec, Reso
 from pipelines.spec.strategy import WHOLE, AbTestSpec, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
-Named = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 User = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+$", max_length=128)]
 MAX_DIFFERENCE = 1e-5
 """Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
@@ -27,10 +27,10 @@ class HttpRoute(Declared):
     """One Deployment and Service per version behind a Gateway API HTTPRoute, whose weights split the traffic."""
 
     kind: Literal["http_route"]
-    namespace: Named = "default"
-    gateway: Named
+    namespace: KubernetesName = "default"
+    gateway: KubernetesName
     """The Gateway that the route is attached to."""
-    gateway_namespace: Named | None = None
+    gateway_namespace: KubernetesName | None = None
     hostnames: list[str] = []
     image: str
     """The gateway's image (Dockerfile target ``step``)."""
@@ -46,8 +46,8 @@ class KServe(Declared):
     """An InferenceService in Standard mode whose ``spec.canary`` splits the traffic."""
 
     kind: Literal["kserve"]
-    namespace: Named = "default"
-    service: Named | None = None
+    namespace: KubernetesName = "default"
+    service: KubernetesName | None = None
     """Name of the InferenceService; none: the model's, with dashes."""
     model_format: str = "mlflow"
     runtime: str | None = None

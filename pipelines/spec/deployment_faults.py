@@ -13,9 +13,9 @@ from pipelines.spec.sagemaker_faults import sagemaker_faults
 
 def deployment_faults(deployment: Deployment) -> list[str]:
     """Each declared field that the declared target has no means for, with the reason or what to do instead."""
-    faults = _anywhere(deployment)
+    faults = _general_faults(deployment)
     if isinstance(deployment.target, Embedded):
-        faults += _embedded(deployment)
+        faults += _embedded_faults(deployment)
     elif isinstance(deployment.target, HttpRoute):
         faults += http_route_faults(deployment, deployment.target)
     elif isinstance(deployment.target, KServe):
@@ -25,7 +25,7 @@ def deployment_faults(deployment: Deployment) -> list[str]:
     return [f"deployment.{fault}" for fault in faults]
 
 
-def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
+def field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
     """``<place>.<field>: <reason>`` for each field of the block that somebody wrote down."""
     return [
         f"{place}.{name}: {reason}"
@@ -34,7 +34,7 @@ def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> 
     ]
 
 
-def _anywhere(deployment: Deployment) -> list[str]:
+def _general_faults(deployment: Deployment) -> list[str]:
     cache, faults = deployment.cache, []
     if cache.backend == "redis":
         faults.append("cache.backend: asking redis takes longer than the prediction it would save; say memory")
@@ -45,12 +45,12 @@ def _anywhere(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _embedded(deployment: Deployment) -> list[str]:
+def _embedded_faults(deployment: Deployment) -> list[str]:
     kernel = "the workers share one socket and the kernel deals out its connections; leave it out"
     machine = "one machine has no more of them; leave it out, or say target: {kind: http_route, …}"
     process = "one gateway answers for every model; limit its process by the means of the system"
     supervisor = "the gateway's supervisor watches its workers and replaces a dead one at once; leave it out"
-    faults = refused(
+    faults = field_faults(
         "resources",
         deployment.resources,
         dict.fromkeys(("min_replicas", "max_replicas", "autoscaling"), machine)
@@ -58,14 +58,14 @@ def _embedded(deployment: Deployment) -> list[str]:
     )
     if deployment.resources.accelerator == "gpu":
         faults.append("resources.accelerator: the gateway predicts on the CPU; say none")
-    faults += refused(
+    faults += field_faults(
         "health_check",
         deployment.health_check,
         dict.fromkeys(
             ("path", "interval", "timeout", "success_threshold", "failure_threshold", "initial_delay"), supervisor
         ),
     )
-    faults += refused(
+    faults += field_faults(
         "load_balancing", deployment.load_balancing, dict.fromkeys(("algorithm", "health_check_interval"), kernel)
     )
     if deployment.load_balancing.session_affinity.enabled:

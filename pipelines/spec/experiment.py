@@ -8,7 +8,7 @@ from typing import Literal
 from pipelines.spec.strategy import AbTestSpec
 
 Better = Literal["higher", "lower", "same"]
-MEASURED: dict[str, Better] = {
+BUILT_IN_METRICS: dict[str, Better] = {
     "error_rate": "lower",
     "latency": "lower",
     "prediction": "same",
@@ -19,19 +19,19 @@ MEASURED: dict[str, Better] = {
 }
 """What the product measures itself, and where it is better; a mean of predictions has no better, it can only stay."""
 LABELLED = frozenset({"accuracy", "absolute_error", "squared_error", "brier"})
-NUMBERS = frozenset({"integer", "number", "boolean"})
-CLASSES = frozenset({"accuracy", "brier"})
+NUMERIC_TYPES = frozenset({"integer", "number", "boolean"})
+CLASSIFICATION_ONLY = frozenset({"accuracy", "brier"})
 """Metrics of a classification alone."""
 
 
 def better(metric: str) -> Better:
     """An outcome is better if it is more, or less where its name is written with a minus: ``-arr_delay``."""
-    return MEASURED.get(metric, "lower" if metric.startswith("-") else "higher")
+    return BUILT_IN_METRICS.get(metric, "lower" if metric.startswith("-") else "higher")
 
 
 def outcome_of(metric: str) -> str | None:
     """The column of the outcomes that is meant; None for what the product measures itself."""
-    return None if metric in MEASURED else metric.removeprefix("-")
+    return None if metric in BUILT_IN_METRICS else metric.removeprefix("-")
 
 
 def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str, str] | None = None) -> list[str]:
@@ -43,9 +43,9 @@ def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str,
     faults = []
     if better(first) == "same":
         faults.append(f"metrics: {first} decides, but has no better or worse; put another metric first")
-    if twice := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
-        faults.append(f"metrics: {', '.join(twice)} is named twice")
-    if problem != "classification" and (class_metrics := sorted(CLASSES & set(declared.metrics))):
+    if duplicates := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
+        faults.append(f"metrics: {', '.join(duplicates)} is named twice")
+    if problem != "classification" and (class_metrics := sorted(CLASSIFICATION_ONLY & set(declared.metrics))):
         faults.append(
             f"metrics: {', '.join(class_metrics)} needs a classification; say absolute_error or squared_error"
         )
@@ -61,7 +61,7 @@ def _outcome_faults(declared: AbTestSpec, outcomes: Mapping[str, str]) -> list[s
         if column is None:
             continue
         if column not in outcomes:
-            faults.append(f"metrics: {metric!r} is no column of the outcomes and none of {', '.join(MEASURED)}")
-        elif outcomes[column] not in NUMBERS:
+            faults.append(f"metrics: {metric!r} is no column of the outcomes and none of {', '.join(BUILT_IN_METRICS)}")
+        elif outcomes[column] not in NUMERIC_TYPES:
             faults.append(f"metrics: {metric!r} is {outcomes[column]}; an outcome is a number")
     return faults

@@ -8,16 +8,16 @@ from pydantic import BaseModel
 
 from pipelines.spec.deployment import Deployment, HttpRoute
 
-DRAWN = "weights are drawn anew for each request, so nobody keeps an arm; say request_id, or serve on embedded"
-NOBODY = "no proxy answers in the candidate's place; serve on embedded, or leave it out"
-BALANCES = "the Gateway's implementation balances, and has its own policy for that; leave it out"
-KUBELET = "the kubelet probes every pod; say health_check.interval"
-CACHE = "each gateway keeps its own; declare it in the gateway.yaml that the pods mount"
+NOT_STICKY = "weights are drawn anew for each request, so nobody keeps an arm; say request_id, or serve on embedded"
+NO_FALLBACK = "no proxy answers in the candidate's place; serve on embedded, or leave it out"
+GATEWAY_BALANCES = "the Gateway's implementation balances, and has its own policy for that; leave it out"
+KUBELET_PROBES = "the kubelet probes every pod; say health_check.interval"
+CACHE_PER_GATEWAY = "each gateway keeps its own; declare it in the gateway.yaml that the pods mount"
 
 
 def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    faults = _weighted(deployment)
+    faults = _weighted_faults(deployment)
     if deployment.load_test is not None and target.url is None:
         faults.append("load_test: say where the Gateway answers, by target.url")
     resources, shadow = deployment.resources, deployment.shadows
@@ -30,12 +30,12 @@ def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
             "shadow: a mirrored request's answer is thrown away by the proxy, so nothing can be compared; "
             "shadow the candidate on embedded first"
         )
-    return faults + _scaling(deployment)
+    return faults + _scaling_faults(deployment)
 
 
 def kserve_faults(deployment: Deployment) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    faults = _weighted(deployment)
+    faults = _weighted_faults(deployment)
     if deployment.load_test is not None:
         faults.append("load_test: KServe has no door to a candidate without traffic; try it on embedded")
     resources, health = deployment.resources, deployment.health_check
@@ -63,34 +63,34 @@ def kserve_faults(deployment: Deployment) -> list[str]:
             faults.append(
                 f"resources.autoscaling.target_value: KServe takes whole numbers, not {scaling.target_value:g}"
             )
-    return faults + _scaling(deployment)
+    return faults + _scaling_faults(deployment)
 
 
-def _weighted(deployment: Deployment) -> list[str]:
+def _weighted_faults(deployment: Deployment) -> list[str]:
     """What no proxy that splits by weight can do."""
     balancing = deployment.load_balancing
     faults = []
     if deployment.sticky:
-        faults.append(f"routing.key: {DRAWN}")
-    faults += _written("routing", deployment.routing, {"deadline_ms": NOBODY})
+        faults.append(f"routing.key: {NOT_STICKY}")
+    faults += _field_faults("routing", deployment.routing, {"deadline_ms": NO_FALLBACK})
     if balancing.algorithm == "least-connections":
-        faults.append(f"load_balancing.algorithm: {BALANCES}")
+        faults.append(f"load_balancing.algorithm: {GATEWAY_BALANCES}")
     if balancing.geo_routing.enabled:
-        faults.append(f"load_balancing.geo_routing: {BALANCES}")
+        faults.append(f"load_balancing.geo_routing: {GATEWAY_BALANCES}")
     if deployment.rollback.drill is not None:
         faults.append("rollback.drill: a drill times the installation's own gateway; leave it out")
-    faults += _written("load_balancing", balancing, {"health_check_interval": KUBELET})
+    faults += _field_faults("load_balancing", balancing, {"health_check_interval": KUBELET_PROBES})
     if deployment.cache.enabled:
-        faults.append(f"cache.enabled: {CACHE}")
+        faults.append(f"cache.enabled: {CACHE_PER_GATEWAY}")
     return faults
 
 
-def _scaling(deployment: Deployment) -> list[str]:
+def _scaling_faults(deployment: Deployment) -> list[str]:
     """Percentages of a request need a request; replicas that nobody scales need no bounds."""
     resources, scaling = deployment.resources, deployment.resources.autoscaling
     if scaling is None or not scaling.enabled:
         why = "nothing scales between them; declare autoscaling, or say replicas"
-        return _written("resources", resources, {"min_replicas": why, "max_replicas": why})
+        return _field_faults("resources", resources, {"min_replicas": why, "max_replicas": why})
     percentages = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
     if scaling.metric == "cpu":
         percentages["cpu"] = round(scaling.target_value)
@@ -101,5 +101,5 @@ def _scaling(deployment: Deployment) -> list[str]:
     ]
 
 
-def _written(place: str, block: BaseModel, reasons: Mapping[str, str]) -> list[str]:
+def _field_faults(place: str, block: BaseModel, reasons: Mapping[str, str]) -> list[str]:
     return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in block.model_fields_set]

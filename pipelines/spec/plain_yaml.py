@@ -24,11 +24,11 @@ class _Loader(_Safe):  # type: ignore[misc, valid-type]
         """Called before a mapping's merges (``<<``) are resolved, and again where it is merged itself."""
         if not vars(node).get("unique"):
             vars(node)["unique"] = True
-            _refuse_doubles(node)
+            _refuse_duplicates(node)
         super().flatten_mapping(node)
 
 
-def _refuse_doubles(node: yaml.MappingNode) -> None:
+def _refuse_duplicates(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:

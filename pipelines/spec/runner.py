@@ -117,9 +117,9 @@ class StageRunner(Declared):
 
     @model_validator(mode="after")
     def holds_together(self) -> Self:
-        twice = sorted(self.environment.keys() & self.secrets.keys())
+        duplicates = sorted(self.environment.keys() & self.secrets.keys())
         names = [volume.name for volume in self.volumes]
-        problems = [f"{name} is both in environment and in secrets" for name in twice]
+        problems = [f"{name} is both in environment and in secrets" for name in duplicates]
         problems += [f"two volumes are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
         reserved = [name for name in (*self.environment, *self.secrets) if name.startswith("AIRWORTHY_RUN")]
         problems += [f"{name} is set by the runner itself" for name in reserved]

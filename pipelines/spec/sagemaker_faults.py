@@ -9,17 +9,22 @@ from pydantic import BaseModel
 from pipelines.spec.deployment import Deployment, SageMaker
 from pipelines.spec.strategy import BlueGreen, Canary
 
-LONGEST = 3600
+MAX_WAIT_SECONDS = 3600
 """Seconds that SageMaker waits at most, between two steps and before old instances stop."""
-ONE_UPDATE = 28800
+MAX_UPDATE_SECONDS = 28800
 """Seconds that a whole update may take."""
-LINEAR = 10
+MIN_LINEAR_PERCENT = 10
 """Percent that an even step has at least."""
 
 
 def sagemaker_faults(deployment: Deployment, target: SageMaker) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    faults = _routing(deployment) + _probes(deployment) + _sizes(deployment) + _balancing(deployment)
+    faults = (
+        _routing_faults(deployment)
+        + _probe_faults(deployment)
+        + _size_faults(deployment)
+        + _balancing_faults(deployment)
+    )
     if deployment.strategy == "ab":
         faults.append("strategy: SageMaker cannot keep a user in an arm, so ab proves nothing; say canary")
     if deployment.shadows is not None:
@@ -30,17 +35,17 @@ def sagemaker_faults(deployment: Deployment, target: SageMaker) -> list[str]:
         faults.append("load_test: AWS wants signed requests; use SageMaker's Inference Recommender")
     if deployment.rollback.drill is not None:
         faults.append("rollback.drill: AWS takes tens of seconds for a rollback; drill on the embedded gateway")
-    return faults + (_guardrail(deployment, target) if target.mode == "guardrail" else _variants(target))
+    return faults + (_guardrail_faults(deployment, target) if target.mode == "guardrail" else _variant_faults(target))
 
 
-def _written(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
+def _field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
     """A fault for each field of the block that somebody wrote down."""
     names = block.model_fields_set if block is not None else set()
     return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in names]
 
 
-def _routing(deployment: Deployment) -> list[str]:
-    faults = _written(
+def _routing_faults(deployment: Deployment) -> list[str]:
+    faults = _field_faults(
         "routing",
         deployment.routing,
         {"deadline_ms": "no champion answers for a late candidate; AWS itself gives up after 60 s; leave it out"},
@@ -54,30 +59,32 @@ def _routing(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _probes(deployment: Deployment) -> list[str]:
+def _probe_faults(deployment: Deployment) -> list[str]:
     fixed = "SageMaker asks /ping every few seconds as it sees fit; leave it out"
     names = ("path", "interval", "timeout", "success_threshold", "failure_threshold")
-    faults = _written("health_check", deployment.health_check, dict.fromkeys(names, fixed))
+    faults = _field_faults("health_check", deployment.health_check, dict.fromkeys(names, fixed))
     if not deployment.health_check.enabled:
         faults.append("health_check.enabled: SageMaker always asks /ping; say true")
     delay = deployment.health_check.initial_delay
-    if delay and not 60 <= delay <= LONGEST:
-        faults.append(f"health_check.initial_delay: SageMaker waits 60 to {LONGEST} s for a container, not {delay}")
+    if delay and not 60 <= delay <= MAX_WAIT_SECONDS:
+        faults.append(
+            f"health_check.initial_delay: SageMaker waits 60 to {MAX_WAIT_SECONDS} s for a container, not {delay}"
+        )
     return faults
 
 
-def _sizes(deployment: Deployment) -> list[str]:
+def _size_faults(deployment: Deployment) -> list[str]:
     size, scaling = deployment.resources, deployment.resources.autoscaling
     reason = "an instance is taken whole; choose target.instance_type"
     names = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
-    faults = _written("resources", size, dict.fromkeys(names, reason))
+    faults = _field_faults("resources", size, dict.fromkeys(names, reason))
     if size.accelerator != "none":
         faults.append("resources.accelerator: the gateway predicts on the CPU; say none")
     if scaling is None or not scaling.enabled:
         reason = "without autoscaling there are always as many as replicas; leave it out, or declare autoscaling"
-        return faults + _written("resources", size, dict.fromkeys(("min_replicas", "max_replicas"), reason))
+        return faults + _field_faults("resources", size, dict.fromkeys(("min_replicas", "max_replicas"), reason))
     reason = "SageMaker's own metric counts requests; say metric: requests-per-second with target_value"
-    faults += _written(
+    faults += _field_faults(
         "resources.autoscaling", scaling, dict.fromkeys(("cpu_utilization", "memory_utilization"), reason)
     )
     if scaling.metric != "requests-per-second":
@@ -85,9 +92,9 @@ def _sizes(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _balancing(deployment: Deployment) -> list[str]:
+def _balancing_faults(deployment: Deployment) -> list[str]:
     balancing = deployment.load_balancing
-    faults = _written(
+    faults = _field_faults(
         "load_balancing", balancing, {"health_check_interval": "SageMaker asks /ping as it sees fit; leave it out"}
     )
     if "algorithm" in balancing.model_fields_set and balancing.algorithm == "round-robin":
@@ -99,49 +106,53 @@ def _balancing(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _variants(target: SageMaker) -> list[str]:
+def _variant_faults(target: SageMaker) -> list[str]:
     reason = "in mode variants the analysis judges; alarms belong to mode: guardrail"
-    return _written("target", target, {"alarms": reason, "bake": "it belongs to mode: guardrail"})
+    return _field_faults("target", target, {"alarms": reason, "bake": "it belongs to mode: guardrail"})
 
 
-def _guardrail(deployment: Deployment, target: SageMaker) -> list[str]:
+def _guardrail_faults(deployment: Deployment, target: SageMaker) -> list[str]:
     faults = []
     if not target.alarms:
         faults.append("target.alarms: a guarded update without an alarm has no way to fail; name 1 to 10")
     if len(target.alarms) > 10:
         faults.append(f"target.alarms: SageMaker takes up to 10 alarms, not {len(target.alarms)}")
-    if deployment.rollback.window > LONGEST:
-        faults.append(f"rollback.window: SageMaker keeps the old instances {LONGEST} s at most; or say mode: variants")
+    if deployment.rollback.window > MAX_WAIT_SECONDS:
+        faults.append(
+            f"rollback.window: SageMaker keeps the old instances {MAX_WAIT_SECONDS} s at most; or say mode: variants"
+        )
     if deployment.analysis.metrics:
         faults.append("analysis.metrics: in mode guardrail the alarms judge; declare them as alarms")
     if deployment.strategy == "canary":
-        faults += _linear(deployment, deployment.canary or Canary())
+        faults += _linear_faults(deployment, deployment.canary or Canary())
     if deployment.strategy == "blue_green":
         trial = deployment.blue_green or BlueGreen()
-        faults += _steps(deployment, "blue_green", [trial.test_traffic_percentage], trial.validation_duration)
+        faults += _stage_faults(deployment, "blue_green", [trial.test_traffic_percentage], trial.validation_duration)
     return faults
 
 
-def _linear(deployment: Deployment, canary: Canary) -> list[str]:
+def _linear_faults(deployment: Deployment, canary: Canary) -> list[str]:
     shares = [share / 100 for share in canary.shares()]
-    faults = _steps(deployment, "canary", shares, canary.increment_interval)
+    faults = _stage_faults(deployment, "canary", shares, canary.increment_interval)
     if len(shares) == 1:
         return faults
     if any(abs(share - shares[0] * place) > 1e-9 for place, share in enumerate(shares, start=1)):
         steps = ", ".join(f"{share:g}" for share in shares)
         faults.append(f"canary: steps {steps} are not even; SageMaker takes one step, or even ones such as 10, 20, 30")
-    if shares[0] < LINEAR:
-        faults.append(f"canary: an even step has at least {LINEAR} percent, not {shares[0]:g}")
+    if shares[0] < MIN_LINEAR_PERCENT:
+        faults.append(f"canary: an even step has at least {MIN_LINEAR_PERCENT} percent, not {shares[0]:g}")
     waits = -(-100 // shares[0]) * canary.increment_interval
-    if waits > ONE_UPDATE:
-        faults.append(f"canary: all steps to 100 percent take {waits:g} s; SageMaker takes {ONE_UPDATE} s at most")
+    if waits > MAX_UPDATE_SECONDS:
+        faults.append(
+            f"canary: all steps to 100 percent take {waits:g} s; SageMaker takes {MAX_UPDATE_SECONDS} s at most"
+        )
     return faults
 
 
-def _steps(deployment: Deployment, place: str, shares: list[float], interval: float) -> list[str]:
+def _stage_faults(deployment: Deployment, place: str, shares: list[float], interval: float) -> list[str]:
     faults = []
-    if interval > LONGEST:
-        faults.append(f"{place}: SageMaker waits {LONGEST} s at most, not {interval:g}; or say mode: variants")
+    if interval > MAX_WAIT_SECONDS:
+        faults.append(f"{place}: SageMaker waits {MAX_WAIT_SECONDS} s at most, not {interval:g}; or say mode: variants")
     if any(share != round(share) for share in shares):
         faults.append(f"{place}: SageMaker takes whole percents only; or say mode: variants")
     if deployment.resources.replicas < 2:

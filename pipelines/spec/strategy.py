@@ -128,7 +128,7 @@ class AbTestSpec(Declared):
     max_duration: Seconds = 14 * 86400
 
 
-class MetricDemand(Declared):
+class MetricSpec(Declared):
     """What a counted event may do in the candidate. ``slow`` needs ``over_ms``, which the guard then enforces."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -163,7 +163,7 @@ class Analysis(Declared):
     """What is counted; none: keys where the routing is sticky, else requests."""
     minimum_units: int = Field(default=100, ge=1)
     """Units per arm and step before a step passes."""
-    metrics: list[MetricDemand] = []
+    metrics: list[MetricSpec] = []
     """Beside the strategy's ``error_threshold``, which is always enforced."""
     expected_ratio: float = Field(default=3.0, gt=1, lt=1000)
     """How much worse a candidate is that must be found; the sample size is told for it before the start."""
@@ -177,6 +177,6 @@ class Analysis(Declared):
     @model_validator(mode="after")
     def names_are_distinct(self) -> Self:
         names = ["error_rate", *(metric.name for metric in self.metrics)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two metrics are called {', '.join(twice)} (error_rate is error_threshold's)")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two metrics are called {', '.join(duplicates)} (error_rate is error_threshold's)")
         return self

@@ -78,7 +78,7 @@ def log_e_values(
     masses below 1e-200 by their continued fraction, so it is good to 1e-9 up to a billion trials.
     """
     x, n, limits = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (bad, total, limit)))
-    _possible(x, n, limits, alternative, concentration)
+    _check_arguments(x, n, limits, alternative, concentration)
     bound, rest = limits, 1.0 - limits
     if alternative == "two-sided":
         return np.where(n == 0, 0.0, _log_mixture(x, n, bound, rest, concentration))
@@ -193,7 +193,7 @@ def _crossing(evidence: Callable[[Floats], Floats], inside: float, outside: floa
     return float(outside)
 
 
-def _possible(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:
+def _check_arguments(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:
     reasons = []
     if not np.all((x >= 0) & (x <= n) & np.isfinite(n)):
         reasons.append(f"counts: {_shown(x)} of {_shown(n)}; give 0 <= bad <= total")

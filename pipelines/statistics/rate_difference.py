@@ -20,11 +20,13 @@ def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, 
         return 0.0, 1.0
     bound, rate = math.log(1.0 / alpha), bad / total
 
-    def kept(limit: float) -> bool:
+    def is_plausible(limit: float) -> bool:
         return log_e_value(bad, total, limit, alternative="two-sided") < bound
 
     inside = min(max(rate, 0.5 / (total + 1)), 1 - 0.5 / (total + 1))
-    return _end(inside, 0.0, kept) if bad else 0.0, _end(inside, 1.0, kept) if bad < total else 1.0
+    return _interval_end(inside, 0.0, is_plausible) if bad else 0.0, _interval_end(
+        inside, 1.0, is_plausible
+    ) if bad < total else 1.0
 
 
 def rate_difference(
@@ -49,7 +51,7 @@ def _times(rate: float, factor: float) -> float:
     return rate * factor if rate else 0.0
 
 
-def _end(inside: float, outside: float, is_plausible: Callable[[float], bool]) -> float:
+def _interval_end(inside: float, outside: float, is_plausible: Callable[[float], bool]) -> float:
     """Where the kept rates end towards ``outside``, which is never asked for itself."""
     for _ in range(_HALVINGS):
         middle = 0.5 * (inside + outside)

@@ -61,7 +61,7 @@ def sample_size(
     if truth < limit:
         limit, truth = 1 - limit, 1 - truth
     block = max(1, round(fixed / LOOKS))
-    power_by_look = _found(limit, truth, block, _SPAN * max(fixed // block, LOOKS // 2), alpha, concentration)
+    power_by_look = _power_by_look(limit, truth, block, _SPAN * max(fixed // block, LOOKS // 2), alpha, concentration)
     share_with_event = rate * (1 - weight + weight * ratio)
     looks = [int(np.searchsorted(power_by_look, level)) + 1 for level in (power, 0.5)]
     if looks[0] > len(power_by_look):
@@ -75,7 +75,7 @@ def sample_size(
     )
 
 
-def _found(limit: float, truth: float, block: int, looks: int, alpha: float, k: float) -> NDArray[np.float64]:
+def _power_by_look(limit: float, truth: float, block: int, looks: int, alpha: float, k: float) -> NDArray[np.float64]:
     """Chance to have crossed by each look of ``block`` events, until 0.999 is reached."""
     totals = block * np.arange(1, looks + 1)
     bounds = _boundary(totals, limit, alpha, k)

@@ -29,23 +29,23 @@ def stored_type(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def conform(table: str, day: date, frame: pl.DataFrame, held: Types | None) -> pl.DataFrame:
-    """``frame`` as it is stored: the columns of ``held`` first, then new ones, then ``day``.
+def conform(table: str, day: date, frame: pl.DataFrame, table_types: Types | None) -> pl.DataFrame:
+    """``frame`` as it is stored: the columns of ``table_types`` first, then new ones, then ``day``.
 
-    ``held``: the table's columns so far, None for a new table. A column that the frame lacks is null; a column that is
+    ``table_types``: the table's columns so far, None for a new table. A column that the frame lacks is null; a column that is
     all null takes the table's type. Raises ``Refused``, listing every fault, when a type differs from the table's,
     when a new column has no type, or when rows name another day.
     """
-    held = {name: dtype for name, dtype in (held or {}).items() if name != DAY}
+    table_types = {name: dtype for name, dtype in (table_types or {}).items() if name != DAY}
     faults, columns = [], []
     if DAY in frame.columns and frame.schema[DAY] != pl.Date:
         faults.append(f"column 'day' is {frame.schema[DAY]}, not the date of the partition; drop or rename it")
     elif DAY in frame.columns and frame.filter(pl.col(DAY).ne_missing(day)).height:
         faults.append(f"rows name another day than {day}")
-    names = [*held, *(name for name in frame.columns if name not in held and name != DAY)]
+    names = [*table_types, *(name for name in frame.columns if name not in table_types and name != DAY)]
     for name in names:
         frame_type = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
-        table_type = held.get(name, frame_type)
+        table_type = table_types.get(name, frame_type)
         if _untyped(frame_type) and _untyped(table_type):
             faults.append(f"column {name!r} is all null and has no type; give it one")
         elif frame_type != table_type and not _untyped(frame_type):

@@ -8,7 +8,7 @@ from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
 from pipelines.rules.lease_reaper import LeaseDecision, WatchedRollout, judge_lease
-from pipelines.rules.release_rollback import ACTIVE
+from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.spec.model import ModelSpec
 from practices._connections import installation
 from practices._operators import run_context
@@ -57,7 +57,7 @@ class LeaseReaper(DryRunPractice):
             return "none"
         if not self.tells_only and state.reason.startswith(OVER):
             self._record(state, ports, context)  # the target's own doing, or an earlier try's
-        if state.phase not in ACTIVE:
+        if state.phase not in ACTIVE_PHASES:
             return "none"
         decision = judge_lease(watched(state, spec, ports, context), ports.clock())
         said = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"

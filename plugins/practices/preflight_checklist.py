@@ -21,7 +21,7 @@ from pipelines.messages.release import (
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.rules.preflight_checklist import judge_checklist
-from pipelines.rules.rollback_drill import stand_in
+from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from practices._connections import installation
@@ -104,7 +104,7 @@ def _standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any)
         champion=live.version,
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,
-        drillable=stand_in(live.version, live.previous, lines) is not None,
+        drillable=choose_candidate(live.version, live.previous, lines) is not None,
         by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in BY_HAND,
         deployer=person,
     )

@@ -9,7 +9,13 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, taken_back, way_back
+from pipelines.rules.release_rollback import (
+    RollbackTarget,
+    judge_rollback,
+    reason_with_run,
+    rollback_target,
+    rolled_back_by,
+)
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -41,7 +47,7 @@ class ReleaseRollback(ModelPractice):
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
-        way = taken_back(before, key)
+        way = rolled_back_by(before, key)
         if way is None and verdict.passed:
             way = take_back(target, before, self.reason, key)
             self._settle(verdict, before, ports, context)
@@ -86,10 +92,10 @@ class ReleaseRollback(ModelPractice):
 
 def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
     """Move the traffic. ``Refused`` if an earlier try of this run did, and another version was released since."""
-    way = way_back(before)
+    way = rollback_target(before)
     assert way is not None, "the rule passed"
     if way.rollout_id is not None:
-        said, named = signed(reason, way.takes, key), f"{key}/{way.rollout_id}"
+        said, named = reason_with_run(reason, way.takes, key), f"{key}/{way.rollout_id}"
         ended = target.roll_back(before.model, way.rollout_id, said, key=named)
         if ended.phase != "ROLLED_BACK":
             raise Refused(f"rollout {way.rollout_id} of {before.model} is {ended.phase} by now", ["run again"])

@@ -12,8 +12,8 @@ from pipelines.errors import Refused
 from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.rules.release_rollback import ACTIVE
-from pipelines.rules.rollback_drill import ID, DrillCandidate, judge_drill, stand_in, why_not
+from pipelines.rules.release_rollback import ACTIVE_PHASES
+from pipelines.rules.rollback_drill import DRILL_PREFIX, DrillCandidate, blocking_reason, choose_candidate, judge_drill
 from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 from practices._operators import run_context, step_runner
@@ -44,8 +44,8 @@ class RollbackDrill(ModelPractice):
         ports = installation.open_ports()
         state = ports.target(self.model).rollout(self.model)
         deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=RUNNING)
-        stand = stand_in(state.champion, state.previous, ports.ledger.entries(self.model))
-        reason = why_not(state, deploying)
+        stand = choose_candidate(state.champion, state.previous, ports.ledger.entries(self.model))
+        reason = blocking_reason(state, deploying)
         if reason or stand is None:
             raise AirflowSkipException(f"no drill: {reason or f'no version before {state.champion} could stand in'}")
         result, faults = self._hold(state, stand, ports, context)
@@ -66,8 +66,8 @@ class RollbackDrill(ModelPractice):
     ) -> tuple[DrillResult | None, list[str]]:
         """What was measured; or None and why the stand-in could not even be prepared. Ends the rollout anyway."""
         target, act = ports.target(self.model), run_context.act_key(context, str(context["ti"].try_number))
-        rollout_id = f"{ID}{hashlib.sha256(act.encode()).hexdigest()[:16]}"
-        if state.phase in ACTIVE and state.rollout_id:  # a drill of which the task was killed
+        rollout_id = f"{DRILL_PREFIX}{hashlib.sha256(act.encode()).hexdigest()[:16]}"
+        if state.phase in ACTIVE_PHASES and state.rollout_id:  # a drill of which the task was killed
             state = target.roll_back(self.model, state.rollout_id, "broken off", key=f"{state.rollout_id}/broken_off")
         plan = self._plan(rollout_id, ports)
         asked = {"model": self.model, "rollout_id": rollout_id}

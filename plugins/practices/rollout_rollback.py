@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_end
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -68,5 +68,5 @@ def write_down(rollout: Rollout, state: RolloutState, by: str, why: str) -> None
     details = {"from": ticket.version, "to": state.champion, "reason": why, "by": by, "generation": state.generation}
     details |= rollout.named
     key = f"{ticket.rollout_id}/rollback"
-    kind = "rollout_end" if why == NOT_LET_THROUGH else "rollback"
+    kind = "rollout_end" if why == CANDIDATE_REJECTED else "rollback"
     ports.ledger.append(kind, ticket.model, state.champion, details, actor=ports.settings.actor, key=key)

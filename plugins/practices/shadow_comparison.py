@@ -8,7 +8,7 @@ from airflow.sdk import Context
 
 from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.shadow_comparison import judge_shadow, longest, seconds_left
+from pipelines.rules.shadow_comparison import judge_shadow, max_seconds, seconds_left
 from pipelines.spec.strategy import WHOLE, Shadow
 from practices._operators import step_runner
 from practices._rollouts.rollout import Rollout
@@ -37,7 +37,7 @@ class ShadowComparison(ComparisonPractice):
         decision = judge_shadow(measure, declared, consecutive_errors=errors)
         if decision.action == "look_again":
             self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
-            self.wait_on(rollout, state, longest(shadow), seconds_left(measure.elapsed, shadow), errors)
+            self.wait_on(rollout, state, max_seconds(shadow), seconds_left(measure.elapsed, shadow), errors)
         self.apply(decision, rollout, state)
         whole = request.model_copy(update={"report": True})
         measure = step_runner.run_step("measure_shadow", whole, ShadowMeasure, runner=HERE)

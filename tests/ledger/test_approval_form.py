@@ -105,7 +105,7 @@ def test_what_was_tried_in_this_release_stands_there_with_its_numbers() -> None:
         "test_under_load": ledger.append("rollout", MODEL, "3", loaded, actor="x"),
         "check_release": ledger.append("gate", MODEL, "3", listed, actor="x"),
     }
-    text = told(of_the_run=run)
+    text = told(run_verdicts=run)
     numbers = "assertions: p99_latency (bad 3, limit 0.01, of 60,000), percentiles ms: p99 11.9, sent 60,000"
     assert row(text, "test_under_load") == f"| test_under_load | pass | {numbers} |"
     assert "1 size PASS; 6 load WARNING (never drilled)" in row(text, "check_release")

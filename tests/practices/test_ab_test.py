@@ -32,7 +32,7 @@ def met(experiment: Compared, *, control: tuple[int, int], variant: tuple[int, i
     """Users of each arm so far, and those who met a bad answer."""
     experiment.target.arms = []
     for version, role, (units, bad) in (("4", "control", control), ("5", "variant", variant)):
-        experiment.target.met(MODEL, version, role, requests=3 * units, failed=bad, units=units, bad_units=bad)  # type: ignore[arg-type]
+        experiment.target.add_counts(MODEL, version, role, requests=3 * units, failed=bad, units=units, bad_units=bad)  # type: ignore[arg-type]
 
 
 def told(experiment: Compared) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Met(SageMakerTarget):
     clients: AwsClients
     clock: Any
 
-    def met(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
+    def add_counts(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
         dimensions = [{"Name": "EndpointName", "Value": "flights"}, {"Name": "VariantName", "Value": f"v{version}"}]
         values = {"Invocations": requests, "Invocation5XXErrors": failed}
         told = [

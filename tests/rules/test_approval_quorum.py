@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.messages.approval import ApprovalAnswer
 from pipelines.messages.rollout import RolloutTicket
-from pipelines.rules.approval_quorum import judge_quorum, too_few
+from pipelines.rules.approval_quorum import judge_quorum, missing_approvers
 from pipelines.spec.deployment import Approval
 from pipelines.verdict import Outcome
 
@@ -188,6 +188,6 @@ def test_the_facts_name_the_people() -> None:
 def test_nobody_is_asked_where_too_few_could_answer(
     declared: dict[str, Any], authors: list[str], reasons: list[str]
 ) -> None:
-    found = too_few(Approval.model_validate(declared), authors)
+    found = missing_approvers(Approval.model_validate(declared), authors)
     assert len(found) == len(reasons), found
     assert all(told.startswith(wanted) for wanted, told in zip(reasons, found, strict=True)), found

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, taken_back, way_back
+from pipelines.rules.release_rollback import (
+    RollbackTarget,
+    judge_rollback,
+    reason_with_run,
+    rollback_target,
+    rolled_back_by,
+)
 from pipelines.verdict import Outcome
 
 
@@ -39,7 +45,7 @@ def during(phase: str, **fields: Any) -> RolloutState:
     ],
 )
 def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: RollbackTarget | None) -> None:
-    assert way_back(now) == way
+    assert rollback_target(now) == way
     verdict = judge_rollback(now, None)
     assert verdict.outcome is (Outcome.PASS if way else Outcome.FAIL)
     assert verdict.passed or "no version before 3; release one instead" in verdict.reasons[0]
@@ -68,9 +74,9 @@ def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> Non
 
 @pytest.mark.parametrize("version", ["4", None])
 def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
-    told = signed("errors (many)", version, "m__rollback/manual__1/t/0")
+    told = reason_with_run("errors (many)", version, "m__rollback/manual__1/t/0")
     ended = during("ROLLED_BACK", reason=told)
-    assert taken_back(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
-    assert taken_back(ended, "m__rollback/manual__1/t/1") is None
-    assert taken_back(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
-    assert taken_back(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None
+    assert rolled_back_by(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
+    assert rolled_back_by(ended, "m__rollback/manual__1/t/1") is None
+    assert rolled_back_by(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
+    assert rolled_back_by(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None

@@ -9,7 +9,7 @@ import pytest
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
-from pipelines.rules.rollback_drill import judge_drill, stand_in, why_not
+from pipelines.rules.rollback_drill import blocking_reason, choose_candidate, judge_drill
 from pipelines.testing.ports import MemoryLedger
 from pipelines.verdict import Outcome
 
@@ -35,7 +35,7 @@ def state(**fields: Any) -> RolloutState:
 def test_a_drill_never_comes_between_a_real_rollout_and_its_end(
     now: RolloutState, deploying: int, why: str | None
 ) -> None:
-    assert why_not(now, deploying) == why
+    assert blocking_reason(now, deploying) == why
 
 
 def ledger(*told: tuple[str, str, dict[str, Any]]) -> list[LedgerEntry]:
@@ -68,7 +68,7 @@ def live(version: str, name: str = "uri") -> tuple[str, str, dict[str, Any]]:
 def test_only_a_version_that_was_live_and_was_not_taken_back_stands_in(
     now: RolloutState, lines: list[Any], version: str | None
 ) -> None:
-    found = stand_in(now.champion, now.previous, ledger(*lines))
+    found = choose_candidate(now.champion, now.previous, ledger(*lines))
     assert (found and found.version) == version
 
 

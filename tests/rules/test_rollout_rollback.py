@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_end
 from tests.rules.rollout_facts import BEGUN, TICKET, state
 
 BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
@@ -28,7 +28,7 @@ BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
         ({"phase": "PAUSED"}, [], False, "roll_back", "not let through", False),
         ({"phase": "ROLLED_BACK", "reason": "guard"}, ["judge_at_5"], False, "record", "guard", True),
         ({"phase": "ROLLED_BACK", "reason": "guard"}, ["judge_at_5"], True, "nothing", "guard", True),
-        ({"phase": "ROLLED_BACK", "reason": NOT_LET_THROUGH}, [], False, "record", "not let through", False),
+        ({"phase": "ROLLED_BACK", "reason": CANDIDATE_REJECTED}, [], False, "record", "not let through", False),
         ({"phase": "FAILED"}, ["prepare_candidate"], False, "nothing", "the rollout is FAILED", True),
         ({"phase": "FINALISING"}, ["retire_former"], False, "nothing", "the rollout is FINALISING", False),
         ({"phase": "SUCCEEDED"}, [], False, "nothing", "the rollout is SUCCEEDED", False),

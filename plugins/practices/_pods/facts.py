@@ -31,7 +31,7 @@ def facts_of(pod: Any, warnings: Sequence[str] = ()) -> PodFacts:
         finished=over.finished_at if over else None,
         exit_code=over.exit_code if over else None,
         ended=over.reason if over else None,
-        last_words=over.message if over else None,
+        termination_message=over.message if over else None,
         warnings=list(warnings),
         image_id=container.image_id if container else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.ledger.required_evidence import analysis_at, is_of_model, required_stages
+from pipelines.ledger.required_evidence import analysis_at, is_about_model, required_stages
 from pipelines.messages.release import BundleResult
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
@@ -18,7 +18,7 @@ def gate_outcomes(subject: BundleResult | RolloutTicket, ports: Ports) -> tuple[
     lines = ports.ledger.entries(model=subject.model, version=subject.version)
     snapshots = [line.details.get("snapshot") for line in lines if line.kind == "training"]
     gates = [line.details for line in lines if line.kind == "gate"]
-    about = [d for d in gates if is_of_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
+    about = [d for d in gates if is_about_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
     approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
     return {d["gate"]: d["outcome"] for d in about}, approvals[-1] if approvals else None
 

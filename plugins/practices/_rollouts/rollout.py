@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.ports import DeploymentTarget, LedgerEntry, Ports
-from pipelines.rollout.from_spec import idle_lease
+from pipelines.rollout.from_spec import idle_lease_seconds
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE
 
@@ -136,7 +136,7 @@ class Rollout:
 
     def wait_for_next(self, state: RolloutState) -> None:
         """A candidate without traffic waits: for the next task, and where people are asked for as long as they may."""
-        self.renew(state, idle_lease(self.spec.deployment))
+        self.renew(state, idle_lease_seconds(self.spec.deployment))
 
     def roll_back(self, reason: str) -> RolloutState:
         """All traffic to the champion, whoever changed what; what has ended stays as it is."""

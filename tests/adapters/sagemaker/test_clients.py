@@ -11,7 +11,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     ReadTimeoutError,
 )
 
-from pipelines.adapters.sagemaker.clients import NotFound, WriteConflict, asking, clients_of_environment
+from pipelines.adapters.sagemaker.clients import NotFound, WriteConflict, aws_errors, clients_of_environment
 from pipelines.errors import Refused, Unavailable
 
 
@@ -43,7 +43,7 @@ ANSWERS: list[tuple[Exception, type[Exception]]] = [
 
 @pytest.mark.parametrize(("raised", "told"), ANSWERS)
 def test_each_answer_of_aws_says_whether_trying_again_can_help(raised: Exception, told: type[Exception]) -> None:
-    with pytest.raises(told) as found, asking("endpoint flights"):
+    with pytest.raises(told) as found, aws_errors("endpoint flights"):
         raise raised
     assert "endpoint flights" in str(found.value)
 
