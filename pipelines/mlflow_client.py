@@ -1,4 +1,4 @@
-"""Opens MLflow's client with short timeouts and turns what it raises into ``Refused`` or ``Unavailable``."""
+"""Opens MLflow's client with short timeouts and translates its errors into ``Refused`` or ``Unavailable``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLIENT_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-"""An outage is the task's to wait out, by its retries; the client gives up after seconds, not minutes."""
+"""Timeouts of seconds, because Airflow's task retries wait out an outage."""
 REFUSED_CODES = {
     "RESOURCE_DOES_NOT_EXIST",
     "RESOURCE_ALREADY_EXISTS",
@@ -29,7 +29,7 @@ REFUSED_CODES = {
     "ENDPOINT_NOT_FOUND",
     "NOT_FOUND",
 }
-"""MLflow's error codes that the same call would meet again."""
+"""MLflow's error codes that a retry would get again."""
 
 
 def open_client(uri: str) -> Any:
@@ -47,7 +47,7 @@ def open_client(uri: str) -> Any:
 
 @contextmanager
 def mlflow_answers(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises inside the block into ``Unavailable`` or ``Refused``."""
+    """Translate MLflow's errors inside the block into ``Unavailable`` or ``Refused``."""
     try:
         yield
     except AirworthyError:
@@ -57,7 +57,7 @@ def mlflow_answers(uri: str) -> Iterator[None]:
 
 
 def fetch_model(client: Any, source: str, folder: Path) -> Path:
-    """Copy a registered model's folder (``source`` of its version) below ``folder``; returns where it lies."""
+    """Copy a registered model's folder (``source`` of its version) below ``folder``; returns the copy's path."""
     uri = str(client.tracking_uri)
     with mlflow_answers(uri):
         from mlflow.artifacts import download_artifacts
@@ -68,7 +68,7 @@ def fetch_model(client: Any, source: str, folder: Path) -> Path:
 
 
 def keeps_artifacts_locally(uri: str) -> bool:
-    """True for a database opened without a server: artifacts then lie in a folder that the caller names."""
+    """True for a database without a server: artifacts are then stored in a folder that the caller names."""
     return not uri.startswith(("http://", "https://"))
 
 
@@ -85,7 +85,7 @@ def _translated(uri: str, error: Exception) -> AirworthyError | Exception:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Where no connection came about, what stood in its way: what requests, urllib3 and MLflow say of it is longer."""
+    """The innermost cause if no connection was made, because the wrapping errors only repeat it at length."""
     import requests
 
     unconnected, cause = isinstance(error, requests.ConnectionError), error

@@ -22,7 +22,7 @@ TECHNICAL_FACTS = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_sec
 
 
 class FormFacts(BaseModel):
-    """All that the form tells, gathered from registry, ledger, store and declaration."""
+    """The facts of the form, gathered from registry, ledger, store and declaration."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,9 +31,9 @@ class FormFacts(BaseModel):
     candidate: VersionInfo
     champion: VersionInfo | None = None
     lines: Sequence[LedgerEntry]
-    """Of this version, oldest first."""
+    """Ledger lines of this version, oldest first."""
     run_verdicts: Mapping[str, LedgerEntry] = {}
-    """Newest verdict of each task of this deploy run, by task."""
+    """Newest verdict of each task of this deploy run, by task id."""
     snapshot: SnapshotResult | None = None
     authors: Sequence[str] = ()
     links: Mapping[str, str] = {}
@@ -46,7 +46,7 @@ def subject(facts: FormFacts, role: str) -> str:
 
 
 def form(facts: FormFacts, seconds: float) -> str:
-    """Markdown; the same facts give the same text. ``seconds``: how long the answer is waited for."""
+    """The form as Markdown; the same facts give the same text. ``seconds``: time to answer."""
     parts = [
         _head(facts, _duration_text(seconds)),
         _identity(facts),
@@ -63,10 +63,10 @@ def _head(facts: FormFacts, wait: str) -> str:
     shares = [f"{share / 100:g} %" for share in facts.spec.deployment.shares()]
     way = f"by {strategy}" + (f", {' → '.join(shares)}" if shares else "")
     if ticket.first:
-        way = "at once, because nothing is live yet"
+        way = "at once, because no version is live yet"
     return (
-        f"**Approve** agrees that version {ticket.version} is released {way}. **Reject** ends this release; "
-        f"what is live stays. No answer within {wait} counts as no. Your name and your answer go to the ledger."
+        f"**Approve** releases version {ticket.version} {way}. **Reject** ends this release and keeps the live "
+        f"version. No answer within {wait} counts as a rejection. Your name and answer are written to the ledger."
     )
 
 
@@ -74,7 +74,7 @@ def _identity(facts: FormFacts) -> str:
     ticket, tags = facts.ticket, facts.candidate.tags
     rows = {
         "model": f"{ticket.model}: {facts.spec.description}",
-        "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion) if facts.champion else 'nothing'}",
+        "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion)}",
         "model digest": f"`{ticket.model_digest}`",
         "bundle digest": f"`{ticket.sha256}`",
         "hypothesis": tags.get("airworthy.hypothesis", ""),
@@ -90,9 +90,9 @@ def _changes(facts: FormFacts) -> str:
         return ""
     follows, changes = approvals[-1].get("follows"), approvals[-1].get("changes") or []
     if not follows:
-        return "### What changed\n\nThe first approved version of this model."
+        return "### What changed\n\nThis is the first approved version of this model."
     lines = [f"- {' '.join(change.split())}" for change in changes] or [
-        "- nothing declared; the same model, trained on newer data"
+        "- no declared change: the same model, trained on newer data"
     ]
     return "\n".join([f"### What changed since {follows}", "", *lines])
 
@@ -118,7 +118,7 @@ def _rollout(facts: FormFacts) -> str:
     ]
     if not rows:
         return ""
-    return "### Tried in this release\n\n" + _table(("task", "verdict", "numbers"), rows)
+    return "### Tests of this release\n\n" + _table(("task", "verdict", "numbers"), rows)
 
 
 def _card(facts: FormFacts) -> str:
@@ -150,11 +150,11 @@ def _card(facts: FormFacts) -> str:
 def _limits(spec: ModelSpec) -> str:
     slices = spec.evaluation.slices
     judged = f"judged over all rows and by {', '.join(slices.columns)}" if slices else "judged over all rows only"
-    return f"{judged}; for groups smaller than that nothing is known"
+    return f"{judged}; not evaluated for smaller groups"
 
 
 def _metrics(facts: FormFacts) -> str:
-    """Candidate and champion side by side, each on the rows it was tested on when it was evaluated."""
+    """Candidate and champion side by side, each on its own test rows."""
     mine, theirs = facts.candidate.metrics, facts.champion.metrics if facts.champion else {}
     measured = [line.details for line in facts.lines if line.details.get("gate") == "candidate_evaluation"]
     metrics = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
@@ -175,7 +175,7 @@ def _verdict_text(details: Mapping[str, Any] | None) -> str:
 
 
 def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
-    """``roc_auc 0.7012 (≥ 0.62), …``: what was measured, without digests, places and the evidence's own units."""
+    """``roc_auc 0.7012 (≥ 0.62), …``: the measured facts, without digests, paths and log evidence."""
     texts = []
     for name, value in (facts or {}).items():
         if name in SKIPPED_FACTS or TECHNICAL_FACTS.search(name) or value in (None, "", [], {}) or value is False:
@@ -190,7 +190,7 @@ def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> s
 
 
 def _group_text(values: Mapping[str, Any]) -> str:
-    """Of many groups the lowest numbers come first."""
+    """Up to 12 values of a mapping; of more numbers only the 12 lowest, ascending."""
     shown = {name: value for name, value in values.items() if not TECHNICAL_FACTS.search(name)}
     numbers = {name: float(value) for name, value in shown.items() if _is_number(value)}
     if len(shown) <= MAX_SHOWN or len(numbers) < len(shown):
@@ -205,7 +205,7 @@ def _member_text(value: Any) -> str:
 
 
 def _item_text(value: Any) -> str:
-    """One line of a list: a line of the checklist says its reasons only where it did not simply pass."""
+    """One item of a list; a checklist item shows its reasons unless it passed."""
     if not isinstance(value, Mapping):
         return _number(value)
     if {"item", "result"} <= value.keys():
@@ -222,7 +222,7 @@ def _duration_text(seconds: float) -> str:
 
 
 def _comparison_text(facts: Mapping[str, Any]) -> str:
-    """Of the comparison with the champion, the interval first."""
+    """The comparison with the champion: metric, gain, interval, rows and margin."""
     interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
     before = facts["candidate"] - facts["gain"]
     comparison = (
@@ -252,7 +252,7 @@ def _version_text(info: VersionInfo | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; what a person typed cannot break out of its cell."""
+    """A Markdown table; text that a person typed is escaped to stay in its cell."""
     lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

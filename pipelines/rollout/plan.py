@@ -95,7 +95,7 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         faults = []
         if not 0 < self.lease_seconds <= MAX_LEASE_SECONDS:
             faults.append(
-                f"lease_seconds is {self.lease_seconds:g}; a rollout needs a lease of up to {MAX_LEASE_SECONDS:g} seconds"
+                f"lease_seconds is {self.lease_seconds:g}; it must be above 0 and at most {MAX_LEASE_SECONDS:g}"
             )
         if self.guard.max_error_rate is None and not self.guard.latency:
             faults.append("guard has no limit, so the rollout could not fail; declare max_error_rate or latency")

@@ -140,8 +140,7 @@ def current(route: Route, rollout_id: str) -> RolloutRecord:
     """The rollout of this id if it is active. Raises ``Refused`` if another one is the newest or it has ended."""
     rollout = route.rollout
     if rollout is None or rollout.rollout_id != rollout_id:
-        newest = rollout.rollout_id if rollout else "none"
-        raise Refused(f"rollout {rollout_id} is not the newest of this model, which is {newest}")
+        raise Refused(f"rollout {rollout_id} is not the newest; that is {rollout.rollout_id if rollout else 'none'}")
     if not rollout.active:
         raise Refused(f"rollout {rollout_id} is {rollout.phase} ({rollout.reason or 'done'}); start a new one")
     return rollout

@@ -1,4 +1,4 @@
-"""The variant wins only if the first metric is shown better, no other to lose more than ``margin``, on a fair split."""
+"""A variant wins only if its first metric is shown better, no other loses more than ``margin``, on a valid split."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def plan_faults(spec: ModelSpec, ticket: RolloutTicket) -> list[str]:
 def judge_experiment(
     measure: ExperimentMeasure, declared: AbTestSpec, *, consecutive_errors: int = 0, max_errors: int = 1
 ) -> StageDecision:
-    """PASS: the variant wins. FAIL: control stays, also if nothing is shown when the time is up. UNKNOWN: not decided
-    yet (``look_again``), or the experiment is not valid or measured nothing ``max_errors`` times in a row (``hold``).
+    """PASS: the variant wins. FAIL: control stays, also without evidence at ``max_duration``. UNKNOWN: not decided yet
+    (``look_again``), or the experiment is not valid or measured nothing ``max_errors`` times in a row (``hold``).
 
-    ``facts["answer"]`` names the finding and ``facts["recommendation"]`` says in words what to do. Metrics are declared
-    in the order of ``measure.metrics``; the first decides.
+    ``facts["answer"]`` names the finding and ``facts["recommendation"]`` says what to do. ``measure.metrics`` has the
+    declared order; the first metric decides.
     """
     over = measure.elapsed >= declared.max_duration
     answer, reasons = _answer(measure, declared)
     failures, unknowns = (reasons, []) if answer in ("control stays", "no difference") else ([], reasons)
     if over and answer == "undecided":
-        failures, unknowns = [f"undecided when the time was up, so version {measure.control} stays", *reasons], []
+        failures, unknowns = [f"undecided at max_duration, so version {measure.control} stays", *reasons], []
     facts: dict[str, object] = {
         "answer": answer,
         "recommendation": _recommendation(answer, measure, failures or reasons),
@@ -64,22 +64,22 @@ def _answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list
         mismatch = (
             f"{users}, {declared.traffic_split:g} declared (log evidence {measure.split_log_e:.2f} >= {needed:.2f})"
         )
-        return "invalid", [f"{mismatch}: the arms cannot be compared; find out who is lost before it is repeated"]
+        return "invalid", [f"{mismatch}: the arms cannot be compared; find the lost users before you repeat the test"]
     if too_few := _too_few(measure, declared):
         return "undecided", [*too_few, *measure.notes]
     success, *guards = measure.metrics
-    worse = [_describe_interval(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
+    worse = [_interval_text(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
-    worse += [_describe_interval(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
+    worse += [_interval_text(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
     if worse:
         return "control stays", worse
     lacking = f"not shown to lose at most {declared.margin:g}"
-    unshown = [_describe_interval(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
+    unshown = [_interval_text(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
     if (low := success.gain()[0]) > 0:
         return ("undecided", unshown) if unshown else ("variant wins", [])
     if declared.margin and low >= -declared.margin and success.gain()[1] <= declared.margin:
-        return "no difference", [_describe_interval(success, f"no difference beyond {declared.margin:g}")]
-    return "undecided", [_describe_interval(success, "not shown better"), *unshown]
+        return "no difference", [_interval_text(success, f"no difference beyond {declared.margin:g}")]
+    return "undecided", [_interval_text(success, "not shown better"), *unshown]
 
 
 def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
@@ -96,7 +96,7 @@ def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
     ]
 
 
-def _describe_interval(metric: MetricInterval, what: str) -> str:
+def _interval_text(metric: MetricInterval, what: str) -> str:
     unit = " of control's" if metric.metric == "latency" else ""
     if metric.estimate is None or metric.low is None or metric.high is None:
         return f"{metric.metric}: {what} (no interval yet)"
@@ -106,12 +106,13 @@ def _describe_interval(metric: MetricInterval, what: str) -> str:
 def _recommendation(answer: str, measure: ExperimentMeasure, reasons: list[str]) -> str:
     control, variant = f"version {measure.control}", f"version {measure.variant}"
     if answer == "variant wins":
-        return f"Promote {variant}: {_describe_interval(measure.metrics[0], 'better')}; no other metric loses more than the margin."
+        better = _interval_text(measure.metrics[0], "better")
+        return f"Promote {variant}: {better}; no other metric loses more than the margin."
     why = "; ".join(reasons)
     return {
         "control stays": f"Keep {control}: {why}.",
         "no difference": f"Keep {control}: {variant} is not worth a change. {why}.",
         "undecided": f"Keep {control} until there is more evidence: {why}.",
-        "invalid": f"Believe nothing of this experiment: {why}.",
-        "error": f"Mend the measurement: {why}.",
+        "invalid": f"Do not use this experiment: {why}.",
+        "error": f"Correct the measurement: {why}.",
     }[answer]

@@ -13,9 +13,9 @@ RULE = "candidate_evaluation"
 def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """UNKNOWN for each declared metric, or the comparison, that was not measured; FAIL for rows from training's time.
 
-    Rows no earlier than the candidate's own last training row are asked of a ``time_ordered`` split only (the other
-    splits mix times by declaration). Rows compared with the champion must always be later than its training. Slices
-    are not looked at here: ``slice_gate`` asks for them.
+    Only a ``time_ordered`` split requires test rows no earlier than the candidate's last training row (the other
+    splits mix times). Rows compared with the champion must always be later than its training. ``slice_gate`` judges
+    the slices.
     """
     needed = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
     unknowns = [f"{metric} not measured" for metric in needed if not is_measured(result.metrics.get(metric))]

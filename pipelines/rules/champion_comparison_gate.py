@@ -13,8 +13,8 @@ RULE = "champion_comparison_gate"
 def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """PASS if the low end of the interval reaches ``-margin``, or with ``require_improvement`` lies above zero.
 
-    A low end of exactly ``-margin`` passes; one of exactly zero is no improvement. Without a champion there is
-    nothing to be worse than: PASS, and the facts say so.
+    A low end of exactly ``-margin`` passes; one of exactly zero is no improvement. Without a champion the verdict is
+    PASS, and the facts say so.
     """
     declared = spec.evaluation.comparison
     if result.champion is None:

@@ -1,4 +1,4 @@
-"""A window's data count as drifted only where a test is significant and its effect large; unmeasured never passes."""
+"""A window's data count as drifted only if a test is significant and its effect is large; unmeasured never passes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pipelines.verdict import Verdict
 
 RULE = "minimum_metrics_gate"
 ROUNDING = 1e-12
-"""Differences below it are rounding: equal to the bound is within the bound."""
+"""Smaller differences count as rounding; a value equal to the bound passes."""
 
 
 def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:

@@ -1,7 +1,7 @@
-"""Judges from what the cluster says how a pod ended, or why it cannot start: done, refused or unavailable.
+"""Judges from the cluster's facts how a pod ended, or why it cannot start: done, refused or unavailable.
 
-Pure: facts in, an end out. ``refused``: another try is useless until someone changes something; ``unavailable``: the
-cluster took the pod away or had no room, or its process broke; the next try goes on from the last checkpoint.
+A pure function. ``refused``: a retry is useless until someone changes something; ``unavailable``: the cluster evicted
+the pod or had no room, or its process crashed; a retry resumes from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NODE_REASONS = {
     "Evicted", "Preempting", "Preempted", "Shutdown", "NodeShutdown", "NodeLost", "NodeAffinity", "Terminated",
     "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfnvidia.com/gpu", "UnexpectedAdmissionError",
 }  # fmt: skip
-"""Reasons of a failed pod that say something of the node and nothing of the step."""
+"""Reasons of a failed pod that are about the node and not about the step."""
 CONFIG_REASONS = {
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError",
     "InvalidImageName", "ErrImageNeverPull",
@@ -26,13 +26,13 @@ CONFIG_REASONS = {
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff"}
 MISSING_IMAGE_HINTS = ("not found", "notfound", "unauthorized", "denied", "manifest unknown", "invalid reference")
 UNSATISFIABLE_HINTS = ("node selector", "node affinity", "node(s) had taint", "untolerated taint")
-"""What the scheduler says when no node of the kind asked for exists, as opposed to one that is full."""
+"""Scheduler messages that no node of the requested kind exists; a full node has other messages."""
 SIGKILL_CODE, SIGTERM_CODE = 137, 143
 
 
 @dataclass(frozen=True)
 class PodFacts:
-    """One pod as the API server shows it; None where it says nothing. Times are aware."""
+    """One pod as the API server describes it; None if it does not say. Times are aware."""
 
     name: str
     created: datetime
@@ -41,9 +41,9 @@ class PodFacts:
     message: str | None = None
     scheduled: datetime | None = None
     unscheduled: str | None = None
-    """The scheduler's words while it finds no node."""
+    """The scheduler's message while it finds no node."""
     gated: bool = False
-    """Held back on purpose, by a queue."""
+    """Whether a scheduling gate, such as a queue's, holds the pod back."""
     waiting: str | None = None
     waiting_message: str | None = None
     started: datetime | None = None
@@ -60,7 +60,7 @@ class PodFacts:
 
 @dataclass(frozen=True)
 class PodEnd:
-    """``done`` says only that the step exited well: what it did is in its manifest."""
+    """``done`` says only that the step exited with 0: its result is in its manifest."""
 
     kind: Kind
     subject: str
@@ -68,9 +68,11 @@ class PodEnd:
 
 
 def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datetime) -> PodEnd | None:
-    """The end of the pod ``name``, or None while it is worth waiting. ``facts`` None: the pod is gone."""
+    """The end of the pod ``name``, or None while it may still start or run. ``facts`` None: the pod does not exist."""
     if facts is None:
-        subject = f"pod {name} is gone: it was deleted or preempted, or its node was lost; the next try goes on"
+        subject = (
+            f"pod {name} does not exist: it was deleted or preempted, or its node was lost; a retry starts another"
+        )
         return PodEnd("unavailable", subject)
     if facts.phase in ("Succeeded", "Failed") or facts.exit_code is not None:
         return _ended(facts, runner)
@@ -83,13 +85,13 @@ def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
     pod, code = f"pod {facts.name}", facts.exit_code
     lines = [line for line in (facts.termination_message or facts.message or "").strip().splitlines() if line.strip()]
     if facts.reason in NODE_REASONS:
-        return PodEnd("unavailable", f"{pod} was taken off its node ({facts.reason}): {facts.message}")
+        return PodEnd("unavailable", f"{pod} was removed from its node ({facts.reason}): {facts.message}")
     if facts.reason == "DeadlineExceeded":
-        hint = "raise timeout_minutes of the stage's runner; a training then goes on from its last checkpoint"
+        hint = "raise timeout_minutes of the stage's runner; a training then resumes from its last checkpoint"
         return PodEnd("refused", f"{pod} ran longer than timeout_minutes {runner.timeout_minutes:g}", [hint])
     if facts.ended == "OOMKilled":
         hints = [f"memory: the step used more than its limit of {runner.memory} and was killed (exit code {code})"]
-        hints += ["raise memory of the stage's runner, train out of core, or on fewer days"]
+        hints += ["raise memory of the stage's runner, train out of core, or train on fewer days"]
         return PodEnd("refused", f"{pod} ran out of memory", hints)
     if facts.ended in CONFIG_REASONS:
         return PodEnd("refused", f"{pod} could not start its container ({facts.ended})", lines)
@@ -100,11 +102,9 @@ def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
     if code == EXIT_UNAVAILABLE:
         return PodEnd("unavailable", "\n".join(lines) or f"{pod} found something unavailable")
     if code in (SIGKILL_CODE, SIGTERM_CODE) or code is None:
-        how = "killed" if code == SIGKILL_CODE else "told to go" if code == SIGTERM_CODE else f"lost ({facts.reason})"
-        return PodEnd(
-            "unavailable", f"{pod} was {how} (exit code {code}); the next try goes on from the last checkpoint"
-        )
-    return PodEnd("unavailable", f"{pod} broke with exit code {code}", lines[-20:])
+        how = "killed" if code == SIGKILL_CODE else "terminated" if code == SIGTERM_CODE else f"lost ({facts.reason})"
+        return PodEnd("unavailable", f"{pod} was {how} (exit code {code}); a retry resumes from the last checkpoint")
+    return PodEnd("unavailable", f"{pod} failed with exit code {code}", lines[-20:])
 
 
 def _not_started(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
@@ -126,15 +126,17 @@ def _not_started(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd 
 
 
 def _unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
-    message = facts.unscheduled or "the scheduler has said nothing"
+    message = facts.unscheduled or "the scheduler gave no message"
     never = any(hint in message for hint in UNSATISFIABLE_HINTS) and "Insufficient" not in message
     requested = (
         f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
     )
     subject = f"pod {facts.name} found no node within schedule_minutes {runner.schedule_minutes:g}"
-    hint = "correct node_selector or tolerations, or add such a node" if never else "ask for less, or wait for room"
+    hint = "correct node_selector or tolerations, or add such a node" if never else "request less, or wait for room"
     return PodEnd(
-        "refused" if never else "unavailable", subject, [f"the scheduler says: {message}", f"asked: {requested}", hint]
+        "refused" if never else "unavailable",
+        subject,
+        [f"the scheduler says: {message}", f"requested: {requested}", hint],
     )
 
 

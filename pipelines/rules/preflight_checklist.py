@@ -15,10 +15,10 @@ RULE = "preflight_checklist"
 def judge_checklist(
     inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
 ) -> Verdict:
-    """FAIL if any item failed, UNKNOWN if any was not measured; a warning or a waiver holds nothing up.
+    """FAIL if any item failed, UNKNOWN if any was not measured; warnings and waivers pass.
 
     Ten items: those numbered 1 to 8, who may deploy, and whether the rollout can be decided in its time.
-    ``facts["checklist"]`` has each as a ``ChecklistItem``.
+    ``facts["checklist"]`` lists each as a ``ChecklistItem``.
     """
     items = [
         preflight_items.performance(inspection, standing, spec, required_gates),

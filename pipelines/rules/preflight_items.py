@@ -1,6 +1,6 @@
 """The ten items of the preflight checklist: each says why it passed, warned, failed, was waived or was not measured.
 
-The functions are pure: ``found`` was measured on the bundle, ``standing`` was read from ledger and target.
+The functions are pure: ``inspection`` was measured on the bundle, ``standing`` was read from ledger and target.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
 
 MAX_BUNDLE_MEBIBYTES = 1024
-"""Of memory in each worker, where the declaration names no ``memory_limit``."""
+"""Memory limit of each worker if the declaration names no ``memory_limit``."""
 MINIMUM_PARITY_ROWS = 1000
 
 
 @dataclass
 class ItemFacts:
-    """One line of the checklist: everything that was said, by what it means for the line."""
+    """One item of the checklist: its findings by what they mean for its result."""
 
     name: str
     failed: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ def performance(
     for gate in required_gates:
         outcome = standing.gates.get(gate)
         if outcome is None:
-            item.unmeasured.append(f"{gate} has no verdict on this model file")
+            item.unmeasured.append(f"{gate} has no verdict about this model file")
         elif outcome == "unknown":
             item.unmeasured.append(f"{gate} was not measured")
         elif outcome != "pass":
@@ -69,7 +69,7 @@ def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
     if inspection.rows < MINIMUM_PARITY_ROWS:
         item.unmeasured.append(f"compared with the model on {inspection.rows} rows < {MINIMUM_PARITY_ROWS}")
     elif inspection.largest_difference is None:
-        item.failed.append(f"{inspection.predictor} answers no numbers where the model does")
+        item.failed.append(f"{inspection.predictor} returns no numbers for rows that the model can score")
     elif inspection.largest_difference > MAX_DIFFERENCE or inspection.flips:
         beyond = f"{inspection.largest_difference:.3g} (limit {MAX_DIFFERENCE:g}), {inspection.flips} flips"
         item.failed.append(f"{inspection.predictor} answers differ from the model's by up to {beyond}")
@@ -83,7 +83,7 @@ def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
 def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item = ItemFacts("3 contract")
     if standing.champion is None:
-        item.waived.append("first version: nobody has called it yet")
+        item.waived.append("first version: it has no callers yet")
     elif inspection.champion_fault or inspection.contract is None or inspection.champion is None:
         item.unmeasured.append(inspection.champion_fault or "the contract could not be read")
     elif inspection.contract_changes:
@@ -92,11 +92,11 @@ def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec)
         if old is None or new is None or _major(new) <= _major(old):
             item.failed.append(f"changed without a new major version ({numbers}): {changes}")
         elif spec.deployment.staged:
-            item.failed.append(f"{changes}; no caller can be served by both versions: deploy it all_at_once")
+            item.failed.append(f"{changes}; callers cannot use both versions at once: deploy with all_at_once")
         else:
             item.warned.append(f"callers have to change ({numbers}): {changes}")
     else:
-        item.notes.append(f"that of version {standing.champion}")
+        item.notes.append(f"the same as that of version {standing.champion}")
     return item
 
 
@@ -108,12 +108,12 @@ def validation(inspection: Inspection) -> ItemFacts:
         item.unmeasured.append("the schema could not be read")
         return item
     if not inspection.edge_rows and not inspection.edge_faults:
-        item.unmeasured.append("no edge row was tried")
+        item.unmeasured.append("no edge row was tested")
     item.warned += [f"narrower than the live version: {change}" for change in inspection.narrowed]
     numbers = [column for column in inspection.contract.columns if column.type == "numeric"]
     ranged = sum(column.minimum is not None or column.maximum is not None for column in numbers)
     described = f"{len(inspection.contract.columns)} columns typed, {ranged} of {len(numbers)} numbers with a range"
-    item.notes.append(f"{described}, {inspection.edge_rows} edge rows tried")
+    item.notes.append(f"{described}, {inspection.edge_rows} edge rows tested")
     return item
 
 
@@ -122,12 +122,12 @@ def error_handling(inspection: Inspection, standing: ReleaseStanding, spec: Mode
     target = declared.target
     item.failed += inspection.plan_faults
     if target.kind == "sagemaker" and declared.staged and target.mode == "guardrail" and not target.alarms:
-        item.failed.append("target.alarms is empty: nothing could roll the update back")
+        item.failed.append("target.alarms is empty: no alarm could roll the update back")
     if target.kind == "sagemaker" and target.data_capture is None:
         item.warned.append("target.data_capture is not declared: no answer is logged, so nothing can be monitored")
     if standing.champion is None or not declared.staged:
         what = "first version" if standing.champion is None else "all_at_once"
-        item.waived.append(f"{what}: no candidate stands beside a champion, so no guard watches one")
+        item.waived.append(f"{what}: no candidate is served beside a champion, so there is no guard")
         return item
     limits = [f"over {m.over_ms:g} ms" for m in declared.analysis.metrics if m.event == "slow" and m.max_rate]
     guard = f"guard at {declared.error_threshold:.2%} bad answers"
@@ -142,7 +142,7 @@ def load(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> 
         item.waived.append("deployment.load_test is not declared")
     elif standing.champion is None or not spec.deployment.staged:
         what = "first version" if standing.champion is None else "all_at_once"
-        item.waived.append(f"{what}: no candidate stands beside a champion to be tried")
+        item.waived.append(f"{what}: no candidate is served beside a champion")
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
         item.notes.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
@@ -151,15 +151,15 @@ def load(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> 
             if needed > has:
                 seconds = math.ceil(declared.ramp_up_time + needed / declared.target_rps)
                 short = f"{name} cannot be shown by {has} requests after the ramp, even without a bad one"
-                item.failed.append(f"{short}: {needed} are needed; give duration: {seconds}")
+                item.failed.append(f"{short}: {needed} are needed; declare duration: {seconds}")
     return item
 
 
 def security(inspection: Inspection, standing: ReleaseStanding) -> ItemFacts:
     item = ItemFacts("7 security")
     item.failed += inspection.faults
-    item.failed += [f"{name} is not what the registered model gives" for name in inspection.altered]
-    item.failed += [f"{name} holds a pickle, and loading one runs code" for name in inspection.pickles]
+    item.failed += [f"{name} differs from a new conversion of the registered model" for name in inspection.altered]
+    item.failed += [f"{name} contains a pickle, and loading a pickle runs code" for name in inspection.pickles]
     item.failed += [f"the ledger: {fault}" for fault in standing.ledger_faults]
     approved, has = standing.approval_digest, inspection.model_digest
     if has is None:
@@ -167,26 +167,26 @@ def security(inspection: Inspection, standing: ReleaseStanding) -> ItemFacts:
     elif approved is not None and approved != has:
         item.failed.append(f"the approval is of model {approved[:12]}…, the registered file is {has[:12]}…")
     else:
-        item.notes.append(f"digests agree, no pickle, model {has[:12]}… made the bundle")
+        item.notes.append(f"all digests match, no pickle, the bundle was built from model {has[:12]}…")
     return item
 
 
 def rollback(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("8 rollback"), spec.deployment.rollback
     if standing.champion is None:
-        item.waived.append("first version: there is nothing to go back to")
+        item.waived.append("first version: there is no version to roll back to")
         return item
-    item.notes.append(f"version {standing.champion} can be put back for {declared.window:g} s after the promotion")
+    item.notes.append(f"version {standing.champion} can be restored for {declared.window:g} s after the promotion")
     if declared.window == 0:
         item.warned.append("rollback.window is 0: the former version is unloaded at once")
     if declared.drill is None:
         item.notes.append("no drill is declared")
     elif standing.drill is None and not standing.drillable:
-        item.notes.append(f"no drill yet: no version before {standing.champion} could stand in for one")
+        item.notes.append(f"no drill yet: no version before {standing.champion} could serve as its candidate")
     elif standing.drill is None:
-        item.unmeasured.append("rollback.drill is declared, but no drill is on the ledger; run one")
+        item.unmeasured.append("rollback.drill is declared, but the ledger has no drill; run one")
     elif standing.drill != "pass":
-        item.failed.append(f"the last rollback drill ended {standing.drill}; find out why and run it again")
+        item.failed.append(f"the last rollback drill has outcome {standing.drill}; correct the cause and run it again")
     else:
         item.notes.append("the last rollback drill passed")
     return item
@@ -195,28 +195,28 @@ def rollback(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
 def deployer(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, may = ItemFacts("who may deploy"), spec.deployment.approval.deployers
     if not standing.by_hand:
-        item.notes.append("started by an approval, not by hand")
+        item.notes.append("triggered by an approval, not manually")
     elif not may:
-        item.notes.append(f"{standing.deployer or 'somebody'}; deployment.approval.deployers names nobody")
+        item.notes.append(f"{standing.deployer or 'an unnamed person'}; deployment.approval.deployers is empty")
     elif standing.deployer in may:
         item.notes.append(f"{standing.deployer} is among deployment.approval.deployers")
     else:
-        who = standing.deployer or "somebody without a name"
+        who = standing.deployer or "an unnamed person"
         item.failed.append(f"{who} is not among deployment.approval.deployers ({', '.join(may)})")
     return item
 
 
 def design(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
-    """Whether the rollout can be decided in its time at the traffic of late."""
+    """Whether the rollout can be decided in its time at the traffic of the last seven days."""
     item = ItemFacts("design")
     if standing.champion is None:
-        item.waived.append("first version: there is nothing to compare with")
+        item.waived.append("first version: there is no champion to compare with")
         return item
     if not inspection.design:
         item.waived.append(f"{spec.deployment.strategy}: nothing is compared")
         return item
     if inspection.traffic is None:
-        item.warned.append("UNKNOWN how long it takes: no request was logged in the last seven days")
+        item.warned.append("the duration is UNKNOWN: no request was logged in the last seven days")
     for step in inspection.design:
         estimate, undecidable = _time_of(step, inspection.traffic.per_day if inspection.traffic else None)
         reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes
@@ -225,17 +225,17 @@ def design(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -
 
 
 def _time_of(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
-    """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that is more than the step may take."""
+    """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that exceeds the stage's time."""
     place = f"at {step.share / 100:g} %" if step.share else "in the shadow"
     if step.requests_to_pass is None:
-        return f"{place}: no number of requests shows that the threshold is kept; expected_rate is not below it", True
-    detection = f", {step.requests_to_find} to find the expected harm" if step.requests_to_find else ""
+        return f"{place}: no number of requests can show a pass; expected_rate is not below the threshold", True
+    detection = f", {step.requests_to_find} to detect the expected harm" if step.requests_to_find else ""
     estimate = f"{place}: {step.requests_to_pass} requests to pass{detection}"
     if per_day is None:
         return estimate, False
     days, most = step.requests_to_pass / per_day, step.seconds / 86400
     timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day"
-    return (f"{timed} > {most:.2g} days that it may take", True) if days > most else (timed, False)
+    return (f"{timed} > {most:.2g} days, the stage's maximum", True) if days > most else (timed, False)
 
 
 def _major(semantic: str) -> int:

@@ -1,4 +1,4 @@
-"""The evidence of a rollout passes only if shown, fails only if shown, and is UNKNOWN otherwise.
+"""A rollout passes or fails only on significant evidence, and is UNKNOWN otherwise.
 
 The rule is that of Schultzberg, Ankargren and Frånberg, *Risk-aware product decisions in A/B tests with multiple
 metrics* (Spotify, 2024): ship if at least one success metric is superior, all guardrails are non-inferior, nothing
@@ -17,9 +17,9 @@ RULE = "rollout_verdict"
 
 
 def judge_evidence(plan: AnalysisPlan, evidence: RolloutEvidence) -> Verdict:
-    """FAIL if any metric fails, else PASS if all that is demanded was shown, else UNKNOWN.
+    """FAIL if any metric fails, else PASS if every required metric passes, else UNKNOWN.
 
-    Where the split of units is refuted, what compares the arms is UNKNOWN; the candidate's own rate still fails.
+    If the split of units is refuted, comparisons of the arms are UNKNOWN; the candidate's own rate can still fail.
     ``facts["metrics"]`` has the outcome, counts, evidence and limits of each metric.
     """
     limit = math.log(1.0 / plan.srm_alpha)

@@ -1,4 +1,4 @@
-"""A candidate leaves the shadow only when it was shown to agree and to answer, on enough of the mirrored requests."""
+"""A shadow passes only if the candidate is shown to agree and to answer, on enough of the mirrored requests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from pipelines.verdict import Outcome, Verdict
 
 RULE = "shadow_comparison"
 WAYS_TO_FAIL = 3
-"""Too much disagreement, too many bad answers, wrong more often than the champion: they share half of alpha, for the
-other half is the guard's."""
+"""Too much disagreement, too many bad answers, wrong more often than the champion. They share half of alpha; the
+guard uses the other half."""
 
 
 def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_errors: int = 0) -> StageDecision:
-    """FAIL if a limit was shown to be broken, UNKNOWN if something demanded was not shown, else PASS.
+    """FAIL if a limit is shown to be broken, UNKNOWN if a required limit is not shown to hold, else PASS.
 
-    A candidate that passes goes on after ``duration``; one on which nothing is shown is observed until
-    ``max_duration``, and refused then or after too many observations in a row with counts that cannot be
-    (``consecutive_errors``, this one included). Labels can only speak against a candidate: without them nothing is
-    missing.
+    A candidate that passes goes on after ``duration``; an undecided one is observed until ``max_duration``, and refused
+    then or after too many observations in a row with impossible counts (``consecutive_errors``, this one included).
+    Labels are optional: they can only count against a candidate.
     """
     shadow, alpha = declared.shadows or Shadow(), declared.analysis.alpha
     fail, enough = math.log(2 * WAYS_TO_FAIL / alpha), math.log(1.0 / alpha)
@@ -57,12 +56,12 @@ def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, too_many_errors
 
 
 def seconds_left(elapsed: float, shadow: Shadow) -> float:
-    """Until the next moment at which the decision may change by itself."""
+    """Seconds until the decision may change because of time alone."""
     return shadow.duration - elapsed if elapsed < shadow.duration else max_seconds(shadow) - elapsed
 
 
 def max_seconds(shadow: Shadow) -> float:
-    """Seconds after which what was not shown is refused."""
+    """Seconds after which an undecided candidate is refused."""
     return shadow.max_duration or 2 * shadow.duration
 
 
@@ -94,7 +93,7 @@ def _not_shown(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, nee
         )
         unknowns.append(f"{counts} ({_evidence(evidence, '<', needed)}): {longer}")
     if measure.coverage is None:
-        unknowns.append(f"no request was mirrored: does anybody ask {measure.model}?")
+        unknowns.append(f"no request was mirrored; check that {measure.model} gets requests")
     elif measure.coverage < shadow.min_coverage:
         offered = f"{measure.requests} of {measure.sent + measure.dropped} sampled requests"
         remedy = "the shadow worker does not keep up; lower shadow.sample_rate or give it a core"

@@ -13,8 +13,8 @@ RULE = "slice_gate"
 def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """FAIL for each slice of at least ``min_rows`` rows that loses more than ``max_loss`` against the champion.
 
-    UNKNOWN for such a slice without a measured gain, and for a declared column without such a slice. PASS where no
-    slices are declared or there is no champion to lose against; the facts say so.
+    UNKNOWN for such a slice without a measured gain, and for a declared column without such a slice. PASS if no slices
+    are declared or there is no champion; the facts say so.
     """
     declared = spec.evaluation.slices
     if declared is None:

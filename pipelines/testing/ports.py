@@ -1,6 +1,6 @@
-"""Fakes of store, ledger, registry and endpoint, in memory, that pass the contract tests of the real ones.
+"""Fakes of store, ledger, registry and endpoint, in memory, that pass the contract tests of the real adapters.
 
-Every fake has ``down``: set it, and the fake raises ``Unavailable`` as the real thing does when it does not answer.
+Every fake has ``down``: while it is True the fake raises ``Unavailable``, as if its service did not answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEMANTIC_VERSION = "airworthy.semantic_version"
 
 
 class FixedClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only by ``advance``."""
 
     def __init__(self, at: datetime = datetime(2013, 3, 1, 6, tzinfo=UTC)) -> None:
         self.at = at
@@ -162,7 +162,7 @@ class MemoryStore(_Fake):
 
 
 class MemoryLedger(_Fake):
-    """A ``Ledger`` in a list. ``lines`` may be tampered with, and ``faults`` will tell."""
+    """A ``Ledger`` in a list. A test may alter ``lines``, which ``faults`` then reports."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or FixedClock()
@@ -202,7 +202,7 @@ class MemoryLedger(_Fake):
 
 
 class MemoryRegistry(_Fake):
-    """A ``Registry`` of versions that a test puts in with ``register``."""
+    """A ``Registry`` of versions that a test adds with ``register``."""
 
     def __init__(self) -> None:
         self._versions: dict[str, dict[str, VersionInfo]] = {}
@@ -260,12 +260,12 @@ class MemoryRegistry(_Fake):
 
 
 class FakeEndpoint(_Fake):
-    """An ``Endpoint`` that remembers what it was told; every row gets the same ``answer``."""
+    """An ``Endpoint`` that records its calls; every row gets the same ``answer``."""
 
     def __init__(self, answer: float = 0.5) -> None:
         self.answer = answer
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        """What was asked, oldest first: ``("release", {"model": "flight_delay", "version": "3", ...})``."""
+        """All calls, oldest first: ``("release", {"model": "flight_delay", "version": "3", ...})``."""
         self._states: dict[str, LiveState] = {}
         self._answers: dict[str, LiveState] = {}
 

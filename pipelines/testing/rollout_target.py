@@ -1,4 +1,4 @@
-"""A fake ``DeploymentTarget`` in memory that moves by the real transitions; its clock moves only when told to."""
+"""A fake ``DeploymentTarget`` in memory that uses the real transitions and a fixed clock."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Role = Literal["champion", "candidate", "control", "variant", "shadow"]
 
 
 class FakeTarget:
-    """A ``DeploymentTarget`` with version ``champion`` live (None: nothing is). Set ``down`` and it does not answer.
+    """A ``DeploymentTarget`` with version ``champion`` live (None: no version is). While ``down`` it does not answer.
 
-    ``arms`` is what ``counts`` answers, and ``add_counts`` adds to it; ``calls`` what was asked, oldest first:
+    ``counts`` returns ``arms``, and ``add_counts`` adds to them; ``calls`` lists all calls, oldest first:
     ``("set_traffic", "r1", {...})``.
     """
 
     def __init__(self, champion: str | None = "1", *, clock: Clock | None = None) -> None:
         self.down = False
         self.refusal_reasons: list[str] = []
-        """Why the next candidate is refused, if there is a reason: its rollout has FAILED."""
+        """Reasons to refuse the next candidate, so that its rollout is FAILED; empty: it is accepted."""
         self.arms: list[ArmCounts] = []
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self._clock = clock or FixedClock()
@@ -47,7 +47,7 @@ class FakeTarget:
         return state_of(model, route, split, generation=self._generation, workers=1)
 
     def add_counts(self, model: str, version: str, role: Role, **counts: Any) -> None:
-        """In the present step, ``version`` met these counts."""
+        """Add these counts of ``version`` to the current stage."""
         record = self._route(model).rollout
         assert record is not None, f"{model} has no rollout"
         step = record.steps[-1]
@@ -55,7 +55,7 @@ class FakeTarget:
         self.arms.append(ArmCounts(version=version, role=role, **known, **counts))
 
     def expire(self, model: str) -> None:
-        """The lease of the rollout has passed, and the target rolled back by itself."""
+        """Let the lease expire: the target rolls the rollout back by itself."""
         self._routes[model] = transitions.rolled_back(self._route(model), "its lease ended")
         self._generation += 1
 
@@ -165,7 +165,7 @@ class FakeTarget:
             self._live_answers[key] = self.state(model)
         return self._live_answers[key]
 
-    # ---- one move ---------------------------------------------------------------------------------------------------
+    # ---- one change -------------------------------------------------------------------------------------------------
 
     def _change_rollout(
         self,

@@ -94,7 +94,7 @@ def watched(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context
     dag_id, _, run_id = (run or "").partition("/")
     goes_on = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=RUNNING))
     guarded = declared.target.kind in GUARDED
-    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=goes_on)
+    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_is_active=goes_on)
 
 
 def end(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:

@@ -15,7 +15,7 @@ from pipelines.adapters.kubernetes.http_route_objects import DIGEST_ANNOTATION
 from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Timeouts
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
-from pipelines.adapters.kubernetes.served_pods import apply_documents
+from pipelines.adapters.kubernetes.served_pods import apply_all
 from pipelines.rollout.transitions import Route, Served
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment
@@ -110,7 +110,7 @@ class Unawaited(HttpRouteTarget):
 
     def _deploy_version(self, model: str, served: Served) -> None:
         self._note_unused(model, served)
-        apply_documents(self._api, self._documents(model, served), DIGEST_ANNOTATION, keep_replicas=False)
+        apply_all(self._api, self._documents(model, served), DIGEST_ANNOTATION, keep_replicas=False)
 
     def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         return dict(self.counted)

@@ -109,7 +109,7 @@ def test_half_a_percent_a_mirror_and_a_segment_are_refused(target: UnawaitedKSer
     generation = prepared(target, bundle)
     with pytest.raises(Refused, match="whole percents"):
         target.set_traffic(MODEL, "r1", {"1": 9950, "2": 50}, expect=generation, key="half")
-    with pytest.raises(Refused, match="no request can be copied"):
+    with pytest.raises(Refused, match="cannot mirror requests"):
         target.set_mirror(MODEL, "r1", "2", 10_000, expect=generation, key="mirror")
     segment = {"header": "x-tenant", "equals": "us", "arm": "candidate"}
     plan = PLAN | {"supersede": True, "routing": {"segments": [segment]}}
@@ -122,7 +122,7 @@ def test_a_service_in_knative_mode_is_refused_with_the_reason(
 ) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
     edit(namespace, {"metadata": {"annotations": {MODE_ANNOTATION: None}}})
-    with pytest.raises(Refused, match=r"mode Knative, which knows no spec\.canary"):
+    with pytest.raises(Refused, match=r"mode Knative, which has no spec\.canary"):
         target.rollout(MODEL)
 
 

@@ -56,7 +56,7 @@ def test_a_champion_that_changed_since_the_run_began_is_not_rolled_over(harness:
     run = DeployRun(harness)
     run.target.release(MODEL, "6", "bundles/6", "s", key="somebody")
     assert prepare(run) == "failed"
-    assert "version 6 is live, but this run was planned against 4" in run.reasons["prepare_candidate"][0]
+    assert "version 6 is live, but this run expected 4" in run.reasons["prepare_candidate"][0]
     assert run.state.rollout_id is None
 
 

@@ -78,7 +78,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", "ada", choice="reject", comment="slices look odd"), MARY],
             [],
-            ["ada said no for ml_lead: slices look odd", "ml_lead: 0 of 1", "1 different people"],
+            ["ada rejected for ml_lead: slices look odd", "ml_lead: 0 of 1", "1 different people"],
             id="a no",
         ),
         pytest.param(
@@ -120,7 +120,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", None), MARY],
             [],
-            ["somebody unnamed for ml_lead: only ada, grace", "ml_lead: 0 of 1", "1 different"],
+            ["an unnamed person for ml_lead: only ada, grace", "ml_lead: 0 of 1", "1 different"],
             id="an answer without a person",
         ),
         pytest.param(

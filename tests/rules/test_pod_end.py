@@ -23,7 +23,7 @@ def failed(**said: Any) -> PodFacts:
 
 
 ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
-    "it is gone": (None, "unavailable", "is gone"),
+    "it is gone": (None, "unavailable", "does not exist"),
     "it has done its work": (replace(RUNNING, phase="Succeeded", exit_code=0), "done", "done"),
     "the step refused": (failed(exit_code=65, termination_message="no table\n  - take one"), "refused", "no table"),
     "the step found something unavailable": (
@@ -34,7 +34,7 @@ ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
     "the step broke": (failed(exit_code=1, termination_message="KeyError: 'a'"), "unavailable", "KeyError"),
     "out of memory": (failed(exit_code=137, ended="OOMKilled"), "refused", "2Gi"),
     "killed from outside": (failed(exit_code=137, ended="Error"), "unavailable", "killed"),
-    "told to go": (failed(exit_code=143, ended="Error"), "unavailable", "told to go"),
+    "told to go": (failed(exit_code=143, ended="Error"), "unavailable", "terminated"),
     "evicted": (failed(reason="Evicted", message="low on memory"), "unavailable", "low on memory"),
     "preempted": (failed(reason="Preempting", message="for another"), "unavailable", "for another"),
     "the node shut down": (failed(reason="Shutdown", message="node is going"), "unavailable", "node is going"),
@@ -88,7 +88,7 @@ ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
     "a scheduler that says nothing": (
         replace(CREATED, created=NOW - timedelta(minutes=11)),
         "unavailable",
-        "has said nothing",
+        "gave no message",
     ),
 }
 WAITS: dict[str, PodFacts] = {

@@ -48,14 +48,14 @@ def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, wa
     assert rollback_target(now) == way
     verdict = judge_rollback(now, None)
     assert verdict.outcome is (Outcome.PASS if way else Outcome.FAIL)
-    assert verdict.passed or "no version before 3; release one instead" in verdict.reasons[0]
+    assert verdict.passed or "no version before 3; release a version instead" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
     ("now", "asked", "reason"),
     [
         (state(previous="2"), "3", None),
-        (state(previous="2"), "2", "version 2 is the one that a rollback goes back to"),
+        (state(previous="2"), "2", "version 2 is the one that a rollback would restore"),
         (state(previous="2"), "1", "version 1 answers nobody; version 3 is the one to take back"),
         (during("BAKING", candidate="4", previous="2"), "4", None),
         (during("BAKING", candidate="4", previous="2"), "3", "goes back to"),

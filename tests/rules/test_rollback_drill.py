@@ -87,7 +87,7 @@ def result(**fields: Any) -> DrillResult:
         (result(restored_seconds=9.0), Outcome.PASS, []),
         (result(asked=False, restored_seconds=9.0), Outcome.FAIL, ["until 9.00 s"]),
         (result(asked=False, before=0, after=0), Outcome.PASS, []),
-        (result(restored=False, restored_seconds=30.0), Outcome.FAIL, ["30.00 s after the call the champion has not"]),
+        (result(restored=False, restored_seconds=30.0), Outcome.FAIL, ["30.00 s after the call the champion does not have"]),
         (result(failed=2), Outcome.FAIL, ["2 request(s) of the drill were not answered"]),
         (result(turned_away=9), Outcome.PASS, []),
         (result(before=2), Outcome.UNKNOWN, ["the candidate gave 2 answers before the call < 3"]),

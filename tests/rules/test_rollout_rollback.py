@@ -19,7 +19,7 @@ BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
         ({"rollout_id": "r11"}, ["a"], False, "nothing", "rollout r11 took its place", False),
         (BAKING, ["judge_at_5"], False, "roll_back", "judge_at_5 failed", True),
         (BAKING, [], False, "roll_back", "the candidate was not let through", False),
-        (BAKING, None, False, "roll_back", "the run did not come to its end", False),
+        (BAKING, None, False, "roll_back", "the run did not finish", False),
         ({"phase": "READY"}, [], False, "roll_back", "not let through", False),
         ({"phase": "PENDING"}, ["prepare_candidate"], False, "roll_back", "prepare_candidate failed", True),
         ({"phase": "SHADOWING"}, ["compare_in_shadow"], False, "roll_back", "compare_in_shadow failed", True),

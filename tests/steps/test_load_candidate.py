@@ -135,7 +135,7 @@ def test_what_the_door_turns_away_is_not_the_candidates_fault(tmp_path: Path, mo
         gateway.stop()
     assert result.errors.keys() == {"status 429"}
     assert verdict.outcome is Outcome.UNKNOWN
-    assert "the door turned requests away (status 429" in verdict.reasons[-1]
+    assert "the endpoint refused requests (status 429" in verdict.reasons[-1]
     assert not [path for path, content in ports.store.files.items() if KEYS["caller"].encode() in content]
 
 

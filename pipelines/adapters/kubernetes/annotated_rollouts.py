@@ -1,4 +1,4 @@
-"""A ``DeploymentTarget`` that stores its record in an annotation of the object that splits the traffic, in one write."""
+"""A ``DeploymentTarget`` whose record is an annotation of the object that splits traffic: one write changes both."""
 
 from __future__ import annotations
 
@@ -77,17 +77,16 @@ class AnnotatedRollouts(ABC):
             return LiveState(model=model)
         record, workers = observed.record, observed.workers
         return live_state_of(
-            model, record.route, counts_as_change=record.generation, workers=workers, applied=observed.applied
+            model, record.route, generation=record.generation, workers=workers, applied=observed.applied
         )
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         served = Served(version, bundle, sha256)
-        request = records.request_digest("release", version, bundle, sha256)
+        request = records.digest("release", version, bundle, sha256)
         observed = self._observe(model)
-        if observed is None or (
-            records.stored_answer(observed, key, request) is None and observed.record.route.live != served
-        ):
-            transitions.released(model, observed.record.route if observed else None, served)
+        route = observed.record.route if observed else None
+        if not (observed and route) or (records.stored_answer(observed, key, request) is None and route.live != served):
+            transitions.released(model, route, served)
             self._note_unused(model, served)
             with self._delete_if_refused(model, served):
                 self._deploy_version(model, served)
@@ -95,7 +94,7 @@ class AnnotatedRollouts(ABC):
         return self.state(model)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        request = records.request_digest("rollback", reason)
+        request = records.digest("rollback", reason)
         self._change(model, "rollback", lambda route: transitions.put_back(model, route, reason), key, request)
         return self.state(model)
 
@@ -127,21 +126,20 @@ class AnnotatedRollouts(ABC):
                     before = msgspec.structs.replace(before, phase="SUPERSEDED", reason=f"by {rollout_id}")
                 ended[before.rollout_id] = before
             pods = {pod: reading for pod, (_, reading) in readings.items()}
-            return msgspec.structs.replace(
-                record, rollouts=records.last_items(ended, records.MAX_ROLLOUTS), arms=[], pods=pods
-            )
+            rollouts = records.last_items(ended, records.MAX_ROLLOUTS)
+            return msgspec.structs.replace(record, rollouts=rollouts, arms=[], pods=pods)
 
-        transition = partial(
+        edit = partial(
             transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe=probe, supersede=supersede
         )
-        request = records.request_digest("create", rollout_id, msgspec.to_builtins(new_plan))
-        return self._change_rollout(model, "create", transition, key, request, expect=expect, update_record=begin)
+        request = records.digest("create", rollout_id, msgspec.to_builtins(new_plan))
+        return self._apply(model, "create", edit, key, request, expect=expect, update_record=begin)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
-        request = records.request_digest("prepare", rollout_id, version, bundle, sha256)
+        request = records.digest("prepare", rollout_id, version, bundle, sha256)
         observed = self._existing(model)
         if records.stored_answer(observed, key, request) is None:
             records.check_generation(model, observed, expect)
@@ -150,20 +148,20 @@ class AnnotatedRollouts(ABC):
             with self._delete_if_refused(model, served):
                 self._deploy_version(model, served)
 
-        transition = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
-        return self._change_rollout(model, "prepare", transition, key, request, expect=expect)
+        edit = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
+        return self._apply(model, "prepare", edit, key, request, expect=expect)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        now, request = self._clock(), records.request_digest("traffic", rollout_id, dict(split))
+        now, request = self._clock(), records.digest("traffic", rollout_id, dict(split))
         observed = self._existing(model)
         if (answer := records.stored_answer(observed, key, request)) is not None:
             return answer
         readings = self._read_pods(model, observed.record.route)
 
-        transition = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=now)
-        return self._change_rollout(model, "traffic", transition, key, request, expect=expect, readings=readings)
+        edit = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=now)
+        return self._apply(model, "traffic", edit, key, request, expect=expect, readings=readings)
 
     def set_mirror(
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
@@ -171,73 +169,52 @@ class AnnotatedRollouts(ABC):
         if version is not None and not self.can_mirror:
             raise Refused(f"the deployment target of {model} cannot mirror requests; remove the shadow")
         now, mirror = self._clock(), None if version is None else Mirror(version, basis_points)
-        request = records.request_digest("mirror", rollout_id, version, basis_points)
+        request = records.digest("mirror", rollout_id, version, basis_points)
         observed = self._existing(model)
         # The mirror can be stopped even while pods do not answer.
-        readings = (
-            self._pod_counts_if_readable(model, observed)
-            if mirror is None
-            else self._read_pods(model, observed.record.route)
-        )
+        readings = (self._read_pods if mirror else self._try_read_pods)(model, observed.record.route)
 
-        transition = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
-        return self._change_rollout(model, "mirror", transition, key, request, expect=expect, readings=readings)
+        edit = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
+        return self._apply(model, "mirror", edit, key, request, expect=expect, readings=readings)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        now, request = self._clock(), records.request_digest("lease", rollout_id, seconds)
+        now, request = self._clock(), records.digest("lease", rollout_id, seconds)
 
-        transition = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
-        readings = self._pod_counts_if_readable(model, self._existing(model))
-        return self._change_rollout(
-            model, "lease", transition, key, request, expect=expect, counts_as_change=False, readings=readings
-        )
+        edit = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
+        readings = self._try_read_pods(model, self._existing(model).record.route)
+        return self._apply(model, "lease", edit, key, request, expect=expect, new_generation=False, readings=readings)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        transition = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
-        return self._change_rollout(
-            model, "pause", transition, key, records.request_digest("pause", rollout_id, reason), expect=expect
-        )
+        edit = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
+        return self._apply(model, "pause", edit, key, records.digest("pause", rollout_id, reason), expect=expect)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
 
-        transition = partial(transitions.resumed, rollout_id=rollout_id, now=now)
-        return self._change_rollout(
-            model, "resume", transition, key, records.request_digest("resume", rollout_id), expect=expect
-        )
+        edit = partial(transitions.resumed, rollout_id=rollout_id, now=now)
+        return self._apply(model, "resume", edit, key, records.digest("resume", rollout_id), expect=expect)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        request = records.request_digest("promote", rollout_id, version)
+        request = records.digest("promote", rollout_id, version)
         observed = self._existing(model)
         if records.stored_answer(observed, key, request) is None:
             records.check_generation(model, observed, expect)
             self._deploy_version(model, transitions.promoted(observed.record.route, rollout_id, version).live)
 
-        transition = partial(transitions.promoted, rollout_id=rollout_id, version=version)
-        return self._change_rollout(
-            model,
-            "promote",
-            transition,
-            key,
-            request,
-            expect=expect,
-            readings=self._pod_counts_if_readable(model, observed),
-        )
+        edit = partial(transitions.promoted, rollout_id=rollout_id, version=version)
+        readings = self._try_read_pods(model, observed.record.route)
+        return self._apply(model, "promote", edit, key, request, expect=expect, readings=readings)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        transition = partial(transitions.retired, rollout_id=rollout_id, version=version)
-        return self._change_rollout(
-            model, "retire", transition, key, records.request_digest("retire", rollout_id, version), expect=expect
-        )
+        edit = partial(transitions.retired, rollout_id=rollout_id, version=version)
+        return self._apply(model, "retire", edit, key, records.digest("retire", rollout_id, version), expect=expect)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         if self._existing(model).record.known(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
 
-        transition = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
-        return self._change_rollout(
-            model, "rollback", transition, key, records.request_digest("roll_back", rollout_id, reason)
-        )
+        edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
+        return self._apply(model, "rollback", edit, key, records.digest("roll_back", rollout_id, reason))
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
         record = self._existing(model).record
@@ -258,30 +235,28 @@ class AnnotatedRollouts(ABC):
             raise Refused(f"{model} has no champion yet; release a version first")
         return observed
 
-    def _change_rollout(
-        self, model: str, action: str, transition: Callable[[Route], Route], *arguments: str, **options: Any
+    def _apply(
+        self, model: str, action: str, edit: Callable[[Route], Route], *arguments: str, **options: Any
     ) -> RolloutState:
         """``_change`` of a model that has a champion."""
-        return self._change(
-            model, action, lambda route: transition(transitions.live(model, route)), *arguments, **options
-        )
+        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *arguments, **options)
 
     def _change(
         self,
         model: str,
         action: str,
-        transition: Callable[[Route | None], Route],
+        edit: Callable[[Route | None], Route],
         key: str,
         request: str,
         *,
         expect: int | None = None,
-        counts_as_change: bool = True,
+        new_generation: bool = True,
         readings: Mapping[str, tuple[str, PodCounts]] | None = None,
         update_record: Callable[[ServingRecord], ServingRecord] = lambda record: record,
     ) -> RolloutState:
-        """Write what ``transition`` makes of the route, unless ``key`` has been answered or the generation is another.
+        """Write what ``edit`` makes of the route, unless ``key`` has been answered or the generation is another.
 
-        ``readings`` count for the stage that ends. With ``counts_as_change=False`` the generation stays and no answer
+        ``readings`` count for the stage that ends. With ``new_generation=False`` the generation stays and no answer
         is stored, so a repeated call changes the record again.
         """
         for _ in range(MAX_WRITE_CONFLICTS):
@@ -293,24 +268,22 @@ class AnnotatedRollouts(ABC):
             if before is not None and expect is not None:
                 records.check_generation(model, before, expect)
             route = None if before is None else before.record.route
-            after = transitions.check(transition(route))
+            after = transitions.check(edit(route))
             record = (
                 records.with_counts(update_record(before.record), readings or {}) if before else ServingRecord(after)
             )
-            record = records.with_route(
-                record, after, action, self._clock(), changed=counts_as_change and after != route
-            )
+            record = records.with_route(record, after, action, self._clock(), changed=new_generation and after != route)
             state = records.rollout_state(
                 model, ObservedRecord(record, "", records.split_of(after), True, before.workers if before else 0)
             )
-            if counts_as_change:
+            if new_generation:
                 record = records.with_answer(record, key, request, state)
             try:
                 self._write(model, record, before)
             except Conflict:
                 continue  # another writer changed the object: check the change against the new state
             observed = self._existing(model)
-            if counts_as_change and not observed.applied and self._wait_applied(model):
+            if new_generation and not observed.applied and self._wait_applied(model):
                 observed = self._existing(model)
             if observed.record == record and observed.split != records.split_of(after):
                 split = records.split_of(after)
@@ -321,10 +294,10 @@ class AnnotatedRollouts(ABC):
             return state.model_copy(update={"workers": observed.workers, "applied": observed.applied})
         raise Unavailable(f"{action} of {model} met {MAX_WRITE_CONFLICTS} write conflicts in a row; try again")
 
-    def _pod_counts_if_readable(self, model: str, observed: ObservedRecord) -> Mapping[str, tuple[str, PodCounts]]:
+    def _try_read_pods(self, model: str, route: Route) -> Mapping[str, tuple[str, PodCounts]]:
         """Counters of the pods, or nothing if they do not answer; the next reading then includes these counts."""
         try:
-            return self._read_pods(model, observed.record.route)
+            return self._read_pods(model, route)
         except AirworthyError:
             return {}
 

@@ -252,7 +252,7 @@ def split_of(route: Route) -> dict[str, int]:
 
 
 def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
-    """Basis points of an HTTPRoute's last rule by version; ``names`` maps backends to versions, others keep their name."""
+    """Basis points of an HTTPRoute's last rule by version; ``names`` maps backends to versions."""
     backends = spec["rules"][-1].get("backendRefs", [])
     shares = {names.get(backend["name"], backend["name"]): int(backend.get("weight", 1)) for backend in backends}
     return {version: weight for version, weight in shares.items() if weight} or shares

@@ -14,23 +14,10 @@ import yaml
 from pipelines.adapters.kubernetes import http_route_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.http_route_objects import (
-    DIGEST_ANNOTATION,
-    PORT,
-    labels_of,
-    name_of,
-    read_weights,
-    route_spec,
-)
+from pipelines.adapters.kubernetes.http_route_objects import PORT, labels_of, name_of, route_spec
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, routed_versions
-from pipelines.adapters.kubernetes.served_pods import (
-    api_key_headers,
-    apply_documents,
-    await_ready,
-    no_ready_pod,
-    read_counters,
-)
+from pipelines.adapters.kubernetes.served_pods import apply_all, await_ready, key_headers, no_ready_pod, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
 from pipelines.rollout.plan import RolloutPlan
@@ -92,7 +79,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             )
         record = ServingRecord.parse(f"HTTPRoute {objects.slug(model)}", content)
         known = {name_of(model, served): served.version for served in routed_versions(record.route)}
-        split = read_weights(document["spec"], known)
+        split = objects.read_weights(document["spec"], known)
         return ObservedRecord(
             record=record,
             resource_version=document["metadata"]["resourceVersion"],
@@ -131,7 +118,7 @@ class HttpRouteTarget(AnnotatedRollouts):
 
         def write() -> None:
             self._note_unused(model, served)
-            apply_documents(self._api, documents, DIGEST_ANNOTATION, keep_replicas=keep)
+            apply_all(self._api, documents, objects.DIGEST_ANNOTATION, keep_replicas=keep)
 
         write()
         name, seconds = name_of(model, served), self._timeouts.ready_seconds
@@ -174,7 +161,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             raise Refused(f"{model}: deployment.target.url is not declared; declare the Gateway's URL")
         if state.rollout_id != rollout_id or state.candidate is None:
             raise Refused(f"rollout {rollout_id} of {model} has no candidate now")
-        headers = {objects.PROBE_HEADER: state.probe} | api_key_headers()
+        headers = {objects.PROBE_HEADER: state.probe} | key_headers()
         return f"{url.rstrip('/')}/models/{model}/invocations", headers
 
     # ---- the pods' counters -------------------------------------------------------------------------------------

@@ -141,10 +141,8 @@ class KServeTarget(AnnotatedRollouts):
         deadline = time.monotonic() + seconds
         while self._api.read("apps/v1", "Deployment", name) is None:
             if time.monotonic() > deadline:
-                conditions = _unmet_conditions(self._read(model))
-                raise Unavailable(
-                    f"KServe made no Deployment {name} in {seconds:g} s: {conditions or 'is it running?'}"
-                )
+                unmet = _unmet_conditions(self._read(model)) or "is it running?"
+                raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {unmet}")
             time.sleep(0.5)
         await_ready(self._api, name, labels, seconds=seconds, recreate=lambda: self._note_unused(model, served))
 
@@ -163,9 +161,8 @@ class KServeTarget(AnnotatedRollouts):
         readings: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is not None:
-                pods = self._api.select(
-                    "v1", "Pod", {"app": f"isvc.{workload_name(self._service_name(model), served)}"}
-                )
+                workload = workload_name(self._service_name(model), served)
+                pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload}"})
                 counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER)
                 if not counters:
                     raise no_ready_pod(model, served, route)
@@ -205,8 +202,4 @@ def _is_applied(document: Document) -> bool:
 
 def _unmet_conditions(document: Document | None) -> str:
     conditions = (document or {}).get("status", {}).get("conditions", [])
-    return "; ".join(
-        f"{condition['type']}: {condition.get('message', '')}"
-        for condition in conditions
-        if condition["status"] != "True"
-    )
+    return "; ".join(f"{c['type']}: {c.get('message', '')}" for c in conditions if c["status"] != "True")

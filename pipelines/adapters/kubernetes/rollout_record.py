@@ -83,7 +83,7 @@ def split_of(route: Route) -> dict[str, int]:
     return {version: share for version, share in route.split.items() if share} or {route.live.version: WHOLE}
 
 
-def request_digest(*request: Any) -> str:
+def digest(*request: Any) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -105,15 +105,8 @@ def check_generation(model: str, observed: ObservedRecord, expect: int) -> None:
 
 
 def rollout_state(model: str, observed: ObservedRecord) -> RolloutState:
-    record = observed.record
-    return state_of(
-        model,
-        record.route,
-        observed.split,
-        generation=record.generation,
-        workers=observed.workers,
-        applied=observed.applied,
-    )
+    record, workers, applied = observed.record, observed.workers, observed.applied
+    return state_of(model, record.route, observed.split, generation=record.generation, workers=workers, applied=applied)
 
 
 def with_counts(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:

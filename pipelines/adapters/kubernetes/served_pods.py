@@ -17,7 +17,7 @@ TEMPORARY_REASONS = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
 """Reasons why a container waits: those that never pass by themselves, and those that may."""
 
 
-def apply_documents(api: KubernetesApi, documents: Sequence[Document], annotation: str, *, keep_replicas: bool) -> None:
+def apply_all(api: KubernetesApi, documents: Sequence[Document], annotation: str, *, keep_replicas: bool) -> None:
     """Create missing documents and update those whose digest in ``annotation`` differs.
 
     ``keep_replicas``: an existing Deployment keeps its replicas, because an autoscaler sets them.
@@ -87,16 +87,14 @@ def unready_reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
             state, last = status.get("state", {}), status.get("lastState", {})
             ended = state.get("terminated") or last.get("terminated") or {}
             if ended.get("exitCode") == EXIT_REFUSED:
-                final.append(_termination_message(ended) or "the gateway refused its bundle")
+                final.append(_exit_message(ended) or "the gateway refused its bundle")
                 continue
             waiting_state = state.get("waiting") or {}
             reason = f"{waiting_state.get('reason')}: {waiting_state.get('message', '')}".strip(": ")
             if waiting_state.get("reason") in FATAL_REASONS:
                 final.append(reason)
             elif waiting_state.get("reason") == "CrashLoopBackOff":
-                waiting.append(
-                    f"it crashes repeatedly, exit code {ended.get('exitCode')}: {_termination_message(ended)}"
-                )
+                waiting.append(f"it crashes repeatedly, exit code {ended.get('exitCode')}: {_exit_message(ended)}")
             elif waiting_state.get("reason") in TEMPORARY_REASONS:
                 waiting.append(f"its image {status.get('image')} cannot be pulled ({reason})")
         waiting += [
@@ -107,7 +105,7 @@ def unready_reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(final)), list(dict.fromkeys(waiting))
 
 
-def _termination_message(ended: Mapping[str, Any]) -> str:
+def _exit_message(ended: Mapping[str, Any]) -> str:
     """The last six lines of the container's termination message, without INFO log lines."""
     lines = [line for line in str(ended.get("message", "")).strip().splitlines() if " INFO " not in line]
     return "\n".join(lines[-6:])
@@ -115,11 +113,7 @@ def _termination_message(ended: Mapping[str, Any]) -> str:
 
 def _replica_failures(deployment: Document | None) -> list[str]:
     conditions = (deployment or {}).get("status", {}).get("conditions", [])
-    return [
-        f"{condition['reason']}: {condition['message']}"
-        for condition in conditions
-        if condition["type"] == "ReplicaFailure"
-    ]
+    return [f"{c['reason']}: {c['message']}" for c in conditions if c["type"] == "ReplicaFailure"]
 
 
 def _pod_warnings(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
@@ -131,7 +125,7 @@ def read_counters(
     api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: MetricNames = GATEWAY
 ) -> dict[str, PodCounts]:
     """Counters of each ready pod. ``Unavailable`` if one does not answer."""
-    headers, counts = api_key_headers(), {}
+    headers, counts = key_headers(), {}
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
@@ -147,7 +141,7 @@ def no_ready_pod(model: str, served: Served, route: Route) -> AirworthyError:
     return Unavailable(f"{subject} now; try again")
 
 
-def api_key_headers() -> dict[str, str]:
+def key_headers() -> dict[str, str]:
     """The API key header of requests to a gateway; empty if no key is set."""
     key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
     return {"x-api-key": key} if key else {}

@@ -87,9 +87,9 @@ class EndpointChanges:
         return self.read(), self.endpoint.describe()
 
     def change(
-        self, action: str, request: Mapping[str, Any], transition: Transition, expect: int | None, key: str
+        self, action: str, request: Mapping[str, Any], edit: Transition, expect: int | None, key: str
     ) -> dict[str, Any]:
-        """The state after the change, as first answered under this key. Without ``expect`` a pending change is replaced."""
+        """The state after the change, as first answered under ``key``; without ``expect`` it replaces a pending one."""
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         for _ in range(MAX_WRITE_CONFLICTS):
             record, etag = self._records.read(self.model)
@@ -106,9 +106,9 @@ class EndpointChanges:
                     continue
                 if expect is not None and expect != record.generation:
                     raise Conflict(f"{self.model} is at generation {record.generation}, not {expect}")
-                record = msgspec.structs.replace(record, intent=Intent(key, digest, action, transition(record.route)))
+                record = msgspec.structs.replace(record, intent=Intent(key, digest, action, edit(record.route)))
                 if self._needs_no_order(record):
-                    return self._complete(record, etag, self.endpoint.describe())
+                    return self._save(record, etag, self.endpoint.describe())
                 return self._finish(record, self._records.write(record, etag))
             except LateWriteConflict:
                 self._restore_recorded()
@@ -116,15 +116,15 @@ class EndpointChanges:
                 continue
         raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
 
-    def renew_lease(self, transition: Callable[[Route], Route], expect: int) -> RolloutState:
+    def renew_lease(self, edit: Callable[[Route], Route], expect: int) -> RolloutState:
         """Renew the lease without waiting for SageMaker or for a pending change."""
         for _ in range(MAX_WRITE_CONFLICTS):
             record, etag = self._records.read(self.model)
             if expect != record.generation:
                 raise Conflict(f"{self.model} is at generation {record.generation}, not {expect}")
-            route, intent = transition(transitions.live(self.model, record.route)), record.intent
+            route, intent = edit(transitions.live(self.model, record.route)), record.intent
             if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
-                intent = msgspec.structs.replace(intent, route=transition(intent.route))
+                intent = msgspec.structs.replace(intent, route=edit(intent.route))
             record = msgspec.structs.replace(record, route=route, intent=intent)
             with suppress(WriteConflict):
                 self._records.write(record, etag)
@@ -159,13 +159,10 @@ class EndpointChanges:
             current = self.endpoint.wait()
         if not self.endpoint.has_shares(variants, current):
             raise Unavailable(f"endpoint {self.endpoint.name} splits {current.shares}, not as requested; try again")
-        if (
-            record.route is None
-            or intent.route.live != record.route.live
-            or intent.route.candidate != record.route.candidate
-        ):
+        former, route = record.route, intent.route
+        if former is None or (route.live, route.candidate) != (former.live, former.candidate):
             self.endpoint.scale(variants)
-        answer = self._complete(record, etag, current)
+        answer = self._save(record, etag, current)
         self.endpoint.remove_others(variants, current)
         return answer
 
@@ -203,13 +200,11 @@ class EndpointChanges:
             raise Refused(f"the {intent.action} of {self.model} was not applied", [_rollback_reason(record, current)])
         if (intent.begun and current.config != intent.config) or not self.endpoint.serves(variants, current):
             raise Refused(
-                f"endpoint {self.endpoint.name} has configuration {current.config}, which this installation did not request",
+                f"endpoint {self.endpoint.name} has configuration {current.config}, not the one that was requested",
                 ["somebody else changed it; roll back, or release a version, to replace that configuration"],
             )
 
-    def _complete(
-        self, record: EndpointRecord, etag: str | None, current: EndpointDescription | None
-    ) -> dict[str, Any]:
+    def _save(self, record: EndpointRecord, etag: str | None, current: EndpointDescription | None) -> dict[str, Any]:
         """Record the intent as the route, in the next generation unless the route stays the same."""
         intent, now = record.intent, self.now()
         assert intent is not None
@@ -252,10 +247,8 @@ class EndpointChanges:
                 route = transitions.rolled_back(route, reason)
         runs = route is not None and route.rollout is not None and route.rollout.active
         ended = record.ended if runs else record.ended or now
-        record = msgspec.structs.replace(
-            record, generation=record.generation + 1, route=route, intent=None, ended=ended
-        )
-        self._records.write(record, etag)
+        after = msgspec.structs.replace(record, generation=record.generation + 1, route=route, intent=None, ended=ended)
+        self._records.write(after, etag)
 
     def _restore_recorded(self) -> None:
         """Set the weights and variants of the recorded route again, after our own request came too late."""
@@ -273,7 +266,7 @@ class EndpointChanges:
     # ---- what a record means ----------------------------------------------------------------------------------------
 
     def variants_of(self, route: Route) -> list[ProductionVariant]:
-        """The variants of a route; a promotion's former champion keeps its instances at weight 0 until it is retired."""
+        """The variants of a route; a former champion keeps its instances at weight 0 until it is retired."""
         if self.guarded:
             return [ProductionVariant(GUARDED_VARIANT, route.live, WHOLE)]
         share = route.share()

@@ -48,10 +48,8 @@ class SageMakerTarget:
             raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
         request = {"create": rollout_id, "plan": msgspec.to_builtins(new_plan)}
 
-        begin = partial(
-            transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe="", supersede=supersede
-        )
-        return self._change_rollout("create", model, request, begin, expect, key)
+        edit = partial(transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe="", supersede=supersede)
+        return self._apply("create", model, request, edit, expect, key)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
@@ -59,8 +57,8 @@ class SageMakerTarget:
         """Start the candidate's instances with weight 0. Mode ``guardrail``: only create SageMaker's model."""
         served = Served(version, bundle, sha256)
         request = {"prepare": rollout_id, "served": msgspec.to_builtins(served)}
-        change = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=self._now())
-        return self._change_rollout("prepare", model, request, change, expect, key)
+        edit = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=self._now())
+        return self._apply("prepare", model, request, edit, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
@@ -71,8 +69,8 @@ class SageMakerTarget:
                 ["promote the candidate, or declare mode: variants to shift it stage by stage"],
             )
         request = {"traffic": rollout_id, "split": dict(split)}
-        change = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=self._now())
-        return self._change_rollout("traffic", model, request, change, expect, key)
+        edit = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=self._now())
+        return self._apply("traffic", model, request, edit, expect, key)
 
     def set_mirror(
         self,
@@ -85,7 +83,7 @@ class SageMakerTarget:
         key: str,  # noqa: ARG002 - the port's
     ) -> RolloutState:
         raise Refused(
-            f"rollout {rollout_id} of {model} gets no mirror: the answers of SageMaker's shadow variants are not compared",
+            f"rollout {rollout_id} of {model} cannot mirror: answers of SageMaker's shadow variants are not compared",
             ["use another target for a shadow, or remove the shadow"],
         )
 
@@ -97,27 +95,24 @@ class SageMakerTarget:
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
         request = {"pause": rollout_id, "reason": reason}
-        return self._change_rollout(
-            "pause", model, request, lambda route: transitions.paused(route, rollout_id, reason), expect, key
-        )
+        edit = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
+        return self._apply("pause", model, request, edit, expect, key)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
-        request, now = {"resume": rollout_id}, self._now()
-        return self._change_rollout(
-            "resume", model, request, lambda route: transitions.resumed(route, rollout_id, now), expect, key
-        )
+        edit = partial(transitions.resumed, rollout_id=rollout_id, now=self._now())
+        return self._apply("resume", model, {"resume": rollout_id}, edit, expect, key)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
         """Give the candidate all weight. Mode ``guardrail``: SageMaker shifts the traffic and watches its alarms."""
         request = {"promote": rollout_id, "version": version}
-        change = partial(transitions.promoted, rollout_id=rollout_id, version=version)
-        return self._change_rollout("promote", model, request, change, expect, key)
+        edit = partial(transitions.promoted, rollout_id=rollout_id, version=version)
+        return self._apply("promote", model, request, edit, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
         """Finish the promotion; instances of a retired version stop in the background."""
         request = {"retire": rollout_id, "version": version}
-        change = partial(transitions.retired, rollout_id=rollout_id, version=version)
-        return self._change_rollout("retire", model, request, change, expect, key)
+        edit = partial(transitions.retired, rollout_id=rollout_id, version=version)
+        return self._apply("retire", model, request, edit, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         """Roll back, replacing a pending change; a rollout that has ended stays ended, with its traffic corrected."""
@@ -125,10 +120,8 @@ class SageMakerTarget:
         if self._record(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
 
-        transition = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
-        return self._change_rollout(
-            "roll_back", model, {"roll_back": rollout_id, "reason": reason}, transition, None, key
-        )
+        edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
+        return self._apply("roll_back", model, {"roll_back": rollout_id, "reason": reason}, edit, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
         """Empty in mode ``guardrail``: CloudWatch does not distinguish a variant's old instances from its new ones."""
@@ -146,12 +139,10 @@ class SageMakerTarget:
     def state(self, model: str) -> LiveState:
         self._check(model)
         record, current = self._changes.observe()
-        if record.route is None:
+        if (route := record.route) is None:
             return LiveState(model=model, applied=record.intent is None)
-        now = self._changes.state(record, current)
-        return live_state_of(
-            model, record.route, generation=record.generation, workers=now.workers, applied=now.applied
-        )
+        state = self._changes.state(record, current)
+        return live_state_of(model, route, generation=record.generation, workers=state.workers, applied=state.applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         """Switch all traffic at once; the former version stays recorded, but its instances stop."""
@@ -169,17 +160,17 @@ class SageMakerTarget:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _change_rollout(
+    def _apply(
         self,
         action: str,
         model: str,
         request: Mapping[str, Any],
-        transition: Callable[[Route], Route],
+        edit: Callable[[Route], Route],
         expect: int | None,
         key: str,
     ) -> RolloutState:
         self._check(model)
-        checked: Transition = lambda route: transition(transitions.live(model, route))  # noqa: E731 - it only adds the check
+        checked: Transition = lambda route: edit(transitions.live(model, route))  # noqa: E731 - it only adds the check
         return RolloutState.model_validate(self._changes.change(action, request, checked, expect, key))
 
     def _record(self, rollout_id: str) -> transitions.RolloutRecord | None:

@@ -185,7 +185,7 @@ class DeltaStore:
 
     @contextmanager
     def _table_errors(self, table: str) -> Iterator[None]:
-        """Translate the libraries' errors into ``Refused`` and ``Unavailable``; ``CommitFailedError`` passes through."""
+        """Translate errors into ``Refused`` and ``Unavailable``; ``CommitFailedError`` passes through."""
         action = f"table {table} in the store {self.root}"
         try:
             with storage_errors(action, self._access):

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from pipelines.errors import Refused, Unavailable
 
-SECRET_OPTIONS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """Credentials that S3 repeats in some of its errors, and that no message may show."""
-MIN_SECRET_LENGTH = 8
+MIN_LENGTH = 8
 """Shorter credentials occur only in tests, and could match part of any word."""
 
 
@@ -31,7 +31,7 @@ class StorageAccess:
         """The current options. Plain http is allowed if the endpoint's URL is http."""
         given = self._configured() if callable(self._configured) else self._configured
         options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in given.items()}
-        self._secrets |= {options[key] for key in SECRET_OPTIONS if len(options.get(key, "")) >= MIN_SECRET_LENGTH}
+        self._secrets |= {options[key] for key in SECRETS if len(options.get(key, "")) >= MIN_LENGTH}
         if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options.setdefault("AWS_ALLOW_HTTP", "true")
         return options
@@ -39,7 +39,7 @@ class StorageAccess:
     def mask_secrets(self, text: str) -> str:
         """The text with ``***`` for each credential that was used here or that the environment holds."""
         for secret in self._secrets | {
-            os.environ[key] for key in SECRET_OPTIONS if len(os.environ.get(key, "")) >= MIN_SECRET_LENGTH
+            os.environ[key] for key in SECRETS if len(os.environ.get(key, "")) >= MIN_LENGTH
         }:
             text = text.replace(secret, "***")
         return text
@@ -92,19 +92,13 @@ def storage_errors(action: str, access: StorageAccess) -> Iterator[None]:
         ) from (error if text == message else None)
 
 
-FORBIDDEN_TEXTS = (
-    "ACCESS_DENIED",
-    "AccessDenied",
-    "HTTP status 403",
-    "lacked the necessary privileges",
-    "403 Forbidden",
-)
+DENIED = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
 """Texts by which pyarrow and Delta Lake report that S3 denied access."""
 
 
 def access_refusal(action: str, text: str) -> Refused | None:
     """``Refused`` if ``text`` says that the storage denied access; None for expired credentials and other errors."""
-    if "Expired" in text or not any(word in text for word in FORBIDDEN_TEXTS):
+    if "Expired" in text or not any(word in text for word in DENIED):
         return None
     return Refused(f"{action}: the storage denied access; check the credentials and their policy", [text[:400]])
 

@@ -143,7 +143,7 @@ class TestStoreContract:
         with pytest.raises(Refused) as refusal:
             store.replace_partition(TABLE, SECOND, wrong)
         assert refusal.value.reasons == [
-            "rows name another day than 2013-01-02",
+            "rows have another day than 2013-01-02",
             "column 'flight' is String, the table holds Int64",
             "column 'carrier' is Float64, the table holds String",
             "column 'gate' is all null and has no type; give it one",
