@@ -244,7 +244,7 @@ def test_an_answer_after_the_time_is_over_does_not_count(harness: PracticeHarnes
 def test_answers_about_other_bytes_do_not_count(harness: PracticeHarness, screen: Screen) -> None:
     answers = both(harness)
     changed = TICKET.model_copy(update={"sha256": "e" * 64})
-    with pytest.raises(AirflowSkipException, match=r"ada for ml_lead: answered about bundle b+, this is e+"):
+    with pytest.raises(AirflowSkipException, match=r"ada for ml_lead: the answer is about bundle b+, not e+"):
         count(harness, answers, ticket=changed)
 
 

@@ -117,7 +117,10 @@ def test_a_rollout_whose_run_is_gone_is_told_of(
 ) -> None:
     begin(harness, clock, "canary")
     assert reap(harness, going_on=False) == {"report": [MODEL]}
-    assert "rollout r1 (BAKING): its run flight_delay__deploy/manual__1 has ended or was deleted" in capsys.readouterr().out
+    assert (
+        "rollout r1 (BAKING): its run flight_delay__deploy/manual__1 has ended or was deleted"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("only_tell", [True, "True"])

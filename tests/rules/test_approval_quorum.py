@@ -99,14 +99,14 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [ADA, MARY],
             ["ada"],
-            ["ada for ml_lead: who trained or started it", "ml_lead: 0 of 1", "1 different"],
+            ["ada for ml_lead: a person who trained or started it", "ml_lead: 0 of 1", "1 different"],
             id="the author",
         ),
         pytest.param(
             TWO_ROLES,
             [answer("ml_lead", "ada", name="Ada L."), MARY],
             ["Ada L."],
-            ["who trained or started it", "ml_lead: 0 of 1", "1 different"],
+            ["a person who trained or started it", "ml_lead: 0 of 1", "1 different"],
             id="the author by another name",
         ),
         pytest.param(
@@ -134,14 +134,19 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", "ada", model_digest="9" * 64), MARY],
             [],
-            ["answered about model 9999999999999999, this is aaaaaaaaaaaaaaaa", "ml_lead: 0 of 1", "1 different"],
+            ["the answer is about model 9999999999999999, not aaaaaaaaaaaaaaaa", "ml_lead: 0 of 1", "1 different"],
             id="another model file",
         ),
         pytest.param(
             TWO_ROLES,
             [answer("ml_lead", "ada", sha256="9" * 64, rollout_id="r2"), MARY],
             [],
-            ["answered about bundle 9999", "answered about rollout r2, this is r3", "ml_lead: 0 of 1", "1 different"],
+            [
+                "the answer is about bundle 9999",
+                "the answer is about rollout r2, not r3",
+                "ml_lead: 0 of 1",
+                "1 different",
+            ],
             id="another bundle of another rollout",
         ),
         pytest.param(

@@ -41,7 +41,11 @@ def watched(phase: str | None = "BAKING", *, over: float = -60, **fields: Any) -
         (watched(phase="SHADOWING", over=9, strategy="shadow", mirror="4"), "stop_mirror", "its lease ended"),
         (watched(phase="SHADOWING", over=9, strategy="all_at_once", mirror="4"), "stop_mirror", "its lease ended"),
         (watched(phase="PAUSED", over=9, strategy="shadow", mirror="4"), "stop_mirror", "its lease ended"),
-        (watched(phase="PAUSED", over=9, strategy="shadow"), "report", "paused until a person decides: no reason given"),
+        (
+            watched(phase="PAUSED", over=9, strategy="shadow"),
+            "report",
+            "paused until a person decides: no reason given",
+        ),
         (watched(over=59, guarded=True), "keep", "its target has 60 s to act on it"),
         (watched(over=60, guarded=True), "report", "check the target's guard"),
         (watched(phase="PAUSED", over=90, guarded=True, strategy="ab"), "report", "paused until a person decides"),

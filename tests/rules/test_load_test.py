@@ -66,7 +66,7 @@ def test_all_assertions_shown_is_a_pass_with_all_figures() -> None:
         (
             shown(below=SURE - 0.01, bad=20, needed_total=10000),
             UNKNOWN,
-            "not shown <= 1.00%; about 10000 requests would, declare duration: 210",
+            "not shown <= 1.00%; about 10000 requests would; declare duration: 210",
         ),
         (shown(below=0, bad=25), UNKNOWN, "a longer test would not show it"),
         (

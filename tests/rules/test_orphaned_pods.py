@@ -53,7 +53,7 @@ def test_a_pod_whose_task_has_ended_goes(state: str) -> None:
 def test_a_pod_whose_task_instance_is_gone_goes() -> None:
     found = judged(pod(task_exists=False, task_state=None))
     assert found.delete
-    assert "gone" in found.reason
+    assert "does not exist" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, wa
     [
         (state(previous="2"), "3", None),
         (state(previous="2"), "2", "version 2 is the one that a rollback would restore"),
-        (state(previous="2"), "1", "version 1 answers nobody; version 3 is the one to take back"),
+        (state(previous="2"), "1", "version 1 has no traffic; name version 3"),
         (during("BAKING", candidate="4", previous="2"), "4", None),
-        (during("BAKING", candidate="4", previous="2"), "3", "goes back to"),
-        (during("ROLLED_BACK", previous="2"), "4", "version 4 answers nobody"),
+        (during("BAKING", candidate="4", previous="2"), "3", "would restore"),
+        (during("ROLLED_BACK", previous="2"), "4", "version 4 has no traffic"),
     ],
 )
 def test_a_version_that_is_named_is_taken_back_or_nothing_is(now: RolloutState, asked: str, reason: str | None) -> None:

@@ -23,7 +23,7 @@ def state(**fields: Any) -> RolloutState:
     ("now", "deploying", "why"),
     [
         (state(), 0, None),
-        (state(), 1, "1 run(s) of m__deploy go on"),
+        (state(), 1, "1 run(s) of m__deploy are active"),
         (state(rollout_id="r1", phase="ROLLED_BACK"), 0, None),
         (state(rollout_id="r1", phase="SUCCEEDED"), 0, None),
         (state(rollout_id="r1", phase="BAKING"), 0, "rollout r1 of m is BAKING"),
@@ -87,13 +87,17 @@ def result(**fields: Any) -> DrillResult:
         (result(restored_seconds=9.0), Outcome.PASS, []),
         (result(asked=False, restored_seconds=9.0), Outcome.FAIL, ["until 9.00 s"]),
         (result(asked=False, before=0, after=0), Outcome.PASS, []),
-        (result(restored=False, restored_seconds=30.0), Outcome.FAIL, ["30.00 s after the call the champion does not have"]),
+        (
+            result(restored=False, restored_seconds=30.0),
+            Outcome.FAIL,
+            ["30.00 s after the call the champion does not have"],
+        ),
         (result(failed=2), Outcome.FAIL, ["2 request(s) of the drill were not answered"]),
         (result(turned_away=9), Outcome.PASS, []),
         (result(before=2), Outcome.UNKNOWN, ["the candidate gave 2 answers before the call < 3"]),
         (result(after=0), Outcome.UNKNOWN, ["the champion gave 0 answers after the call < 3"]),
         (result(before=0, failed=1), Outcome.FAIL, ["1 request(s)", "gave 0 answers"]),
-        (None, Outcome.UNKNOWN, ["broken off"]),
+        (None, Outcome.UNKNOWN, ["interrupted"]),
     ],
 )
 def test_a_drill_is_judged_by_the_last_answer_that_a_caller_could_have_got(

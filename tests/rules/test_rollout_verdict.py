@@ -201,7 +201,7 @@ def test_evidence_travels_as_json_without_a_loss() -> None:
     [
         (
             {"metrics": [ERRORS | {"event": "eror"}]},
-            "errors: is not counted 'eror'; counted are click, error, slow",
+            "errors: event 'eror' is not counted; counted are click, error, slow",
         ),
         ({"metrics": []}, "no metric can fail"),
         ({"metrics": [ERRORS | {"fail_ratio": None}]}, "no metric can fail"),

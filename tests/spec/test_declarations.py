@@ -45,7 +45,7 @@ def refusal(path: Path, kind: type[FeatureView] | type[ModelSpec] | type[Dataset
 @pytest.mark.parametrize("name", ["feat1", "x", "f_12", "feature", "temp", "tmp2", "value"])
 def test_a_feature_name_that_says_nothing_is_refused(tmp_path: Path, name: str) -> None:
     fields = view_with() | {"features": {name: VIEW_FIELDS["features"]["carrier"]}}
-    assert f"{name!r} says nothing" in refusal(written(tmp_path, fields), FeatureView)
+    assert f"{name!r} is too vague" in refusal(written(tmp_path, fields), FeatureView)
 
 
 @pytest.mark.parametrize("name", ["Carrier", "carrier-code", "_carrier", "carrier__code"])
@@ -74,7 +74,7 @@ def test_a_window_is_named_at_the_end_and_truly(tmp_path: Path, name: str, said:
 )
 def test_a_feature_of_the_future_is_refused(tmp_path: Path, transformation: dict[str, Any]) -> None:
     fields = view_with(delay_so_far={"transformation": transformation})
-    assert "an outcome; which is unknown at prediction time" in refusal(written(tmp_path, fields), FeatureView)
+    assert "an outcome, which is unknown at prediction time" in refusal(written(tmp_path, fields), FeatureView)
 
 
 def test_a_window_over_what_is_known_only_at_arrival_is_refused(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_a_dataset_that_contradicts_itself_is_refused(tmp_path: Path, change: di
         (b"schema: [1", "not valid YAML"),
         (b"schema: 1\nschema: 1\n", "'schema' is given twice"),
         (b"view: \xff\xfe", "not valid YAML"),
-        (b"- schema\n", "holds list, not fields"),
-        (b"", "holds NoneType, not fields"),
+        (b"- schema\n", "contains list, not fields"),
+        (b"", "contains NoneType, not fields"),
     ],
 )
 def test_what_is_no_yaml_file_of_fields_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
@@ -221,7 +221,9 @@ def test_unknown_features_of_a_model_are_all_named_with_their_place() -> None:
     ]
 
 
-@pytest.mark.parametrize(("column", "said"), [("arr_dlay", "no column of flights"), ("dest", "a target must be a number")])
+@pytest.mark.parametrize(
+    ("column", "said"), [("arr_dlay", "not a column of flights"), ("dest", "a target must be a number")]
+)
 def test_a_target_that_the_entities_do_not_have_as_a_number_is_found(column: str, said: str) -> None:
     spec = ModelSpec.model_validate(MODEL_FIELDS | {"target": {"column": column, "at_least": 15}})
     assert said in target_faults(spec, VIEW, DATASET)[0]

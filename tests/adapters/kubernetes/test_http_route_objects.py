@@ -158,7 +158,7 @@ def test_the_last_rule_of_a_route_is_the_split_and_reads_back_as_it() -> None:
     for split in ({"1": 9999, "2": 1}, {"1": 10_000}, {"1": 0, "2": 10_000}):
         spec = objects.route_spec("m", route(split), target)
         assert objects.read_weights(spec, names) == {version: share for version, share in split.items() if share}
-    with pytest.raises(Refused, match="no whole"):
+    with pytest.raises(Refused, match="sum to 10000"):
         objects.route_spec("m", route({"1": 0, "2": 0}), target)
 
 
@@ -255,7 +255,7 @@ def test_the_record_of_a_long_rollout_in_many_pods_fits_into_an_annotation() -> 
     )
     told = RolloutState(model="m" * 64, generation=1, champion="1", split={"1": 5000, "2": 5000}, reason="why " * 50)
     for number in range(2 * MAX_ANSWERS):
-        record = with_route(record, record.route, "traffic", now, grew=True)
+        record = with_route(record, record.route, "traffic", now, changed=True)
         record = with_answer(record, f"{'r' * 64}/step/{number}/try/1", "0" * 64, told)
     reading = PodCounts(10**9, 10**9, 1e6, {"100": 10**9, "250": 10**9})
     arms = [ArmTotals(step, version, "candidate", 500, now, reading) for step in range(20) for version in "12"]

@@ -151,7 +151,7 @@ def test_a_rollout_goes_its_way_from_creation_to_retirement(aws: AwsClients) -> 
     assert (state.phase, state.candidate, state.split, state.applied) == ("READY", "2", {"1": 10_000}, True)
     assert field.weights() == {"v1": 10_000, "v2": 0}
     before = state.generation
-    with pytest.raises(Refused, match="nobody compares"):
+    with pytest.raises(Refused, match="are not compared"):
         target.set_mirror(MODEL, "r1", "2", 5000, expect=before, key="mirror")
     state = target.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=before, key="step")
     with pytest.raises(Conflict):
@@ -268,7 +268,7 @@ def test_a_candidate_that_aws_silently_takes_back_has_failed_and_is_never_a_succ
     assert field.described()["EndpointConfigName"] == before
     state = target.rollout(MODEL)
     assert (state.phase, state.candidate, state.split) == ("FAILED", None, {"1": 10_000})
-    assert f"put {before} back" in state.reason
+    assert f"by the former {before}" in state.reason
     field.image = IMAGE
     assert field.begin(field.target(), version="3").phase == "READY", "the next one is not held up"
 
@@ -542,7 +542,7 @@ def test_a_store_or_a_bundle_that_aws_cannot_read_is_refused(aws: AwsClients) ->
     deployment = Deployment.model_validate(
         {"target": {"kind": "sagemaker", "role_arn": ROLE, "image": IMAGE, "instance_type": "ml.m5.large"}}
     )
-    with pytest.raises(Refused, match="S3 alone"):
+    with pytest.raises(Refused, match="only from S3"):
         SageMakerTarget(EndpointChanges(MODEL, deployment, field.clients, "/var/store"))
     target = field.release("1")
     state = target.create_rollout(MODEL, "r2", PLAN, expect=1, key="create")
@@ -636,7 +636,7 @@ def test_a_guarded_promotion_that_an_alarm_takes_back_is_rolled_back_and_refused
     state = field.begin(target)
     with pytest.raises(Refused, match="was not applied") as refused:
         target.promote(MODEL, "r2", "2", expect=state.generation, key="promote")
-    assert f"put {before} back" in str(refused.value)
+    assert f"by the former {before}" in str(refused.value)
     state = target.rollout(MODEL)
     assert (state.phase, state.champion, state.split) == ("ROLLED_BACK", "1", {"1": 10_000})
     assert (field.described()["EndpointStatus"], field.described()["EndpointConfigName"]) == ("InService", before)
