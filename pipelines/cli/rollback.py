@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, reason_with_run, rollback_target
+from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, rollback_target
 
 
 def add_parser(subparsers: Any) -> None:
@@ -65,8 +65,6 @@ def take_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason:
     if way.rollout_id is None:
         target.rollback(model, key=key, reason=reason)
         return
-    ended = target.roll_back(
-        model, way.rollout_id, reason_with_run(reason, way.takes, who), key=f"{key}/{way.rollout_id}"
-    )
+    ended = target.roll_back(model, way.rollout_id, full_reason(reason, way.takes, who), key=f"{key}/{way.rollout_id}")
     if ended.phase != "ROLLED_BACK":
         raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")

@@ -225,10 +225,8 @@ def _comparison_text(facts: Mapping[str, Any]) -> str:
     """The comparison with the champion: metric, gain, interval, rows and margin."""
     interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
     before = facts["candidate"] - facts["gain"]
-    comparison = (
-        f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
-    )
-    return f"{comparison}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
+    text = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
+    return f"{text}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
 
 
 def _number(value: Any) -> str:

@@ -99,11 +99,9 @@ def chain_faults(entries: Iterable[LedgerEntry]) -> list[str]:
             faults.append(f"line {entry.number} follows line {number}: {_gap(number, entry.number)}")
         elif entry.previous != digest:
             faults.append(f"line {entry.number} names {entry.previous[:12]} as its predecessor, not {digest[:12]}")
-        computed = digest_of(entry)
-        if computed != entry.digest:
-            faults.append(
-                f"line {entry.number} was altered: its content gives {computed[:12]}, not {entry.digest[:12]}"
-            )
+        actual = digest_of(entry)
+        if actual != entry.digest:
+            faults.append(f"line {entry.number} was altered: its content gives {actual[:12]}, not {entry.digest[:12]}")
         number, digest = entry.number, entry.digest
     return faults
 

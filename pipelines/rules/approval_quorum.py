@@ -89,9 +89,7 @@ def _rejection_reasons(
     if {answer.person, answer.name} & set(authors):
         reasons.append(f"{subject}: a person who trained or started it may not approve it")
     if answer.at > answer.until:
-        reasons.append(
-            f"{subject}: answered at {answer.at:%Y-%m-%d %H:%M}, asked until {answer.until:%Y-%m-%d %H:%M} UTC"
-        )
+        reasons.append(f"{subject}: answered at {answer.at:%Y-%m-%d %H:%M}, after {answer.until:%Y-%m-%d %H:%M} UTC")
     for what, shown, expected in (
         ("model", answer.model_digest, ticket.model_digest),
         ("bundle", answer.sha256, ticket.sha256),

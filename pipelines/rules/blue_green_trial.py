@@ -11,14 +11,12 @@ from pipelines.verdict import Verdict
 RULE = "blue_green_trial"
 
 
-def judge_trial(
-    ticket: RolloutTicket, state: RolloutState, share: int, missing_evidence: Sequence[str] = ()
-) -> Verdict:
+def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int, missing: Sequence[str] = ()) -> Verdict:
     """FAIL unless the green version goes from no traffic to its test share in one change; a repetition passes.
 
-    ``missing_evidence`` names each required stage that has not passed.
+    ``missing`` names each required stage that has not passed.
     """
-    verdict = judge_shift(ticket, state, share, missing_evidence, rule=RULE)
+    verdict = judge_shift(ticket, state, share, missing, rule=RULE)
     now = state.split.get(ticket.version, 0)
     failures = list(verdict.reasons)
     if now not in (0, share) and now < share:

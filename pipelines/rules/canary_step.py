@@ -13,14 +13,14 @@ SHIFT_PHASES = ("READY", "SHADOWING", "BAKING")
 
 
 def judge_shift(
-    ticket: RolloutTicket, state: RolloutState, share: int, missing_evidence: Sequence[str] = (), *, rule: str = RULE
+    ticket: RolloutTicket, state: RolloutState, share: int, missing: Sequence[str] = (), *, rule: str = RULE
 ) -> Verdict:
     """FAIL unless the ticket's version is loaded beside the ticket's champion and has at most ``share`` now.
 
-    ``share`` is the candidate's next share in basis points, below 10,000. ``missing_evidence`` names each required
+    ``share`` is the candidate's next share in basis points, below 10,000. ``missing`` names each required
     stage that has not passed; one of them is enough to fail.
     """
-    failures: list[str] = list(missing_evidence)
+    failures: list[str] = list(missing)
     now = state.split.get(ticket.version, 0)
     if state.candidate != ticket.version:
         failures.append(f"version {ticket.version} is not prepared; the candidate is {state.candidate}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult, Interval
-from pipelines.rules.minimum_metrics_gate import ROUNDING, describe_broken, is_measured
+from pipelines.rules.minimum_metrics_gate import ROUNDING, bound_text, is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -29,7 +29,7 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if not unknowns and declared.require_improvement and interval.low <= 0:
         failures.append(f"gain of {interval.metric} {interval.gain:+.4f} may be chance: its interval {span} reaches 0")
     elif not unknowns and interval.low < -declared.margin - ROUNDING:
-        low = describe_broken(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
+        low = bound_text(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
         failures.append(f"{low} (gain {interval.gain:+.4f}, interval {span}, {interval.rows} rows)")
     facts: dict[str, object] = {
         "version": result.version,

@@ -24,9 +24,9 @@ def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
             unknowns.append(f"{metric} not measured ({result.rows} rows)")
             continue
         if bound.min is not None and value < bound.min - ROUNDING:
-            failures.append(describe_broken(metric, value, "<", bound.min))
+            failures.append(bound_text(metric, value, "<", bound.min))
         if bound.max is not None and value > bound.max + ROUNDING:
-            failures.append(describe_broken(metric, value, ">", bound.max))
+            failures.append(bound_text(metric, value, ">", bound.max))
     facts: dict[str, object] = {
         "version": result.version,
         "rows": result.rows,
@@ -40,7 +40,7 @@ def is_measured(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def describe_broken(what: str, value: float, sign: str, bound: float) -> str:
+def bound_text(what: str, value: float, sign: str, bound: float) -> str:
     """``roc_auc 0.681 < 0.700``, with as many decimals as it takes to tell the two apart."""
     for decimals in range(3, 16):
         shown = f"{value:.{decimals}f}", f"{bound:.{decimals}f}"

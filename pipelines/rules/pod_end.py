@@ -70,9 +70,7 @@ class PodEnd:
 def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datetime) -> PodEnd | None:
     """The end of the pod ``name``, or None while it may still start or run. ``facts`` None: the pod does not exist."""
     if facts is None:
-        subject = (
-            f"pod {name} does not exist: it was deleted or preempted, or its node was lost; a retry starts another"
-        )
+        subject = f"pod {name} does not exist: it was deleted, preempted, or lost with its node; a retry starts another"
         return PodEnd("unavailable", subject)
     if facts.phase in ("Succeeded", "Failed") or facts.exit_code is not None:
         return _ended(facts, runner)
@@ -128,15 +126,11 @@ def _not_started(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd 
 def _unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
     message = facts.unscheduled or "the scheduler gave no message"
     never = any(hint in message for hint in UNSATISFIABLE_HINTS) and "Insufficient" not in message
-    requested = (
-        f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
-    )
+    request = f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"
     subject = f"pod {facts.name} found no node within schedule_minutes {runner.schedule_minutes:g}"
     hint = "correct node_selector or tolerations, or add such a node" if never else "request less, or wait for room"
     return PodEnd(
-        "refused" if never else "unavailable",
-        subject,
-        [f"the scheduler says: {message}", f"requested: {requested}", hint],
+        "refused" if never else "unavailable", subject, [f"scheduler: {message}", f"requested: {request}", hint]
     )
 
 

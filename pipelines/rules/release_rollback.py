@@ -64,7 +64,7 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     return Verdict.of(RULE, failures=failures, facts=facts)
 
 
-def reason_with_run(reason: str, takes: str | None, run: str) -> str:
+def full_reason(reason: str, takes: str | None, run: str) -> str:
     """The reason as stored by the target, with the version that was rolled back and the run."""
     return f"{reason} (version {takes or 'none'} taken back by {run})"
 

@@ -75,7 +75,7 @@ def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvid
         lacking.append("the arms cannot be compared, because the units were not split as declared")
     elif metric.compares:
         facts["pass_ratio"] = metric.pass_ratio
-        worse, unshown = _ratio_to_champion(metric, plan, evidence)
+        worse, unshown = _relative_rate(metric, plan, evidence)
         failed, lacking = failed + worse, lacking + unshown
     units = evidence.candidate_units, evidence.champion_units
     if min(units if metric.compares else units[:1]) < plan.minimum_units:
@@ -104,9 +104,7 @@ def _own_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence
     return [], []
 
 
-def _ratio_to_champion(
-    metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence
-) -> tuple[list[str], list[str]]:
+def _relative_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
     fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
     low, high = evidence.ratio_low or 0.0, math.inf if evidence.ratio_high is None else evidence.ratio_high
     ratio = f"ratio to the champion {low:.3g} to {high:.3g}"

@@ -42,9 +42,8 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, facts=facts)
     too_many_errors = consecutive_errors >= declared.analysis.consecutive_errors
-    return StageDecision(
-        verdict=verdict, action=_action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
-    )
+    action = _action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
+    return StageDecision(verdict=verdict, action=action)
 
 
 def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, too_many_errors: bool) -> StageAction:
@@ -88,10 +87,8 @@ def _not_shown(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, nee
         shown = f"not shown below {shadow.max_disagreement:.3g} ({_evidence(evidence, '<', needed)})"
         unknowns.append(f"{counts}, {shown}: {longer}")
     if (evidence := measure.bad_below_log_e) < needed:
-        counts = (
-            f"{measure.failed} of {measure.requests} requests failed, not shown below {declared.error_threshold:.3g}"
-        )
-        unknowns.append(f"{counts} ({_evidence(evidence, '<', needed)}): {longer}")
+        bad = f"{measure.failed} of {measure.requests} requests failed, not shown below {declared.error_threshold:.3g}"
+        unknowns.append(f"{bad} ({_evidence(evidence, '<', needed)}): {longer}")
     if measure.coverage is None:
         unknowns.append(f"no request was mirrored; check that {measure.model} gets requests")
     elif measure.coverage < shadow.min_coverage:

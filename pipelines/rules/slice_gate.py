@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult, SliceMetric
-from pipelines.rules.minimum_metrics_gate import ROUNDING, describe_broken, is_measured
+from pipelines.rules.minimum_metrics_gate import ROUNDING, bound_text, is_measured
 from pipelines.spec.model import ModelSpec, Slices
 from pipelines.verdict import Verdict
 
@@ -49,7 +49,7 @@ def _loses(group: SliceMetric, declared: Slices) -> bool:
 
 
 def _describe_loss(group: SliceMetric, declared: Slices) -> str:
-    lost = describe_broken(
+    lost = bound_text(
         f"{group.column}={group.value} loses {group.metric}", -(group.gain or 0.0), ">", declared.max_loss
     )
     return f"{lost} (candidate {group.candidate:.4f}, champion {group.champion:.4f}, {group.rows} rows)"

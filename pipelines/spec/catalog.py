@@ -67,8 +67,8 @@ class Catalog:
         datasets = _read_folder(include / "datasets", DatasetSpec, "dataset", refused)
         views = _read_folder(include / "features", FeatureView, "view", refused)
         models = _read_folder(include / "models", ModelSpec, "model", refused)
-        _refuse_faulty(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _refuse_faulty(models, "models", refused, lambda model: _model_faults(model, views, datasets))
+        _check(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
+        _check(models, "models", refused, lambda model: _model_faults(model, views, datasets))
         return cls(datasets, views, models, refused)
 
     def model(self, name: str) -> ModelSpec:
@@ -126,14 +126,10 @@ def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[
     return specs
 
 
-def _refuse_faulty(
-    specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]
-) -> None:
-    for name, reasons in {name: faults(spec) for name, spec in specs.items()}.items():
-        if reasons:
-            refused[f"{folder}/{name}.yaml"] = Refused(
-                f"{name}.yaml has {len(reasons)} fault(s); correct them", reasons
-            )
+def _check(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
+    for name, texts in {name: faults(spec) for name, spec in specs.items()}.items():
+        if texts:
+            refused[f"{folder}/{name}.yaml"] = Refused(f"{name}.yaml has {len(texts)} fault(s); correct them", texts)
             del specs[name]
 
 
@@ -165,9 +161,7 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
             if column in theirs and theirs[column].pii
         ]
         if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
-            faults.append(
-                f"features.{name}: on {how.on} differs from the key {dataset.sources[source].key} of {source}"
-            )
+            faults.append(f"features.{name}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
         for column in feature.source_columns:
             table, _, bare = column.partition(".")
             if table not in dataset.sources or bare not in dataset.sources[table].columns:

@@ -45,10 +45,8 @@ def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str,
         faults.append(f"metrics: {first} comes first, but has no better direction; put another metric first")
     if duplicates := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
         faults.append(f"metrics: {', '.join(duplicates)} is named twice")
-    if problem != "classification" and (class_metrics := sorted(CLASSIFICATION_ONLY & set(declared.metrics))):
-        faults.append(
-            f"metrics: {', '.join(class_metrics)} needs a classification; say absolute_error or squared_error"
-        )
+    if problem != "classification" and (wrong := sorted(CLASSIFICATION_ONLY & set(declared.metrics))):
+        faults.append(f"metrics: {', '.join(wrong)} needs a classification; use absolute_error or squared_error")
     if "prediction" in others and not declared.margin:
         faults.append("metrics: prediction needs a margin to stay within; declare margin above 0")
     return faults + (_outcome_faults(declared, outcomes) if outcomes is not None else [])

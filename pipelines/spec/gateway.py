@@ -57,9 +57,7 @@ class Jwt(Declared):
     def keys_fit_the_algorithms(self) -> Self:
         shared = "HS256" in self.algorithms
         if shared and len(self.algorithms) > 1:
-            raise ValueError(
-                "HS256 cannot be combined with RS256 or ES256: a public key could then serve as the secret"
-            )
+            raise ValueError("HS256 cannot be combined with RS256 or ES256; a public key would serve as the secret")
         if shared != (self.development_secret is not None):
             raise ValueError("development_secret is needed for algorithms: [HS256] and for nothing else")
         if shared == (self.key_set is not None):
@@ -156,10 +154,7 @@ class Privacy(Declared):
 
     @model_validator(mode="after")
     def hashes_have_a_secret(self) -> Self:
-        treatments = [
-            self.entity_ids,
-            *(treatment for by_column in self.columns.values() for treatment in by_column.values()),
-        ]
+        treatments = [self.entity_ids, *(rule for by_column in self.columns.values() for rule in by_column.values())]
         if "hash" in treatments and self.secret is None:
             raise ValueError("hash needs privacy.secret; without a secret anybody could hash all values and compare")
         return self

@@ -87,11 +87,7 @@ def _sizes(deployment: Deployment) -> list[str]:
 
 def _balancing(deployment: Deployment) -> list[str]:
     balancing = deployment.load_balancing
-    faults = _field_faults(
-        "load_balancing",
-        balancing,
-        {"health_check_interval": "SageMaker requests /ping at its own interval; remove it"},
-    )
+    faults = _field_faults("load_balancing", balancing, {"health_check_interval": "SageMaker sets it; remove it"})
     if "algorithm" in balancing.model_fields_set and balancing.algorithm == "round-robin":
         faults.append("load_balancing.algorithm: SageMaker draws at random; use least-connections or remove it")
     if balancing.session_affinity.enabled:
@@ -113,9 +109,7 @@ def _guardrail(deployment: Deployment, target: SageMaker) -> list[str]:
     if len(target.alarms) > 10:
         faults.append(f"target.alarms: SageMaker takes up to 10 alarms, not {len(target.alarms)}")
     if deployment.rollback.window > MAX_WAIT_SECONDS:
-        faults.append(
-            f"rollback.window: SageMaker keeps old instances {MAX_WAIT_SECONDS} s at most; use mode: variants"
-        )
+        faults.append(f"rollback.window: SageMaker keeps old instances {MAX_WAIT_SECONDS} s; use mode: variants")
     if deployment.analysis.metrics:
         faults.append("analysis.metrics: in mode guardrail the alarms judge; declare them as alarms")
     if deployment.strategy == "canary":

@@ -24,9 +24,8 @@ def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, 
         return log_e_value(bad, total, limit, alternative="two-sided") < bound
 
     inside = min(max(rate, 0.5 / (total + 1)), 1 - 0.5 / (total + 1))
-    return _interval_end(inside, 0.0, is_plausible) if bad else 0.0, _interval_end(
-        inside, 1.0, is_plausible
-    ) if bad < total else 1.0
+    low = _interval_end(inside, 0.0, is_plausible) if bad else 0.0
+    return low, _interval_end(inside, 1.0, is_plausible) if bad < total else 1.0
 
 
 def rate_difference(

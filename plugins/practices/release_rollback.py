@@ -11,8 +11,8 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.rules.release_rollback import (
     RollbackTarget,
+    full_reason,
     judge_rollback,
-    reason_with_run,
     rollback_target,
     rolled_back_by,
 )
@@ -95,7 +95,7 @@ def take_back(target: DeploymentTarget, before: RolloutState, reason: str, key: 
     way = rollback_target(before)
     assert way is not None, "the rule passed"
     if way.rollout_id is not None:
-        said, named = reason_with_run(reason, way.takes, key), f"{key}/{way.rollout_id}"
+        said, named = full_reason(reason, way.takes, key), f"{key}/{way.rollout_id}"
         ended = target.roll_back(before.model, way.rollout_id, said, key=named)
         if ended.phase != "ROLLED_BACK":
             raise Refused(f"rollout {way.rollout_id} of {before.model} is {ended.phase} by now", ["run again"])

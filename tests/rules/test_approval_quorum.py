@@ -92,7 +92,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", "ada", at=NOW + timedelta(hours=2)), MARY],
             [],
-            ["ada for ml_lead: answered at 2026-11-02 09:00, asked until", "ml_lead: 0 of 1", "1 different"],
+            ["ada for ml_lead: answered at 2026-11-02 09:00, after", "ml_lead: 0 of 1", "1 different"],
             id="too late",
         ),
         pytest.param(

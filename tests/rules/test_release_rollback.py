@@ -9,8 +9,8 @@ import pytest
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.release_rollback import (
     RollbackTarget,
+    full_reason,
     judge_rollback,
-    reason_with_run,
     rollback_target,
     rolled_back_by,
 )
@@ -74,7 +74,7 @@ def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> Non
 
 @pytest.mark.parametrize("version", ["4", None])
 def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
-    told = reason_with_run("errors (many)", version, "m__rollback/manual__1/t/0")
+    told = full_reason("errors (many)", version, "m__rollback/manual__1/t/0")
     ended = during("ROLLED_BACK", reason=told)
     assert rolled_back_by(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
     assert rolled_back_by(ended, "m__rollback/manual__1/t/1") is None

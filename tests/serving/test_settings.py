@@ -53,7 +53,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     (
         "HS256 beside RS256",
         {"authentication": {"jwt": JWT | {"algorithms": ["HS256", "RS256"], "development_secret": "env:A"}}},
-        ["HS256 stands alone"],
+        ["HS256 cannot be combined"],
     ),
     (
         "a secret in clear",
@@ -98,7 +98,7 @@ def test_a_shared_secret_for_tokens_is_for_loopback_alone(tmp_path: Path, monkey
     content = {"authentication": {"jwt": JWT | {"algorithms": ["HS256"], "development_secret": "env:SHARED"}}}
     found = door(tmp_path, content)
     assert settings.notes(found) == ["tokens are signed with a shared secret (HS256), which is for development alone"]
-    with pytest.raises(Refused, match="HS256 is for development"):
+    with pytest.raises(Refused, match="HS256 is only for development"):
         door(tmp_path, content, "0.0.0.0")
 
 

@@ -75,10 +75,8 @@ class AnnotatedRollouts(ABC):
         observed = self._observe(model)
         if observed is None:
             return LiveState(model=model)
-        record, workers = observed.record, observed.workers
-        return live_state_of(
-            model, record.route, generation=record.generation, workers=workers, applied=observed.applied
-        )
+        record, workers, applied = observed.record, observed.workers, observed.applied
+        return live_state_of(model, record.route, generation=record.generation, workers=workers, applied=applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         served = Served(version, bundle, sha256)
@@ -126,14 +124,15 @@ class AnnotatedRollouts(ABC):
                     before = msgspec.structs.replace(before, phase="SUPERSEDED", reason=f"by {rollout_id}")
                 ended[before.rollout_id] = before
             pods = {pod: reading for pod, (_, reading) in readings.items()}
-            rollouts = records.last_items(ended, records.MAX_ROLLOUTS)
-            return msgspec.structs.replace(record, rollouts=rollouts, arms=[], pods=pods)
+            return msgspec.structs.replace(
+                record, rollouts=records.newest(ended, records.MAX_ROLLOUTS), arms=[], pods=pods
+            )
 
         edit = partial(
             transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe=probe, supersede=supersede
         )
         request = records.digest("create", rollout_id, msgspec.to_builtins(new_plan))
-        return self._apply(model, "create", edit, key, request, expect=expect, update_record=begin)
+        return self._apply(model, "create", edit, key, request, expect=expect, update=begin)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
@@ -223,9 +222,9 @@ class AnnotatedRollouts(ABC):
         rollout = record.route.rollout
         if rollout is None or rollout.rollout_id != rollout_id:
             return []
-        return records.arm_counts(
-            records.with_counts(record, self._read_pods(model, record.route)) if rollout.active else record
-        )
+        if rollout.active:
+            record = records.with_counts(record, self._read_pods(model, record.route))
+        return records.arm_counts(record)
 
     # ---- one write ----------------------------------------------------------------------------------------------
 
@@ -236,10 +235,10 @@ class AnnotatedRollouts(ABC):
         return observed
 
     def _apply(
-        self, model: str, action: str, edit: Callable[[Route], Route], *arguments: str, **options: Any
+        self, model: str, action: str, edit: Callable[[Route], Route], *args: str, **kwargs: Any
     ) -> RolloutState:
         """``_change`` of a model that has a champion."""
-        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *arguments, **options)
+        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *args, **kwargs)
 
     def _change(
         self,
@@ -252,7 +251,7 @@ class AnnotatedRollouts(ABC):
         expect: int | None = None,
         new_generation: bool = True,
         readings: Mapping[str, tuple[str, PodCounts]] | None = None,
-        update_record: Callable[[ServingRecord], ServingRecord] = lambda record: record,
+        update: Callable[[ServingRecord], ServingRecord] = lambda record: record,
     ) -> RolloutState:
         """Write what ``edit`` makes of the route, unless ``key`` has been answered or the generation is another.
 
@@ -269,9 +268,7 @@ class AnnotatedRollouts(ABC):
                 records.check_generation(model, before, expect)
             route = None if before is None else before.record.route
             after = transitions.check(edit(route))
-            record = (
-                records.with_counts(update_record(before.record), readings or {}) if before else ServingRecord(after)
-            )
+            record = records.with_counts(update(before.record), readings or {}) if before else ServingRecord(after)
             record = records.with_route(record, after, action, self._clock(), changed=new_generation and after != route)
             state = records.rollout_state(
                 model, ObservedRecord(record, "", records.split_of(after), True, before.workers if before else 0)
@@ -287,9 +284,7 @@ class AnnotatedRollouts(ABC):
                 observed = self._existing(model)
             if observed.record == record and observed.split != records.split_of(after):
                 split = records.split_of(after)
-                raise Refused(
-                    f"{action} of {model} was not applied: its split is {observed.split}, not {split} as written"
-                )
+                raise Refused(f"{action} of {model} was not applied: its split is {observed.split}, not {split}")
             self._delete_unused(model, observed)
             return state.model_copy(update={"workers": observed.workers, "applied": observed.applied})
         raise Unavailable(f"{action} of {model} met {MAX_WRITE_CONFLICTS} write conflicts in a row; try again")
@@ -305,10 +300,7 @@ class AnnotatedRollouts(ABC):
         """Record a version as unused before its objects are created, so that a crash leaves no orphaned objects."""
         for _ in range(MAX_WRITE_CONFLICTS):
             observed = self._observe(model)
-            if observed is None or served in [
-                *records.routed_versions(observed.record.route),
-                *observed.record.leaving,
-            ]:
+            if observed is None or served in [*records.used_versions(observed.record.route), *observed.record.leaving]:
                 return
             record = msgspec.structs.replace(observed.record, leaving=[*observed.record.leaving, served])
             with suppress(Conflict):
@@ -323,7 +315,7 @@ class AnnotatedRollouts(ABC):
             yield
         except Refused:
             observed = self._observe(model)
-            if observed is None or served not in records.routed_versions(observed.record.route):
+            if observed is None or served not in records.used_versions(observed.record.route):
                 self._delete_version(model, served)
             raise
 

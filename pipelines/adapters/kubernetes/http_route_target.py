@@ -16,7 +16,7 @@ from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import PORT, labels_of, name_of, route_spec
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, routed_versions
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
 from pipelines.adapters.kubernetes.served_pods import apply_all, await_ready, key_headers, no_ready_pod, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
@@ -78,7 +78,7 @@ class HttpRouteTarget(AnnotatedRollouts):
                 ["delete it, or serve the model in another namespace"],
             )
         record = ServingRecord.parse(f"HTTPRoute {objects.slug(model)}", content)
-        known = {name_of(model, served): served.version for served in routed_versions(record.route)}
+        known = {name_of(model, served): served.version for served in used_versions(record.route)}
         split = objects.read_weights(document["spec"], known)
         return ObservedRecord(
             record=record,

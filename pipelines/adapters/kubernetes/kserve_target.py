@@ -16,7 +16,7 @@ from pipelines.adapters.kubernetes.http_route_objects import differs
 from pipelines.adapters.kubernetes.http_route_target import Timeouts
 from pipelines.adapters.kubernetes.kserve_objects import MODE_ANNOTATION, STANDARD_MODES, predictor_name, workload_name
 from pipelines.adapters.kubernetes.pod_readings import MLSERVER, PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, routed_versions
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
 from pipelines.adapters.kubernetes.served_pods import await_ready, no_ready_pod, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
@@ -82,7 +82,7 @@ class KServeTarget(AnnotatedRollouts):
                 [f"set its annotation {MODE_ANNOTATION}: Standard; in Knative mode no manifest has the former version"],
             )
         record = ServingRecord.parse(f"InferenceService {name}", annotations[ANNOTATION])
-        versions = {predictor_name(served): served.version for served in routed_versions(record.route)}
+        versions = {predictor_name(served): served.version for served in used_versions(record.route)}
         return ObservedRecord(
             record=record,
             resource_version=document["metadata"]["resourceVersion"],

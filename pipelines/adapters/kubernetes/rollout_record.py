@@ -75,7 +75,7 @@ class ObservedRecord(msgspec.Struct, frozen=True):
     workers: int
 
 
-def routed_versions(route: Route) -> list[Served]:
+def used_versions(route: Route) -> list[Served]:
     return [served for served in (route.live, route.previous, route.candidate) if served is not None]
 
 
@@ -87,7 +87,7 @@ def digest(*request: Any) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def last_items(content: dict[str, Any], count: int) -> dict[str, Any]:
+def newest(content: dict[str, Any], count: int) -> dict[str, Any]:
     return dict(list(content.items())[-count:])
 
 
@@ -133,8 +133,8 @@ def with_route(record: ServingRecord, after: Route, action: str, at: datetime, *
     """The record with a new route: its generation, history, and the versions that the route no longer uses."""
     number = record.generation + (1 if changed else 0)
     change = HistoryEntry(number, at, action, after.rollout.rollout_id if after.rollout else "")
-    stay = routed_versions(after)
-    gone = [served for served in [*routed_versions(record.route), *record.leaving] if served not in stay]
+    stay = used_versions(after)
+    gone = [served for served in [*used_versions(record.route), *record.leaving] if served not in stay]
     return msgspec.structs.replace(
         record,
         route=after,
@@ -147,7 +147,7 @@ def with_route(record: ServingRecord, after: Route, action: str, at: datetime, *
 def with_answer(record: ServingRecord, key: str, request: str, state: RolloutState) -> ServingRecord:
     """The record with the answer that repeated calls under ``key`` get."""
     answers = record.answers | {key: StoredState(request, state.model_dump(mode="json", by_alias=True))}
-    return msgspec.structs.replace(record, answers=last_items(answers, MAX_ANSWERS))
+    return msgspec.structs.replace(record, answers=newest(answers, MAX_ANSWERS))
 
 
 def arm_counts(record: ServingRecord) -> list[ArmCounts]:

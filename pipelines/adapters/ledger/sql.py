@@ -49,9 +49,7 @@ class SqlLedger:
         try:
             self._url = make_url(url)
         except ArgumentError as error:
-            raise Refused(
-                f"{url!r} is not a database URL; use sqlite:////folder/ledger.db or postgresql://…"
-            ) from error
+            raise Refused(f"{url!r} is not a database URL; use sqlite:////…/ledger.db or postgresql://…") from error
         if self._url.drivername in ("postgresql", "postgres"):
             self._url = self._url.set(drivername="postgresql+psycopg")
         if self._url.get_backend_name() not in ("sqlite", "postgresql") or not self._url.database:
@@ -109,9 +107,7 @@ class SqlLedger:
         faults, readable = [], []
         heads = self._known_heads()  # read before the lines, so that a line added meanwhile is no fault
         with self._connection() as connection:
-            faults += [
-                f"trigger {name} of the table is missing or disabled" for name in schema.missing_guards(connection)
-            ]
+            faults += [f"trigger {name} is missing or disabled" for name in schema.missing_guards(connection)]
             for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
                 try:
                     entry = _entry(row)

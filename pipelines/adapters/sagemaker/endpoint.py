@@ -241,11 +241,11 @@ class SageMakerEndpoint:
 
     def _variant(self, variant: ProductionVariant, current: EndpointDescription | None) -> dict[str, Any]:
         """Configuration of one variant; an existing variant keeps its model even if the declared image has changed."""
-        model_name = current.models.get(variant.name, "") if current else ""
+        name = current.models.get(variant.name, "") if current else ""
         content = {
             "VariantName": variant.name,
-            "ModelName": model_name
-            if model_name.startswith(self._model_prefix(variant.served))
+            "ModelName": name
+            if name.startswith(self._model_prefix(variant.served))
             else self.ensure_model(variant.served),
             "InstanceType": self._declared.instance_type,
             "InitialInstanceCount": self._deployment.resources.replicas,

@@ -61,13 +61,11 @@ class DeltaStore:
         with self._table_errors(table):
             handle = self._require_table(table, version)
             rows = pl.scan_delta(handle, storage_options=self._access.options() or None)
-            table_columns = rows.collect_schema().names()
-            unknown = [name for name in columns or [] if name not in table_columns]
+            existing = rows.collect_schema().names()
+            unknown = [name for name in columns or [] if name not in existing]
             if unknown:
-                raise Refused(
-                    f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(table_columns)}"
-                )
-            names = [name for name in columns or table_columns if name != DAY]
+                raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(existing)}")
+            names = [name for name in columns or existing if name != DAY]
             if columns is not None and not names:
                 rows = rows.select(DAY)
             if days is not None:
@@ -82,11 +80,11 @@ class DeltaStore:
 
         def attempt_write() -> int:
             handle = self._open_table(table)
-            table_columns = None if handle is None else dict(pl.scan_delta(handle).collect_schema())
-            rows = conform(table, day, frame, table_columns)
+            existing = None if handle is None else dict(pl.scan_delta(handle).collect_schema())
+            rows = conform(table, day, frame, existing)
             if handle is None:
                 handle = self._create(table, rows)
-            added = table_columns is not None and len(rows.columns) > len(table_columns)
+            added = existing is not None and len(rows.columns) > len(existing)
             write_deltalake(
                 handle,
                 rows,

@@ -38,10 +38,8 @@ class StorageAccess:
 
     def mask_secrets(self, text: str) -> str:
         """The text with ``***`` for each credential that was used here or that the environment holds."""
-        for secret in self._secrets | {
-            os.environ[key] for key in SECRETS if len(os.environ.get(key, "")) >= MIN_LENGTH
-        }:
-            text = text.replace(secret, "***")
+        for value in self._secrets | {os.environ[key] for key in SECRETS if len(os.environ.get(key, "")) >= MIN_LENGTH}:
+            text = text.replace(value, "***")
         return text
 
 

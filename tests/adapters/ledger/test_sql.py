@@ -290,7 +290,7 @@ def test_a_ledger_written_anew_no_longer_holds_the_heads_noted_before(tmp_path: 
 def test_a_dropped_guard_is_a_fault_and_is_not_put_back_silently(url: str, guard: str) -> None:
     fill(SqlLedger(url, clock=ticking()), 1)
     execute(url, f"DROP TRIGGER {guard}" + (" ON ledger" if url.startswith("postgresql") else ""))
-    assert SqlLedger(url).faults() == [f"trigger {guard} of the table is missing or disabled"]
+    assert SqlLedger(url).faults() == [f"trigger {guard} is missing or disabled"]
 
 
 def test_a_head_that_cannot_be_noted_costs_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
