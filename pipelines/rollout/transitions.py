@@ -304,9 +304,7 @@ def retired(route: Route, rollout_id: str, version: str | None) -> Route:
     if rollout is None or rollout.rollout_id != rollout_id:
         raise Refused(f"rollout {rollout_id} is not the newest of this model")
     if rollout.active:
-        raise Refused(
-            f"rollout {rollout_id} is {rollout.phase}; promote it or roll it back before you retire a version"
-        )
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; promote it or roll it back, then retire a version")
     if version is not None and (route.previous is None or route.previous.version != version):
         raise Refused(f"version {version} is not the previous one; only the previous version can be retired")
     if rollout.phase == "FINALISING":

@@ -69,7 +69,7 @@ def full_reason(reason: str, takes: str | None, run: str) -> str:
     return f"{reason} (version {takes or 'none'} taken back by {run})"
 
 
-def rolled_back_by(state: RolloutState, run: str) -> RollbackTarget | None:
+def own_rollback(state: RolloutState, run: str) -> RollbackTarget | None:
     """The rollback that an earlier, interrupted try of this run has already made; None if there is none."""
     mine = re.search(rf"\(version (\S+) taken back by {re.escape(run)}\)$", state.reason)
     if state.phase != "ROLLED_BACK" or mine is None:

@@ -49,7 +49,6 @@ def _loses(group: SliceMetric, declared: Slices) -> bool:
 
 
 def _describe_loss(group: SliceMetric, declared: Slices) -> str:
-    lost = bound_text(
-        f"{group.column}={group.value} loses {group.metric}", -(group.gain or 0.0), ">", declared.max_loss
-    )
+    loss = f"{group.column}={group.value} loses {group.metric}"
+    lost = bound_text(loss, -(group.gain or 0.0), ">", declared.max_loss)
     return f"{lost} (candidate {group.candidate:.4f}, champion {group.champion:.4f}, {group.rows} rows)"

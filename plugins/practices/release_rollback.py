@@ -9,13 +9,7 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import (
-    RollbackTarget,
-    full_reason,
-    judge_rollback,
-    rollback_target,
-    rolled_back_by,
-)
+from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, own_rollback, rollback_target
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -47,7 +41,7 @@ class ReleaseRollback(ModelPractice):
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
-        way = rolled_back_by(before, key)
+        way = own_rollback(before, key)
         if way is None and verdict.passed:
             way = take_back(target, before, self.reason, key)
             self._settle(verdict, before, ports, context)

@@ -237,7 +237,7 @@ def test_silence_skips_what_follows_and_is_on_the_ledger(harness: PracticeHarnes
 
 def test_an_answer_after_the_time_is_over_does_not_count(harness: PracticeHarness, screen: Screen) -> None:
     answers = [asked(harness, 0, "ml_lead").answer("ada", after=3601), asked(harness, 1, "compliance").answer("mary")]
-    with pytest.raises(AirflowSkipException, match="answered at .*, after"):
+    with pytest.raises(AirflowSkipException, match=r"answered at .*, after"):
         count(harness, answers)
 
 

@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import (
-    RollbackTarget,
-    full_reason,
-    judge_rollback,
-    rollback_target,
-    rolled_back_by,
-)
+from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, own_rollback, rollback_target
 from pipelines.verdict import Outcome
 
 
@@ -76,7 +70,7 @@ def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> Non
 def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
     told = full_reason("errors (many)", version, "m__rollback/manual__1/t/0")
     ended = during("ROLLED_BACK", reason=told)
-    assert rolled_back_by(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
-    assert rolled_back_by(ended, "m__rollback/manual__1/t/1") is None
-    assert rolled_back_by(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
-    assert rolled_back_by(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None
+    assert own_rollback(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
+    assert own_rollback(ended, "m__rollback/manual__1/t/1") is None
+    assert own_rollback(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
+    assert own_rollback(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None

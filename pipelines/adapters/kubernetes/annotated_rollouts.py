@@ -124,9 +124,8 @@ class AnnotatedRollouts(ABC):
                     before = msgspec.structs.replace(before, phase="SUPERSEDED", reason=f"by {rollout_id}")
                 ended[before.rollout_id] = before
             pods = {pod: reading for pod, (_, reading) in readings.items()}
-            return msgspec.structs.replace(
-                record, rollouts=records.newest(ended, records.MAX_ROLLOUTS), arms=[], pods=pods
-            )
+            rollouts = records.newest(ended, records.MAX_ROLLOUTS)
+            return msgspec.structs.replace(record, rollouts=rollouts, arms=[], pods=pods)
 
         edit = partial(
             transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe=probe, supersede=supersede
@@ -146,7 +145,6 @@ class AnnotatedRollouts(ABC):
             self._note_unused(model, served)
             with self._delete_if_refused(model, served):
                 self._deploy_version(model, served)
-
         edit = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
         return self._apply(model, "prepare", edit, key, request, expect=expect)
 
@@ -158,7 +156,6 @@ class AnnotatedRollouts(ABC):
         if (answer := records.stored_answer(observed, key, request)) is not None:
             return answer
         readings = self._read_pods(model, observed.record.route)
-
         edit = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=now)
         return self._apply(model, "traffic", edit, key, request, expect=expect, readings=readings)
 
@@ -172,13 +169,11 @@ class AnnotatedRollouts(ABC):
         observed = self._existing(model)
         # The mirror can be stopped even while pods do not answer.
         readings = (self._read_pods if mirror else self._try_read_pods)(model, observed.record.route)
-
         edit = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
         return self._apply(model, "mirror", edit, key, request, expect=expect, readings=readings)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
         now, request = self._clock(), records.digest("lease", rollout_id, seconds)
-
         edit = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
         readings = self._try_read_pods(model, self._existing(model).record.route)
         return self._apply(model, "lease", edit, key, request, expect=expect, new_generation=False, readings=readings)
@@ -189,7 +184,6 @@ class AnnotatedRollouts(ABC):
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
-
         edit = partial(transitions.resumed, rollout_id=rollout_id, now=now)
         return self._apply(model, "resume", edit, key, records.digest("resume", rollout_id), expect=expect)
 
@@ -199,7 +193,6 @@ class AnnotatedRollouts(ABC):
         if records.stored_answer(observed, key, request) is None:
             records.check_generation(model, observed, expect)
             self._deploy_version(model, transitions.promoted(observed.record.route, rollout_id, version).live)
-
         edit = partial(transitions.promoted, rollout_id=rollout_id, version=version)
         readings = self._try_read_pods(model, observed.record.route)
         return self._apply(model, "promote", edit, key, request, expect=expect, readings=readings)
@@ -211,7 +204,6 @@ class AnnotatedRollouts(ABC):
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         if self._existing(model).record.known(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-
         edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
         return self._apply(model, "rollback", edit, key, records.digest("roll_back", rollout_id, reason))
 
@@ -234,11 +226,9 @@ class AnnotatedRollouts(ABC):
             raise Refused(f"{model} has no champion yet; release a version first")
         return observed
 
-    def _apply(
-        self, model: str, action: str, edit: Callable[[Route], Route], *args: str, **kwargs: Any
-    ) -> RolloutState:
+    def _apply(self, model: str, action: str, edit: Callable[[Route], Route], *args: str, **kw: Any) -> RolloutState:
         """``_change`` of a model that has a champion."""
-        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *args, **kwargs)
+        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *args, **kw)
 
     def _change(
         self,

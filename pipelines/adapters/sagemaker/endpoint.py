@@ -107,7 +107,7 @@ class SageMakerEndpoint:
 
     def serves(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> bool:
         """Whether the endpoint has every variant with its bundle, at any weight."""
-        return all(current.models.get(v.name, "").startswith(self._model_prefix(v.served)) for v in variants)
+        return all(current.models.get(v.name, "").startswith(self._prefix(v.served)) for v in variants)
 
     def has_shares(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> bool:
         """Whether the traffic is split by the variants' shares, up to one basis point of rounding."""
@@ -228,7 +228,7 @@ class SageMakerEndpoint:
             },
         }
         content = {"PrimaryContainer": container, "ExecutionRoleArn": self._declared.role_arn}
-        name = f"{self._model_prefix(served)}{_digest(content)[:6]}"
+        name = f"{self._prefix(served)}{_digest(content)[:6]}"
         self._create_if_missing(
             "model",
             name,
@@ -244,9 +244,7 @@ class SageMakerEndpoint:
         name = current.models.get(variant.name, "") if current else ""
         content = {
             "VariantName": variant.name,
-            "ModelName": name
-            if name.startswith(self._model_prefix(variant.served))
-            else self.ensure_model(variant.served),
+            "ModelName": name if name.startswith(self._prefix(variant.served)) else self.ensure_model(variant.served),
             "InstanceType": self._declared.instance_type,
             "InitialInstanceCount": self._deployment.resources.replicas,
             "InitialVariantWeight": float(variant.share),
@@ -303,7 +301,7 @@ class SageMakerEndpoint:
             "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
         }
 
-    def _model_prefix(self, served: Served) -> str:
+    def _prefix(self, served: Served) -> str:
         """The prefix of the names of all SageMaker models of one bundle."""
         version = re.sub(r"[^A-Za-z0-9]+", "-", served.version).strip("-")[:12]
         return f"{self.name[:28]}-{version}-{served.sha256[:10]}-"

@@ -119,7 +119,6 @@ class SageMakerTarget:
         self._check(model)
         if self._record(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-
         edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
         return self._apply("roll_back", model, {"roll_back": rollout_id, "reason": reason}, edit, None, key)
 

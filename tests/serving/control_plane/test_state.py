@@ -124,7 +124,7 @@ def test_whatever_is_asked_the_shares_are_whole_the_canary_grows_and_the_end_is_
 
 
 def test_an_ab_split_stays_as_it_began_and_a_shadow_gets_no_traffic() -> None:
-    with pytest.raises(Refused, match="stays as it began"):
+    with pytest.raises(Refused, match="cannot change from"):
         moves.shifted(begun(5000, "ab"), "r1", {"1": 4000, "2": 6000}, NOW)
     with pytest.raises(Refused, match="is a shadow"):
         begun(100, "shadow")
