@@ -1,1 +1,1 @@
-"""Airworthy's engine: everything a model's life needs, importable without Airflow."""
+"""Airworthy's library: every step, rule and adapter of a model's life cycle, importable without Airflow."""

@@ -2,8 +2,8 @@
 
 ``python -m pipelines <step> --request <file> [--result <file>]`` reads a JSON request, runs the step, writes the
 JSON result, and exits 0 (done), 65 (refused) or 75 (unavailable, try again); any other fault exits 1. In a pod,
-``--run <path in the store>`` takes the place of the files: ticket, log, result and manifest lie there.
-``python -m pipelines serve`` is no step: it serves the version that the environment names
+``--run <path in the store>`` replaces the files: it names the folder of ticket, log, result and manifest.
+``python -m pipelines serve`` is not a step: it serves the version that the environment names
 (``pipelines.serving.container``).
 """
 

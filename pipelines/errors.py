@@ -1,11 +1,11 @@
-"""Errors raised on purpose are ``Refused`` (trying again is useless) or ``Unavailable`` (trying again may help).
+"""Errors raised on purpose are ``Refused`` (a retry is useless) or ``Unavailable`` (a retry may help).
 
 Errors
 ------
 ``AirworthyError``
-    ├── ``Refused``      trying again is useless until a person changes something
-    │       └── ``Conflict``  somebody else changed the thing in between: read it and decide anew
-    └── ``Unavailable``  something outside did not answer; try again later
+    ├── ``Refused``      a retry is useless until a person changes something
+    │       └── ``Conflict``  another caller changed the object meanwhile: read its new state first
+    └── ``Unavailable``  an outside service did not answer; try again later
 
 A message names the thing, the value, the limit and what to do. A check that finds several faults raises
 one error that lists all of them.
@@ -26,7 +26,7 @@ class AirworthyError(Exception):
 
 
 class Refused(AirworthyError):
-    """The answer is no, and will be no again: never retried.
+    """The request cannot succeed until a person changes something: never retried.
 
     ``reasons`` lists every failing condition, one per line of the message.
     """
@@ -44,10 +44,10 @@ class Refused(AirworthyError):
 
 
 class Conflict(Refused):
-    """It was decided on a state that is no more: read the new one and decide anew."""
+    """The change expected a former state of the object: read the new state and decide again."""
 
 
 class Unavailable(AirworthyError):
-    """Something outside did not answer: retried with exponential backoff."""
+    """An outside service did not answer: retried with exponential backoff."""
 
     exit_code = EXIT_UNAVAILABLE

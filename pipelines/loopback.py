@@ -1,4 +1,4 @@
-"""Tells whether an address can be reached from this machine alone."""
+"""Decides whether an address can be reached only from this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a listener at ``host`` is reachable from this machine alone; a name other than localhost is not."""
+    """Whether a listener at ``host`` is reachable only from this machine; False for names other than localhost."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Opens MLflow's client with short timeouts and turns what it raises into ``Refused`` or ``Unavailable``."""
+"""Opens MLflow's client with short timeouts and translates its errors into ``Refused`` or ``Unavailable``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CLIENT_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-"""An outage is the task's to wait out, by its retries; the client gives up after seconds, not minutes."""
-REFUSALS = {
+"""Timeouts of seconds, because Airflow's task retries wait out an outage."""
+REFUSED_CODES = {
     "RESOURCE_DOES_NOT_EXIST",
     "RESOURCE_ALREADY_EXISTS",
     "INVALID_PARAMETER_VALUE",
@@ -29,7 +29,7 @@ REFUSALS = {
     "ENDPOINT_NOT_FOUND",
     "NOT_FOUND",
 }
-"""MLflow's error codes that the same call would meet again."""
+"""MLflow's error codes that a retry would get again."""
 
 
 def open_client(uri: str) -> Any:
@@ -47,7 +47,7 @@ def open_client(uri: str) -> Any:
 
 @contextmanager
 def mlflow_answers(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises inside the block into ``Unavailable`` or ``Refused``."""
+    """Translate MLflow's errors inside the block into ``Unavailable`` or ``Refused``."""
     try:
         yield
     except AirworthyError:
@@ -57,7 +57,7 @@ def mlflow_answers(uri: str) -> Iterator[None]:
 
 
 def fetch_model(client: Any, source: str, folder: Path) -> Path:
-    """Copy a registered model's folder (``source`` of its version) below ``folder``; returns where it lies."""
+    """Copy a registered model's folder (``source`` of its version) below ``folder``; returns the copy's path."""
     uri = str(client.tracking_uri)
     with mlflow_answers(uri):
         from mlflow.artifacts import download_artifacts
@@ -68,7 +68,7 @@ def fetch_model(client: Any, source: str, folder: Path) -> Path:
 
 
 def keeps_artifacts_locally(uri: str) -> bool:
-    """True for a database opened without a server: artifacts then lie in a folder that the caller names."""
+    """True for a database without a server: artifacts are then stored in a folder that the caller names."""
     return not uri.startswith(("http://", "https://"))
 
 
@@ -77,15 +77,15 @@ def _translated(uri: str, error: Exception) -> AirworthyError | Exception:
     from mlflow.exceptions import MlflowException
 
     text = " ".join(str(_cause(error)).split())[:500]
-    if isinstance(error, MlflowException) and error.error_code in REFUSALS:
-        return Refused(f"MLflow at {_shown(uri)} refused", [text])
-    if isinstance(error, MlflowException | requests.RequestException | OSError) or _of_database(error):
-        return Unavailable(f"MLflow at {_shown(uri)} did not answer: {text}")
+    if isinstance(error, MlflowException) and error.error_code in REFUSED_CODES:
+        return Refused(f"MLflow at {_without_password(uri)} refused", [text])
+    if isinstance(error, MlflowException | requests.RequestException | OSError) or _is_database_error(error):
+        return Unavailable(f"MLflow at {_without_password(uri)} did not answer: {text}")
     return error
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Where no connection came about, what stood in its way: what requests, urllib3 and MLflow say of it is longer."""
+    """The innermost cause if no connection was made, because the wrapping errors only repeat it at length."""
     import requests
 
     unconnected, cause = isinstance(error, requests.ConnectionError), error
@@ -94,10 +94,10 @@ def _cause(error: BaseException) -> BaseException:
     return cause if unconnected else error
 
 
-def _of_database(error: Exception) -> bool:
+def _is_database_error(error: Exception) -> bool:
     return type(error).__module__.startswith("sqlalchemy.")
 
 
-def _shown(uri: str) -> str:
+def _without_password(uri: str) -> str:
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,4 +1,4 @@
-"""The protocols of what lies outside: store, registry, ledger, endpoint and deployment target."""
+"""The protocols of outside services: store, registry, ledger, endpoint and deployment target."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Store(Protocol):
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
-        """Rows of the given days (None: all), at a version (None: newest), each with its ``day``."""
+        """Rows of the given days (None: all), at a version (None: newest), with their ``day``."""
         ...
 
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
@@ -47,7 +47,7 @@ class Store(Protocol):
         ...
 
     def days(self, table: str) -> list[date]:
-        """Days that the table holds, ascending; empty if there is no such table."""
+        """Days of the table, ascending; empty if there is no such table."""
         ...
 
     def version(self, table: str) -> int | None:
@@ -71,7 +71,7 @@ class Store(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Remove a file; nothing happens if there is none."""
+        """Delete a file; a missing file is no error."""
         ...
 
     def exists(self, path: str) -> bool: ...
@@ -81,7 +81,7 @@ class Store(Protocol):
         ...
 
     def stamps(self, prefix: str) -> dict[str, str]:
-        """The same paths, each with a text that changes when the file is written anew."""
+        """The same paths, each with a text that changes when the file is written again."""
         ...
 
     def uri(self, path: str) -> str: ...
@@ -116,7 +116,7 @@ class Registry(Protocol):
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None: ...
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
-        """Point an alias at a version; None removes it. Called by the deploy and rollback practices and the CLI."""
+        """Point an alias at a version; None deletes it. Called by the deploy and rollback practices and the CLI."""
         ...
 
 
@@ -133,7 +133,7 @@ class LedgerEntry(BaseModel):
     actor: str
     details: dict[str, Any]
     key: str | None = None
-    """Names the act, so that a retried task does not write it twice."""
+    """Idempotency key, so that a retried task does not write the line twice."""
     previous: str
     digest: str
 
@@ -161,26 +161,26 @@ class Ledger(Protocol):
         ...
 
     def faults(self) -> list[str]:
-        """Every broken link or altered line; empty if the chain is whole."""
+        """Every broken link or altered line; empty if the chain is intact."""
         ...
 
 
 class LiveVersion(Protocol):
-    """Where the live version of a model is known and switched. ``Unavailable``: no answer; ``Refused``: it says no."""
+    """Reads and switches the live version of a model. ``Unavailable``: no answer; ``Refused``: an invalid change."""
 
     def state(self, model: str) -> LiveState: ...
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        """Make a version live in one atomic switch; the former one becomes ``previous``. Idempotent by ``key``."""
+        """Make a version live atomically; the former version becomes ``previous``. Idempotent by ``key``."""
         ...
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        """Put the previous version back. Idempotent by ``key``; ``Refused`` if there is no previous."""
+        """Restore the previous version. Idempotent by ``key``; ``Refused`` if there is none."""
         ...
 
 
 class Endpoint(LiveVersion, Protocol):
-    """Where predictions are answered. Raises ``Unavailable`` when it does not answer, ``Refused`` when it says no."""
+    """Answers predictions. Raises ``Unavailable`` when it does not answer, ``Refused`` when it refuses a request."""
 
     def flush_log(self, model: str) -> None:
         """Return once every prediction answered so far is in the prediction log's Parquet files."""
@@ -195,16 +195,16 @@ class Endpoint(LiveVersion, Protocol):
         ids: Sequence[str] | None = None,
         prediction_time: datetime | None = None,
     ) -> list[float]:
-        """One answer per row."""
+        """One prediction per row."""
         ...
 
 
 class RolloutTarget(Protocol):
-    """Where a candidate is served beside the champion.
+    """Serves a candidate beside the champion.
 
-    Every change names the generation it was decided on (``expect``) and is idempotent by ``key``. Raises ``Conflict``
-    when the model has another generation by now, ``Refused`` for a move that the rollout does not allow,
-    ``Unavailable`` when the target does not answer.
+    Every change names the generation that it expects (``expect``) and is idempotent by ``key``. Raises ``Conflict``
+    when the model has another generation, ``Refused`` for a change that the rollout does not allow, ``Unavailable``
+    when the target does not answer.
     """
 
     def rollout(self, model: str) -> RolloutState: ...
@@ -212,13 +212,13 @@ class RolloutTarget(Protocol):
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        """Begin a rollout at 0 %; the same id with the same plan finds the one there is."""
+        """Begin a rollout at 0 %; the same id with the same plan returns the existing one."""
         ...
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
-        """Load and try the candidate, without traffic."""
+        """Load and test the candidate, without traffic."""
         ...
 
     def set_traffic(
@@ -238,31 +238,31 @@ class RolloutTarget(Protocol):
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState: ...
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        """The candidate becomes the champion; the former one can be put back until it is retired."""
+        """The candidate becomes the champion; the former champion can be restored until it is retired."""
         ...
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        """Finish a promotion, and let go of ``version`` if one is named."""
+        """Finish a promotion, and drop the previous ``version`` if it is given."""
         ...
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
-        """All traffic to the champion, whatever the generation; one that has ended stays as it is."""
+        """Give the champion all traffic, at any generation; a rollout that has ended stays unchanged."""
         ...
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        """What each version did in each step so far, oldest step first; the present one up to now.
+        """Counts of each version in each stage so far, oldest stage first, including the current stage.
 
-        A unit counts among ``bad_units`` in the first step in which it met a bad event, and in no later one.
+        A unit counts in ``bad_units`` in the stage of its first bad event, and in no later one.
         """
         ...
 
 
 class DeploymentTarget(LiveVersion, RolloutTarget, Protocol):
-    """Where a model is served: its live version, and a candidate beside it."""
+    """Serves a model: its live version, and a candidate beside it."""
 
 
 class Ports(Protocol):
-    """All that a step may reach, handed to it by whoever runs it; each port is opened when first used."""
+    """All outside services of a step, passed to it by its caller; each port is opened when first used."""
 
     @property
     def settings(self) -> Settings: ...
@@ -279,5 +279,5 @@ class Ports(Protocol):
     @property
     def endpoint(self) -> Endpoint: ...
     def target(self, model: str) -> DeploymentTarget:
-        """Where this model is served, as its declaration says."""
+        """The declared deployment target of this model."""
         ...

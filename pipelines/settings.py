@@ -24,18 +24,18 @@ def embedded_ports(home: Path) -> dict[str, int]:
 
 
 class Settings(BaseModel):
-    """Where the outside things are. ``from_environment`` has a default for every field that works on one machine."""
+    """Addresses of the outside services. ``from_environment`` has a default on one machine for every field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path
-    """Everything the embedded stack writes lies below it (``var/`` of the checkout)."""
+    """Folder of everything that the embedded stack writes (``var/`` of the checkout)."""
     include: Path
     """The folder of declarations: models, features, datasets, expectations."""
     store: str
     """Root URI of the store: a folder path or ``s3://bucket/prefix``."""
     store_connection: str | None = None
-    """Airflow's amazon connection that tasks reach an S3 store by; None: what the environment says (``AWS_*``)."""
+    """Airflow's amazon connection to an S3 store; None: credentials of the environment (``AWS_*``)."""
     ledger: str
     """SQLAlchemy URL of the ledger."""
     tracking: str
@@ -47,22 +47,22 @@ class Settings(BaseModel):
     runner: str = "process"
     """Where steps run: ``process`` or ``kubernetes``."""
     defer_pods: bool = True
-    """Whether a task gives its worker back while its pod runs; False where no triggerer runs."""
+    """Whether a task is deferred while its pod runs; False if no triggerer runs."""
     installation: str = "airworthy"
-    """Names this installation among those that share a cluster: its pods bear it as a label."""
+    """Name of this installation in a shared cluster, set as a label of its pods."""
     pod_image: str | None = None
-    """The image that steps run in where a model names none (the Dockerfile's target ``step``)."""
+    """Default image of steps (the Dockerfile's target ``step``)."""
     pod_namespace: str = "default"
     kubernetes_connection: str | None = None
     """Airflow connection to the cluster; None: the pod's own service account, or ``KUBECONFIG``."""
     gpus: int | None = None
-    """GPUs that trainings may hold at once; None: as many as the most that one model declares."""
+    """GPUs that all trainings may use at once; None: the largest number that one model declares."""
     actor: str = "airworthy"
-    """Who is named in the ledger when no person acts."""
+    """Actor in the ledger when no person acts."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read ``AIRWORTHY_*`` and ``MLFLOW_TRACKING_URI``; what is not set gets the embedded default."""
+        """Read ``AIRWORTHY_*`` and ``MLFLOW_TRACKING_URI``; missing variables have the embedded default."""
         env = os.environ if environment is None else environment
         home = Path(env.get("AIRWORTHY_HOME", REPOSITORY / "var")).resolve()
         port = embedded_ports(home)
@@ -92,16 +92,16 @@ def git_revision(environment: Mapping[str, str] | None = None, folder: Path = RE
         return given
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return found.stdout.strip() or "unknown"
+    return completed.stdout.strip() or "unknown"
 
 
 def let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads sleep while they wait; each entry point of a step calls this before a library is loaded.
+    """Make OpenMP's waiting threads sleep; each entry point of a step calls this before a library is loaded.
 
     OpenMP reads the variable once, when XGBoost or scikit-learn is loaded. Threads that spin while they wait make a
-    training ten times as slow on a machine that does other work; threads that sleep cost nothing on an idle one.
+    training ten times as slow on a busy machine; sleeping threads cost nothing on an idle one.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 MANIFEST = "_manifest.json"
-"""Name of the file that a source writes last: with it a delivery is complete."""
+"""Name of the file that a source writes last, which completes a delivery."""
 
 
 def landing(source: str, day: date, name: str = "") -> str:
@@ -13,12 +13,12 @@ def landing(source: str, day: date, name: str = "") -> str:
 
 
 def landing_of(source: str) -> str:
-    """All that a source ever delivered."""
+    """Folder of all deliveries of a source."""
     return f"landing/{source}/"
 
 
 def receipt(dataset: str, day: date) -> str:
-    """Which delivery of a day was last taken or refused, so that it is not taken up again until it changes."""
+    """Receipt of a day's last ingested or refused delivery, which is ignored until it changes."""
     return f"receipts/{dataset}/{day:%Y-%m-%d}.json"
 
 
@@ -27,7 +27,7 @@ def raw(source: str) -> str:
 
 
 def raw_receipt(source: str, day: date) -> str:
-    """What the raw partition holds: the delivery's digests and the version that wrote it."""
+    """Receipt of the raw partition: the delivery's digests and the version that wrote it."""
     return f"receipts/raw/{source}/{day:%Y-%m-%d}.json"
 
 
@@ -44,7 +44,7 @@ def features(view: str) -> str:
 
 
 def definitions(view: str) -> str:
-    """What each feature of the view meant when it was last built: a ``FeatureDefinitions`` message."""
+    """The feature definitions of the view's last build: a ``FeatureDefinitions`` message."""
     return f"features/{view}/definitions.json"
 
 
@@ -58,7 +58,7 @@ def profile(table: str, day: date) -> str:
 
 
 def training_profile(model: str, version: str) -> str:
-    """The reference that drift is measured against: the profile of what the version was trained on."""
+    """The reference of drift: the profile of the version's training rows."""
     return f"profiles/training/{model}/{version}.json"
 
 
@@ -87,12 +87,12 @@ def checkpoint(model: str, run_key_digest: str, name: str = "") -> str:
 
 
 def pod_run(dag_id: str, run: str, task: str, attempt: str, name: str = "") -> str:
-    """One launch of one step in a pod: its ticket, log, result and, last, its manifest."""
+    """One launch of one step in a pod: its ticket, log, result and manifest."""
     return f"runs/{dag_id}/{run}/{task}/{attempt}/{name}"
 
 
 def declarations(digest: str) -> str:
-    """The declarations that a launch was made under, all files of the include folder in one."""
+    """The declarations of a launch: all files of the include folder in one file."""
     return f"declarations/{digest}.json"
 
 
@@ -111,10 +111,10 @@ def performance(model: str) -> str:
 
 
 def rollout(model: str, rollout_id: str, name: str) -> str:
-    """What was measured and drawn about one rollout, for people."""
+    """Reports and plots of one rollout."""
     return f"rollouts/{model}/{rollout_id}/{name}"
 
 
 def approval_form(model: str, digest: str) -> str:
-    """The text that approvers were shown, under its sha256."""
+    """The text of an approval form, under its sha256."""
     return f"approvals/{model}/{digest}.md"

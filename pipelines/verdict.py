@@ -21,7 +21,7 @@ class Verdict(BaseModel):
     """The answer of one rule.
 
     ``reasons`` lists every failing or unmeasured condition (``roc_auc 0.681 < 0.700``); empty on PASS.
-    ``facts`` holds the numbers the rule looked at, for the ledger and the task's page.
+    ``facts`` has the numbers that the rule used, for the ledger and the task's page.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,11 +54,11 @@ class Verdict(BaseModel):
 
 
 class Decision(BaseModel, Generic[Action]):
-    """What one rule decided: the verdict, and the action that the practice takes on it."""
+    """The decision of one rule: its verdict, and the action that the practice takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: Verdict
     action: Action
     reason: str = ""
-    """Why this action, where the verdict itself has nothing to complain of."""
+    """Reason of the action, if the verdict has no reasons."""

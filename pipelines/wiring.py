@@ -49,7 +49,7 @@ STEPS: dict[str, type[Message]] = {
     "measure_shadow": comparison.ShadowRequest,
     "measure_experiment": comparison.ExperimentRequest,
 }
-"""Each module of ``pipelines.steps`` is a step, whose ``run(request, ports)`` returns a result message: its request."""
+"""Request class of each step, which is a module of ``pipelines.steps``; ``run(request, ports)`` returns its result."""
 
 
 def run_step(name: str, request: str, ports: Ports) -> Message:
@@ -63,9 +63,8 @@ def run_step(name: str, request: str, ports: Ports) -> Message:
 class RealPorts:
     """Ports of one installation; an adapter is imported and opened when first used.
 
-    ``store_options`` returns the storage options of the moment; None: the environment says how the store is reached.
-    ``sagemaker`` opens clients of AWS by the id of a connection, ``kubernetes`` one of a cluster; None: by what the
-    environment says.
+    ``store_options`` returns the store's current storage options; ``sagemaker`` opens AWS clients by the id of an
+    Airflow connection, ``kubernetes`` a cluster's client. None: the environment configures them.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class RealPorts:
 
             opened = self._cluster(declared.connection)
             return KServeTarget(deployment, opened, store=self.settings.store, clock=self.clock)
-        raise Refused(f"{model}: deployment.target.kind {declared.kind!r} cannot be reached from here")
+        raise Refused(f"{model}: deployment.target.kind {declared.kind!r} is not supported")
 
     def _cluster(self, connection: str | None) -> Callable[[], Any]:
         from pipelines.adapters.kubernetes.api import open_client

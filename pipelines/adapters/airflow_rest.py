@@ -1,4 +1,4 @@
-"""A client of Airflow's public REST API: log in, trigger, backfill, answer what people are asked."""
+"""A client of Airflow's public REST API: it logs in, triggers runs, starts backfills and answers approval requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.errors import Refused, Unavailable
 
 
 class AirflowApi:
-    """A logged-in client. Raises ``Unavailable`` when Airflow does not answer, ``Refused`` when it says no."""
+    """A logged-in client. Raises ``Unavailable`` when Airflow does not answer, ``Refused`` on a 4xx answer."""
 
     def __init__(self, base: str, user: str, password: str) -> None:
         self._client = httpx.Client(base_url=base, timeout=30)
@@ -57,22 +57,22 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
 
     def trigger(self, dag_id: str, conf: dict[str, Any], *, run_id: str | None = None) -> str:
-        """Start a run by hand with the form's values; returns its id."""
+        """Trigger a run manually with the form's values; returns its id."""
         body = {"conf": conf, "logical_date": None} | ({"dag_run_id": run_id} if run_id else {})
         started: str = self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"]
         return started
 
-    def backfill(self, dag_id: str, first: date, last: date, *, max_active_runs: int, again: str = "none") -> int:
-        """Make one run for each day from ``first`` to ``last``; returns the backfill's number.
+    def backfill(self, dag_id: str, first: date, last: date, *, max_active_runs: int, reprocess: str = "none") -> int:
+        """Create one run for each day from ``first`` to ``last``; returns the id of the backfill.
 
-        ``again``: ``none`` leaves days that have a run alone, ``failed`` and ``completed`` run them again.
+        ``reprocess``: with ``none`` days that have a run are skipped; ``failed`` and ``completed`` run them again.
         """
         body = {
             "dag_id": dag_id,
             "from_date": datetime.combine(first, time(), UTC).isoformat(),
             "to_date": datetime.combine(last, time(), UTC).isoformat(),
             "max_active_runs": max_active_runs,
-            "reprocess_behavior": again,
+            "reprocess_behavior": reprocess,
         }
         number: int = self._call("POST", "/backfills", json=body)["id"]
         return number
@@ -88,25 +88,25 @@ class AirflowApi:
         return self._pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Set a task's state by hand, as a person does in the UI: ``failed`` or ``success``."""
+        """Set a task's state to ``failed`` or ``success``, as a person does in the UI."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._call("PATCH", path, json={"new_state": state})
 
     def questions(self, dag_id: str) -> list[dict[str, Any]]:
-        """What people are asked on Airflow's screen and have not answered yet, in all runs of a DAG."""
+        """Unanswered human-in-the-loop requests in all runs of a DAG."""
         return self._pages(f"/dags/{dag_id}/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
 
     def answer(self, question: dict[str, Any], option: str, comment: str = "") -> None:
-        """Answer one of ``questions`` as the user who is logged in. ``Refused`` for somebody who was not asked."""
+        """Answer one of ``questions`` as the logged-in user. ``Refused`` if that user is not assigned to it."""
         task = question["task_instance"]
         at = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/{task['map_index']}"
         body = {"chosen_options": [option], "params_input": {"comment": comment} if comment else {}}
         self._call("PATCH", f"{at}/hitlDetails", json=body)
 
     def _pages(self, path: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         while True:
-            page = self._call("GET", path, params=parameters | {"limit": 100, "offset": len(found)})
-            found += page[field]
-            if not page[field] or len(found) >= page["total_entries"]:
-                return found
+            page = self._call("GET", path, params=parameters | {"limit": 100, "offset": len(entries)})
+            entries += page[field]
+            if not page[field] or len(entries) >= page["total_entries"]:
+                return entries

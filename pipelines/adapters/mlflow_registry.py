@@ -10,7 +10,7 @@ from pipelines.errors import Refused
 from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import VersionInfo
 
-PAGE = 100
+PAGE_SIZE = 100
 
 
 class MlflowRegistry:
@@ -41,16 +41,16 @@ class MlflowRegistry:
         with mlflow_answers(self._uri):
             if self._registered(model) is None:
                 return []
-            found, token = [], None
+            versions, token = [], None
             while True:
-                page = self._client.search_model_versions(f"name='{model}'", max_results=PAGE, page_token=token)
-                found += page
+                page = self._client.search_model_versions(f"name='{model}'", max_results=PAGE_SIZE, page_token=token)
+                versions += page
                 token = page.token
                 if not token:
                     break
             aliases = self._aliases(model)
-            metrics = self._metrics(model, [version.run_id for version in found if version.run_id])
-            newest_first = sorted(found, key=lambda version: int(version.version), reverse=True)
+            metrics = self._metrics(model, [version.run_id for version in versions if version.run_id])
+            newest_first = sorted(versions, key=lambda version: int(version.version), reverse=True)
             return [self._info(version, aliases, metrics.get(version.run_id)) for version in newest_first]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
@@ -81,14 +81,14 @@ class MlflowRegistry:
         return {alias: str(version) for alias, version in registered.aliases.items()} if registered else {}
 
     def _metrics(self, model: str, run_ids: list[str]) -> dict[str, dict[str, float]]:
-        """Metrics by run, for the runs of the model's own experiment: a call per page instead of one per version."""
+        """Metrics by run, for the runs of the model's own experiment, with one call per page of runs."""
         experiment = self._client.get_experiment_by_name(model)
-        found = {}
-        for start in range(0, len(run_ids) if experiment else 0, PAGE):
-            wanted = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + PAGE])
-            runs = self._client.search_runs([experiment.experiment_id], f"attributes.run_id IN ({wanted})")
-            found.update({run.info.run_id: dict(run.data.metrics) for run in runs})
-        return found
+        metrics = {}
+        for start in range(0, len(run_ids) if experiment else 0, PAGE_SIZE):
+            quoted_ids = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + PAGE_SIZE])
+            runs = self._client.search_runs([experiment.experiment_id], f"attributes.run_id IN ({quoted_ids})")
+            metrics.update({run.info.run_id: dict(run.data.metrics) for run in runs})
+        return metrics
 
     def _info(
         self, version: Any, aliases: Mapping[str, str], metrics: Mapping[str, float] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, way_back
+from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, rollback_target
 
 
 def add_parser(subparsers: Any) -> None:
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Traffic first; the ledger and the registry follow, and what of them is down is named, not waited for."""
     model, target = options.model, reached(options.model, ports)
     before = target.rollout(model)
-    verdict, way = judge_rollback(before, options.version), way_back(before)
+    verdict, way = judge_rollback(before, options.version), rollback_target(before)
     if way is None or not verdict.passed:
         raise Refused(f"nothing of {model} is taken back", verdict.reasons)
     key = f"cli/{model}/{before.generation}"
@@ -65,6 +65,6 @@ def take_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason:
     if way.rollout_id is None:
         target.rollback(model, key=key, reason=reason)
         return
-    ended = target.roll_back(model, way.rollout_id, signed(reason, way.takes, who), key=f"{key}/{way.rollout_id}")
+    ended = target.roll_back(model, way.rollout_id, full_reason(reason, way.takes, who), key=f"{key}/{way.rollout_id}")
     if ended.phase != "ROLLED_BACK":
         raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")

@@ -105,7 +105,7 @@ class Demonstration:
         land(first, last, self.ports)
         dag = f"{DATASET}__ingest"
         if not any(backfill["completed_at"] is None for backfill in self.airflow.backfills(dag)):
-            self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, again="failed")
+            self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, reprocess="failed")
         self.progress.wait(
             lambda: self._history_built(wanted), timeout=1200, what="ingesting, validating and building features"
         )

@@ -1,1 +1,1 @@
-"""What ledger lines mean: hash chain, certificate, the evidence a release requires, the approver's form."""
+"""Rules over ledger lines: hash chain, certificate, the evidence that a release requires, the approvers' form."""

@@ -15,14 +15,14 @@ from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.model import ModelSpec
 
-COMPARED = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
-GROUP_SHOWN = 12
-NOT_SHOWN = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
-NOT_FOR_PEOPLE = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_second|^plots?$|^report$|^pictures?$)")
+COMPARISON_KEYS = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
+MAX_SHOWN = 12
+SKIPPED_FACTS = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
+TECHNICAL_FACTS = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_second|^plots?$|^report$|^pictures?$)")
 
 
 class FormFacts(BaseModel):
-    """All that the form tells, gathered from registry, ledger, store and declaration."""
+    """The facts of the form, gathered from registry, ledger, store and declaration."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,9 +31,9 @@ class FormFacts(BaseModel):
     candidate: VersionInfo
     champion: VersionInfo | None = None
     lines: Sequence[LedgerEntry]
-    """Of this version, oldest first."""
-    of_the_run: Mapping[str, LedgerEntry] = {}
-    """Newest verdict of each task of this deploy run, by task."""
+    """Ledger lines of this version, oldest first."""
+    run_verdicts: Mapping[str, LedgerEntry] = {}
+    """Newest verdict of each task of this deploy run, by task id."""
     snapshot: SnapshotResult | None = None
     authors: Sequence[str] = ()
     links: Mapping[str, str] = {}
@@ -41,14 +41,14 @@ class FormFacts(BaseModel):
 
 def subject(facts: FormFacts, role: str) -> str:
     ticket = facts.ticket
-    former = f"in place of {_named(facts.champion)}" if facts.champion else "as its first version"
-    return f"{role}: release {ticket.model} {_named(facts.candidate)} {former}?"
+    former = f"in place of {_version_text(facts.champion)}" if facts.champion else "as its first version"
+    return f"{role}: release {ticket.model} {_version_text(facts.candidate)} {former}?"
 
 
 def form(facts: FormFacts, seconds: float) -> str:
-    """Markdown; the same facts give the same text. ``seconds``: how long the answer is waited for."""
+    """The form as Markdown; the same facts give the same text. ``seconds``: time to answer."""
     parts = [
-        _head(facts, _span(seconds)),
+        _head(facts, _duration_text(seconds)),
         _identity(facts),
         _changes(facts),
         _gates(facts),
@@ -63,10 +63,10 @@ def _head(facts: FormFacts, wait: str) -> str:
     shares = [f"{share / 100:g} %" for share in facts.spec.deployment.shares()]
     way = f"by {strategy}" + (f", {' → '.join(shares)}" if shares else "")
     if ticket.first:
-        way = "at once, because nothing is live yet"
+        way = "at once, because no version is live yet"
     return (
-        f"**Approve** agrees that version {ticket.version} is released {way}. **Reject** ends this release; "
-        f"what is live stays. No answer within {wait} counts as no. Your name and your answer go to the ledger."
+        f"**Approve** releases version {ticket.version} {way}. **Reject** ends this release and keeps the live "
+        f"version. No answer within {wait} counts as a rejection. Your name and answer are written to the ledger."
     )
 
 
@@ -74,7 +74,7 @@ def _identity(facts: FormFacts) -> str:
     ticket, tags = facts.ticket, facts.candidate.tags
     rows = {
         "model": f"{ticket.model}: {facts.spec.description}",
-        "version": f"{_named(facts.candidate)}, now live: {_named(facts.champion) if facts.champion else 'nothing'}",
+        "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion)}",
         "model digest": f"`{ticket.model_digest}`",
         "bundle digest": f"`{ticket.sha256}`",
         "hypothesis": tags.get("airworthy.hypothesis", ""),
@@ -90,35 +90,35 @@ def _changes(facts: FormFacts) -> str:
         return ""
     follows, changes = approvals[-1].get("follows"), approvals[-1].get("changes") or []
     if not follows:
-        return "### What changed\n\nThe first approved version of this model."
-    told = [f"- {' '.join(change.split())}" for change in changes] or [
-        "- nothing declared; the same model, trained on newer data"
+        return "### What changed\n\nThis is the first approved version of this model."
+    lines = [f"- {' '.join(change.split())}" for change in changes] or [
+        "- no declared change: the same model, trained on newer data"
     ]
-    return "\n".join([f"### What changed since {follows}", "", *told])
+    return "\n".join([f"### What changed since {follows}", "", *lines])
 
 
 def _gates(facts: FormFacts) -> str:
-    spoken = {line.details.get("gate"): line.details for line in facts.lines if line.kind == "gate"}
+    verdicts = {line.details.get("gate"): line.details for line in facts.lines if line.kind == "gate"}
     bounds = {
         name: " and ".join(f"{sign} {value:g}" for sign, value in (("≥", b.min), ("≤", b.max)) if value is not None)
         for name, b in facts.spec.evaluation.minimum_metrics.items()
     }
     rows = []
     for name in REQUIRED_GATES:
-        found = spoken.get(name, {}).get("facts") or {}
-        told = _compared(found) if found.keys() >= COMPARED else _numbers(found, bounds)
-        rows.append((name.replace("_", " "), _spoken(spoken.get(name)), told))
+        measured = verdicts.get(name, {}).get("facts") or {}
+        numbers = _comparison_text(measured) if measured.keys() >= COMPARISON_KEYS else _facts_text(measured, bounds)
+        rows.append((name.replace("_", " "), _verdict_text(verdicts.get(name)), numbers))
     return "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
 
 
 def _rollout(facts: FormFacts) -> str:
     rows = [
-        (task, _spoken(line.details), _numbers(line.details.get("facts"), {}))
-        for task, line in facts.of_the_run.items()
+        (task, _verdict_text(line.details), _facts_text(line.details.get("facts"), {}))
+        for task, line in facts.run_verdicts.items()
     ]
     if not rows:
         return ""
-    return "### Tried in this release\n\n" + _table(("task", "verdict", "numbers"), rows)
+    return "### Tests of this release\n\n" + _table(("task", "verdict", "numbers"), rows)
 
 
 def _card(facts: FormFacts) -> str:
@@ -150,23 +150,23 @@ def _card(facts: FormFacts) -> str:
 def _limits(spec: ModelSpec) -> str:
     slices = spec.evaluation.slices
     judged = f"judged over all rows and by {', '.join(slices.columns)}" if slices else "judged over all rows only"
-    return f"{judged}; for groups smaller than that nothing is known"
+    return f"{judged}; not evaluated for smaller groups"
 
 
 def _metrics(facts: FormFacts) -> str:
-    """Candidate and champion side by side, each on the rows it was tested on when it was evaluated."""
+    """Candidate and champion side by side, each on its own test rows."""
     mine, theirs = facts.candidate.metrics, facts.champion.metrics if facts.champion else {}
     measured = [line.details for line in facts.lines if line.details.get("gate") == "candidate_evaluation"]
-    found = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
+    metrics = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
     rows = [
-        (name, _number(value), _number(theirs.get(f"test_{name}", theirs.get(name)))) for name, value in found.items()
+        (name, _number(value), _number(theirs.get(f"test_{name}", theirs.get(name)))) for name, value in metrics.items()
     ]
     if not rows:
         rows = [(name, _number(value), _number(theirs.get(name))) for name, value in sorted(mine.items())]
     return _table(("metric", "candidate", "champion, on its own test rows"), rows) if rows else ""
 
 
-def _spoken(details: Mapping[str, Any] | None) -> str:
+def _verdict_text(details: Mapping[str, Any] | None) -> str:
     if details is None:
         return "**no verdict**"
     outcome = str(details.get("outcome"))
@@ -174,59 +174,59 @@ def _spoken(details: Mapping[str, Any] | None) -> str:
     return "pass" if outcome == "pass" else f"**{outcome}**: {reasons}"
 
 
-def _numbers(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
-    """``roc_auc 0.7012 (≥ 0.62), …``: what was measured, without digests, places and the evidence's own units."""
-    told = []
+def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
+    """``roc_auc 0.7012 (≥ 0.62), …``: the measured facts, without digests, paths and log evidence."""
+    texts = []
     for name, value in (facts or {}).items():
-        if name in NOT_SHOWN or NOT_FOR_PEOPLE.search(name) or value in (None, "", [], {}) or value is False:
+        if name in SKIPPED_FACTS or TECHNICAL_FACTS.search(name) or value in (None, "", [], {}) or value is False:
             continue
         if isinstance(value, Mapping):
-            told.append(f"{_words(name)}: {_group(value)}")
+            texts.append(f"{_label(name)}: {_group_text(value)}")
         elif isinstance(value, list):
-            told.append(f"{_words(name)}: {'; '.join(_item(each) for each in value[:GROUP_SHOWN])}")
+            texts.append(f"{_label(name)}: {'; '.join(_item_text(each) for each in value[:MAX_SHOWN])}")
         else:
-            told.append(f"{_words(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
-    return ", ".join(told)
+            texts.append(f"{_label(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
+    return ", ".join(texts)
 
 
-def _group(values: Mapping[str, Any]) -> str:
-    """Of many groups the lowest numbers come first."""
-    shown = {name: value for name, value in values.items() if not NOT_FOR_PEOPLE.search(name)}
+def _group_text(values: Mapping[str, Any]) -> str:
+    """Up to 12 values of a mapping; of more numbers only the 12 lowest, ascending."""
+    shown = {name: value for name, value in values.items() if not TECHNICAL_FACTS.search(name)}
     numbers = {name: float(value) for name, value in shown.items() if _is_number(value)}
-    if len(shown) <= GROUP_SHOWN or len(numbers) < len(shown):
-        return ", ".join(f"{name} {_member(value)}" for name, value in list(shown.items())[:GROUP_SHOWN])
-    lowest = sorted(numbers, key=lambda name: numbers[name])[:GROUP_SHOWN]
+    if len(shown) <= MAX_SHOWN or len(numbers) < len(shown):
+        return ", ".join(f"{name} {_member_text(value)}" for name, value in list(shown.items())[:MAX_SHOWN])
+    lowest = sorted(numbers, key=lambda name: numbers[name])[:MAX_SHOWN]
     listed = ", ".join(f"{name} {_number(numbers[name])}" for name in lowest)
-    return f"{listed} (the lowest {GROUP_SHOWN} of {len(shown)})"
+    return f"{listed} (the lowest {MAX_SHOWN} of {len(shown)})"
 
 
-def _member(value: Any) -> str:
-    return f"({_group(value)})" if isinstance(value, Mapping) else _number(value)
+def _member_text(value: Any) -> str:
+    return f"({_group_text(value)})" if isinstance(value, Mapping) else _number(value)
 
 
-def _item(value: Any) -> str:
-    """One line of a list: a line of the checklist says its reasons only where it did not simply pass."""
+def _item_text(value: Any) -> str:
+    """One item of a list; a checklist item shows its reasons unless it passed."""
     if not isinstance(value, Mapping):
         return _number(value)
     if {"item", "result"} <= value.keys():
         why = "" if value["result"] == "PASS" else f" ({', '.join(value.get('why') or [])})"
         return f"{value['item']} {value['result']}{why}"
-    return _group(value)
+    return _group_text(value)
 
 
-def _span(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:g} seconds"
 
 
-def _compared(facts: Mapping[str, Any]) -> str:
-    """Of the comparison with the champion, the interval first."""
+def _comparison_text(facts: Mapping[str, Any]) -> str:
+    """The comparison with the champion: metric, gain, interval, rows and margin."""
     interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
     before = facts["candidate"] - facts["gain"]
-    said = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
-    return f"{said}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
+    text = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
+    return f"{text}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
 
 
 def _number(value: Any) -> str:
@@ -239,18 +239,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ") if name.islower() else name
 
 
-def _named(info: VersionInfo | None) -> str:
+def _version_text(info: VersionInfo | None) -> str:
     if info is None:
         return "nothing"
     return f"{info.version} ({info.semantic})" if info.semantic else info.version
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; what a person typed cannot break out of its cell."""
+    """A Markdown table; text that a person typed is escaped to stay in its cell."""
     lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

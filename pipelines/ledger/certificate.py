@@ -1,7 +1,7 @@
 """The certificate of a model version: its ledger lines, the data verdict on its snapshot, and the digests they name.
 
-Everything here is decided from those lines alone; ``pipelines.steps.certificate.verification`` holds them against the
-bytes that are stored.
+Everything here is decided from those lines alone; ``pipelines.steps.certificate.verification`` compares them with the
+stored bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEX = set("0123456789abcdef")
 
 
 class Check(BaseModel):
-    """One thing that was looked at. ``noted``: neither proves nor disproves (never released, no server to ask)."""
+    """The result of one check. ``noted``: neither passed nor failed (never released, no server available)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,7 +30,7 @@ class Check(BaseModel):
 
 
 class Certificate(BaseModel):
-    """One model version: what it is, by digest, and every ledger line about it, oldest first. None: not on record."""
+    """The digests of one model version and every ledger line about it, oldest first. None: not on record."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,10 +44,10 @@ class Certificate(BaseModel):
     request_digest: str | None = None
     git_revision: str | None = None
     bundle_sha256: str | None = None
-    """Of the newest release; None if it was never released."""
+    """Digest of the newest release's bundle; None if the version was never released."""
     entries: list[LedgerEntry]
     head: str
-    """Newest line of the whole ledger at the time of issue."""
+    """Head of the whole ledger at the time of issue."""
 
     def of_kind(self, kind: str) -> list[LedgerEntry]:
         return [entry for entry in self.entries if entry.kind == kind]
@@ -57,7 +57,7 @@ class Certificate(BaseModel):
 
 
 def collect(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
-    """The certificate of a version out of all lines of the ledger, whole or not."""
+    """The certificate of a version from all lines of the ledger, even if lines are missing."""
     own = [entry for entry in ledger if entry.model == model and entry.version == version]
     training = _newest(own, "training")
     approval = _newest(own, "approval")
@@ -85,7 +85,7 @@ def collect(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certific
 
 
 def check_lines(certificate: Certificate) -> list[Check]:
-    """Everything that the lines themselves prove: training, data, code, each gate, approval, releases."""
+    """Checks that need only the lines: training, data, code, each gate, approval, releases."""
     return [
         _check_training(certificate),
         _check_data(certificate),
@@ -100,7 +100,7 @@ def _check_training(certificate: Certificate) -> Check:
     lines = certificate.of_kind("training")
     if not lines:
         return _fail("training", "the ledger has no training of this version")
-    faults = [f"{name} is missing or no sha256" for name in DIGESTS if not _is_digest(getattr(certificate, name))]
+    faults = [f"{name} is missing or not a sha256" for name in DIGESTS if not _is_digest(getattr(certificate, name))]
     digests = {line.details.get("model_digest") for line in lines}
     if len(digests) > 1:
         faults.append(f"{len(lines)} trainings under one version gave {len(digests)} different models")
@@ -151,7 +151,7 @@ def _check_approval(certificate: Certificate) -> Check:
     if not lines:
         return _fail("approval", "the ledger has no approval of this version")
     last = lines[-1]
-    faults = _of_this_model(last, certificate)
+    faults = _model_faults(last, certificate)
     if not last.details.get("semantic_version"):
         faults.append("names no semantic version")
     for name in REQUIRED_GATES:
@@ -169,7 +169,7 @@ def _check_releases(certificate: Certificate) -> Check:
     faults: list[str] = []
     approvals = certificate.of_kind("approval")
     for line in lines:
-        faults += _of_this_model(line, certificate)
+        faults += _model_faults(line, certificate)
         if not any(approval.number < line.number for approval in approvals):
             faults.append(f"line {line.number} came before any approval")
         if not _is_digest(line.details.get("sha256")):
@@ -177,7 +177,7 @@ def _check_releases(certificate: Certificate) -> Check:
     return _check("release", faults, "line " + ", ".join(str(line.number) for line in lines))
 
 
-def _of_this_model(line: LedgerEntry, certificate: Certificate) -> list[str]:
+def _model_faults(line: LedgerEntry, certificate: Certificate) -> list[str]:
     named = line.details.get("model_digest")
     if named is not None and named == certificate.model_digest:
         return []

@@ -1,7 +1,7 @@
-"""The digest of a ledger line covers its fields and the digest of the line before, so that an altered line shows.
+"""The digest of a ledger line covers its fields and the digest of the line before, so that alterations are detected.
 
-What the chain alone cannot show: lines cut off its end, and a whole chain written anew. Both show as soon as one
-earlier head (``<number>:<digest>``) is known from elsewhere; ``head_faults`` compares.
+The chain alone does not expose lines removed from its end, or a rewritten chain. ``head_faults`` exposes both by
+comparison with an earlier head (``<number>:<digest>``) that was kept elsewhere.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pipelines.errors import Refused
 from pipelines.ports import LedgerEntry
 
 GENESIS = "0" * 64
-"""What the first line names as its predecessor."""
-HEAD = re.compile(r"^(\d+):([0-9a-f]{64})$")
+"""The predecessor's digest in the first line."""
+HEAD_PATTERN = re.compile(r"^(\d+):([0-9a-f]{64})$")
 
 
 def canonical(value: Any) -> str:
-    """One text per value: ASCII JSON, keys sorted, no blanks. ``ValueError`` or ``TypeError`` for what is not JSON."""
+    """Canonical text of a value: ASCII JSON, keys sorted, no blanks. ``ValueError`` or ``TypeError`` if not JSON."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def plain(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Details as JSON will give them back: times as ISO text, tuples as lists, NaN and infinities as text.
+def to_json_values(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Details as JSON returns them: times as ISO text, tuples as lists, NaN and infinities as text.
 
-    ``Refused`` for what JSON cannot say.
+    ``Refused`` for values that JSON cannot represent.
     """
     try:
         ready = _finite(to_jsonable_python(dict(details)))
@@ -52,14 +52,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def instant(at: datetime) -> str:
+def utc_text(at: datetime) -> str:
     """ISO 8601 in UTC with microseconds; one text per instant."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def digest_of(entry: LedgerEntry) -> str:
-    """sha256 over the canonical JSON of every field but the digest itself."""
-    fields = {**entry.model_dump(exclude={"digest", "at"}), "at": instant(entry.at)}
+    """sha256 over the canonical JSON of every field except the digest."""
+    fields = {**entry.model_dump(exclude={"digest", "at"}), "at": utc_text(entry.at)}
     return hashlib.sha256(canonical(fields).encode()).hexdigest()
 
 
@@ -74,7 +74,7 @@ def next_line(
     details: Mapping[str, Any],
     key: str | None,
 ) -> LedgerEntry:
-    """The line that follows ``last`` (None: the first one), sealed with its digest."""
+    """The line that follows ``last`` (None: the first one), with its digest."""
     line = LedgerEntry(
         number=last.number + 1 if last else 1,
         at=at.astimezone(UTC),
@@ -82,7 +82,7 @@ def next_line(
         model=model,
         version=version,
         actor=actor,
-        details=plain(details),
+        details=to_json_values(details),
         key=key,
         previous=last.digest if last else GENESIS,
         digest="",
@@ -99,9 +99,9 @@ def chain_faults(entries: Iterable[LedgerEntry]) -> list[str]:
             faults.append(f"line {entry.number} follows line {number}: {_gap(number, entry.number)}")
         elif entry.previous != digest:
             faults.append(f"line {entry.number} names {entry.previous[:12]} as its predecessor, not {digest[:12]}")
-        found = digest_of(entry)
-        if found != entry.digest:
-            faults.append(f"line {entry.number} was altered: its content gives {found[:12]}, not {entry.digest[:12]}")
+        actual = digest_of(entry)
+        if actual != entry.digest:
+            faults.append(f"line {entry.number} was altered: its content gives {actual[:12]}, not {entry.digest[:12]}")
         number, digest = entry.number, entry.digest
     return faults
 
@@ -111,20 +111,20 @@ def _gap(before: int, after: int) -> str:
 
 
 def head(entries: Sequence[LedgerEntry]) -> str:
-    """``<number>:<digest>`` of the newest line: keep it elsewhere, and a shortened ledger is found out."""
+    """``<number>:<digest>`` of the newest line; a copy kept elsewhere exposes a shortened ledger."""
     return f"{entries[-1].number}:{entries[-1].digest}" if entries else f"0:{GENESIS}"
 
 
 def head_faults(entries: Sequence[LedgerEntry], heads: Iterable[str]) -> list[str]:
-    """Every head once written down that the ledger no longer holds."""
-    held = {entry.number: entry.digest for entry in entries} | {0: GENESIS}
+    """Every recorded head whose line is missing from the ledger or has another digest."""
+    digests = {entry.number: entry.digest for entry in entries} | {0: GENESIS}
     faults = []
     for text in heads:
-        known = HEAD.match(text.strip())
+        known = HEAD_PATTERN.match(text.strip())
         if known is None:
-            faults.append(f"{text.strip()[:80]!r} is no head; a head is <number>:<64 hex digits>")
-        elif int(known[1]) not in held:
-            faults.append(f"line {known[1]} is gone: it was once the newest line, {known[2][:12]}")
-        elif held[int(known[1])] != known[2]:
-            faults.append(f"line {known[1]} was {known[2][:12]} and is now {held[int(known[1])][:12]}: rewritten")
+            faults.append(f"{text.strip()[:80]!r} is not a head; a head is <number>:<64 hex digits>")
+        elif int(known[1]) not in digests:
+            faults.append(f"line {known[1]} is missing: it was once the newest line, {known[2][:12]}")
+        elif digests[int(known[1])] != known[2]:
+            faults.append(f"line {known[1]} was {known[2][:12]} and is now {digests[int(known[1])][:12]}: rewritten")
     return faults

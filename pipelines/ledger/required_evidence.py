@@ -8,17 +8,17 @@ from typing import Any
 from pipelines.spec.model import ModelSpec
 
 REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
-"""Every candidate passes these, in this order."""
+"""Gates that every candidate must pass, in this order."""
 
 
-def is_of_model(details: Mapping[str, Any], model_digest: str | None, snapshot: str | None) -> bool:
-    """Whether a gate's line is about this model file; a line of before 0.2.0 may name its snapshot instead."""
+def is_about_model(details: Mapping[str, Any], model_digest: str | None, snapshot: str | None) -> bool:
+    """Whether a gate's line is about this model file; lines from before 0.2.0 may name its snapshot instead."""
     named = details.get("model_digest")
     return named == model_digest if named is not None else details.get("snapshot") == snapshot
 
 
 def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:
-    """The stages that a version passes before its promotion, in order; the first has no champion to compare with."""
+    """The stages that a version must pass before its promotion, in order; a first version has no champion."""
     declared = spec.deployment
     people = ["approval_quorum"] if declared.approval.requires_approval else []
     if first or not declared.staged:
@@ -31,5 +31,5 @@ def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:
 
 
 def analysis_at(share: int) -> str:
-    """The stage that judges this share (basis points)."""
+    """Name of the stage that is analysed at this share (basis points)."""
     return f"rollout_analysis at {share / 100:g} %"

@@ -1,4 +1,4 @@
-"""What a person answered, to which question, about which bytes."""
+"""A person's answer to an approval request, with the digests that it approves."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pipelines.messages.message import Message
 
 
 class ApprovalAnswer(Message):
-    """One answer to one request, as the ledger keeps it."""
+    """One answer to one request, as written to the ledger."""
 
     role: str
     slot: int
     """Number of the request among those of the run."""
     choice: Literal["approve", "reject", "expired"]
     person: str | None = None
-    """The id under which Airflow knows who answered; None: nobody did, or Airflow does not say who."""
+    """Airflow's id of the person who answered; None: nobody did, or Airflow gives no id."""
     name: str | None = None
     at: datetime
     until: datetime
@@ -26,14 +26,14 @@ class ApprovalAnswer(Message):
     sha256: str
     """Digests of model and bundle that the form showed."""
     form: str
-    """sha256 of the text that was shown; the text lies in the store under this name."""
+    """sha256 of the form's text; the store has the text under this name."""
     request: str
     """Digest of the ledger's line of the request that was answered."""
     comment: str = ""
 
 
 class ApprovalReceipt(Message):
-    """What a request hands over: where its answer stands in the ledger."""
+    """The result of a request: a reference to its answer in the ledger."""
 
     line: str
     """Digest of the ledger's line."""

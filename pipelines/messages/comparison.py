@@ -13,7 +13,7 @@ from pipelines.messages.rollout import ArmCounts
 
 
 class ShadowRequest(Message):
-    """Weigh what the mirror counted between ``started`` and ``now``; with ``report``, read the prediction log too."""
+    """Analyse the mirror's counts from ``started`` to ``now``; with ``report``, read the prediction log too."""
 
     model: str
     champion: str
@@ -26,7 +26,7 @@ class ShadowRequest(Message):
 
 
 class PairedLabels(Message):
-    """Answers of both versions to the same question, once per entity, where the truth is known by now.
+    """Answers of both versions to the same request, once per entity whose label is known.
 
     ``candidate_wrong`` and ``champion_wrong`` count the pairs in which that version alone was wrong (a regression:
     was further off). ``worse_log_e`` and ``better_log_e``: natural log of the evidence about the candidate.
@@ -59,17 +59,17 @@ class ShadowMeasure(Message):
     disagreed: int
     flipped: int
     coverage: float | None
-    """Share of the sampled requests that the candidate has handled; None: there were none."""
+    """Share of the sampled requests that the candidate has handled; None: no request was sampled."""
     disagreement_above_log_e: float = 0.0
     disagreement_below_log_e: float = 0.0
     bad_above_log_e: float = 0.0
     bad_below_log_e: float = 0.0
     errors: list[str] = []
-    """Counts that cannot be."""
+    """Impossible counts."""
     labels: PairedLabels | None = None
     score_psi: float | None = None
     latency_ratio: float | None = None
-    """Median time of the candidate's prediction over that of the champion's whole request."""
+    """Median time of the candidate's prediction divided by that of the champion's whole request."""
     report: str | None = None
     picture: str | None = None
     """URIs of the numbers (JSON) and of the picture (PNG)."""
@@ -82,8 +82,8 @@ class ShadowMeasure(Message):
 class MetricInterval(Message):
     """Variant minus control, in the metric's own unit (``latency``: relative to control).
 
-    ``low`` and ``high`` hold at every look at the declared confidence; ``low_shared`` and ``high_shared`` share the
-    error over all metrics. None: nothing is known on that side.
+    ``low`` and ``high`` are valid at every observation at the declared confidence; ``low_shared`` and ``high_shared``
+    share the error over all metrics. None: unbounded on that side.
     """
 
     metric: str
@@ -99,7 +99,7 @@ class MetricInterval(Message):
     high_shared: float | None = None
 
     def gain(self, *, shared: bool = False) -> tuple[float, float]:
-        """Lowest and highest gain that the evidence allows; what should stay only ever loses, by any move."""
+        """Lowest and highest gain in the interval; for ``better: same`` every change is a loss."""
         ends = (self.low_shared, self.high_shared) if shared else (self.low, self.high)
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
         if self.better == "higher":
@@ -124,12 +124,12 @@ class ExperimentMeasure(Message):
     metrics: list[MetricInterval]
     errors: list[str] = []
     picture: str | None = None
-    """URI of the intervals, drawn."""
+    """URI of a picture of the intervals."""
     notes: list[str] = []
 
 
 class ExperimentRequest(Message):
-    """Measure the declared metrics of both arms per user, as of ``now``; or only draw what was ``found`` before."""
+    """Measure the declared metrics of both arms per user, as of ``now``; or only plot the earlier measure ``found``."""
 
     model: str
     control: str

@@ -1,4 +1,4 @@
-"""The manifest that a source writes for each delivered day, and the receipt of a raw partition."""
+"""The manifest that a source writes for each delivered day, and the receipt of each raw partition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeliveryManifest(Message):
 
 
 class RawReceipt(Message):
-    """Written after a raw partition: which delivery it holds, and the table version that wrote it."""
+    """Written after a raw partition: the delivery that it contains, and the table version that wrote it."""
 
     rows: int
     sha256: dict[str, str]

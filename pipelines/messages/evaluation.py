@@ -1,4 +1,4 @@
-"""Request and result of an evaluation: what was measured of a candidate and of the champion."""
+"""Request and result of an evaluation: the metrics of a candidate and of the champion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class EvaluateRequest(Message):
     model: str
     version: str
     champion: str | None = None
-    """Version now live; None: there is none."""
+    """The live version; None: there is none."""
 
 
 class Interval(Message):
@@ -62,6 +62,6 @@ class EvaluateResult(Message):
     """Last prediction time of the candidate's train and validation parts."""
     champion_trained_until: datetime | None = None
     compared_from: datetime | None = None
-    """First prediction time of the rows that both answered: later than all that the champion was trained on."""
+    """First prediction time of the compared rows, which are later than the champion's training rows."""
     notes: list[str] = []
     """Why something could not be measured."""

@@ -1,4 +1,4 @@
-"""Request and result of building one day of a feature view, and the definitions it was built by."""
+"""Request and result of building one day of a feature view, and its feature definitions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FeatureFacts(Message):
 class FeaturesResult(Message):
     """``days`` were rebuilt: the day itself and those later days whose windows reach into it.
 
-    ``rows``, ``features`` and ``profile`` are those of ``day``; ``version`` is the table's once all were written."""
+    ``rows``, ``features`` and ``profile`` are those of ``day``; ``version`` is the table's after the last write."""
 
     view: str
     day: date
@@ -39,7 +39,7 @@ class FeaturesResult(Message):
 
 
 class FeatureDefinitions(Message):
-    """Features as last built: name to (version, digest of its meaning). Features since removed stay listed."""
+    """Features as last built: name to (version, definition digest). Removed features stay listed."""
 
     view: str
     features: dict[str, tuple[int, str]] = {}

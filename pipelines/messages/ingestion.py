@@ -13,7 +13,7 @@ class IngestRequest(Message):
 
 
 class SourceIngest(Message):
-    """One source of one day, as found. ``failures`` lists every broken promise of the contract; none: publishable."""
+    """One source of one day. ``failures`` lists every violation of the contract; empty: it can be published."""
 
     source: str
     landed_day: date
@@ -22,10 +22,10 @@ class SourceIngest(Message):
     sha256: dict[str, str] = {}
     failures: list[str] = []
     table: str | None = None
-    """``raw/<source>`` once written."""
+    """``raw/<source>`` after it was written."""
     version: int | None = None
     unchanged: bool = False
-    """True if the table already held this very delivery, so that nothing was written."""
+    """True if the table already had this delivery, so that nothing was written."""
 
 
 class IngestResult(Message):

@@ -24,7 +24,7 @@ class DayPerformance(Message):
 
 
 class PerformanceResult(Message):
-    """Performance of the predictions of each re-joined day, and of one version's over the whole window."""
+    """Performance of each day whose labels were joined again, and of one version over the whole window."""
 
     model: str
     day: date
@@ -33,11 +33,11 @@ class PerformanceResult(Message):
     window_predictions: int
     window_labelled: int
     version: str | None = None
-    """Version that answered most of the window."""
+    """Version with the most predictions in the window."""
     reference: dict[str, float] = {}
     """The version's own test metrics."""
     notes: list[str] = []
-    """What could not be had and was gone on without."""
+    """Data that was not available and was left out."""
 
 
 class DriftMeasure(Message):
@@ -66,4 +66,4 @@ class DriftResult(Message):
     missing_days: list[date] = []
     """Days of the trailing window that have no feature profile."""
     notes: list[str] = []
-    """What could not be had and was gone on without."""
+    """Data that was not available and was left out."""

@@ -12,18 +12,18 @@ TICKET, RESULT, MANIFEST, LOG = "ticket.json", "result.json", "manifest.json", "
 
 
 class RunTicket(Message):
-    """``<run>/ticket.json``: what a pod is to do. Written before the pod is asked for."""
+    """``<run>/ticket.json``: the work of a pod. Written before the pod is created."""
 
     step: str
     request: str
-    """The request as JSON text, so that its bytes are the same everywhere."""
+    """The request as JSON text, so that its digest does not change."""
     declarations: str
-    """Digest of the declarations to read it by."""
+    """Digest of the declarations that the pod uses."""
     workers: int = 1
 
 
 class RunManifest(Message):
-    """``<run>/manifest.json``, written last by the pod: what came of it. Without one nothing is believed."""
+    """``<run>/manifest.json``, written last by the pod: its outcome. A launch without it has no valid result."""
 
     step: str
     request_sha256: str
@@ -32,7 +32,7 @@ class RunManifest(Message):
     outcome: Literal["done", "refused", "unavailable"]
     subject: str | None = None
     reasons: list[str] = []
-    """Of a refusal, each failing condition."""
+    """Each failing condition of a refusal."""
     result_sha256: str | None = None
     """sha256 of ``result.json``; None unless done."""
     started: datetime

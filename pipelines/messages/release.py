@@ -1,4 +1,4 @@
-"""Messages about a candidate before it answers callers: bundle, inspection, checklist and load test."""
+"""Messages about a candidate before it gets traffic: bundle, inspection, checklist and load test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BundleRequest(Message):
 
 
 class BundleResult(Message):
-    """``bundles/<model>/<version>/``: what the gateway serves, checked against the registered model."""
+    """``bundles/<model>/<version>/``: the files that the gateway serves, compared with the registered model."""
 
     model: str
     version: str
@@ -29,7 +29,7 @@ class BundleResult(Message):
 
 
 class LiveState(Message):
-    """What a model's deployment target serves now."""
+    """The live version of a model at its deployment target."""
 
     model: str
     version: str | None = None
@@ -58,7 +58,7 @@ class BundleColumn(Message):
 
 
 class BundleContract(Message):
-    """What callers send to a version, and what it answers: a ``probability`` or a ``value``."""
+    """A version's input columns, and its output: a ``probability`` or a ``value``."""
 
     version: str
     semantic: str | None = None
@@ -67,7 +67,7 @@ class BundleContract(Message):
 
 
 class LoggedTraffic(Message):
-    """Requests that callers made, as the prediction log has them."""
+    """Callers' requests in the prediction log."""
 
     requests: float
     since: datetime
@@ -76,43 +76,43 @@ class LoggedTraffic(Message):
 
 
 class StageDesign(Message):
-    """One step of a rollout: requests of both versions together, and the time that the step may take at most."""
+    """One stage of a rollout: the requests of both versions together, and the maximum duration."""
 
     share: int
     """Basis points of the candidate."""
     requests_to_pass: int | None = None
-    """Until a good candidate is shown to keep its error threshold (power 80 %); None: no number of them does."""
+    """Requests until a good candidate passes its error threshold (power 80 %); None: no number of them suffices."""
     requests_to_find: int | None = None
-    """Until a candidate ``expected_ratio`` times as bad is found by comparison (power 80 %)."""
+    """Requests until a candidate ``expected_ratio`` times as bad is detected by comparison (power 80 %)."""
     seconds: float
-    """The longest that this step may last."""
+    """Maximum duration of this stage."""
 
 
 class Inspection(Message):
-    """One bundle as it lies in the store, read and tried anew; nothing in it was believed."""
+    """One bundle as stored, with every claim in its files verified by an independent check."""
 
     model: str
     version: str
     bundle_bytes: int
     predictor: str
     faults: list[str] = []
-    """Files that are missing or have other bytes than the manifest, or the manifest than the bundle's digest, says."""
+    """Files that are missing or differ from the manifest's digests, and a manifest that differs from the bundle's."""
     altered: list[str] = []
-    """Model files that the registered model, converted again, does not give."""
+    """Model files that differ from a new conversion of the registered model."""
     pickles: list[str] = []
     """Files that hold a pickle."""
     model_digest: str | None = None
-    """sha256 of the registered model's file, as it is now; None: it could not be loaded, ``faults`` says why."""
+    """sha256 of the registered model's current file; None: it could not be loaded, ``faults`` says why."""
     rows: int = 0
     """Rows on which the bundle's predictor and the registered model were compared."""
     largest_difference: float | None = None
     flips: int = 0
     edge_rows: int = 0
-    """Of them, rows with a null, unseen or extreme value; the first is null throughout."""
+    """Compared rows with a null, unseen or extreme value; the first row is all null."""
     edge_faults: list[str] = []
     latency_p50_ms: float | None = None
     latency_p99_ms: float | None = None
-    """One row by the bundle's predictor, without the network."""
+    """Latency of one row by the bundle's predictor, without the network."""
     calls: int = 0
     contract: BundleContract | None = None
     untyped: list[str] = []
@@ -121,26 +121,26 @@ class Inspection(Message):
     champion_fault: str | None = None
     """Why the live version's contract could not be read."""
     contract_changes: list[str] = []
-    """What callers of the live version would meet as another contract."""
+    """Changes of the contract for callers of the live version."""
     narrowed: list[str] = []
-    """Ranges that no longer hold all that the live version's do."""
+    """Ranges that exclude values which the live version accepts."""
     traffic: LoggedTraffic | None = None
-    """None: nothing was logged of late."""
+    """None: no request was logged in the last seven days."""
     design: list[StageDesign] = []
     plan_faults: list[str] = []
-    """Why the declared rollout could not fail, not be decided, or not be followed."""
+    """Why the declared rollout cannot fail, cannot be decided, or is not supported."""
     load_test_fault: str | None = None
-    """Why the target's candidate could not be tried under load."""
+    """Why the target's candidate cannot be load-tested."""
     load_test_needs: dict[str, int] = {}
-    """Requests without which an assertion of the load test could not be shown, however good the candidate is."""
+    """Minimum requests to show each assertion of the load test, even for a perfect candidate."""
     notes: list[str] = []
 
 
 class ReleaseStanding(Message):
-    """What the ledger and the target say of a version that is to be deployed, and who asks for it."""
+    """The facts about a version to deploy from ledger and target, and who triggered the deployment."""
 
     gates: dict[str, str] = {}
-    """Outcome by gate, of this very model file."""
+    """Outcome by gate, for this model file."""
     approval_digest: str | None = None
     ledger_faults: list[str] = []
     champion: str | None = None
@@ -148,14 +148,14 @@ class ReleaseStanding(Message):
     drill: str | None = None
     """Outcome of the newest rollback drill; None: there was none."""
     drillable: bool = True
-    """Whether a version that was live before could stand in for a drill."""
+    """Whether a version that was live before can serve as a drill's candidate."""
     by_hand: bool = False
     deployer: str | None = None
-    """Who triggered the run by hand; None: nobody, or somebody without a name."""
+    """Who triggered the run manually; None: nobody, or an unnamed person."""
 
 
 class ChecklistItem(Message):
-    """One line of the checklist; ``why`` says by what it passed, failed, could not be measured or was waived."""
+    """One item of the checklist; ``why`` lists the reasons of its result."""
 
     item: str
     result: Literal["PASS", "FAIL", "UNKNOWN", "WAIVED", "WARNING"]
@@ -163,7 +163,7 @@ class ChecklistItem(Message):
 
 
 class LoadTestRequest(Message):
-    """The prepared candidate of a rollout is asked at the rate that its model declares."""
+    """Load-test the prepared candidate of a rollout at its declared rate."""
 
     model: str
     version: str
@@ -171,10 +171,10 @@ class LoadTestRequest(Message):
 
 
 class ShareShown(Message):
-    """What the requests of the plateau show of one share: ``bad`` of ``total``, held against ``limit``.
+    """The evidence of the plateau's requests for one share: ``bad`` of ``total``, compared with ``limit``.
 
     ``above`` and ``below`` are the natural logs of the evidence that the true share is beyond, or within, the limit;
-    ``needed_total`` is how many requests would show it to be within, at the share that was found; None: none would.
+    ``needed_total`` is how many requests would show it within the limit at the observed share; None: no number would.
     """
 
     name: Literal["p95_latency", "p99_latency", "error_rate"]
@@ -189,7 +189,7 @@ class ShareShown(Message):
 
 
 class LoadTestResult(Message):
-    """Latencies in milliseconds from the moment at which a request was due, so that a stall is not left out."""
+    """Latencies in milliseconds from the time at which a request was due, so that stalls are included."""
 
     model: str
     version: str
@@ -197,22 +197,22 @@ class LoadTestResult(Message):
     sent: int
     answered: int
     errors: dict[str, int] = {}
-    """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (none that fits the question), ``overflow`` (as
-    many requests under way as the client holds open)."""
+    """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (the answer does not match the request),
+    ``overflow`` (the client already has its maximum of open requests)."""
     strangers: int = 0
-    """Answers that another version gave: what was measured is not this candidate."""
+    """Answers of another version, which make the test invalid."""
     unsent: int = 0
     """Requests that were due and were not sent, because the client could not keep up."""
     stopped_early: bool = False
-    """A failure was shown before the time was over."""
+    """Whether the test ended early because a failure was already shown."""
     seconds: float
     declared_rps: float
     plateau_rps: float
-    """Requests really sent per second after the ramp."""
+    """Requests sent per second after the ramp."""
     lag_p99_ms: float
-    """How late the client itself was in sending; its own fault, not the candidate's."""
+    """Delay of the client itself in sending, which is not the candidate's."""
     percentiles_ms: dict[str, float] = {}
-    """Of the plateau, failed requests as slower than all others; 1e9 where the percentile was never answered."""
+    """Latency percentiles of the plateau, with failed requests as slowest; 1e9 if that request failed."""
     shown: list[ShareShown] = []
     histogram: dict[str, int] = {}
     """Requests of the plateau by the upper edge of their latency bucket in milliseconds; edges grow by 2 %."""

@@ -1,4 +1,4 @@
-"""What tasks hand to each other about a rollout: its state, its ticket, and counts by version and stage."""
+"""Messages between tasks about a rollout: its state, its ticket, and counts by version and stage."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipelines.messages.message import Message
 
 
 class RolloutState(Message):
-    """What one model serves while a rollout goes on, and the record of its newest rollout."""
+    """The versions that serve one model, their traffic, and the record of its newest rollout."""
 
     model: str
     generation: int
-    """Generation of this model's last change: every change of a rollout names the one it was decided on."""
+    """Generation of this model's last change; every change of a rollout names the generation that it expects."""
     champion: str
     candidate: str | None = None
     previous: str | None = None
@@ -28,20 +28,20 @@ class RolloutState(Message):
     lease_until: datetime | None = None
     reason: str = ""
     probe: str = ""
-    """Requests with this secret in the header x-rollout-probe are answered by the candidate at any split."""
+    """Requests with this secret in the header x-rollout-probe go to the candidate at any split."""
     workers: int = 0
     applied: bool = True
 
 
 class RolloutTicket(Message):
-    """What every task of one deploy run is about; the first of them writes it."""
+    """The version and rollout of one deploy run, written by its first task for all others."""
 
     model: str
     version: str
     rollout_id: str
-    """Same for every try of every task of the run."""
+    """The same for every try of every task of the run."""
     champion: str | None = None
-    """The version that is live when the run begins; None: this is the first, with nothing to be compared with."""
+    """The live version when the run begins; None: this is the model's first version."""
     bundle: str
     sha256: str
     """Digest over the bundle's files."""
@@ -54,12 +54,12 @@ class RolloutTicket(Message):
 
 
 class ArmCounts(Message):
-    """What one version did in one role in one step of a rollout."""
+    """Counts of one version in one role in one stage of a rollout."""
 
     version: str
     step: int = 0
     share: int = 0
-    """Basis points of the candidate in that step."""
+    """Basis points of the candidate in that stage."""
     step_started: datetime | None = None
     role: Literal["champion", "candidate", "control", "variant", "shadow"]
     requests: int = 0
@@ -72,9 +72,9 @@ class ArmCounts(Message):
     shed: int = 0
     units: int = 0
     bad_units: int = 0
-    """Distinct routing keys, and those of them that met a bad event in this step and in no earlier one."""
+    """Distinct routing keys, and those with their first bad event in this stage."""
     slow_units: dict[str, int] = {}
-    """Distinct routing keys that met their first answer over each limit of the guard in this step."""
+    """Distinct routing keys with their first answer over each limit of the guard in this stage."""
     seconds: float = 0.0
     """Summed time to an answer, over ``requests``."""
     compared: int = 0

@@ -13,7 +13,7 @@ from pipelines.messages.message import Message
 class SnapshotRequest(Message):
     model: str
     as_of: datetime
-    """Only labels known by then (UTC) are used."""
+    """Only labels known at this time (UTC) are used."""
 
 
 class SplitPart(Message):
@@ -39,7 +39,7 @@ class SnapshotResult(Message):
     table_versions: dict[str, int]
     latest_label_time: datetime | None = None
     batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
-    """Most rows per file, where the table was frozen in batches."""
+    """Maximum rows per file if the table was written in batches."""
 
 
 class TrainRequest(Message):
@@ -50,7 +50,7 @@ class TrainRequest(Message):
     seed: int | None = None
     """None: the declared seed."""
     run_key: str
-    """Names the attempt across retries (``<dag_id>/<run_id>``): checkpoints are resumed under it."""
+    """Identifies the training across retries (``<dag_id>/<run_id>``) to resume its checkpoints."""
     git_revision: str = "unknown"
     requested_by: str = "airworthy"
     trigger: str = "manual"
@@ -73,9 +73,9 @@ class TrainResult(Message):
     metrics: dict[str, float]
     seconds: float
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where boosting really ran; differs from the declaration only where it allows ``cpu_fallback``."""
+    """The device that ran the boosting; it differs from the declared one only with ``cpu_fallback``."""
     notes: list[str] = []
-    """What was measured on a sample only."""
+    """Measurements that were made on a sample only."""
 
 
 class ReproduceRequest(Message):
@@ -90,4 +90,4 @@ class ReproduceResult(Message):
     reproduced_digest: str
     snapshot: str
     differences: list[str] = []
-    """What differs from the first training (environment, code revision, library versions)."""
+    """Differences from the first training (environment, code revision, library versions)."""

@@ -1,4 +1,4 @@
-"""Requests and results of validating one day: what the suites found and what was published."""
+"""Requests and results of validating one day: the suites' findings and the published versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SourceAudit(Message):
 
     source: str
     landed_day: date
-    """The partition judged: the day itself, or for a reference source the day of its newest copy."""
+    """The validated partition: the day itself, or for a reference source the day of its newest copy."""
     received: int
     accepted: int
     quarantined: int
@@ -29,7 +29,7 @@ class SourceAudit(Message):
 
 
 class AuditResult(Message):
-    """What the suites found; the accepted and quarantined rows wait under ``staged`` until they are published."""
+    """The suites' findings; the accepted and quarantined rows are stored under ``staged`` until they are published."""
 
     dataset: str
     day: date
@@ -40,7 +40,7 @@ class AuditResult(Message):
 
 
 class PublishRequest(Message):
-    """``accept=False`` writes the quarantine only and leaves the published tables alone."""
+    """``accept=False`` writes only the quarantine and does not change the published tables."""
 
     audit: AuditResult
     accept: bool

@@ -19,12 +19,12 @@ class _Strict(BaseModel):
 
 
 class MetricLimits(_Strict):
-    """What is demanded of one counted event.
+    """The limits of one counted event.
 
     ``max_rate`` bounds the candidate's rate of requests: FAIL if shown above, PASS if shown below. ``max_ratio`` and
     ``fail_ratio`` bound its rate over the champion's: a guardrail passes once shown below ``max_ratio`` (the margin of
-    non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` turns the ratio of
-    good events round, so that the limits above 1 always mean worse. A success metric passes once shown better than 1.
+    non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` inverts the ratio of
+    good events, so that limits above 1 always mean worse. A success metric passes once shown better than 1.
     """
 
     name: str
@@ -38,7 +38,7 @@ class MetricLimits(_Strict):
     @model_validator(mode="after")
     def can_be_decided(self) -> Self:
         if self.role == "guardrail" and self.max_rate is None and self.max_ratio is None:
-            raise ValueError(f"guardrail {self.name} cannot pass: give it max_rate or max_ratio")
+            raise ValueError(f"guardrail {self.name} cannot pass: declare max_rate or max_ratio")
         if self.max_rate is not None and (self.better == "higher" or self.role != "guardrail"):
             raise ValueError(f"{self.name}: max_rate bounds bad events of a guardrail")
         if self.fail_ratio is not None and self.max_ratio is not None and self.fail_ratio > self.max_ratio:
@@ -76,17 +76,17 @@ class AnalysisPlan(_Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"metrics: a name occurs twice among {', '.join(names)}")
         if not sum(metric.ways_to_fail for metric in self.metrics):
-            raise ValueError("metrics: none has a limit it can fail; give one a max_rate or a fail_ratio")
+            raise ValueError("metrics: no metric can fail; declare a max_rate or a fail_ratio")
         if self.sticky and self.unit == "request":
             raise ValueError("unit: requests of a sticky key are not independent; count keys (unit: key)")
         return self
 
 
 class ArmEvents(_Strict):
-    """Distinct ``units`` that met one version in one stage, and of each event how many of them met it.
+    """Distinct ``units`` that one version served in one stage, and for each event the number of units that had it.
 
-    A key counts among ``events`` in the stage of its first such event of the whole rollout, and in no later stage.
-    ``requests`` and ``request_events`` are the same in requests; None where the units are requests.
+    A key counts in ``events`` in the stage of its first such event of the whole rollout, and in no later stage.
+    ``requests`` and ``request_events`` count requests instead; None if the units are requests.
     """
 
     units: Annotated[int, Field(ge=0)]
@@ -94,15 +94,15 @@ class ArmEvents(_Strict):
     requests: Annotated[int, Field(ge=0)] | None = None
     request_events: dict[str, Annotated[int, Field(ge=0)]] = {}
 
-    def asked(self, event: str) -> tuple[int, int]:
-        """Requests with this event, and all of them."""
+    def request_counts(self, event: str) -> tuple[int, int]:
+        """Requests with this event, and all requests."""
         if self.requests is None:
             return self.events[event], self.units
         return self.request_events[event], self.requests
 
 
 class StageCounts(_Strict):
-    """One stage: the share of all units assigned to the candidate, and what each arm met."""
+    """One stage: the share of all units assigned to the candidate, and the counts of each arm."""
 
     weight: Share
     candidate: ArmEvents
@@ -110,9 +110,9 @@ class StageCounts(_Strict):
 
 
 class MetricEvidence(_Strict):
-    """What the counts of all stages show of one metric; counts are units, evidence is a natural log.
+    """The evidence of all stages for one metric; counts are units, evidence is a natural log.
 
-    None: the plan does not ask for it, or the rate ratio has no upper bound yet.
+    None: the plan does not need it, or the rate ratio has no upper bound yet.
     """
 
     metric: str
@@ -121,41 +121,41 @@ class MetricEvidence(_Strict):
     champion: int = 0
     champion_units: int = 0
     candidate_requests: tuple[int, int] | None = None
-    """Requests of the candidate with the event, and all of them: what ``max_rate`` is about."""
+    """Requests of the candidate with the event, and all its requests: ``max_rate`` limits their ratio."""
     above_log_e: float | None = None
     below_log_e: float | None = None
-    """That the candidate's rate of requests is above, below ``max_rate``."""
+    """Evidence that the candidate's rate of requests is above, or below, ``max_rate``."""
     ratio_low: float | None = None
     ratio_high: float | None = None
     worse_log_e: float | None = None
-    """That the candidate is worse than ``fail_ratio`` times the champion."""
+    """Evidence that the candidate is worse than ``fail_ratio`` times the champion."""
     pass_log_e: float | None = None
-    """That it is better than the ratio at which the metric passes."""
+    """Evidence that the candidate is better than ``pass_ratio`` times the champion."""
     faults: tuple[str, ...] = ()
-    """Counts that are missing or cannot be; with one of them nothing else is measured."""
+    """Missing or impossible counts; with one of them nothing else is measured."""
 
 
 class RolloutEvidence(Message):
-    """Evidence over all stages in which callers met both versions, oldest stage first."""
+    """Evidence over all stages in which both versions answered callers, oldest stage first."""
 
     split_log_e: float = 0.0
-    """That the units were not split as declared."""
+    """Evidence that the units were not split as declared."""
     metrics: tuple[MetricEvidence, ...]
     stages: list[StageCounts] = []
     newest: int | None = None
-    """Number of the last of these stages; None: there is none."""
+    """Number of the last of these stages; None if there are no stages."""
 
     @property
     def faults(self) -> list[str]:
-        """Every count that is missing or cannot be, with its metric."""
+        """Every missing or impossible count, with its metric."""
         return [f"{metric.metric}: {fault}" for metric in self.metrics for fault in metric.faults]
 
 
 def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> AnalysisPlan:
     """The plan of a declaration, checked against the events that the target counts.
 
-    Refused, with every reason: an event nobody counts, a metric that cannot pass, a plan that cannot fail, requests
-    counted where keys are sticky.
+    ``Refused`` with every reason for an event that is not counted, a metric that cannot pass, a plan that cannot fail,
+    and for counting requests where keys are sticky.
     """
     try:
         plan = AnalysisPlan.model_validate(declared)
@@ -165,9 +165,7 @@ def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> A
     unknown = [metric for metric in plan.metrics if metric.event not in measured]
     if unknown:
         known = ", ".join(sorted(measured))
-        reasons = [
-            f"{metric.name}: nobody counts the event {metric.event!r}; counted are {known}" for metric in unknown
-        ]
+        reasons = [f"{metric.name}: event {metric.event!r} is not counted; counted are {known}" for metric in unknown]
         raise Refused("the analysis of this rollout is refused", reasons)
     return plan
 

@@ -71,10 +71,10 @@ def _faults(event: str, stages: Sequence[StageCounts], errors: Mapping[str, str]
 
 
 def _own_rate(metric: MetricLimits, plan: AnalysisPlan, stages: Sequence[StageCounts]) -> dict[str, object]:
-    """An absolute limit is about requests. Keys summed over stages would be diluted by those that came back."""
+    """Evidence for ``max_rate``, from requests: keys that return in later stages would lower a rate of keys."""
     if metric.max_rate is None:
         return {}
-    by_stage = [stage.candidate.asked(metric.event) for stage in stages]
+    by_stage = [stage.candidate.request_counts(metric.event) for stage in stages]
     bad, requests = sum(bad for bad, _ in by_stage), sum(requests for _, requests in by_stage)
     above, below = (
         log_e_value(bad, requests, metric.max_rate, alternative=side, concentration=plan.concentration)

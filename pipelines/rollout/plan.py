@@ -1,4 +1,4 @@
-"""The plan of a rollout: strategy, lease, guard and routing; ``faults`` says why one cannot be followed."""
+"""The plan of a rollout: strategy, lease, guard and routing; ``faults`` lists why a plan is not valid."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pipelines.errors import Refused
 
 Strategy = Literal["canary", "ab", "shadow", "blue_green"]
 OnExpiry = Literal["rollback", "hold", "stop_mirror"]
-EXPIRY: dict[Strategy, OnExpiry] = {
+DEFAULT_EXPIRY: dict[Strategy, OnExpiry] = {
     "canary": "rollback",
     "blue_green": "rollback",
     "ab": "hold",
     "shadow": "stop_mirror",
 }
-MAX_LEASE = 31 * 86400.0
+MAX_LEASE_SECONDS = 31 * 86400.0
 
 
 class LatencyLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BreakerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """After ``failures`` within ``window`` seconds the candidate is not asked for ``open_for`` seconds."""
+    """After ``failures`` within ``window`` seconds the candidate gets no request for ``open_for`` seconds."""
 
     failures: int = 20
     window: float = 10.0
@@ -52,7 +52,7 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RoutingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``key``: ``request_id``, ``header:<name>`` or ``field:ids`` (the first row's id). ``salt``: empty for the id
+    """``key``: ``request_id``, ``header:<name>`` or ``field:ids`` (the first row's id). An empty ``salt`` means the id
     of the rollout, which makes two rollouts independent of each other."""
 
     key: str = "request_id"
@@ -61,7 +61,7 @@ class RoutingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def counts_keys(self) -> bool:
-        """Whether distinct keys have to be remembered; without, every request is one of its own."""
+        """Whether distinct routing keys are counted; otherwise every request is its own unit."""
         return self.key != "request_id" or bool(self.segments)
 
 
@@ -73,7 +73,7 @@ class ComparisonPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a rollout is allowed to do. It does not change once the rollout is created."""
+    """The limits of a rollout. They do not change once the rollout is created."""
 
     strategy: Strategy
     lease_seconds: float = 0.0
@@ -84,45 +84,45 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     breaker: BreakerLimits = BreakerLimits()
     comparison: ComparisonPlan = ComparisonPlan()
     deadline_ms: float = 1000.0
-    """A candidate that has not answered by then is answered for by the champion."""
+    """Time after which the champion answers in place of a candidate."""
 
     @property
     def expiry(self) -> OnExpiry:
-        return self.on_lease_expiry or EXPIRY[self.strategy]
+        return self.on_lease_expiry or DEFAULT_EXPIRY[self.strategy]
 
     def faults(self) -> list[str]:
-        """Every reason why this plan cannot be followed."""
-        found = []
-        if not 0 < self.lease_seconds <= MAX_LEASE:
-            found.append(
-                f"lease_seconds is {self.lease_seconds:g}; without a lease nobody ends it: give up to {MAX_LEASE:g}"
+        """Every reason why this plan is not valid."""
+        faults = []
+        if not 0 < self.lease_seconds <= MAX_LEASE_SECONDS:
+            faults.append(
+                f"lease_seconds is {self.lease_seconds:g}; it must be above 0 and at most {MAX_LEASE_SECONDS:g}"
             )
         if self.guard.max_error_rate is None and not self.guard.latency:
-            found.append("guard has no limit, so the rollout could not fail; give max_error_rate or latency")
+            faults.append("guard has no limit, so the rollout could not fail; declare max_error_rate or latency")
         if self.guard.max_error_rate is not None and not 0 < self.guard.max_error_rate < 1:
-            found.append(f"guard.max_error_rate is {self.guard.max_error_rate:g}; it lies between 0 and 1")
-        found += [
-            f"guard.latency {limit.over_ms:g} ms for {limit.max_share:g}; the share lies between 0 and 1"
+            faults.append(f"guard.max_error_rate is {self.guard.max_error_rate:g}; it must lie between 0 and 1")
+        faults += [
+            f"guard.latency {limit.over_ms:g} ms for {limit.max_share:g}; the share must lie between 0 and 1"
             for limit in self.guard.latency
             if limit.over_ms <= 0 or not 0 < limit.max_share < 1
         ]
         if not 0 < self.guard.alpha < 1:
-            found.append(f"guard.alpha is {self.guard.alpha:g}; it lies between 0 and 1")
+            faults.append(f"guard.alpha is {self.guard.alpha:g}; it must lie between 0 and 1")
         key = self.routing.key
         if key not in ("request_id", "field:ids") and not (key.startswith("header:") and len(key) > len("header:")):
-            found.append(f"routing.key is {key!r}; give request_id, field:ids or header:<name>")
+            faults.append(f"routing.key is {key!r}; it must be request_id, field:ids or header:<name>")
         if len(self.routing.salt.encode()) > 64:
-            found.append("routing.salt is longer than 64 bytes")
+            faults.append("routing.salt is longer than 64 bytes")
         if self.deadline_ms <= 0:
-            found.append(f"deadline_ms is {self.deadline_ms:g}; it must be more than 0")
+            faults.append(f"deadline_ms is {self.deadline_ms:g}; it must be more than 0")
         if min(self.breaker.failures, self.breaker.window, self.breaker.open_for) <= 0:
-            found.append("breaker.failures, window and open_for must all be more than 0")
-        return found
+            faults.append("breaker.failures, window and open_for must all be more than 0")
+        return faults
 
 
-def plan_of(content: Mapping[str, Any]) -> RolloutPlan:
-    """The plan in what was sent to create a rollout, which may also say ``supersede``. ``Refused`` for no plan."""
+def parse_plan(content: Mapping[str, Any]) -> RolloutPlan:
+    """Parse the body of a request to create a rollout, without its ``supersede``. ``Refused`` if it is not valid."""
     try:
         return msgspec.convert({name: value for name, value in content.items() if name != "supersede"}, RolloutPlan)
     except msgspec.ValidationError as error:
-        raise Refused(f"this is no plan of a rollout: {error}") from error
+        raise Refused(f"this is not a valid plan of a rollout: {error}") from error

@@ -9,7 +9,7 @@ from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.transitions import Route
 
-RECORDED = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
+ROLLOUT_FIELDS = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
 
 
 def state_of(
@@ -17,7 +17,7 @@ def state_of(
 ) -> RolloutState:
     """Roles and phase as recorded; ``split``: basis points by version, as the target splits the traffic."""
     record, mirror = route.rollout, route.mirror
-    recorded: dict[str, Any] = {field: getattr(record, field) for field in RECORDED} if record is not None else {}
+    recorded: dict[str, Any] = {field: getattr(record, field) for field in ROLLOUT_FIELDS} if record is not None else {}
     return RolloutState(
         model=model,
         generation=generation,
@@ -34,7 +34,7 @@ def state_of(
 
 
 def live_state_of(model: str, route: Route, *, generation: int, workers: int, applied: bool = True) -> LiveState:
-    """What is live and what can be put back, as recorded."""
+    """The live version and the version that can be restored, as recorded."""
     return LiveState(
         model=model,
         version=route.live.version,

@@ -14,9 +14,9 @@ from pipelines.rollout.plan import RolloutPlan
 
 WHOLE = 10_000
 """All traffic in basis points."""
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
-"""Phases in which a candidate may get requests and a rollback takes them all away."""
+ROLLOUT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
+"""Phases in which a candidate may get requests and can be rolled back."""
 
 Phase = Literal[
     "PENDING",
@@ -42,14 +42,14 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Mirror(msgspec.Struct, frozen=True):
-    """The version that sees a copy of ``basis_points`` of the requests; nobody gets its answers."""
+    """The version that gets a copy of ``basis_points`` of the requests; callers never get its answers."""
 
     version: str
     basis_points: int
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What was set when a step began: basis points of the candidate, and of the mirror."""
+    """One stage of a rollout: basis points of the candidate and of the mirror since it started."""
 
     number: int
     share: int
@@ -58,7 +58,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class RolloutRecord(msgspec.Struct, frozen=True):
-    """The record of one rollout. SageMaker aside, it is written in one transaction with the traffic."""
+    """The record of one rollout, written in one transaction with the traffic (except on SageMaker)."""
 
     rollout_id: str
     plan: RolloutPlan
@@ -70,26 +70,26 @@ class RolloutRecord(msgspec.Struct, frozen=True):
     step: int = 0
     step_started: datetime | None = None
     reason: str = ""
-    """Why it is paused, failed, rolled back or superseded."""
+    """Why the rollout was paused, failed, rolled back or superseded."""
     probe: str = ""
-    """Requests that carry this secret in the header x-rollout-probe go to the candidate, whatever the split."""
+    """Requests with this secret in the header x-rollout-probe go to the candidate at any split."""
     steps: tuple[Stage, ...] = ()
-    """Every step so far, oldest first."""
+    """Every stage so far, oldest first."""
 
     @property
     def active(self) -> bool:
-        return self.phase in ACTIVE
+        return self.phase in ACTIVE_PHASES
 
     @property
-    def can_be_taken_back(self) -> bool:
-        """Whether a rollback changes anything: it is active, or its promotion is being finished."""
+    def can_roll_back(self) -> bool:
+        """Whether a rollback has an effect: the rollout is active, or its promotion is not finished."""
         return self.active or self.phase == "FINALISING"
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What one model serves: champion, the version to put back, candidate, traffic, mirror, rollout.
+    """What one model serves: champion, previous version, candidate, traffic, mirror, rollout.
 
-    ``split`` maps versions to basis points; empty means that the champion has them all.
+    ``split`` maps versions to basis points; if it is empty the champion gets all traffic.
     """
 
     live: Served
@@ -105,21 +105,21 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
-    """All routes of one generation. Never changed, only replaced."""
+    """All routes of one generation; immutable."""
 
     generation: int = 0
     routes: dict[str, Route] = {}
 
 
 def live(model: str, route: Route | None) -> Route:
-    """The route itself. Raises ``Refused`` where nothing is served yet."""
+    """The route itself. Raises ``Refused`` if the model has no live version yet."""
     if route is None:
-        raise Refused(f"{model} has no champion yet; release one first")
+        raise Refused(f"{model} has no champion yet; release a version first")
     return route
 
 
 def check(route: Route) -> Route:
-    """The row itself if it may be written. Raises ``Refused`` for a split that is not whole or names a stranger."""
+    """The route itself if it is valid. Raises ``Refused`` for a split that is not 10,000 or names another version."""
     known = {served.version for served in (route.live, route.candidate) if served}
     faults = [
         f"version {version!r} is neither champion nor candidate" for version in route.split if version not in known
@@ -128,26 +128,26 @@ def check(route: Route) -> Route:
     if route.split and sum(route.split.values()) != WHOLE:
         faults.append(f"the shares sum to {sum(route.split.values())}, they must sum to {WHOLE} basis points")
     if route.mirror and (route.candidate is None or route.mirror.version != route.candidate.version):
-        faults.append(f"version {route.mirror.version!r} is mirrored to, but it is not the prepared candidate")
+        faults.append(f"the mirror's version {route.mirror.version!r} is not the prepared candidate")
     if route.mirror and not 0 < route.mirror.basis_points <= WHOLE:
-        faults.append(f"the mirror gets {route.mirror.basis_points}; give 1 to {WHOLE} basis points")
+        faults.append(f"the mirror gets {route.mirror.basis_points}; it must get 1 to {WHOLE} basis points")
     if faults:
         raise Refused("this traffic is refused", faults)
     return route
 
 
 def current(route: Route, rollout_id: str) -> RolloutRecord:
-    """The rollout of this id if it still runs. Raises ``Refused`` if another one does or it has ended."""
-    found = route.rollout
-    if found is None or found.rollout_id != rollout_id:
-        raise Refused(f"rollout {rollout_id} does not run; {found.rollout_id if found else 'none'} is the newest")
-    if not found.active:
-        raise Refused(f"rollout {rollout_id} is {found.phase} ({found.reason or 'done'}); start a new one")
-    return found
+    """The rollout of this id if it is active. Raises ``Refused`` if another one is the newest or it has ended."""
+    rollout = route.rollout
+    if rollout is None or rollout.rollout_id != rollout_id:
+        raise Refused(f"rollout {rollout_id} is not the newest; that is {rollout.rollout_id if rollout else 'none'}")
+    if not rollout.active:
+        raise Refused(f"rollout {rollout_id} is {rollout.phase} ({rollout.reason or 'done'}); start a new one")
+    return rollout
 
 
 def released(model: str, route: Route | None, served: Served) -> Route:
-    """``served`` is live, and what was live is the version to put back. ``Refused`` while a rollout is active."""
+    """``served`` becomes live, and the live version becomes the previous one. ``Refused`` while a rollout is active."""
     if route is None or route.live == served:
         return route or Route(served)
     record = route.rollout
@@ -155,27 +155,27 @@ def released(model: str, route: Route | None, served: Served) -> Route:
         raise Refused(f"rollout {record.rollout_id} of {model} is {record.phase}; promote it or roll it back first")
     if record is not None and record.phase == "FINALISING":
         record = msgspec.structs.replace(record, phase="SUCCEEDED")
-    rebuilt = route.live.version == served.version  # going back to itself would be no way back
+    rebuilt = route.live.version == served.version  # another bundle of the live version keeps the previous one
     return Route(served, route.previous if rebuilt else route.live, rollout=record)
 
 
 def put_back(model: str, route: Route | None, reason: str) -> Route:
-    """A rollout that can be taken back is; without one the previous version is live, and what was live is let go."""
-    if route is not None and route.rollout is not None and route.rollout.can_be_taken_back:
+    """Roll a rollout back if possible; otherwise the previous version becomes live and the live one is dropped."""
+    if route is not None and route.rollout is not None and route.rollout.can_roll_back:
         return rolled_back(route, reason)
     if route is None or route.previous is None:
-        raise Refused(f"{model} has no previous version to put back; release one instead")
+        raise Refused(f"{model} has no previous version to restore; release a version instead")
     return Route(route.previous, rollout=route.rollout)
 
 
 def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, probe: str, supersede: bool) -> Route:
-    """A new rollout at 0 %. Raises ``Refused`` while another one runs, unless it is to be superseded."""
+    """Begin a rollout at 0 %. Raises ``Refused`` while another one is active, unless ``supersede`` is set."""
     faults = plan.faults()
-    if not ID.fullmatch(rollout_id):
-        faults.append(f"its id {rollout_id[:80]!r} does not match {ID.pattern}")
+    if not ROLLOUT_ID.fullmatch(rollout_id):
+        faults.append(f"its id {rollout_id[:80]!r} does not match {ROLLOUT_ID.pattern}")
     before = route.rollout
     if before is not None and before.active and not supersede:
-        faults.append(f"rollout {before.rollout_id} is {before.phase}; roll it back, or say supersede")
+        faults.append(f"rollout {before.rollout_id} is {before.phase}; roll it back, or set supersede")
     if faults:
         raise Refused(f"rollout {rollout_id} is refused", faults)
     until = now + timedelta(seconds=plan.lease_seconds)
@@ -184,56 +184,56 @@ def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, prob
 
 
 def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Route:
-    """The candidate is loaded, at 0 %."""
-    found = current(route, rollout_id)
+    """The candidate is loaded and gets no traffic."""
+    rollout = current(route, rollout_id)
     if served.version == route.live.version:
-        raise Refused(f"version {served.version} is the champion itself; prepare another one")
-    if found.phase not in ("PENDING", "READY"):
+        raise Refused(f"version {served.version} is already the champion; prepare another version")
+    if rollout.phase not in ("PENDING", "READY"):
         raise Refused(
-            f"rollout {rollout_id} is {found.phase} with version {found.candidate and found.candidate.version}"
+            f"rollout {rollout_id} is {rollout.phase} with version {rollout.candidate and rollout.candidate.version}"
         )
-    steps = (Stage(found.step, 0, 0, now),)
-    record = msgspec.structs.replace(found, phase="READY", candidate=served, step_started=now, steps=steps)
+    steps = (Stage(rollout.step, 0, 0, now),)
+    record = msgspec.structs.replace(rollout, phase="READY", candidate=served, step_started=now, steps=steps)
     return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
 
 
 def failed(route: Route, rollout_id: str, reason: str) -> Route:
-    """The candidate was refused before any request met it: the rollout has ended, the champion never noticed."""
-    found = current(route, rollout_id)
-    if found.phase not in ("PENDING", "READY"):
-        raise Refused(f"rollout {rollout_id} is {found.phase}; roll it back instead")
-    return Route(route.live, route.previous, rollout=msgspec.structs.replace(found, phase="FAILED", reason=reason))
+    """The candidate was refused before it got any request: the rollout has ended and the champion is unchanged."""
+    rollout = current(route, rollout_id)
+    if rollout.phase not in ("PENDING", "READY"):
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; roll it back instead")
+    return Route(route.live, route.previous, rollout=msgspec.structs.replace(rollout, phase="FAILED", reason=reason))
 
 
 def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: datetime) -> Route:
-    """The next step. A canary only grows and an A/B split stays, so that nobody changes sides."""
-    found = current(route, rollout_id)
+    """Begin the next stage. A canary only grows and an A/B split stays, so that no caller changes versions."""
+    rollout = current(route, rollout_id)
     if route.candidate is None:
-        raise Refused(f"rollout {rollout_id} is {found.phase}; prepare its candidate before it gets traffic")
-    if found.plan.strategy == "shadow":
-        raise Refused(f"rollout {rollout_id} is a shadow; its candidate gets no caller's traffic")
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; prepare its candidate before you shift traffic")
+    if rollout.plan.strategy == "shadow":
+        raise Refused(f"rollout {rollout_id} is a shadow; its candidate gets mirrored requests only")
     after = check(msgspec.structs.replace(route, split=dict(split)))
     least = route.share()
     if after.share() < least:
-        raise Refused(f"the candidate has {least} basis points and keeps them; roll back to take them away")
-    if found.plan.strategy == "ab" and least not in (0, after.share()):
-        raise Refused(f"an A/B split stays as it began, at {least} basis points; start another rollout")
+        raise Refused(f"the candidate has {least} basis points, which cannot shrink; roll back instead")
+    if rollout.plan.strategy == "ab" and least not in (0, after.share()):
+        raise Refused(f"an A/B split cannot change from {least} basis points; start another rollout")
     phase = "BAKING" if after.share() else "READY"
-    return _begun(after, msgspec.structs.replace(found, phase=phase, reason=""), now)
+    return _with_next_stage(after, msgspec.structs.replace(rollout, phase=phase, reason=""), now)
 
 
 def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime) -> Route:
-    """Start, change or stop the mirror; its counts begin anew."""
-    found = current(route, rollout_id)
+    """Start, change or stop the mirror, in a new stage with counts of its own."""
+    rollout = current(route, rollout_id)
     after = check(msgspec.structs.replace(route, mirror=mirror))
-    phase = found.phase
+    phase = rollout.phase
     if phase in ("READY", "SHADOWING"):
         phase = "SHADOWING" if mirror else "READY"
-    return _begun(after, msgspec.structs.replace(found, phase=phase), now)
+    return _with_next_stage(after, msgspec.structs.replace(rollout, phase=phase), now)
 
 
-def _begun(route: Route, record: RolloutRecord, now: datetime) -> Route:
-    """The next step begins with what ``route`` says, and with counts of its own."""
+def _with_next_stage(route: Route, record: RolloutRecord, now: datetime) -> Route:
+    """The route with a new stage of its present split and mirror."""
     number = record.step + 1
     step = Stage(number, route.share(), route.mirror.basis_points if route.mirror else 0, now)
     record = msgspec.structs.replace(record, step=number, step_started=now, steps=(*record.steps, step))
@@ -241,72 +241,72 @@ def _begun(route: Route, record: RolloutRecord, now: datetime) -> Route:
 
 
 def renewed(route: Route, rollout_id: str, seconds: float, now: datetime) -> Route:
-    """The lease counts from now."""
+    """The lease ends ``seconds`` from now."""
     record = msgspec.structs.replace(current(route, rollout_id), lease_until=now + timedelta(seconds=seconds))
     return msgspec.structs.replace(route, rollout=record)
 
 
 def paused(route: Route, rollout_id: str, reason: str) -> Route:
-    """Traffic stays; the guard and the lease go on."""
+    """Traffic stays; the guard and the lease remain active."""
     record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
     return msgspec.structs.replace(route, rollout=record)
 
 
 def unloaded(route: Route, rollout_id: str, reason: str, now: datetime) -> Route:
-    """Paused, with all traffic at the champion and no mirror: the candidate cannot be loaded any more."""
+    """Paused, with all traffic at the champion and no mirror, because the candidate cannot be loaded."""
     record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
     after = msgspec.structs.replace(route, split={route.live.version: WHOLE}, mirror=None)
-    return _begun(after, record, now)
+    return _with_next_stage(after, record, now)
 
 
 def resumed(route: Route, rollout_id: str, now: datetime) -> Route:
-    """Back to where it was paused, with the lease counted from now."""
-    found = current(route, rollout_id)
-    if found.phase != "PAUSED":
-        raise Refused(f"rollout {rollout_id} is {found.phase}, not PAUSED")
+    """Back in the phase before the pause, with a full lease from now."""
+    rollout = current(route, rollout_id)
+    if rollout.phase != "PAUSED":
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}, not PAUSED")
     phase = "BAKING" if route.share() else "SHADOWING" if route.mirror else "READY" if route.candidate else "PENDING"
-    record = msgspec.structs.replace(found, phase=phase, reason="")
-    return renewed(msgspec.structs.replace(route, rollout=record), rollout_id, found.plan.lease_seconds, now)
+    record = msgspec.structs.replace(rollout, phase=phase, reason="")
+    return renewed(msgspec.structs.replace(route, rollout=record), rollout_id, rollout.plan.lease_seconds, now)
 
 
 def promoted(route: Route, rollout_id: str, version: str) -> Route:
-    """The candidate is the champion; the former champion is the version to put back."""
-    found = current(route, rollout_id)
+    """The candidate becomes the champion; the former champion becomes the previous version."""
+    rollout = current(route, rollout_id)
     if route.candidate is None or route.candidate.version != version:
         raise Refused(f"version {version} is not the prepared candidate of rollout {rollout_id}")
-    record = msgspec.structs.replace(found, phase="FINALISING", reason="")
+    record = msgspec.structs.replace(rollout, phase="FINALISING", reason="")
     return Route(route.candidate, route.live, rollout=record)
 
 
 def rolled_back(route: Route, reason: str) -> Route:
-    """The champion has all traffic again, in one write. A promotion that is being finished is taken back."""
-    found = route.rollout
-    if found is None or not found.can_be_taken_back:
+    """The champion gets all traffic. A promotion that is not finished is reverted to the former champion."""
+    rollout = route.rollout
+    if rollout is None or not rollout.can_roll_back:
         raise Refused("no rollout is active")
-    if found.phase == "FINALISING":
+    if rollout.phase == "FINALISING":
         if route.previous is None:
-            raise Refused(f"rollout {found.rollout_id} has let go of the version to put back; release one instead")
-        return Route(route.previous, rollout=msgspec.structs.replace(found, phase="ROLLED_BACK", reason=reason))
-    record = msgspec.structs.replace(found, phase="ROLLED_BACK", reason=reason)
+            raise Refused(f"rollout {rollout.rollout_id} has no previous version left; release a version instead")
+        return Route(route.previous, rollout=msgspec.structs.replace(rollout, phase="ROLLED_BACK", reason=reason))
+    record = msgspec.structs.replace(rollout, phase="ROLLED_BACK", reason=reason)
     return Route(route.live, route.previous, rollout=record)
 
 
 def given_up(route: Route, rollout_id: str, reason: str) -> Route:
-    """This rollout is rolled back where it can still be taken back; what has ended stays as it is."""
+    """Roll this rollout back if it can still be rolled back; otherwise the route stays unchanged."""
     record = route.rollout
-    ends = record is not None and record.rollout_id == rollout_id and record.can_be_taken_back
+    ends = record is not None and record.rollout_id == rollout_id and record.can_roll_back
     return rolled_back(route, reason) if ends else route
 
 
 def retired(route: Route, rollout_id: str, version: str | None) -> Route:
-    """A promotion is finished; ``version`` is let go of, if one is named."""
-    found = route.rollout
-    if found is None or found.rollout_id != rollout_id:
+    """Finish a promotion; ``version``, if given, must be the previous one and is dropped."""
+    rollout = route.rollout
+    if rollout is None or rollout.rollout_id != rollout_id:
         raise Refused(f"rollout {rollout_id} is not the newest of this model")
-    if found.active:
-        raise Refused(f"rollout {rollout_id} is {found.phase}; promote it or roll it back before a version is retired")
+    if rollout.active:
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; promote it or roll it back, then retire a version")
     if version is not None and (route.previous is None or route.previous.version != version):
-        raise Refused(f"version {version} is not the previous one; only that can be retired")
-    if found.phase == "FINALISING":
-        found = msgspec.structs.replace(found, phase="SUCCEEDED")
-    return Route(route.live, None if version else route.previous, rollout=found)
+        raise Refused(f"version {version} is not the previous one; only the previous version can be retired")
+    if rollout.phase == "FINALISING":
+        rollout = msgspec.structs.replace(rollout, phase="SUCCEEDED")
+    return Route(route.live, None if version else route.previous, rollout=rollout)

@@ -1,4 +1,4 @@
-"""The variant wins only if the first metric is shown better, no other to lose more than ``margin``, on a fair split."""
+"""A variant wins only if its first metric is shown better, no other loses more than ``margin``, on a valid split."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def plan_faults(spec: ModelSpec, ticket: RolloutTicket) -> list[str]:
 def judge_experiment(
     measure: ExperimentMeasure, declared: AbTestSpec, *, consecutive_errors: int = 0, max_errors: int = 1
 ) -> StageDecision:
-    """PASS: the variant wins. FAIL: control stays, also if nothing is shown when the time is up. UNKNOWN: not decided
-    yet (``look_again``), or the experiment is not valid or measured nothing ``max_errors`` times in a row (``hold``).
+    """PASS: the variant wins. FAIL: control stays, also without evidence at ``max_duration``. UNKNOWN: not decided yet
+    (``look_again``), or the experiment is not valid or measured nothing ``max_errors`` times in a row (``hold``).
 
-    ``facts["answer"]`` names the finding and ``facts["recommendation"]`` says in words what to do. Metrics are declared
-    in the order of ``measure.metrics``; the first decides.
+    ``facts["answer"]`` names the finding and ``facts["recommendation"]`` says what to do. ``measure.metrics`` has the
+    declared order; the first metric decides.
     """
     over = measure.elapsed >= declared.max_duration
     answer, reasons = _answer(measure, declared)
     failures, unknowns = (reasons, []) if answer in ("control stays", "no difference") else ([], reasons)
     if over and answer == "undecided":
-        failures, unknowns = [f"undecided when the time was up, so version {measure.control} stays", *reasons], []
+        failures, unknowns = [f"undecided at max_duration, so version {measure.control} stays", *reasons], []
     facts: dict[str, object] = {
         "answer": answer,
         "recommendation": _recommendation(answer, measure, failures or reasons),
@@ -56,37 +56,37 @@ def judge_experiment(
     return StageDecision(verdict=verdict, action=action)
 
 
-def _answer(found: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
-    if found.errors:
-        return "error", list(found.errors)
-    if found.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
-        users = f"{found.variant_units} of {found.variant_units + found.control_units} users are in the variant"
+def _answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
+    if measure.errors:
+        return "error", list(measure.errors)
+    if measure.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
+        users = f"{measure.variant_units} of {measure.variant_units + measure.control_units} users are in the variant"
         mismatch = (
-            f"{users}, {declared.traffic_split:g} declared (log evidence {found.split_log_e:.2f} >= {needed:.2f})"
+            f"{users}, {declared.traffic_split:g} declared (log evidence {measure.split_log_e:.2f} >= {needed:.2f})"
         )
-        return "invalid", [f"{mismatch}: the arms cannot be compared; find out who is lost before it is repeated"]
-    if too_few := _too_few(found, declared):
-        return "undecided", [*too_few, *found.notes]
-    success, *guards = found.metrics
-    worse = [_said(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
+        return "invalid", [f"{mismatch}: the arms cannot be compared; find the lost users before you repeat the test"]
+    if too_few := _too_few(measure, declared):
+        return "undecided", [*too_few, *measure.notes]
+    success, *guards = measure.metrics
+    worse = [_interval_text(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
-    worse += [_said(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
+    worse += [_interval_text(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
     if worse:
         return "control stays", worse
     lacking = f"not shown to lose at most {declared.margin:g}"
-    unshown = [_said(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
+    unshown = [_interval_text(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
     if (low := success.gain()[0]) > 0:
         return ("undecided", unshown) if unshown else ("variant wins", [])
     if declared.margin and low >= -declared.margin and success.gain()[1] <= declared.margin:
-        return "no difference", [_said(success, f"no difference beyond {declared.margin:g}")]
-    return "undecided", [_said(success, "not shown better"), *unshown]
+        return "no difference", [_interval_text(success, f"no difference beyond {declared.margin:g}")]
+    return "undecided", [_interval_text(success, "not shown better"), *unshown]
 
 
-def _too_few(found: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
-    arms = [("users", found.control_units, found.variant_units)]
+def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
+    arms = [("users", measure.control_units, measure.variant_units)]
     arms += [
         (f"users with {metric.metric}", metric.control_units, metric.variant_units)
-        for metric in found.metrics
+        for metric in measure.metrics
         if metric.metric != "error_rate"
     ]
     return [
@@ -96,22 +96,23 @@ def _too_few(found: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
     ]
 
 
-def _said(metric: MetricInterval, what: str) -> str:
+def _interval_text(metric: MetricInterval, what: str) -> str:
     unit = " of control's" if metric.metric == "latency" else ""
     if metric.estimate is None or metric.low is None or metric.high is None:
         return f"{metric.metric}: {what} (no interval yet)"
     return f"{metric.metric}: {what} (difference {metric.estimate:+.4g} [{metric.low:+.4g}, {metric.high:+.4g}]{unit})"
 
 
-def _recommendation(answer: str, found: ExperimentMeasure, reasons: list[str]) -> str:
-    control, variant = f"version {found.control}", f"version {found.variant}"
+def _recommendation(answer: str, measure: ExperimentMeasure, reasons: list[str]) -> str:
+    control, variant = f"version {measure.control}", f"version {measure.variant}"
     if answer == "variant wins":
-        return f"Promote {variant}: {_said(found.metrics[0], 'better')}; no other metric loses more than the margin."
+        better = _interval_text(measure.metrics[0], "better")
+        return f"Promote {variant}: {better}; no other metric loses more than the margin."
     why = "; ".join(reasons)
     return {
         "control stays": f"Keep {control}: {why}.",
         "no difference": f"Keep {control}: {variant} is not worth a change. {why}.",
         "undecided": f"Keep {control} until there is more evidence: {why}.",
-        "invalid": f"Believe nothing of this experiment: {why}.",
-        "error": f"Mend the measurement: {why}.",
+        "invalid": f"Do not use this experiment: {why}.",
+        "error": f"Correct the measurement: {why}.",
     }[answer]

@@ -1,4 +1,4 @@
-"""A release needs the declared number of different named people, none of its authors, each for these very digests."""
+"""A release needs approvals of its digests by the declared number of named people, none of whom is an author."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def judge_quorum(
     authors: Collection[str],
     faults: Sequence[str] = (),
 ) -> Verdict:
-    """PASS if every role has its count of different people and all roles together ``declared.people``.
+    """PASS if every role has approvals by its count of different people, and all roles together ``declared.people``.
 
-    FAIL: an answer is no, late, missing, of another candidate, of an author, of somebody who is not named, or given
-    twice for one role. UNKNOWN: ``faults`` (answers that are not what the ledger holds) make the count worthless.
+    FAIL: an answer is a rejection, late, missing, about another candidate, by an author or unnamed person, or given
+    twice for one role. UNKNOWN: there are ``faults``, which are answers that differ from the ledger.
     """
     roles = {approver.role: approver for approver in declared.approvers}
     reasons: list[str] = []
     agreed: dict[str, set[str]] = {role: set() for role in roles}
     for answer in answers:
-        why_not = _why_not(answer, ticket, roles.get(answer.role), authors)
+        why_not = _rejection_reasons(answer, ticket, roles.get(answer.role), authors)
         if not why_not and answer.person in agreed[answer.role]:
             why_not = [f"{answer.person} answered for {answer.role} more than once and counts once"]
         reasons += why_not
@@ -43,7 +43,7 @@ def judge_quorum(
         reasons.append(f"{len(people)} different people agreed, {declared.people} must")
     facts: dict[str, object] = {
         "people": people,
-        "agreed": {role: sorted(found) for role, found in agreed.items()},
+        "agreed": {role: sorted(names) for role, names in agreed.items()},
         "needed": declared.people,
         "answers": len(answers),
         "authors": sorted(authors),
@@ -53,8 +53,8 @@ def judge_quorum(
     return Verdict.of(RULE, failures=reasons, facts=facts)
 
 
-def too_few(declared: Approval, authors: Collection[str]) -> list[str]:
-    """Why nobody need be asked: without the authors there are not enough people left."""
+def missing_approvers(declared: Approval, authors: Collection[str]) -> list[str]:
+    """Why a quorum is impossible: without the authors there are not enough people left."""
     left = {approver.role: sorted(set(approver.users) - set(authors)) for approver in declared.approvers}
     reasons = [
         f"{approver.role} needs {approver.count} and has {', '.join(left[approver.role]) or 'nobody'}"
@@ -68,33 +68,33 @@ def too_few(declared: Approval, authors: Collection[str]) -> list[str]:
         return []
     left_out = ", ".join(sorted(set(authors) & {user for approver in declared.approvers for user in approver.users}))
     who = f"without {left_out}, who trained or started it" if left_out else "with the people named"
-    return [*reasons, f"{who}; name somebody else under deployment.approval.approvers"]
+    return [*reasons, f"{who}; name more people under deployment.approval.approvers"]
 
 
-def _why_not(
+def _rejection_reasons(
     answer: ApprovalAnswer, ticket: RolloutTicket, approver: Approver | None, authors: Collection[str]
 ) -> list[str]:
     """Every reason for which an answer is not counted."""
     if answer.choice == "expired":
         return [f"nobody answered for {answer.role} until {answer.until:%Y-%m-%d %H:%M} UTC"]
-    who = answer.person or "somebody unnamed"
-    said = f"{who} for {answer.role}"
+    who = answer.person or "an unnamed person"
+    subject = f"{who} for {answer.role}"
     reasons = []
     if answer.choice == "reject":
-        reasons.append(f"{who} said no for {answer.role}" + (f": {answer.comment}" if answer.comment else ""))
+        reasons.append(f"{who} rejected for {answer.role}" + (f": {answer.comment}" if answer.comment else ""))
     if approver is None:
-        reasons.append(f"{said}: no such role is declared")
+        reasons.append(f"{subject}: no such role is declared")
     elif answer.person not in approver.users:
-        reasons.append(f"{said}: only {', '.join(approver.users)} may answer")
+        reasons.append(f"{subject}: only {', '.join(approver.users)} may answer")
     if {answer.person, answer.name} & set(authors):
-        reasons.append(f"{said}: who trained or started it does not approve it")
+        reasons.append(f"{subject}: a person who trained or started it may not approve it")
     if answer.at > answer.until:
-        reasons.append(f"{said}: answered at {answer.at:%Y-%m-%d %H:%M}, asked until {answer.until:%Y-%m-%d %H:%M} UTC")
-    for what, shown, wanted in (
+        reasons.append(f"{subject}: answered at {answer.at:%Y-%m-%d %H:%M}, after {answer.until:%Y-%m-%d %H:%M} UTC")
+    for what, shown, expected in (
         ("model", answer.model_digest, ticket.model_digest),
         ("bundle", answer.sha256, ticket.sha256),
         ("rollout", answer.rollout_id, ticket.rollout_id),
     ):
-        if shown != wanted:
-            reasons.append(f"{said}: answered about {what} {shown[:16]}, this is {wanted[:16]}")
+        if shown != expected:
+            reasons.append(f"{subject}: the answer is about {what} {shown[:16]}, not {expected[:16]}")
     return reasons

@@ -11,14 +11,14 @@ from pipelines.verdict import Verdict
 RULE = "blue_green_trial"
 
 
-def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int, unproved: Sequence[str] = ()) -> Verdict:
-    """FAIL unless the green version goes from no traffic to its test share in one step; the same again passes.
+def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int, missing: Sequence[str] = ()) -> Verdict:
+    """FAIL unless the green version goes from no traffic to its test share in one change; a repetition passes.
 
-    ``unproved`` names each stage that must have passed before and has not.
+    ``missing`` names each required stage that has not passed.
     """
-    verdict = judge_shift(ticket, state, share, unproved, rule=RULE)
+    verdict = judge_shift(ticket, state, share, missing, rule=RULE)
     now = state.split.get(ticket.version, 0)
     failures = list(verdict.reasons)
     if now not in (0, share) and now < share:
-        failures.append(f"the green version has {now} basis points already; a trial has one share, {share}")
+        failures.append(f"the green version already has {now} basis points; its trial has one share, {share}")
     return Verdict.of(RULE, failures=failures, facts=verdict.facts)

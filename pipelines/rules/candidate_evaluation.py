@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult
-from pipelines.rules.minimum_metrics_gate import measured
+from pipelines.rules.minimum_metrics_gate import is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -13,12 +13,12 @@ RULE = "candidate_evaluation"
 def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """UNKNOWN for each declared metric, or the comparison, that was not measured; FAIL for rows from training's time.
 
-    Rows no earlier than the candidate's own last training row are asked of a ``time_ordered`` split only (the other
-    splits mix times by declaration). Rows compared with the champion must always be later than its training. Slices
-    are not looked at here: ``slice_gate`` asks for them.
+    Only a ``time_ordered`` split requires test rows no earlier than the candidate's last training row (the other
+    splits mix times). Rows compared with the champion must always be later than its training. ``slice_gate`` judges
+    the slices.
     """
     needed = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
-    unknowns = [f"{metric} not measured" for metric in needed if not measured(result.metrics.get(metric))]
+    unknowns = [f"{metric} not measured" for metric in needed if not is_measured(result.metrics.get(metric))]
     if result.rows == 0:
         unknowns.insert(0, "the test part has no rows")
     failures, undated = _own_time_faults(result, spec)

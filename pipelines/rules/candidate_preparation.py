@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.release_rollback import ACTIVE
-from pipelines.rules.rollback_drill import ID as DRILL
+from pipelines.rules.release_rollback import ACTIVE_PHASES
+from pipelines.rules.rollback_drill import DRILL_PREFIX as DRILL
 from pipelines.verdict import Decision, Verdict
 
 RULE = "candidate_preparation"
@@ -16,19 +16,19 @@ PreparationDecision = Decision[PreparationAction]
 
 
 def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: Sequence[str]) -> PreparationDecision:
-    """FAIL for every fault of the plan, for another champion than the ticket's, for a version that is live already,
-    and while a rollout of a newer version goes on. An older or equal one, and any drill, is superseded.
+    """FAIL for every fault of the plan, for another champion than the ticket's, for a version that is already live,
+    and while a rollout of a newer version is active. An older or equal one, and any drill, is superseded.
     """
     failures = [f"the plan is refused: {fault}" for fault in plan_faults]
     if state.champion == ticket.version:
-        failures.append(f"version {ticket.version} is the champion already; there is nothing to roll out")
+        failures.append(f"version {ticket.version} is already the champion; there is nothing to roll out")
     elif state.champion != ticket.champion:
-        changed = f"version {state.champion} is live, but this run was planned against {ticket.champion}"
-        failures.append(f"{changed}; trigger {ticket.model}__deploy anew")
-    other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE else None
+        changed = f"version {state.champion} is live, but this run expected {ticket.champion}"
+        failures.append(f"{changed}; trigger {ticket.model}__deploy again")
+    other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE_PHASES else None
     newer = state.candidate is not None and int(state.candidate) > int(ticket.version)
     if other is not None and newer and not other.startswith(DRILL):
-        failures.append(f"rollout {other} of the newer version {state.candidate} is {state.phase}; it goes first")
+        failures.append(f"rollout {other} of the newer version {state.candidate} is {state.phase}; wait until it ends")
     facts: dict[str, object] = {
         "version": ticket.version,
         "champion": state.champion,

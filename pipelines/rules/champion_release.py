@@ -1,4 +1,4 @@
-"""A version is released only if this very model passed every gate and stage of its rollout, and was approved."""
+"""A version is released only if its model file passed every gate and stage of its rollout, and was approved."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ def judge_release(
     *,
     stages: Mapping[str, str | None] | None = None,
 ) -> Verdict:
-    """FAIL for each gate or stage that said no and for an approval of other bytes; UNKNOWN for each that said nothing.
+    """FAIL for each gate or stage that failed and for an approval of another model; UNKNOWN for each without a verdict.
 
     ``gates`` maps a gate to its outcome as recorded for ``ticket.model_digest``; ``approval_digest`` is the model
-    digest that the approval names, None if nobody approved. ``stages`` maps what the declaration demands of this
-    rollout (each share, the comparison, the count of approvers) to its last outcome on this bundle, None if there is
-    none.
+    digest that the approval names, None if nobody approved. ``stages`` maps each required stage of this rollout (each
+    share, the comparison, the count of approvers) to its last outcome on this bundle, None if there is none.
     """
     failures: list[str] = []
     unknowns: list[str] = []
-    spoken = {gate: gates.get(gate) for gate in required_gates} | dict(stages or {})
-    for gate, outcome in spoken.items():
+    outcomes = {gate: gates.get(gate) for gate in required_gates} | dict(stages or {})
+    for gate, outcome in outcomes.items():
         if outcome is None:
-            unknowns.append(f"{gate} has no verdict on this model ({_short(ticket.model_digest)})")
+            unknowns.append(f"{gate} has no verdict about this model ({_short(ticket.model_digest)})")
         elif outcome == Outcome.UNKNOWN.value:
             unknowns.append(f"{gate} was not measured")
         elif outcome != Outcome.PASS.value:

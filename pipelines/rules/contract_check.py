@@ -1,4 +1,4 @@
-"""A delivery that breaks its contract in any point is refused as a whole, with every fault found."""
+"""A delivery that breaks its contract in any point is refused as a whole, with every fault listed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pipelines.verdict import Verdict
 
 
 def judge_contract(result: IngestResult) -> Verdict:
-    """FAIL with every failure of every source; UNKNOWN if there was no source, or one was neither refused nor kept."""
+    """FAIL with every failure of every source; UNKNOWN without sources, or if one was neither refused nor written."""
     failures = [f"{source.source}: {failure}" for source in result.sources for failure in source.failures]
     unkept = [
         f"{source.source}: was neither refused nor written to a table"

@@ -1,4 +1,4 @@
-"""A window's data count as drifted only where a test is significant and its effect large; unmeasured never passes."""
+"""A window's data count as drifted only if a test is significant and its effect is large; unmeasured never passes."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
         "drifting_share": round(share, 6),
         "largest_psi": {m.name: round(m.psi, 4) for m in _by_effect(result.features)[:5] if m.psi is not None},
         "prediction_psi": result.prediction.psi if result.prediction else None,
-        "data_drift": _half(data_failures, data_unknowns),
-        "prediction_drift": _half(prediction_failures, prediction_unknowns),
+        "data_drift": _outcome(data_failures, data_unknowns),
+        "prediction_drift": _outcome(prediction_failures, prediction_unknowns),
         "report": result.report,
     }
     failures = data_failures + prediction_failures
@@ -68,7 +68,7 @@ def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:
     return unknowns
 
 
-def _half(failures: list[str], unknowns: list[str]) -> str:
+def _outcome(failures: list[str], unknowns: list[str]) -> str:
     return (Outcome.FAIL if failures else Outcome.UNKNOWN if unknowns else Outcome.PASS).value
 
 

@@ -11,7 +11,7 @@ from pipelines.verdict import Verdict
 
 RULE = "minimum_metrics_gate"
 ROUNDING = 1e-12
-"""Differences below it are rounding: equal to the bound is within the bound."""
+"""Smaller differences count as rounding; a value equal to the bound passes."""
 
 
 def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
@@ -20,13 +20,13 @@ def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     unknowns: list[str] = []
     for metric, bound in spec.evaluation.minimum_metrics.items():
         value = result.metrics.get(metric)
-        if not measured(value):
+        if not is_measured(value):
             unknowns.append(f"{metric} not measured ({result.rows} rows)")
             continue
         if bound.min is not None and value < bound.min - ROUNDING:
-            failures.append(broken(metric, value, "<", bound.min))
+            failures.append(bound_text(metric, value, "<", bound.min))
         if bound.max is not None and value > bound.max + ROUNDING:
-            failures.append(broken(metric, value, ">", bound.max))
+            failures.append(bound_text(metric, value, ">", bound.max))
     facts: dict[str, object] = {
         "version": result.version,
         "rows": result.rows,
@@ -35,12 +35,12 @@ def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
 
 
-def measured(value: float | None) -> TypeGuard[float]:
+def is_measured(value: float | None) -> TypeGuard[float]:
     """True for a finite number; None, NaN and infinities were not measured."""
     return value is not None and math.isfinite(value)
 
 
-def broken(what: str, value: float, sign: str, bound: float) -> str:
+def bound_text(what: str, value: float, sign: str, bound: float) -> str:
     """``roc_auc 0.681 < 0.700``, with as many decimals as it takes to tell the two apart."""
     for decimals in range(3, 16):
         shown = f"{value:.{decimals}f}", f"{bound:.{decimals}f}"

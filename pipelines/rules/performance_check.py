@@ -12,7 +12,7 @@ RULE = "performance_check"
 def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
     """FAIL when the metric over the window is worse than the reference by more than ``max_drop``.
 
-    The drop is ``reference - value``, or ``value - reference`` for a metric of which less is better. UNKNOWN when
+    The drop is ``reference - value``, or ``value - reference`` for a metric whose lower values are better. UNKNOWN when
     fewer than ``minimum_labels`` labels have arrived, or when the metric or its reference was not measured.
     ``facts["performance"]`` holds the outcome, for the retrain request.
     """

@@ -1,4 +1,4 @@
-"""A day's features pass only if every feature was measured and keeps its declared constraints."""
+"""A day's features pass only if every feature was measured and satisfies its declared constraints."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ RULE = "point_in_time_features"
 def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
     """FAIL on a broken constraint or another definition than the view's, UNKNOWN on a feature that was not measured.
 
-    A source gone stale shows as nulls (an observation older than its ``max_age_hours`` is null), so
-    ``max_null_share`` is what catches it.
+    A stale source produces nulls (an observation older than its ``max_age_hours`` is null), so ``max_null_share``
+    detects it.
     """
     failures: list[str] = []
     unknowns = [] if result.rows else [f"{result.table} has no row of {result.day}"]
@@ -30,7 +30,7 @@ def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
         unknowns += open_questions
     digests = view.definition_digests()
     failures += [
-        f"{name} was built by another definition than the one now declared; build {result.day} again"
+        f"{name} was built by another definition than the declared one; build {result.day} again"
         for name, digest in result.definition_digests.items()
         if digests.get(name, digest) != digest
     ]
@@ -62,7 +62,7 @@ def _constraint_faults(name: str, feature: Feature, facts: FeatureFacts) -> tupl
 
 
 def judge_definitions(view: FeatureView, registered: Mapping[str, tuple[int, str]]) -> Verdict:
-    """FAIL if a feature means something else than when it was last built, and its version did not rise.
+    """FAIL if a feature's definition changed since it was last built, and its version did not rise.
 
     ``registered``: feature to (version, digest), as in ``FeatureDefinitions``; empty before the first build.
     """

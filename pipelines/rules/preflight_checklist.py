@@ -13,35 +13,35 @@ RULE = "preflight_checklist"
 
 
 def judge_checklist(
-    found: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
+    inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
 ) -> Verdict:
-    """FAIL if any item failed, UNKNOWN if any was not measured; a warning or a waiver holds nothing up.
+    """FAIL if any item failed, UNKNOWN if any was not measured; warnings and waivers pass.
 
     Ten items: those numbered 1 to 8, who may deploy, and whether the rollout can be decided in its time.
-    ``facts["checklist"]`` has each as a ``ChecklistItem``.
+    ``facts["checklist"]`` lists each as a ``ChecklistItem``.
     """
     items = [
-        preflight_items.performance(found, standing, spec, required_gates),
-        preflight_items.size(found, spec),
-        preflight_items.contract(found, standing, spec),
-        preflight_items.validation(found),
-        preflight_items.error_handling(found, standing, spec),
-        preflight_items.load(found, standing, spec),
-        preflight_items.security(found, standing),
-        preflight_items.way_back(standing, spec),
+        preflight_items.performance(inspection, standing, spec, required_gates),
+        preflight_items.size(inspection, spec),
+        preflight_items.contract(inspection, standing, spec),
+        preflight_items.validation(inspection),
+        preflight_items.error_handling(inspection, standing, spec),
+        preflight_items.load(inspection, standing, spec),
+        preflight_items.security(inspection, standing),
+        preflight_items.rollback(standing, spec),
         preflight_items.deployer(standing, spec),
-        preflight_items.design(found, standing, spec),
+        preflight_items.design(inspection, standing, spec),
     ]
     facts: dict[str, object] = {
-        "version": found.version,
+        "version": inspection.version,
         "champion": standing.champion,
-        "checklist": [item.line().model_dump(exclude={"schema_"}) for item in items],
-        "model_digest": found.model_digest,
+        "checklist": [item.checklist_item().model_dump(exclude={"schema_"}) for item in items],
+        "model_digest": inspection.model_digest,
         "approval_digest": standing.approval_digest,
-        "parity_rows": found.rows,
-        "largest_difference": found.largest_difference,
-        "latency_p99_ms": found.latency_p99_ms,
-        "requests_per_day": round(found.traffic.per_day, 1) if found.traffic else None,
+        "parity_rows": inspection.rows,
+        "largest_difference": inspection.largest_difference,
+        "latency_p99_ms": inspection.latency_p99_ms,
+        "requests_per_day": round(inspection.traffic.per_day, 1) if inspection.traffic else None,
     }
     failures = [f"{item.name}: {why}" for item in items for why in item.failed]
     unknowns = [f"{item.name}: {why}" for item in items for why in item.unmeasured]

@@ -1,6 +1,6 @@
 """The ten items of the preflight checklist: each says why it passed, warned, failed, was waived or was not measured.
 
-The functions are pure: ``found`` was measured on the bundle, ``standing`` was read from ledger and target.
+The functions are pure: ``inspection`` was measured on the bundle, ``standing`` was read from ledger and target.
 """
 
 from __future__ import annotations
@@ -15,227 +15,227 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
 
 MAX_BUNDLE_MEBIBYTES = 1024
-"""Of memory in each worker, where the declaration names no ``memory_limit``."""
+"""Memory limit of each worker if the declaration names no ``memory_limit``."""
 MINIMUM_PARITY_ROWS = 1000
 
 
 @dataclass
 class ItemFacts:
-    """One line of the checklist: everything that was said, by what it means for the line."""
+    """One item of the checklist: its findings by what they mean for its result."""
 
     name: str
     failed: list[str] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     waived: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def line(self) -> ChecklistItem:
-        found = {"FAIL": self.failed, "UNKNOWN": self.unmeasured, "WARNING": self.warned, "WAIVED": self.waived}
-        result = next((name for name, why in found.items() if why), "PASS")
-        why = [*self.failed, *self.unmeasured, *self.warned, *self.waived, *self.told]
+    def checklist_item(self) -> ChecklistItem:
+        reasons = {"FAIL": self.failed, "UNKNOWN": self.unmeasured, "WARNING": self.warned, "WAIVED": self.waived}
+        result = next((name for name, why in reasons.items() if why), "PASS")
+        why = [*self.failed, *self.unmeasured, *self.warned, *self.waived, *self.notes]
         return ChecklistItem.model_validate({"item": self.name, "result": result, "why": why})
 
 
 def performance(
-    found: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
+    inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
 ) -> ItemFacts:
     item, deadline = ItemFacts("1 performance"), spec.deployment.routing.deadline_ms
     for gate in required_gates:
-        said = standing.gates.get(gate)
-        if said is None:
-            item.unmeasured.append(f"{gate} has no verdict on this model file")
-        elif said == "unknown":
+        outcome = standing.gates.get(gate)
+        if outcome is None:
+            item.unmeasured.append(f"{gate} has no verdict about this model file")
+        elif outcome == "unknown":
             item.unmeasured.append(f"{gate} was not measured")
-        elif said != "pass":
-            item.failed.append(f"{gate} said {said}")
+        elif outcome != "pass":
+            item.failed.append(f"{gate} said {outcome}")
     if standing.approval_digest is None:
-        item.unmeasured.append(f"version {found.version} has no approval")
-    if found.latency_p50_ms is None or found.latency_p99_ms is None:
+        item.unmeasured.append(f"version {inspection.version} has no approval")
+    if inspection.latency_p50_ms is None or inspection.latency_p99_ms is None:
         item.unmeasured.append("the latency of one row was not measured")
-    elif found.latency_p50_ms > deadline:
-        item.failed.append(f"one row takes {found.latency_p50_ms:.3g} ms > routing.deadline_ms {deadline:g}")
+    elif inspection.latency_p50_ms > deadline:
+        item.failed.append(f"one row takes {inspection.latency_p50_ms:.3g} ms > routing.deadline_ms {deadline:g}")
     else:
-        took = f"one row takes {found.latency_p50_ms:.3g} ms, p99 {found.latency_p99_ms:.3g} ms"
-        item.told.append(f"{len(required_gates)} gates, {took} (deadline {deadline:g} ms)")
+        took = f"one row takes {inspection.latency_p50_ms:.3g} ms, p99 {inspection.latency_p99_ms:.3g} ms"
+        item.notes.append(f"{len(required_gates)} gates, {took} (deadline {deadline:g} ms)")
     return item
 
 
-def size(found: Inspection, spec: ModelSpec) -> ItemFacts:
+def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
     item, limit = ItemFacts("2 size"), spec.deployment.resources.memory_limit
-    most, has = mebibytes(limit) if limit else MAX_BUNDLE_MEBIBYTES, found.bundle_bytes / 2**20
+    most, has = mebibytes(limit) if limit else MAX_BUNDLE_MEBIBYTES, inspection.bundle_bytes / 2**20
     if has > most:
         item.failed.append(f"the bundle has {has:.1f} MiB > {most} MiB of memory")
-    if found.rows < MINIMUM_PARITY_ROWS:
-        item.unmeasured.append(f"compared with the model on {found.rows} rows < {MINIMUM_PARITY_ROWS}")
-    elif found.largest_difference is None:
-        item.failed.append(f"{found.predictor} answers no numbers where the model does")
-    elif found.largest_difference > MAX_DIFFERENCE or found.flips:
-        beyond = f"{found.largest_difference:.3g} (limit {MAX_DIFFERENCE:g}), {found.flips} flips"
-        item.failed.append(f"{found.predictor} answers differ from the model's by up to {beyond}")
+    if inspection.rows < MINIMUM_PARITY_ROWS:
+        item.unmeasured.append(f"compared with the model on {inspection.rows} rows < {MINIMUM_PARITY_ROWS}")
+    elif inspection.largest_difference is None:
+        item.failed.append(f"{inspection.predictor} returns no numbers for rows that the model can score")
+    elif inspection.largest_difference > MAX_DIFFERENCE or inspection.flips:
+        beyond = f"{inspection.largest_difference:.3g} (limit {MAX_DIFFERENCE:g}), {inspection.flips} flips"
+        item.failed.append(f"{inspection.predictor} answers differ from the model's by up to {beyond}")
     else:
-        within = f"{found.rows} rows within {found.largest_difference:.2g} of the model"
-        item.told.append(f"{has:.2f} MiB, {found.predictor}, {within}")
-    item.told += found.notes
+        within = f"{inspection.rows} rows within {inspection.largest_difference:.2g} of the model"
+        item.notes.append(f"{has:.2f} MiB, {inspection.predictor}, {within}")
+    item.notes += inspection.notes
     return item
 
 
-def contract(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item = ItemFacts("3 contract")
     if standing.champion is None:
-        item.waived.append("first version: nobody has called it yet")
-    elif found.champion_fault or found.contract is None or found.champion is None:
-        item.unmeasured.append(found.champion_fault or "the contract could not be read")
-    elif found.contract_changes:
-        old, new = found.champion.semantic, found.contract.semantic
-        changes, numbers = "; ".join(found.contract_changes), f"{old or 'no number'} to {new or 'no number'}"
+        item.waived.append("first version: it has no callers yet")
+    elif inspection.champion_fault or inspection.contract is None or inspection.champion is None:
+        item.unmeasured.append(inspection.champion_fault or "the contract could not be read")
+    elif inspection.contract_changes:
+        old, new = inspection.champion.semantic, inspection.contract.semantic
+        changes, numbers = "; ".join(inspection.contract_changes), f"{old or 'no number'} to {new or 'no number'}"
         if old is None or new is None or _major(new) <= _major(old):
             item.failed.append(f"changed without a new major version ({numbers}): {changes}")
         elif spec.deployment.staged:
-            item.failed.append(f"{changes}; no caller can be served by both versions: deploy it all_at_once")
+            item.failed.append(f"{changes}; callers cannot use both versions at once: deploy with all_at_once")
         else:
             item.warned.append(f"callers have to change ({numbers}): {changes}")
     else:
-        item.told.append(f"that of version {standing.champion}")
+        item.notes.append(f"the same as that of version {standing.champion}")
     return item
 
 
-def validation(found: Inspection) -> ItemFacts:
+def validation(inspection: Inspection) -> ItemFacts:
     item = ItemFacts("4 input validation")
-    item.failed += [f"column {name} has no type in schema.json" for name in found.untyped]
-    item.failed += found.edge_faults
-    if found.contract is None:
+    item.failed += [f"column {name} has no type in schema.json" for name in inspection.untyped]
+    item.failed += inspection.edge_faults
+    if inspection.contract is None:
         item.unmeasured.append("the schema could not be read")
         return item
-    if not found.edge_rows and not found.edge_faults:
-        item.unmeasured.append("no edge row was tried")
-    item.warned += [f"narrower than the live version: {each}" for each in found.narrowed]
-    numbers = [one for one in found.contract.columns if one.type == "numeric"]
-    ranged = sum(one.minimum is not None or one.maximum is not None for one in numbers)
-    described = f"{len(found.contract.columns)} columns typed, {ranged} of {len(numbers)} numbers with a range"
-    item.told.append(f"{described}, {found.edge_rows} edge rows tried")
+    if not inspection.edge_rows and not inspection.edge_faults:
+        item.unmeasured.append("no edge row was tested")
+    item.warned += [f"narrower than the live version: {change}" for change in inspection.narrowed]
+    numbers = [column for column in inspection.contract.columns if column.type == "numeric"]
+    ranged = sum(column.minimum is not None or column.maximum is not None for column in numbers)
+    described = f"{len(inspection.contract.columns)} columns typed, {ranged} of {len(numbers)} numbers with a range"
+    item.notes.append(f"{described}, {inspection.edge_rows} edge rows tested")
     return item
 
 
-def error_handling(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def error_handling(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("5 error handling"), spec.deployment
     target = declared.target
-    item.failed += found.plan_faults
+    item.failed += inspection.plan_faults
     if target.kind == "sagemaker" and declared.staged and target.mode == "guardrail" and not target.alarms:
-        item.failed.append("target.alarms is empty: nothing could roll the update back")
+        item.failed.append("target.alarms is empty: no alarm could roll the update back")
     if target.kind == "sagemaker" and target.data_capture is None:
         item.warned.append("target.data_capture is not declared: no answer is logged, so nothing can be monitored")
     if standing.champion is None or not declared.staged:
         what = "first version" if standing.champion is None else "all_at_once"
-        item.waived.append(f"{what}: no candidate stands beside a champion, so no guard watches one")
+        item.waived.append(f"{what}: no candidate is served beside a champion, so there is no guard")
         return item
     limits = [f"over {m.over_ms:g} ms" for m in declared.analysis.metrics if m.event == "slow" and m.max_rate]
     guard = f"guard at {declared.error_threshold:.2%} bad answers"
     deadline = f"deadline {declared.routing.deadline_ms:g} ms"
-    item.told.append(", ".join([guard, *limits, deadline, f"lease {declared.lease:g} s"]))
+    item.notes.append(", ".join([guard, *limits, deadline, f"lease {declared.lease:g} s"]))
     return item
 
 
-def load(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def load(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
     elif standing.champion is None or not spec.deployment.staged:
         what = "first version" if standing.champion is None else "all_at_once"
-        item.waived.append(f"{what}: no candidate stands beside a champion to be tried")
+        item.waived.append(f"{what}: no candidate is served beside a champion")
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
-        item.told.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
-        item.failed += [found.load_test_fault] if found.load_test_fault else []
-        for name, wanted in found.load_test_needs.items():
-            if wanted > has:
-                seconds = math.ceil(declared.ramp_up_time + wanted / declared.target_rps)
+        item.notes.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")
+        item.failed += [inspection.load_test_fault] if inspection.load_test_fault else []
+        for name, needed in inspection.load_test_needs.items():
+            if needed > has:
+                seconds = math.ceil(declared.ramp_up_time + needed / declared.target_rps)
                 short = f"{name} cannot be shown by {has} requests after the ramp, even without a bad one"
-                item.failed.append(f"{short}: {wanted} are needed; give duration: {seconds}")
+                item.failed.append(f"{short}: {needed} are needed; declare duration: {seconds}")
     return item
 
 
-def security(found: Inspection, standing: ReleaseStanding) -> ItemFacts:
+def security(inspection: Inspection, standing: ReleaseStanding) -> ItemFacts:
     item = ItemFacts("7 security")
-    item.failed += found.faults
-    item.failed += [f"{name} is not what the registered model gives" for name in found.altered]
-    item.failed += [f"{name} holds a pickle, and loading one runs code" for name in found.pickles]
+    item.failed += inspection.faults
+    item.failed += [f"{name} differs from a new conversion of the registered model" for name in inspection.altered]
+    item.failed += [f"{name} contains a pickle, and loading a pickle runs code" for name in inspection.pickles]
     item.failed += [f"the ledger: {fault}" for fault in standing.ledger_faults]
-    approved, has = standing.approval_digest, found.model_digest
+    approved, has = standing.approval_digest, inspection.model_digest
     if has is None:
         item.unmeasured.append("the digest of the registered model could not be read")
     elif approved is not None and approved != has:
         item.failed.append(f"the approval is of model {approved[:12]}…, the registered file is {has[:12]}…")
     else:
-        item.told.append(f"digests agree, no pickle, model {has[:12]}… made the bundle")
+        item.notes.append(f"all digests match, no pickle, the bundle was built from model {has[:12]}…")
     return item
 
 
-def way_back(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def rollback(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("8 rollback"), spec.deployment.rollback
     if standing.champion is None:
-        item.waived.append("first version: there is nothing to go back to")
+        item.waived.append("first version: there is no version to roll back to")
         return item
-    item.told.append(f"version {standing.champion} can be put back for {declared.window:g} s after the promotion")
+    item.notes.append(f"version {standing.champion} can be restored for {declared.window:g} s after the promotion")
     if declared.window == 0:
         item.warned.append("rollback.window is 0: the former version is unloaded at once")
     if declared.drill is None:
-        item.told.append("no drill is declared")
+        item.notes.append("no drill is declared")
     elif standing.drill is None and not standing.drillable:
-        item.told.append(f"no drill yet: no version before {standing.champion} could stand in for one")
+        item.notes.append(f"no drill yet: no version before {standing.champion} could serve as its candidate")
     elif standing.drill is None:
-        item.unmeasured.append("rollback.drill is declared, but no drill is on the ledger; run one")
+        item.unmeasured.append("rollback.drill is declared, but the ledger has no drill; run one")
     elif standing.drill != "pass":
-        item.failed.append(f"the last rollback drill ended {standing.drill}; find out why and run it again")
+        item.failed.append(f"the last rollback drill has outcome {standing.drill}; correct the cause and run it again")
     else:
-        item.told.append("the last rollback drill passed")
+        item.notes.append("the last rollback drill passed")
     return item
 
 
 def deployer(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     item, may = ItemFacts("who may deploy"), spec.deployment.approval.deployers
     if not standing.by_hand:
-        item.told.append("started by an approval, not by hand")
+        item.notes.append("triggered by an approval, not manually")
     elif not may:
-        item.told.append(f"{standing.deployer or 'somebody'}; deployment.approval.deployers names nobody")
+        item.notes.append(f"{standing.deployer or 'an unnamed person'}; deployment.approval.deployers is empty")
     elif standing.deployer in may:
-        item.told.append(f"{standing.deployer} is among deployment.approval.deployers")
+        item.notes.append(f"{standing.deployer} is among deployment.approval.deployers")
     else:
-        who = standing.deployer or "somebody without a name"
+        who = standing.deployer or "an unnamed person"
         item.failed.append(f"{who} is not among deployment.approval.deployers ({', '.join(may)})")
     return item
 
 
-def design(found: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
-    """Whether the rollout can be decided in its time at the traffic of late."""
+def design(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+    """Whether the rollout can be decided in its time at the traffic of the last seven days."""
     item = ItemFacts("design")
     if standing.champion is None:
-        item.waived.append("first version: there is nothing to compare with")
+        item.waived.append("first version: there is no champion to compare with")
         return item
-    if not found.design:
+    if not inspection.design:
         item.waived.append(f"{spec.deployment.strategy}: nothing is compared")
         return item
-    if found.traffic is None:
-        item.warned.append("UNKNOWN how long it takes: no request was logged in the last seven days")
-    for step in found.design:
-        said, hopeless = _time_of(step, found.traffic.per_day if found.traffic else None)
-        heard = (item.failed if spec.deployment.strategy == "ab" else item.warned) if hopeless else item.told
-        heard.append(said)
+    if inspection.traffic is None:
+        item.warned.append("the duration is UNKNOWN: no request was logged in the last seven days")
+    for step in inspection.design:
+        estimate, undecidable = _time_of(step, inspection.traffic.per_day if inspection.traffic else None)
+        reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes
+        reasons.append(estimate)
     return item
 
 
 def _time_of(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
-    """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that is more than the step may take."""
+    """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that exceeds the stage's time."""
     place = f"at {step.share / 100:g} %" if step.share else "in the shadow"
     if step.requests_to_pass is None:
-        return f"{place}: no number of requests shows that the threshold is kept; expected_rate is not below it", True
-    found = f", {step.requests_to_find} to find the expected harm" if step.requests_to_find else ""
-    said = f"{place}: {step.requests_to_pass} requests to pass{found}"
+        return f"{place}: no number of requests can show a pass; expected_rate is not below the threshold", True
+    detection = f", {step.requests_to_find} to detect the expected harm" if step.requests_to_find else ""
+    estimate = f"{place}: {step.requests_to_pass} requests to pass{detection}"
     if per_day is None:
-        return said, False
+        return estimate, False
     days, most = step.requests_to_pass / per_day, step.seconds / 86400
-    timed = f"{said}; {days:.2g} days at {per_day:.0f} a day"
-    return (f"{timed} > {most:.2g} days that it may take", True) if days > most else (timed, False)
+    timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day"
+    return (f"{timed} > {most:.2g} days, the stage's maximum", True) if days > most else (timed, False)
 
 
 def _major(semantic: str) -> int:

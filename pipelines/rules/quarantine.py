@@ -9,7 +9,7 @@ from pipelines.verdict import Verdict
 def judge_audit(audit: AuditResult, max_quarantined_share: float) -> Verdict:
     """FAIL with every broken condition of every source; a share equal to the limit passes.
 
-    ``max_quarantined_share`` lies between 0 and 1 and holds for each source by itself.
+    ``max_quarantined_share`` lies between 0 and 1 and applies to each source separately.
     """
     failures = [reason for source in audit.sources for reason in _failures(source, max_quarantined_share)]
     facts = {

@@ -1,4 +1,4 @@
-"""A rollback ends the rollout that goes on, or else puts the version before the live one back; without either: FAIL."""
+"""A rollback ends the active rollout, or else restores the previous version; it fails if there is neither."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.verdict import Verdict
 
 RULE = "release_rollback"
-ACTIVE = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
+ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 """Phases in which a candidate may get requests."""
 
 
 class RollbackTarget(BaseModel):
-    """``takes``: the version that loses its traffic, None for a rollout without a candidate yet; ``to``: who has it
-    afterwards; ``rollout_id``: the rollout that ends by it, None where the version before the live one is put back."""
+    """``takes``: the version that loses its traffic, None for a rollout without a candidate yet; ``to``: the version
+    that gets it; ``rollout_id``: the rollout that ends, None if the previous version is restored without a rollout."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,13 +25,13 @@ class RollbackTarget(BaseModel):
     rollout_id: str | None = None
 
 
-def way_back(state: RolloutState) -> RollbackTarget | None:
-    """What a rollback would do now; None if there is nothing to go back to.
+def rollback_target(state: RolloutState) -> RollbackTarget | None:
+    """What a rollback would do now; None if there is no version to roll back to.
 
-    An active rollout loses its candidate; a promotion that is being finished is taken back to the former champion;
-    else the version before the live one is put back.
+    An active rollout loses its candidate; a promotion that is not finished is reverted to the former champion;
+    otherwise the previous version is restored.
     """
-    if state.phase in ACTIVE:
+    if state.phase in ACTIVE_PHASES:
         return RollbackTarget(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
     if state.previous is None:
         return None
@@ -39,38 +39,38 @@ def way_back(state: RolloutState) -> RollbackTarget | None:
     return RollbackTarget(takes=state.champion, to=state.previous, rollout_id=finishing)
 
 
-def judge_rollback(state: RolloutState, asked: str | None) -> Verdict:
-    """FAIL with nothing to go back to, or if ``asked`` is not the version that would be taken back.
+def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
+    """FAIL without a version to roll back to, or if ``version`` is not the one that would lose its traffic.
 
-    ``asked`` None takes back whatever is newest. PASS does not ask whether every worker has applied the present table:
-    a rollback is the way out of just that.
+    ``version`` None accepts any version. PASS does not require that every worker has applied the present table, because
+    a rollback is also the remedy for a table that was not applied.
     """
-    way, failures = way_back(state), []
-    if way is None:
-        failures.append(f"{state.model} has no version before {state.champion}; release one instead")
-    elif asked is not None and asked == way.to:
-        failures.append(f"version {asked} is the one that a rollback goes back to; leave the field empty")
-    elif asked is not None and asked != way.takes:
-        failures.append(f"version {asked} answers nobody; version {way.takes} is the one to take back")
+    rollback, failures = rollback_target(state), []
+    if rollback is None:
+        failures.append(f"{state.model} has no version before {state.champion}; release a version instead")
+    elif version is not None and version == rollback.to:
+        failures.append(f"version {version} is the one that a rollback would restore; leave the field empty")
+    elif version is not None and version != rollback.takes:
+        failures.append(f"version {version} has no traffic; name version {rollback.takes} to roll it back")
     facts: dict[str, object] = {
         "live": state.champion,
         "candidate": state.candidate,
         "previous": state.previous,
         "phase": state.phase,
-        "asked": asked,
+        "asked": version,
         "generation": state.generation,
-        **({} if way is None else way.model_dump()),
+        **({} if rollback is None else rollback.model_dump()),
     }
     return Verdict.of(RULE, failures=failures, facts=facts)
 
 
-def signed(reason: str, takes: str | None, run: str) -> str:
-    """The reason as the target keeps it: it says which version was taken back, and in which run."""
+def full_reason(reason: str, takes: str | None, run: str) -> str:
+    """The reason as stored by the target, with the version that was rolled back and the run."""
     return f"{reason} (version {takes or 'none'} taken back by {run})"
 
 
-def taken_back(state: RolloutState, run: str) -> RollbackTarget | None:
-    """What this very run has done to the newest rollout already, in a try that was cut off."""
+def own_rollback(state: RolloutState, run: str) -> RollbackTarget | None:
+    """The rollback that an earlier, interrupted try of this run has already made; None if there is none."""
     mine = re.search(rf"\(version (\S+) taken back by {re.escape(run)}\)$", state.reason)
     if state.phase != "ROLLED_BACK" or mine is None:
         return None

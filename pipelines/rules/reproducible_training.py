@@ -14,10 +14,10 @@ DIGEST_LENGTH = 64
 
 
 def judge_training(result: TrainResult, spec: ModelSpec) -> Verdict:
-    """PASS if the result names everything needed to train it again, and its scores are numbers.
+    """PASS if the result names everything needed to train it again, and its scores are finite numbers.
 
-    FAIL: more rounds than declared, a best round that was never done, or a score that is not finite. UNKNOWN: a
-    digest or the validation score of the comparison's metric is missing.
+    FAIL: more rounds than declared, a best round outside them, or a score that is not finite. UNKNOWN: a digest or the
+    validation score of the comparison's metric is missing.
     """
     declared = spec.training.estimator.rounds
     searched = spec.training.search is not None and "rounds" in spec.training.search.space
@@ -25,9 +25,9 @@ def judge_training(result: TrainResult, spec: ModelSpec) -> Verdict:
     if spec.training.estimator.kind == "xgboost" and not searched and result.rounds > declared:
         failures.append(f"rounds {result.rounds} > {declared} declared")
     if result.rounds < 1:
-        failures.append(f"rounds {result.rounds} < 1: nothing was learnt")
+        failures.append(f"rounds {result.rounds} < 1: the model was not trained")
     if result.best_round is not None and not 0 <= result.best_round < result.rounds:
-        failures.append(f"best round {result.best_round} is none of the {result.rounds} rounds")
+        failures.append(f"best round {result.best_round} is outside the {result.rounds} rounds")
     failures += [f"{name} is {value}" for name, value in result.metrics.items() if not math.isfinite(value)]
 
     digests = {
@@ -36,7 +36,7 @@ def judge_training(result: TrainResult, spec: ModelSpec) -> Verdict:
         "request_digest": result.request_digest,
         "environment_digest": result.environment_digest,
     }
-    unknowns = [f"{name} {value!r} is no sha256" for name, value in digests.items() if not _is_digest(value)]
+    unknowns = [f"{name} {value!r} is not a sha256" for name, value in digests.items() if not _is_digest(value)]
     compared = f"validation_{spec.evaluation.comparison.metric}"
     if compared not in result.metrics:
         unknowns.append(f"{compared} was not measured")
@@ -52,11 +52,11 @@ def judge_training(result: TrainResult, spec: ModelSpec) -> Verdict:
 
 
 def judge_reproduction(result: ReproduceResult) -> Verdict:
-    """PASS if the digests are equal. FAIL otherwise, with every known difference as a possible cause."""
+    """PASS if the digests are equal, else FAIL with every known difference as a possible cause."""
     facts: dict[str, object] = result.model_dump(include={"registered_digest", "reproduced_digest", "snapshot"})
     facts["differences"] = list(result.differences)
     missing = [
-        f"{name} {value!r} is no sha256"
+        f"{name} {value!r} is not a sha256"
         for name, value in (("registered", result.registered_digest), ("reproduced", result.reproduced_digest))
         if not _is_digest(value)
     ]

@@ -12,7 +12,7 @@ RULE = "retirement"
 
 
 class RetirementDecision(Decision[Literal["wait", "conclude"]]):
-    """``left``: seconds that the former version still has to be kept."""
+    """``left``: seconds until the former version may be retired."""
 
     left: float
 
@@ -20,10 +20,10 @@ class RetirementDecision(Decision[Literal["wait", "conclude"]]):
 def judge_retirement(
     ticket: RolloutTicket, state: RolloutState, *, promoted: datetime | None, now: datetime, window: float
 ) -> RetirementDecision:
-    """PASS once the version has been live for ``window`` seconds; FAIL if it was put back or replaced meanwhile.
+    """PASS once the version has been live for ``window`` seconds; FAIL if it was rolled back or replaced meanwhile.
 
-    UNKNOWN while the window lasts, with the seconds still to wait (``left``, 0 where there is nothing to wait for), and
-    if nobody wrote down when it was promoted.
+    UNKNOWN during the window, with the seconds still to wait (``left``, 0 if there is nothing to wait for), and if the
+    time of the promotion is not known.
     """
     failures, unknowns = [], []
     lasted = (now - promoted).total_seconds() if promoted else 0.0
@@ -33,7 +33,7 @@ def judge_retirement(
     elif state.champion != ticket.version:
         failures.append(f"version {state.champion} is live, not {ticket.version}")
     elif state.phase not in ("FINALISING", "SUCCEEDED"):
-        failures.append(f"the rollout is {state.phase}; promote it before the former version is retired")
+        failures.append(f"the rollout is {state.phase}; promote it before you retire the former version")
     elif promoted is None:
         unknowns.append(f"the ledger has no release of version {ticket.version} by this rollout")
     elif lasted < window and state.phase == "FINALISING":

@@ -18,11 +18,11 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "drift_check": ("data_drift", "prediction_drift"),
     "performance_check": ("performance",),
 }
-"""What each monitoring check can detect."""
+"""The kinds of trouble that each monitoring check can detect."""
 
 
 class Detection(BaseModel):
-    """What one check of one data day said about one kind of trouble: FAIL is a detection."""
+    """The outcome of one check of one data day for one kind of trouble: FAIL is a detection."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,8 +34,8 @@ class Detection(BaseModel):
 def detections(records: Iterable[Mapping[str, Any]]) -> list[Detection]:
     """Read the details of ``monitoring_verdict`` ledger lines (``check``, ``day``, ``outcome``, ``facts``), in order.
 
-    The outcome per kind is taken from the facts that the check's rule left; without them the whole verdict's
-    outcome stands for every kind the check can detect. Lines of other checks are passed over.
+    The outcome per kind is taken from the verdict's facts; without them the verdict's outcome counts for every kind
+    that the check can detect. Lines of other checks are ignored.
     """
     return [
         Detection(
@@ -52,13 +52,13 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spe
     """PASS: no retraining is needed. FAIL: a retraining is due, and the reasons say why. UNKNOWN: ``day`` was not
     measured for any declared trigger.
 
-    A trigger is due when its last ``consecutive_detections`` measured days up to ``day`` all detected and ``day``
-    itself is one of them. A day whose outcome is UNKNOWN, or that was never checked, neither counts nor breaks the
-    row: silence is no evidence either way. Of several checks of one day the last in ``history`` holds.
+    A trigger is due when its last ``consecutive_detections`` measured days up to ``day`` are all detections and ``day``
+    itself is one of them. A day whose outcome is UNKNOWN, or that was never checked, neither extends nor ends the
+    streak. Of several checks of one day the last in ``history`` counts.
 
-    A request on another day less than ``cooldown_days`` + 1 days before ``day``, or on a later day (``day`` is being
-    backfilled), belongs to the same incident: nothing more is asked for, and ``facts["held_back"]`` says what was
-    due. A request of ``day`` itself is not counted, so that a repeated task gives the answer it gave before.
+    A request on another day less than ``cooldown_days`` + 1 days before ``day``, or on a later day (in a backfill),
+    belongs to the same incident: no further retraining is due, and ``facts["held_back"]`` lists the reasons. A request
+    of ``day`` itself is ignored, so that a repeated task gives the same answer.
     """
     retraining = spec.monitoring.retraining
     failures: list[str] = []
@@ -71,8 +71,8 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spe
         row = _streak(measured, outcomes)
         streaks[kind] = len(row)
         if len(row) >= retraining.consecutive_detections and row[-1] == day:
-            found = f"{kind} detected on {len(row)} checked days in a row ({row[0]} to {row[-1]})"
-            failures.append(f"{found} >= {retraining.consecutive_detections}")
+            detected = f"{kind} detected on {len(row)} checked days in a row ({row[0]} to {row[-1]})"
+            failures.append(f"{detected} >= {retraining.consecutive_detections}")
 
     cooled_from = day - timedelta(days=retraining.cooldown_days)
     recent = sorted(on for on in requests if on >= cooled_from and on != day)
@@ -86,7 +86,7 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spe
 
 
 def _streak(measured: list[date], outcomes: Mapping[date, Outcome]) -> list[date]:
-    """The unbroken row of detections at the end of ``measured``, ascending."""
+    """The consecutive detections at the end of ``measured``, ascending."""
     row: list[date] = []
     for on in reversed(measured):
         if outcomes[on] is not Outcome.FAIL:

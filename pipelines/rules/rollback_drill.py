@@ -1,4 +1,4 @@
-"""A drill passes if the champion had all traffic back within ``max_seconds`` and every request was answered."""
+"""A drill passes if the champion got all traffic back within ``max_seconds`` and every request was answered."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import ACTIVE
+from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.verdict import Verdict
 
 RULE = "rollback_drill"
-ID = "drill-"
-"""Rollouts of drills begin with it: whoever deploys for real may supersede them."""
+DRILL_PREFIX = "drill-"
+"""Prefix of the ids of drills' rollouts, which a real deployment may supersede."""
 MINIMUM_ANSWERS = 3
-"""Answers of the candidate before, and of the champion after, without which nothing is shown."""
+"""Minimum answers of the candidate before the rollback, and of the champion after it."""
 
 
-class Line(Protocol):
-    """What is read of a line of the ledger."""
+class LedgerLine(Protocol):
+    """The fields of a ledger line that this rule reads."""
 
     @property
     def kind(self) -> str: ...
@@ -31,7 +31,7 @@ class Line(Protocol):
 
 
 class DrillCandidate(BaseModel):
-    """The version that stands in as candidate: it was live before, and nobody took it back."""
+    """The version that serves as the drill's candidate: it was live before and was not rolled back."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,20 +40,20 @@ class DrillCandidate(BaseModel):
     sha256: str
 
 
-def why_not(state: RolloutState, deploying: int) -> str | None:
-    """Why no drill may be held now; a drill never comes between a real rollout and its end."""
+def blocking_reason(state: RolloutState, deploying: int) -> str | None:
+    """Why no drill may start now: a deployment is running or a real rollout is active; None if one may start."""
     if deploying:
-        return f"{deploying} run(s) of {state.model}__deploy go on"
-    running = state.phase in ACTIVE or state.phase == "FINALISING"
-    if running and not (state.rollout_id or "").startswith(ID):
+        return f"{deploying} run(s) of {state.model}__deploy are active"
+    running = state.phase in ACTIVE_PHASES or state.phase == "FINALISING"
+    if running and not (state.rollout_id or "").startswith(DRILL_PREFIX):
         return f"rollout {state.rollout_id} of {state.model} is {state.phase}"
     return None
 
 
-def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) -> DrillCandidate | None:
-    """The newest version of which the ledger (``lines`` oldest first) says that it was live and not taken back since.
+def choose_candidate(champion: str | None, previous: str | None, lines: Sequence[LedgerLine]) -> DrillCandidate | None:
+    """The newest version that was live and was not rolled back since, according to ``lines`` (oldest first).
 
-    The target's own previous version goes first. None: there is no such version.
+    The target's previous version is preferred. None: there is no such version.
     """
     live: dict[str, DrillCandidate] = {}
     for line in lines:
@@ -63,20 +63,20 @@ def stand_in(champion: str | None, previous: str | None, lines: Sequence[Line]) 
         elif line.kind == "release" and line.version and bundle:
             live.pop(line.version, None)  # the newest release counts
             live[line.version] = DrillCandidate(version=line.version, bundle=bundle, sha256=line.details["sha256"])
-    fit = [stand for version, stand in live.items() if version != champion]
-    first = [stand for stand in fit if stand.version == previous]
-    return next(iter([*first, *reversed(fit)]), None)
+    candidates = [candidate for version, candidate in live.items() if version != champion]
+    preferred = [candidate for candidate in candidates if candidate.version == previous]
+    return next(iter([*preferred, *reversed(candidates)]), None)
 
 
 def judge_drill(result: DrillResult | None, max_seconds: float, faults: Sequence[str] = ()) -> Verdict:
-    """FAIL if it took longer than ``max_seconds``, if the champion has not all traffic, if a request went unanswered,
-    or for each of ``faults``, by which the version before could not even be prepared; UNKNOWN if the answers show
-    nothing. ``result`` None: it did not come to the rollback."""
+    """FAIL if the rollback took longer than ``max_seconds``, if the champion does not have all traffic, if a request
+    was not answered, or for each of ``faults``, which prevented the preparation; UNKNOWN with too few answers.
+    ``result`` None: the drill did not reach the rollback."""
     if result is None:
-        return Verdict.of(RULE, failures=faults, unknowns=[] if faults else ["the drill was broken off"])
+        return Verdict.of(RULE, failures=faults, unknowns=[] if faults else ["the drill was interrupted"])
     failures, unknowns = list(faults), []
     if not result.restored:
-        failures.append(f"{result.restored_seconds:.2f} s after the call the champion has not all traffic")
+        failures.append(f"{result.restored_seconds:.2f} s after the call the champion does not have all traffic")
     if result.failed:
         failures.append(f"{result.failed} request(s) of the drill were not answered")
     if result.seconds > max_seconds:

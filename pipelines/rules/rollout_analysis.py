@@ -1,4 +1,4 @@
-"""A stage goes on or is rolled back only on shown evidence; undecided, it is looked at again until it is held."""
+"""A stage passes or is rolled back only on evidence; while undecided it is observed again, until its limit holds it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class StageObservation(BaseModel):
     max_errors: int
     now: datetime
     waiting_since: datetime
-    """When the stage began, or when a person let it go on."""
+    """When the stage began, or when a person resumed it."""
     bake: float
     limit: float
 
 
 def judge_stage(observation: StageObservation) -> StageDecision:
-    """PASS once everything demanded is shown, on enough units of this very stage, after its bake time: ``go_on``.
+    """PASS once all limits are shown to hold, on enough units of this stage, after its bake time: ``go_on``.
 
-    FAIL when a limit is shown to be broken: ``roll_back``. UNKNOWN otherwise: ``look_again``, or ``hold`` when the time
-    is up or too many observations in a row measured nothing.
+    FAIL when a limit is shown to be broken: ``roll_back``. UNKNOWN otherwise: ``look_again``, or ``hold`` after the
+    stage's limit or too many observations in a row without a measurement.
     """
     evidence, state = observation.evidence, observation.state
     begun = state.step_started or observation.now
@@ -64,9 +64,9 @@ def judge_stage(observation: StageObservation) -> StageDecision:
     if not lacking:
         if baked >= observation.bake:
             return _decision("go_on", facts)
-        lacking = [f"the stage is {baked:.0f} s old; it stays {observation.bake:g} s"]
+        lacking = [f"the stage is {baked:.0f} s old; it must last {observation.bake:g} s"]
     elif waited >= observation.limit:
-        over = f"not decided after {waited:.0f} s, the limit is {observation.limit:g} s: traffic is held"
+        over = f"not decided after {waited:.0f} s > {observation.limit:g} s: the traffic is held"
         return _decision("hold", facts, unknowns=[over, *lacking])
     return _decision("look_again", facts, unknowns=lacking)
 

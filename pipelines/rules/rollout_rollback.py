@@ -1,4 +1,4 @@
-"""At the end of a deploy run a rollout that still goes on is rolled back, unless it is paused for a person."""
+"""At the end of a deploy run an active rollout is rolled back, unless it is paused for a person."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.release_rollback import ACTIVE
+from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.verdict import Decision, Verdict
 
 RULE = "rollout_rollback"
 EndAction = Literal["nothing", "leave", "roll_back", "record"]
-NOT_LET_THROUGH = "the candidate was not let through"
-"""No task failed: a person said no, nobody answered in time, or a rule refused the candidate."""
+CANDIDATE_REJECTED = "the candidate was not let through"
+"""Reason if no task failed: a person rejected, nobody answered in time, or a rule refused the candidate."""
 
 
 class EndDecision(Decision[EndAction]):
-    """``failed_with_traffic``: the candidate failed while it was served, so no later run takes it by itself."""
+    """``failed_with_traffic``: the candidate failed while it was served, so no later run deploys it automatically."""
 
     failed_with_traffic: bool
 
@@ -26,9 +26,9 @@ def judge_end(
 ) -> EndDecision:
     """Always PASS, with the action and its reason.
 
-    ``failed`` names the run's failed tasks, None if they are not known. ``record``: it was rolled back already, by the
-    target itself or by a task that did not live to write it down (``recorded``). PAUSED is left where a task failed to
-    ask a person; if nobody failed, nobody was asked.
+    ``failed`` names the run's failed tasks, None if they are not known. ``record``: the rollout was already rolled
+    back, by the target itself or by a task that died before it wrote this to the ledger (``recorded``). A PAUSED
+    rollout is left if a task failed, because it then waits for a person.
     """
     action, reason = _end(ticket, state, failed, recorded=recorded)
     failed_with_traffic = (action == "roll_back" and bool(failed)) or _failed(ticket, state)
@@ -47,7 +47,7 @@ def judge_end(
 
 def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
     ended = state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
-    return ended and state.reason != NOT_LET_THROUGH
+    return ended and state.reason != CANDIDATE_REJECTED
 
 
 def _end(
@@ -59,11 +59,11 @@ def _end(
         return "nothing", f"rollout {state.rollout_id} took its place"
     if state.phase == "ROLLED_BACK":
         return ("nothing" if recorded else "record"), state.reason
-    if state.phase not in ACTIVE:
+    if state.phase not in ACTIVE_PHASES:
         return "nothing", f"the rollout is {state.phase}"
     if state.phase == "PAUSED" and (failed is None or failed):
         wait = f"until {state.lease_until:%Y-%m-%d %H:%M} UTC" if state.lease_until else "until its lease ends"
-        return "leave", f"held {wait} for a person: {state.reason}"
+        return "leave", f"paused {wait} for a person: {state.reason}"
     if failed:
         return "roll_back", f"{', '.join(failed)} failed"
-    return "roll_back", NOT_LET_THROUGH if failed is not None else "the run did not come to its end"
+    return "roll_back", CANDIDATE_REJECTED if failed is not None else "the run did not finish"

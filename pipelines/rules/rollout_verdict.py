@@ -1,4 +1,4 @@
-"""The evidence of a rollout passes only if shown, fails only if shown, and is UNKNOWN otherwise.
+"""A rollout passes or fails only on significant evidence, and is UNKNOWN otherwise.
 
 The rule is that of Schultzberg, Ankargren and Frånberg, *Risk-aware product decisions in A/B tests with multiple
 metrics* (Spotify, 2024): ship if at least one success metric is superior, all guardrails are non-inferior, nothing
@@ -17,16 +17,16 @@ RULE = "rollout_verdict"
 
 
 def judge_evidence(plan: AnalysisPlan, evidence: RolloutEvidence) -> Verdict:
-    """FAIL if any metric fails, else PASS if all that is demanded was shown, else UNKNOWN.
+    """FAIL if any metric fails, else PASS if every required metric passes, else UNKNOWN.
 
-    Where the split of units is refuted, what compares the arms is UNKNOWN; the candidate's own rate still fails.
+    If the split of units is refuted, comparisons of the arms are UNKNOWN; the candidate's own rate can still fail.
     ``facts["metrics"]`` has the outcome, counts, evidence and limits of each metric.
     """
     limit = math.log(1.0 / plan.srm_alpha)
     invalid = evidence.split_log_e >= limit
     judged = {
-        metric.name: _judge_metric(metric, plan, found, invalid=invalid)
-        for metric, found in zip(plan.metrics, evidence.metrics, strict=True)
+        metric.name: _judge_metric(metric, plan, metric_evidence, invalid=invalid)
+        for metric, metric_evidence in zip(plan.metrics, evidence.metrics, strict=True)
     }
     failures = [reason for verdict in judged.values() if verdict.outcome is Outcome.FAIL for reason in verdict.reasons]
     unknowns = [
@@ -63,26 +63,26 @@ def _mismatch(plan: AnalysisPlan, evidence: RolloutEvidence, limit: float) -> st
     return f"split of units: the candidate has {candidate} of {units} {plan.unit}s, {shown}"
 
 
-def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence, *, invalid: bool) -> Verdict:
+def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence, *, invalid: bool) -> Verdict:
     facts: dict[str, object] = {
-        **found.model_dump(exclude={"metric", "faults", "candidate_requests"}, exclude_none=True),
+        **evidence.model_dump(exclude={"metric", "faults", "candidate_requests"}, exclude_none=True),
         **metric.model_dump(include={"max_rate", "fail_ratio"}, exclude_none=True),
         "fail_needed": _needed_to_fail(plan),
         "pass_needed": math.log(1.0 / plan.alpha),
     }
-    failed, lacking = _own_rate(metric, plan, found)
+    failed, lacking = _own_rate(metric, plan, evidence)
     if metric.compares and invalid:
         lacking.append("the arms cannot be compared, because the units were not split as declared")
     elif metric.compares:
         facts["pass_ratio"] = metric.pass_ratio
-        worse, unshown = _ratio_to_champion(metric, plan, found)
+        worse, unshown = _relative_rate(metric, plan, evidence)
         failed, lacking = failed + worse, lacking + unshown
-    units = found.candidate_units, found.champion_units
+    units = evidence.candidate_units, evidence.champion_units
     if min(units if metric.compares else units[:1]) < plan.minimum_units:
         has = f"candidate {units[0]}, champion {units[1]}"
         lacking.insert(0, f"too few {plan.unit}s ({has}; {plan.minimum_units} needed in each)")
-    if found.faults:
-        failed, lacking = [], list(found.faults)
+    if evidence.faults:
+        failed, lacking = [], list(evidence.faults)
 
     def named(reasons: Sequence[str]) -> list[str]:
         return [f"{metric.name}: {reason}" for reason in reasons]
@@ -90,12 +90,12 @@ def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidenc
     return Verdict.of(RULE, failures=named(failed), unknowns=[] if failed else named(lacking), facts=facts)
 
 
-def _own_rate(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence) -> tuple[list[str], list[str]]:
-    if metric.max_rate is None or found.candidate_requests is None:
+def _own_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
+    if metric.max_rate is None or evidence.candidate_requests is None:
         return [], []
-    above, below = found.above_log_e or 0.0, found.below_log_e or 0.0
+    above, below = evidence.above_log_e or 0.0, evidence.below_log_e or 0.0
     fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
-    bad, requests = found.candidate_requests
+    bad, requests = evidence.candidate_requests
     rate = f"{bad} of {requests} requests of the candidate"
     if above >= fail:
         return [f"{rate} > {metric.max_rate:g} (log evidence {above:.2f} >= {fail:.2f})"], []
@@ -104,15 +104,15 @@ def _own_rate(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence) -
     return [], []
 
 
-def _ratio_to_champion(metric: MetricLimits, plan: AnalysisPlan, found: MetricEvidence) -> tuple[list[str], list[str]]:
+def _relative_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
     fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
-    low, high = found.ratio_low or 0.0, math.inf if found.ratio_high is None else found.ratio_high
+    low, high = evidence.ratio_low or 0.0, math.inf if evidence.ratio_high is None else evidence.ratio_high
     ratio = f"ratio to the champion {low:.3g} to {high:.3g}"
-    if metric.fail_ratio is not None and (worse := found.worse_log_e or 0.0) >= fail:
+    if metric.fail_ratio is not None and (worse := evidence.worse_log_e or 0.0) >= fail:
         return [f"{ratio}, worse than {metric.fail_ratio:g} times (log evidence {worse:.2f} >= {fail:.2f})"], []
-    if found.pass_log_e is not None and found.pass_log_e < needed:
+    if evidence.pass_log_e is not None and evidence.pass_log_e < needed:
         aim = "better" if metric.role == "success" else f"within {metric.pass_ratio:g} times"
-        return [], [f"{ratio}, not shown {aim} (log evidence {found.pass_log_e:.2f} < {needed:.2f})"]
+        return [], [f"{ratio}, not shown {aim} (log evidence {evidence.pass_log_e:.2f} < {needed:.2f})"]
     return [], []
 
 

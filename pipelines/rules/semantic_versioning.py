@@ -1,4 +1,4 @@
-"""The version number says what changed: major breaks callers, minor changes the model, patch is a refit."""
+"""The version number names the change: major breaks callers, minor changes the model, patch is a refit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 
-FIRST = "1.0.0"
-SEMANTIC = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")
+FIRST_VERSION = "1.0.0"
+VERSION_PATTERN = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")
 
 
 class VersionFacts(BaseModel):
-    """What one model version was, as far as its number depends on it."""
+    """The facts of one model version that decide its number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class VersionFacts(BaseModel):
     target: dict[str, Any]
     output: str
     inputs: dict[str, str]
-    """Feature to type: what a caller sends."""
+    """Feature name to type, as callers send them."""
     feature_versions: dict[str, int]
     estimator: dict[str, Any]
     """Kind, class, rounds and parameters, with the learning rate and the search: how the model is made."""
@@ -59,7 +59,7 @@ def version_facts(spec: ModelSpec, view: FeatureView) -> VersionFacts:
 
 
 def compare_versions(previous: VersionFacts, current: VersionFacts) -> list[VersionChange]:
-    """Every change that callers or readers must know of; empty for a refit on other data."""
+    """Every change of inputs, output, features or estimator; empty for a refit on other data."""
     changes = [
         VersionChange(level="major", what=f"{name}: {getattr(previous, name)!r} became {getattr(current, name)!r}")
         for name in ("problem", "target", "output")
@@ -68,13 +68,13 @@ def compare_versions(previous: VersionFacts, current: VersionFacts) -> list[Vers
     old, new = previous.inputs, current.inputs
     changes += [VersionChange(level="major", what=f"input {name} is gone") for name in old if name not in new]
     changes += [VersionChange(level="major", what=f"input {name} is new") for name in new if name not in old]
-    kept = [name for name in new if name in old]
+    common = [name for name in new if name in old]
     changes += [
         VersionChange(level="major", what=f"input {name}: {old[name]} became {new[name]}")
-        for name in kept
+        for name in common
         if old[name] != new[name]
     ]
-    versions = {name: (previous.feature_versions.get(name), current.feature_versions.get(name)) for name in kept}
+    versions = {name: (previous.feature_versions.get(name), current.feature_versions.get(name)) for name in common}
     changes += [
         VersionChange(level="minor", what=f"feature {name}: version {before} became {after}")
         for name, (before, after) in versions.items()
@@ -96,10 +96,10 @@ def next_version(previous: str | None, changes: Sequence[VersionChange] = ()) ->
     Source: Semantic Versioning 2.0.0, items 6 to 8.
     """
     if previous is None:
-        return FIRST
-    parts = SEMANTIC.match(previous)
+        return FIRST_VERSION
+    parts = VERSION_PATTERN.match(previous)
     if parts is None:
-        raise Refused(f"{previous!r} is no semantic version; write MAJOR.MINOR.PATCH, for example 1.0.0")
+        raise Refused(f"{previous!r} is not a semantic version; use MAJOR.MINOR.PATCH, for example 1.0.0")
     major, minor, patch = (int(part) for part in parts.groups())
     levels = {change.level for change in changes}
     if "major" in levels:

@@ -1,4 +1,4 @@
-"""A candidate leaves the shadow only when it was shown to agree and to answer, on enough of the mirrored requests."""
+"""A shadow passes only if the candidate is shown to agree and to answer, on enough of the mirrored requests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from pipelines.verdict import Outcome, Verdict
 
 RULE = "shadow_comparison"
 WAYS_TO_FAIL = 3
-"""Too much disagreement, too many bad answers, wrong more often than the champion: they share half of alpha, for the
-other half is the guard's."""
+"""Too much disagreement, too many bad answers, wrong more often than the champion. They share half of alpha; the
+guard uses the other half."""
 
 
 def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_errors: int = 0) -> StageDecision:
-    """FAIL if a limit was shown to be broken, UNKNOWN if something demanded was not shown, else PASS.
+    """FAIL if a limit is shown to be broken, UNKNOWN if a required limit is not shown to hold, else PASS.
 
-    A candidate that passes goes on after ``duration``; one on which nothing is shown is observed until
-    ``max_duration``, and refused then or after too many observations in a row with counts that cannot be
-    (``consecutive_errors``, this one included). Labels can only speak against a candidate: without them nothing is
-    missing.
+    A candidate that passes goes on after ``duration``; an undecided one is observed until ``max_duration``, and refused
+    then or after too many observations in a row with impossible counts (``consecutive_errors``, this one included).
+    Labels are optional: they can only count against a candidate.
     """
     shadow, alpha = declared.shadows or Shadow(), declared.analysis.alpha
     fail, enough = math.log(2 * WAYS_TO_FAIL / alpha), math.log(1.0 / alpha)
@@ -42,59 +41,60 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
         "needed_to_pass": enough,
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, facts=facts)
-    blind = consecutive_errors >= declared.analysis.consecutive_errors
-    return StageDecision(verdict=verdict, action=_action(verdict.outcome, measure.elapsed, shadow, blind=blind))
+    too_many_errors = consecutive_errors >= declared.analysis.consecutive_errors
+    action = _action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
+    return StageDecision(verdict=verdict, action=action)
 
 
-def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, blind: bool) -> StageAction:
+def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, too_many_errors: bool) -> StageAction:
     if outcome is Outcome.FAIL:
         return "roll_back"
     if outcome is Outcome.PASS:
         return "look_again" if elapsed < shadow.duration else "go_on"
-    return "look_again" if elapsed < longest(shadow) and not blind else "refuse"
+    return "look_again" if elapsed < max_seconds(shadow) and not too_many_errors else "refuse"
 
 
 def seconds_left(elapsed: float, shadow: Shadow) -> float:
-    """Until the next moment at which the decision may change by itself."""
-    return shadow.duration - elapsed if elapsed < shadow.duration else longest(shadow) - elapsed
+    """Seconds until the decision may change because of time alone."""
+    return shadow.duration - elapsed if elapsed < shadow.duration else max_seconds(shadow) - elapsed
 
 
-def longest(shadow: Shadow) -> float:
-    """Seconds after which what was not shown is refused."""
+def max_seconds(shadow: Shadow) -> float:
+    """Seconds after which an undecided candidate is refused."""
     return shadow.max_duration or 2 * shadow.duration
 
 
-def _broken(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+def _broken(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
     failures = []
-    if (evidence := found.disagreement_above_log_e) >= needed:
-        said = f"{found.disagreed} of {found.compared} answers differ by more than {shadow.tolerance:g}"
-        failures.append(f"{said}: more than {shadow.max_disagreement:.3g} ({_evidence(evidence, '>=', needed)})")
-    if (evidence := found.bad_above_log_e) >= needed:
-        said = f"{found.failed} of {found.requests} requests failed"
-        failures.append(f"{said}: more than {declared.error_threshold:.3g} ({_evidence(evidence, '>=', needed)})")
-    if found.labels and (evidence := found.labels.worse_log_e) >= needed:
-        failures.append(f"{_labels(found.labels)}: wrong more often ({_evidence(evidence, '>=', needed)})")
+    if (evidence := measure.disagreement_above_log_e) >= needed:
+        counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
+        failures.append(f"{counts}: more than {shadow.max_disagreement:.3g} ({_evidence(evidence, '>=', needed)})")
+    if (evidence := measure.bad_above_log_e) >= needed:
+        counts = f"{measure.failed} of {measure.requests} requests failed"
+        failures.append(f"{counts}: more than {declared.error_threshold:.3g} ({_evidence(evidence, '>=', needed)})")
+    if measure.labels and (evidence := measure.labels.worse_log_e) >= needed:
+        failures.append(f"{_labels(measure.labels)}: wrong more often ({_evidence(evidence, '>=', needed)})")
     return failures
 
 
-def _not_shown(found: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+def _not_shown(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
     longer = "mirror longer (shadow.duration, max_duration) or more (sample_rate)"
     unknowns = []
-    if found.compared < shadow.minimum_compared:
-        unknowns.append(f"{found.compared} answers compared < {shadow.minimum_compared}: {longer}")
-    elif (evidence := found.disagreement_below_log_e) < needed:
-        said = f"{found.disagreed} of {found.compared} answers differ by more than {shadow.tolerance:g}"
+    if measure.compared < shadow.minimum_compared:
+        unknowns.append(f"{measure.compared} answers compared < {shadow.minimum_compared}: {longer}")
+    elif (evidence := measure.disagreement_below_log_e) < needed:
+        counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
         shown = f"not shown below {shadow.max_disagreement:.3g} ({_evidence(evidence, '<', needed)})"
-        unknowns.append(f"{said}, {shown}: {longer}")
-    if (evidence := found.bad_below_log_e) < needed:
-        said = f"{found.failed} of {found.requests} requests failed, not shown below {declared.error_threshold:.3g}"
-        unknowns.append(f"{said} ({_evidence(evidence, '<', needed)}): {longer}")
-    if found.coverage is None:
-        unknowns.append(f"no request was mirrored: does anybody ask {found.model}?")
-    elif found.coverage < shadow.min_coverage:
-        offered = f"{found.requests} of {found.sent + found.dropped} sampled requests"
+        unknowns.append(f"{counts}, {shown}: {longer}")
+    if (evidence := measure.bad_below_log_e) < needed:
+        bad = f"{measure.failed} of {measure.requests} requests failed, not shown below {declared.error_threshold:.3g}"
+        unknowns.append(f"{bad} ({_evidence(evidence, '<', needed)}): {longer}")
+    if measure.coverage is None:
+        unknowns.append(f"no request was mirrored; check that {measure.model} gets requests")
+    elif measure.coverage < shadow.min_coverage:
+        offered = f"{measure.requests} of {measure.sent + measure.dropped} sampled requests"
         remedy = "the shadow worker does not keep up; lower shadow.sample_rate or give it a core"
-        unknowns.append(f"coverage {found.coverage:.3f} < {shadow.min_coverage:g} ({offered}): {remedy}")
+        unknowns.append(f"coverage {measure.coverage:.3f} < {shadow.min_coverage:g} ({offered}): {remedy}")
     return unknowns
 
 
@@ -102,5 +102,5 @@ def _labels(labels: PairedLabels) -> str:
     return f"the candidate alone was wrong {labels.candidate_wrong} times, the champion {labels.champion_wrong} times"
 
 
-def _evidence(found: float, sign: str, needed: float) -> str:
-    return f"log evidence {found:.2f} {sign} {needed:.2f}"
+def _evidence(log_e: float, sign: str, needed: float) -> str:
+    return f"log evidence {log_e:.2f} {sign} {needed:.2f}"

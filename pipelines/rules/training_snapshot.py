@@ -1,4 +1,4 @@
-"""A snapshot passes with enough rows, no empty part, both classes in each, and no label from after its as-of time."""
+"""A snapshot passes with enough rows, no empty part, both classes in each part, and no label after its as-of time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PARTS = ("train", "validation", "test")
 
 
 def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
-    """FAIL on too few rows, an empty part, a part with one class, a label from later, or parts out of time order."""
+    """FAIL on too few rows, an empty part, a part with one class, a label after ``as_of``, or parts out of order."""
     failures: list[str] = []
     unknowns: list[str] = []
     if result.rows < spec.training.minimum_rows:
-        failures.append(f"rows {result.rows} < {spec.training.minimum_rows}; ingest more days or ask for a later date")
+        failures.append(f"rows {result.rows} < {spec.training.minimum_rows}; ingest more days or use a later date")
     if result.latest_label_time is None and result.rows:
         unknowns.append("latest_label_time was not measured")
     elif result.latest_label_time is not None and result.latest_label_time > result.as_of:
@@ -52,9 +52,9 @@ def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[li
 def _order_faults(result: SnapshotResult) -> list[str]:
     faults = []
     for earlier, later in pairwise(PARTS):
-        one, other = result.parts.get(earlier), result.parts.get(later)
-        if one and other and one.last and other.first and one.last >= other.first:
+        before, after = result.parts.get(earlier), result.parts.get(later)
+        if before and after and before.last and after.first and before.last >= after.first:
             faults.append(
-                f"last {earlier} row {one.last:%Y-%m-%d %H:%M} >= first {later} row {other.first:%Y-%m-%d %H:%M}"
+                f"last {earlier} row {before.last:%Y-%m-%d %H:%M} >= first {later} row {after.first:%Y-%m-%d %H:%M}"
             )
     return faults

@@ -1,4 +1,4 @@
-"""Reads all declarations of datasets, views and models; a faulty file is refused, and so is whatever rests on it."""
+"""Reads all declarations of datasets, views and models; refuses faulty files and the declarations that use them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
-    """Parse one YAML file. Raises ``Refused`` that lists the faults found, each with its place in the file.
+    """Parse one YAML file. Raises ``Refused`` with every fault and its place in the file.
 
-    A check that needs several fields at once is made only when each of them is valid by itself.
+    Checks over several fields run only if each of these fields is valid.
     """
     try:
         content: Any = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Refused(f"{path.name} is not readable YAML; mend it and save again", [str(error)]) from error
+        raise Refused(f"{path.name} is not valid YAML; correct it and save again", [str(error)]) from error
     except FileNotFoundError as error:
         raise Refused(f"{path} does not exist; create it or correct the name") from error
     if not isinstance(content, dict):
-        raise Refused(f"{path.name} holds {type(content).__name__}, not fields; start it with `schema: 1`")
+        raise Refused(f"{path.name} contains {type(content).__name__}, not fields; start it with `schema: 1`")
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -50,9 +50,9 @@ def _explain(item: Any) -> str:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The datasets, views and models declared under one ``include`` folder, each by its name.
+    """The datasets, views and models declared under one ``include`` folder, by name.
 
-    ``refused`` holds, per file name, why that file was left out: one bad file does not hide the good ones.
+    ``refused`` maps each faulty file to its error; valid files are available all the same.
     """
 
     datasets: dict[str, DatasetSpec] = field(default_factory=dict)
@@ -62,13 +62,13 @@ class Catalog:
 
     @classmethod
     def read(cls, include: Path) -> Catalog:
-        """Read all declarations; a faulty one is in ``refused``, and so is whatever rests on it."""
+        """Read all declarations; ``refused`` has the faulty ones and those that use them."""
         refused: dict[str, Refused] = {}
         datasets = _read_folder(include / "datasets", DatasetSpec, "dataset", refused)
         views = _read_folder(include / "features", FeatureView, "view", refused)
         models = _read_folder(include / "models", ModelSpec, "model", refused)
-        _drop(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _drop(models, "models", refused, lambda model: _model_faults(model, views, datasets))
+        _check(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
+        _check(models, "models", refused, lambda model: _model_faults(model, views, datasets))
         return cls(datasets, views, models, refused)
 
     def model(self, name: str) -> ModelSpec:
@@ -90,12 +90,12 @@ class Catalog:
         return [view for view in self.views.values() if view.dataset == dataset]
 
     def _get(self, kind: str, name: str) -> Any:
-        found: dict[str, Any] = getattr(self, kind)
-        if name in found:
-            return found[name]
+        specs: dict[str, Any] = getattr(self, kind)
+        if name in specs:
+            return specs[name]
         for refusal in (error for file, error in self.refused.items() if Path(file).stem == name):
             raise refusal
-        known = ", ".join(sorted(found)) or "none"
+        known = ", ".join(sorted(specs)) or "none"
         raise Refused(f"no {kind.rstrip('s')} is called {name!r}; declared: {known}")
 
 
@@ -107,8 +107,8 @@ def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dic
     dataset = datasets[view.dataset]
     if model.deployment.ab is not None:
         outcomes = {name: column.type for name, column in dataset.sources[view.entity_source].columns.items()}
-        found = experiment_faults(model.deployment.ab, model.problem, outcomes)
-        faults += [f"deployment.ab.{fault}" for fault in found]
+        ab_faults = experiment_faults(model.deployment.ab, model.problem, outcomes)
+        faults += [f"deployment.ab.{fault}" for fault in ab_faults]
     return faults + target_faults(model, view, dataset)
 
 
@@ -126,37 +126,37 @@ def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[
     return specs
 
 
-def _drop(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
-    for name, found in {name: faults(spec) for name, spec in specs.items()}.items():
-        if found:
-            refused[f"{folder}/{name}.yaml"] = Refused(f"{name}.yaml has {len(found)} fault(s); correct them", found)
+def _check(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
+    for name, texts in {name: faults(spec) for name, spec in specs.items()}.items():
+        if texts:
+            refused[f"{folder}/{name}.yaml"] = Refused(f"{name}.yaml has {len(texts)} fault(s); correct them", texts)
             del specs[name]
 
 
 def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
-    """Names in the view that the dataset does not have, features of personal data, lookups by other than the key."""
+    """Names that the dataset does not have, features of personal data, and lookups not by the key."""
     if dataset is None:
         return [f"dataset: {view.dataset!r} is not declared, or was refused"]
     if view.entity_source not in dataset.sources:
-        return [f"entity_source: {view.entity_source!r} is no source of {dataset.dataset}"]
+        return [f"entity_source: {view.entity_source!r} is not a source of {dataset.dataset}"]
     own = dataset.sources[view.entity_source].columns
-    wanted = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
-    wanted = list(dict.fromkeys([*wanted, *view.label.known_after_columns, *view.outcome_columns]))
-    faults = [f"{column!r} is no column of {view.entity_source}" for column in wanted if column not in own]
+    required = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
+    required = list(dict.fromkeys([*required, *view.label.known_after_columns, *view.outcome_columns]))
+    faults = [f"{column!r} is not a column of {view.entity_source}" for column in required if column not in own]
     for name, feature in view.features.items():
         how = feature.transformation
         source = how.source if isinstance(how, Lookup | LatestObservation) else view.entity_source
         if source not in dataset.sources:
-            faults.append(f"features.{name}: {source!r} is no source of {dataset.dataset}")
+            faults.append(f"features.{name}: {source!r} is not a source of {dataset.dataset}")
             continue
         columns = [getattr(how, "column", None), getattr(how, "time_column", None)]
         groups = [*getattr(how, "by", []), *getattr(how, "on", [])]
         theirs = dataset.sources[source].columns
         missing = [(source, column) for column in [*columns, *groups] if column and column not in theirs]
         missing += [(view.entity_source, column) for column in groups if column not in own]
-        faults += [f"features.{name}: {column!r} is no column of {table}" for table, column in dict.fromkeys(missing)]
+        faults += [f"features.{name}: {column!r} is not in {table}" for table, column in dict.fromkeys(missing)]
         faults += [
-            f"features.{name}: {column!r} of {source} is personal data; a feature may not show it"
+            f"features.{name}: {column!r} of {source} is personal data; no feature may use it"
             for column in columns
             if column in theirs and theirs[column].pii
         ]
@@ -172,7 +172,7 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
 
 
 def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
-    """Names in the model that its view does not have."""
+    """Feature names in the model that its view does not have."""
     if view is None:
         return [f"view: {model.view!r} is not declared, or was refused"]
     named = {
@@ -189,10 +189,10 @@ def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
 
 
 def target_faults(model: ModelSpec, view: FeatureView, dataset: DatasetSpec) -> list[str]:
-    """The target, if the entities of the view do not have such a number."""
+    """A fault if the target is not a numeric column of the view's entities."""
     column = dataset.sources[view.entity_source].columns.get(model.target.column)
     if column is None:
-        return [f"target.column: {model.target.column!r} is no column of {view.entity_source}"]
+        return [f"target.column: {model.target.column!r} is not a column of {view.entity_source}"]
     if column.type not in ("integer", "number"):
-        return [f"target.column: {model.target.column!r} is {column.type}; a target is a number"]
+        return [f"target.column: {model.target.column!r} is {column.type}; a target must be a number"]
     return []

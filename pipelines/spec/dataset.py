@@ -1,4 +1,4 @@
-"""A dataset declares its calendar, its sources with the columns they promise, and when a day counts as bad."""
+"""A dataset declares its calendar, its sources with their column contracts, and when a day is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ColumnType = Literal["integer", "number", "string", "timestamp"]
 
 
 class ColumnSpec(Declared):
-    """One promise of the data contract. ``minimum`` and ``maximum`` are inclusive."""
+    """The contract of one column. ``minimum`` and ``maximum`` are inclusive."""
 
     type: ColumnType
     nullable: bool = False
@@ -29,8 +29,8 @@ class ColumnSpec(Declared):
 class SourceSpec(Declared):
     """One source system's file.
 
-    ``cadence: daily`` lands one folder per day; ``cadence: reference`` lands a full copy now and then, and a
-    day uses the newest copy landed on or before it.
+    ``cadence: daily`` delivers one folder per day; ``cadence: reference`` delivers a full copy irregularly, and a day
+    uses the newest copy delivered on or before it.
     """
 
     file: str
@@ -40,11 +40,11 @@ class SourceSpec(Declared):
     key: list[str] = Field(min_length=1)
     columns: dict[str, ColumnSpec] = Field(min_length=1)
     suite: Identifier | None = None
-    """Name of the Great Expectations suite in ``include/expectations/``; none: the contract is all there is."""
+    """Name of the Great Expectations suite in ``include/expectations/``; none: only the contract is checked."""
     minimum_rows: int = Field(default=1, ge=0)
-    """A delivery with fewer rows is refused; 0 where a silent day is normal."""
+    """A delivery with fewer rows is refused; 0 if days without rows are normal."""
     day_columns: list[str] | None = None
-    """``[year, month, day]``: the columns that must name the partition's own day; rows of another day are refused."""
+    """``[year, month, day]``: columns that must contain the partition's day; rows of another day are refused."""
 
     @model_validator(mode="after")
     def key_is_declared(self) -> Self:
@@ -53,7 +53,7 @@ class SourceSpec(Declared):
             raise ValueError(f"key or day_columns name undeclared columns {unknown}; declare them under columns")
         nullable = [name for name in self.key if self.columns[name].nullable]
         if nullable:
-            raise ValueError(f"key columns {nullable} are nullable; a key is never null")
+            raise ValueError(f"key columns {nullable} are nullable; a key must not be null")
         return self
 
 
@@ -78,14 +78,14 @@ class Calendar(Declared):
 
 
 class ArrivalQueue(Declared):
-    """The Amazon SQS queue that S3 tells of each file in the landing folder; one queue per dataset."""
+    """The Amazon SQS queue to which S3 reports each file in the landing folder; one queue per dataset."""
 
     queue: str = Field(pattern=r"^https?://[^\s/]+/\S+$")
     """URL of the queue."""
     connection: Identifier | None = "aws_default"
-    """Airflow's amazon connection that opens the queue; null: what the environment says."""
+    """Airflow's amazon connection of the queue; null: credentials of the environment."""
     poll_minutes: float = Field(default=5, gt=0)
-    """How often the landing folder is looked at all the same, in case a message was lost."""
+    """How often the landing folder is listed in addition, in case a message was lost."""
 
 
 class DatasetSpec(Declared):
@@ -98,11 +98,11 @@ class DatasetSpec(Declared):
     calendar: Calendar
     sources: dict[Identifier, SourceSpec] = Field(min_length=1)
     arrival: ArrivalQueue | None = None
-    """What tells that a file has landed; none: the landing folder is looked at now and then."""
+    """How the arrival of files is reported; none: the landing folder is listed periodically."""
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     """A day with a larger share of quarantined rows in any source is refused."""
     runner: StageRunner = StageRunner()
-    """Where the steps that ingest, validate and build features run; none: where the installation says."""
+    """Where the steps that ingest, validate and build features run; none: the installation's runner."""
 
     @field_validator("runner")
     @classmethod

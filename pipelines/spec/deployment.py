@@ -1,4 +1,4 @@
-"""A model declares how a candidate replaces the champion, who must agree, and where it is served."""
+"""A model declares how a candidate replaces the champion, who must approve it, and where it is served."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.spec.sizing import HealthCheck, LoadBalancing, LoadTestSpec, Reso
 from pipelines.spec.strategy import WHOLE, AbTestSpec, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
-Named = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 User = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+$", max_length=128)]
 MAX_DIFFERENCE = 1e-5
 """Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
@@ -27,17 +27,17 @@ class HttpRoute(Declared):
     """One Deployment and Service per version behind a Gateway API HTTPRoute, whose weights split the traffic."""
 
     kind: Literal["http_route"]
-    namespace: Named = "default"
-    gateway: Named
+    namespace: KubernetesName = "default"
+    gateway: KubernetesName
     """The Gateway that the route is attached to."""
-    gateway_namespace: Named | None = None
+    gateway_namespace: KubernetesName | None = None
     hostnames: list[str] = []
     image: str
     """The gateway's image (Dockerfile target ``step``)."""
     template: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*\.yaml$")] = "gateway.yaml"
-    """File of ``include/pods/`` that every version's pods begin with."""
+    """File in ``include/pods/`` with the pod template of every version."""
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")] | None = None
-    """Where tasks reach the Gateway for a load test; its key is in ``AIRWORTHY_GATEWAY_KEY``."""
+    """URL by which tasks reach the Gateway for a load test; its key is in ``AIRWORTHY_GATEWAY_KEY``."""
     connection: str | None = None
     """Airflow's kubernetes connection; none: the installation's."""
 
@@ -46,13 +46,13 @@ class KServe(Declared):
     """An InferenceService in Standard mode whose ``spec.canary`` splits the traffic."""
 
     kind: Literal["kserve"]
-    namespace: Named = "default"
-    service: Named | None = None
+    namespace: KubernetesName = "default"
+    service: KubernetesName | None = None
     """Name of the InferenceService; none: the model's, with dashes."""
     model_format: str = "mlflow"
     runtime: str | None = None
     storage_prefix: str | None = None
-    """URI under which the cluster finds the bundles; none: that of the store."""
+    """URI of the bundles as seen from the cluster; none: that of the store."""
     connection: str | None = None
 
 
@@ -68,11 +68,11 @@ class SageMaker(Declared):
     alarms: list[str] = []
     """CloudWatch alarms that roll a guarded update back."""
     bake: int = Field(default=300, ge=60, le=3600)
-    """Seconds that a guarded update in one switch (strategy ``all_at_once``) is watched by the alarms."""
+    """Seconds that alarms watch a guarded update of strategy ``all_at_once``."""
     data_capture: str | None = None
-    """S3 URI that requests and answers are captured under."""
+    """S3 URI under which requests and answers are captured."""
     connection: str | None = None
-    """Airflow's amazon connection; none: what the environment says."""
+    """Airflow's amazon connection; none: credentials of the environment."""
 
 
 Target = Annotated[Embedded | HttpRoute | KServe | SageMaker, Field(discriminator="kind")]
@@ -87,21 +87,21 @@ class SegmentRule(Declared):
 
 
 class RoutingSpec(Declared):
-    """``key`` decides who sticks together; ``request_id`` draws anew for each request."""
+    """Requests with the same ``key`` get the same version; ``request_id`` draws a version for each request."""
 
     key: RouteKey = "request_id"
     segments: list[SegmentRule] = []
     deadline_ms: float = Field(default=1000, gt=0)
-    """A candidate that has not answered by then is answered for by the champion."""
+    """Time after which the champion answers in place of a candidate."""
 
 
 class Approver(Declared):
-    """A role, and who may answer for it."""
+    """A role, and the users who may approve for it."""
 
     role: Identifier
     users: list[User] = Field(min_length=1)
     count: int = Field(default=1, ge=1, le=10)
-    """So many different people of this role."""
+    """Number of different people of this role who must approve."""
 
     @model_validator(mode="after")
     def has_enough_people(self) -> Self:
@@ -111,25 +111,25 @@ class Approver(Declared):
 
 
 class Approval(Declared):
-    """Who must agree before a candidate answers anybody."""
+    """Who must approve a candidate before it gets traffic."""
 
     requires_approval: bool = True
     approval_count: int | None = Field(default=None, ge=1)
-    """Different people in all; none: the sum over the roles."""
+    """Number of different people over all roles; none: the sum of the roles' counts."""
     approvers: list[Approver] = []
     deployers: list[User] = []
-    """Who may start a deployment by hand; none: everyone whom Airflow lets."""
+    """Who may trigger a deployment manually; none: everyone with the permission in Airflow."""
     timeout: float = Field(default=86400, gt=0, le=7 * 86400)
-    """Seconds until an unanswered request counts as no."""
+    """Seconds until an unanswered request counts as a rejection."""
 
     @model_validator(mode="after")
     def can_be_given(self) -> Self:
         faults = []
-        asked = sum(approver.count for approver in self.approvers)
+        total = sum(approver.count for approver in self.approvers)
         if self.requires_approval and not self.approvers:
             faults.append("requires_approval needs approvers")
-        if self.approval_count is not None and self.approval_count > asked:
-            faults.append(f"approval_count is {self.approval_count}, but the roles give {asked}")
+        if self.approval_count is not None and self.approval_count > total:
+            faults.append(f"approval_count is {self.approval_count}, but the roles give {total}")
         people = {user for approver in self.approvers for user in approver.users}
         if self.requires_approval and len(people) < self.people:
             faults.append(f"{self.people} different people are needed, {len(people)} are named")
@@ -141,33 +141,33 @@ class Approval(Declared):
 
     @property
     def people(self) -> int:
-        """How many different people must agree."""
+        """How many different people must approve."""
         return self.approval_count or sum(approver.count for approver in self.approvers)
 
 
 class RollbackSpec(Declared):
     window: float = Field(default=3600, ge=0, le=31 * 86400)
-    """Seconds after a promotion in which the former champion stays loaded and can be put back at once."""
+    """Seconds after a promotion in which the former champion stays loaded and can be restored at once."""
     drill: str | None = None
-    """Cron (UTC) of the drill that rolls back a harmless rollout and times it; none: no drill."""
+    """Cron (UTC) of the drill that rolls back a test rollout and times it; none: no drill."""
     max_seconds: float = Field(default=1.0, gt=0)
-    """Until the last answer of the candidate; the drill holds the target to it."""
+    """Maximum seconds from a drill's rollback to the candidate's last answer."""
 
 
 class Deployment(Declared):
-    """The default is the release of an approved version in one switch."""
+    """How a model is deployed; by default an approved version gets all traffic at once."""
 
     strategy: Strategy = "all_at_once"
     target: Target = Embedded()
     shadow: Shadow | None = None
-    """With any strategy: a shadow first."""
+    """A shadow before the strategy's first stage; possible with any strategy."""
     canary: Canary | None = None
     blue_green: BlueGreen | None = None
     ab: AbTestSpec | None = None
     analysis: Analysis = Analysis()
     routing: RoutingSpec = RoutingSpec()
     lease: float = Field(default=900, ge=10, le=86400)
-    """Seconds after the deploy run's last sign of life until the lease ends: then the gateway itself, or for another
+    """Seconds from the deploy run's last renewal to the end of the lease: then the gateway itself, or for another
     target ``airworthy__reap_rollouts``, rolls the candidate back, stops its mirror, or holds an A/B test."""
     load_test: LoadTestSpec | None = None
     approval: Approval = Approval(requires_approval=False)
@@ -198,7 +198,7 @@ class Deployment(Declared):
 
     @property
     def staged(self) -> bool:
-        """Whether a candidate stands beside the champion before it replaces it."""
+        """Whether a candidate is served beside the champion before it replaces it."""
         return self.strategy != "all_at_once" or self.shadow is not None
 
     @property
@@ -213,13 +213,13 @@ class Deployment(Declared):
     @property
     def error_threshold(self) -> float:
         """The guard's limit on bad answers."""
-        block = {"canary": self.canary or Canary(), "blue_green": self.blue_green or BlueGreen(), "ab": self.ab}
-        found = block.get(self.strategy)
-        return found.error_threshold if found else Canary().error_threshold
+        blocks = {"canary": self.canary or Canary(), "blue_green": self.blue_green or BlueGreen(), "ab": self.ab}
+        block = blocks.get(self.strategy)
+        return block.error_threshold if block else Canary().error_threshold
 
     def shares(self) -> list[int]:
-        """Basis points of each step before the promotion, ascending; empty where callers see no candidate, or where the
-        target itself shifts and judges."""
+        """Basis points of each stage before the promotion, ascending; empty if the candidate gets no callers' traffic,
+        or if the target itself shifts and judges."""
         if self.delegated:
             return []
         if self.strategy == "canary":

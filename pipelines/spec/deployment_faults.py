@@ -1,4 +1,4 @@
-"""Lists, field by field and with the reason, what a model declares that its deployment target cannot do."""
+"""Lists each declared field of a deployment that its target does not support, with the reason."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pipelines.spec.sagemaker_faults import sagemaker_faults
 
 
 def deployment_faults(deployment: Deployment) -> list[str]:
-    """Each declared field that the declared target has no means for, with the reason or what to do instead."""
-    found = _anywhere(deployment)
+    """Each declared field that the declared target does not support, with the reason or what to do instead."""
+    faults = _general_faults(deployment)
     if isinstance(deployment.target, Embedded):
-        found += _embedded(deployment)
+        faults += _embedded_faults(deployment)
     elif isinstance(deployment.target, HttpRoute):
-        found += http_route_faults(deployment, deployment.target)
+        faults += http_route_faults(deployment, deployment.target)
     elif isinstance(deployment.target, KServe):
-        found += kserve_faults(deployment)
+        faults += kserve_faults(deployment)
     elif isinstance(deployment.target, SageMaker):
-        found += sagemaker_faults(deployment, deployment.target)
-    return [f"deployment.{fault}" for fault in found]
+        faults += sagemaker_faults(deployment, deployment.target)
+    return [f"deployment.{fault}" for fault in faults]
 
 
-def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
-    """``<place>.<field>: <reason>`` for each field of the block that somebody wrote down."""
+def field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
+    """``<place>.<field>: <reason>`` for each field of the block that is declared."""
     return [
         f"{place}.{name}: {reason}"
         for name, reason in reasons.items()
@@ -34,42 +34,42 @@ def refused(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> 
     ]
 
 
-def _anywhere(deployment: Deployment) -> list[str]:
-    cache, found = deployment.cache, []
+def _general_faults(deployment: Deployment) -> list[str]:
+    cache, faults = deployment.cache, []
     if cache.backend == "redis":
-        found.append("cache.backend: asking redis takes longer than the prediction it would save; say memory")
+        faults.append("cache.backend: a call to redis takes longer than the prediction it would save; use memory")
     if cache.key_pattern is not None:
-        found.append("cache.key_pattern: a key without version and rows would answer for another version; leave it out")
-    return found
+        faults.append("cache.key_pattern: a key without version and rows would match another version; remove it")
+    return faults
 
 
-def _embedded(deployment: Deployment) -> list[str]:
-    kernel = "the workers share one socket and the kernel deals out its connections; leave it out"
-    machine = "one machine has no more of them; leave it out, or say target: {kind: http_route, …}"
-    process = "one gateway answers for every model; limit its process by the means of the system"
-    supervisor = "the gateway's supervisor watches its workers and replaces a dead one at once; leave it out"
-    found = refused(
+def _embedded_faults(deployment: Deployment) -> list[str]:
+    kernel = "the workers share one socket and the kernel distributes its connections; remove it"
+    machine = "the embedded gateway has no replicas; remove it, or use target: {kind: http_route, …}"
+    process = "one gateway serves every model; limit its process in the operating system"
+    supervisor = "the gateway's supervisor watches its workers and replaces a dead one at once; remove it"
+    faults = field_faults(
         "resources",
         deployment.resources,
         dict.fromkeys(("min_replicas", "max_replicas", "autoscaling"), machine)
         | dict.fromkeys(("cpu_request", "cpu_limit", "memory_request", "memory_limit"), process),
     )
     if deployment.resources.accelerator == "gpu":
-        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
-    found += refused(
+        faults.append("resources.accelerator: the gateway predicts on the CPU; use none")
+    faults += field_faults(
         "health_check",
         deployment.health_check,
         dict.fromkeys(
             ("path", "interval", "timeout", "success_threshold", "failure_threshold", "initial_delay"), supervisor
         ),
     )
-    found += refused(
+    faults += field_faults(
         "load_balancing", deployment.load_balancing, dict.fromkeys(("algorithm", "health_check_interval"), kernel)
     )
     if deployment.load_balancing.session_affinity.enabled:
-        found.append("load_balancing.session_affinity: any worker answers alike; routing.key keeps users in their arm")
+        faults.append("load_balancing.session_affinity: all workers are alike; routing.key keeps users in their arm")
     if deployment.load_balancing.geo_routing.enabled:
-        found.append("load_balancing.geo_routing: one machine is in one place")
+        faults.append("load_balancing.geo_routing: the embedded gateway runs on one machine; remove it")
     if deployment.cache.enabled:
-        found.append("cache.enabled: the embedded gateway keeps one cache for all models; declare it in gateway.yaml")
-    return found
+        faults.append("cache.enabled: the embedded gateway keeps one cache for all models; declare it in gateway.yaml")
+    return faults

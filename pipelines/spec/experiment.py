@@ -1,4 +1,4 @@
-"""Metrics of an A/B test: in which direction each is better, and why a declared list could decide nothing."""
+"""Metrics of an A/B test: the better direction of each, and the faults of a declared list of metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from pipelines.spec.strategy import AbTestSpec
 
 Better = Literal["higher", "lower", "same"]
-MEASURED: dict[str, Better] = {
+BUILT_IN_METRICS: dict[str, Better] = {
     "error_rate": "lower",
     "latency": "lower",
     "prediction": "same",
@@ -17,38 +17,38 @@ MEASURED: dict[str, Better] = {
     "squared_error": "lower",
     "brier": "lower",
 }
-"""What the product measures itself, and where it is better; a mean of predictions has no better, it can only stay."""
+"""Built-in metrics and their better direction; a mean of predictions has none: it should stay the same."""
 LABELLED = frozenset({"accuracy", "absolute_error", "squared_error", "brier"})
-NUMBERS = frozenset({"integer", "number", "boolean"})
-CLASSES = frozenset({"accuracy", "brier"})
-"""Metrics of a classification alone."""
+NUMERIC_TYPES = frozenset({"integer", "number", "boolean"})
+CLASSIFICATION_ONLY = frozenset({"accuracy", "brier"})
+"""Metrics that need a classification."""
 
 
 def better(metric: str) -> Better:
-    """An outcome is better if it is more, or less where its name is written with a minus: ``-arr_delay``."""
-    return MEASURED.get(metric, "lower" if metric.startswith("-") else "higher")
+    """The better direction of a metric; for an outcome column higher, or lower with a minus: ``-arr_delay``."""
+    return BUILT_IN_METRICS.get(metric, "lower" if metric.startswith("-") else "higher")
 
 
 def outcome_of(metric: str) -> str | None:
-    """The column of the outcomes that is meant; None for what the product measures itself."""
-    return None if metric in MEASURED else metric.removeprefix("-")
+    """The outcome column of a metric; None for a built-in metric."""
+    return None if metric in BUILT_IN_METRICS else metric.removeprefix("-")
 
 
 def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str, str] | None = None) -> list[str]:
-    """Every reason why these metrics can decide nothing about this model.
+    """Every reason why these metrics cannot decide an experiment of this model.
 
-    ``outcomes``: type of each column of the outcomes; None: not known here.
+    ``outcomes``: type of each outcome column; None: not known here.
     """
     first, *others = declared.metrics
     faults = []
     if better(first) == "same":
-        faults.append(f"metrics: {first} decides, but has no better or worse; put another metric first")
-    if twice := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
-        faults.append(f"metrics: {', '.join(twice)} is named twice")
-    if problem != "classification" and (found := sorted(CLASSES & set(declared.metrics))):
-        faults.append(f"metrics: {', '.join(found)} needs a classification; say absolute_error or squared_error")
+        faults.append(f"metrics: {first} comes first, but has no better direction; put another metric first")
+    if duplicates := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
+        faults.append(f"metrics: {', '.join(duplicates)} is named twice")
+    if problem != "classification" and (wrong := sorted(CLASSIFICATION_ONLY & set(declared.metrics))):
+        faults.append(f"metrics: {', '.join(wrong)} needs a classification; use absolute_error or squared_error")
     if "prediction" in others and not declared.margin:
-        faults.append("metrics: prediction can only stay within a margin; give margin a value above 0")
+        faults.append("metrics: prediction needs a margin to stay within; declare margin above 0")
     return faults + (_outcome_faults(declared, outcomes) if outcomes is not None else [])
 
 
@@ -59,7 +59,7 @@ def _outcome_faults(declared: AbTestSpec, outcomes: Mapping[str, str]) -> list[s
         if column is None:
             continue
         if column not in outcomes:
-            faults.append(f"metrics: {metric!r} is no column of the outcomes and none of {', '.join(MEASURED)}")
-        elif outcomes[column] not in NUMBERS:
-            faults.append(f"metrics: {metric!r} is {outcomes[column]}; an outcome is a number")
+            faults.append(f"metrics: {metric!r} is neither an outcome column nor one of {', '.join(BUILT_IN_METRICS)}")
+        elif outcomes[column] not in NUMERIC_TYPES:
+            faults.append(f"metrics: {metric!r} is {outcomes[column]}; an outcome must be a number")
     return faults

@@ -1,4 +1,4 @@
-"""A feature is declared by name, version and transformation, so that its meaning cannot change unseen."""
+"""A feature is declared by name, version and transformation, so that a change of its definition is detected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Lookup(Declared):
 class LatestObservation(Declared):
     """The newest observation with ``time_column <= t``, null when older than ``max_age_hours``.
 
-    It is the latest observation that counts, even where it left ``column`` empty: null then, not an older value.
+    If the latest observation has no ``column`` the feature is null; an older value is not used.
     """
 
     type: Literal["latest_observation"]
@@ -79,7 +79,7 @@ Transformation = Annotated[
 
 
 class Constraints(Declared):
-    """What the published feature must satisfy; checked on every day. ``minimum``/``maximum`` are inclusive."""
+    """Constraints of the published feature, checked every day. ``minimum`` and ``maximum`` are inclusive."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -97,7 +97,7 @@ class Feature(Declared):
     constraints: Constraints = Constraints()
 
     def definition_digest(self) -> str:
-        """sha256 of what gives the feature its meaning, 64 hex digits."""
+        """sha256 of the feature's definition, 64 hex digits."""
         meaning = f"{self.type}|{self.transformation.model_dump_json(by_alias=True)}"
         return hashlib.sha256(meaning.encode()).hexdigest()
 
@@ -119,13 +119,13 @@ class FeatureView(Declared):
     """Timestamp (UTC) of the hour of the scheduled event."""
     event_minute_column: str
     delay_column: str
-    """Minutes by which the actual event was late: a row's own facts are known from then on."""
+    """Minutes by which the actual event was late; a row's own facts are known after it."""
     lead_hours: float = Field(gt=0)
     max_delay_hours: float = Field(default=24, gt=0)
-    """Rows whose delay lies outside ``(-lead_hours, max_delay_hours]`` contribute to no window: so it is known how many
-    days before its own the features of a day can reach."""
+    """Rows whose delay lies outside ``(-lead_hours, max_delay_hours]`` contribute to no window, which limits how many
+    earlier days the features of a day depend on."""
     outcome_columns: list[str] = []
-    """Columns of the entity's own row that nobody knows at prediction time: no feature of that row may read them."""
+    """Columns of the entity's own row that are unknown at prediction time: no feature of that row may read them."""
     label: Label
     features: dict[str, Feature] = Field(min_length=1)
 
@@ -138,16 +138,16 @@ class FeatureView(Declared):
                 problems.append(f"feature name {name!r} is not lower_snake_case")
             elif VAGUE_NAME.match(name) and name != getattr(feature.transformation, "column", None):
                 problems.append(
-                    f"feature name {name!r} says nothing; name entity, measure and window, as in tail_delay_mean_24h"
+                    f"feature name {name!r} is too vague; name entity, measure and window, as in tail_delay_mean_24h"
                 )
             windowed = isinstance(feature.transformation, WindowMean | LastValue)
             suffix = WINDOW_SUFFIX.search(name)
             if windowed and not suffix:
-                problems.append(f"feature name {name!r} has a window; end it with the window, as in _24h")
+                problems.append(f"feature name {name!r} must end with its window, as in _24h")
             elif windowed and suffix:
                 hours = feature.transformation.window_hours  # type: ignore[union-attr]
                 if abs(int(suffix[1]) * HOURS[suffix[2]] - hours) > 1e-9:
-                    problems.append(f"feature name {name!r} should end with its window of {hours:g} hours")
+                    problems.append(f"feature name {name!r} must end with its window of {hours:g} hours")
         if problems:
             raise ValueError("; ".join(problems))
         return features
@@ -156,7 +156,7 @@ class FeatureView(Declared):
     def key_is_no_feature_twice(self) -> Self:
         reserved = {"prediction_time", "day", self.label.name} & set(self.features)
         if reserved:
-            raise ValueError(f"features {sorted(reserved)} bear reserved names; rename them")
+            raise ValueError(f"features {sorted(reserved)} have reserved names; rename them")
         return self
 
     @model_validator(mode="after")
@@ -172,11 +172,11 @@ class FeatureView(Declared):
                 own.append(how.column)
             problems += [f"feature {name!r} reads {column!r}, an outcome" for column in own if column in outcomes]
         if problems:
-            raise ValueError("; ".join(problems) + "; nobody knows it at prediction time")
+            raise ValueError("; ".join(problems) + ", which is unknown at prediction time")
         return self
 
     def definition_digests(self) -> dict[str, str]:
-        """Feature to the sha256 of its meaning; what is read as of ``t`` also rests on how the view defines ``t``."""
+        """Feature to the sha256 of its definition; features as of ``t`` include the view's definition of ``t``."""
         moment = "|".join(
             [self.entity_source, self.event_hour_column, self.event_minute_column, self.delay_column]
             + [f"{self.lead_hours:g}", f"{self.max_delay_hours:g}"]
@@ -188,28 +188,28 @@ class FeatureView(Declared):
         return digests
 
     def definition_faults(self, registered: Mapping[str, tuple[int, str]]) -> list[str]:
-        """Features whose meaning changed although their version did not rise. ``registered``: (version, digest)."""
+        """Features whose definition changed without a higher version. ``registered``: (version, digest)."""
         faults = []
         for name, digest in self.definition_digests().items():
             known_version, known_digest = registered.get(name, (0, digest))
             version = self.features[name].version
             if version < known_version:
-                faults.append(f"feature {name!r} has version {version} < {known_version} built before; never go back")
+                faults.append(f"feature {name!r} has version {version} < {known_version} built before; raise it")
             elif digest != known_digest and version == known_version:
                 faults.append(f"feature {name!r} changed but is still version {version}; raise it to {version + 1}")
         return faults
 
 
 class Label(Declared):
-    """The truth that arrives later: ``column >= at_least`` of the entity's own row; null where the column is null."""
+    """The label, known later: ``column >= at_least`` of the entity's own row; null where the column is null."""
 
     name: Identifier
     column: str
     at_least: float
     known_after_columns: list[str] = []
-    """Columns of minutes; the truth is known that long after the scheduled event (their sum). Null: not known yet."""
+    """Columns of minutes; the label is known their sum after the scheduled event. Null: not known yet."""
     known_after_minutes: float = Field(default=0, ge=0)
-    """Minutes more until the truth has reached the tables."""
+    """Additional minutes until the label is in the tables."""
 
 
 FeatureView.model_rebuild()

@@ -1,4 +1,4 @@
-"""`gateway.yaml` declares who may call the gateway's public listener, how much, and what of it is logged."""
+"""`gateway.yaml` declares who may call the gateway's public listener, its limits, and what is logged."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class ApiKey(Declared):
     sha256: Digest
     scopes: list[Scope] = Field(default=["predict"], min_length=1)
     expires: datetime | None = None
-    """With time zone; none: it does not expire."""
+    """Time of expiry with time zone; none: the key does not expire."""
 
     @field_validator("expires")
     @classmethod
     def has_a_time_zone(cls, moment: datetime | None) -> datetime | None:
         if moment is not None and moment.tzinfo is None:
-            raise ValueError("expires has no time zone; write 2027-01-01T00:00:00Z")
+            raise ValueError("expires has no time zone; use a form such as 2027-01-01T00:00:00Z")
         return moment
 
 
@@ -42,11 +42,11 @@ class Jwt(Declared):
 
     algorithms: list[Literal["RS256", "ES256", "HS256"]] = Field(default=["RS256"], min_length=1)
     key_set: str | None = None
-    """JWKS: ``file:/path``, or an https URL that the supervisor reads now and then."""
+    """JWKS: ``file:/path``, or an https URL that the supervisor reads every ``refresh_seconds``."""
     refresh_seconds: float = Field(default=300, ge=5)
     """How often a key set at a URL is read."""
     development_secret: Reference | None = None
-    """The shared secret of HS256: for development alone, and on loopback alone."""
+    """The shared secret of HS256, only for development on loopback."""
     audience: str = Field(min_length=1)
     issuer: str = Field(min_length=1)
     leeway_seconds: float = Field(default=30, ge=0, le=300)
@@ -57,26 +57,26 @@ class Jwt(Declared):
     def keys_fit_the_algorithms(self) -> Self:
         shared = "HS256" in self.algorithms
         if shared and len(self.algorithms) > 1:
-            raise ValueError("HS256 stands alone; beside RS256 or ES256 it would let a public key pass for a secret")
+            raise ValueError("HS256 cannot be combined with RS256 or ES256; a public key would serve as the secret")
         if shared != (self.development_secret is not None):
-            raise ValueError("development_secret belongs to algorithms: [HS256], and only to it")
+            raise ValueError("development_secret is needed for algorithms: [HS256] and for nothing else")
         if shared == (self.key_set is not None):
-            raise ValueError("key_set belongs to RS256 and ES256, and only to them")
+            raise ValueError("key_set is needed for RS256 and ES256 and for nothing else")
         if self.key_set is not None and not _is_key_set(self.key_set):
-            raise ValueError(f"key_set is {self.key_set!r}; give file:/path or an https URL (http on loopback alone)")
+            raise ValueError(f"key_set is {self.key_set!r}; use file:/path or an https URL (http only on loopback)")
         return self
 
 
 class Authentication(Declared):
-    """Who may ask. Without ``anonymous`` every page but health and ``open_pages`` wants a key or token with a scope."""
+    """Who may call. Without ``anonymous`` all pages but health and ``open_pages`` need a key or token with a scope."""
 
     keys: list[ApiKey] = []
     jwt: Jwt | None = None
     anonymous: str | None = Field(default=None, min_length=10)
-    """Why everyone who reaches the listener may predict, such as a mesh that knows its callers."""
+    """Why callers need no credentials, for example because a service mesh authenticates them."""
     open_pages: list[Page] = ["health", "ready"]
     failures_per_minute: int = Field(default=60, ge=1)
-    """Wrong credentials per address and worker, before further ones are answered 429 unread."""
+    """Wrong credentials per address and worker, after which further ones get 429 without a check."""
 
     @model_validator(mode="after")
     def is_decided(self) -> Self:
@@ -84,44 +84,44 @@ class Authentication(Declared):
         faults = [f"two keys are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
         faults += ["two keys have the same sha256"] if len(set(digests)) < len(digests) else []
         if not self.keys and self.jwt is None and self.anonymous is None:
-            faults.append("give keys or jwt; or say under anonymous why everyone may ask")
+            faults.append("declare keys or jwt, or explain under anonymous why everyone may call")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
 
 class Limits(Declared):
-    """What one request and one worker may cost. ``body_bytes`` and ``rows``: none for the command line's."""
+    """Limits of one request and one worker. ``body_bytes`` and ``rows``: none for the command line's limits."""
 
     body_bytes: int | None = Field(default=None, ge=1)
     rows: int | None = Field(default=None, ge=1)
     header_bytes: int = Field(default=64 * 1024, ge=1024)
     request_seconds: float = Field(default=30, gt=0)
-    """From a request's first byte to its last; a slower client is answered 408 and cut off."""
+    """Time from a request's first byte to its last; a slower client gets 408 and is disconnected."""
     connections: int = Field(default=2000, ge=1)
-    """Open at once; each worker takes its share."""
+    """Connections open at once; each worker has its share."""
     concurrency: int = Field(default=512, ge=1)
-    """Requests received and not yet answered; what exceeds a worker's share is shed with 503."""
+    """Requests in progress; those beyond a worker's share get 503."""
 
 
 class Rate(Declared):
-    """Token bucket per client: key, token subject or, without credentials, address. Each worker keeps its share."""
+    """Token bucket per client: key, token subject or, without credentials, address. Each worker has its share."""
 
     per_minute: float = Field(gt=0)
     burst: int = Field(ge=1)
 
 
 class Checks(Declared):
-    """What a row must be beyond its types."""
+    """Checks of a row in addition to its types."""
 
     missing: Literal["accept", "refuse"] = "accept"
-    """null values. NaN and infinity are no JSON and always refused."""
+    """null values. NaN and infinity are not JSON and always refused."""
     ranges: Literal["refuse", "ignore"] = "refuse"
-    """Numbers outside the minimum and maximum that the bundle's schema states."""
+    """Numbers outside the minimum and maximum of the bundle's schema."""
 
 
 class Cache(Declared):
-    """Answers of the same version to the same rows, in each worker's memory."""
+    """Cache of answers by version and rows, in each worker's memory."""
 
     backend: Literal["memory"] = "memory"
     max_bytes: int = Field(default=32 * 1024 * 1024, ge=4096)
@@ -140,23 +140,23 @@ class Cache(Declared):
 
 
 class Privacy(Declared):
-    """What is done to values before the prediction log is written; the model still sees them."""
+    """How values are changed before they are written to the prediction log; the model gets them unchanged."""
 
     secret: Reference | None = None
     """Key of the HMAC that ``hash`` needs; at least 32 bytes."""
     columns: dict[Identifier, dict[str, Treatment]] = {}
-    """By model and column. drop: null. hash: HMAC-SHA256, 32 hex digits. mask: texts keep their first character,
-    numbers their first digit."""
+    """By model and column. drop: null. hash: HMAC-SHA256, 32 hex digits. mask: keeps a text's first character or a
+    number's first digit."""
     entity_ids: Literal["keep", "hash", "drop"] = "keep"
-    """Labels are joined by these ids: hash or drop them only if labels come another way."""
+    """Labels are joined by these ids: hash or drop them only if labels are joined otherwise."""
     net: bool = False
-    """Replace what looks like an e-mail address or a phone number in text columns and correlation ids."""
+    """Mask texts that look like an e-mail address or a phone number in text columns and correlation ids."""
 
     @model_validator(mode="after")
     def hashes_have_a_secret(self) -> Self:
-        treatments = [self.entity_ids, *(one for by_column in self.columns.values() for one in by_column.values())]
+        treatments = [self.entity_ids, *(rule for by_column in self.columns.values() for rule in by_column.values())]
         if "hash" in treatments and self.secret is None:
-            raise ValueError("hash needs privacy.secret; without one anybody could try all values")
+            raise ValueError("hash needs privacy.secret; without a secret anybody could hash all values and compare")
         return self
 
 
@@ -168,7 +168,7 @@ class Log(Declared):
 
 
 class GatewaySpec(Declared):
-    """``include/gateway.yaml``. Whatever is left out is as if there were no file."""
+    """``include/gateway.yaml``. Omitted fields have the defaults of a gateway without this file."""
 
     schema_: Literal[1] = Field(alias="schema")
     authentication: Authentication | None = None
@@ -180,15 +180,15 @@ class GatewaySpec(Declared):
     log: Log = Log()
 
     def faults_on(self, host: str) -> list[str]:
-        """Why the public listener must not be opened at ``host``; empty if it may."""
+        """Why the public listener must not be opened at ``host``; empty if there is no fault."""
         outside = f"--host {host} is reachable from outside"
         if is_loopback(host):
             return []
         if self.authentication is None:
             how = "declare authentication in the file that --config names, or listen on 127.0.0.1"
-            return [f"{outside} and nobody is asked who they are; {how}"]
+            return [f"{outside} without authentication; {how}"]
         if self.authentication.jwt is not None and self.authentication.jwt.development_secret is not None:
-            return [f"{outside}; HS256 is for development on loopback: take RS256 or ES256"]
+            return [f"{outside}, but HS256 is only for development on loopback; use RS256 or ES256"]
         return []
 
 

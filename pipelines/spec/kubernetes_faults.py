@@ -1,4 +1,4 @@
-"""Lists, field by field and with the reason, what a model declares that an HTTPRoute or KServe cannot do."""
+"""Lists each declared field of a deployment that an HTTPRoute or KServe does not support, with the reason."""
 
 from __future__ import annotations
 
@@ -8,98 +8,98 @@ from pydantic import BaseModel
 
 from pipelines.spec.deployment import Deployment, HttpRoute
 
-DRAWN = "weights are drawn anew for each request, so nobody keeps an arm; say request_id, or serve on embedded"
-NOBODY = "no proxy answers in the candidate's place; serve on embedded, or leave it out"
-BALANCES = "the Gateway's implementation balances, and has its own policy for that; leave it out"
-KUBELET = "the kubelet probes every pod; say health_check.interval"
-CACHE = "each gateway keeps its own; declare it in the gateway.yaml that the pods mount"
+NOT_STICKY = "each request draws its version, so no user keeps an arm; use request_id, or the embedded target"
+NO_FALLBACK = "no proxy answers in the candidate's place; use the embedded target, or remove it"
+GATEWAY_BALANCES = "the Gateway's implementation balances by its own policy; remove it"
+KUBELET_PROBES = "the kubelet probes every pod; use health_check.interval"
+CACHE_PER_GATEWAY = "each gateway has its own cache; declare it in the gateway.yaml that the pods mount"
 
 
 def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    found = _weighted(deployment)
+    faults = _weighted_faults(deployment)
     if deployment.load_test is not None and target.url is None:
-        found.append("load_test: say where the Gateway answers, by target.url")
+        faults.append("load_test: declare the Gateway's URL as target.url")
     resources, shadow = deployment.resources, deployment.shadows
     if resources.accelerator == "gpu":
-        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
+        faults.append("resources.accelerator: the gateway predicts on the CPU; use none")
     if not deployment.health_check.enabled:
-        found.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+        faults.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
     if shadow is not None:
-        found.append(
-            "shadow: a mirrored request's answer is thrown away by the proxy, so nothing can be compared; "
-            "shadow the candidate on embedded first"
+        faults.append(
+            "shadow: the proxy discards the answers of mirrored requests, so they cannot be compared; "
+            "shadow the candidate on the embedded target first"
         )
-    return found + _scaling(deployment)
+    return faults + _scaling_faults(deployment)
 
 
 def kserve_faults(deployment: Deployment) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    found = _weighted(deployment)
+    faults = _weighted_faults(deployment)
     if deployment.load_test is not None:
-        found.append("load_test: KServe has no door to a candidate without traffic; try it on embedded")
+        faults.append("load_test: KServe cannot address a candidate without traffic; test it on the embedded target")
     resources, health = deployment.resources, deployment.health_check
     if deployment.shadows is not None:
-        found.append("shadow: KServe mirrors no requests; shadow the candidate on embedded first")
+        faults.append("shadow: KServe mirrors no requests; shadow the candidate on the embedded target first")
     if deployment.routing.segments:
-        found.append("routing.segments: KServe splits by weight alone; leave them out, or say kind: http_route")
-    if odd := [share for share in deployment.shares() if share % 100]:
-        said = ", ".join(f"{share / 100:g} %" for share in odd)
-        found.append(f"{deployment.strategy}: KServe splits by whole percents, not by {said}")
+        faults.append("routing.segments: KServe splits only by weight; remove them, or use kind: http_route")
+    if fractions := [share for share in deployment.shares() if share % 100]:
+        percents = ", ".join(f"{share / 100:g} %" for share in fractions)
+        faults.append(f"{deployment.strategy}: KServe splits by whole percents, not by {percents}")
     if not health.enabled:
-        found.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+        faults.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
     if health.model_fields_set - {"enabled", "path"} and "path" not in health.model_fields_set:
-        found.append("health_check.path: name the page by which the runtime says ready, such as /v2/health/ready")
+        faults.append("health_check.path: declare the runtime's readiness page, such as /v2/health/ready")
     if deployment.load_balancing.session_affinity.enabled:
-        found.append("load_balancing.session_affinity: KServe makes the services; leave it out")
+        faults.append("load_balancing.session_affinity: KServe creates the services; remove it")
     scaling = resources.autoscaling
     if scaling is not None and scaling.enabled:
         if scaling.cpu_utilization is not None or scaling.memory_utilization is not None:
-            found.append(
-                "resources.autoscaling: KServe scales by one metric; say metric: cpu with target_value, "
-                "and leave cpu_utilization and memory_utilization out"
+            faults.append(
+                "resources.autoscaling: KServe scales by one metric; use metric: cpu with target_value, "
+                "and remove cpu_utilization and memory_utilization"
             )
         if scaling.target_value != round(scaling.target_value):
-            found.append(
+            faults.append(
                 f"resources.autoscaling.target_value: KServe takes whole numbers, not {scaling.target_value:g}"
             )
-    return found + _scaling(deployment)
+    return faults + _scaling_faults(deployment)
 
 
-def _weighted(deployment: Deployment) -> list[str]:
-    """What no proxy that splits by weight can do."""
+def _weighted_faults(deployment: Deployment) -> list[str]:
+    """Fields that no proxy that splits by weight supports."""
     balancing = deployment.load_balancing
-    found = []
+    faults = []
     if deployment.sticky:
-        found.append(f"routing.key: {DRAWN}")
-    found += _written("routing", deployment.routing, {"deadline_ms": NOBODY})
+        faults.append(f"routing.key: {NOT_STICKY}")
+    faults += _field_faults("routing", deployment.routing, {"deadline_ms": NO_FALLBACK})
     if balancing.algorithm == "least-connections":
-        found.append(f"load_balancing.algorithm: {BALANCES}")
+        faults.append(f"load_balancing.algorithm: {GATEWAY_BALANCES}")
     if balancing.geo_routing.enabled:
-        found.append(f"load_balancing.geo_routing: {BALANCES}")
+        faults.append(f"load_balancing.geo_routing: {GATEWAY_BALANCES}")
     if deployment.rollback.drill is not None:
-        found.append("rollback.drill: a drill times the installation's own gateway; leave it out")
-    found += _written("load_balancing", balancing, {"health_check_interval": KUBELET})
+        faults.append("rollback.drill: a drill times the embedded gateway only; remove it")
+    faults += _field_faults("load_balancing", balancing, {"health_check_interval": KUBELET_PROBES})
     if deployment.cache.enabled:
-        found.append(f"cache.enabled: {CACHE}")
-    return found
+        faults.append(f"cache.enabled: {CACHE_PER_GATEWAY}")
+    return faults
 
 
-def _scaling(deployment: Deployment) -> list[str]:
-    """Percentages of a request need a request; replicas that nobody scales need no bounds."""
+def _scaling_faults(deployment: Deployment) -> list[str]:
+    """Utilization without a resource request, and bounds of replicas without autoscaling."""
     resources, scaling = deployment.resources, deployment.resources.autoscaling
     if scaling is None or not scaling.enabled:
-        why = "nothing scales between them; declare autoscaling, or say replicas"
-        return _written("resources", resources, {"min_replicas": why, "max_replicas": why})
+        why = "it needs autoscaling; declare autoscaling, or use replicas"
+        return _field_faults("resources", resources, {"min_replicas": why, "max_replicas": why})
     percentages = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
     if scaling.metric == "cpu":
         percentages["cpu"] = round(scaling.target_value)
     return [
-        f"resources.autoscaling: a percentage of {kind} is one of {kind}_request; declare it"
+        f"resources.autoscaling: the percentage of {kind} is relative to {kind}_request; declare it"
         for kind, percent in percentages.items()
         if percent is not None and not getattr(resources, f"{kind}_request")
     ]
 
 
-def _written(place: str, block: BaseModel, reasons: Mapping[str, str]) -> list[str]:
+def _field_faults(place: str, block: BaseModel, reasons: Mapping[str, str]) -> list[str]:
     return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in block.model_fields_set]

@@ -40,7 +40,7 @@ class SplitSpec(Declared):
 
 
 class LearningRate(Declared):
-    """Learning rate per boosting round; ``plateau`` multiplies by ``factor`` after ``patience`` rounds without gain."""
+    """Learning rate by boosting round; ``plateau`` multiplies by ``factor`` after ``patience`` rounds without gain."""
 
     schedule: Literal["constant", "step", "cosine", "plateau"] = "constant"
     initial: float = Field(default=0.1, gt=0)
@@ -111,7 +111,7 @@ class Estimator(Declared):
 
 
 class OutOfCore(Declared):
-    """The training table is taken, read and quantised in batches of rows; it is never in memory as a whole."""
+    """The training table is written, read and quantised in batches of rows; it is never in memory as a whole."""
 
     batch_rows: int = Field(default=1_000_000, ge=100)
     """Rows per file of the snapshot and per batch in memory. A day must fit in memory, too."""
@@ -120,7 +120,7 @@ class OutOfCore(Declared):
 class Training(Declared):
     schedule: str = "0 7 * * 1"
     max_active: int = Field(default=1, ge=1, le=16, exclude=True)
-    """How many runs may train this model at once. It decides nothing about the result, so no digest covers it."""
+    """How many runs may train this model at once. It does not affect the result, so no digest covers it."""
     history_days: int | None = Field(default=None, ge=1)
     """Only rows of this many days before the as-of date; none: all."""
     minimum_rows: int = Field(default=1000, ge=10)
@@ -144,23 +144,23 @@ class Training(Declared):
             return self
         method = self.estimator.parameters.get("tree_method", "hist")
         reasons = {
-            f"estimator.kind is {self.estimator.kind}, which fits on all rows at once; say kind: xgboost": (
+            f"estimator.kind is {self.estimator.kind}, which fits on all rows at once; use kind: xgboost": (
                 self.estimator.kind != "xgboost"
             ),
             f"estimator.parameters.tree_method is {method!r}; only hist works on batches of quantised rows": (
                 method not in ("hist", "auto")
             ),
-            f"split.strategy is {self.split.strategy}, which ranks all rows at once; say time_ordered": (
+            f"split.strategy is {self.split.strategy}, which ranks all rows at once; use time_ordered": (
                 self.split.strategy != "time_ordered"
             ),
-            "cross_validation needs all rows at once; leave it out": self.cross_validation is not None,
+            "cross_validation needs all rows at once; remove it": self.cross_validation is not None,
             "search would read all rows for each trial; search without out_of_core, on a shorter history_days": (
                 self.search is not None
             ),
         }
         faults = [reason for reason, holds in reasons.items() if holds]
         if faults:
-            raise ValueError(f"out_of_core cannot be done: {'; '.join(faults)}")
+            raise ValueError(f"out_of_core is not possible: {'; '.join(faults)}")
         return self
 
 
@@ -173,7 +173,7 @@ class Bound(Declared):
     @model_validator(mode="after")
     def bounds_something(self) -> Self:
         if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
+            raise ValueError("declare min, max or both")
         return self
 
 
@@ -201,14 +201,14 @@ class Slices(Declared):
 
 class Evaluation(Declared):
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Probability from which a classification says yes."""
+    """Probability from which a classification is positive."""
     minimum_metrics: dict[str, Bound] = Field(min_length=1)
     comparison: ComparisonSpec
     slices: Slices | None = None
 
 
 class Drift(Declared):
-    """Drift is declared only if a test is significant **and** its effect is large.
+    """Drift counts only if a test is significant **and** its effect is large.
 
     Numeric features: two-sample KS on the profile's bins; categorical: chi-squared; effect: PSI.
     """
@@ -252,7 +252,7 @@ class Monitoring(Declared):
     performance: Performance
     retraining: Retraining = Retraining()
     label_horizon_days: int = Field(default=3, ge=0)
-    """Predictions of this many earlier days are joined again every day, so that late labels count."""
+    """Predictions of this many earlier days are joined with labels again every day, so that late labels count."""
 
 
 class ModelSpec(Declared):
@@ -272,7 +272,7 @@ class ModelSpec(Declared):
     monitoring: Monitoring
     deployment: Deployment = Deployment()
     runner: dict[Stage, StageRunner] = {}
-    """Per stage; a stage that is not named runs where the installation says."""
+    """The runner of each stage; a stage that is not named uses the installation's runner."""
 
     @model_validator(mode="after")
     def problem_fits(self) -> Self:
@@ -291,23 +291,23 @@ class ModelSpec(Declared):
             if metric not in known
         ]
         problems += [
-            f"runner.{stage} has gpus or workers; only train is shared out or accelerated"
+            f"runner.{stage} has gpus or workers; only train can use GPUs or several workers"
             for stage, runner in self.runner.items()
             if stage != "train" and (runner.gpus or runner.workers > 1)
         ]
         train = self.runs("train")
         if self.training.out_of_core and (train.gpus or train.workers > 1):
-            problems.append("out_of_core is for one worker on its CPU; leave out gpus and workers of runner.train")
+            problems.append("out_of_core needs one worker on its CPU; remove gpus and workers of runner.train")
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
     @property
     def gpus_at_once(self) -> int:
-        """GPUs that one training holds, over all its workers."""
+        """GPUs that one training uses, over all its workers."""
         train = self.runs("train")
         return train.gpus * train.workers
 
     def runs(self, stage: str) -> StageRunner:
-        """Where the steps of a stage run and what they are given there."""
+        """Where the steps of a stage run, and their resources."""
         return self.runner.get(stage, StageRunner())

@@ -21,20 +21,20 @@ class _Loader(_Safe):  # type: ignore[misc, valid-type]
     }
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Called before a mapping's merges (``<<``) are resolved, and again where it is merged itself."""
+        """Called before a mapping's merges (``<<``) are resolved, and again when it is merged itself."""
         if not vars(node).get("unique"):
             vars(node)["unique"] = True
-            _refuse_doubles(node)
+            _refuse_duplicates(node)
         super().flatten_mapping(node)
 
 
-def _refuse_doubles(node: yaml.MappingNode) -> None:
+def _refuse_duplicates(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
             continue
         if key.value in seen:
-            fault = f"{key.value!r} is given twice; keep one of them"
+            fault = f"{key.value!r} is given twice; remove one of them"
             raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
         seen.add(key.value)
 

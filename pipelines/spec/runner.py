@@ -1,4 +1,4 @@
-"""A stage declares where its steps run and what a pod gets there; names and sizes are checked by Kubernetes' rules."""
+"""A stage declares where its steps run and its pods' resources; names and sizes are checked by Kubernetes' rules."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ MEBIBYTES = {"Mi": 1, "Gi": 1024}
 
 
 class Toleration(Declared):
-    """Lets the pod onto nodes that keep others away."""
+    """A Kubernetes toleration: lets the pod run on nodes with a taint."""
 
     key: LabelKey | None = None
     operator: Literal["Equal", "Exists"] = "Equal"
     value: LabelValue | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     seconds: int | None = Field(default=None, ge=0)
-    """With ``NoExecute``: how long the pod may stay on a node that turns it away."""
+    """With ``NoExecute``: how long the pod may stay on a node after the taint was added."""
 
     @model_validator(mode="after")
     def says_what_it_tolerates(self) -> Self:
         if self.operator == "Equal" and self.key is None:
-            raise ValueError("operator Equal needs a key; give one, or say operator: Exists to tolerate every taint")
+            raise ValueError("operator Equal needs a key; declare one, or use operator: Exists to tolerate every taint")
         if self.operator == "Exists" and self.value is not None:
             raise ValueError("operator Exists takes no value")
         return self
 
 
 class Volume(Declared):
-    """One mounted thing: give exactly one of ``claim``, ``host_path``, ``secret``, ``config_map`` and ``scratch``."""
+    """One volume: exactly one of ``claim``, ``host_path``, ``secret``, ``config_map`` and ``scratch`` is declared."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     mount_path: MountPath
@@ -57,22 +57,22 @@ class Volume(Declared):
     secret: Name | None = None
     config_map: Name | None = None
     scratch: Size | None = None
-    """Empty disk of at most this size, which goes with the pod."""
+    """Empty disk of at most this size, which is deleted with the pod."""
 
     @model_validator(mode="after")
     def is_one_thing(self) -> Self:
         given = [name for name in ("claim", "host_path", "secret", "config_map", "scratch") if getattr(self, name)]
         if len(given) != 1:
-            found = ", ".join(given) or "none of them"
-            raise ValueError(f"give exactly one of claim, host_path, secret, config_map, scratch; found {found}")
+            listed = ", ".join(given) or "none of them"
+            raise ValueError(f"declare exactly one of claim, host_path, secret, config_map, scratch; found {listed}")
         return self
 
 
 class StageRunner(Declared):
-    """Where the steps of one stage run (``on``; none: where the installation says) and what a pod is given.
+    """Where the steps of one stage run (``on``; none: the installation's runner), and the pods' resources.
 
     ``cpus``, ``memory`` and ``gpus`` are limits; a pod requests nine tenths of the first two. ``train: kubernetes`` is
-    short for ``train: {on: kubernetes}``. ``gpus`` decides the device in a process, too.
+    short for ``train: {on: kubernetes}``. ``gpus`` also decides the device of a process.
     """
 
     on: Place | None = None
@@ -80,12 +80,12 @@ class StageRunner(Declared):
     """By digest (``name@sha256:…``); none: the installation's (``AIRWORTHY_POD_IMAGE``)."""
     gpus: int = Field(default=0, ge=0, le=16)
     cpu_fallback: bool = False
-    """Whether a training that asks for a GPU may go on without one where no CUDA device answers."""
+    """Whether a training that requests a GPU may run on the CPU if no CUDA device is available."""
     cpus: float = Field(default=2, gt=0, le=512)
     memory: Size = "4Gi"
     workers: int = Field(default=1, ge=1, le=64)
-    """Pods among which one training is shared, each of this size; the step's own pod is one of them. In a process:
-    processes of this machine."""
+    """Pods that share one training, each of this size, including the step's own pod. With ``process``: processes of
+    this machine."""
     node_selector: dict[LabelKey, LabelValue] = {}
     tolerations: list[Toleration] = []
     priority_class: Name | None = None
@@ -93,21 +93,21 @@ class StageRunner(Declared):
     volumes: list[Volume] = []
     environment: dict[Variable, str] = {}
     secrets: dict[Variable, SecretKey] = {}
-    """Variable to ``<secret>/<key>``: the value is read by Kubernetes, never by Airflow."""
+    """Variable to ``<secret>/<key>``: Kubernetes reads the value; Airflow never does."""
     template: Template | None = None
-    """A pod template in ``include/pods/``, to which all the above is added; none: ``step.yaml``."""
+    """A pod template in ``include/pods/``, to which all fields above are added; none: ``step.yaml``."""
     queue: LabelValue | None = None
-    """A Kueue queue by which the pod is admitted."""
+    """The Kueue queue that admits the pod."""
     schedule_minutes: float = Field(default=10, gt=0)
     """How long a pod may wait for a node."""
     start_minutes: float = Field(default=10, gt=0)
-    """How long it may take from a node to running: image, volumes, secrets."""
+    """How long the pod may take from scheduled to running: image, volumes, secrets."""
     timeout_minutes: float = Field(default=24 * 60, gt=0)
-    """How long it may run."""
+    """How long the pod may run."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Editors are to know the short form, too."""
+        """Add the short form to the schema, for editors."""
         return {"anyOf": [{"enum": list(get_args(Place))}, handler(core)]}
 
     @model_validator(mode="before")
@@ -117,9 +117,9 @@ class StageRunner(Declared):
 
     @model_validator(mode="after")
     def holds_together(self) -> Self:
-        twice = sorted(self.environment.keys() & self.secrets.keys())
+        duplicates = sorted(self.environment.keys() & self.secrets.keys())
         names = [volume.name for volume in self.volumes]
-        problems = [f"{name} is both in environment and in secrets" for name in twice]
+        problems = [f"{name} is both in environment and in secrets" for name in duplicates]
         problems += [f"two volumes are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
         reserved = [name for name in (*self.environment, *self.secrets) if name.startswith("AIRWORTHY_RUN")]
         problems += [f"{name} is set by the runner itself" for name in reserved]
@@ -134,13 +134,13 @@ class StageRunner(Declared):
         return mebibytes(self.memory)
 
     def without_gpus(self) -> StageRunner:
-        """The same place for the stage's other steps, which need no GPU and no second worker."""
+        """The runner for the stage's other steps, which need no GPU and no second worker."""
         return self.model_copy(update={"gpus": 0, "cpu_fallback": False, "workers": 1})
 
 
 def mebibytes(size: str) -> int:
     """``4Gi`` to 4096."""
-    found = re.fullmatch(r"([0-9]+)(Mi|Gi)", size)
-    if not found:
-        raise ValueError(f"{size!r} is no size; write it as 512Mi or 4Gi")
-    return int(found[1]) * MEBIBYTES[found[2]]
+    match = re.fullmatch(r"([0-9]+)(Mi|Gi)", size)
+    if not match:
+        raise ValueError(f"{size!r} is not a size; use a form such as 512Mi or 4Gi")
+    return int(match[1]) * MEBIBYTES[match[2]]

@@ -1,4 +1,4 @@
-"""Lists, field by field and with the reason, what a model declares that SageMaker cannot do."""
+"""Lists each declared field of a deployment that SageMaker does not support, with the reason."""
 
 from __future__ import annotations
 
@@ -9,141 +9,139 @@ from pydantic import BaseModel
 from pipelines.spec.deployment import Deployment, SageMaker
 from pipelines.spec.strategy import BlueGreen, Canary
 
-LONGEST = 3600
-"""Seconds that SageMaker waits at most, between two steps and before old instances stop."""
-ONE_UPDATE = 28800
-"""Seconds that a whole update may take."""
-LINEAR = 10
-"""Percent that an even step has at least."""
+MAX_WAIT_SECONDS = 3600
+"""Maximum seconds that SageMaker waits between two stages and before old instances stop."""
+MAX_UPDATE_SECONDS = 28800
+"""Maximum seconds of a whole update."""
+MIN_LINEAR_PERCENT = 10
+"""Minimum percent of an even stage."""
 
 
 def sagemaker_faults(deployment: Deployment, target: SageMaker) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    found = _routing(deployment) + _probes(deployment) + _sizes(deployment) + _balancing(deployment)
+    faults = _routing(deployment) + _probes(deployment) + _sizes(deployment) + _balancing(deployment)
     if deployment.strategy == "ab":
-        found.append("strategy: SageMaker cannot keep a user in an arm, so ab proves nothing; say canary")
+        faults.append("strategy: SageMaker cannot keep a user in an arm, so ab is not valid; use canary")
     if deployment.shadows is not None:
-        found.append("shadow: nobody compares the answers of SageMaker's shadow variants; take another target")
+        faults.append("shadow: the answers of SageMaker's shadow variants are not compared; use another target")
     if deployment.cache.enabled:
-        found.append("cache.enabled: each instance would keep answers of its own; leave it out")
+        faults.append("cache.enabled: each instance would have its own cache; remove it")
     if deployment.load_test is not None:
-        found.append("load_test: AWS wants signed requests; use SageMaker's Inference Recommender")
+        faults.append("load_test: AWS needs signed requests; use SageMaker's Inference Recommender")
     if deployment.rollback.drill is not None:
-        found.append("rollback.drill: AWS takes tens of seconds for a rollback; drill on the embedded gateway")
-    return found + (_guardrail(deployment, target) if target.mode == "guardrail" else _variants(target))
+        faults.append("rollback.drill: AWS takes tens of seconds for a rollback; remove it, or use the embedded target")
+    return faults + (_guardrail(deployment, target) if target.mode == "guardrail" else _variants(target))
 
 
-def _written(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
-    """A fault for each field of the block that somebody wrote down."""
+def _field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
+    """A fault for each field of the block that is declared."""
     names = block.model_fields_set if block is not None else set()
     return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in names]
 
 
 def _routing(deployment: Deployment) -> list[str]:
-    found = _written(
+    faults = _field_faults(
         "routing",
         deployment.routing,
-        {"deadline_ms": "no champion answers for a late candidate; AWS itself gives up after 60 s; leave it out"},
+        {"deadline_ms": "the champion does not answer for a late candidate; AWS stops after 60 s; remove it"},
     )
     if deployment.sticky:
-        found.append(
-            f"routing.key: SageMaker draws a variant for each request; say request_id, not {deployment.routing.key}"
+        faults.append(
+            f"routing.key: SageMaker draws a variant for each request; use request_id, not {deployment.routing.key}"
         )
     if deployment.routing.segments:
-        found.append("routing.segments: SageMaker reads no headers; callers may name a variant (TargetVariant)")
-    return found
+        faults.append("routing.segments: SageMaker reads no headers; callers may name a variant (TargetVariant)")
+    return faults
 
 
 def _probes(deployment: Deployment) -> list[str]:
-    fixed = "SageMaker asks /ping every few seconds as it sees fit; leave it out"
+    fixed = "SageMaker requests /ping at its own interval; remove it"
     names = ("path", "interval", "timeout", "success_threshold", "failure_threshold")
-    found = _written("health_check", deployment.health_check, dict.fromkeys(names, fixed))
+    faults = _field_faults("health_check", deployment.health_check, dict.fromkeys(names, fixed))
     if not deployment.health_check.enabled:
-        found.append("health_check.enabled: SageMaker always asks /ping; say true")
+        faults.append("health_check.enabled: SageMaker always requests /ping; use true")
     delay = deployment.health_check.initial_delay
-    if delay and not 60 <= delay <= LONGEST:
-        found.append(f"health_check.initial_delay: SageMaker waits 60 to {LONGEST} s for a container, not {delay}")
-    return found
+    if delay and not 60 <= delay <= MAX_WAIT_SECONDS:
+        faults.append(f"health_check.initial_delay: it must be 60 to {MAX_WAIT_SECONDS} s on SageMaker, not {delay}")
+    return faults
 
 
 def _sizes(deployment: Deployment) -> list[str]:
     size, scaling = deployment.resources, deployment.resources.autoscaling
-    reason = "an instance is taken whole; choose target.instance_type"
+    reason = "SageMaker sizes whole instances; use target.instance_type"
     names = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
-    found = _written("resources", size, dict.fromkeys(names, reason))
+    faults = _field_faults("resources", size, dict.fromkeys(names, reason))
     if size.accelerator != "none":
-        found.append("resources.accelerator: the gateway predicts on the CPU; say none")
+        faults.append("resources.accelerator: the gateway predicts on the CPU; use none")
     if scaling is None or not scaling.enabled:
-        reason = "without autoscaling there are always as many as replicas; leave it out, or declare autoscaling"
-        return found + _written("resources", size, dict.fromkeys(("min_replicas", "max_replicas"), reason))
-    reason = "SageMaker's own metric counts requests; say metric: requests-per-second with target_value"
-    found += _written(
+        reason = "it needs autoscaling; remove it, or declare autoscaling"
+        return faults + _field_faults("resources", size, dict.fromkeys(("min_replicas", "max_replicas"), reason))
+    reason = "SageMaker scales by requests; use metric: requests-per-second with target_value"
+    faults += _field_faults(
         "resources.autoscaling", scaling, dict.fromkeys(("cpu_utilization", "memory_utilization"), reason)
     )
     if scaling.metric != "requests-per-second":
-        found.append(f"resources.autoscaling.metric: {reason}")
-    return found
+        faults.append(f"resources.autoscaling.metric: {reason}")
+    return faults
 
 
 def _balancing(deployment: Deployment) -> list[str]:
     balancing = deployment.load_balancing
-    found = _written(
-        "load_balancing", balancing, {"health_check_interval": "SageMaker asks /ping as it sees fit; leave it out"}
-    )
+    faults = _field_faults("load_balancing", balancing, {"health_check_interval": "SageMaker sets it; remove it"})
     if "algorithm" in balancing.model_fields_set and balancing.algorithm == "round-robin":
-        found.append("load_balancing.algorithm: SageMaker draws at random; say least-connections or nothing")
+        faults.append("load_balancing.algorithm: SageMaker draws at random; use least-connections or remove it")
     if balancing.session_affinity.enabled:
-        found.append("load_balancing.session_affinity: any instance answers alike; leave it out")
+        faults.append("load_balancing.session_affinity: all instances are alike; remove it")
     if balancing.geo_routing.enabled:
-        found.append("load_balancing.geo_routing: an endpoint is in one region; leave it out")
-    return found
+        faults.append("load_balancing.geo_routing: an endpoint is in one region; remove it")
+    return faults
 
 
 def _variants(target: SageMaker) -> list[str]:
-    reason = "in mode variants the analysis judges; alarms belong to mode: guardrail"
-    return _written("target", target, {"alarms": reason, "bake": "it belongs to mode: guardrail"})
+    reason = "in mode variants the analysis judges; alarms need mode: guardrail"
+    return _field_faults("target", target, {"alarms": reason, "bake": "it needs mode: guardrail"})
 
 
 def _guardrail(deployment: Deployment, target: SageMaker) -> list[str]:
-    found = []
+    faults = []
     if not target.alarms:
-        found.append("target.alarms: a guarded update without an alarm has no way to fail; name 1 to 10")
+        faults.append("target.alarms: a guarded update without an alarm cannot fail; declare 1 to 10")
     if len(target.alarms) > 10:
-        found.append(f"target.alarms: SageMaker takes up to 10 alarms, not {len(target.alarms)}")
-    if deployment.rollback.window > LONGEST:
-        found.append(f"rollback.window: SageMaker keeps the old instances {LONGEST} s at most; or say mode: variants")
+        faults.append(f"target.alarms: SageMaker takes up to 10 alarms, not {len(target.alarms)}")
+    if deployment.rollback.window > MAX_WAIT_SECONDS:
+        faults.append(f"rollback.window: SageMaker keeps old instances {MAX_WAIT_SECONDS} s; use mode: variants")
     if deployment.analysis.metrics:
-        found.append("analysis.metrics: in mode guardrail the alarms judge; declare them as alarms")
+        faults.append("analysis.metrics: in mode guardrail the alarms judge; declare them as alarms")
     if deployment.strategy == "canary":
-        found += _linear(deployment, deployment.canary or Canary())
+        faults += _linear(deployment, deployment.canary or Canary())
     if deployment.strategy == "blue_green":
         trial = deployment.blue_green or BlueGreen()
-        found += _steps(deployment, "blue_green", [trial.test_traffic_percentage], trial.validation_duration)
-    return found
+        faults += _stages(deployment, "blue_green", [trial.test_traffic_percentage], trial.validation_duration)
+    return faults
 
 
 def _linear(deployment: Deployment, canary: Canary) -> list[str]:
     shares = [share / 100 for share in canary.shares()]
-    found = _steps(deployment, "canary", shares, canary.increment_interval)
+    faults = _stages(deployment, "canary", shares, canary.increment_interval)
     if len(shares) == 1:
-        return found
+        return faults
     if any(abs(share - shares[0] * place) > 1e-9 for place, share in enumerate(shares, start=1)):
         steps = ", ".join(f"{share:g}" for share in shares)
-        found.append(f"canary: steps {steps} are not even; SageMaker takes one step, or even ones such as 10, 20, 30")
-    if shares[0] < LINEAR:
-        found.append(f"canary: an even step has at least {LINEAR} percent, not {shares[0]:g}")
+        faults.append(f"canary: steps {steps} are not even; use one step, or even ones such as 10, 20, 30")
+    if shares[0] < MIN_LINEAR_PERCENT:
+        faults.append(f"canary: an even step has at least {MIN_LINEAR_PERCENT} percent, not {shares[0]:g}")
     waits = -(-100 // shares[0]) * canary.increment_interval
-    if waits > ONE_UPDATE:
-        found.append(f"canary: all steps to 100 percent take {waits:g} s; SageMaker takes {ONE_UPDATE} s at most")
-    return found
+    if waits > MAX_UPDATE_SECONDS:
+        faults.append(f"canary: all steps to 100 percent take {waits:g} s; the maximum is {MAX_UPDATE_SECONDS} s")
+    return faults
 
 
-def _steps(deployment: Deployment, place: str, shares: list[float], interval: float) -> list[str]:
-    found = []
-    if interval > LONGEST:
-        found.append(f"{place}: SageMaker waits {LONGEST} s at most, not {interval:g}; or say mode: variants")
+def _stages(deployment: Deployment, place: str, shares: list[float], interval: float) -> list[str]:
+    faults = []
+    if interval > MAX_WAIT_SECONDS:
+        faults.append(f"{place}: SageMaker waits {MAX_WAIT_SECONDS} s at most, not {interval:g}; or say mode: variants")
     if any(share != round(share) for share in shares):
-        found.append(f"{place}: SageMaker takes whole percents only; or say mode: variants")
+        faults.append(f"{place}: SageMaker takes whole percents only; or say mode: variants")
     if deployment.resources.replicas < 2:
-        found.append("resources.replicas: SageMaker shifts whole instances, at most half of them first; give 2 or more")
-    return found
+        faults.append("resources.replicas: SageMaker shifts whole instances, at most half of them first; use 2 or more")
+    return faults

@@ -1,6 +1,6 @@
-"""Writes the JSON schemas that editors read from the classes that read the declarations.
+"""Writes the JSON schemas of the declarations, which editors use, from their classes.
 
-``python -m pipelines.spec.schemas`` writes ``include/schemas/``; a test fails when they are behind.
+``python -m pipelines.spec.schemas`` writes ``include/schemas/``; a test fails when they are outdated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a deployment is sized, probed, balanced, cached and tried under load, as a model declares it for any target."""
+"""A deployment's resources, health check, load balancing, cache and load test, as a model declares them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Cpu = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]*m|[1-9][0-9]*(\.[0
 
 
 class Autoscaling(Declared):
-    """More replicas where one has more than ``target_value`` requests per second, or is too busy."""
+    """Adds replicas above ``target_value`` requests per second and replica, or above a utilization."""
 
     enabled: bool = True
     metric: Literal["requests-per-second", "cpu"] = "requests-per-second"
@@ -86,7 +86,7 @@ class AtMost(Declared):
 
 
 class Assertions(Declared):
-    """Latencies in milliseconds, from the moment a request was due."""
+    """Limits of a load test; latencies in milliseconds from the time at which a request was due."""
 
     p95_latency: AtMost | None = None
     p99_latency: AtMost | None = None
@@ -95,17 +95,17 @@ class Assertions(Declared):
     @model_validator(mode="after")
     def asserts_something(self) -> Self:
         if self.p95_latency is None and self.p99_latency is None and self.error_rate is None:
-            raise ValueError("give p95_latency, p99_latency or error_rate; a test that cannot fail is none")
+            raise ValueError("declare p95_latency, p99_latency or error_rate, so that the test can fail")
         if self.error_rate is not None and self.error_rate.max >= 1:
-            raise ValueError(f"error_rate.max is {self.error_rate.max:g}; it is a share below 1")
+            raise ValueError(f"error_rate.max is {self.error_rate.max:g}; it must be a share below 1")
         return self
 
 
 class LoadTestSpec(Declared):
-    """Requests at a fixed rate whether or not the candidate keeps up (open loop)."""
+    """Requests at a fixed rate that does not depend on the candidate's answers (open loop)."""
 
     duration: float = Field(default=60, gt=0, le=4 * 3600)
-    """Seconds, the ramp included."""
+    """Seconds, including the ramp."""
     target_rps: float = Field(default=50, gt=0, le=20000)
     ramp_up_time: float = Field(default=10, ge=0)
     rows: int = Field(default=1, ge=1, le=1000)
@@ -115,12 +115,12 @@ class LoadTestSpec(Declared):
     @model_validator(mode="after")
     def has_a_plateau(self) -> Self:
         if self.ramp_up_time >= self.duration:
-            raise ValueError(f"ramp_up_time {self.ramp_up_time:g} leaves nothing of duration {self.duration:g}")
+            raise ValueError(f"ramp_up_time {self.ramp_up_time:g} must be below duration {self.duration:g}")
         return self
 
 
 class TargetCache(Declared):
-    """A cache of answers by version and rows. No target takes ``enabled: true``: ``gateway.yaml`` declares a cache."""
+    """A cache of answers by version and rows. No target supports ``enabled: true``: use ``gateway.yaml``."""
 
     enabled: bool = False
     backend: Literal["memory", "redis"] = "memory"

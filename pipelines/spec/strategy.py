@@ -1,4 +1,4 @@
-"""Strategies by which a candidate gets traffic: the share and duration of each stage, and what makes it fail."""
+"""Rollout strategies: the share and duration of each stage, and the limits that make a candidate fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHOLE = 10_000
 """All traffic in basis points."""
 Strategy = Literal["all_at_once", "shadow", "canary", "blue_green", "ab"]
 Percent = Annotated[float, Field(gt=0, le=50)]
-"""More than half is not safer than all, only slower; a last step is the promotion itself."""
+"""At most 50, because a larger stage is no safer than the promotion itself."""
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -24,10 +24,10 @@ def basis_points(percent: float) -> int:
 
 
 class Shadow(Declared):
-    """The candidate sees a copy of the traffic and answers nobody; its answers are compared with the champion's."""
+    """The candidate gets a copy of the traffic; its answers are compared with the champion's and never returned."""
 
     duration: Seconds = 86400
-    """Seconds that the mirror stays at least."""
+    """Minimum seconds of mirroring."""
     sample_rate: float = Field(default=1.0, gt=0, le=1)
     """Share of the requests that are mirrored."""
     max_disagreement: Share = 0.05
@@ -35,10 +35,10 @@ class Shadow(Declared):
     tolerance: float = Field(default=0.05, gt=0)
     """Difference of two predictions (in the prediction's own unit) from which they disagree."""
     min_coverage: float = Field(default=0.95, gt=0, le=1)
-    """Share of the sampled requests that must have been compared; below it the comparison is no evidence."""
+    """Minimum share of the sampled requests that must be compared for a pass."""
     minimum_compared: int = Field(default=500, ge=1)
     max_duration: Seconds | None = None
-    """Until when the evidence must suffice; none: twice ``duration``."""
+    """Seconds after which an undecided candidate is refused; none: twice ``duration``."""
 
     @model_validator(mode="after")
     def can_be_decided(self) -> Self:
@@ -48,29 +48,29 @@ class Shadow(Declared):
 
 
 class Canary(Declared):
-    """The candidate gets a small share that grows step by step while nothing speaks against it."""
+    """The candidate gets a small share that grows in stages while no limit is broken."""
 
     canary_percentage: Percent = 5
     increment_percentage: Percent = 10
     increment_interval: Seconds = 1800
-    """Seconds that each step stays at least."""
+    """Minimum seconds of each stage."""
     max_percentage: Percent = 50
-    """The largest step before the promotion."""
+    """The largest share before the promotion."""
     steps: list[Percent] | None = Field(default=None, min_length=1)
     """Percentages in place of the three fields above."""
     rollback_on_error: bool = True
     error_threshold: Share = 0.01
     """Share of bad answers (errors, invalid answers, answers past the deadline) from which the guard rolls back."""
     max_step_duration: Seconds = 7200
-    """Until when a step must have been decided; then traffic is held and a person is asked."""
+    """Seconds after which an undecided stage is held until a person decides."""
 
     @model_validator(mode="after")
     def can_fail_and_grows(self) -> Self:
         faults = []
         if not self.rollback_on_error:
-            faults.append("rollback_on_error: false would leave the rollout no way to fail; leave it true")
+            faults.append("rollback_on_error: with false the rollout could not fail; use true")
         if self.steps and any(low >= high for low, high in pairwise(self.steps)):
-            faults.append(f"steps {self.steps} do not grow; nobody may leave a canary while it goes on")
+            faults.append(f"steps {self.steps} do not grow; a canary's share must not shrink")
         if self.steps is None and self.canary_percentage > self.max_percentage:
             faults.append(f"canary_percentage {self.canary_percentage:g} > max_percentage {self.max_percentage:g}")
         if self.max_step_duration < self.increment_interval:
@@ -80,7 +80,7 @@ class Canary(Declared):
         return self
 
     def shares(self) -> list[int]:
-        """Basis points of each step, ascending."""
+        """Basis points of each stage, ascending."""
         if self.steps is not None:
             return [basis_points(step) for step in self.steps]
         first, more, most = map(basis_points, (self.canary_percentage, self.increment_percentage, self.max_percentage))
@@ -88,13 +88,13 @@ class Canary(Declared):
 
 
 class BlueGreen(Declared):
-    """The candidate is tried on a small share, then everything switches at once; the old version waits to go back."""
+    """The candidate is tested on a small share, then gets all traffic at once; the old version stays ready."""
 
     test_traffic_percentage: Percent = 5
     validation_duration: Seconds = 3600
     error_threshold: Share = 0.01
     max_duration: Seconds | None = None
-    """Until when the trial must have been decided; none: twice ``validation_duration``."""
+    """Seconds after which an undecided trial is held; none: twice ``validation_duration``."""
 
     @model_validator(mode="after")
     def can_be_decided(self) -> Self:
@@ -104,32 +104,32 @@ class BlueGreen(Declared):
 
 
 class AbTestSpec(Declared):
-    """Users are split for the whole experiment; intervals of every metric say which version is better."""
+    """Users are split for the whole experiment; intervals of every metric decide which version is better."""
 
     experiment_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
     """Salts the assignment, so that experiments are independent; none: the rollout's id."""
     control_model: str | None = None
-    """The version that must be live for the experiment to start; none: whichever is."""
+    """The version that must be live for the experiment to start; none: any version."""
     variant_model: str | None = None
-    """The version that may be tried; none: the approved candidate."""
+    """The version that may be tested; none: the approved candidate."""
     traffic_split: float = Field(default=0.5, gt=0, le=0.5)
     """Share of the users that get the variant."""
     metrics: list[str] = Field(default=["error_rate"], min_length=1)
     """``error_rate``, ``latency`` (milliseconds), ``prediction`` (its mean), ``accuracy``, ``absolute_error``,
     ``squared_error``, ``brier``, or a numeric column of the outcomes table
-    (``-column`` where less is better). The first decides, the others guard."""
+    (``-column`` if lower is better). The first metric decides; the others may not get worse."""
     minimum_sample_size: int = Field(default=1000, ge=2)
-    """Users per arm before anything is decided."""
+    """Minimum users per arm before a decision."""
     confidence_level: float = Field(default=0.95, gt=0.5, lt=1)
     margin: float = Field(default=0.0, ge=0)
-    """Loss of a guarding metric (in its own unit, relative for ``latency``) that counts as none."""
+    """Allowed loss of the other metrics (in the metric's unit, relative for ``latency``)."""
     srm_alpha: float = Field(default=0.001, gt=0, le=0.05)
     error_threshold: Share = 0.01
     max_duration: Seconds = 14 * 86400
 
 
-class MetricDemand(Declared):
-    """What a counted event may do in the candidate. ``slow`` needs ``over_ms``, which the guard then enforces."""
+class MetricSpec(Declared):
+    """Limits of one counted event. ``slow`` needs ``over_ms``, which the guard then enforces."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
     event: Literal["bad", "slow"] = "bad"
@@ -143,40 +143,40 @@ class MetricDemand(Declared):
     def is_complete(self) -> Self:
         faults = []
         if (self.event == "slow") != (self.over_ms is not None):
-            faults.append("over_ms belongs to event: slow, and only to it")
+            faults.append("over_ms is needed for event: slow and for nothing else")
         if self.max_rate is None and self.max_ratio is None and self.fail_ratio is None:
-            faults.append("give max_rate, max_ratio or fail_ratio; without one it decides nothing")
+            faults.append("declare max_rate, max_ratio or fail_ratio; without a limit it decides nothing")
         elif self.role == "deterioration" and self.fail_ratio is None:
-            faults.append("role deterioration can only fail; give the fail_ratio from which it does")
+            faults.append("role deterioration can only fail; declare its fail_ratio")
         if faults:
             raise ValueError(f"{self.name}: {'; '.join(faults)}")
         return self
 
 
 class Analysis(Declared):
-    """How the evidence of a rollout is weighed."""
+    """How the evidence of a rollout is analysed."""
 
     alpha: float = Field(default=0.05, gt=0, le=0.2)
     """Chance of a false alarm over the whole rollout."""
     srm_alpha: float = Field(default=0.001, gt=0, le=0.05)
     unit: Literal["request", "key"] | None = None
-    """What is counted; none: keys where the routing is sticky, else requests."""
+    """Unit of all counts; none: keys if the routing is sticky, else requests."""
     minimum_units: int = Field(default=100, ge=1)
-    """Units per arm and step before a step passes."""
-    metrics: list[MetricDemand] = []
-    """Beside the strategy's ``error_threshold``, which is always enforced."""
+    """Minimum units per arm and stage before the stage passes."""
+    metrics: list[MetricSpec] = []
+    """Metrics in addition to the strategy's ``error_threshold``, which is always enforced."""
     expected_ratio: float = Field(default=3.0, gt=1, lt=1000)
-    """How much worse a candidate is that must be found; the sample size is told for it before the start."""
+    """Ratio of a harmful candidate's rate to the champion's, for which the sample size is computed."""
     expected_rate: Share | None = None
-    """Share of bad answers of the champion that the sample size is told for; none: a tenth of ``error_threshold``."""
+    """Champion's share of bad answers for the sample size; none: a tenth of ``error_threshold``."""
     interval: Seconds = 30
-    """Seconds between two looks; any number of looks is allowed."""
+    """Seconds between two observations; any number of observations is valid."""
     consecutive_errors: int = Field(default=4, ge=1)
-    """So many looks in a row may fail to measure; then traffic is held."""
+    """Observations in a row without a measurement after which the traffic is held."""
 
     @model_validator(mode="after")
     def names_are_distinct(self) -> Self:
         names = ["error_rate", *(metric.name for metric in self.metrics)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two metrics are called {', '.join(twice)} (error_rate is error_threshold's)")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two metrics are called {', '.join(duplicates)} (error_rate is error_threshold's)")
         return self

@@ -23,10 +23,10 @@ Alternative = Literal["greater", "less", "two-sided"]
 Floats = NDArray[np.float64]
 
 CONCENTRATION = 10.0
-"""Weight of the prior in events, k: small finds great differences soon, great finds small differences in the end."""
+"""Weight of the prior in events, k: a small k detects large differences early, a large k small differences later."""
 
 SPLIT_CONCENTRATION = 100.0
-"""The prior of the sample-ratio test: a share that is off is off by little, and the units are many."""
+"""Weight of the prior in the sample-ratio test, which has many units and small deviations."""
 
 _FAR_TAIL = 1e-200
 _TERMS = 400
@@ -36,8 +36,8 @@ _TERMS = 400
 class StageEvents:
     """Events of one metric while the candidate was assigned ``weight`` of all units, strictly between 0 and 1.
 
-    An event is counted once per unit. Where routing is sticky the unit is the key, which counts in the step of its
-    first event of the whole rollout and in no later one: a key that failed before is known to fail, and to which arm.
+    An event is counted once per unit. If routing is sticky the unit is the key, which counts in the stage of its first
+    event of the whole rollout and in no later one, because its later events are not independent.
     """
 
     weight: float
@@ -52,12 +52,12 @@ class StageEvents:
 def log_e_value(
     bad: int, total: int, limit: float, *, alternative: Alternative = "greater", concentration: float = CONCENTRATION
 ) -> float:
-    """Natural log of the evidence that the probability of a bad one is beyond ``limit``.
+    """Natural log of the evidence that the probability of a bad trial is beyond ``limit``.
 
     ``bad`` of ``total`` trials went wrong. Under "the probability is at most ``limit``" (``greater``), "at least"
     (``less``) or "exactly" (``two-sided``) the chance that this ever reaches ``log(1/alpha)`` is at most ``alpha``.
 
-    Refused: counts that cannot be, a limit outside (0, 1), a concentration that is not positive.
+    Refused: impossible counts, a limit outside (0, 1), a concentration that is not positive.
     """
     return float(log_e_values(bad, total, limit, alternative=alternative, concentration=concentration))
 
@@ -78,7 +78,7 @@ def log_e_values(
     masses below 1e-200 by their continued fraction, so it is good to 1e-9 up to a billion trials.
     """
     x, n, limits = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (bad, total, limit)))
-    _possible(x, n, limits, alternative, concentration)
+    _check_arguments(x, n, limits, alternative, concentration)
     bound, rest = limits, 1.0 - limits
     if alternative == "two-sided":
         return np.where(n == 0, 0.0, _log_mixture(x, n, bound, rest, concentration))
@@ -88,10 +88,10 @@ def log_e_values(
 
 
 def expected_share(weight: ArrayLike, ratio: ArrayLike = 1.0) -> Floats:
-    """Probability that an event falls to the candidate where its rate is ``ratio`` times the champion's.
+    """Probability that an event belongs to the candidate if its rate is ``ratio`` times the champion's.
 
-    ``w r / (w r + 1 - w)``, whatever the base rate is and however it moves with the hour of the day (Lindon and Malek,
-    the sections on inhomogeneous Bernoulli and Poisson processes).
+    ``w r / (w r + 1 - w)``, for any base rate, also one that changes over time (Lindon and Malek, the sections on
+    inhomogeneous Bernoulli and Poisson processes).
     """
     odds = np.asarray(weight, dtype=np.float64) * np.asarray(ratio, dtype=np.float64)
     return np.asarray(odds / (odds + 1.0 - np.asarray(weight, dtype=np.float64)), dtype=np.float64)
@@ -106,8 +106,8 @@ def log_e_rate_ratio(
 ) -> float:
     """Evidence that the candidate's rate of events is more (``less``: less) than ``margin`` times the champion's.
 
-    Every step starts a mixture of its own, for its own weight; the product of their e-processes is one again, so it
-    too may be looked at at any time. Refused: a weight outside (0, 1), a margin that is not positive.
+    Every stage has its own mixture, for its own weight; the product of their e-processes is an e-process again, so it
+    may be tested at any time. Refused: a weight outside (0, 1), a margin that is not positive.
     """
     if not (margin > 0 and math.isfinite(margin)):
         raise Refused("there is no such evidence", [f"margin: {margin} is not a positive ratio of rates"])
@@ -129,9 +129,8 @@ def rate_ratio_interval(
 ) -> tuple[float, float]:
     """Ratios of the rates that the two-sided evidence does not refute at ``1/alpha``; (0, inf) without events.
 
-    It covers the truth at all times at once with probability ``1 - alpha``. The hull of the kept ratios between a
-    millionth and a million is returned, to eight digits; where steps contradict each other so much that none is kept,
-    the least refuted one.
+    It covers the true ratio at all times at once with probability ``1 - alpha``. It is the hull of these ratios between
+    1e-6 and 1e6, to eight digits; if the stages contradict each other and refute all ratios, the least refuted one.
     """
     if not any(step.total for step in steps):
         return 0.0, math.inf
@@ -152,8 +151,8 @@ def rate_ratio_interval(
         near = np.linspace(max(best - width, -reach), min(best + width, reach), 21)
         best, width = float(near[np.argmin(evidence(near))]), width / 10
     grid = np.union1d(grid, [best])
-    kept = np.flatnonzero((evidence(grid) < bound) | (grid == best))
-    first, last = int(kept[0]), int(kept[-1])
+    unrefuted = np.flatnonzero((evidence(grid) < bound) | (grid == best))
+    first, last = int(unrefuted[0]), int(unrefuted[-1])
     low = 0.0 if first == 0 else math.exp(_crossing(evidence, grid[first], grid[first - 1], bound))
     high = math.inf if last == len(grid) - 1 else math.exp(_crossing(evidence, grid[last], grid[last + 1], bound))
     return low, high
@@ -162,7 +161,7 @@ def rate_ratio_interval(
 def log_e_sample_ratio(units: Sequence[StageEvents], *, concentration: float = SPLIT_CONCENTRATION) -> float:
     """Evidence that the units were not split by the declared weights; count units, never the requests of sticky keys.
 
-    From ``log(1/alpha)`` on, customarily with ``alpha = 0.001``, the comparison of the arms is not valid.
+    At or above ``log(1/alpha)``, usually with ``alpha = 0.001``, the comparison of the arms is not valid.
     """
     return log_e_rate_ratio(units, alternative="two-sided", concentration=concentration)
 
@@ -176,8 +175,8 @@ def log_e_disagreement(
 ) -> float:
     """Evidence that, of requests answered by both, the candidate alone is wrong more often than the champion alone.
 
-    A sequential McNemar test: of the discordant pairs each is wrong with probability 1/2 under equal accuracy. Pairs
-    on which both are right or both wrong carry no evidence and are not given.
+    A sequential McNemar test: under equal accuracy the candidate is wrong in each discordant pair with probability 1/2.
+    Pairs on which both are right or both wrong carry no evidence and are not passed.
     """
     pairs = candidate_wrong + champion_wrong
     return log_e_value(candidate_wrong, pairs, 0.5, alternative=alternative, concentration=concentration)
@@ -193,7 +192,7 @@ def _crossing(evidence: Callable[[Floats], Floats], inside: float, outside: floa
     return float(outside)
 
 
-def _possible(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:
+def _check_arguments(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:
     reasons = []
     if not np.all((x >= 0) & (x <= n) & np.isfinite(n)):
         reasons.append(f"counts: {_shown(x)} of {_shown(n)}; give 0 <= bad <= total")
@@ -212,7 +211,7 @@ def _shown(values: Floats) -> str:
 
 
 def _log_mixture(x: Floats, n: Floats, p: Floats, q: Floats, k: float) -> Floats:
-    """Log of the likelihood ratio of Beta(kp, kq) to ``p``: the great terms cancel on paper, not in the computer."""
+    """Log likelihood ratio of Beta(kp, kq) to ``p``, in a form whose large terms cancel exactly."""
     return _log_beta_about(k * p + x, k * q + (n - x), x - n * p, p, q) - _log_beta_about(k * p, k * q, 0 * p, p, q)
 
 

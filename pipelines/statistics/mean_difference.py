@@ -1,7 +1,7 @@
 """The confidence sequence of the difference of two means, valid at every look; a covariate (CUPED) may narrow it.
 
 The asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central limit
-theory and asymptotic confidence sequences* (Annals of Statistics, 2024). It holds for large samples, not for few.
+theory and asymptotic confidence sequences* (Annals of Statistics, 2024). It is valid for large samples only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pipelines.errors import Refused
 
 @dataclass(frozen=True)
 class Moments:
-    """One arm's ``count`` units with the mean and variance of a metric ``y`` and of a covariate ``x`` known before.
+    """One arm's ``count`` units with the mean and variance of a metric ``y`` and of a covariate ``x``.
 
-    ``x`` is of the time before the assignment, or the champion's score: the assignment must not be able to move it.
-    Units and scale are the metric's own; variances are the sample's. Without a covariate leave its moments 0.
+    ``x`` is from before the assignment, or the champion's score: the assignment must not affect it. Units are the
+    metric's own; variances are the sample's. Without a covariate its moments are 0.
     """
 
     count: int
@@ -40,10 +40,10 @@ class Difference:
 def mean_difference(candidate: Moments, champion: Moments, *, alpha: float = 0.05, tightest_at: int) -> Difference:
     """The two-sided confidence sequence of the difference of means at level ``1 - alpha``, after CUPED.
 
-    ``tightest_at``: total units at which it shall be narrowest, chosen before the start. The half-width is
+    ``tightest_at``: total units at which it is narrowest, chosen before the start. The half-width is
     ``sqrt(s2) sqrt(2 (n r2 + 1) ln(sqrt(n r2 + 1) / alpha) / (n r)^2)`` with ``n`` the units of both arms, ``s2`` the
     squared standard error times ``n``, and ``r2 = (-2 ln alpha + ln(1 - 2 ln alpha)) / tightest_at`` (the paper's
-    two-sided sequence and its choice of rho). With under two units in an arm nothing is known: the whole line.
+    two-sided sequence and its choice of rho). With under two units in an arm it is unbounded.
 
     Refused: alpha outside (0, 1), ``tightest_at`` below 1.
     """
@@ -64,7 +64,7 @@ def mean_difference(candidate: Moments, champion: Moments, *, alpha: float = 0.0
 
 
 def cuped_coefficient(candidate: Moments, champion: Moments) -> float:
-    """``cov(y, x) / var(x)`` pooled within both arms; 0 where ``x`` does not vary.
+    """``cov(y, x) / var(x)`` pooled within both arms; 0 if ``x`` does not vary.
 
     Subtracting this times ``x`` leaves ``1 - corr(y, x)^2`` of the variance (Deng, Xu, Kohavi and Walker, *Improving
     the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data*, WSDM 2013, eq. 4 and 5).

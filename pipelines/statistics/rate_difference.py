@@ -14,17 +14,18 @@ _HALVINGS = 30
 def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, float]:
     """Rates that the two-sided evidence does not refute at ``1/alpha``; (0, 1) without trials.
 
-    It covers the truth at all times at once with probability ``1 - alpha``.
+    It covers the true rate at all times at once with probability ``1 - alpha``.
     """
     if not total:
         return 0.0, 1.0
     bound, rate = math.log(1.0 / alpha), bad / total
 
-    def kept(limit: float) -> bool:
+    def is_plausible(limit: float) -> bool:
         return log_e_value(bad, total, limit, alternative="two-sided") < bound
 
     inside = min(max(rate, 0.5 / (total + 1)), 1 - 0.5 / (total + 1))
-    return _end(inside, 0.0, kept) if bad else 0.0, _end(inside, 1.0, kept) if bad < total else 1.0
+    low = _interval_end(inside, 0.0, is_plausible) if bad else 0.0
+    return low, _interval_end(inside, 1.0, is_plausible) if bad < total else 1.0
 
 
 def rate_difference(
@@ -32,9 +33,9 @@ def rate_difference(
 ) -> Difference:
     """Candidate minus champion, of (units with an event, units) each; ``steps`` are those events at their weights.
 
-    What the ratio of the rates, times the champion's rate, allows and the two rates by themselves allow; a third of
-    ``alpha`` each. So its sign is that of the exact comparison of the events, and two arms without any are close. The
-    split must be the same in all steps; where it was not, and both contradict each other, the ratio has its way.
+    The intersection of two intervals: the ratio of the rates times the champion's rate, and the difference of the two
+    rates' intervals, with ``alpha / 3`` for each of the three. So its sign is that of the ratio, and two arms without
+    events are close. The split must be the same in all stages; if the two intervals contradict, the ratio decides.
     """
     (x, n), (y, m) = candidate, champion
     low_ratio, high_ratio = rate_ratio_interval(steps, alpha=alpha / 3)
@@ -49,13 +50,13 @@ def _times(rate: float, factor: float) -> float:
     return rate * factor if rate else 0.0
 
 
-def _end(inside: float, outside: float, kept: Callable[[float], bool]) -> float:
-    """Where the kept rates end towards ``outside``, which is never asked for itself."""
+def _interval_end(inside: float, outside: float, is_plausible: Callable[[float], bool]) -> float:
+    """Where the plausible rates end towards ``outside``, by bisection; ``outside`` itself is never tested."""
     for _ in range(_HALVINGS):
         middle = 0.5 * (inside + outside)
         if middle in (inside, outside):
             break
-        if kept(middle):
+        if is_plausible(middle):
             inside = middle
         else:
             outside = middle

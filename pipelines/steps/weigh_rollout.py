@@ -8,7 +8,7 @@ from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
 from pipelines.rollout.analysis import ArmEvents, RolloutEvidence, StageCounts, WeighRequest
 from pipelines.rollout.evidence import weigh
-from pipelines.rollout.from_spec import BAD, slow
+from pipelines.rollout.from_spec import BAD_EVENT, slow
 from pipelines.spec.strategy import WHOLE
 
 CANDIDATE, CHAMPION = ("candidate", "variant"), ("champion", "control")
@@ -23,7 +23,7 @@ def run(request: WeighRequest, ports: Ports) -> RolloutEvidence:  # noqa: ARG001
 def read_stages(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StageCounts]:
     """By number each stage with a share between nothing and everything; an arm that met nobody counts nothing."""
     shares = {arm.step: arm.share for arm in arms if arm.role != "shadow" and 0 < arm.share < WHOLE}
-    events = {slow(float(limit)) for arm in arms for limit in arm.slow} | {BAD}
+    events = {slow(float(limit)) for arm in arms for limit in arm.slow} | {BAD_EVENT}
     return {
         number: StageCounts(
             weight=share / WHOLE,
@@ -48,7 +48,7 @@ def _sum_events(counts: Sequence[tuple[int, Mapping[str, int]]], events: set[str
     """Bad events, and slow ones by limit."""
     sums: dict[str, int] = dict.fromkeys(events, 0)
     for bad, by_limit in counts:
-        sums[BAD] += bad
+        sums[BAD_EVENT] += bad
         for limit, number in by_limit.items():
             sums[slow(float(limit))] = sums.get(slow(float(limit)), 0) + number
     return sums

@@ -1,7 +1,7 @@
-"""Training, evaluation and serving turn the same row into the same float32 numbers.
+"""Training, evaluation and serving encode the same row as the same float32 numbers.
 
-A numeric feature is itself; a categorical one is its place in a vocabulary that was learnt from the training rows and
-travels with the model (``categories.json``). Null, and a value that the vocabulary does not hold, are NaN: missing.
+A numeric feature is unchanged; a categorical one is its index in a vocabulary that was learnt from the training rows
+and is stored with the model (``categories.json``). Null, and a value outside the vocabulary, are encoded as NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kind = Literal["categorical", "numeric"]
 
 @dataclass(frozen=True)
 class FeatureInput:
-    """One column of the model's input. ``categories``: the vocabulary, place 0 first; empty for a numeric feature."""
+    """One column of the model's input. ``categories``: the vocabulary by index; empty for a numeric feature."""
 
     name: str
     type: Kind
@@ -31,7 +31,7 @@ class FeatureInput:
 
 
 def learn_inputs(frame: pl.DataFrame, types: Mapping[str, Kind]) -> list[FeatureInput]:
-    """Inputs in the order of ``types``; each vocabulary is what ``frame`` (the training rows) holds, in text order."""
+    """Inputs in the order of ``types``; each vocabulary has the values of ``frame`` (the training rows), sorted."""
     check_columns(frame.columns, list(types))
     return [
         FeatureInput(name, kind, _vocabulary(frame[name]) if kind == "categorical" else ())
@@ -44,13 +44,13 @@ def vocabularies(features: Sequence[FeatureInput]) -> dict[str, list[str]]:
     return {feature.name: list(feature.categories) for feature in features if feature.type == "categorical"}
 
 
-def with_vocabularies(types: Mapping[str, Kind], found: Mapping[str, Sequence[str]]) -> list[FeatureInput]:
-    """The inputs again, from what was stored. ``Refused`` if a categorical feature has no vocabulary."""
-    missing = [name for name, kind in types.items() if kind == "categorical" and name not in found]
+def with_vocabularies(types: Mapping[str, Kind], stored: Mapping[str, Sequence[str]]) -> list[FeatureInput]:
+    """The inputs with their stored vocabularies. ``Refused`` if a categorical feature has none."""
+    missing = [name for name, kind in types.items() if kind == "categorical" and name not in stored]
     if missing:
         raise Refused("categories.json lacks vocabularies", missing)
     return [
-        FeatureInput(name, kind, tuple(found[name]) if kind == "categorical" else ()) for name, kind in types.items()
+        FeatureInput(name, kind, tuple(stored[name]) if kind == "categorical" else ()) for name, kind in types.items()
     ]
 
 
@@ -64,19 +64,19 @@ def encode(data: pl.DataFrame | Mapping[str, Sequence[Any]], features: Sequence[
     try:
         columns = frame.select([_expression(feature) for feature in features])
     except pl.exceptions.PolarsError as error:
-        raise Refused("features cannot be encoded; a numeric feature holds something else", [str(error)]) from error
+        raise Refused("features cannot be encoded; a numeric feature has other values", [str(error)]) from error
     matrix = np.empty((frame.height, len(features)), dtype=np.float32)
     for place, column in enumerate(columns.iter_columns()):
         matrix[:, place] = column.to_numpy()
     infinite = [feature.name for place, feature in enumerate(features) if np.isinf(matrix[:, place]).any()]
     if infinite:
-        raise Refused("features hold numbers beyond 32-bit floats; mend the source or add a constraint", infinite)
+        raise Refused("features have numbers beyond 32-bit floats; correct the source or add a constraint", infinite)
     return matrix
 
 
-def check_columns(found: Sequence[str], wanted: Sequence[str]) -> None:
+def check_columns(columns: Sequence[str], features: Sequence[str]) -> None:
     """``Refused`` with every feature that has no column."""
-    missing = [f"column {name!r} is missing" for name in wanted if name not in found]
+    missing = [f"column {name!r} is missing" for name in features if name not in columns]
     if missing:
         raise Refused("the rows lack features of the model", missing)
 

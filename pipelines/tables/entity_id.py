@@ -1,4 +1,4 @@
-"""The id of an entity is the same text in predictions, labels and feature tables; also when its label is known."""
+"""Builds an entity's id, the same text in predictions, labels and feature tables, and the time its label is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def entity_id(view: FeatureView) -> pl.Expr:
-    """The key columns joined by ``|``, the event hour as in ``2013-03-01T10:00:00Z|UA|1545``; null if one is null."""
+    """The key columns joined by ``|``, as in ``2013-03-01T10:00:00Z|UA|1545``; null if one of them is null."""
     parts = [
         pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT)
         if name == view.event_hour_column
@@ -24,13 +24,13 @@ def entity_id(view: FeatureView) -> pl.Expr:
 
 
 def scheduled(view: FeatureView) -> pl.Expr:
-    """When the event should happen (UTC, microseconds): its hour plus its minute."""
+    """Scheduled time of the event (UTC, microseconds): its hour plus its minute."""
     minute = pl.duration(minutes=pl.col(view.event_minute_column))
     return (pl.col(view.event_hour_column) + minute).cast(pl.Datetime("us", "UTC")).alias("scheduled")
 
 
 def label_time(view: FeatureView) -> pl.Expr:
-    """When the truth of a row is known (UTC): the declared minutes after the scheduled event; null: nobody can say."""
+    """When a row's label is known (UTC): the declared minutes after the scheduled event; null if they are unknown."""
     minutes = pl.lit(view.label.known_after_minutes)
     for column in view.label.known_after_columns:
         minutes = minutes + pl.col(column).cast(pl.Float64)

@@ -1,4 +1,4 @@
-"""Rows are brought to the columns and types of their table before they are written; new columns come last."""
+"""Rows are converted to the columns and types of their table before they are written; new columns come last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Types = Mapping[str, pl.DataType]
 
 
 def stored_type(dtype: pl.DataType) -> pl.DataType:
-    """The type under which values are stored: Int64, Float64, String, UTC microseconds, or the type itself."""
+    """The stored type of a column: Int64, Float64, String, UTC microseconds, or the type itself."""
     if dtype.is_integer():
         return pl.Int64()
     if dtype.is_float():
@@ -29,33 +29,33 @@ def stored_type(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def conform(table: str, day: date, frame: pl.DataFrame, held: Types | None) -> pl.DataFrame:
-    """``frame`` as it is stored: the columns of ``held`` first, then new ones, then ``day``.
+def conform(table: str, day: date, frame: pl.DataFrame, table_types: Types | None) -> pl.DataFrame:
+    """``frame`` as it is stored: the columns of ``table_types`` first, then new ones, then ``day``.
 
-    ``held``: the table's columns so far, None for a new table. A column that the frame lacks is null; a column that is
-    all null takes the table's type. Raises ``Refused``, listing every fault, when a type differs from the table's,
-    when a new column has no type, or when rows name another day.
+    ``table_types``: the table's columns so far, None for a new table. A column that the frame lacks becomes null; an
+    all-null column gets the table's type. Raises ``Refused`` with every fault when a type differs from the table's,
+    when a new column has no type, or when rows have another day.
     """
-    held = {name: dtype for name, dtype in (held or {}).items() if name != DAY}
+    table_types = {name: dtype for name, dtype in (table_types or {}).items() if name != DAY}
     faults, columns = [], []
     if DAY in frame.columns and frame.schema[DAY] != pl.Date:
         faults.append(f"column 'day' is {frame.schema[DAY]}, not the date of the partition; drop or rename it")
     elif DAY in frame.columns and frame.filter(pl.col(DAY).ne_missing(day)).height:
-        faults.append(f"rows name another day than {day}")
-    names = [*held, *(name for name in frame.columns if name not in held and name != DAY)]
+        faults.append(f"rows have another day than {day}")
+    names = [*table_types, *(name for name in frame.columns if name not in table_types and name != DAY)]
     for name in names:
-        found = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
-        wanted = held.get(name, found)
-        if _untyped(found) and _untyped(wanted):
-            faults.append(f"column {name!r} is all null and has no type; give it one")
-        elif found != wanted and not _untyped(found):
-            faults.append(f"column {name!r} is {found}, the table holds {wanted}")
+        frame_type = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
+        table_type = table_types.get(name, frame_type)
+        if _untyped(frame_type) and _untyped(table_type):
+            faults.append(f"column {name!r} is all null and has no type; cast it to a type")
+        elif frame_type != table_type and not _untyped(frame_type):
+            faults.append(f"column {name!r} is {frame_type}, but the table has {table_type}")
         elif name in frame.columns:
-            columns.append(_cast(frame, name, wanted))
+            columns.append(_cast(frame, name, table_type))
         else:
-            columns.append(pl.lit(None, wanted).alias(name))
+            columns.append(pl.lit(None, table_type).alias(name))
     if faults:
-        raise Refused(f"rows of {day} do not fit table {table}; nothing was written", faults)
+        raise Refused(f"rows of {day} do not match table {table}; nothing was written", faults)
     return frame.with_columns(*columns, pl.lit(day, pl.Date).alias(DAY)).select(*names, DAY)
 
 
@@ -64,8 +64,8 @@ def _untyped(dtype: pl.DataType) -> bool:
 
 
 def _cast(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
-    found = frame.schema[name]
+    frame_type = frame.schema[name]
     column = pl.col(name)
-    if isinstance(found, pl.Datetime) and found.time_zone is None:
+    if isinstance(frame_type, pl.Datetime) and frame_type.time_zone is None:
         return column.dt.replace_time_zone("UTC").cast(dtype)
     return column.cast(dtype)

@@ -1,8 +1,8 @@
 """The profile of a table's columns: up to 512 points of each numeric one, 500 values of each categorical one.
 
-A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``. Up to 512 distinct values
-it is exact; beyond, 512 points at near-equal frequency are kept, so that the share of rows at or below any number is
-exact at each kept point and at most 1/512 off in between. Profiles of many days are merged without reading a row.
+A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``. It is exact up to 512
+distinct values; beyond, 512 points at near-equal frequency are kept, so that the share of rows at or below any number
+is exact at each kept point and at most 1/512 off in between. Profiles of many days can be merged without their rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 POINTS = 512
 CATEGORIES = 500
 OTHER = "__other__"
-"""Under this name the rows of all categories beyond the 500 most frequent are counted."""
+"""Name that counts the rows of all categories beyond the 500 most frequent."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -28,9 +28,9 @@ Column = TypeVar("Column")
 
 
 class NumericProfile(BaseModel):
-    """One numeric column. ``nulls`` counts missing, NaN and infinite values; the other numbers are of the rest.
+    """One numeric column. ``nulls`` counts missing, NaN and infinite values; all other fields exclude them.
 
-    ``std`` is the population's (divided by ``count``). Mean, std, minimum and maximum are None where ``count`` is 0.
+    ``std`` is the population's (divided by ``count``). Mean, std, minimum and maximum are None if ``count`` is 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class TableProfile(BaseModel):
 
 
 def profile_frame(frame: pl.DataFrame, *, categorical: Sequence[str], numeric: Sequence[str]) -> TableProfile:
-    """Profile the named columns of ``frame``, one row per row. Booleans may be categorical: ``true`` and ``false``."""
+    """Profile the named columns of ``frame``. Booleans may be categorical: ``true`` and ``false``."""
     return TableProfile(
         rows=frame.height,
         numeric={name: _numeric(frame[name]) for name in numeric},
@@ -82,8 +82,8 @@ def profile_frame(frame: pl.DataFrame, *, categorical: Sequence[str], numeric: S
 def merge_profiles(profiles: Sequence[TableProfile]) -> TableProfile:
     """The profile of all rows together, for the columns that any of the profiles has.
 
-    Where no column was compressed the result is that of ``profile_frame`` on all rows. Each merged sketch brings its
-    own error of at most 1/512 of its rows, and compressing the result at most as much again.
+    If no column was compressed the result equals ``profile_frame`` on all rows. Each merged profile adds its own error
+    of at most 1/512 of its rows, and compressing the result at most as much again.
     """
     numeric = _by_name((name, column) for profile in profiles for name, column in profile.numeric.items())
     categorical = _by_name((name, column) for profile in profiles for name, column in profile.categorical.items())
@@ -97,7 +97,7 @@ def merge_profiles(profiles: Sequence[TableProfile]) -> TableProfile:
 def histogram(column: NumericProfile, edges: Sequence[float]) -> list[int]:
     """Rows in each ``[edges[i], edges[i+1])``, the last bin closed; rows outside the edges are not counted.
 
-    A row counts where the kept point at or above it lies, which is exact while every distinct value was kept.
+    A row counts in the bin of the kept point at or above it, which is exact if every distinct value was kept.
     """
     counts, _ = np.histogram(column.points, bins=np.asarray(edges, dtype=float), weights=column.weights)
     return [int(count) for count in counts]
@@ -132,18 +132,18 @@ def _sketch(ascending: Floats) -> tuple[Floats, Counts]:
 
 
 def _compress(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
-    """Keep the points at which the cumulated rows first reach each 512th part of all, then the heaviest up to 512."""
+    """Keep the points at which the cumulated rows first reach each 512th of all rows, then the heaviest up to 512."""
     if len(points) <= POINTS:
         return points, weights
     below = np.cumsum(weights)
-    wanted = np.ceil(below[-1] * np.arange(1, POINTS + 1) / POINTS)
+    ranks = np.ceil(below[-1] * np.arange(1, POINTS + 1) / POINTS)
     chosen = np.zeros(len(points), dtype=bool)
-    chosen[np.searchsorted(below, wanted, side="left")] = True
+    chosen[np.searchsorted(below, ranks, side="left")] = True
     if (lacking := POINTS - int(chosen.sum())) > 0:
         heaviest = np.argsort(np.where(chosen, 0, -weights), kind="stable")
         chosen[heaviest[:lacking]] = True
-    kept = np.flatnonzero(chosen)
-    return points[kept], np.diff(below[kept], prepend=0)
+    places = np.flatnonzero(chosen)
+    return points[places], np.diff(below[places], prepend=0)
 
 
 def _categorical(values: pl.Series) -> CategoricalProfile:
@@ -161,10 +161,10 @@ def _most_frequent(counts: Counter[str]) -> dict[str, int]:
 
 
 def _by_name(items: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
-    found: dict[str, list[Column]] = {}
+    columns: dict[str, list[Column]] = {}
     for name, column in items:
-        found.setdefault(name, []).append(column)
-    return found
+        columns.setdefault(name, []).append(column)
+    return columns
 
 
 def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:

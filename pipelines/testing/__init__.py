@@ -1,1 +1,1 @@
-"""Fakes of the ports that ship with the product; all but the deployment target's pass the real ones' contract tests."""
+"""Fakes of the ports; all except the deployment target's pass the contract tests of the real adapters."""

@@ -1,6 +1,6 @@
-"""Fakes of store, ledger, registry and endpoint, in memory, that pass the contract tests of the real ones.
+"""Fakes of store, ledger, registry and endpoint, in memory, that pass the contract tests of the real adapters.
 
-Every fake has ``down``: set it, and the fake raises ``Unavailable`` as the real thing does when it does not answer.
+Every fake has ``down``: while it is True the fake raises ``Unavailable``, as if its service did not answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEMANTIC_VERSION = "airworthy.semantic_version"
 
 
 class FixedClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only by ``advance``."""
 
     def __init__(self, at: datetime = datetime(2013, 3, 1, 6, tzinfo=UTC)) -> None:
         self.at = at
@@ -41,7 +41,7 @@ class FixedClock:
 class _Fake:
     down = False
 
-    def _answer(self) -> None:
+    def _check_up(self) -> None:
         if self.down:
             raise Unavailable(f"{type(self).__name__} does not answer (a test switched it off)")
 
@@ -72,48 +72,48 @@ class MemoryStore(_Fake):
     ) -> pl.DataFrame:
         import polars as pl
 
-        self._answer()
-        at = self._at(table, version)
-        unknown = [name for name in columns or [] if name not in at.schema and name != "day"]
+        self._check_up()
+        content = self._table_version(table, version)
+        unknown = [name for name in columns or [] if name not in content.schema and name != "day"]
         if unknown:
-            raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(at.schema)}")
-        wanted = [on for on in sorted(at.parts) if days is None or on in set(days)]
-        empty = pl.DataFrame(schema={**at.schema, "day": pl.Date})
-        frames = [at.parts[on].with_columns(day=pl.lit(on)).select(empty.columns) for on in wanted]
-        names = list(at.schema) if columns is None else [name for name in columns if name != "day"]
+            raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(content.schema)}")
+        selected = [on for on in sorted(content.parts) if days is None or on in set(days)]
+        empty = pl.DataFrame(schema={**content.schema, "day": pl.Date})
+        frames = [content.parts[on].with_columns(day=pl.lit(on)).select(empty.columns) for on in selected]
+        names = list(content.schema) if columns is None else [name for name in columns if name != "day"]
         return pl.concat([empty, *frames]).select(*names, "day")
 
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
         from pipelines.tables.partition import conform
 
-        self._answer()
+        self._check_up()
         history = self._tables.get(table, [])
         newest = history[-1] if history else _Version({}, {}, set())
         rows = conform(table, day, frame, newest.schema if history else None).drop("day")
         schema = dict(rows.schema)
-        kept = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
-        parts = {on: part for on, part in {**kept, day: rows}.items() if part.height}
+        existing = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
+        parts = {on: part for on, part in {**existing, day: rows}.items() if part.height}
         self._tables[table] = [*history, _Version(schema, parts, {day})]
         return len(history) + 1
 
     def days(self, table: str) -> list[date]:
-        self._answer()
+        self._check_up()
         return sorted(self._tables[table][-1].parts) if table in self._tables else []
 
     def version(self, table: str) -> int | None:
-        self._answer()
+        self._check_up()
         return len(self._tables[table]) if table in self._tables else None
 
     def changed_days(self, table: str, since: int | None) -> set[date]:
-        self._answer()
+        self._check_up()
         history = self._tables.get(table, [])
         if since is None:
             return set(self.days(table))
         return {on for version in history[since:] for on in version.changed}
 
     def restore(self, table: str, version: int) -> int:
-        self._answer()
-        old, new = self._at(table, version), self._tables[table][-1]
+        self._check_up()
+        old, new = self._table_version(table, version), self._tables[table][-1]
         changed = {
             on
             for on in set(old.parts) | set(new.parts)
@@ -122,7 +122,7 @@ class MemoryStore(_Fake):
         self._tables[table].append(_Version(old.schema, old.parts, changed))
         return len(self._tables[table])
 
-    def _at(self, table: str, version: int | None) -> _Version:
+    def _table_version(self, table: str, version: int | None) -> _Version:
         history = self._tables.get(table)
         if not history:
             raise Refused(f"there is no table {table}; known: {', '.join(sorted(self._tables)) or 'none'}")
@@ -131,27 +131,27 @@ class MemoryStore(_Fake):
         return history[-1 if version is None else version - 1]
 
     def put(self, path: str, content: bytes) -> str:
-        self._answer()
+        self._check_up()
         self.files[path] = content
         return self.uri(path)
 
     def get(self, path: str) -> bytes:
-        self._answer()
+        self._check_up()
         path = path.removeprefix("memory://")
         if path not in self.files:
             raise Refused(f"there is no file {path} in the store")
         return self.files[path]
 
     def delete(self, path: str) -> None:
-        self._answer()
+        self._check_up()
         self.files.pop(path.removeprefix("memory://"), None)
 
     def exists(self, path: str) -> bool:
-        self._answer()
+        self._check_up()
         return path.removeprefix("memory://") in self.files
 
     def list(self, prefix: str) -> list[str]:
-        self._answer()
+        self._check_up()
         return sorted(path for path in self.files if path.startswith(prefix))
 
     def stamps(self, prefix: str) -> dict[str, str]:
@@ -162,7 +162,7 @@ class MemoryStore(_Fake):
 
 
 class MemoryLedger(_Fake):
-    """A ``Ledger`` in a list. ``lines`` may be tampered with, and ``faults`` will tell."""
+    """A ``Ledger`` in a list. A test may alter ``lines``, which ``faults`` then reports."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or FixedClock()
@@ -178,7 +178,7 @@ class MemoryLedger(_Fake):
         actor: str,
         key: str | None = None,
     ) -> LedgerEntry:
-        self._answer()
+        self._check_up()
         for line in self.lines:
             if key is not None and line.key == key:
                 return line
@@ -191,18 +191,18 @@ class MemoryLedger(_Fake):
     def entries(
         self, model: str | None = None, version: str | None = None, kind: str | None = None
     ) -> list[LedgerEntry]:
-        self._answer()
-        wanted = {"model": model, "version": version, "kind": kind}
-        asked = {name: value for name, value in wanted.items() if value is not None}
-        return [line for line in self.lines if all(getattr(line, name) == value for name, value in asked.items())]
+        self._check_up()
+        fields = {"model": model, "version": version, "kind": kind}
+        filters = {name: value for name, value in fields.items() if value is not None}
+        return [line for line in self.lines if all(getattr(line, name) == value for name, value in filters.items())]
 
     def faults(self) -> list[str]:
-        self._answer()
+        self._check_up()
         return chain_faults(self.lines)
 
 
 class MemoryRegistry(_Fake):
-    """A ``Registry`` of versions that a test puts in with ``register``."""
+    """A ``Registry`` of versions that a test adds with ``register``."""
 
     def __init__(self) -> None:
         self._versions: dict[str, dict[str, VersionInfo]] = {}
@@ -230,28 +230,28 @@ class MemoryRegistry(_Fake):
         return self.get(model, version)
 
     def get(self, model: str, version: str) -> VersionInfo:
-        self._answer()
-        found = self._versions.get(model, {}).get(version)
-        if found is None:
+        self._check_up()
+        info = self._versions.get(model, {}).get(version)
+        if info is None:
             raise Refused(f"the registry has no version {version} of model {model!r}")
         aliases = sorted(alias for (name, alias), target in self._aliases.items() if (name, target) == (model, version))
-        return found.model_copy(update={"aliases": tuple(aliases), "semantic": found.tags.get(SEMANTIC_VERSION)})
+        return info.model_copy(update={"aliases": tuple(aliases), "semantic": info.tags.get(SEMANTIC_VERSION)})
 
     def by_alias(self, model: str, alias: str) -> VersionInfo | None:
-        self._answer()
+        self._check_up()
         version = self._aliases.get((model, alias))
         return None if version is None else self.get(model, version)
 
     def versions(self, model: str) -> list[VersionInfo]:
-        self._answer()
+        self._check_up()
         return [self.get(model, version) for version in sorted(self._versions.get(model, {}), key=int, reverse=True)]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        found = self.get(model, version)
-        self._versions[model][version] = found.model_copy(update={"tags": {**found.tags, **tags}})
+        info = self.get(model, version)
+        self._versions[model][version] = info.model_copy(update={"tags": {**info.tags, **tags}})
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
-        self._answer()
+        self._check_up()
         if version is None:
             self._aliases.pop((model, alias), None)
             return
@@ -260,40 +260,40 @@ class MemoryRegistry(_Fake):
 
 
 class FakeEndpoint(_Fake):
-    """An ``Endpoint`` that remembers what it was told; every row gets the same ``answer``."""
+    """An ``Endpoint`` that records its calls; every row gets the same ``answer``."""
 
     def __init__(self, answer: float = 0.5) -> None:
         self.answer = answer
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        """What was asked, oldest first: ``("release", {"model": "flight_delay", "version": "3", ...})``."""
+        """All calls, oldest first: ``("release", {"model": "flight_delay", "version": "3", ...})``."""
         self._states: dict[str, LiveState] = {}
-        self._done: dict[str, LiveState] = {}
+        self._answers: dict[str, LiveState] = {}
 
     def state(self, model: str) -> LiveState:
-        self._answer()
+        self._check_up()
         return self._states.get(model, LiveState(model=model))
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         now = self.state(model)
         self.calls.append(("release", {"model": model, "version": version, "bundle": bundle, "key": key}))
         previous = now.version if now.version != version else now.previous
-        return self._become(key, now, version=version, previous=previous, bundle_sha256=sha256)
+        return self._set_state(key, now, version=version, previous=previous, bundle_sha256=sha256)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
         now = self.state(model)
         self.calls.append(("rollback", {"model": model, "reason": reason, "key": key}))
-        if key not in self._done and now.previous is None:
+        if key not in self._answers and now.previous is None:
             raise Refused(f"{model} has no previous version to go back to")
-        return self._become(key, now, version=now.previous, previous=None, bundle_sha256=None)
+        return self._set_state(key, now, version=now.previous, previous=None, bundle_sha256=None)
 
-    def _become(self, key: str, now: LiveState, **changes: Any) -> LiveState:
-        if key not in self._done:
+    def _set_state(self, key: str, now: LiveState, **changes: Any) -> LiveState:
+        if key not in self._answers:
             self._states[now.model] = now.model_copy(update={**changes, "generation": now.generation + 1, "workers": 1})
-            self._done[key] = self._states[now.model]
-        return self._done[key]
+            self._answers[key] = self._states[now.model]
+        return self._answers[key]
 
     def flush_log(self, model: str) -> None:
-        self._answer()
+        self._check_up()
         self.calls.append(("flush_log", {"model": model}))
 
     def predict(
@@ -307,8 +307,8 @@ class FakeEndpoint(_Fake):
     ) -> list[float]:
         if self.state(model).version is None:
             raise Refused(f"no version of {model} is live")
-        asked = {"model": model, "columns": list(columns), "rows": [list(row) for row in rows]}
-        self.calls.append(("predict", {**asked, "ids": ids, "prediction_time": prediction_time}))
+        request = {"model": model, "columns": list(columns), "rows": [list(row) for row in rows]}
+        self.calls.append(("predict", {**request, "ids": ids, "prediction_time": prediction_time}))
         return [self.answer] * len(rows)
 
 

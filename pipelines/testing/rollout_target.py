@@ -1,4 +1,4 @@
-"""A fake ``DeploymentTarget`` in memory that moves by the real transitions; its clock moves only when told to."""
+"""A fake ``DeploymentTarget`` in memory that uses the real transitions and a fixed clock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
-from pipelines.rollout import transitions as moves
-from pipelines.rollout.plan import plan_of
+from pipelines.rollout import transitions
+from pipelines.rollout.plan import parse_plan
 from pipelines.rollout.state import live_state_of, state_of
 from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served
 from pipelines.testing.ports import FixedClock
@@ -20,34 +20,34 @@ Role = Literal["champion", "candidate", "control", "variant", "shadow"]
 
 
 class FakeTarget:
-    """A ``DeploymentTarget`` with version ``champion`` live (None: nothing is). Set ``down`` and it does not answer.
+    """A ``DeploymentTarget`` with version ``champion`` live (None: no version is). While ``down`` it does not answer.
 
-    ``arms`` is what ``counts`` answers, and ``met`` adds to it; ``calls`` what was asked, oldest first:
+    ``counts`` returns ``arms``, and ``add_counts`` adds to them; ``calls`` lists all calls, oldest first:
     ``("set_traffic", "r1", {...})``.
     """
 
     def __init__(self, champion: str | None = "1", *, clock: Clock | None = None) -> None:
         self.down = False
-        self.refuses: list[str] = []
-        """Why the next candidate is refused, if there is a reason: its rollout has FAILED."""
+        self.refusal_reasons: list[str] = []
+        """Reasons to refuse the next candidate, so that its rollout is FAILED; empty: it is accepted."""
         self.arms: list[ArmCounts] = []
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self._clock = clock or FixedClock()
         self._routes: dict[str, Route] = {}
         self._champion = Served(champion, f"bundles/{champion}", "0" * 64) if champion else None
         self._generation = 1 if champion else 0
-        self._told: dict[str, LiveState] = {}
+        self._live_answers: dict[str, LiveState] = {}
         self._answers: dict[str, tuple[Any, RolloutState]] = {}
         self._known: set[tuple[str, str]] = set()
 
     def rollout(self, model: str) -> RolloutState:
-        self._up()
+        self._check_up()
         route = self._route(model)
         split = route.split or {route.live.version: WHOLE}
         return state_of(model, route, split, generation=self._generation, workers=1)
 
-    def met(self, model: str, version: str, role: Role, **counts: Any) -> None:
-        """In the present step, ``version`` met these counts."""
+    def add_counts(self, model: str, version: str, role: Role, **counts: Any) -> None:
+        """Add these counts of ``version`` to the current stage."""
         record = self._route(model).rollout
         assert record is not None, f"{model} has no rollout"
         step = record.steps[-1]
@@ -55,82 +55,86 @@ class FakeTarget:
         self.arms.append(ArmCounts(version=version, role=role, **known, **counts))
 
     def expire(self, model: str) -> None:
-        """The lease of the rollout has passed, and the target rolled back by itself."""
-        self._routes[model] = moves.rolled_back(self._route(model), "its lease ended")
+        """Let the lease expire: the target rolls the rollout back by itself."""
+        self._routes[model] = transitions.rolled_back(self._route(model), "its lease ended")
         self._generation += 1
 
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        wanted, now = plan_of(plan), self._clock()
-        found = self._route(model).rollout
-        if found is not None and found.rollout_id == rollout_id and found.plan == wanted:
+        new_plan, now = parse_plan(plan), self._clock()
+        rollout = self._route(model).rollout
+        if rollout is not None and rollout.rollout_id == rollout_id and rollout.plan == new_plan:
             return self.rollout(model)
         supersede = bool(plan.get("supersede"))
-        begin = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe="probe", supersede=supersede)
-        return self._move("create_rollout", model, rollout_id, dict(plan), begin, expect, key)
+        begin = partial(
+            transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe="probe", supersede=supersede
+        )
+        return self._change_rollout("create_rollout", model, rollout_id, dict(plan), begin, expect, key)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
-        asked = {"version": version, "bundle": bundle, "sha256": sha256}
-        if self.refuses and key not in self._answers:
-            subject, reasons = f"bundle {bundle} of {model} version {version} is refused", self.refuses
+        body = {"version": version, "bundle": bundle, "sha256": sha256}
+        if self.refusal_reasons and key not in self._answers:
+            subject, reasons = f"bundle {bundle} of {model} version {version} is refused", self.refusal_reasons
             why = "; ".join([subject, *reasons])
-            moves.prepared(self._route(model), rollout_id, served, now)
-            fail = partial(moves.failed, rollout_id=rollout_id, reason=why)
-            self._move("prepare", model, rollout_id, asked, fail, expect, f"{key}/no")
+            transitions.prepared(self._route(model), rollout_id, served, now)
+            fail = partial(transitions.failed, rollout_id=rollout_id, reason=why)
+            self._change_rollout("prepare", model, rollout_id, body, fail, expect, f"{key}/no")
             raise Refused(subject, reasons)
-        load = partial(moves.prepared, rollout_id=rollout_id, served=served, now=now)
-        return self._move("prepare", model, rollout_id, asked, load, expect, key)
+        load = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
+        return self._change_rollout("prepare", model, rollout_id, body, load, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        shift = partial(moves.shifted, rollout_id=rollout_id, split=split, now=self._clock())
-        return self._move("set_traffic", model, rollout_id, dict(split), shift, expect, key)
+        shift = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=self._clock())
+        return self._change_rollout("set_traffic", model, rollout_id, dict(split), shift, expect, key)
 
     def set_mirror(
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
     ) -> RolloutState:
         mirror = None if version is None else Mirror(version, basis_points)
-        asked = {"version": version, "basis_points": basis_points}
-        copy = partial(moves.mirrored, rollout_id=rollout_id, mirror=mirror, now=self._clock())
-        return self._move("set_mirror", model, rollout_id, asked, copy, expect, key)
+        body = {"version": version, "basis_points": basis_points}
+        copy = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=self._clock())
+        return self._change_rollout("set_mirror", model, rollout_id, body, copy, expect, key)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        renew = partial(moves.renewed, rollout_id=rollout_id, seconds=seconds, now=self._clock())
-        return self._move("renew_lease", model, rollout_id, {"seconds": seconds}, renew, expect, key, 0)
+        renew = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=self._clock())
+        return self._change_rollout("renew_lease", model, rollout_id, {"seconds": seconds}, renew, expect, key, 0)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        pause = partial(moves.paused, rollout_id=rollout_id, reason=reason)
-        return self._move("pause", model, rollout_id, {"reason": reason}, pause, expect, key)
+        pause = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
+        return self._change_rollout("pause", model, rollout_id, {"reason": reason}, pause, expect, key)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
-        return self._move("resume", model, rollout_id, {}, lambda r: moves.resumed(r, rollout_id, now), expect, key)
+        return self._change_rollout(
+            "resume", model, rollout_id, {}, lambda r: transitions.resumed(r, rollout_id, now), expect, key
+        )
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        switch = partial(moves.promoted, rollout_id=rollout_id, version=version)
-        return self._move("promote", model, rollout_id, {"version": version}, switch, expect, key)
+        switch = partial(transitions.promoted, rollout_id=rollout_id, version=version)
+        return self._change_rollout("promote", model, rollout_id, {"version": version}, switch, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        finish = partial(moves.retired, rollout_id=rollout_id, version=version)
-        return self._move("retire", model, rollout_id, {"version": version}, finish, expect, key)
+        finish = partial(transitions.retired, rollout_id=rollout_id, version=version)
+        return self._change_rollout("retire", model, rollout_id, {"version": version}, finish, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
-        found = self._route(model).rollout
-        if found is None or (model, rollout_id) not in self._known:
+        rollout = self._route(model).rollout
+        if rollout is None or (model, rollout_id) not in self._known:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        if found.rollout_id != rollout_id:
+        if rollout.rollout_id != rollout_id:
             return self.rollout(model)
 
-        back = partial(moves.given_up, rollout_id=rollout_id, reason=reason)
-        return self._move("roll_back", model, rollout_id, {"reason": reason}, back, None, key)
+        back = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
+        return self._change_rollout("roll_back", model, rollout_id, {"reason": reason}, back, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        self._up()
+        self._check_up()
         if self._route(model).rollout is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         return list(self.arms)
@@ -138,54 +142,54 @@ class FakeTarget:
     # ---- the live version -------------------------------------------------------------------------------------------
 
     def state(self, model: str) -> LiveState:
-        self._up()
+        self._check_up()
         route = self._served(model)
         return live_state_of(model, route, generation=self._generation, workers=1) if route else LiveState(model=model)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        asked, served = {"version": version, "bundle": bundle, "key": key}, Served(version, bundle, sha256)
-        return self._switch("release", model, asked, key, lambda route: moves.released(model, route, served))
+        body, served = {"version": version, "bundle": bundle, "key": key}, Served(version, bundle, sha256)
+        return self._switch("release", model, body, key, lambda route: transitions.released(model, route, served))
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        asked = {"reason": reason, "key": key}
-        return self._switch("rollback", model, asked, key, lambda route: moves.put_back(model, route, reason))
+        body = {"reason": reason, "key": key}
+        return self._switch("rollback", model, body, key, lambda route: transitions.put_back(model, route, reason))
 
     def _switch(
-        self, verb: str, model: str, asked: dict[str, Any], key: str, move: Callable[[Route | None], Route]
+        self, verb: str, model: str, body: dict[str, Any], key: str, transition: Callable[[Route | None], Route]
     ) -> LiveState:
-        self._up()
-        self.calls.append((verb, "", {"model": model, **asked}))
-        if key not in self._told:
-            self._routes[model] = move(self._served(model))
+        self._check_up()
+        self.calls.append((verb, "", {"model": model, **body}))
+        if key not in self._live_answers:
+            self._routes[model] = transition(self._served(model))
             self._generation += 1
-            self._told[key] = self.state(model)
-        return self._told[key]
+            self._live_answers[key] = self.state(model)
+        return self._live_answers[key]
 
-    # ---- one move ---------------------------------------------------------------------------------------------------
+    # ---- one change -------------------------------------------------------------------------------------------------
 
-    def _move(
+    def _change_rollout(
         self,
         verb: str,
         model: str,
         rollout_id: str,
-        asked: dict[str, Any],
-        move: Callable[[Route], Route],
+        body: dict[str, Any],
+        transition: Callable[[Route], Route],
         expect: int | None,
         key: str,
         step: int = 1,
     ) -> RolloutState:
-        self._up()
-        self.calls.append((verb, rollout_id, asked))
-        request = (verb, rollout_id, asked)
+        self._check_up()
+        self.calls.append((verb, rollout_id, body))
+        request = (verb, rollout_id, body)
         if key in self._answers:
-            before_it, answer = self._answers[key]
-            if before_it != request:
-                raise Refused(f"idempotency key {key!r} was used for {before_it}; take a new key")
+            first_request, answer = self._answers[key]
+            if first_request != request:
+                raise Refused(f"idempotency key {key!r} was used for {first_request}; take a new key")
             return answer
         if expect is not None and expect != self._generation:
             raise Conflict(f"{model} is at generation {self._generation}, not {expect}")
         before = self._route(model)
-        self._routes[model] = move(before)
+        self._routes[model] = transition(before)
         self._generation += step if self._routes[model] != before else 0
         state = self.rollout(model)
         self._answers[key] = request, state
@@ -193,11 +197,11 @@ class FakeTarget:
         return state
 
     def _route(self, model: str) -> Route:
-        return moves.live(model, self._served(model))
+        return transitions.live(model, self._served(model))
 
     def _served(self, model: str) -> Route | None:
         return self._routes.get(model) or (Route(self._champion) if self._champion else None)
 
-    def _up(self) -> None:
+    def _check_up(self) -> None:
         if self.down:
             raise Unavailable("the endpoint does not answer")

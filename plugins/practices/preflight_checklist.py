@@ -21,7 +21,7 @@ from pipelines.messages.release import (
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.rules.preflight_checklist import judge_checklist
-from pipelines.rules.rollback_drill import stand_in
+from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from practices._connections import installation

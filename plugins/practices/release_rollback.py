@@ -9,7 +9,7 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, taken_back, way_back
+from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, own_rollback, rollback_target
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_end
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 

@@ -8,7 +8,7 @@ from airflow.sdk import Context
 
 from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.shadow_comparison import judge_shadow, longest, seconds_left
+from pipelines.rules.shadow_comparison import judge_shadow, max_seconds, seconds_left
 from pipelines.spec.strategy import WHOLE, Shadow
 from practices._operators import step_runner
 from practices._rollouts.rollout import Rollout

@@ -68,7 +68,7 @@ def test_an_active_rollout_is_ended_and_the_champion_stays(
 def test_with_a_version_named_a_second_call_takes_nothing_more_back(ports: FakePorts) -> None:
     begin_canary(ports.targets[MODEL])
     rollback(ports, version="3")
-    with pytest.raises(Refused, match="version 3 answers nobody"):
+    with pytest.raises(Refused, match="version 3 has no traffic"):
         rollback(ports, version="3")
     assert ports.targets[MODEL].state(MODEL).version == "2"
 

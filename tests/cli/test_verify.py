@@ -79,7 +79,7 @@ def test_a_head_kept_elsewhere_finds_a_ledger_cut_short(ports: FakePorts, capsys
     assert call(ports, "late", "1", "--offline", "--head", kept) == 0
     del ports.ledger.lines[7:]
     assert call(ports, "late", "1", "--offline", "--head", kept) == 65
-    assert "line 8 is gone" in capsys.readouterr().out
+    assert "line 8 is missing" in capsys.readouterr().out
 
 
 def test_the_certificate_can_be_written_to_a_file(ports: FakePorts, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def busy(installation: Installation) -> bool:
 def backfill(installation: Installation, again: str = "none") -> None:
     airflow = installation.airflow
     installation.until(lambda: all(b["completed_at"] for b in airflow.backfills("flights__ingest")), "a free place")
-    airflow.backfill("flights__ingest", DAYS[0], DAYS[-1], max_active_runs=4, again=again)
+    airflow.backfill("flights__ingest", DAYS[0], DAYS[-1], max_active_runs=4, reprocess=again)
 
 
 def content(ports: RealPorts) -> dict[str, pl.DataFrame]:

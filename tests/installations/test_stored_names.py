@@ -31,7 +31,7 @@ from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rules.retrain_request import detections
-from pipelines.rules.rollback_drill import stand_in
+from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.serving.control_plane.state import GatewayState
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
@@ -373,7 +373,7 @@ def test_days_on_which_trouble_was_detected_still_count(harness: PracticeHarness
 
 
 def test_a_version_that_was_live_still_stands_in(lines: list[LedgerEntry]) -> None:
-    found = stand_in("2", "1", lines)
+    found = choose_candidate("2", "1", lines)
     assert found is not None
     assert found.version == "1"
 

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from pipelines.adapters.kubernetes.api import open_client
-from pipelines.adapters.kubernetes.http_route_objects import RENDERED
+from pipelines.adapters.kubernetes.http_route_objects import DIGEST_ANNOTATION
 from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Timeouts
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
-from pipelines.adapters.kubernetes.served_pods import ensure
+from pipelines.adapters.kubernetes.served_pods import apply_all
 from pipelines.rollout.transitions import Route, Served
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment
@@ -108,11 +108,11 @@ class Unawaited(HttpRouteTarget):
 
     counted: Mapping[str, tuple[str, PodCounts]] = {}
 
-    def _make(self, model: str, served: Served) -> None:
-        self._announce(model, served)
-        ensure(self._api, self._documents(model, served), RENDERED, keep_replicas=False)
+    def _deploy_version(self, model: str, served: Served) -> None:
+        self._note_unused(model, served)
+        apply_all(self._api, self._documents(model, served), DIGEST_ANNOTATION, keep_replicas=False)
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
+    def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         return dict(self.counted)
 
 
@@ -125,7 +125,7 @@ def http_route_target(
         template=nowhere(),
         store="s3://bucket",
         clock=Moments(),
-        patience=Timeouts(ready=30, drained=drained, linger=0),
+        timeouts=Timeouts(ready_seconds=30, applied_seconds=drained, linger_seconds=0),
     )
 
 
@@ -137,7 +137,7 @@ class UnawaitedKServe(KServeTarget):
     def _await(self, model: str, served: Served) -> None:
         pass
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
+    def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         return dict(self.counted)
 
 
@@ -153,7 +153,7 @@ def kserve_target(
         opened,
         store="s3://bucket",
         clock=Moments(),
-        patience=Timeouts(ready=ready, drained=0, linger=0),
+        timeouts=Timeouts(ready_seconds=ready, applied_seconds=0, linger_seconds=0),
     )
 
 

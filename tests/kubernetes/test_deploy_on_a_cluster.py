@@ -18,16 +18,16 @@ from tests.practices.practice_harness import MODEL, PracticeHarness
 
 pytestmark = pytest.mark.kubernetes
 
-AT_ONCE = Timeouts(ready=30, drained=0, linger=0)
+AT_ONCE = Timeouts(ready_seconds=30, applied_seconds=0, linger_seconds=0)
 
 
 class Counting:
-    """The pods answer what ``met`` says."""
+    """The pods answer what ``add_counts`` says."""
 
     down = False
     counted: dict[str, tuple[str, PodCounts]] = {}
 
-    def met(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
+    def add_counts(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
         before = self.counted.get(version, (version, PodCounts()))[1]
         self.counted = {**self.counted, version: (version, before.plus(PodCounts(requests, failed)))}
 
@@ -44,8 +44,8 @@ def accept(where: tuple[str, ...], status: Any) -> None:
 class Route(Counting, Unawaited):
     """A Gateway's controller takes every write at once."""
 
-    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        super()._put(model, record, before)
+    def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
+        super()._write(model, record, before)
         where = ("gateway.networking.k8s.io", "v1", self._target.namespace, "httproutes", "flight-delay")
         taken = {"type": "Accepted", "status": "True"}
         accept(where, lambda newest: {"parents": [{"conditions": [taken | {"observedGeneration": newest}]}]})
@@ -54,8 +54,8 @@ class Route(Counting, Unawaited):
 class Inference(Counting, UnawaitedKServe):
     """KServe's controller does, and every pod is ready."""
 
-    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        super()._put(model, record, before)
+    def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
+        super()._write(model, record, before)
         where = ("serving.kserve.io", "v1beta1", self._target.namespace, "inferenceservices", "flight-delay")
         good = [{"type": kind, "status": "True"} for kind in ("Ready", "CanaryReady")]
         accept(where, lambda newest: {"observedGeneration": newest, "conditions": good})
@@ -67,7 +67,7 @@ def run(
 ) -> Iterator[DeployRun]:
     harness = PracticeHarness.open(tmp_path, monkeypatch)
     deployment = CANARY.model_copy(update={"target": declared(namespace, request.param).target})
-    how: dict[str, Any] = {"store": "s3://bucket", "clock": lambda: harness.clock(), "patience": AT_ONCE}
+    how: dict[str, Any] = {"store": "s3://bucket", "clock": lambda: harness.clock(), "timeouts": AT_ONCE}
     if request.param == "kserve":
         target: Any = Inference(deployment, open_client, **how)
     else:

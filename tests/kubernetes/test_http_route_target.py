@@ -110,7 +110,7 @@ def test_a_probe_and_a_segment_reach_the_candidate_by_header(target: Unawaited, 
     assert [one["name"] for one in probe["backendRefs"] + tenant["backendRefs"]] == [two, two]
     assert probe["matches"][0]["headers"][0]["value"] == target.rollout(MODEL).probe
     with pytest.raises(Refused, match=r"target\.url"):
-        target.candidate_door(MODEL, "r1")
+        target.candidate_endpoint(MODEL, "r1")
     assert tenant["matches"][0]["headers"][0] == {"type": "Exact", "name": "x-tenant", "value": "us"}
     target.roll_back(MODEL, "r1", "enough", key="back")
     assert len(route(namespace)["spec"]["rules"]) == 1
@@ -194,7 +194,7 @@ def test_traffic_that_somebody_changed_by_hand_is_told_as_it_is_and_put_right_by
 def test_a_route_of_somebody_else_is_never_taken_over(target: Unawaited, bundle: Bundle, namespace: str) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
     edit(namespace, {"metadata": {"annotations": {ANNOTATION: None}}})
-    with pytest.raises(Refused, match="not of this installation"):
+    with pytest.raises(Refused, match="does not belong to this installation"):
         target.release(MODEL, "2", *bundle("2"), key="second")
     edit(namespace, {"metadata": {"annotations": {ANNOTATION: "?"}}})
     with pytest.raises(Refused, match="is no record"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.kubernetes.kserve_objects import MODE, predictor_name, workload_name
+from pipelines.adapters.kubernetes.kserve_objects import MODE_ANNOTATION, predictor_name, workload_name
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Served
@@ -77,7 +77,7 @@ def test_a_promotion_changes_names_and_keeps_the_former_version_ready_until_it_i
 ) -> None:
     generation = prepared(target, bundle)
     one, two = predictor_name(ONE), predictor_name(TWO)
-    assert service(namespace)["metadata"]["annotations"][MODE] == "Standard"
+    assert service(namespace)["metadata"]["annotations"][MODE_ANNOTATION] == "Standard"
     assert beside(namespace) == {two: 0}
     state = target.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=generation, key="step")
     assert beside(namespace) == {two: 5}
@@ -109,7 +109,7 @@ def test_half_a_percent_a_mirror_and_a_segment_are_refused(target: UnawaitedKSer
     generation = prepared(target, bundle)
     with pytest.raises(Refused, match="whole percents"):
         target.set_traffic(MODEL, "r1", {"1": 9950, "2": 50}, expect=generation, key="half")
-    with pytest.raises(Refused, match="no request can be copied"):
+    with pytest.raises(Refused, match="cannot mirror requests"):
         target.set_mirror(MODEL, "r1", "2", 10_000, expect=generation, key="mirror")
     segment = {"header": "x-tenant", "equals": "us", "arm": "candidate"}
     plan = PLAN | {"supersede": True, "routing": {"segments": [segment]}}
@@ -121,8 +121,8 @@ def test_a_service_in_knative_mode_is_refused_with_the_reason(
     target: UnawaitedKServe, bundle: Bundle, namespace: str
 ) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
-    edit(namespace, {"metadata": {"annotations": {MODE: None}}})
-    with pytest.raises(Refused, match=r"mode Knative, which knows no spec\.canary"):
+    edit(namespace, {"metadata": {"annotations": {MODE_ANNOTATION: None}}})
+    with pytest.raises(Refused, match=r"mode Knative, which has no spec\.canary"):
         target.rollout(MODEL)
 
 
@@ -214,5 +214,5 @@ def test_a_candidate_is_awaited_until_its_pods_are_ready(namespace: str, bundle:
 class _Waiting(KServeTarget):
     """Waits as the real one does, and asks no pod."""
 
-    def _readings(self, model: str, route: Any) -> dict[str, Any]:
+    def _read_pods(self, model: str, route: Any) -> dict[str, Any]:
         return {}

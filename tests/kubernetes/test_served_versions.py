@@ -57,7 +57,7 @@ class Here:
             template=host_template(self.folder),
             store=str(self.folder / "store"),
             clock=Moments(),
-            patience=Timeouts(ready=ready, drained=0, linger=0),
+            timeouts=Timeouts(ready_seconds=ready, applied_seconds=0, linger_seconds=0),
         )
 
     def url(self, served: Served) -> str:

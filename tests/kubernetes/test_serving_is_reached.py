@@ -50,7 +50,7 @@ def test_each_kind_of_target_answers_by_the_declared_connection(
         ports = open_ports(settings, kubernetes=kubernetes.open_client)
         with definition("httproutes"), definition("inferenceservices"):
             assert ports.target(MODEL).state(MODEL).version is None
-        with pytest.raises(Refused, match="connection 'serving' is Airflow's"):
+        with pytest.raises(Refused, match="only a task can read the Airflow connection 'serving'"):
             open_ports(settings).target(MODEL).state(MODEL)
 
 

@@ -105,7 +105,7 @@ def test_what_was_tried_in_this_release_stands_there_with_its_numbers() -> None:
         "test_under_load": ledger.append("rollout", MODEL, "3", loaded, actor="x"),
         "check_release": ledger.append("gate", MODEL, "3", listed, actor="x"),
     }
-    text = told(of_the_run=run)
+    text = told(run_verdicts=run)
     numbers = "assertions: p99_latency (bad 3, limit 0.01, of 60,000), percentiles ms: p99 11.9, sent 60,000"
     assert row(text, "test_under_load") == f"| test_under_load | pass | {numbers} |"
     assert "1 size PASS; 6 load WARNING (never drilled)" in row(text, "check_release")
@@ -132,11 +132,11 @@ def test_the_model_card_tells_the_data_the_features_and_both_versions_metrics() 
     assert row(text, "roc_auc") == "| roc_auc | 0.7 | 0.68 |"
 
 
-def test_the_way_into_the_air_is_said() -> None:
+def test_the_form_says_how_the_version_is_released() -> None:
     canary = SPEC.model_copy(update={"deployment": Deployment(strategy="canary")})
     assert "by canary, 5 % → 15 %" in told(spec=canary)
-    assert "No answer within 24 hours counts as no" in told()
-    assert "nothing is live yet" in told(ticket=TICKET.model_copy(update={"champion": None}))
+    assert "No answer within 24 hours counts as a rejection" in told()
+    assert "no version is live yet" in told(ticket=TICKET.model_copy(update={"champion": None}))
 
 
 @pytest.mark.parametrize("end", ["|", "\\|"])

@@ -261,7 +261,7 @@ def test_a_ledger_cut_short_is_found_by_a_head_kept_elsewhere(installation: Inst
     assert installation.failed(heads=[kept]) == {}
     del installation.ports.ledger.lines[-1]
     assert installation.failed() == {}
-    assert "line 9 is gone" in installation.failed(heads=[kept])["ledger"]
+    assert "line 9 is missing" in installation.failed(heads=[kept])["ledger"]
 
 
 def test_a_version_never_released_holds_without_a_bundle(installation: Installation) -> None:

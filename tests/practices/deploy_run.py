@@ -140,9 +140,9 @@ class DeployRun:
 
     def answer(self) -> None:
         """Both versions answer some requests in the present step."""
-        self.target.met(MODEL, self.ticket.version, "candidate", requests=self.requests, failed=self.bad)
+        self.target.add_counts(MODEL, self.ticket.version, "candidate", requests=self.requests, failed=self.bad)
         assert self.ticket.champion
-        self.target.met(MODEL, self.ticket.champion, "champion", requests=self.share_of_champion())
+        self.target.add_counts(MODEL, self.ticket.champion, "champion", requests=self.share_of_champion())
 
     def share_of_champion(self) -> int:
         share = self.state.split[self.ticket.version]

@@ -32,7 +32,7 @@ def met(experiment: Compared, *, control: tuple[int, int], variant: tuple[int, i
     """Users of each arm so far, and those who met a bad answer."""
     experiment.target.arms = []
     for version, role, (units, bad) in (("4", "control", control), ("5", "variant", variant)):
-        experiment.target.met(MODEL, version, role, requests=3 * units, failed=bad, units=units, bad_units=bad)  # type: ignore[arg-type]
+        experiment.target.add_counts(MODEL, version, role, requests=3 * units, failed=bad, units=units, bad_units=bad)  # type: ignore[arg-type]
 
 
 def told(experiment: Compared) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_undecided_it_goes_on_to_the_end_of_its_time_and_then_control_stays(expe
     experiment.start()
     met(experiment, control=(8000, 80), variant=(2000, 20))
     assert experiment.look(after=3599) is None
-    with pytest.raises(AirflowSkipException, match=r"(?s)undecided when the time was up, so version 4 stays"):
+    with pytest.raises(AirflowSkipException, match=r"(?s)undecided at max_duration, so version 4 stays"):
         experiment.look(after=1)
     assert experiment.state.phase == "ROLLED_BACK"
     assert told(experiment)["facts"]["answer"] == "undecided"

@@ -206,7 +206,7 @@ def test_nobody_waits_for_a_day_where_only_the_author_could_answer(harness: Prac
 
 @pytest.mark.parametrize(
     ("role", "person", "reason"),
-    [("ml_lead", "mallory", "only ada, grace may answer"), ("ml_lead", None, "somebody unnamed")],
+    [("ml_lead", "mallory", "only ada, grace may answer"), ("ml_lead", None, "an unnamed person")],
 )
 def test_an_answer_of_somebody_else_does_not_count(
     harness: PracticeHarness, screen: Screen, role: str, person: str | None, reason: str
@@ -221,7 +221,7 @@ def test_a_no_skips_what_follows_and_is_told_with_its_comment(harness: PracticeH
         asked(harness, 0, "ml_lead").answer("ada", "Reject", comment="slices look odd"),
         asked(harness, 1, "compliance").answer("mary"),
     ]
-    with pytest.raises(AirflowSkipException, match="ada said no for ml_lead: slices look odd"):
+    with pytest.raises(AirflowSkipException, match="ada rejected for ml_lead: slices look odd"):
         count(harness, answers)
     [(_, verdict)] = harness.lines("approval_quorum")
     assert verdict["outcome"] == "fail"
@@ -237,14 +237,14 @@ def test_silence_skips_what_follows_and_is_on_the_ledger(harness: PracticeHarnes
 
 def test_an_answer_after_the_time_is_over_does_not_count(harness: PracticeHarness, screen: Screen) -> None:
     answers = [asked(harness, 0, "ml_lead").answer("ada", after=3601), asked(harness, 1, "compliance").answer("mary")]
-    with pytest.raises(AirflowSkipException, match="asked until"):
+    with pytest.raises(AirflowSkipException, match=r"answered at .*, after"):
         count(harness, answers)
 
 
 def test_answers_about_other_bytes_do_not_count(harness: PracticeHarness, screen: Screen) -> None:
     answers = both(harness)
     changed = TICKET.model_copy(update={"sha256": "e" * 64})
-    with pytest.raises(AirflowSkipException, match=r"ada for ml_lead: answered about bundle b+, this is e+"):
+    with pytest.raises(AirflowSkipException, match=r"ada for ml_lead: the answer is about bundle b+, not e+"):
         count(harness, answers, ticket=changed)
 
 
@@ -261,7 +261,7 @@ def test_an_answer_that_was_put_in_between_fails_the_task(
 
 def test_an_answer_turned_from_no_to_yes_in_between_is_still_a_no(harness: PracticeHarness, screen: Screen) -> None:
     no = asked(harness, 0, "ml_lead").answer("ada", "Reject")
-    with pytest.raises(AirflowSkipException, match="ada said no"):
+    with pytest.raises(AirflowSkipException, match="ada rejected"):
         count(harness, [no | {"choice": "approve"}, asked(harness, 1, "compliance").answer("mary")])
 
 
@@ -272,7 +272,7 @@ def test_a_request_that_is_asked_again_voids_its_former_answer(harness: Practice
     again.ask()
     with pytest.raises(Refused):
         count(harness, old)
-    with pytest.raises(AirflowSkipException, match="grace said no"):
+    with pytest.raises(AirflowSkipException, match="grace rejected"):
         count(harness, [again.answer("grace", "Reject"), old[1]])
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pipelines.spec.deployment import Approval, Approver, Deployment
-from pipelines.spec.strategy import Analysis, Canary, MetricDemand
+from pipelines.spec.strategy import Analysis, Canary, MetricSpec
 from tests.practices.deploy_run import CANARY, TICKET, DeployRun
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -56,12 +56,12 @@ def test_a_champion_that_changed_since_the_run_began_is_not_rolled_over(harness:
     run = DeployRun(harness)
     run.target.release(MODEL, "6", "bundles/6", "s", key="somebody")
     assert prepare(run) == "failed"
-    assert "version 6 is live, but this run was planned against 4" in run.reasons["prepare_candidate"][0]
+    assert "version 6 is live, but this run expected 4" in run.reasons["prepare_candidate"][0]
     assert run.state.rollout_id is None
 
 
 def test_a_plan_that_cannot_be_decided_is_refused_with_every_reason(harness: PracticeHarness) -> None:
-    hopeless = MetricDemand(name="worse", max_ratio=1.5, fail_ratio=2.0)
+    hopeless = MetricSpec(name="worse", max_ratio=1.5, fail_ratio=2.0)
     declared = Deployment(strategy="canary", canary=Canary(), analysis=Analysis(metrics=[hopeless]))
     run = DeployRun(harness, declared)
     assert prepare(run) == "failed"
@@ -71,7 +71,7 @@ def test_a_plan_that_cannot_be_decided_is_refused_with_every_reason(harness: Pra
 
 def test_a_candidate_that_the_target_refuses_leaves_no_rollout_behind(harness: PracticeHarness) -> None:
     run = DeployRun(harness)
-    run.target.refuses = ["bundle.json was altered"]
+    run.target.refusal_reasons = ["bundle.json was altered"]
     assert prepare(run) == "failed"
     assert run.reasons["prepare_candidate"] == ["bundle.json was altered"]
     assert (run.state.phase, run.state.split) == ("FAILED", {"4": 10_000})

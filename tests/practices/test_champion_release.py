@@ -87,7 +87,7 @@ def test_without_every_gate_passed_nothing_goes_live(
 
 def test_a_gate_passed_by_another_model_file_does_not_count(harness: PracticeHarness) -> None:
     approve(harness, "4")
-    with pytest.raises(Refused, match="has no verdict on this model"):
+    with pytest.raises(Refused, match="has no verdict about this model"):
         release(harness, "4", ticket=ticket_for(harness, "4", model_digest="tampered"))
     assert live(harness) == (None, {})
 

@@ -39,7 +39,7 @@ class Met(SageMakerTarget):
     clients: AwsClients
     clock: Any
 
-    def met(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
+    def add_counts(self, model: str, version: str, role: str, *, requests: int, failed: int = 0) -> None:
         dimensions = [{"Name": "EndpointName", "Value": "flights"}, {"Name": "VariantName", "Value": f"v{version}"}]
         values = {"Invocations": requests, "Invocation5XXErrors": failed}
         told = [
@@ -124,7 +124,7 @@ def test_a_guarded_promotion_that_aws_takes_back_fails_the_run_and_leaves_the_ch
     run = played(harness, aws, declared, image="broken", mode="guardrail", alarms=["errors"])
     states = run.play()
     assert (states["prepare_candidate"], states["promote_candidate"]) == ("success", "failed")
-    assert "back in place of" in run.reasons["promote_candidate"][0]
+    assert "by the former" in run.reasons["promote_candidate"][0]
     assert (run.state.champion, run.state.phase, run.state.split) == ("4", "ROLLED_BACK", {"4": 10_000})
     assert states["end_rollout"] == "success"
     assert harness.registry.aliases["champion"] == "4"

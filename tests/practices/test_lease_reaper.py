@@ -108,7 +108,7 @@ def test_a_target_with_a_guard_of_its_own_is_only_told_of(
     assert reap(harness) == {"keep": [MODEL]}
     clock.advance(timedelta(seconds=60))
     assert reap(harness) == {"report": [MODEL]}
-    assert "is the guard of the target alive?" in capsys.readouterr().out
+    assert "check the target's guard" in capsys.readouterr().out
     assert target.rollout(MODEL).phase == "BAKING"
 
 
@@ -117,7 +117,10 @@ def test_a_rollout_whose_run_is_gone_is_told_of(
 ) -> None:
     begin(harness, clock, "canary")
     assert reap(harness, going_on=False) == {"report": [MODEL]}
-    assert "rollout r1 (BAKING): its run flight_delay__deploy/manual__1 has ended or is gone" in capsys.readouterr().out
+    assert (
+        "rollout r1 (BAKING): its run flight_delay__deploy/manual__1 has ended or was deleted"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("report_only", [True, "True"])

@@ -21,7 +21,7 @@ from pipelines.messages.release import (
     LiveState,
 )
 from pipelines.messages.rollout import RolloutTicket
-from pipelines.rollout.transitions import ID
+from pipelines.rollout.transitions import ROLLOUT_ID
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
 from practices.preflight_checklist import PreflightChecklist
@@ -120,7 +120,7 @@ def test_every_try_of_a_run_has_one_rollout_and_every_other_run_another(harness:
     others = {check(harness, version="5", run=run)[0].rollout_id for run in ("manual__2", "scheduled__1")}
     cleared = check(harness, version="5", run="manual__1", clear_number=1)[0].rollout_id
     assert len({first, cleared} | others) == 4
-    assert re.fullmatch(ID, first)
+    assert re.fullmatch(ROLLOUT_ID, first)
 
 
 def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(harness: PracticeHarness) -> None:
@@ -172,7 +172,7 @@ def test_only_a_declared_deployer_starts_it_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "refused"), [([], "no drill is on the ledger"), (["fail"], "ended fail"), (["fail", "pass"], "")]
+    ("outcomes", "refused"), [([], "the ledger has no drill"), (["fail"], "ended fail"), (["fail", "pass"], "")]
 )
 def test_a_declared_drill_must_have_passed_last(harness: PracticeHarness, outcomes: list[str], refused: str) -> None:
     harness.declare(deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}))

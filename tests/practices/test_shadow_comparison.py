@@ -31,7 +31,7 @@ def mirrored(shadow: Compared, **changes: int) -> None:
     """All that the mirror has counted so far."""
     counts = {"requests": 2000, "sent": 2000, "compared": 2000, "disagreed": 20, "flipped": 2, **changes}
     shadow.target.arms = []
-    shadow.target.met(MODEL, "5", "shadow", **counts)
+    shadow.target.add_counts(MODEL, "5", "shadow", **counts)
 
 
 def passed(shadow: Compared) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rollout.from_spec import analysis_plan, bake_seconds, idle_lease, step_seconds, target_plan
+from pipelines.rollout.from_spec import analysis_plan, bake_seconds, idle_lease_seconds, max_stage_seconds, target_plan
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
@@ -122,11 +122,11 @@ def test_keys_are_counted_where_requests_would_deceive(routing: dict[str, Any], 
 def test_times_come_from_the_strategys_own_block() -> None:
     canary = declared(strategy="canary", canary={"increment_interval": 60, "max_step_duration": 600})
     green = declared(strategy="blue_green", blue_green={"validation_duration": 50})
-    assert (bake_seconds(canary), step_seconds(canary)) == (60, 600)
-    assert (bake_seconds(green), step_seconds(green)) == (50, 100)
+    assert (bake_seconds(canary), max_stage_seconds(canary)) == (60, 600)
+    assert (bake_seconds(green), max_stage_seconds(green)) == (50, 100)
 
 
 def test_a_candidate_without_traffic_waits_as_long_as_people_may_take() -> None:
     people = {"approvers": [{"role": "lead", "users": ["ada"]}], "timeout": 1000}
-    assert idle_lease(declared(strategy="canary", lease=60)) == 60
-    assert idle_lease(declared(strategy="canary", lease=60, approval=people)) == 1060
+    assert idle_lease_seconds(declared(strategy="canary", lease=60)) == 60
+    assert idle_lease_seconds(declared(strategy="canary", lease=60, approval=people)) == 1060

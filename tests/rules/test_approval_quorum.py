@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.messages.approval import ApprovalAnswer
 from pipelines.messages.rollout import RolloutTicket
-from pipelines.rules.approval_quorum import judge_quorum, too_few
+from pipelines.rules.approval_quorum import judge_quorum, missing_approvers
 from pipelines.spec.deployment import Approval
 from pipelines.verdict import Outcome
 
@@ -78,7 +78,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", "ada", choice="reject", comment="slices look odd"), MARY],
             [],
-            ["ada said no for ml_lead: slices look odd", "ml_lead: 0 of 1", "1 different people"],
+            ["ada rejected for ml_lead: slices look odd", "ml_lead: 0 of 1", "1 different people"],
             id="a no",
         ),
         pytest.param(
@@ -92,21 +92,21 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", "ada", at=NOW + timedelta(hours=2)), MARY],
             [],
-            ["ada for ml_lead: answered at 2026-11-02 09:00, asked until", "ml_lead: 0 of 1", "1 different"],
+            ["ada for ml_lead: answered at 2026-11-02 09:00, after", "ml_lead: 0 of 1", "1 different"],
             id="too late",
         ),
         pytest.param(
             TWO_ROLES,
             [ADA, MARY],
             ["ada"],
-            ["ada for ml_lead: who trained or started it", "ml_lead: 0 of 1", "1 different"],
+            ["ada for ml_lead: a person who trained or started it", "ml_lead: 0 of 1", "1 different"],
             id="the author",
         ),
         pytest.param(
             TWO_ROLES,
             [answer("ml_lead", "ada", name="Ada L."), MARY],
             ["Ada L."],
-            ["who trained or started it", "ml_lead: 0 of 1", "1 different"],
+            ["a person who trained or started it", "ml_lead: 0 of 1", "1 different"],
             id="the author by another name",
         ),
         pytest.param(
@@ -120,7 +120,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", None), MARY],
             [],
-            ["somebody unnamed for ml_lead: only ada, grace", "ml_lead: 0 of 1", "1 different"],
+            ["an unnamed person for ml_lead: only ada, grace", "ml_lead: 0 of 1", "1 different"],
             id="an answer without a person",
         ),
         pytest.param(
@@ -134,14 +134,19 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [answer("ml_lead", "ada", model_digest="9" * 64), MARY],
             [],
-            ["answered about model 9999999999999999, this is aaaaaaaaaaaaaaaa", "ml_lead: 0 of 1", "1 different"],
+            ["the answer is about model 9999999999999999, not aaaaaaaaaaaaaaaa", "ml_lead: 0 of 1", "1 different"],
             id="another model file",
         ),
         pytest.param(
             TWO_ROLES,
             [answer("ml_lead", "ada", sha256="9" * 64, rollout_id="r2"), MARY],
             [],
-            ["answered about bundle 9999", "answered about rollout r2, this is r3", "ml_lead: 0 of 1", "1 different"],
+            [
+                "the answer is about bundle 9999",
+                "the answer is about rollout r2, not r3",
+                "ml_lead: 0 of 1",
+                "1 different",
+            ],
             id="another bundle of another rollout",
         ),
         pytest.param(
@@ -188,6 +193,6 @@ def test_the_facts_name_the_people() -> None:
 def test_nobody_is_asked_where_too_few_could_answer(
     declared: dict[str, Any], authors: list[str], reasons: list[str]
 ) -> None:
-    found = too_few(Approval.model_validate(declared), authors)
+    found = missing_approvers(Approval.model_validate(declared), authors)
     assert len(found) == len(reasons), found
     assert all(told.startswith(wanted) for wanted, told in zip(reasons, found, strict=True)), found

@@ -13,8 +13,8 @@ from tests.rules.rollout_facts import TICKET, state
     [
         (0, "READY", None),
         (500, "BAKING", None),
-        (200, "BAKING", "has 200 basis points already; a trial has one share, 500"),
-        (800, "BAKING", "has 800 basis points and keeps them"),
+        (200, "BAKING", "already has 200 basis points; its trial has one share, 500"),
+        (800, "BAKING", "has 800 basis points; its share cannot shrink"),
         (0, "PAUSED", "the rollout is PAUSED"),
     ],
 )

@@ -17,13 +17,13 @@ from tests.rules.rollout_facts import TICKET, state
         ({"phase": "SHADOWING"}, 500, None),
         ({"phase": "BAKING", "split": {"9": 9500, "10": 500}}, 1500, None),
         ({"phase": "BAKING", "split": {"9": 9500, "10": 500}}, 500, None),
-        ({"phase": "BAKING", "split": {"9": 8500, "10": 1500}}, 500, "has 1500 basis points and keeps them"),
+        ({"phase": "BAKING", "split": {"9": 8500, "10": 1500}}, 500, "has 1500 basis points; its share cannot shrink"),
         ({"candidate": "8"}, 500, "version 10 is not prepared; the candidate is 8"),
         ({"candidate": None, "phase": "PENDING"}, 500, "the rollout is PENDING"),
         ({"phase": "PAUSED"}, 500, "the rollout is PAUSED"),
-        ({"champion": "8"}, 500, "version 8 is live, but this run was planned against 9"),
-        ({}, 0, "a share of 0 basis points is no step"),
-        ({}, 10_000, "a share of 10000 basis points is no step"),
+        ({"champion": "8"}, 500, "version 8 is live, but this run expected 9"),
+        ({}, 0, "a share of 0 basis points is no stage"),
+        ({}, 10_000, "a share of 10000 basis points is no stage"),
     ],
 )
 def test_only_the_prepared_candidate_gets_traffic_and_its_share_only_grows(

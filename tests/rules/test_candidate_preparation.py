@@ -26,8 +26,8 @@ OTHER = {"rollout_id": "r", "phase": "BAKING"}
         ({**OTHER, "candidate": "11", "rollout_id": "drill-1"}, [], Outcome.PASS, "drill-1", ""),
         ({**OTHER, "candidate": "11", "phase": "ROLLED_BACK"}, [], Outcome.PASS, None, ""),
         ({**OTHER, "candidate": None, "phase": "FINALISING"}, [], Outcome.PASS, None, ""),
-        ({"champion": "8"}, [], Outcome.FAIL, None, "version 8 is live, but this run was planned against 9"),
-        ({"champion": "10"}, [], Outcome.FAIL, None, "version 10 is the champion already"),
+        ({"champion": "8"}, [], Outcome.FAIL, None, "version 8 is live, but this run expected 9"),
+        ({"champion": "10"}, [], Outcome.FAIL, None, "version 10 is already the champion"),
         ({}, ["guard has no limit"], Outcome.FAIL, None, "the plan is refused: guard has no limit"),
     ],
 )

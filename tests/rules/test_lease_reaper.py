@@ -21,33 +21,37 @@ def watched(phase: str | None = "BAKING", *, over: float = -60, **fields: Any) -
         model="m", generation=5, champion="3", candidate="4", split={"3": 10_000}, rollout_id="r1", phase=phase,
         **(until | of_state),
     )  # fmt: skip
-    known = {"strategy": "canary", "guarded": False, "run": "m__deploy/manual__1", "run_goes_on": True}
+    known = {"strategy": "canary", "guarded": False, "run": "m__deploy/manual__1", "run_is_active": True}
     return WatchedRollout.model_validate({"state": state, **known, **fields})
 
 
 @pytest.mark.parametrize(
     ("found", "act", "why"),
     [
-        (watched(), "keep", "m__deploy/manual__1 goes on"),
-        (watched(phase=None, over=9), "keep", "it is none"),
-        (watched(phase="ROLLED_BACK", over=9), "keep", "it is ROLLED_BACK"),
-        (watched(phase="FINALISING", over=9), "keep", "it is FINALISING"),
+        (watched(), "keep", "m__deploy/manual__1 is still active"),
+        (watched(phase=None, over=9), "keep", "its phase is none"),
+        (watched(phase="ROLLED_BACK", over=9), "keep", "its phase is ROLLED_BACK"),
+        (watched(phase="FINALISING", over=9), "keep", "its phase is FINALISING"),
         (watched(over=0), "rollback", "its lease ended at 2026-11-02T07:00:00"),
         (watched(over=9, strategy="blue_green"), "rollback", "its lease ended"),
-        (watched(over=9, run_goes_on=False), "rollback", "its lease ended"),
+        (watched(over=9, run_is_active=False), "rollback", "its lease ended"),
         (watched(phase="PAUSED", over=9), "rollback", "its lease ended"),
         (watched(over=9, strategy="ab"), "hold", "its lease ended"),
-        (watched(phase="PAUSED", over=9, strategy="ab", reason="SRM"), "report", "held for a person: SRM"),
+        (watched(phase="PAUSED", over=9, strategy="ab", reason="SRM"), "report", "paused until a person decides: SRM"),
         (watched(phase="SHADOWING", over=9, strategy="shadow", mirror="4"), "stop_mirror", "its lease ended"),
         (watched(phase="SHADOWING", over=9, strategy="all_at_once", mirror="4"), "stop_mirror", "its lease ended"),
         (watched(phase="PAUSED", over=9, strategy="shadow", mirror="4"), "stop_mirror", "its lease ended"),
-        (watched(phase="PAUSED", over=9, strategy="shadow"), "report", "held for a person: no reason given"),
-        (watched(over=59, guarded=True), "keep", "about to deal with it"),
-        (watched(over=60, guarded=True), "report", "is the guard of the target alive"),
-        (watched(phase="PAUSED", over=90, guarded=True, strategy="ab"), "report", "held for a person"),
-        (watched(phase="PAUSED"), "report", "held for a person"),
-        (watched(run_goes_on=False), "report", "m__deploy/manual__1 has ended or is gone; its lease lasts until"),
-        (watched(run=None, run_goes_on=False), "report", "no run is known that began it"),
+        (
+            watched(phase="PAUSED", over=9, strategy="shadow"),
+            "report",
+            "paused until a person decides: no reason given",
+        ),
+        (watched(over=59, guarded=True), "keep", "its target has 60 s to act on it"),
+        (watched(over=60, guarded=True), "report", "check the target's guard"),
+        (watched(phase="PAUSED", over=90, guarded=True, strategy="ab"), "report", "paused until a person decides"),
+        (watched(phase="PAUSED"), "report", "paused until a person decides"),
+        (watched(run_is_active=False), "report", "m__deploy/manual__1 has ended or was deleted; its lease lasts until"),
+        (watched(run=None, run_is_active=False), "report", "its deploy run is not known"),
         (watched(lease_until=None), "report", "no lease"),
     ],
 )

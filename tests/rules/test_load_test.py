@@ -66,9 +66,9 @@ def test_all_assertions_shown_is_a_pass_with_all_figures() -> None:
         (
             shown(below=SURE - 0.01, bad=20, needed_total=10000),
             UNKNOWN,
-            "not shown <= 1.00%; about 10000 requests would, give duration: 210",
+            "not shown <= 1.00%; about 10000 requests would; declare duration: 210",
         ),
-        (shown(below=0, bad=25), UNKNOWN, "no longer test would show it"),
+        (shown(below=0, bad=25), UNKNOWN, "a longer test would not show it"),
         (
             shown(above=math.log(40), below=-9, bad=60),
             FAIL,
@@ -101,7 +101,7 @@ FAILING = (shown(above=99, below=-99, bad=2000), shown("error_rate", above=99, b
         ({"unsent": 7}, "could not send 7 requests in time"),
         ({"plateau_rps": 47.4}, "the client sent 47 requests/s of 50"),
         ({"strangers": 3}, "3 answers came from another version than 5"),
-        ({"errors": {"status 429": 9}}, "the door turned requests away (status 429: 9)"),
+        ({"errors": {"status 429": 9}}, "the endpoint refused requests (status 429: 9)"),
         ({"errors": {"status 401": 1, "timeout": 5}}, "(status 401: 1)"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.minimum_metrics_gate import broken, judge_minimum_metrics
+from pipelines.rules.minimum_metrics_gate import bound_text, judge_minimum_metrics
 from pipelines.verdict import Outcome
 
 
@@ -49,4 +49,4 @@ def test_the_verdict_carries_the_numbers_it_looked_at(spec: Any, result: Any) ->
 
 
 def test_a_broken_bound_is_shown_with_as_many_decimals_as_it_takes() -> None:
-    assert broken("r2", 0.6999999999, "<", 0.7) == "r2 0.6999999999 < 0.7000000000"
+    assert bound_text("r2", 0.6999999999, "<", 0.7) == "r2 0.6999999999 < 0.7000000000"

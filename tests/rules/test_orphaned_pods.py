@@ -53,7 +53,7 @@ def test_a_pod_whose_task_has_ended_goes(state: str) -> None:
 def test_a_pod_whose_task_instance_is_gone_goes() -> None:
     found = judged(pod(task_exists=False, task_state=None))
     assert found.delete
-    assert "gone" in found.reason
+    assert "does not exist" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_a_pod_whose_task_instance_is_gone_goes() -> None:
         ({"created": ago(2.1)}, True, "ended: failed"),
         ({"phase": "Pending", "started": None}, True, "ended: failed"),
         ({"phase": "Unknown"}, True, "ended: failed"),
-        ({"phase": "Succeeded", "finished": ago(9)}, False, "may still be looked at"),
+        ({"phase": "Succeeded", "finished": ago(9)}, False, "is kept for inspection"),
         ({"phase": "Succeeded", "finished": ago(11)}, True, "ended: failed"),
         ({"phase": "Failed", "finished": None}, True, "ended: failed"),
-        ({"phase": "Failed", "finished": None, "created": ago(9)}, False, "may still be looked at"),
+        ({"phase": "Failed", "finished": None, "created": ago(9)}, False, "is kept for inspection"),
         ({"deleting": ago(1)}, False, "it is being deleted"),
         ({"deleting": ago(11)}, False, "is its node lost?"),
     ],

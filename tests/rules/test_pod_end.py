@@ -23,20 +23,28 @@ def failed(**said: Any) -> PodFacts:
 
 
 ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
-    "it is gone": (None, "unavailable", "is gone"),
+    "it is gone": (None, "unavailable", "does not exist"),
     "it has done its work": (replace(RUNNING, phase="Succeeded", exit_code=0), "done", "done"),
-    "the step refused": (failed(exit_code=65, last_words="no table\n  - take one"), "refused", "no table"),
-    "the step found something unavailable": (failed(exit_code=75, last_words="no store"), "unavailable", "no store"),
-    "the step broke": (failed(exit_code=1, last_words="KeyError: 'a'"), "unavailable", "KeyError"),
+    "the step refused": (failed(exit_code=65, termination_message="no table\n  - take one"), "refused", "no table"),
+    "the step found something unavailable": (
+        failed(exit_code=75, termination_message="no store"),
+        "unavailable",
+        "no store",
+    ),
+    "the step broke": (failed(exit_code=1, termination_message="KeyError: 'a'"), "unavailable", "KeyError"),
     "out of memory": (failed(exit_code=137, ended="OOMKilled"), "refused", "2Gi"),
     "killed from outside": (failed(exit_code=137, ended="Error"), "unavailable", "killed"),
-    "told to go": (failed(exit_code=143, ended="Error"), "unavailable", "told to go"),
+    "told to go": (failed(exit_code=143, ended="Error"), "unavailable", "terminated"),
     "evicted": (failed(reason="Evicted", message="low on memory"), "unavailable", "low on memory"),
     "preempted": (failed(reason="Preempting", message="for another"), "unavailable", "for another"),
     "the node shut down": (failed(reason="Shutdown", message="node is going"), "unavailable", "node is going"),
     "the node was full after all": (failed(reason="OutOfcpu", message="no cpu"), "unavailable", "no cpu"),
     "too long": (failed(reason="DeadlineExceeded", message="deadline"), "refused", "timeout_minutes 60"),
-    "a command that is not there": (failed(exit_code=128, ended="StartError", last_words="exec"), "refused", "exec"),
+    "a command that is not there": (
+        failed(exit_code=128, ended="StartError", termination_message="exec"),
+        "refused",
+        "exec",
+    ),
     "lost without a word": (failed(reason="Unknown"), "unavailable", "lost"),
     "a secret that is not there": (
         replace(PLACED, waiting="CreateContainerConfigError", waiting_message='secret "s3" not found'),
@@ -80,7 +88,7 @@ ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
     "a scheduler that says nothing": (
         replace(CREATED, created=NOW - timedelta(minutes=11)),
         "unavailable",
-        "has said nothing",
+        "gave no message",
     ),
 }
 WAITS: dict[str, PodFacts] = {
@@ -108,6 +116,6 @@ def test_a_pod_is_waited_for_while(case: str) -> None:
 
 
 def test_a_refusal_in_the_termination_message_keeps_its_reasons_apart() -> None:
-    end = judge_pod(failed(exit_code=65, last_words="no table\n  - take one\n  - or two"), "p", RUNNER, NOW)
+    end = judge_pod(failed(exit_code=65, termination_message="no table\n  - take one\n  - or two"), "p", RUNNER, NOW)
     assert end is not None
     assert (end.subject, end.reasons) == ("no table", ["  - take one", "  - or two"])

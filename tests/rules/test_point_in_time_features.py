@@ -79,7 +79,7 @@ def test_a_missing_feature_or_an_empty_day_is_unknown(without: str, rows: int) -
 def test_features_built_by_another_definition_fail() -> None:
     other = result().model_copy(update={"definition_digests": {"temp": "0" * 64}})
     assert judge_features(other, VIEW).reasons == (
-        "temp was built by another definition than the one now declared; build 2013-03-01 again",
+        "temp was built by another definition than the declared one; build 2013-03-01 again",
     )
 
 
@@ -98,7 +98,7 @@ REGISTERED = {name: (2, digest) for name, digest in VIEW.definition_digests().it
     [
         (changed("temp", 2, max_age_hours=9.0), ("feature 'temp' changed but is still version 2; raise it to 3",)),
         (changed("temp", 3, max_age_hours=9.0), ()),
-        (changed("temp", 1), ("feature 'temp' has version 1 < 2 built before; never go back",)),
+        (changed("temp", 1), ("feature 'temp' has version 1 < 2 built before; raise it",)),
         (changed("temp", 3), ()),
     ],
 )

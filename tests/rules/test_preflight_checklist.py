@@ -114,7 +114,7 @@ FAIL, UNKNOWN, PASS = Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS
         ({"rows": 999}, {}, UNKNOWN, "2 size: compared with the model on 999 rows < 1000"),
         ({"largest_difference": 1e-5}, {}, PASS, ""),
         ({"largest_difference": 1.1e-5}, {}, FAIL, "2 size: onnx answers differ from the model's by up to 1.1e-05"),
-        ({"largest_difference": None}, {}, FAIL, "2 size: onnx answers no numbers"),
+        ({"largest_difference": None}, {}, FAIL, "2 size: onnx returns no numbers"),
         ({"flips": 1}, {}, FAIL, "1 flips"),
         ({"champion_fault": "bundle.json of 4 is gone"}, {}, UNKNOWN, "3 contract: bundle.json of 4 is gone"),
         ({"champion": None}, {}, UNKNOWN, "3 contract: the contract could not be read"),
@@ -122,13 +122,13 @@ FAIL, UNKNOWN, PASS = Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS
         ({"contract_changes": ["column x is new"]}, {}, FAIL, "(1.0.0 to 1.1.0): column x is new"),
         ({"untyped": ["hour"]}, {}, FAIL, "4 input validation: column hour has no type in schema.json"),
         ({"edge_faults": ["null throughout: answers [nan]"]}, {}, FAIL, "4 input validation: null throughout"),
-        ({"edge_rows": 0}, {}, UNKNOWN, "4 input validation: no edge row was tried"),
+        ({"edge_rows": 0}, {}, UNKNOWN, "4 input validation: no edge row was tested"),
         ({"contract": None}, {}, UNKNOWN, "4 input validation: the schema could not be read"),
         ({"narrowed": ["hour: most 20, was 23"]}, {}, PASS, ""),
         ({"plan_faults": ["no limit"]}, {}, FAIL, "5 error handling: no limit"),
         ({"faults": ["model.onnx is missing"]}, {}, FAIL, "7 security: model.onnx is missing"),
-        ({"altered": ["model.onnx"]}, {}, FAIL, "7 security: model.onnx is not what the registered model gives"),
-        ({"pickles": ["a.pkl"]}, {}, FAIL, "7 security: a.pkl holds a pickle"),
+        ({"altered": ["model.onnx"]}, {}, FAIL, "7 security: model.onnx differs from a new conversion"),
+        ({"pickles": ["a.pkl"]}, {}, FAIL, "7 security: a.pkl contains a pickle"),
         ({"model_digest": None}, {}, UNKNOWN, "7 security: the digest of the registered model could not be read"),
         ({"model_digest": OTHER}, {}, FAIL, "7 security: the approval is of model aaaaaaaaaaaa…"),
         ({}, {"ledger_faults": ["line 3 was altered"]}, FAIL, "7 security: the ledger: line 3 was altered"),
@@ -229,7 +229,7 @@ def test_a_load_test_is_declared_or_waived_in_the_open(declared: dict[str, Any],
 def test_a_load_test_that_could_never_be_passed_is_refused_with_what_it_takes(wanted: int, result: str) -> None:
     verdict = judged(found(load_test_needs={"p99_latency": wanted}), standing(), spec(**LOAD))
     assert results(verdict)["6 load test"] == result
-    assert [reason for reason in verdict.reasons if "give duration: 61" in reason] == list(verdict.reasons)
+    assert [reason for reason in verdict.reasons if "declare duration: 61" in reason] == list(verdict.reasons)
 
 
 def test_a_load_test_that_has_no_way_to_the_candidate_is_refused_before_the_rollout() -> None:
@@ -262,23 +262,29 @@ def test_a_rollout_that_could_not_fail_is_refused(target: dict[str, Any], result
 @pytest.mark.parametrize(
     ("declared", "measured", "champion", "result", "said"),
     [
-        ({}, {}, "4", "PASS", "at 5 %: 5000 requests to pass, 20000 to find the expected harm; 0.05 days at 100000"),
+        ({}, {}, "4", "PASS", "at 5 %: 5000 requests to pass, 20000 to detect the expected harm; 0.05 days at 100000"),
         (
             {},
             {"traffic": LoggedTraffic(requests=1, since=NOON, until=NOON, per_day=1000)},
             "4",
             "WARNING",
-            "> 0.083 days that it may take",
+            "> 0.083 days, the stage's maximum",
         ),
         (
             {"strategy": "ab", **STICKY},
             {"traffic": LoggedTraffic(requests=1, since=NOON, until=NOON, per_day=1000)},
             "4",
             "FAIL",
-            "5 days at 1000 a day > 0.083 days that it may take",
+            "5 days at 1000 a day > 0.083 days, the stage's maximum",
         ),
         ({"strategy": "ab", **STICKY}, {"traffic": None}, "4", "WARNING", "no request was logged"),
-        ({}, {"design": [StageDesign(share=500, seconds=60)]}, "4", "WARNING", "expected_rate is not below it"),
+        (
+            {},
+            {"design": [StageDesign(share=500, seconds=60)]},
+            "4",
+            "WARNING",
+            "expected_rate is not below the threshold",
+        ),
         ({}, {"design": [StageDesign(share=0, requests_to_pass=5, seconds=60)]}, "4", "PASS", "in the shadow: 5"),
         ({"strategy": "all_at_once"}, {"design": []}, "4", "WAIVED", "nothing is compared"),
         ({}, {}, None, "WAIVED", "first version"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, signed, taken_back, way_back
+from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, own_rollback, rollback_target
 from pipelines.verdict import Outcome
 
 
@@ -39,21 +39,21 @@ def during(phase: str, **fields: Any) -> RolloutState:
     ],
 )
 def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: RollbackTarget | None) -> None:
-    assert way_back(now) == way
+    assert rollback_target(now) == way
     verdict = judge_rollback(now, None)
     assert verdict.outcome is (Outcome.PASS if way else Outcome.FAIL)
-    assert verdict.passed or "no version before 3; release one instead" in verdict.reasons[0]
+    assert verdict.passed or "no version before 3; release a version instead" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
     ("now", "asked", "reason"),
     [
         (state(previous="2"), "3", None),
-        (state(previous="2"), "2", "version 2 is the one that a rollback goes back to"),
-        (state(previous="2"), "1", "version 1 answers nobody; version 3 is the one to take back"),
+        (state(previous="2"), "2", "version 2 is the one that a rollback would restore"),
+        (state(previous="2"), "1", "version 1 has no traffic; name version 3"),
         (during("BAKING", candidate="4", previous="2"), "4", None),
-        (during("BAKING", candidate="4", previous="2"), "3", "goes back to"),
-        (during("ROLLED_BACK", previous="2"), "4", "version 4 answers nobody"),
+        (during("BAKING", candidate="4", previous="2"), "3", "would restore"),
+        (during("ROLLED_BACK", previous="2"), "4", "version 4 has no traffic"),
     ],
 )
 def test_a_version_that_is_named_is_taken_back_or_nothing_is(now: RolloutState, asked: str, reason: str | None) -> None:
@@ -68,9 +68,9 @@ def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> Non
 
 @pytest.mark.parametrize("version", ["4", None])
 def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
-    told = signed("errors (many)", version, "m__rollback/manual__1/t/0")
+    told = full_reason("errors (many)", version, "m__rollback/manual__1/t/0")
     ended = during("ROLLED_BACK", reason=told)
-    assert taken_back(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
-    assert taken_back(ended, "m__rollback/manual__1/t/1") is None
-    assert taken_back(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
-    assert taken_back(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None
+    assert own_rollback(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
+    assert own_rollback(ended, "m__rollback/manual__1/t/1") is None
+    assert own_rollback(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
+    assert own_rollback(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None

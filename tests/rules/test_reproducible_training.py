@@ -39,19 +39,19 @@ def trained(**changes: Any) -> TrainResult:
         ({}, Outcome.PASS, []),
         ({"best_round": None}, Outcome.PASS, []),
         ({"rounds": 41}, Outcome.FAIL, ["rounds 41 > 40 declared"]),
-        ({"rounds": 0, "best_round": None}, Outcome.FAIL, ["rounds 0 < 1: nothing was learnt"]),
-        ({"best_round": 40}, Outcome.FAIL, ["best round 40 is none of the 40 rounds"]),
+        ({"rounds": 0, "best_round": None}, Outcome.FAIL, ["rounds 0 < 1: the model was not trained"]),
+        ({"best_round": 40}, Outcome.FAIL, ["best round 40 is outside the 40 rounds"]),
         (
             {"rounds": 41, "metrics": {"validation_roc_auc": float("nan")}},
             Outcome.FAIL,
             ["rounds 41 > 40 declared", "validation_roc_auc is nan"],
         ),
         ({"metrics": {}}, Outcome.UNKNOWN, ["validation_roc_auc was not measured"]),
-        ({"model_digest": ""}, Outcome.UNKNOWN, ["model_digest '' is no sha256"]),
+        ({"model_digest": ""}, Outcome.UNKNOWN, ["model_digest '' is not a sha256"]),
         (
             {"snapshot": "latest", "environment_digest": "?"},
             Outcome.UNKNOWN,
-            ["snapshot 'latest' is no sha256", "environment_digest '?' is no sha256"],
+            ["snapshot 'latest' is not a sha256", "environment_digest '?' is not a sha256"],
         ),
     ],
 )
@@ -89,7 +89,7 @@ def reproduced(**changes: Any) -> ReproduceResult:
             Outcome.FAIL,
             ["reproduced 0b0b0b0b0b0b != registered 0a0a0a0a0a0a", "differs: xgboost: 3.1.0 then, 3.2.0 now"],
         ),
-        ({"registered_digest": ""}, Outcome.UNKNOWN, ["registered '' is no sha256"]),
+        ({"registered_digest": ""}, Outcome.UNKNOWN, ["registered '' is not a sha256"]),
     ],
 )
 def test_a_reproduction_passes_on_equal_bytes_alone(

@@ -9,7 +9,7 @@ import pytest
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
-from pipelines.rules.rollback_drill import judge_drill, stand_in, why_not
+from pipelines.rules.rollback_drill import blocking_reason, choose_candidate, judge_drill
 from pipelines.testing.ports import MemoryLedger
 from pipelines.verdict import Outcome
 
@@ -23,7 +23,7 @@ def state(**fields: Any) -> RolloutState:
     ("now", "deploying", "why"),
     [
         (state(), 0, None),
-        (state(), 1, "1 run(s) of m__deploy go on"),
+        (state(), 1, "1 run(s) of m__deploy are active"),
         (state(rollout_id="r1", phase="ROLLED_BACK"), 0, None),
         (state(rollout_id="r1", phase="SUCCEEDED"), 0, None),
         (state(rollout_id="r1", phase="BAKING"), 0, "rollout r1 of m is BAKING"),
@@ -35,7 +35,7 @@ def state(**fields: Any) -> RolloutState:
 def test_a_drill_never_comes_between_a_real_rollout_and_its_end(
     now: RolloutState, deploying: int, why: str | None
 ) -> None:
-    assert why_not(now, deploying) == why
+    assert blocking_reason(now, deploying) == why
 
 
 def ledger(*told: tuple[str, str, dict[str, Any]]) -> list[LedgerEntry]:
@@ -68,7 +68,7 @@ def live(version: str, name: str = "uri") -> tuple[str, str, dict[str, Any]]:
 def test_only_a_version_that_was_live_and_was_not_taken_back_stands_in(
     now: RolloutState, lines: list[Any], version: str | None
 ) -> None:
-    found = stand_in(now.champion, now.previous, ledger(*lines))
+    found = choose_candidate(now.champion, now.previous, ledger(*lines))
     assert (found and found.version) == version
 
 
@@ -87,13 +87,17 @@ def result(**fields: Any) -> DrillResult:
         (result(restored_seconds=9.0), Outcome.PASS, []),
         (result(asked=False, restored_seconds=9.0), Outcome.FAIL, ["until 9.00 s"]),
         (result(asked=False, before=0, after=0), Outcome.PASS, []),
-        (result(restored=False, restored_seconds=30.0), Outcome.FAIL, ["30.00 s after the call the champion has not"]),
+        (
+            result(restored=False, restored_seconds=30.0),
+            Outcome.FAIL,
+            ["30.00 s after the call the champion does not have"],
+        ),
         (result(failed=2), Outcome.FAIL, ["2 request(s) of the drill were not answered"]),
         (result(turned_away=9), Outcome.PASS, []),
         (result(before=2), Outcome.UNKNOWN, ["the candidate gave 2 answers before the call < 3"]),
         (result(after=0), Outcome.UNKNOWN, ["the champion gave 0 answers after the call < 3"]),
         (result(before=0, failed=1), Outcome.FAIL, ["1 request(s)", "gave 0 answers"]),
-        (None, Outcome.UNKNOWN, ["broken off"]),
+        (None, Outcome.UNKNOWN, ["interrupted"]),
     ],
 )
 def test_a_drill_is_judged_by_the_last_answer_that_a_caller_could_have_got(

@@ -107,7 +107,7 @@ def test_the_facts_hold_the_counts_of_this_step_and_the_numbers_of_each_metric()
 def test_what_is_missing_is_told() -> None:
     reasons = judge_stage(look(weighed("unknown", FEW), 300)).verdict.reasons
     assert reasons == (
-        "not decided after 300 s, the limit is 300 s: traffic is held",
+        "not decided after 300 s > 300 s: the traffic is held",
         "error_rate: 3 of 1000 requests of the candidate not shown < 0.02 (log evidence 0.00 < 3.00)",
         "this stage has candidate 20, champion 80; 100 needed in each",
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.rollout_rollback import NOT_LET_THROUGH, judge_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_end
 from tests.rules.rollout_facts import BEGUN, TICKET, state
 
 BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
@@ -19,7 +19,7 @@ BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
         ({"rollout_id": "r11"}, ["a"], False, "nothing", "rollout r11 took its place", False),
         (BAKING, ["judge_at_5"], False, "roll_back", "judge_at_5 failed", True),
         (BAKING, [], False, "roll_back", "the candidate was not let through", False),
-        (BAKING, None, False, "roll_back", "the run did not come to its end", False),
+        (BAKING, None, False, "roll_back", "the run did not finish", False),
         ({"phase": "READY"}, [], False, "roll_back", "not let through", False),
         ({"phase": "PENDING"}, ["prepare_candidate"], False, "roll_back", "prepare_candidate failed", True),
         ({"phase": "SHADOWING"}, ["compare_in_shadow"], False, "roll_back", "compare_in_shadow failed", True),
@@ -28,7 +28,7 @@ BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
         ({"phase": "PAUSED"}, [], False, "roll_back", "not let through", False),
         ({"phase": "ROLLED_BACK", "reason": "guard"}, ["judge_at_5"], False, "record", "guard", True),
         ({"phase": "ROLLED_BACK", "reason": "guard"}, ["judge_at_5"], True, "nothing", "guard", True),
-        ({"phase": "ROLLED_BACK", "reason": NOT_LET_THROUGH}, [], False, "record", "not let through", False),
+        ({"phase": "ROLLED_BACK", "reason": CANDIDATE_REJECTED}, [], False, "record", "not let through", False),
         ({"phase": "FAILED"}, ["prepare_candidate"], False, "nothing", "the rollout is FAILED", True),
         ({"phase": "FINALISING"}, ["retire_former"], False, "nothing", "the rollout is FINALISING", False),
         ({"phase": "SUCCEEDED"}, [], False, "nothing", "the rollout is SUCCEEDED", False),

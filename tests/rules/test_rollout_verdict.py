@@ -201,10 +201,10 @@ def test_evidence_travels_as_json_without_a_loss() -> None:
     [
         (
             {"metrics": [ERRORS | {"event": "eror"}]},
-            "errors: nobody counts the event 'eror'; counted are click, error, slow",
+            "errors: event 'eror' is not counted; counted are click, error, slow",
         ),
-        ({"metrics": []}, "none has a limit it can fail"),
-        ({"metrics": [ERRORS | {"fail_ratio": None}]}, "none has a limit it can fail"),
+        ({"metrics": []}, "no metric can fail"),
+        ({"metrics": [ERRORS | {"fail_ratio": None}]}, "no metric can fail"),
         ({"metrics": [{"name": "e", "event": "error"}]}, "guardrail e cannot pass"),
         ({"metrics": [ERRORS | {"max_ration": 2}]}, "max_ration"),
         ({"metrics": [ERRORS, ERRORS]}, "a name occurs twice"),

@@ -49,7 +49,7 @@ def test_the_greatest_change_decides_which_part_is_raised(
 
 @pytest.mark.parametrize("previous", ["", "1", "1.0", "v1.0.0", "1.0.0-rc1", "01.0.0"])
 def test_what_is_no_semantic_version_is_refused(previous: str) -> None:
-    with pytest.raises(Refused, match="is no semantic version"):
+    with pytest.raises(Refused, match="is not a semantic version"):
         next_version(previous, [])
 
 

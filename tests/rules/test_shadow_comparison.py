@@ -57,7 +57,7 @@ def labels(worse: float) -> PairedLabels:
         ({"bad_below_log_e": 0.0}, Outcome.UNKNOWN, "not shown below 0.01"),
         ({"compared": 499}, Outcome.UNKNOWN, "499 answers compared < 500"),
         ({"coverage": 0.949}, Outcome.UNKNOWN, "lower shadow.sample_rate"),
-        ({"coverage": None, "requests": 0, "compared": 0}, Outcome.UNKNOWN, "does anybody ask m"),
+        ({"coverage": None, "requests": 0, "compared": 0}, Outcome.UNKNOWN, "check that m gets requests"),
         ({"errors": ["step 1 counts 5 failed of 4 requests"]}, Outcome.UNKNOWN, "5 failed of 4"),
     ],
 )

@@ -43,17 +43,17 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("no YAML", "{", ["expected"]),
     ("a list", "[]", ["valid dictionary"]),
     ("another schema", "schema: 2", ["schema"]),
-    ("authentication by nobody", {"authentication": {}}, ["give keys or jwt"]),
+    ("authentication by nobody", {"authentication": {}}, ["declare keys or jwt"]),
     ("an open door without a reason", {"authentication": {"anonymous": "x"}}, ["at least 10 characters"]),
     ("a key in clear", {"authentication": {"keys": [KEY | {"sha256": "secret"}]}}, ["sha256"]),
     ("a key twice", {"authentication": {"keys": [KEY, KEY]}}, ["two keys are called a", "the same sha256"]),
     ("expiry without zone", {"authentication": {"keys": [KEY | {"expires": "2027-01-01T00:00:00"}]}}, ["no time zone"]),
-    ("tokens without keys", {"authentication": {"jwt": JWT}}, ["key_set belongs to"]),
+    ("tokens without keys", {"authentication": {"jwt": JWT}}, ["key_set is needed for"]),
     ("plain http", {"authentication": {"jwt": JWT | {"key_set": "http://identity.example/jwks"}}}, ["https URL"]),
     (
         "HS256 beside RS256",
         {"authentication": {"jwt": JWT | {"algorithms": ["HS256", "RS256"], "development_secret": "env:A"}}},
-        ["HS256 stands alone"],
+        ["HS256 cannot be combined"],
     ),
     (
         "a secret in clear",
@@ -88,7 +88,7 @@ def test_a_short_secret_is_refused_without_being_shown(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "gateway.example"])
 def test_a_listener_that_others_reach_needs_authentication(tmp_path: Path, host: str) -> None:
-    with pytest.raises(Refused, match="nobody is asked who they are"):
+    with pytest.raises(Refused, match="without authentication"):
         declared(None, host, 1)
     assert door(tmp_path, {"authentication": {"keys": [KEY]}}, host).authentication
 
@@ -98,7 +98,7 @@ def test_a_shared_secret_for_tokens_is_for_loopback_alone(tmp_path: Path, monkey
     content = {"authentication": {"jwt": JWT | {"algorithms": ["HS256"], "development_secret": "env:SHARED"}}}
     found = door(tmp_path, content)
     assert settings.notes(found) == ["tokens are signed with a shared secret (HS256), which is for development alone"]
-    with pytest.raises(Refused, match="HS256 is for development"):
+    with pytest.raises(Refused, match="HS256 is only for development"):
         door(tmp_path, content, "0.0.0.0")
 
 

@@ -45,7 +45,7 @@ def refusal(path: Path, kind: type[FeatureView] | type[ModelSpec] | type[Dataset
 @pytest.mark.parametrize("name", ["feat1", "x", "f_12", "feature", "temp", "tmp2", "value"])
 def test_a_feature_name_that_says_nothing_is_refused(tmp_path: Path, name: str) -> None:
     fields = view_with() | {"features": {name: VIEW_FIELDS["features"]["carrier"]}}
-    assert f"{name!r} says nothing" in refusal(written(tmp_path, fields), FeatureView)
+    assert f"{name!r} is too vague" in refusal(written(tmp_path, fields), FeatureView)
 
 
 @pytest.mark.parametrize("name", ["Carrier", "carrier-code", "_carrier", "carrier__code"])
@@ -55,7 +55,7 @@ def test_a_feature_name_that_is_not_lower_snake_case_is_refused(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("carrier_delay_mean", "end it with the window"), ("carrier_delay_mean_3h", "window of 24 hours")],
+    [("carrier_delay_mean", "must end with its window"), ("carrier_delay_mean_3h", "window of 24 hours")],
 )
 def test_a_window_is_named_at_the_end_and_truly(tmp_path: Path, name: str, said: str) -> None:
     feature = VIEW_FIELDS["features"]["carrier_departure_delay_mean_24h"]
@@ -74,7 +74,7 @@ def test_a_window_is_named_at_the_end_and_truly(tmp_path: Path, name: str, said:
 )
 def test_a_feature_of_the_future_is_refused(tmp_path: Path, transformation: dict[str, Any]) -> None:
     fields = view_with(delay_so_far={"transformation": transformation})
-    assert "an outcome; nobody knows it at prediction time" in refusal(written(tmp_path, fields), FeatureView)
+    assert "an outcome, which is unknown at prediction time" in refusal(written(tmp_path, fields), FeatureView)
 
 
 def test_a_window_over_what_is_known_only_at_arrival_is_refused(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_all_faults_of_a_file_are_listed_at_once_each_with_its_place(tmp_path: P
         ({"problem": "regression"}, "target.at_least is needed for a classification"),
         ({"target": {"column": "arr_delay"}}, "target.at_least is needed for a classification"),
         ({"evaluation": MODEL_FIELDS["evaluation"] | {"minimum_metrics": {"mae": {"max": 3}}}}, "'mae'"),
-        ({"evaluation": MODEL_FIELDS["evaluation"] | {"minimum_metrics": {"roc_auc": {}}}}, "give min, max or both"),
+        ({"evaluation": MODEL_FIELDS["evaluation"] | {"minimum_metrics": {"roc_auc": {}}}}, "declare min, max or both"),
         ({"training": {"estimator": {"kind": "sklearn"}}}, "class_path is needed"),
         ({"training": {"estimator": {"kind": "sklearn", "class_path": "os.system"}}}, "must lie in sklearn"),
         ({"training": {"search": {"trials": 2, "space": {"eta": {"low": 1}}}}}, "either low and high, or choices"),
@@ -133,7 +133,7 @@ def test_a_model_that_contradicts_itself_is_refused(tmp_path: Path, change: dict
                     "flights": {"file": "f", "key": ["a"], "columns": {"a": {"type": "string", "nullable": True}}}
                 }
             },
-            "a key is never null",
+            "a key must not be null",
         ),
     ],
 )
@@ -144,11 +144,11 @@ def test_a_dataset_that_contradicts_itself_is_refused(tmp_path: Path, change: di
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"schema: [1", "not readable YAML"),
+        (b"schema: [1", "not valid YAML"),
         (b"schema: 1\nschema: 1\n", "'schema' is given twice"),
-        (b"view: \xff\xfe", "not readable YAML"),
-        (b"- schema\n", "holds list, not fields"),
-        (b"", "holds NoneType, not fields"),
+        (b"view: \xff\xfe", "not valid YAML"),
+        (b"- schema\n", "contains list, not fields"),
+        (b"", "contains NoneType, not fields"),
     ],
 )
 def test_what_is_no_yaml_file_of_fields_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
@@ -199,7 +199,7 @@ def test_personal_data_never_become_a_feature() -> None:
     fields["sources"]["flights"]["columns"]["tailnum"]["pii"] = True
     view = changed_view(outcome_columns=[], **feature(transformation={"type": "column", "column": "tailnum"}))
     assert view_faults(view, DatasetSpec.model_validate(fields)) == [
-        "features.some_feature: 'tailnum' of flights is personal data; a feature may not show it"
+        "features.some_feature: 'tailnum' of flights is personal data; no feature may use it"
     ]
 
 
@@ -221,7 +221,9 @@ def test_unknown_features_of_a_model_are_all_named_with_their_place() -> None:
     ]
 
 
-@pytest.mark.parametrize(("column", "said"), [("arr_dlay", "no column of flights"), ("dest", "a target is a number")])
+@pytest.mark.parametrize(
+    ("column", "said"), [("arr_dlay", "not a column of flights"), ("dest", "a target must be a number")]
+)
 def test_a_target_that_the_entities_do_not_have_as_a_number_is_found(column: str, said: str) -> None:
     spec = ModelSpec.model_validate(MODEL_FIELDS | {"target": {"column": column, "at_least": 15}})
     assert said in target_faults(spec, VIEW, DATASET)[0]

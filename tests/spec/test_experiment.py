@@ -27,9 +27,9 @@ def read(folder: Path, ab: dict[str, Any]) -> Catalog:
 @pytest.mark.parametrize(
     ("metrics", "fault"),
     [
-        (["revenue"], "metrics: 'revenue' is no column of the outcomes"),
-        (["accuracy", "-carrier"], "metrics: '-carrier' is string; an outcome is a number"),
-        (["prediction"], "prediction decides, but has no better or worse"),
+        (["revenue"], "metrics: 'revenue' is neither an outcome column"),
+        (["accuracy", "-carrier"], "metrics: '-carrier' is string; an outcome must be a number"),
+        (["prediction"], "prediction comes first, but has no better direction"),
         (["accuracy", "brier", "brier"], "brier is named twice"),
     ],
 )

@@ -59,7 +59,7 @@ def test_boosting_on_quantised_rows_split_by_time_is_accepted(method: str) -> No
 def test_gpus_and_further_workers_are_refused_beside_it(runner: dict[str, int]) -> None:
     declared = _flight_delay()
     ModelSpec.model_validate(declared | {"training": BLOCK})
-    with pytest.raises(ValidationError, match="out_of_core is for one worker on its CPU"):
+    with pytest.raises(ValidationError, match="out_of_core needs one worker on its CPU"):
         ModelSpec.model_validate(declared | {"training": BLOCK, "runner": {"train": runner}})
 
 

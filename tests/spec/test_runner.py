@@ -28,7 +28,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tolerations": [{"key": "a", "effect": "Never"}]}, "effect"),
     ({"priority_class": "First_Of_All"}, "priority_class"),
     ({"service_account": "Trainer!"}, "service_account"),
-    ({"volumes": [{"name": "a", "mount_path": "/a"}]}, "give exactly one of"),
+    ({"volumes": [{"name": "a", "mount_path": "/a"}]}, "declare exactly one of"),
     ({"volumes": [{"name": "a", "mount_path": "/a", "claim": "c", "secret": "s"}]}, "found claim, secret"),
     ({"volumes": [{"name": "a", "mount_path": "a", "claim": "c"}]}, "mount_path"),
     ({"volumes": [{"name": "a", "mount_path": "/a", "claim": "c"}] * 2}, "two volumes are called a"),

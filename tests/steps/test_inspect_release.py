@@ -190,7 +190,7 @@ def test_a_pickle_is_known_by_name_and_by_content(name: str, content: bytes, fou
 def test_a_pickle_in_the_bundle_is_refused_and_never_loaded(ports: FakePorts, tmp_path: Path) -> None:
     bundle = built(ports, tmp_path)
     found = inspected(ports, forge(ports, bundle, "extra.bin", pickle.dumps({"a": 1})))
-    assert "7 security: extra.bin holds a pickle, and loading one runs code" in refused(ports, found)
+    assert "7 security: extra.bin holds a pickle, and loading a pickle runs code" in refused(ports, found)
     assert found.rows == 0
 
 

@@ -135,7 +135,7 @@ def test_what_the_door_turns_away_is_not_the_candidates_fault(tmp_path: Path, mo
         gateway.stop()
     assert result.errors.keys() == {"status 429"}
     assert verdict.outcome is Outcome.UNKNOWN
-    assert "the door turned requests away (status 429" in verdict.reasons[-1]
+    assert "the endpoint refused requests (status 429" in verdict.reasons[-1]
     assert not [path for path, content in ports.store.files.items() if KEYS["caller"].encode() in content]
 
 
@@ -153,7 +153,7 @@ HTTP_ROUTE = {"kind": "http_route", "gateway": "door", "image": "image"}
 
 def test_a_target_says_how_its_candidate_is_reached_or_there_is_no_load_test(tmp_path: Path) -> None:
     class WithDoor(FakeTarget):
-        def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+        def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
             return f"http://127.0.0.1/{model}", {"x-candidate": rollout_id}
 
     declared = Deployment.model_validate({"strategy": "canary", "target": HTTP_ROUTE, "load_test": LOAD})

@@ -13,8 +13,8 @@ from pipelines.messages.release import LiveState
 if TYPE_CHECKING:
     import httpx
 
-TOKEN = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
-KEY = "AIRWORTHY_GATEWAY_KEY"
+TOKEN_VARIABLE = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
+KEY_VARIABLE = "AIRWORTHY_GATEWAY_KEY"
 
 
 class GatewayEndpoint:
@@ -22,31 +22,31 @@ class GatewayEndpoint:
 
     ``token`` is the admin listener's bearer token; None: the environment's ``AIRWORTHY_GATEWAY_TOKEN``, if set.
     Predictions carry the key that the environment's ``AIRWORTHY_GATEWAY_KEY`` holds, if it is set.
-    ``timeout`` is in seconds; a release loads the bundle in every worker, a flush writes Parquet, so those get
-    ``slow_timeout``.
+    Timeouts are in seconds. ``slow_timeout`` is for releases, which load the bundle in every worker, and for flushes,
+    which write Parquet.
     """
 
     def __init__(
         self, base: str, admin: str, *, token: str | None = None, timeout: float = 30, slow_timeout: float = 330
     ) -> None:
         self._base, self._admin = base.rstrip("/"), admin.rstrip("/")
-        self._token = token if token is not None else os.environ.get(TOKEN)
-        self._timeout, self._slow = timeout, slow_timeout
-        self._opened: httpx.Client | None = None
+        self._token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        self._timeout, self._slow_timeout = timeout, slow_timeout
+        self._http_client: httpx.Client | None = None
 
     @property
     def _client(self) -> httpx.Client:
-        if self._opened is None:
+        if self._http_client is None:
             import httpx
 
-            self._opened = httpx.Client(timeout=self._timeout, trust_env=False)
-        return self._opened
+            self._http_client = httpx.Client(timeout=self._timeout, trust_env=False)
+        return self._http_client
 
     def close(self) -> None:
-        """Let go of the connections; the next call opens new ones."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        """Close the connections; the next call opens new ones."""
+        if self._http_client is not None:
+            self._http_client.close()
+            self._http_client = None
 
     def state(self, model: str) -> LiveState:
         return LiveState.model_validate(self._call("GET", f"{self._admin}/models/{model}"))
@@ -60,13 +60,13 @@ class GatewayEndpoint:
 
     def _change(self, url: str, content: Mapping[str, Any], key: str) -> LiveState:
         headers = {"idempotency-key": key}
-        return LiveState.model_validate(self._call("POST", url, content, headers=headers, timeout=self._slow))
+        return LiveState.model_validate(self._call("POST", url, content, headers=headers, timeout=self._slow_timeout))
 
     def flush_log(self, model: str) -> None:
-        """The gateway's whole log is flushed, this model's part of it included."""
+        """Flush the gateway's whole prediction log, not only this model's."""
         if not model:
             raise Refused("flush_log needs the name of a model")
-        self._call("POST", f"{self._admin}/flush", timeout=self._slow)
+        self._call("POST", f"{self._admin}/flush", timeout=self._slow_timeout)
 
     def predict(
         self,
@@ -77,11 +77,11 @@ class GatewayEndpoint:
         ids: Sequence[str] | None = None,
         prediction_time: datetime | None = None,
     ) -> list[float]:
-        """One answer per row. A missing value is None."""
+        """One prediction per row. A missing value is None."""
         content: dict[str, Any] = {"dataframe_split": {"columns": list(columns), "data": [list(row) for row in rows]}}
         if ids is not None:
             content["ids"] = list(ids)
-        key = os.environ.get(KEY)
+        key = os.environ.get(KEY_VARIABLE)
         headers = {"x-api-key": key} if key else {}
         if prediction_time is not None:
             headers["x-prediction-time"] = prediction_time.astimezone(UTC).isoformat()
@@ -101,15 +101,15 @@ class GatewayEndpoint:
         import httpx
         import orjson
 
-        sent = {"content-type": "application/json", **(headers or {})}
+        request_headers = {"content-type": "application/json", **(headers or {})}
         if self._token and url.startswith(f"{self._admin}/"):
-            sent["authorization"] = f"Bearer {self._token}"
+            request_headers["authorization"] = f"Bearer {self._token}"
         try:
             response = self._client.request(
                 method,
                 url,
                 content=None if content is None else orjson.dumps(content),
-                headers=sent,
+                headers=request_headers,
                 timeout=self._timeout if timeout is None else timeout,
             )
         except httpx.HTTPError as error:

@@ -1,4 +1,4 @@
-"""A ``DeploymentTarget`` whose record is an annotation of the object that splits the traffic: both are one write."""
+"""A ``DeploymentTarget`` whose record is an annotation of the object that splits traffic: one write changes both."""
 
 from __future__ import annotations
 
@@ -12,108 +12,109 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.kubernetes import rollout_record as rec
+from pipelines.adapters.kubernetes import rollout_record as records
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.rollout_record import ObservedRecord, ServingRecord
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
-from pipelines.rollout import transitions as moves
-from pipelines.rollout.plan import RolloutPlan, plan_of
+from pipelines.rollout import transitions
+from pipelines.rollout.plan import RolloutPlan, parse_plan
 from pipelines.rollout.state import live_state_of
 from pipelines.rollout.transitions import Mirror, Route, Served
 
-TRIES = 8
-"""Writes that lose against writes of others before it is given up."""
+MAX_WRITE_CONFLICTS = 8
+"""Write conflicts after which a change raises ``Unavailable``."""
 
 
 class AnnotatedRollouts(ABC):
-    """``DeploymentTarget`` whose record is an annotation of the object that splits the traffic."""
+    """``DeploymentTarget`` that stores its record in an annotation of the object that splits the traffic."""
 
-    mirrors = True
+    can_mirror = True
     """Whether the target can copy requests to a candidate."""
-    linger: float = 0
-    """Seconds that a version stays after its last traffic: proxies get a change a moment after its controller."""
+    linger_seconds: float = 0
+    """Seconds that a version stays after its last traffic, because proxies apply a change after the controller."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    # ---- what a kind of target does -----------------------------------------------------------------------------
+    # ---- what each kind of target implements --------------------------------------------------------------------
 
     @abstractmethod
-    def _find(self, model: str) -> ObservedRecord | None:
+    def _observe(self, model: str) -> ObservedRecord | None:
         """The record and the traffic as they are now; None before the first release."""
 
     @abstractmethod
-    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        """Write record and traffic at once. ``Conflict`` if what was read as ``before`` is there no more."""
+    def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
+        """Write record and traffic in one request. ``Conflict`` if the object changed since ``before`` was read."""
 
     @abstractmethod
-    def _make(self, model: str, served: Served) -> None:
-        """Return once this version can answer. ``Refused`` with the reasons why it never will."""
+    def _deploy_version(self, model: str, served: Served) -> None:
+        """Return once this version can answer. ``Refused`` with the reasons if it never will."""
 
     @abstractmethod
-    def _unmake(self, model: str, served: Served) -> None:
-        """Let go of a version that gets no traffic; nothing happens if it is gone."""
+    def _delete_version(self, model: str, served: Served) -> None:
+        """Delete a version that gets no traffic; a missing version is no error."""
 
     @abstractmethod
-    def _drained(self, model: str) -> bool:
-        """Whether nobody routes by anything older than the newest write; waits a little for it."""
+    def _wait_applied(self, model: str) -> bool:
+        """Whether the newest write is applied everywhere; waits up to ``applied_seconds`` for it."""
 
     @abstractmethod
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
-        """Version and counters of every pod that serves; ``Unavailable`` if one that is ready does not answer."""
+    def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
+        """Version and counters of every serving pod; ``Unavailable`` if a ready pod does not answer."""
 
     @abstractmethod
-    def _faults(self, plan: RolloutPlan) -> list[str]:
-        """What of a plan this kind of target has no means for."""
+    def _plan_faults(self, plan: RolloutPlan) -> list[str]:
+        """Every part of a plan that this kind of target does not support."""
 
     # ---- the live version ---------------------------------------------------------------------------------------
 
     def state(self, model: str) -> LiveState:
-        kept = self._find(model)
-        if kept is None:
+        observed = self._observe(model)
+        if observed is None:
             return LiveState(model=model)
-        record, workers = kept.record, kept.workers
-        return live_state_of(model, record.route, generation=record.generation, workers=workers, applied=kept.applied)
+        record, workers, applied = observed.record, observed.workers, observed.applied
+        return live_state_of(model, record.route, generation=record.generation, workers=workers, applied=applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        wanted = Served(version, bundle, sha256)
-        request = rec.digest("release", version, bundle, sha256)
-        kept = self._find(model)
-        if kept is None or (rec.stored(kept, key, request) is None and kept.record.route.live != wanted):
-            moves.released(model, kept.record.route if kept else None, wanted)
-            self._announce(model, wanted)
-            with self._taken_back(model, wanted):
-                self._make(model, wanted)
-        self._change(model, "release", lambda route: moves.released(model, route, wanted), key, request)
+        served = Served(version, bundle, sha256)
+        request = records.digest("release", version, bundle, sha256)
+        observed = self._observe(model)
+        route = observed.record.route if observed else None
+        if not (observed and route) or (records.stored_answer(observed, key, request) is None and route.live != served):
+            transitions.released(model, route, served)
+            self._note_unused(model, served)
+            with self._delete_if_refused(model, served):
+                self._deploy_version(model, served)
+        self._change(model, "release", lambda route: transitions.released(model, route, served), key, request)
         return self.state(model)
 
     def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        request = rec.digest("rollback", reason)
-        self._change(model, "rollback", lambda route: moves.put_back(model, route, reason), key, request)
+        request = records.digest("rollback", reason)
+        self._change(model, "rollback", lambda route: transitions.put_back(model, route, reason), key, request)
         return self.state(model)
 
     # ---- a rollout ----------------------------------------------------------------------------------------------
 
     def rollout(self, model: str) -> RolloutState:
-        return rec.told(model, self._there(model))
+        return records.rollout_state(model, self._existing(model))
 
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        wanted, supersede = plan_of(plan), bool(plan.get("supersede"))
-        kept = self._there(model)
-        known = kept.record.known(rollout_id)
-        if known is not None and known.plan == wanted:
-            return rec.told(model, kept)
+        new_plan, supersede = parse_plan(plan), bool(plan.get("supersede"))
+        observed = self._existing(model)
+        known = observed.record.known(rollout_id)
+        if known is not None and known.plan == new_plan:
+            return records.rollout_state(model, observed)
         if known is not None:
             raise Refused(f"rollout {rollout_id} of {model} was created with another plan; take a new id")
-        if faults := self._faults(wanted):
+        if faults := self._plan_faults(new_plan):
             raise Refused(f"rollout {rollout_id} is refused", faults)
         probe, now = secrets.token_urlsafe(18), self._clock()
-        readings = self._readings(model, kept.record.route)
+        readings = self._read_pods(model, observed.record.route)
 
         def begin(record: ServingRecord) -> ServingRecord:
             before = record.route.rollout
@@ -123,205 +124,204 @@ class AnnotatedRollouts(ABC):
                     before = msgspec.structs.replace(before, phase="SUPERSEDED", reason=f"by {rollout_id}")
                 ended[before.rollout_id] = before
             pods = {pod: reading for pod, (_, reading) in readings.items()}
-            return msgspec.structs.replace(record, rollouts=rec.last(ended, rec.KEPT_ROLLOUTS), arms=[], pods=pods)
+            rollouts = records.newest(ended, records.MAX_ROLLOUTS)
+            return msgspec.structs.replace(record, rollouts=rollouts, arms=[], pods=pods)
 
-        move = partial(moves.create, rollout_id=rollout_id, plan=wanted, now=now, probe=probe, supersede=supersede)
-        request = rec.digest("create", rollout_id, msgspec.to_builtins(wanted))
-        return self._step(model, "create", move, key, request, expect=expect, adapt=begin)
+        edit = partial(
+            transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe=probe, supersede=supersede
+        )
+        request = records.digest("create", rollout_id, msgspec.to_builtins(new_plan))
+        return self._apply(model, "create", edit, key, request, expect=expect, update=begin)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
-        request = rec.digest("prepare", rollout_id, version, bundle, sha256)
-        kept = self._there(model)
-        if rec.stored(kept, key, request) is None:
-            rec.expected(model, kept, expect)
-            moves.prepared(kept.record.route, rollout_id, served, now)
-            self._announce(model, served)
-            with self._taken_back(model, served):
-                self._make(model, served)
-
-        move = partial(moves.prepared, rollout_id=rollout_id, served=served, now=now)
-        return self._step(model, "prepare", move, key, request, expect=expect)
+        request = records.digest("prepare", rollout_id, version, bundle, sha256)
+        observed = self._existing(model)
+        if records.stored_answer(observed, key, request) is None:
+            records.check_generation(model, observed, expect)
+            transitions.prepared(observed.record.route, rollout_id, served, now)
+            self._note_unused(model, served)
+            with self._delete_if_refused(model, served):
+                self._deploy_version(model, served)
+        edit = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
+        return self._apply(model, "prepare", edit, key, request, expect=expect)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        now, request = self._clock(), rec.digest("traffic", rollout_id, dict(split))
-        kept = self._there(model)
-        if (told := rec.stored(kept, key, request)) is not None:
-            return told
-        readings = self._readings(model, kept.record.route)
-
-        move = partial(moves.shifted, rollout_id=rollout_id, split=split, now=now)
-        return self._step(model, "traffic", move, key, request, expect=expect, readings=readings)
+        now, request = self._clock(), records.digest("traffic", rollout_id, dict(split))
+        observed = self._existing(model)
+        if (answer := records.stored_answer(observed, key, request)) is not None:
+            return answer
+        readings = self._read_pods(model, observed.record.route)
+        edit = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=now)
+        return self._apply(model, "traffic", edit, key, request, expect=expect, readings=readings)
 
     def set_mirror(
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
     ) -> RolloutState:
-        if version is not None and not self.mirrors:
-            raise Refused(f"{model} is served where no request can be copied; leave the shadow out")
+        if version is not None and not self.can_mirror:
+            raise Refused(f"the deployment target of {model} cannot mirror requests; remove the shadow")
         now, mirror = self._clock(), None if version is None else Mirror(version, basis_points)
-        request = rec.digest("mirror", rollout_id, version, basis_points)
-        kept = self._there(model)
-        # To stop copying must be possible whatever became of the pods.
-        readings = self._measured(model, kept) if mirror is None else self._readings(model, kept.record.route)
-
-        move = partial(moves.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
-        return self._step(model, "mirror", move, key, request, expect=expect, readings=readings)
+        request = records.digest("mirror", rollout_id, version, basis_points)
+        observed = self._existing(model)
+        # The mirror can be stopped even while pods do not answer.
+        readings = (self._read_pods if mirror else self._try_read_pods)(model, observed.record.route)
+        edit = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
+        return self._apply(model, "mirror", edit, key, request, expect=expect, readings=readings)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        now, request = self._clock(), rec.digest("lease", rollout_id, seconds)
-
-        move = partial(moves.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
-        readings = self._measured(model, self._there(model))
-        return self._step(model, "lease", move, key, request, expect=expect, generation=False, readings=readings)
+        now, request = self._clock(), records.digest("lease", rollout_id, seconds)
+        edit = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
+        readings = self._try_read_pods(model, self._existing(model).record.route)
+        return self._apply(model, "lease", edit, key, request, expect=expect, new_generation=False, readings=readings)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        move = partial(moves.paused, rollout_id=rollout_id, reason=reason)
-        return self._step(model, "pause", move, key, rec.digest("pause", rollout_id, reason), expect=expect)
+        edit = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
+        return self._apply(model, "pause", edit, key, records.digest("pause", rollout_id, reason), expect=expect)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
-
-        move = partial(moves.resumed, rollout_id=rollout_id, now=now)
-        return self._step(model, "resume", move, key, rec.digest("resume", rollout_id), expect=expect)
+        edit = partial(transitions.resumed, rollout_id=rollout_id, now=now)
+        return self._apply(model, "resume", edit, key, records.digest("resume", rollout_id), expect=expect)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        request = rec.digest("promote", rollout_id, version)
-        kept = self._there(model)
-        if rec.stored(kept, key, request) is None:
-            rec.expected(model, kept, expect)
-            self._make(model, moves.promoted(kept.record.route, rollout_id, version).live)
-
-        move = partial(moves.promoted, rollout_id=rollout_id, version=version)
-        return self._step(model, "promote", move, key, request, expect=expect, readings=self._measured(model, kept))
+        request = records.digest("promote", rollout_id, version)
+        observed = self._existing(model)
+        if records.stored_answer(observed, key, request) is None:
+            records.check_generation(model, observed, expect)
+            self._deploy_version(model, transitions.promoted(observed.record.route, rollout_id, version).live)
+        edit = partial(transitions.promoted, rollout_id=rollout_id, version=version)
+        readings = self._try_read_pods(model, observed.record.route)
+        return self._apply(model, "promote", edit, key, request, expect=expect, readings=readings)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        move = partial(moves.retired, rollout_id=rollout_id, version=version)
-        return self._step(model, "retire", move, key, rec.digest("retire", rollout_id, version), expect=expect)
+        edit = partial(transitions.retired, rollout_id=rollout_id, version=version)
+        return self._apply(model, "retire", edit, key, records.digest("retire", rollout_id, version), expect=expect)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
-        if self._there(model).record.known(rollout_id) is None:
+        if self._existing(model).record.known(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-
-        move = partial(moves.given_up, rollout_id=rollout_id, reason=reason)
-        return self._step(model, "rollback", move, key, rec.digest("roll_back", rollout_id, reason))
+        edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
+        return self._apply(model, "rollback", edit, key, records.digest("roll_back", rollout_id, reason))
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        record = self._there(model).record
+        record = self._existing(model).record
         if record.known(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        found = record.route.rollout
-        if found is None or found.rollout_id != rollout_id:
+        rollout = record.route.rollout
+        if rollout is None or rollout.rollout_id != rollout_id:
             return []
-        return rec.told_counts(rec.counted(record, self._readings(model, record.route)) if found.active else record)
+        if rollout.active:
+            record = records.with_counts(record, self._read_pods(model, record.route))
+        return records.arm_counts(record)
 
     # ---- one write ----------------------------------------------------------------------------------------------
 
-    def _there(self, model: str) -> ObservedRecord:
-        kept = self._find(model)
-        if kept is None:
-            raise Refused(f"{model} has no champion yet; release one first")
-        return kept
+    def _existing(self, model: str) -> ObservedRecord:
+        observed = self._observe(model)
+        if observed is None:
+            raise Refused(f"{model} has no champion yet; release a version first")
+        return observed
 
-    def _step(self, model: str, action: str, move: Callable[[Route], Route], *how: str, **more: Any) -> RolloutState:
+    def _apply(self, model: str, action: str, edit: Callable[[Route], Route], *args: str, **kw: Any) -> RolloutState:
         """``_change`` of a model that has a champion."""
-        return self._change(model, action, lambda route: move(moves.live(model, route)), *how, **more)
+        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *args, **kw)
 
     def _change(
         self,
         model: str,
         action: str,
-        move: Callable[[Route | None], Route],
+        edit: Callable[[Route | None], Route],
         key: str,
         request: str,
         *,
         expect: int | None = None,
-        generation: bool = True,
+        new_generation: bool = True,
         readings: Mapping[str, tuple[str, PodCounts]] | None = None,
-        adapt: Callable[[ServingRecord], ServingRecord] = lambda record: record,
+        update: Callable[[ServingRecord], ServingRecord] = lambda record: record,
     ) -> RolloutState:
-        """Write what ``move`` makes of the route, unless ``key`` has been answered or the generation is another.
+        """Write what ``edit`` makes of the route, unless ``key`` has been answered or the generation is another.
 
-        ``readings`` are counted in the step that ends. ``generation=False`` neither counts as a change nor keeps its
-        answer: asked for again, it is done again.
+        ``readings`` count for the stage that ends. With ``new_generation=False`` the generation stays and no answer
+        is stored, so a repeated call changes the record again.
         """
-        for _ in range(TRIES):
-            before = self._find(model)
-            stored = None if before is None else rec.stored(before, key, request)
+        for _ in range(MAX_WRITE_CONFLICTS):
+            before = self._observe(model)
+            stored = None if before is None else records.stored_answer(before, key, request)
             if before is not None and stored is not None:
-                self._tidy(model, before)
+                self._delete_unused(model, before)
                 return stored
             if before is not None and expect is not None:
-                rec.expected(model, before, expect)
+                records.check_generation(model, before, expect)
             route = None if before is None else before.record.route
-            after = moves.check(move(route))
-            record = rec.counted(adapt(before.record), readings or {}) if before else ServingRecord(after)
-            record = rec.moved(record, after, action, self._clock(), grew=generation and after != route)
-            told = rec.told(
-                model, ObservedRecord(record, "", rec.split_of(after), True, before.workers if before else 0)
+            after = transitions.check(edit(route))
+            record = records.with_counts(update(before.record), readings or {}) if before else ServingRecord(after)
+            record = records.with_route(record, after, action, self._clock(), changed=new_generation and after != route)
+            state = records.rollout_state(
+                model, ObservedRecord(record, "", records.split_of(after), True, before.workers if before else 0)
             )
-            if generation:
-                record = rec.answered(record, key, request, told)
+            if new_generation:
+                record = records.with_answer(record, key, request, state)
             try:
-                self._put(model, record, before)
+                self._write(model, record, before)
             except Conflict:
-                continue  # somebody else wrote in between: what they wrote decides whether ours still holds
-            kept = self._there(model)
-            if generation and not kept.applied and self._drained(model):
-                kept = self._there(model)
-            if kept.record == record and kept.split != rec.split_of(after):
-                wanted = rec.split_of(after)
-                raise Refused(f"{action} of {model} did not take: its traffic is {kept.split}, written was {wanted}")
-            self._tidy(model, kept)
-            return told.model_copy(update={"workers": kept.workers, "applied": kept.applied})
-        raise Unavailable(f"{action} of {model} lost against other writers {TRIES} times; try again")
+                continue  # another writer changed the object: check the change against the new state
+            observed = self._existing(model)
+            if new_generation and not observed.applied and self._wait_applied(model):
+                observed = self._existing(model)
+            if observed.record == record and observed.split != records.split_of(after):
+                split = records.split_of(after)
+                raise Refused(f"{action} of {model} was not applied: its split is {observed.split}, not {split}")
+            self._delete_unused(model, observed)
+            return state.model_copy(update={"workers": observed.workers, "applied": observed.applied})
+        raise Unavailable(f"{action} of {model} met {MAX_WRITE_CONFLICTS} write conflicts in a row; try again")
 
-    def _measured(self, model: str, kept: ObservedRecord) -> Mapping[str, tuple[str, PodCounts]]:
-        """What the pods have counted; nothing if they cannot be asked now, which is made up for by the next reading."""
+    def _try_read_pods(self, model: str, route: Route) -> Mapping[str, tuple[str, PodCounts]]:
+        """Counters of the pods, or nothing if they do not answer; the next reading then includes these counts."""
         try:
-            return self._readings(model, kept.record.route)
+            return self._read_pods(model, route)
         except AirworthyError:
             return {}
 
-    def _announce(self, model: str, served: Served) -> None:
-        """Note a version as one to let go of, before it is made: whoever dies while it is made leaves no orphan."""
-        for _ in range(TRIES):
-            kept = self._find(model)
-            if kept is None or served in [*rec.needed(kept.record.route), *kept.record.leaving]:
+    def _note_unused(self, model: str, served: Served) -> None:
+        """Record a version as unused before its objects are created, so that a crash leaves no orphaned objects."""
+        for _ in range(MAX_WRITE_CONFLICTS):
+            observed = self._observe(model)
+            if observed is None or served in [*records.used_versions(observed.record.route), *observed.record.leaving]:
                 return
-            record = msgspec.structs.replace(kept.record, leaving=[*kept.record.leaving, served])
+            record = msgspec.structs.replace(observed.record, leaving=[*observed.record.leaving, served])
             with suppress(Conflict):
-                self._put(model, record, kept)
+                self._write(model, record, observed)
                 return
-        raise Unavailable(f"{model} is changed by others all the time; try again")
+        raise Unavailable(f"{model} met {MAX_WRITE_CONFLICTS} write conflicts in a row; try again")
 
     @contextmanager
-    def _taken_back(self, model: str, served: Served) -> Iterator[None]:
-        """What is made of a version for nothing is taken away again."""
+    def _delete_if_refused(self, model: str, served: Served) -> Iterator[None]:
+        """Delete the objects of a version that is refused, unless the route uses it."""
         try:
             yield
         except Refused:
-            now = self._find(model)
-            if now is None or served not in rec.needed(now.record.route):
-                self._unmake(model, served)
+            observed = self._observe(model)
+            if observed is None or served not in records.used_versions(observed.record.route):
+                self._delete_version(model, served)
             raise
 
-    def _tidy(self, model: str, kept: ObservedRecord) -> None:
-        """Delete what has no place in the route any more, once nobody routes to it; else the next change does."""
-        if not kept.record.leaving or not kept.applied:
+    def _delete_unused(self, model: str, observed: ObservedRecord) -> None:
+        """Delete versions that the applied route no longer uses; if that fails the next change tries again."""
+        if not observed.record.leaving or not observed.applied:
             return
-        time.sleep(self.linger)
+        time.sleep(self.linger_seconds)
         try:
-            now = self._there(model)
-            gone = [served for served in now.record.leaving if served in kept.record.leaving]
-            for served in gone:
-                self._unmake(model, served)
-            now = self._there(model)
-            left = [served for served in now.record.leaving if served not in gone]
-            if left != now.record.leaving:
-                self._put(model, msgspec.structs.replace(now.record, leaving=left), now)
+            current = self._existing(model)
+            unused = [served for served in current.record.leaving if served in observed.record.leaving]
+            for served in unused:
+                self._delete_version(model, served)
+            current = self._existing(model)
+            leaving = [served for served in current.record.leaving if served not in unused]
+            if leaving != current.record.leaving:
+                self._write(model, msgspec.structs.replace(current.record, leaving=leaving), current)
         except (Conflict, Unavailable):
-            return  # the record still says what is to be deleted
+            return  # the record still lists the versions to delete

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from pipelines.errors import Conflict, Refused, Unavailable
 
-ANSWER_SECONDS = (5, 30)
-"""To connect, and to answer."""
+TIMEOUT_SECONDS = (5, 30)
+"""Timeouts to connect and to read."""
 PLURALS = {
     "Deployment": "deployments",
     "Event": "events",
@@ -23,8 +23,8 @@ PLURALS = {
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Service": "services",
 }
-FINAL = {400, 401, 403, 405, 413, 415, 422}
-"""Answers that another try would get again."""
+FINAL_STATUSES = {400, 401, 403, 405, 413, 415, 422}
+"""Statuses that a retry would get again."""
 
 Document = dict[str, Any]
 
@@ -32,61 +32,61 @@ Document = dict[str, Any]
 class KubernetesApi:
     """Documents of one namespace. ``open_client`` returns a ``kubernetes.client.ApiClient``; it is called once.
 
-    Raises ``Conflict`` when a document is there already or is another one by now, ``Refused`` for what the API server
-    will not take, ``Unavailable`` when it does not answer.
+    Raises ``Conflict`` when a document already exists or was changed meanwhile, ``Refused`` when the API server
+    rejects a request, ``Unavailable`` when it does not answer.
     """
 
     def __init__(self, open_client: Callable[[], Any], namespace: str) -> None:
-        self._open, self.namespace = open_client, namespace
-        self._offered: dict[str, list[str]] = {}
+        self._open_client, self.namespace = open_client, namespace
+        self._group_versions: dict[str, list[str]] = {}
 
     def read(self, version: str, kind: str, name: str) -> Document | None:
-        return self._call("GET", self._path(version, kind, name), missing=True)
+        return self._call("GET", self._path(version, kind, name), allow_missing=True)
 
     def select(self, version: str, kind: str, labels: Mapping[str, str]) -> list[Document]:
-        wanted = ",".join(f"{name}={value}" for name, value in labels.items())
-        found = self._call("GET", self._path(version, kind), query=[("labelSelector", wanted)]) or {}
-        return list(found["items"])
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        listing = self._call("GET", self._path(version, kind), query=[("labelSelector", selector)]) or {}
+        return list(listing["items"])
 
     def warnings(self, kind: str, name: str) -> list[str]:
-        """What the cluster warned of about one object; empty too where events may not be read."""
+        """Warning events of one object; empty where this account may not read events."""
         fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
         try:
-            found = self._call("GET", self._path("v1", "Event"), query=[("fieldSelector", fields)]) or {}
+            listing = self._call("GET", self._path("v1", "Event"), query=[("fieldSelector", fields)]) or {}
         except (Refused, Unavailable):
             return []
-        return list(dict.fromkeys(f"{event['reason']}: {event['message']}" for event in found["items"]))
+        return list(dict.fromkeys(f"{event['reason']}: {event['message']}" for event in listing["items"]))
 
     def create(self, document: Document) -> Document:
         return self._call("POST", self._path(document["apiVersion"], document["kind"]), document) or {}
 
     def merge(self, document: Document) -> Document:
-        """Merge patch by name; with ``metadata.resourceVersion`` it is taken only if nobody wrote in between."""
+        """Merge patch by name; with ``metadata.resourceVersion`` it applies only to that version of the object."""
         path = self._path(document["apiVersion"], document["kind"], document["metadata"]["name"])
         return self._call("PATCH", path, document) or {}
 
     def delete(self, version: str, kind: str, name: str) -> None:
-        """Nothing happens if it is gone."""
+        """Delete a document; a missing document is no error."""
         path = self._path(version, kind, name)
-        self._call("DELETE", path, query=[("propagationPolicy", "Background")], missing=True)
+        self._call("DELETE", path, query=[("propagationPolicy", "Background")], allow_missing=True)
 
-    def offered(self, group: str, wanted: Sequence[str]) -> str:
-        """``<group>/<version>`` of the first wanted version that the server has. ``Refused`` if it has none."""
-        if group not in self._offered:
-            found = self._call("GET", f"/apis/{group}", missing=True) or {"versions": []}
-            self._offered[group] = [version["version"] for version in found["versions"]]
-        for version in wanted:
-            if version in self._offered[group]:
+    def served_version(self, group: str, versions: Sequence[str]) -> str:
+        """``<group>/<version>`` of the first of ``versions`` that the server has. ``Refused`` if it has none."""
+        if group not in self._group_versions:
+            api_group = self._call("GET", f"/apis/{group}", allow_missing=True) or {"versions": []}
+            self._group_versions[group] = [version["version"] for version in api_group["versions"]]
+        for version in versions:
+            if version in self._group_versions[group]:
                 return f"{group}/{version}"
-        served = ", ".join(self._offered[group]) or "none"
-        raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(wanted)} is needed: install it")
+        served = ", ".join(self._group_versions[group]) or "none"
+        raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(versions)} is needed: install it")
 
-    def pod_text(self, pod: str, port: int, path: str, headers: Mapping[str, str]) -> str:
-        """A page of a pod, asked for by the API server."""
+    def read_pod_page(self, pod: str, port: int, path: str, headers: Mapping[str, str]) -> str:
+        """The text of a pod's HTTP page, read through the API server's proxy."""
         where = f"{self._path('v1', 'Pod', f'{pod}:{port}')}/proxy{path}"
         try:
             return str(self._send("GET", where, None, [], {"Accept": "*/*", **headers}).data.decode())
-        except _Missing as error:
+        except _NotFound as error:
             raise Unavailable(f"pod {pod} is gone or has no page {path}") from error
 
     # ---- one call ---------------------------------------------------------------------------------------------------
@@ -103,17 +103,17 @@ class KubernetesApi:
         body: Document | None = None,
         *,
         query: Sequence[tuple[str, str]] = (),
-        missing: bool = False,
+        allow_missing: bool = False,
     ) -> Document | None:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": kind})
         try:
-            found: Document = json.loads(self._send(method, path, body, query, headers).data)
-        except _Missing as error:
-            if not missing:
+            document: Document = json.loads(self._send(method, path, body, query, headers).data)
+        except _NotFound as error:
+            if not allow_missing:
                 raise Refused(f"{method} {path}: {error}", ["is it installed, and is the namespace there?"]) from error
             return None
-        return found
+        return document
 
     def _send(
         self,
@@ -126,7 +126,7 @@ class KubernetesApi:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
-        doing = f"{method} {path}"
+        call = f"{method} {path}"
         try:
             return self._client.call_api(
                 path,
@@ -136,28 +136,28 @@ class KubernetesApi:
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
-                _request_timeout=ANSWER_SECONDS,
+                _request_timeout=TIMEOUT_SECONDS,
             )
         except ApiException as error:
-            said = f"{doing}: the API server answered {error.status} {_message(error)}"
+            message = f"{call}: the API server answered {error.status} {_message(error)}"
             if error.status == 404:
-                raise _Missing(_message(error)) from error
+                raise _NotFound(_message(error)) from error
             if error.status == 409:
-                raise Conflict(said) from error
-            if error.status in FINAL and "exceeded quota" not in said:
+                raise Conflict(message) from error
+            if error.status in FINAL_STATUSES and "exceeded quota" not in message:
                 hint = ["give this account the role of deploy/kubernetes/serving.yaml"]
-                raise Refused(said, hint if error.status in (401, 403) else []) from error
-            raise Unavailable(said) from error
+                raise Refused(message, hint if error.status in (401, 403) else []) from error
+            raise Unavailable(message) from error
         except (HTTPError, OSError) as error:
-            raise Unavailable(f"{doing}: the cluster does not answer ({type(error).__name__}: {error})") from error
+            raise Unavailable(f"{call}: the cluster does not answer ({type(error).__name__}: {error})") from error
 
     @cached_property
     def _client(self) -> Any:
-        return self._open()
+        return self._open_client()
 
 
-class _Missing(Exception):
-    """There is no such thing."""
+class _NotFound(Exception):
+    """The API server answered 404."""
 
 
 def _message(error: Any) -> str:
@@ -170,13 +170,13 @@ def _message(error: Any) -> str:
 def open_client(connection: str | None = None) -> Any:
     """A client by ``KUBECONFIG`` or the pod's own service account.
 
-    Only a task can read a ``connection`` of Airflow's; elsewhere ``KUBECONFIG`` has to be set in its place, so that
-    nobody acts on another cluster unawares. ``Refused`` if there is no way.
+    Only a task can read an Airflow ``connection``; elsewhere ``KUBECONFIG`` must be set instead, so that nobody changes
+    another cluster by mistake. ``Refused`` if neither is configured.
     """
     from kubernetes import client, config
 
     if connection is not None and not os.environ.get("KUBECONFIG"):
-        raise Refused(f"connection {connection!r} is Airflow's, and only a task can read it; set KUBECONFIG here")
+        raise Refused(f"only a task can read the Airflow connection {connection!r}; set KUBECONFIG here")
     try:
         return config.new_client_from_config(os.environ.get("KUBECONFIG"))  # the library reads it only when imported
     except config.ConfigException as missing:
@@ -185,5 +185,5 @@ def open_client(connection: str | None = None) -> Any:
             config.load_incluster_config(client_configuration=settings)
         except config.ConfigException:
             hint = "set KUBECONFIG, or run in the cluster"
-            raise Refused(f"this installation reaches no cluster: {missing}", [hint]) from missing
+            raise Refused(f"no Kubernetes cluster is configured: {missing}", [hint]) from missing
         return client.ApiClient(settings)

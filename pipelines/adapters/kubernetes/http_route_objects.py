@@ -1,4 +1,4 @@
-"""Builds the manifests of an HTTPRoute target from the declaration: pure functions that ask no cluster."""
+"""Builds the manifests of an HTTPRoute target from the declaration: pure functions that call no cluster."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Document = dict[str, Any]
 CONTAINER = "gateway"
 """The container of the pod template that serves."""
 PORT, SERVICE_PORT = 8900, 80
-STATE = "/home/airworthy/gateway"
-RENDERED = "airworthy.dev/rendered"
-"""Annotation: digest of what was written, so that the same is not written again."""
+STATE_FOLDER = "/home/airworthy/gateway"
+DIGEST_ANNOTATION = "airworthy.dev/rendered"
+"""Annotation with the digest of the written document, so that an unchanged document is not written again."""
 START_SECONDS = 300
 PROBE_HEADER = "x-rollout-probe"
-REQUESTS = "gateway_requests_per_second"
-"""The metric of each pod that an adapter of custom metrics has to offer."""
+REQUESTS_METRIC = "gateway_requests_per_second"
+"""The metric of each pod that a custom metrics adapter must provide."""
 
 
 def slug(model: str) -> str:
-    """The model's name as Kubernetes takes names."""
+    """The model's name as a valid Kubernetes name."""
     return model.replace("_", "-")
 
 
@@ -70,12 +70,12 @@ def version_objects(
     pod = _pod(model, served, target.image, resources, health, template, store, environment)
     pod["metadata"] = {"labels": labels | (template["metadata"].get("labels") or {})}
     affinity = balancing.session_affinity
-    sticks = {"clientIP": {"timeoutSeconds": affinity.timeout}} if affinity.enabled else None
+    affinity_config = {"clientIP": {"timeoutSeconds": affinity.timeout}} if affinity.enabled else None
     service: Document = {
         "selector": selector,
         "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT}],
         "sessionAffinity": "ClientIP" if affinity.enabled else "None",
-        "sessionAffinityConfig": sticks,
+        "sessionAffinityConfig": affinity_config,
     }
     deployment = {
         "replicas": resources.replicas,
@@ -84,7 +84,7 @@ def version_objects(
         "revisionHistoryLimit": 2,
         "template": pod,
     }
-    found = [
+    documents = [
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
         {
@@ -94,22 +94,22 @@ def version_objects(
             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}},
         },
     ]
-    if scales(resources):
+    if has_autoscaler(resources):
         scaler = _scaler(name, resources)
-        found.append(
+        documents.append(
             {"apiVersion": scaler_version, "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": scaler}
         )
-    return [_signed(copy.deepcopy(document)) for document in found]
+    return [_with_digest(copy.deepcopy(document)) for document in documents]
 
 
-def scales(resources: Resources) -> bool:
+def has_autoscaler(resources: Resources) -> bool:
     """Whether the autoscaler decides about replicas."""
     return resources.autoscaling is not None and resources.autoscaling.enabled
 
 
-def _signed(document: Document) -> Document:
+def _with_digest(document: Document) -> Document:
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    document["metadata"]["annotations"][RENDERED] = digest
+    document["metadata"]["annotations"][DIGEST_ANNOTATION] = digest
     return document
 
 
@@ -124,50 +124,50 @@ def _pod(
     environment: Mapping[str, str],
 ) -> Document:
     spec = copy.deepcopy(template["spec"])
-    container = next((one for one in spec["containers"] if one["name"] == CONTAINER), None)
+    container = next((container for container in spec["containers"] if container["name"] == CONTAINER), None)
     if container is None:
         raise Refused(f"the pod template {template['metadata'].get('name')!r} has no container named {CONTAINER!r}")
     mounted = [mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts", [])]
     faults = [
-        f"{what} {uri} is a folder that the pod does not mount; use s3://, or mount it at the same path"
+        f"the pod does not mount the folder of {what}, {uri}; use s3://, or mount it at the same path"
         for what, uri in (("the store", store), ("the bundle", served.bundle))
         if "://" not in uri and not any(uri == path or uri.startswith(f"{path}/") for path in mounted)
     ]
     if faults:
-        raise Refused(f"a pod of {model} version {served.version} could not work where it runs", faults)
+        raise Refused(f"a pod of {model} version {served.version} could not reach its files", faults)
     workers = max(1, int(cores(resources.cpu_limit))) if resources.cpu_limit else 1
     container.setdefault("command", ["python", "-m", "pipelines.serving"])
     container["image"] = image
     container["args"] = [
         *("--host", "0.0.0.0", "--port", str(PORT), "--workers", str(workers)),  # noqa: S104 - inside its own pod
-        *("--state", STATE, "--store", store),
+        *("--state", STATE_FOLDER, "--store", store),
         *("--serve", model, served.version, served.bundle, served.sha256),
     ]
     container["env"] = container.get("env", []) + [{"name": key, "value": value} for key, value in environment.items()]
     container["ports"] = [{"name": "http", "containerPort": PORT}]
-    declared = {kind: each for kind, each in amounts(resources).items() if each}
+    declared = {kind: amount for kind, amount in limits_and_requests(resources).items() if amount}
     container["resources"] = declared or container.get("resources", {})
     container |= _probes(health)
-    # The endpoint is taken out of the service before the gateway stops to listen.
+    # Kubernetes removes the endpoint from the service before the gateway stops listening.
     container.setdefault("lifecycle", {"preStop": {"exec": {"command": ["sleep", "5"]}}})
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     spec["restartPolicy"] = "Always"
     return {"spec": spec}
 
 
-def amounts(resources: Resources) -> Document:
-    """Limits and requests as Kubernetes writes them, each without what is not declared."""
+def limits_and_requests(resources: Resources) -> Document:
+    """Limits and requests in Kubernetes' form; amounts that are not declared are left out."""
     limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
     if resources.accelerator == "gpu":
         limits["nvidia.com/gpu"] = "1"
     requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
-    found = {"limits": limits, "requests": requests}
-    return {kind: {name: amount for name, amount in each.items() if amount} for kind, each in found.items()}
+    declared = {"limits": limits, "requests": requests}
+    return {kind: {name: amount for name, amount in each.items() if amount} for kind, each in declared.items()}
 
 
 def _probes(health: HealthCheck) -> Document:
-    """Ready by the declared page, alive by ``/health``; until it has started nothing else is asked."""
-    often = {
+    """Startup and readiness probes of the declared page, and a liveness probe of ``/health``."""
+    timing = {
         "periodSeconds": health.interval,
         "timeoutSeconds": health.timeout,
         "failureThreshold": health.failure_threshold,
@@ -181,9 +181,9 @@ def _probes(health: HealthCheck) -> Document:
             "failureThreshold": START_SECONDS // 2,
         },
         "readinessProbe": {"httpGet": {"path": health.path, "port": PORT}}
-        | often
+        | timing
         | {"successThreshold": health.success_threshold},
-        "livenessProbe": {"httpGet": {"path": "/health", "port": PORT}} | often,
+        "livenessProbe": {"httpGet": {"path": "/health", "port": PORT}} | timing,
     }
 
 
@@ -191,18 +191,18 @@ def _scaler(name: str, resources: Resources) -> Document:
     scaling = resources.autoscaling
     assert scaling is not None
     metrics: list[Document] = []
-    busy: dict[str, int | None] = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
+    utilization: dict[str, int | None] = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
     if scaling.metric == "cpu":
-        busy["cpu"] = round(scaling.target_value)
+        utilization["cpu"] = round(scaling.target_value)
     else:
         average = {"type": "AverageValue", "averageValue": f"{round(scaling.target_value * 1000)}m"}
-        metrics.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS}, "target": average}})
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS_METRIC}, "target": average}})
     metrics += [
         {
             "type": "Resource",
             "resource": {"name": kind, "target": {"type": "Utilization", "averageUtilization": percent}},
         }
-        for kind, percent in busy.items()
+        for kind, percent in utilization.items()
         if percent is not None
     ]
     return {
@@ -217,11 +217,11 @@ def _scaler(name: str, resources: Resources) -> Document:
 
 
 def route_spec(model: str, route: Route, target: HttpRoute) -> Document:
-    """An HTTPRoute's ``spec``: probes and segments by header, then everybody by weight, 10,000 in all."""
+    """An HTTPRoute's ``spec``: probes and segments by header, then all other requests by weight, 10,000 in all."""
     paths = [f"/models/{model}", f"/v2/models/{model}"]
     shares = split_of(route)
     if sum(shares.values()) != WHOLE or min(shares.values()) < 0:
-        raise Refused(f"the shares {shares} of {model} are no whole; they sum to {WHOLE}")
+        raise Refused(f"the shares {shares} of {model} must be 0 or more and sum to {WHOLE} basis points")
     rules: list[Document] = []
     record = route.rollout
     if route.candidate is not None and record is not None:
@@ -251,11 +251,11 @@ def split_of(route: Route) -> dict[str, int]:
     return dict(route.split) or {route.live.version: WHOLE}
 
 
-def weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
-    """Basis points that an HTTPRoute gives to everybody; ``names``: backends to versions, a stranger is itself."""
+def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
+    """Basis points of an HTTPRoute's last rule by version; ``names`` maps backends to versions."""
     backends = spec["rules"][-1].get("backendRefs", [])
-    found = {names.get(one["name"], one["name"]): int(one.get("weight", 1)) for one in backends}
-    return {version: weight for version, weight in found.items() if weight} or found
+    shares = {names.get(backend["name"], backend["name"]): int(backend.get("weight", 1)) for backend in backends}
+    return {version: weight for version, weight in shares.items() if weight} or shares
 
 
 def _rule(
@@ -272,14 +272,14 @@ def _backend(name: str) -> Document:
     return {"kind": "Service", "name": name, "port": SERVICE_PORT}
 
 
-def differs(wanted: Any, found: Any) -> bool:
-    """Whether something of what was written is not there; what a server filled in beside it does not matter."""
-    if isinstance(wanted, Mapping):
-        return not isinstance(found, Mapping) or any(differs(wanted[name], found.get(name)) for name in wanted)
-    if isinstance(wanted, list):
+def differs(written: Any, stored: Any) -> bool:
+    """Whether ``stored`` lacks or changes a part of ``written``; fields that the server added are ignored."""
+    if isinstance(written, Mapping):
+        return not isinstance(stored, Mapping) or any(differs(written[name], stored.get(name)) for name in written)
+    if isinstance(written, list):
         return (
-            not isinstance(found, list)
-            or len(wanted) != len(found)
-            or any(differs(one, other) for one, other in zip(wanted, found, strict=True))
+            not isinstance(stored, list)
+            or len(written) != len(stored)
+            or any(differs(part, stored_part) for part, stored_part in zip(written, stored, strict=True))
         )
-    return bool(wanted != found)
+    return bool(written != stored)

@@ -1,4 +1,4 @@
-"""One HTTPRoute holds a model's traffic and its rollout's record; both change in one write or not at all."""
+"""One HTTPRoute holds a model's traffic and its rollout's record, so that one atomic write changes both."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ import yaml
 from pipelines.adapters.kubernetes import http_route_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.http_route_objects import PORT, RENDERED, labels_of, name_of, route_spec, weights
+from pipelines.adapters.kubernetes.http_route_objects import PORT, labels_of, name_of, route_spec
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, needed
-from pipelines.adapters.kubernetes.served_pods import await_ready, ensure, key_headers, none_ready, read_counters
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
+from pipelines.adapters.kubernetes.served_pods import apply_all, await_ready, key_headers, no_ready_pod, read_counters
 from pipelines.errors import Refused
 from pipelines.ports import Clock
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, HttpRoute
 
-GROUP = "gateway.networking.k8s.io"
-PASSED_ON = ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")
-"""What a pod has to know of the store beside its address; its keys are in the cluster's secrets."""
+API_GROUP = "gateway.networking.k8s.io"
+POD_VARIABLES = ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")
+"""Environment variables of the store that a pod needs; its credentials are in the cluster's secrets."""
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds: until a version's pods are ready, until a controller takes a new split, then until proxies do."""
+    """Seconds for a version's pods to be ready, for a controller to accept a new split, and for proxies to apply it."""
 
-    ready: float = 600
-    drained: float = 15
-    linger: float = 5
+    ready_seconds: float = 600
+    applied_seconds: float = 15
+    linger_seconds: float = 5
 
 
 class HttpRouteTarget(AnnotatedRollouts):
     """``DeploymentTarget`` of one model: a Deployment, Service, budget and autoscaler per version, and one HTTPRoute.
 
-    ``template``: pod that every version's pods begin with. ``store``: where the gateways write their log.
+    ``template``: pod template of every version. ``store``: where the gateways write their prediction log.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class HttpRouteTarget(AnnotatedRollouts):
         template: Document,
         store: str,
         clock: Clock,
-        patience: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(clock)
@@ -59,48 +59,48 @@ class HttpRouteTarget(AnnotatedRollouts):
         if not isinstance(target, HttpRoute):
             raise Refused(f"deployment.target.kind is {target.kind}, not http_route")
         self._deployment, self._target = deployment, target
-        self._template, self._store, self._patience = template, store, patience or Timeouts()
-        self.linger = self._patience.linger
+        self._template, self._store, self._timeouts = template, store, timeouts or Timeouts()
+        self.linger_seconds = self._timeouts.linger_seconds
         self._environment = os.environ if environment is None else environment
         self._api = KubernetesApi(open_client, target.namespace)
 
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
-    def _find(self, model: str) -> ObservedRecord | None:
-        """``split`` is what the object says, whoever wrote it; ``applied`` whether a controller has taken that."""
+    def _observe(self, model: str) -> ObservedRecord | None:
+        """``split`` is the split in the object; ``applied`` says whether a controller has accepted it."""
         document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
         if document is None:
             return None
         content = (document["metadata"].get("annotations") or {}).get(ANNOTATION)
         if content is None:
             raise Refused(
-                f"HTTPRoute {objects.slug(model)} is not of this installation: it has no annotation {ANNOTATION}",
+                f"HTTPRoute {objects.slug(model)} does not belong to this installation: no annotation {ANNOTATION}",
                 ["delete it, or serve the model in another namespace"],
             )
         record = ServingRecord.parse(f"HTTPRoute {objects.slug(model)}", content)
-        known = {name_of(model, served): served.version for served in needed(record.route)}
-        split = weights(document["spec"], known)
+        known = {name_of(model, served): served.version for served in used_versions(record.route)}
+        split = objects.read_weights(document["spec"], known)
         return ObservedRecord(
             record=record,
-            fence=document["metadata"]["resourceVersion"],
+            resource_version=document["metadata"]["resourceVersion"],
             split=split,
-            applied=_taken(document),
+            applied=_is_accepted(document),
             workers=self._pods_ready(model, record.route.live),
         )
 
-    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
+    def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         metadata: Document = {"name": objects.slug(model), "annotations": {ANNOTATION: record.text()}}
-        wanted = self._spec(model, record.route)
-        document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": wanted}
+        spec = self._spec(model, record.route)
+        document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
         if before is None:
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
-            found = self._api.create(document)
+            written = self._api.create(document)
         else:
-            metadata["resourceVersion"] = before.fence
-            found = self._api.merge(document)
-        if objects.differs(wanted, found["spec"]):
+            metadata["resourceVersion"] = before.resource_version
+            written = self._api.merge(document)
+        if objects.differs(spec, written["spec"]):
             raise Refused(
-                f"HTTPRoute {objects.slug(model)} is not what was written",
+                f"HTTPRoute {objects.slug(model)} differs from what was written",
                 ["something in the cluster changes it, or its Gateway API is too old: a mirrored share needs 1.3"],
             )
 
@@ -108,23 +108,23 @@ class HttpRouteTarget(AnnotatedRollouts):
         return route_spec(model, route, self._target)
 
     def _route_version(self) -> str:
-        return self._api.offered(GROUP, ["v1", "v1beta1"])
+        return self._api.served_version(API_GROUP, ["v1", "v1beta1"])
 
     # ---- versions -----------------------------------------------------------------------------------------------
 
-    def _make(self, model: str, served: Served) -> None:
+    def _deploy_version(self, model: str, served: Served) -> None:
         documents = self._documents(model, served)
-        keep = objects.scales(self._deployment.resources)
+        keep = objects.has_autoscaler(self._deployment.resources)
 
         def write() -> None:
-            self._announce(model, served)
-            ensure(self._api, documents, RENDERED, keep_replicas=keep)
+            self._note_unused(model, served)
+            apply_all(self._api, documents, objects.DIGEST_ANNOTATION, keep_replicas=keep)
 
         write()
-        name, seconds = name_of(model, served), self._patience.ready
-        await_ready(self._api, name, {"airworthy.dev/serves": name}, seconds=seconds, again=write)
+        name, seconds = name_of(model, served), self._timeouts.ready_seconds
+        await_ready(self._api, name, {"airworthy.dev/serves": name}, seconds=seconds, recreate=write)
 
-    def _unmake(self, model: str, served: Served) -> None:
+    def _delete_version(self, model: str, served: Served) -> None:
         for document in reversed(self._documents(model, served)):
             self._api.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
 
@@ -139,72 +139,72 @@ class HttpRouteTarget(AnnotatedRollouts):
             balancing=declared.load_balancing,
             template=self._template,
             store=self._store,
-            environment={name: self._environment[name] for name in PASSED_ON if name in self._environment},
-            scaler_version=self._api.offered("autoscaling", ["v2", "v2beta2"]),
-            budget_version=self._api.offered("policy", ["v1", "v1beta1"]),
+            environment={name: self._environment[name] for name in POD_VARIABLES if name in self._environment},
+            scaler_version=self._api.served_version("autoscaling", ["v2", "v2beta2"]),
+            budget_version=self._api.served_version("policy", ["v1", "v1beta1"]),
         )
 
-    def _drained(self, model: str) -> bool:
-        deadline = time.monotonic() + self._patience.drained
+    def _wait_applied(self, model: str) -> bool:
+        deadline = time.monotonic() + self._timeouts.applied_seconds
         while True:
             document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
-            if document is None or _taken(document):
+            if document is None or _is_accepted(document):
                 return document is not None
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
 
-    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
-        """URL and headers by which the Gateway sends a request to the candidate, whatever its share."""
+    def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+        """URL and headers of a request that the Gateway sends to the candidate at any share."""
         state, url = self.rollout(model), self._target.url
         if url is None:
-            raise Refused(f"{model}: deployment.target.url does not say where the Gateway answers")
+            raise Refused(f"{model}: deployment.target.url is not declared; declare the Gateway's URL")
         if state.rollout_id != rollout_id or state.candidate is None:
             raise Refused(f"rollout {rollout_id} of {model} has no candidate now")
         headers = {objects.PROBE_HEADER: state.probe} | key_headers()
         return f"{url.rstrip('/')}/models/{model}/invocations", headers
 
-    # ---- what the pods say --------------------------------------------------------------------------------------
+    # ---- the pods' counters -------------------------------------------------------------------------------------
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
+    def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         record = route.rollout
         limits = [limit.over_ms for limit in record.plan.guard.latency] if record else []
-        found: dict[str, tuple[str, PodCounts]] = {}
+        readings: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is None:
                 continue
             pods = self._pods(model, served)
             counters = read_counters(self._api, pods, PORT, limits)
             if not counters:
-                raise none_ready(model, served, route)
-            found |= {pod: (served.version, reading) for pod, reading in counters.items()}
-        return found
+                raise no_ready_pod(model, served, route)
+            readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
+        return readings
 
     def _pods(self, model: str, served: Served) -> list[Document]:
         return self._api.select("v1", "Pod", {"airworthy.dev/serves": labels_of(model, served)["airworthy.dev/serves"]})
 
     def _pods_ready(self, model: str, served: Served) -> int:
-        found = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
-        return int(found.get("status", {}).get("availableReplicas", 0))
+        deployment = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
+        return int(deployment.get("status", {}).get("availableReplicas", 0))
 
-    def _faults(self, plan: RolloutPlan) -> list[str]:
+    def _plan_faults(self, plan: RolloutPlan) -> list[str]:
         if plan.routing.key != "request_id":
             return [f"routing.key {plan.routing.key}: weights are drawn for each request; only request_id is possible"]
         return []
 
 
 def read_template(path: Path) -> Document:
-    """The pod that every version's pods begin with. ``Refused`` if there is none."""
+    """Read the pod template of every version. ``Refused`` if there is none."""
     try:
-        found = yaml.safe_load(path.read_text())
+        template = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise Refused(f"there is no pod template {path}: {error}") from error
-    if not isinstance(found, dict) or not {"metadata", "spec"} <= found.keys():
-        raise Refused(f"{path} is no pod: it has no metadata and spec")
-    return found
+        raise Refused(f"pod template {path} cannot be read: {error}") from error
+    if not isinstance(template, dict) or not {"metadata", "spec"} <= template.keys():
+        raise Refused(f"{path} is not a pod template: it has no metadata and spec")
+    return template
 
 
-def _taken(document: Document) -> bool:
+def _is_accepted(document: Document) -> bool:
     """Whether a Gateway's controller has accepted the newest write."""
     newest = document["metadata"].get("generation", 0)
     accepted = [

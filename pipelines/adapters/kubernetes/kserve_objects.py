@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines.adapters.kubernetes.http_route_objects import amounts
+from pipelines.adapters.kubernetes.http_route_objects import limits_and_requests
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import WHOLE, Route, Served
 from pipelines.spec.deployment import KServe
@@ -15,9 +15,9 @@ from pipelines.spec.sizing import HealthCheck, Resources
 
 Document = dict[str, Any]
 
-MODE = "serving.kserve.io/deploymentMode"
-STANDARD = ("Standard", "RawDeployment")
-"""Today's name of the mode and its former one."""
+MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
+STANDARD_MODES = ("Standard", "RawDeployment")
+"""The current name of the mode and its former one."""
 PER_CENT = 100
 """Basis points."""
 
@@ -27,7 +27,7 @@ def service_name(model: str, target: KServe) -> str:
 
 
 def predictor_name(served: Served) -> str:
-    """Name of one version within its InferenceService; another bundle of the same version has another."""
+    """Name of one version within its InferenceService; another bundle of the same version has another name."""
     version = re.sub(r"[^a-z0-9]+", "-", served.version.lower()).strip("-")[:12]
     digest = hashlib.sha256(f"{served.version}/{served.sha256}".encode()).hexdigest()[:6]
     return f"v{version}-{digest}"
@@ -39,19 +39,19 @@ def workload_name(service: str, served: Served) -> str:
 
 
 def inference_spec(
-    route: Route, aside: Iterable[Served], *, target: KServe, resources: Resources, health: HealthCheck, store: str
+    route: Route, unused: Iterable[Served], *, target: KServe, resources: Resources, health: HealthCheck, store: str
 ) -> Document:
-    """``spec`` of the InferenceService: the live version, and beside it candidate, former version and ``aside``.
+    """``spec`` of the InferenceService: the live version, and as canaries candidate, former version and ``unused``.
 
-    What stands beside gets the candidate's share, or none at all and only stays ready. Raises ``Refused`` for shares
-    that are no whole percents.
+    The candidate gets its share; the other canaries get none and only stay ready. Raises ``Refused`` for shares that
+    are not whole percents.
     """
     shares = split_of(route)
-    if odd := {version: share for version, share in shares.items() if share % PER_CENT}:
-        raise Refused(f"KServe splits by whole percents; {odd} basis points are none")
+    if fractions := {version: share for version, share in shares.items() if share % PER_CENT}:
+        raise Refused(f"KServe splits by whole percents; {fractions} basis points are not whole percents")
     if sum(shares.values()) != WHOLE:
         raise Refused(f"the shares {shares} sum to {sum(shares.values())}, not to {WHOLE}")
-    beside = [served for served in (route.candidate, route.previous, *aside) if served is not None]
+    beside = [served for served in (route.candidate, route.previous, *unused) if served is not None]
     different = {predictor_name(served): served for served in beside if served != route.live}
 
     def predictor(served: Served, *, live: bool) -> Document:
@@ -71,13 +71,13 @@ def split_of(route: Route) -> dict[str, int]:
     return dict(route.split) or {route.live.version: WHOLE}
 
 
-def weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
+def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     """Basis points by version, as an InferenceService has them; ``names``: predictors to versions."""
-    beside = {one["predictor"].get("name"): int(one["trafficPercent"]) for one in spec.get("canary") or []}
+    percents = {canary["predictor"].get("name"): int(canary["trafficPercent"]) for canary in spec.get("canary") or []}
     live = spec["predictor"].get("name", "")
-    found = {names.get(live, live): WHOLE - PER_CENT * sum(beside.values())}
-    found |= {names.get(name or "", name or ""): PER_CENT * percent for name, percent in beside.items()}
-    return {version: share for version, share in found.items() if share}
+    shares = {names.get(live, live): WHOLE - PER_CENT * sum(percents.values())}
+    shares |= {names.get(name or "", name or ""): PER_CENT * percent for name, percent in percents.items()}
+    return {version: share for version, share in shares.items() if share}
 
 
 def _predictor(
@@ -86,7 +86,7 @@ def _predictor(
     model: Document = {
         "modelFormat": {"name": target.model_format},
         "storageUri": _storage(served.bundle, store, target.storage_prefix),
-        "resources": amounts(resources),
+        "resources": limits_and_requests(resources),
     }
     if target.runtime:
         model["runtime"] = target.runtime
@@ -101,21 +101,21 @@ def _predictor(
         }
     scaling = resources.autoscaling if resources.autoscaling and resources.autoscaling.enabled else None
     least = resources.min_replicas or resources.replicas if scaling else resources.replicas
-    found: Document = {"name": predictor_name(served), "minReplicas": least, "model": model}
-    if live:  # what stands beside may not say how it scales
-        found["maxReplicas"] = (resources.max_replicas if scaling else None) or resources.replicas
+    predictor: Document = {"name": predictor_name(served), "minReplicas": least, "model": model}
+    if live:  # a canary predictor must not declare scaling
+        predictor["maxReplicas"] = (resources.max_replicas if scaling else None) or resources.replicas
         if scaling is not None:
-            found["scaleMetric"] = "cpu" if scaling.metric == "cpu" else "rps"
-            found["scaleTarget"] = round(scaling.target_value)
-    return found
+            predictor["scaleMetric"] = "cpu" if scaling.metric == "cpu" else "rps"
+            predictor["scaleTarget"] = round(scaling.target_value)
+    return predictor
 
 
 def _storage(bundle: str, store: str, prefix: str | None) -> str:
-    """The bundle as the cluster finds it."""
+    """URI of the bundle as seen from the cluster."""
     root = store.rstrip("/")
     if prefix is not None and bundle.startswith(f"{root}/"):
         return f"{prefix.rstrip('/')}/{bundle.removeprefix(f'{root}/')}"
     if "://" not in bundle:
-        hint = "set deployment.target.storage_prefix to the URI under which it does, or keep the store on s3://"
-        raise Refused(f"a cluster does not reach the folder {bundle}", [hint])
+        hint = "set deployment.target.storage_prefix to its URI in the cluster, or keep the store on s3://"
+        raise Refused(f"the cluster cannot read the local folder {bundle}", [hint])
     return bundle

@@ -1,4 +1,4 @@
-"""One InferenceService holds a model's traffic and its rollout's record; both change in one write or not at all."""
+"""One InferenceService holds a model's traffic and its rollout's record, so that one atomic write changes both."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import differs
 from pipelines.adapters.kubernetes.http_route_target import Timeouts
-from pipelines.adapters.kubernetes.kserve_objects import MODE, STANDARD, predictor_name, workload_name
+from pipelines.adapters.kubernetes.kserve_objects import MODE_ANNOTATION, STANDARD_MODES, predictor_name, workload_name
 from pipelines.adapters.kubernetes.pod_readings import MLSERVER, PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, needed
-from pipelines.adapters.kubernetes.served_pods import await_ready, none_ready, read_counters
+from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
+from pipelines.adapters.kubernetes.served_pods import await_ready, no_ready_pod, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock
@@ -25,20 +25,20 @@ from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, KServe
 
-VERSION = "serving.kserve.io/v1beta1"
+API_VERSION = "serving.kserve.io/v1beta1"
 METRICS_PORT = 8082
-"""Where KServe's own runtime for MLflow models (MLServer) shows its counters."""
+"""Port of the metrics of KServe's runtime for MLflow models (MLServer)."""
 
 
 class KServeTarget(AnnotatedRollouts):
     """``DeploymentTarget`` of one model: an InferenceService in Standard mode whose ``spec.canary`` splits the traffic.
 
-    Beside the live version stand the candidate with its share, and the former version with none until it is retired:
-    a promotion and its rollback only change names, no pod. What lost its share stands there, too, until KServe has
-    taken the change.
+    ``spec.canary`` lists the candidate with its share, and the former version with none until it is retired: a
+    promotion and its rollback change names and no pods. A version that lost its share stays listed until KServe has
+    applied the change.
     """
 
-    mirrors = False
+    can_mirror = False
 
     def __init__(
         self,
@@ -47,65 +47,65 @@ class KServeTarget(AnnotatedRollouts):
         *,
         store: str,
         clock: Clock,
-        patience: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         super().__init__(clock)
         target = deployment.target
         if not isinstance(target, KServe):
             raise Refused(f"deployment.target.kind is {target.kind}, not kserve")
         self._deployment, self._target = deployment, target
-        self._store, self._patience = store, patience or Timeouts()
-        self.linger = self._patience.linger
+        self._store, self._timeouts = store, timeouts or Timeouts()
+        self.linger_seconds = self._timeouts.linger_seconds
         self._api = KubernetesApi(open_client, target.namespace)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
-        told = super().release(model, version, bundle, sha256, key=key)
-        self._await(model, Served(version, bundle, sha256))  # the first release makes its pods only now
-        return told
+        state = super().release(model, version, bundle, sha256, key=key)
+        self._wait_ready(model, Served(version, bundle, sha256))  # the first release makes its pods only now
+        return state
 
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
-    def _find(self, model: str) -> ObservedRecord | None:
+    def _observe(self, model: str) -> ObservedRecord | None:
         document = self._read(model)
         if document is None:
             return None
         annotations = document["metadata"].get("annotations") or {}
-        name = self._name(model)
+        name = self._service_name(model)
         if ANNOTATION not in annotations:
             raise Refused(
-                f"InferenceService {name} is not of this installation: it has no annotation {ANNOTATION}",
+                f"InferenceService {name} does not belong to this installation: it has no annotation {ANNOTATION}",
                 ["delete it, or name another one by deployment.target.service"],
             )
-        if annotations.get(MODE) not in STANDARD:
+        if (mode := annotations.get(MODE_ANNOTATION)) not in STANDARD_MODES:
             raise Refused(
-                f"InferenceService {name} is in mode {annotations.get(MODE) or 'Knative'}, which knows no spec.canary",
-                [f"set its annotation {MODE}: Standard; in Knative mode the former version is in no manifest"],
+                f"InferenceService {name} is in mode {mode or 'Knative'}, which has no spec.canary",
+                [f"set its annotation {MODE_ANNOTATION}: Standard; in Knative mode no manifest has the former version"],
             )
         record = ServingRecord.parse(f"InferenceService {name}", annotations[ANNOTATION])
-        versions = {predictor_name(served): served.version for served in needed(record.route)}
+        versions = {predictor_name(served): served.version for served in used_versions(record.route)}
         return ObservedRecord(
             record=record,
-            fence=document["metadata"]["resourceVersion"],
-            split=objects.weights(document["spec"], versions),
-            applied=_settled(document),
+            resource_version=document["metadata"]["resourceVersion"],
+            split=objects.read_weights(document["spec"], versions),
+            applied=_is_applied(document),
             workers=self._ready_pods(model, record.route.live),
         )
 
-    def _put(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        metadata: Document = {"name": self._name(model), "annotations": {ANNOTATION: record.text()}}
+    def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
+        metadata: Document = {"name": self._service_name(model), "annotations": {ANNOTATION: record.text()}}
         spec = self._spec(record)
-        document = {"apiVersion": VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
+        document = {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
         if before is None:
-            metadata["annotations"][MODE] = STANDARD[0]
+            metadata["annotations"][MODE_ANNOTATION] = STANDARD_MODES[0]
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
             spec.pop("canary")
-            found = self._api.create(document)
+            written = self._api.create(document)
         else:
-            metadata["resourceVersion"] = before.fence
-            found = self._api.merge(document)
-        if differs(spec, found["spec"]):
-            hint = "KServe before 0.20 has no spec.canary; it is needed"
-            raise Refused(f"InferenceService {self._name(model)} is not what was written", [hint])
+            metadata["resourceVersion"] = before.resource_version
+            written = self._api.merge(document)
+        if differs(spec, written["spec"]):
+            hint = "KServe before 0.20 has no spec.canary; install 0.20 or newer"
+            raise Refused(f"InferenceService {self._service_name(model)} differs from what was written", [hint])
 
     def _spec(self, record: ServingRecord) -> Document:
         declared = self._deployment
@@ -120,85 +120,86 @@ class KServeTarget(AnnotatedRollouts):
 
     # ---- versions -----------------------------------------------------------------------------------------------
 
-    def _make(self, model: str, served: Served) -> None:
-        """Wait for the pods of a version that stands beside the live one: being announced, it does."""
-        if self._find(model) is None:
-            self._spec(ServingRecord(Route(served)))  # what could not be written is refused before anything is
+    def _deploy_version(self, model: str, served: Served) -> None:
+        """Wait for the pods of a version, which ``_note_unused`` has already added to the service."""
+        if self._observe(model) is None:
+            self._spec(ServingRecord(Route(served)))  # raises Refused before anything is written
         else:
-            self._await(model, served)
+            self._wait_ready(model, served)
 
-    def _unmake(self, model: str, served: Served) -> None:
-        """The predictor goes when the service no longer names it."""
-        kept = self._find(model)
-        if kept is not None and served in kept.record.leaving:
-            leaving = [one for one in kept.record.leaving if one != served]
-            with suppress(Conflict):  # the record still says what is to go
-                self._put(model, msgspec.structs.replace(kept.record, leaving=leaving), kept)
+    def _delete_version(self, model: str, served: Served) -> None:
+        """Remove the version from the record; KServe then deletes its predictor."""
+        observed = self._observe(model)
+        if observed is not None and served in observed.record.leaving:
+            leaving = [other for other in observed.record.leaving if other != served]
+            with suppress(Conflict):  # the record still lists the versions to delete
+                self._write(model, msgspec.structs.replace(observed.record, leaving=leaving), observed)
 
-    def _await(self, model: str, served: Served) -> None:
-        name = workload_name(self._name(model), served)
-        labels, seconds = {"app": f"isvc.{name}"}, self._patience.ready
+    def _wait_ready(self, model: str, served: Served) -> None:
+        name = workload_name(self._service_name(model), served)
+        labels, seconds = {"app": f"isvc.{name}"}, self._timeouts.ready_seconds
         deadline = time.monotonic() + seconds
         while self._api.read("apps/v1", "Deployment", name) is None:
             if time.monotonic() > deadline:
-                told = _conditions(self._read(model))
-                raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {told or 'does it run?'}")
+                unmet = _unmet_conditions(self._read(model)) or "is it running?"
+                raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {unmet}")
             time.sleep(0.5)
-        await_ready(self._api, name, labels, seconds=seconds, again=lambda: self._announce(model, served))
+        await_ready(self._api, name, labels, seconds=seconds, recreate=lambda: self._note_unused(model, served))
 
-    def _drained(self, model: str) -> bool:
-        deadline = time.monotonic() + self._patience.drained
-        while not _settled(self._read(model) or {}):
+    def _wait_applied(self, model: str) -> bool:
+        deadline = time.monotonic() + self._timeouts.applied_seconds
+        while not _is_applied(self._read(model) or {}):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
         return True
 
-    # ---- what the pods say --------------------------------------------------------------------------------------
+    # ---- the pods' counters -------------------------------------------------------------------------------------
 
-    def _readings(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
+    def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         limits = [limit.over_ms for limit in route.rollout.plan.guard.latency] if route.rollout else []
-        found: dict[str, tuple[str, PodCounts]] = {}
+        readings: dict[str, tuple[str, PodCounts]] = {}
         for served in (route.live, route.candidate):
             if served is not None:
-                pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload_name(self._name(model), served)}"})
+                workload = workload_name(self._service_name(model), served)
+                pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload}"})
                 counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER)
                 if not counters:
-                    raise none_ready(model, served, route)
-                found |= {pod: (served.version, reading) for pod, reading in counters.items()}
-        return found
+                    raise no_ready_pod(model, served, route)
+                readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
+        return readings
 
-    def _faults(self, plan: RolloutPlan) -> list[str]:
-        found = []
+    def _plan_faults(self, plan: RolloutPlan) -> list[str]:
+        faults = []
         if plan.routing.key != "request_id" or plan.routing.segments:
-            found.append("routing: KServe splits by weight alone; only routing.key request_id is possible")
+            faults.append("routing: KServe splits by weight alone; only routing.key request_id is possible")
         if plan.strategy == "shadow":
-            found.append("strategy shadow: KServe mirrors no requests")
-        return found
+            faults.append("strategy shadow: KServe mirrors no requests")
+        return faults
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
-    def _name(self, model: str) -> str:
+    def _service_name(self, model: str) -> str:
         return objects.service_name(model, self._target)
 
     def _read(self, model: str) -> Document | None:
-        return self._api.read(VERSION, "InferenceService", self._name(model))
+        return self._api.read(API_VERSION, "InferenceService", self._service_name(model))
 
     def _ready_pods(self, model: str, served: Served) -> int:
-        found = self._api.read("apps/v1", "Deployment", workload_name(self._name(model), served)) or {}
-        return int(found.get("status", {}).get("availableReplicas", 0))
+        deployment = self._api.read("apps/v1", "Deployment", workload_name(self._service_name(model), served)) or {}
+        return int(deployment.get("status", {}).get("availableReplicas", 0))
 
 
-def _settled(document: Document) -> bool:
-    """Whether KServe's controller has taken the newest write, and every version that has a share is ready."""
+def _is_applied(document: Document) -> bool:
+    """Whether KServe's controller has accepted the newest write, and every version with a share is ready."""
     status = document.get("status", {})
     if not document or status.get("observedGeneration", 0) < document["metadata"].get("generation", 0):
         return False
-    wanted = {"Ready"} | ({"CanaryReady"} if document["spec"].get("canary") else set())
-    good = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
-    return wanted <= good
+    required = {"Ready"} | ({"CanaryReady"} if document["spec"].get("canary") else set())
+    met = {condition["type"] for condition in status.get("conditions", []) if condition["status"] == "True"}
+    return required <= met
 
 
-def _conditions(document: Document | None) -> str:
-    found = (document or {}).get("status", {}).get("conditions", [])
-    return "; ".join(f"{one['type']}: {one.get('message', '')}" for one in found if one["status"] != "True")
+def _unmet_conditions(document: Document | None) -> str:
+    conditions = (document or {}).get("status", {}).get("conditions", [])
+    return "; ".join(f"{c['type']}: {c.get('message', '')}" for c in conditions if c["status"] != "True")

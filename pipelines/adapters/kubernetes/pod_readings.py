@@ -1,4 +1,4 @@
-"""Sums what pods have counted by its growth between two readings, so that a restarted pod takes no counts away."""
+"""Sums pods' counters by their growth between two readings, so that a restarted pod loses no counts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from datetime import datetime
 
 import msgspec
 
-LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+METRIC_LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
+METRIC_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class MetricNames(msgspec.Struct, frozen=True):
-    """What a server calls its counter of requests, that counter's label of the status, and its histogram of seconds."""
+    """Names of a server's counter of requests, of that counter's status label, and of its histogram of seconds."""
 
     requests: str
     status: str
     seconds: str
-    only: tuple[str, str]
-    """A label that a counted request has, and what it contains."""
+    label_filter: tuple[str, str]
+    """A label that counted requests must have, and the text it must contain."""
 
 
 GATEWAY = MetricNames("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
@@ -37,7 +37,7 @@ class PodCounts(msgspec.Struct, array_like=True, frozen=True):
     slow: dict[str, int] = {}
 
     def since(self, before: PodCounts | None) -> PodCounts:
-        """What was counted after ``before``; everything if the pod began anew in between."""
+        """Counts after ``before``; all counts if the pod restarted in between."""
         if before is None or self.requests < before.requests:
             return self
         slow = {limit: max(0, count - before.slow.get(limit, 0)) for limit, count in self.slow.items()}
@@ -50,7 +50,7 @@ class PodCounts(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ArmTotals(msgspec.Struct, frozen=True):
-    """What one version did in one step."""
+    """Counts of one version in one role in one stage of a rollout."""
 
     step: int
     version: str
@@ -60,35 +60,35 @@ class ArmTotals(msgspec.Struct, frozen=True):
     counted: PodCounts = PodCounts()
 
 
-def grown(
+def add_growth(
     arms: Iterable[ArmTotals], before: Mapping[str, PodCounts], now: Mapping[str, tuple[ArmTotals, PodCounts]]
 ) -> tuple[list[ArmTotals], dict[str, PodCounts]]:
     """``arms`` with what every pod counted since ``before``, and the readings that the next comparison begins with.
 
-    ``now`` maps a pod to the arm that it works for and what it has counted. Pods that are gone stay remembered, since
-    a pod that only did not answer this time comes back.
+    ``now`` maps a pod to its arm and its counters. Readings of missing pods are kept, because a pod that did not answer
+    this time may answer again.
     """
     sums = {(arm.step, arm.version, arm.role): arm for arm in arms}
-    kept = dict(before)
+    latest = dict(before)
     for pod, (arm, reading) in now.items():
-        found = sums.get((arm.step, arm.version, arm.role), arm)
-        counted = found.counted.plus(reading.since(before.get(pod)))
-        sums[(arm.step, arm.version, arm.role)] = msgspec.structs.replace(found, counted=counted)
-        kept[pod] = reading
-    return list(sums.values()), kept
+        total = sums.get((arm.step, arm.version, arm.role), arm)
+        counted = total.counted.plus(reading.since(before.get(pod)))
+        sums[(arm.step, arm.version, arm.role)] = msgspec.structs.replace(total, counted=counted)
+        latest[pod] = reading
+    return list(sums.values()), latest
 
 
-def parse(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> PodCounts:
+def parse_metrics(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> PodCounts:
     """A server's page of metrics. ``limits`` in milliseconds.
 
-    Answers 2xx and 5xx count, 5xx as failed; 4xx are the callers' own. An answer is slower than a limit if it is over
-    the greatest bound of the histogram that is not above the limit.
+    Answers 2xx and 5xx count, 5xx as failed; 4xx are callers' errors. An answer is slower than a limit if it exceeds
+    the largest histogram bound that is not above the limit.
     """
-    requests = failed = everything = 0
+    requests = failed = answers = 0
     seconds = 0.0
     below: dict[float, int] = {}
-    label, contained = names.only
-    for name, labels, value in _lines(text):
+    label, contained = names.label_filter
+    for name, labels, value in _metric_lines(text):
         if not labels.get(label) or contained not in labels[label]:
             continue
         if name == names.requests:
@@ -97,18 +97,18 @@ def parse(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> P
         elif name == f"{names.seconds}_sum":
             seconds += value
         elif name == f"{names.seconds}_count":
-            everything += int(value)
+            answers += int(value)
         elif name == f"{names.seconds}_bucket" and labels["le"] != "+Inf":
             below[float(labels["le"])] = below.get(float(labels["le"]), 0) + int(value)
     slow = {}
     for limit in limits:
         bounds = [bound for bound in below if bound * 1000 <= limit]
-        slow[f"{limit:g}"] = everything - below[max(bounds)] if bounds else everything
+        slow[f"{limit:g}"] = answers - below[max(bounds)] if bounds else answers
     return PodCounts(requests, failed, seconds, slow)
 
 
-def _lines(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
+def _metric_lines(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
     for line in text.splitlines():
-        found = None if line.startswith("#") else LINE.fullmatch(line)
-        if found is not None:
-            yield found[1], dict(LABEL.findall(found[2] or "")), float(found[3])
+        match = None if line.startswith("#") else METRIC_LINE.fullmatch(line)
+        if match is not None:
+            yield match[1], dict(METRIC_LABEL.findall(match[2] or "")), float(match[3])

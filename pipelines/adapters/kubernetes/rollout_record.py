@@ -1,4 +1,4 @@
-"""The record of one model's serving in an annotation, with the newest 40 answers, 10 rollouts and 40 changes."""
+"""The record of what serves one model, stored in an annotation with the newest 40 answers, 10 rollouts, 40 changes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, grown
+from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, add_growth
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout.state import state_of
 from pipelines.rollout.transitions import WHOLE, RolloutRecord, Route, Served
 
 ANNOTATION = "airworthy.dev/rollout"
-KEPT_ANSWERS, KEPT_ROLLOUTS, KEPT_HISTORY = 40, 10, 40
+MAX_ANSWERS, MAX_ROLLOUTS, MAX_HISTORY = 40, 10, 40
 
 
 class StoredState(msgspec.Struct, frozen=True):
-    """What a key asked for (its digest), and the very answer."""
+    """The digest of the request under one idempotency key, and its answer."""
 
     request: str
     state: dict[str, Any]
@@ -35,19 +35,19 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class ServingRecord(msgspec.Struct, frozen=True):
-    """All that is known of one model's serving, as it stands in the annotation."""
+    """What serves one model, as stored in the annotation."""
 
     route: Route
     generation: int = 0
     answers: dict[str, StoredState] = {}
     rollouts: dict[str, RolloutRecord] = {}
-    """Rollouts that the newest took the place of, oldest first."""
+    """Rollouts before the newest one, oldest first."""
     history: list[HistoryEntry] = []
     leaving: list[Served] = []
-    """Versions that get no traffic any more and whose objects are not deleted yet."""
+    """Versions without traffic whose objects are not deleted yet."""
     arms: list[ArmTotals] = []
     pods: dict[str, PodCounts] = {}
-    """What each pod had counted when the record was last written."""
+    """Counters of each pod when the record was last written."""
 
     def known(self, rollout_id: str) -> RolloutRecord | None:
         newest = self.route.rollout
@@ -55,27 +55,27 @@ class ServingRecord(msgspec.Struct, frozen=True):
 
     @staticmethod
     def parse(where: str, content: str) -> ServingRecord:
-        """Raises ``Refused`` for what is no record."""
+        """Parse an annotation. ``Refused`` if it is not a valid record."""
         try:
             return msgspec.json.decode(content, type=ServingRecord)
         except msgspec.DecodeError as error:
-            raise Refused(f"annotation {ANNOTATION} of {where} is no record: {error}") from error
+            raise Refused(f"annotation {ANNOTATION} of {where} is not a valid record: {error}") from error
 
     def text(self) -> str:
         return msgspec.json.encode(self).decode()
 
 
 class ObservedRecord(msgspec.Struct, frozen=True):
-    """A record as it was read. ``fence`` is what the next write may replace; ``split`` the traffic itself."""
+    """A record as read. ``resource_version`` guards the next write; ``split`` is the object's actual traffic split."""
 
     record: ServingRecord
-    fence: str
+    resource_version: str
     split: dict[str, int]
     applied: bool
     workers: int
 
 
-def needed(route: Route) -> list[Served]:
+def used_versions(route: Route) -> list[Served]:
     return [served for served in (route.live, route.previous, route.candidate) if served is not None]
 
 
@@ -87,43 +87,41 @@ def digest(*request: Any) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def last(content: dict[str, Any], count: int) -> dict[str, Any]:
+def newest(content: dict[str, Any], count: int) -> dict[str, Any]:
     return dict(list(content.items())[-count:])
 
 
-def stored(kept: ObservedRecord, key: str, request: str) -> RolloutState | None:
-    """The answer that this key got. ``Refused`` if it asked for something else."""
-    found = kept.record.answers.get(key)
-    if found is not None and found.request != request:
+def stored_answer(observed: ObservedRecord, key: str, request: str) -> RolloutState | None:
+    """The answer stored under this idempotency key. ``Refused`` if the key was used for another request."""
+    answer = observed.record.answers.get(key)
+    if answer is not None and answer.request != request:
         raise Refused(f"idempotency key {key!r} was used for another request; take a new key")
-    return None if found is None else RolloutState.model_validate(found.state)
+    return None if answer is None else RolloutState.model_validate(answer.state)
 
 
-def expected(model: str, kept: ObservedRecord, expect: int) -> None:
-    if kept.record.generation != expect:
-        raise Conflict(f"{model} is at generation {kept.record.generation}, not {expect}; read it and decide anew")
+def check_generation(model: str, observed: ObservedRecord, expect: int) -> None:
+    if observed.record.generation != expect:
+        raise Conflict(f"{model} is at generation {observed.record.generation}, not {expect}; read its state again")
 
 
-def told(model: str, kept: ObservedRecord) -> RolloutState:
-    record = kept.record
-    return state_of(
-        model, record.route, kept.split, generation=record.generation, workers=kept.workers, applied=kept.applied
-    )
+def rollout_state(model: str, observed: ObservedRecord) -> RolloutState:
+    record, workers, applied = observed.record, observed.workers, observed.applied
+    return state_of(model, record.route, observed.split, generation=record.generation, workers=workers, applied=applied)
 
 
-def counted(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
-    """The record with all that the pods counted up to these readings, in the step that goes on now."""
-    found = record.route.rollout
-    if found is None or not found.active or not readings:
+def with_counts(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
+    """The record with the growth of the pods' counters added to the current stage."""
+    rollout = record.route.rollout
+    if rollout is None or not rollout.active or not readings:
         return record
     arms: dict[str, tuple[ArmTotals, PodCounts]] = {
-        pod: (arm_of(record.route, found, version), reading) for pod, (version, reading) in readings.items()
+        pod: (arm_totals(record.route, rollout, version), reading) for pod, (version, reading) in readings.items()
     }
-    counted, pods = grown(record.arms, record.pods, arms)
-    return msgspec.structs.replace(record, arms=counted, pods=pods)
+    totals, pods = add_growth(record.arms, record.pods, arms)
+    return msgspec.structs.replace(record, arms=totals, pods=pods)
 
 
-def arm_of(route: Route, record: RolloutRecord, version: str) -> ArmTotals:
+def arm_totals(route: Route, record: RolloutRecord, version: str) -> ArmTotals:
     ab = record.plan.strategy == "ab"
     role = "control" if ab else "champion"
     if version != route.live.version:
@@ -131,29 +129,29 @@ def arm_of(route: Route, record: RolloutRecord, version: str) -> ArmTotals:
     return ArmTotals(record.step, version, role, route.share(), record.step_started)
 
 
-def moved(record: ServingRecord, after: Route, action: str, at: datetime, *, grew: bool) -> ServingRecord:
-    """The record of the route after a move: generation, history, and which versions lost their place."""
-    number = record.generation + (1 if grew else 0)
+def with_route(record: ServingRecord, after: Route, action: str, at: datetime, *, changed: bool) -> ServingRecord:
+    """The record with a new route: its generation, history, and the versions that the route no longer uses."""
+    number = record.generation + (1 if changed else 0)
     change = HistoryEntry(number, at, action, after.rollout.rollout_id if after.rollout else "")
-    stay = needed(after)
-    gone = [served for served in [*needed(record.route), *record.leaving] if served not in stay]
+    stay = used_versions(after)
+    gone = [served for served in [*used_versions(record.route), *record.leaving] if served not in stay]
     return msgspec.structs.replace(
         record,
         route=after,
         generation=number,
-        history=[*record.history, change][-KEPT_HISTORY:] if grew else record.history,
+        history=[*record.history, change][-MAX_HISTORY:] if changed else record.history,
         leaving=list(dict.fromkeys(gone)),
     )
 
 
-def answered(record: ServingRecord, key: str, request: str, state: RolloutState) -> ServingRecord:
-    """The record with the answer that repeats of ``key`` get."""
+def with_answer(record: ServingRecord, key: str, request: str, state: RolloutState) -> ServingRecord:
+    """The record with the answer that repeated calls under ``key`` get."""
     answers = record.answers | {key: StoredState(request, state.model_dump(mode="json", by_alias=True))}
-    return msgspec.structs.replace(record, answers=last(answers, KEPT_ANSWERS))
+    return msgspec.structs.replace(record, answers=newest(answers, MAX_ANSWERS))
 
 
-def told_counts(record: ServingRecord) -> list[ArmCounts]:
-    """One message per step and version, oldest step first. The unit is the request."""
+def arm_counts(record: ServingRecord) -> list[ArmCounts]:
+    """One message per stage and version, oldest stage first. The unit is the request."""
     return [
         ArmCounts.model_validate(
             {"step": arm.step, "version": arm.version, "role": arm.role, "share": arm.share}

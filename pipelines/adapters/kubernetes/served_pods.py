@@ -8,30 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.pod_readings import GATEWAY, MetricNames, PodCounts, parse
+from pipelines.adapters.kubernetes.pod_readings import GATEWAY, MetricNames, PodCounts, parse_metrics
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Route, Served
 
-HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
-SLOW = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
-"""Reasons why a container waits: it will wait for ever, or it may come."""
+FATAL_REASONS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
+TEMPORARY_REASONS = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
+"""Reasons why a container waits: those that never pass by themselves, and those that may."""
 
 
-def ensure(api: KubernetesApi, documents: Sequence[Document], annotation: str, *, keep_replicas: bool) -> None:
-    """Create what is not there and change what was written otherwise.
+def apply_all(api: KubernetesApi, documents: Sequence[Document], annotation: str, *, keep_replicas: bool) -> None:
+    """Create missing documents and update those whose digest in ``annotation`` differs.
 
-    ``keep_replicas``: an autoscaler decides about them once the Deployment is there.
+    ``keep_replicas``: an existing Deployment keeps its replicas, because an autoscaler sets them.
     """
     for document in documents:
         version, kind, name = document["apiVersion"], document["kind"], document["metadata"]["name"]
-        found = api.read(version, kind, name)
-        if found is None:
+        existing = api.read(version, kind, name)
+        if existing is None:
             try:
                 api.create(document)
                 continue
             except Conflict:
-                found = api.read(version, kind, name) or {"metadata": {}}
-        written = (found["metadata"].get("annotations") or {}).get(annotation)
+                existing = api.read(version, kind, name) or {"metadata": {}}
+        written = (existing["metadata"].get("annotations") or {}).get(annotation)
         if written == document["metadata"]["annotations"][annotation]:
             continue
         if kind == "Deployment" and keep_replicas:
@@ -41,45 +41,45 @@ def ensure(api: KubernetesApi, documents: Sequence[Document], annotation: str, *
 
 
 def await_ready(
-    api: KubernetesApi, name: str, labels: Mapping[str, str], *, seconds: float, again: Callable[[], None]
+    api: KubernetesApi, name: str, labels: Mapping[str, str], *, seconds: float, recreate: Callable[[], None]
 ) -> None:
-    """Return once the Deployment has all its pods ready. ``again`` makes it anew if it is gone.
+    """Return once all pods of the Deployment are ready. ``recreate`` creates a Deployment that was deleted.
 
-    Raises ``Refused`` if a pod says that it never will be, or if its image cannot be pulled or it ends again and again
-    when the time is over; ``Unavailable`` if the cluster only had no room or was slow.
+    Raises ``Refused`` if a pod can never become ready, or if at the deadline its image cannot be pulled or it crashes
+    repeatedly; ``Unavailable`` if the cluster had no room or was slow.
     """
     deadline = time.monotonic() + seconds
     while True:
-        found = api.read("apps/v1", "Deployment", name)
-        if found is None:
-            again()
-        elif _complete(found):
+        deployment = api.read("apps/v1", "Deployment", name)
+        if deployment is None:
+            recreate()
+        elif _is_complete(deployment):
             return
-        final, waiting = reasons(api.select("v1", "Pod", labels))
+        final, waiting = unready_reasons(api.select("v1", "Pod", labels))
         if final:
             raise Refused(f"the pods of {name} will never be ready", final)
         if time.monotonic() > deadline:
-            said = [*waiting, *_conditions(found), *_warned(api, labels)]
+            problems = [*waiting, *_replica_failures(deployment), *_pod_warnings(api, labels)]
             subject = f"the pods of {name} were not ready within {seconds:g} s"
-            if any("cannot be pulled" in one or "ends again and again" in one for one in said):
-                raise Refused(subject, said)
-            raise Unavailable(f"{subject}: {'; '.join(said) or 'the cluster says nothing about them'}")
+            if any("cannot be pulled" in problem or "crashes repeatedly" in problem for problem in problems):
+                raise Refused(subject, problems)
+            raise Unavailable(f"{subject}: {'; '.join(problems) or 'the cluster gives no reason'}")
         time.sleep(0.5)
 
 
-def _complete(deployment: Document) -> bool:
-    """Whether every wanted pod is of the newest template and available, and no old one is left."""
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+def _is_complete(deployment: Document) -> bool:
+    """Whether all replicas run the newest template and are available, and no old pod is left."""
+    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
     return bool(
         status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("availableReplicas", 0) >= wanted
+        and status.get("updatedReplicas", 0) >= replicas
+        and status.get("availableReplicas", 0) >= replicas
         and status.get("replicas", 0) == status.get("updatedReplicas", 0)
     )
 
 
-def reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
-    """Why pods are not ready: what will not change by itself, and what may."""
+def unready_reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
+    """Why pods are not ready: permanent reasons, and reasons that may pass by themselves."""
     final: list[str] = []
     waiting: list[str] = []
     for pod in pods:
@@ -87,36 +87,36 @@ def reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
             state, last = status.get("state", {}), status.get("lastState", {})
             ended = state.get("terminated") or last.get("terminated") or {}
             if ended.get("exitCode") == EXIT_REFUSED:
-                final.append(_last_words(ended) or "the gateway refused its bundle")
+                final.append(_exit_message(ended) or "the gateway refused its bundle")
                 continue
-            held = state.get("waiting") or {}
-            said = f"{held.get('reason')}: {held.get('message', '')}".strip(": ")
-            if held.get("reason") in HOPELESS:
-                final.append(said)
-            elif held.get("reason") == "CrashLoopBackOff":
-                waiting.append(f"it ends again and again, with exit code {ended.get('exitCode')}: {_last_words(ended)}")
-            elif held.get("reason") in SLOW:
-                waiting.append(f"its image {status.get('image')} cannot be pulled ({said})")
+            waiting_state = state.get("waiting") or {}
+            reason = f"{waiting_state.get('reason')}: {waiting_state.get('message', '')}".strip(": ")
+            if waiting_state.get("reason") in FATAL_REASONS:
+                final.append(reason)
+            elif waiting_state.get("reason") == "CrashLoopBackOff":
+                waiting.append(f"it crashes repeatedly, exit code {ended.get('exitCode')}: {_exit_message(ended)}")
+            elif waiting_state.get("reason") in TEMPORARY_REASONS:
+                waiting.append(f"its image {status.get('image')} cannot be pulled ({reason})")
         waiting += [
-            f"no node takes it: {condition.get('message', condition.get('reason', ''))}"
+            f"it cannot be scheduled: {condition.get('message', condition.get('reason', ''))}"
             for condition in pod.get("status", {}).get("conditions", [])
             if condition["type"] == "PodScheduled" and condition["status"] == "False"
         ]
     return list(dict.fromkeys(final)), list(dict.fromkeys(waiting))
 
 
-def _last_words(ended: Mapping[str, Any]) -> str:
-    """The end of what the container said, without the log lines before it."""
+def _exit_message(ended: Mapping[str, Any]) -> str:
+    """The last six lines of the container's termination message, without INFO log lines."""
     lines = [line for line in str(ended.get("message", "")).strip().splitlines() if " INFO " not in line]
     return "\n".join(lines[-6:])
 
 
-def _conditions(deployment: Document | None) -> list[str]:
-    found = (deployment or {}).get("status", {}).get("conditions", [])
-    return [f"{one['reason']}: {one['message']}" for one in found if one["type"] == "ReplicaFailure"]
+def _replica_failures(deployment: Document | None) -> list[str]:
+    conditions = (deployment or {}).get("status", {}).get("conditions", [])
+    return [f"{c['reason']}: {c['message']}" for c in conditions if c["type"] == "ReplicaFailure"]
 
 
-def _warned(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
+def _pod_warnings(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
     pods = api.select("v1", "Pod", labels)
     return list(dict.fromkeys(line for pod in pods[:3] for line in api.warnings("Pod", pod["metadata"]["name"])))
 
@@ -124,30 +124,30 @@ def _warned(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
 def read_counters(
     api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: MetricNames = GATEWAY
 ) -> dict[str, PodCounts]:
-    """What each ready pod has counted. ``Unavailable`` if one does not answer."""
-    headers, found = key_headers(), {}
+    """Counters of each ready pod. ``Unavailable`` if one does not answer."""
+    headers, counts = key_headers(), {}
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
-            found[name] = parse(api.pod_text(name, port, "/metrics", headers), limits, names)
-    return found
+            counts[name] = parse_metrics(api.read_pod_page(name, port, "/metrics", headers), limits, names)
+    return counts
 
 
-def none_ready(model: str, served: Served, route: Route) -> AirworthyError:
-    """What it means that nobody serves a version: a candidate's callers need help now, anybody else may come back."""
-    said = f"no pod of {model} version {served.version} is ready"
+def no_ready_pod(model: str, served: Served, route: Route) -> AirworthyError:
+    """The error for a version without a ready pod: ``Refused`` for a candidate with traffic, else ``Unavailable``."""
+    subject = f"no pod of {model} version {served.version} is ready"
     if served == route.candidate and route.share():
-        return Refused(f"{said}, and {route.share() / 100:g} % of the requests go there: roll it back")
-    return Unavailable(f"{said} now; try again")
+        return Refused(f"{subject}, and {route.share() / 100:g} % of the requests go there: roll it back")
+    return Unavailable(f"{subject} now; try again")
 
 
 def key_headers() -> dict[str, str]:
-    """What a gateway knows the installation by."""
+    """The API key header of requests to a gateway; empty if no key is set."""
     key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
     return {"x-api-key": key} if key else {}
 
 
 def is_ready(pod: Document) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]

@@ -1,4 +1,4 @@
-"""The ledger's table and its triggers, by which the database refuses all but INSERTs at its end."""
+"""The ledger's table and its triggers, which make the database refuse everything but INSERTs at its end."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ _POSTGRESQL = [
 
 
 def create(connection: Connection) -> None:
-    """Create table and guards unless the table is there; inside the caller's transaction, under its lock.
+    """Create table and guards unless the table exists; inside the caller's transaction, under its lock.
 
-    Guards of an existing table are never put back silently: their absence is a fault to be seen.
+    Guards of an existing table are never recreated, because ``faults`` must report a missing one.
     """
     if inspect(connection).has_table(LINES.name):
         return
@@ -68,10 +68,10 @@ def create(connection: Connection) -> None:
 
 
 def missing_guards(connection: Connection) -> list[str]:
-    """Names of the triggers that should hold and do not (dropped or disabled)."""
+    """Names of the triggers that were dropped or disabled."""
     if connection.dialect.name == "sqlite":
         query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'"
     else:
         query = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'ledger'::regclass AND tgenabled <> 'D'"
-    held = set(connection.execute(text(query)).scalars())
-    return [name for name in GUARDS if name not in held]
+    active = set(connection.execute(text(query)).scalars())
+    return [name for name in GUARDS if name not in active]

@@ -2,9 +2,9 @@
 
 SQLite (a file, for one machine) and PostgreSQL (by URL) behave alike: writers of many processes queue for one lock,
 so that the chain never forks. The heads file, one ``<number>:<digest>`` per line written, lies outside the database
-(by default beside a SQLite ledger, nowhere for PostgreSQL): a ledger that was shortened or written anew no longer holds
-those heads. Not detectable: the same without a heads file, the newest line cut off together with its head, or both
-places rewritten by one hand; keep a copy of a head elsewhere (``airworthy verify`` prints it) and that shows, too.
+(by default beside a SQLite ledger; PostgreSQL has none): it exposes a ledger that was shortened or rewritten. Not
+detectable: such changes without a heads file, the newest line removed together with its head, or both places rewritten.
+A copy of a head elsewhere (``airworthy verify`` prints it) exposes those, too.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sqlalchemy.pool import NullPool
 from pipelines.adapters.ledger import schema
 from pipelines.adapters.ledger.schema import LINES
 from pipelines.errors import Refused, Unavailable
-from pipelines.ledger.hash_chain import canonical, chain_faults, head_faults, instant, next_line
+from pipelines.ledger.hash_chain import canonical, chain_faults, head_faults, next_line, utc_text
 from pipelines.ports import Clock, LedgerEntry
 
-LOCK = 0x4C454447
-"""Number of the PostgreSQL advisory lock that appenders queue for."""
-PATIENCE_SECONDS = 30
+ADVISORY_LOCK = 0x4C454447
+"""Number of the PostgreSQL advisory lock that serialises appends."""
+LOCK_TIMEOUT_SECONDS = 30
 log = logging.getLogger(__name__)
 
 
@@ -42,14 +42,14 @@ def _now() -> datetime:
 class SqlLedger:
     """A ``Ledger`` in a database. Folder and table are created at the first use.
 
-    ``heads``: where the heads file lies; None: beside a SQLite database (``ledger.heads``), nowhere for PostgreSQL.
+    ``heads``: path of the heads file; None: beside a SQLite database (``ledger.heads``), none for PostgreSQL.
     """
 
     def __init__(self, url: str, *, clock: Clock = _now, heads: Path | None = None) -> None:
         try:
             self._url = make_url(url)
         except ArgumentError as error:
-            raise Refused(f"{url!r} is no database URL; write sqlite:////folder/ledger.db or postgresql://…") from error
+            raise Refused(f"{url!r} is not a database URL; use sqlite:////…/ledger.db or postgresql://…") from error
         if self._url.drivername in ("postgresql", "postgres"):
             self._url = self._url.set(drivername="postgresql+psycopg")
         if self._url.get_backend_name() not in ("sqlite", "postgresql") or not self._url.database:
@@ -70,8 +70,8 @@ class SqlLedger:
         actor: str,
         key: str | None = None,
     ) -> LedgerEntry:
-        """Add one line, durable on return. A known ``key`` gives the line first written under it."""
-        with self._writing() as connection:
+        """Add one line, durable on return. A known ``key`` returns the line first written under it."""
+        with self._transaction() as connection:
             if key is not None:
                 known = connection.execute(select(LINES).where(LINES.c.key == key)).mappings().first()
                 if known is not None:
@@ -88,48 +88,48 @@ class SqlLedger:
                 key=key,
             )
             connection.execute(insert(LINES).values(_row(line)))
-        self._note_head(line)
+        self._append_head(line)
         return line
 
     def entries(
         self, model: str | None = None, version: str | None = None, kind: str | None = None
     ) -> list[LedgerEntry]:
-        """Matching lines, oldest first. ``Refused`` if a line was damaged so far that it cannot be read."""
+        """Matching lines, oldest first. ``Refused`` if a damaged line cannot be read."""
         query = select(LINES).order_by(LINES.c.number)
-        for column, wanted in ((LINES.c.model, model), (LINES.c.version, version), (LINES.c.kind, kind)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        with self._reading() as connection:
+        for column, value in ((LINES.c.model, model), (LINES.c.version, version), (LINES.c.kind, kind)):
+            if value is not None:
+                query = query.where(column == value)
+        with self._connection() as connection:
             return [_entry(row) for row in connection.execute(query).mappings()]
 
     def faults(self) -> list[str]:
-        """Every altered, missing, inserted or reordered line, dropped guard, and head that is no longer held."""
-        found, readable = [], []
-        heads = self._known_heads()  # before the lines: one that is added meanwhile is no fault
-        with self._reading() as connection:
-            found += [f"guard {name} of the table is gone or off" for name in schema.missing_guards(connection)]
+        """Every altered, missing, inserted or reordered line, dropped guard, and head without its line."""
+        faults, readable = [], []
+        heads = self._known_heads()  # read before the lines, so that a line added meanwhile is no fault
+        with self._connection() as connection:
+            faults += [f"trigger {name} is missing or disabled" for name in schema.missing_guards(connection)]
             for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
                 try:
                     entry = _entry(row)
                 except Refused as error:
-                    found.append(str(error))
+                    faults.append(str(error))
                     continue
                 readable.append(entry)
                 if _row(entry) != dict(row):
-                    found.append(f"line {entry.number} was altered: it is not written in canonical form")
-        return found + chain_faults(readable) + head_faults(readable, heads)
+                    faults.append(f"line {entry.number} was altered: it is not written in canonical form")
+        return faults + chain_faults(readable) + head_faults(readable, heads)
 
     # ---- the heads file --------------------------------------------------------------------------------------------
 
-    def _note_head(self, line: LedgerEntry) -> None:
-        """One short appending write, whole even among several processes. The line is safe: a failure is only logged."""
+    def _append_head(self, line: LedgerEntry) -> None:
+        """Append the head in one atomic write. The line is already durable, so a failure is only logged."""
         if self._heads is None:
             return
         try:
             with self._heads.open("ab", buffering=0) as file:
                 file.write(f"{line.number}:{line.digest}\n".encode())
         except OSError as error:
-            log.warning("line %s is in the ledger, but its head could not be noted: %s", line.number, error)
+            log.warning("line %s is in the ledger, but its head could not be written: %s", line.number, error)
 
     def _known_heads(self) -> list[str]:
         if self._heads is None or not self._heads.exists():
@@ -139,9 +139,9 @@ class SqlLedger:
     # ---- the database ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """One transaction that no other writer overlaps: read the head, add the line, commit."""
-        with self._answering(), self._open().connect() as connection:
+    def _transaction(self) -> Iterator[Connection]:
+        """One exclusive transaction: read the head, add the line, commit."""
+        with self._translated_errors(), self._open().connect() as connection:
             self._begin_exclusive(connection)
             try:
                 yield connection
@@ -151,30 +151,30 @@ class SqlLedger:
             self._end(connection, "COMMIT")
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._answering(), self._open().connect() as connection:
+    def _connection(self) -> Iterator[Connection]:
+        with self._translated_errors(), self._open().connect() as connection:
             yield connection
 
     def _begin_exclusive(self, connection: Connection) -> None:
-        # Python's sqlite3 would begin deferred: two writers could then read the same head.
-        statement = "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({LOCK})"
+        # Python's sqlite3 begins deferred transactions, in which two writers could read the same head.
+        statement = "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"
         connection.exec_driver_sql(statement)
 
-    def _end(self, connection: Connection, how: str) -> None:
+    def _end(self, connection: Connection, command: str) -> None:
         if self._sqlite:
-            connection.exec_driver_sql(how)
-        elif how == "COMMIT":
+            connection.exec_driver_sql(command)
+        elif command == "COMMIT":
             connection.commit()
         else:
             connection.rollback()
 
     def _open(self) -> Engine:
-        """The engine; at the first call the folder, the journal mode and the table are made."""
+        """The engine; the first call creates the folder, the journal mode and the table."""
         if self._engine is None:
             engine = self._sqlite_engine() if self._sqlite else self._postgresql_engine()
             with engine.connect() as connection:
                 if self._sqlite:
-                    _write_ahead(connection)
+                    _enable_wal(connection)
                 if not inspect(connection).has_table(LINES.name):
                     connection.rollback()
                     self._begin_exclusive(connection)
@@ -186,7 +186,7 @@ class SqlLedger:
     def _sqlite_engine(self) -> Engine:
         Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": PATIENCE_SECONDS}
+            self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": LOCK_TIMEOUT_SECONDS}
         )
 
         @event.listens_for(engine, "connect")
@@ -196,30 +196,30 @@ class SqlLedger:
         return engine
 
     def _postgresql_engine(self) -> Engine:
-        return create_engine(self._url, poolclass=NullPool, connect_args={"connect_timeout": PATIENCE_SECONDS})
+        return create_engine(self._url, poolclass=NullPool, connect_args={"connect_timeout": LOCK_TIMEOUT_SECONDS})
 
     @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Say ``Unavailable`` when the database does not answer, ``Refused`` when it says no."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise ``Unavailable`` when the database does not answer, ``Refused`` for its other errors."""
         place = self._url.render_as_string(hide_password=True)
         try:
             yield
         except (OperationalError, InterfaceError, OSError) as error:
             raise Unavailable(f"the ledger at {place} does not answer: {_first_line(error)}") from error
         except SQLAlchemyError as error:
-            raise Refused(f"the ledger at {place} refuses", [_first_line(error)]) from error
+            raise Refused(f"the ledger at {place} refused the statement", [_first_line(error)]) from error
 
 
-def _write_ahead(connection: Connection) -> None:
-    """Readers never wait for a writer. SQLite does not queue for this switch, so a busy database is asked again."""
-    _patiently(lambda: connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar())
+def _enable_wal(connection: Connection) -> None:
+    """Enable write-ahead logging, so that readers never wait; SQLite does not queue for it, so it is retried."""
+    _retry_while_locked(lambda: connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar())
 
 
-def _patiently(ask: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _retry_while_locked(attempt: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
-            ask()
+            attempt()
             return
         except OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
@@ -233,11 +233,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _row(entry: LedgerEntry) -> dict[str, Any]:
-    return {**entry.model_dump(), "at": instant(entry.at), "details": canonical(entry.details)}
+    return {**entry.model_dump(), "at": utc_text(entry.at), "details": canonical(entry.details)}
 
 
 def _entry(row: RowMapping) -> LedgerEntry:
     try:
         return LedgerEntry.model_validate({**row, "details": json.loads(row["details"])})
     except ValueError as error:
-        raise Refused(f"line {row['number']} was altered: it cannot be read any more") from error
+        raise Refused(f"line {row['number']} was altered: it cannot be parsed") from error

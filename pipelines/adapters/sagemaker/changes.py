@@ -1,4 +1,4 @@
-"""Each change of an endpoint is recorded, ordered, awaited and recorded as done; the next caller goes on with it."""
+"""Each change of an endpoint is recorded, requested from SageMaker, awaited and recorded as done; retries resume it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ import msgspec
 
 from pipelines.adapters.sagemaker.clients import AwsClients, WriteConflict
 from pipelines.adapters.sagemaker.endpoint import (
-    PATIENCE_SECONDS,
+    WAIT_SECONDS,
     EndpointDescription,
     ProductionVariant,
     SageMakerEndpoint,
 )
-from pipelines.adapters.sagemaker.guardrail import back_at_once, guarded, longest
+from pipelines.adapters.sagemaker.guardrail import guarded_update, immediate_update, longest_update_seconds
 from pipelines.adapters.sagemaker.record import EndpointRecord, EndpointRecords, Intent, StoredAnswer, parse_store
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout import transitions as moves
+from pipelines.rollout import transitions
 from pipelines.rollout.state import state_of
 from pipelines.rollout.transitions import WHOLE, Route
 from pipelines.spec.deployment import Deployment, SageMaker
 
-RIVALS = 20
-"""Conditional writes that one call may lose before it gives up."""
-WAYS_BACK = ("roll_back", "rollback")
+MAX_WRITE_CONFLICTS = 20
+"""Write conflicts after which a change raises ``Unavailable``."""
+ROLLBACK_ACTIONS = ("roll_back", "rollback")
 GUARDED_VARIANT = "live"
 """SageMaker shifts traffic between fleets of one variant, so its name never changes."""
-Move = Callable[[Route | None], Route]
+Transition = Callable[[Route | None], Route]
 
 
 class LateWriteConflict(WriteConflict):
-    """Somebody else changed the record after SageMaker had been given an order for what it said before."""
+    """Another writer changed the record after SageMaker had accepted a change based on the former record."""
 
 
 class EndpointChanges:
-    """The record of one model on S3, and the endpoint that it speaks of.
+    """The record of one model on S3, and the endpoint that it describes.
 
-    ``EndpointRecord.route`` is what was seen to be so, ``EndpointRecord.intent`` what was decided. An intent is written
-    before anything is ordered, and it becomes the route once SageMaker is seen to have done it: in service, with the
-    configuration and the weights that were ordered. In service with the configuration from before is a rollback that
-    SageMaker made by itself; it is recorded as such and refused, never taken for success.
+    ``EndpointRecord.route`` is the last state observed, ``EndpointRecord.intent`` a change that was decided. An intent
+    is written before SageMaker is called, and becomes the route once the endpoint is in service with the configuration
+    and weights that were requested. An endpoint in service with its former configuration was rolled back by SageMaker
+    itself: this is recorded as a rollback and refused, never counted as success.
     """
 
     def __init__(
@@ -69,249 +69,252 @@ class EndpointChanges:
         return self._records.read(self.model)[0]
 
     def observe(self) -> tuple[EndpointRecord, EndpointDescription | None]:
-        """The row and the endpoint.
+        """The record and the endpoint.
 
-        A rollback that SageMaker made by itself is recorded on sight, and a change of which a dead worker left only the
-        weights or the record undone is finished; nobody else might ask for it again.
+        Records a rollback that SageMaker made by itself, and finishes a change whose worker died before it had set the
+        weights or written the record.
         """
-        row, etag = self._records.read(self.model)
-        seen = self.endpoint.describe()
-        if row.intent is None or seen is None or seen.status != "InService":
-            return row, seen
-        if _fell_back(row, seen):
+        record, etag = self._records.read(self.model)
+        current = self.endpoint.describe()
+        if record.intent is None or current is None or current.status != "InService":
+            return record, current
+        if _went_back(record, current):
             with suppress(WriteConflict):
-                self._give_up(row, etag, _why(row, seen))
-        elif self.endpoint.holds(self.wanted(row.intent.route), seen):
+                self._abort(record, etag, _rollback_reason(record, current))
+        elif self.endpoint.serves(self.variants_of(record.intent.route), current):
             with suppress(WriteConflict, AirworthyError):
-                self._finish(row, etag)
+                self._finish(record, etag)
         return self.read(), self.endpoint.describe()
 
-    def make(self, action: str, request: Mapping[str, Any], move: Move, expect: int | None, key: str) -> dict[str, Any]:
-        """The state after the change, as it was first answered under this key. Without ``expect`` it overrules."""
+    def change(
+        self, action: str, request: Mapping[str, Any], edit: Transition, expect: int | None, key: str
+    ) -> dict[str, Any]:
+        """The state after the change, as first answered under ``key``; without ``expect`` it replaces a pending one."""
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        for _ in range(RIVALS):
-            row, etag = self._records.read(self.model)
-            told = row.answers.get(key)
-            if told is not None and told.request != digest:
-                raise Refused(f"key {key!r} was used for another request; take a new one")
-            if told is not None:
-                return told.answer
+        for _ in range(MAX_WRITE_CONFLICTS):
+            record, etag = self._records.read(self.model)
+            stored = record.answers.get(key)
+            if stored is not None and stored.request != digest:
+                raise Refused(f"idempotency key {key!r} was used for another request; take a new key")
+            if stored is not None:
+                return stored.answer
             try:
-                if row.intent is not None and (expect is not None or row.intent.key == key):
-                    answer = self._finish(row, etag)
-                    if row.intent.key == key:
+                if record.intent is not None and (expect is not None or record.intent.key == key):
+                    answer = self._finish(record, etag)
+                    if record.intent.key == key:
                         return answer
                     continue
-                if expect is not None and expect != row.generation:
-                    raise Conflict(f"{self.model} is at generation {row.generation}, not {expect}")
-                row = msgspec.structs.replace(row, intent=Intent(key, digest, action, move(row.route)))
-                if self._is_only_recorded(row):
-                    return self._done(row, etag, self.endpoint.describe())
-                return self._finish(row, self._records.write(row, etag))
+                if expect is not None and expect != record.generation:
+                    raise Conflict(f"{self.model} is at generation {record.generation}, not {expect}")
+                record = msgspec.structs.replace(record, intent=Intent(key, digest, action, edit(record.route)))
+                if self._needs_no_order(record):
+                    return self._save(record, etag, self.endpoint.describe())
+                return self._finish(record, self._records.write(record, etag))
             except LateWriteConflict:
-                self._put_right()
+                self._restore_recorded()
             except WriteConflict:
                 continue
-        raise Unavailable(f"{RIVALS} others changed {self.model} meanwhile; try again")
+        raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
 
-    def renew(self, move: Callable[[Route], Route], expect: int) -> RolloutState:
-        """The lease alone: it waits for nothing, not even for a change that is pending."""
-        for _ in range(RIVALS):
-            row, etag = self._records.read(self.model)
-            if expect != row.generation:
-                raise Conflict(f"{self.model} is at generation {row.generation}, not {expect}")
-            route, intent = move(moves.live(self.model, row.route)), row.intent
+    def renew_lease(self, edit: Callable[[Route], Route], expect: int) -> RolloutState:
+        """Renew the lease without waiting for SageMaker or for a pending change."""
+        for _ in range(MAX_WRITE_CONFLICTS):
+            record, etag = self._records.read(self.model)
+            if expect != record.generation:
+                raise Conflict(f"{self.model} is at generation {record.generation}, not {expect}")
+            route, intent = edit(transitions.live(self.model, record.route)), record.intent
             if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
-                intent = msgspec.structs.replace(intent, route=move(intent.route))
-            row = msgspec.structs.replace(row, route=route, intent=intent)
+                intent = msgspec.structs.replace(intent, route=edit(intent.route))
+            record = msgspec.structs.replace(record, route=route, intent=intent)
             with suppress(WriteConflict):
-                self._records.write(row, etag)
-                return self.told(row, self.endpoint.describe())
-        raise Unavailable(f"{RIVALS} others changed {self.model} meanwhile; try again")
+                self._records.write(record, etag)
+                return self.state(record, self.endpoint.describe())
+        raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
 
-    def _is_only_recorded(self, row: EndpointRecord) -> bool:
-        """Whether the intent asks for nothing of SageMaker, so that nobody waits for what it does just now."""
-        intent = row.intent
-        if row.route is None or intent is None or intent.action in ("prepare", *WAYS_BACK):
+    def _needs_no_order(self, record: EndpointRecord) -> bool:
+        """Whether the intent changes nothing at SageMaker, so that it can be recorded without waiting."""
+        intent = record.intent
+        if record.route is None or intent is None or intent.action in ("prepare", *ROLLBACK_ACTIONS):
             return False
-        return self.wanted(intent.route) == self.wanted(row.route)
+        return self.variants_of(intent.route) == self.variants_of(record.route)
 
-    # ---- order, see, record -----------------------------------------------------------------------------------------
+    # ---- request, observe, record -----------------------------------------------------------------------------------
 
-    def _finish(self, row: EndpointRecord, etag: str | None) -> dict[str, Any]:
-        """Do what the intent says and return the new state. Raises ``WriteConflict`` if somebody else does."""
-        intent = row.intent
+    def _finish(self, record: EndpointRecord, etag: str | None) -> dict[str, Any]:
+        """Apply the intent and return the new state. Raises ``WriteConflict`` if another caller changed the record."""
+        intent = record.intent
         assert intent is not None
-        wanted = self.wanted(intent.route)
+        variants = self.variants_of(intent.route)
         try:
-            seen = self._there(wanted, intent)
-            if not intent.begun and not self.endpoint.holds(wanted, seen):
-                row, etag, seen = self._reconfigured(row, etag, wanted, seen)
-            self._check(row, seen, wanted)
+            current = self._idle_endpoint(variants, intent)
+            if not intent.begun and not self.endpoint.serves(variants, current):
+                record, etag, current = self._reconfigure(record, etag, variants, current)
+            self._check(record, current, variants)
         except Refused as error:
-            if intent.action not in WAYS_BACK and not isinstance(error, Conflict):
-                self._give_up(row, etag, "; ".join([error.subject, *error.reasons]))
+            if intent.action not in ROLLBACK_ACTIONS and not isinstance(error, Conflict):
+                self._abort(record, etag, "; ".join([error.subject, *error.reasons]))
             raise
-        if not self.endpoint.weighs(wanted, seen):
-            self.endpoint.weigh(wanted, seen)
-            seen = self.endpoint.wait()
-        if not self.endpoint.weighs(wanted, seen):
-            raise Unavailable(f"endpoint {self.endpoint.name} splits {seen.shares}, not as ordered; try again")
-        if row.route is None or intent.route.live != row.route.live or intent.route.candidate != row.route.candidate:
-            self.endpoint.scale(wanted)
-        answer = self._done(row, etag, seen)
-        self.endpoint.let_go(wanted, seen)
+        if not self.endpoint.has_shares(variants, current):
+            self.endpoint.set_weights(variants, current)
+            current = self.endpoint.wait()
+        if not self.endpoint.has_shares(variants, current):
+            raise Unavailable(f"endpoint {self.endpoint.name} splits {current.shares}, not as requested; try again")
+        former, route = record.route, intent.route
+        if former is None or (route.live, route.candidate) != (former.live, former.candidate):
+            self.endpoint.scale(variants)
+        answer = self._save(record, etag, current)
+        self.endpoint.remove_others(variants, current)
         return answer
 
-    def _there(self, wanted: list[ProductionVariant], intent: Intent) -> EndpointDescription:
-        """The endpoint, made if there is none, when SageMaker is done with it."""
+    def _idle_endpoint(self, variants: list[ProductionVariant], intent: Intent) -> EndpointDescription:
+        """The endpoint, created if it does not exist, once SageMaker has finished its pending change."""
         if self.guarded and intent.route.candidate is not None:
-            self.endpoint.register(intent.route.candidate)
+            self.endpoint.ensure_model(intent.route.candidate)
         if self.endpoint.describe() is None:
-            self.endpoint.create(wanted)
-        return self.endpoint.wait(self._patience() if intent.begun else PATIENCE_SECONDS)
+            self.endpoint.create(variants)
+        return self.endpoint.wait(self._wait_seconds() if intent.begun else WAIT_SECONDS)
 
-    def _reconfigured(
-        self, row: EndpointRecord, etag: str | None, wanted: list[ProductionVariant], seen: EndpointDescription
+    def _reconfigure(
+        self, record: EndpointRecord, etag: str | None, variants: list[ProductionVariant], current: EndpointDescription
     ) -> tuple[EndpointRecord, str | None, EndpointDescription]:
-        """Order another configuration and wait; that it was ordered is recorded before the waiting begins."""
-        intent = row.intent
+        """Request another configuration, record the request, and wait for it."""
+        intent = record.intent
         assert intent is not None
         policy = None
         if self.guarded:
-            policy = back_at_once() if intent.action in WAYS_BACK else guarded(self._deployment)
-        config = self.endpoint.configure(wanted, seen)
+            policy = immediate_update() if intent.action in ROLLBACK_ACTIONS else guarded_update(self._deployment)
+        config = self.endpoint.configure(variants, current)
         if self._records.read(self.model)[1] != etag:
             raise WriteConflict(self.model)
         self.endpoint.update(config, policy)
-        begun = msgspec.structs.replace(intent, begun=True, former=seen.config, config=config)
-        route = row.route and self._leased(row.route, self._patience())
-        row = msgspec.structs.replace(row, intent=begun, route=route)
-        return row, self._note(row, etag), self.endpoint.wait(self._patience())
+        begun = msgspec.structs.replace(intent, begun=True, former=current.config, config=config)
+        route = record.route and self._with_lease(record.route, self._wait_seconds())
+        record = msgspec.structs.replace(record, intent=begun, route=route)
+        return record, self._write_after_order(record, etag), self.endpoint.wait(self._wait_seconds())
 
-    def _check(self, row: EndpointRecord, seen: EndpointDescription, wanted: list[ProductionVariant]) -> None:
-        """``Refused`` unless the endpoint has the configuration that was ordered."""
-        intent = row.intent
+    def _check(self, record: EndpointRecord, current: EndpointDescription, variants: list[ProductionVariant]) -> None:
+        """``Refused`` unless the endpoint has the configuration that was requested."""
+        intent = record.intent
         assert intent is not None
-        if _fell_back(row, seen):
-            raise Refused(f"the {intent.action} of {self.model} did not come about", [_why(row, seen)])
-        if (intent.begun and seen.config != intent.config) or not self.endpoint.holds(wanted, seen):
+        if _went_back(record, current):
+            raise Refused(f"the {intent.action} of {self.model} was not applied", [_rollback_reason(record, current)])
+        if (intent.begun and current.config != intent.config) or not self.endpoint.serves(variants, current):
             raise Refused(
-                f"endpoint {self.endpoint.name} has configuration {seen.config}, which nobody here ordered",
-                ["somebody else changed it; roll back, or release a version, to have it our way again"],
+                f"endpoint {self.endpoint.name} has configuration {current.config}, not the one that was requested",
+                ["somebody else changed it; roll back, or release a version, to replace that configuration"],
             )
 
-    def _done(self, row: EndpointRecord, etag: str | None, seen: EndpointDescription | None) -> dict[str, Any]:
-        """The intent is what is: the next generation, unless nothing changed for any request."""
-        intent, now = row.intent, self.now()
+    def _save(self, record: EndpointRecord, etag: str | None, current: EndpointDescription | None) -> dict[str, Any]:
+        """Record the intent as the route, in the next generation unless the route stays the same."""
+        intent, now = record.intent, self.now()
         assert intent is not None
-        before, after = row.route, self._stamped(row, intent, now)
-        record, former = after.rollout, before.rollout if before else None
-        superseded = dict(row.superseded)
-        if former is not None and former.active and record is not None and record.rollout_id != former.rollout_id:
-            why = f"by {record.rollout_id}"
+        before, after = record.route, self._with_start_time(record, intent, now)
+        rollout, former = after.rollout, before.rollout if before else None
+        superseded = dict(record.superseded)
+        if former is not None and former.active and rollout is not None and rollout.rollout_id != former.rollout_id:
+            why = f"by {rollout.rollout_id}"
             superseded[former.rollout_id] = msgspec.structs.replace(former, phase="SUPERSEDED", reason=why)
         same = before is not None and intent.route == before
-        row = msgspec.structs.replace(
-            row,
-            generation=row.generation + (0 if same else 1),
+        record = msgspec.structs.replace(
+            record,
+            generation=record.generation + (0 if same else 1),
             route=after,
             intent=None,
             superseded=superseded,
-            ended=None if record is not None and record.active else row.ended or now,
+            ended=None if rollout is not None and rollout.active else record.ended or now,
         )
-        answer = self.told(row, seen).model_dump(mode="json", by_alias=True)
-        answers = row.answers | {intent.key: StoredAnswer(intent.request, answer)}
-        self._note(msgspec.structs.replace(row, answers=answers), etag)
+        answer = self.state(record, current).model_dump(mode="json", by_alias=True)
+        answers = record.answers | {intent.key: StoredAnswer(intent.request, answer)}
+        self._write_after_order(msgspec.structs.replace(record, answers=answers), etag)
         return answer
 
-    def _note(self, row: EndpointRecord, etag: str | None) -> str:
-        """Record what was ordered or done. Raises ``LateWriteConflict`` if the record was changed meanwhile."""
+    def _write_after_order(self, record: EndpointRecord, etag: str | None) -> str:
+        """Write the record after a request to SageMaker. Raises ``LateWriteConflict`` if it was changed meanwhile."""
         try:
-            return self._records.write(row, etag)
-        except WriteConflict as lost:
-            raise LateWriteConflict(self.model) from lost
+            return self._records.write(record, etag)
+        except WriteConflict as conflict:
+            raise LateWriteConflict(self.model) from conflict
 
-    def _give_up(self, row: EndpointRecord, etag: str | None, reason: str) -> None:
-        """The rollout has ended in the record, too. Raises ``WriteConflict`` if somebody else changed it meanwhile."""
-        intent, route, now = row.intent, row.route, self.now()
+    def _abort(self, record: EndpointRecord, etag: str | None, reason: str) -> None:
+        """Record that the intent failed and its rollout ended. Raises ``WriteConflict`` if the record was changed."""
+        intent, route, now = record.intent, record.route, self.now()
         assert intent is not None
-        record = route.rollout if route else None
-        if route is not None and record is not None and record.active:
+        rollout = route.rollout if route else None
+        if route is not None and rollout is not None and rollout.active:
             if intent.action == "prepare":
-                route = moves.failed(route, record.rollout_id, reason)
+                route = transitions.failed(route, rollout.rollout_id, reason)
             elif intent.action == "promote":
-                route = moves.rolled_back(route, reason)
+                route = transitions.rolled_back(route, reason)
         runs = route is not None and route.rollout is not None and route.rollout.active
-        ended = row.ended if runs else row.ended or now
-        row = msgspec.structs.replace(row, generation=row.generation + 1, route=route, intent=None, ended=ended)
-        self._records.write(row, etag)
+        ended = record.ended if runs else record.ended or now
+        after = msgspec.structs.replace(record, generation=record.generation + 1, route=route, intent=None, ended=ended)
+        self._records.write(after, etag)
 
-    def _put_right(self) -> None:
-        """An order of ours that came too late must not outlive what was recorded since."""
-        row = self.read()
-        if row.intent is not None or row.route is None:
+    def _restore_recorded(self) -> None:
+        """Set the weights and variants of the recorded route again, after our own request came too late."""
+        record = self.read()
+        if record.intent is not None or record.route is None:
             return
-        wanted, seen = self.wanted(row.route), self.endpoint.wait()
-        if not self.endpoint.holds(wanted, seen):
+        variants, current = self.variants_of(record.route), self.endpoint.wait()
+        if not self.endpoint.serves(variants, current):
             return
-        if not self.endpoint.weighs(wanted, seen):
-            self.endpoint.weigh(wanted, seen)
-            seen = self.endpoint.wait()
-        self.endpoint.let_go(wanted, seen)
+        if not self.endpoint.has_shares(variants, current):
+            self.endpoint.set_weights(variants, current)
+            current = self.endpoint.wait()
+        self.endpoint.remove_others(variants, current)
 
-    # ---- what a row means -------------------------------------------------------------------------------------------
+    # ---- what a record means ----------------------------------------------------------------------------------------
 
-    def wanted(self, route: Route) -> list[ProductionVariant]:
-        """The former champion of a promotion keeps its instances, at weight 0, until it is retired."""
+    def variants_of(self, route: Route) -> list[ProductionVariant]:
+        """The variants of a route; a former champion keeps its instances at weight 0 until it is retired."""
         if self.guarded:
             return [ProductionVariant(GUARDED_VARIANT, route.live, WHOLE)]
         share = route.share()
-        found = [ProductionVariant(variant_name(route.live.version), route.live, WHOLE - share)]
+        variants = [ProductionVariant(variant_name(route.live.version), route.live, WHOLE - share)]
         if route.candidate is not None:
-            found.append(ProductionVariant(variant_name(route.candidate.version), route.candidate, share))
+            variants.append(ProductionVariant(variant_name(route.candidate.version), route.candidate, share))
         if route.previous is not None and route.rollout is not None and route.rollout.phase == "FINALISING":
-            found.append(ProductionVariant(variant_name(route.previous.version), route.previous, 0))
-        return found
+            variants.append(ProductionVariant(variant_name(route.previous.version), route.previous, 0))
+        return variants
 
-    def told(self, row: EndpointRecord, seen: EndpointDescription | None) -> RolloutState:
-        """Roles and phase as recorded; the split, and whether it is the one recorded, as SageMaker says.
+    def state(self, record: EndpointRecord, current: EndpointDescription | None) -> RolloutState:
+        """Roles and phase as recorded; the split, and whether it is the recorded one, as SageMaker describes them.
 
-        What is only intended does not count: a caller who is told the former state asks for it again, and waits.
+        A pending intent is not included: a caller that reads the former state repeats its change, and waits.
         """
-        route = moves.live(self.model, row.route)
-        wanted = self.wanted(route)
+        route = transitions.live(self.model, record.route)
+        variants = self.variants_of(route)
         split: dict[str, int] = {}
         applied = False
-        if seen is not None:
-            applied = self.endpoint.holds(wanted, seen) and self.endpoint.weighs(wanted, seen)
-            versions = {variant.name: variant.served.version for variant in wanted}
-            split = {versions.get(name, name): share for name, share in seen.shares.items() if share}
+        if current is not None:
+            applied = self.endpoint.serves(variants, current) and self.endpoint.has_shares(variants, current)
+            versions = {variant.name: variant.served.version for variant in variants}
+            split = {versions.get(name, name): share for name, share in current.shares.items() if share}
         if applied:
-            split = {variant.served.version: variant.share for variant in wanted if variant.share}
-        workers = sum(seen.instances.values()) if seen else 0
-        return state_of(self.model, route, split, generation=row.generation, workers=workers, applied=applied)
+            split = {variant.served.version: variant.share for variant in variants if variant.share}
+        workers = sum(current.instances.values()) if current else 0
+        return state_of(self.model, route, split, generation=record.generation, workers=workers, applied=applied)
 
-    def _stamped(self, row: EndpointRecord, intent: Intent, now: datetime) -> Route:
-        """A step begins when its traffic was seen, and its lease counts from then."""
-        after, record = intent.route, intent.route.rollout
-        former = row.route.rollout if row.route else None
-        if record is None or not record.active or not record.steps or (former and record.steps == former.steps):
+    def _with_start_time(self, record: EndpointRecord, intent: Intent, now: datetime) -> Route:
+        """The route whose newest stage, and its lease, start now, when its traffic was observed."""
+        after, rollout = intent.route, intent.route.rollout
+        former = record.route.rollout if record.route else None
+        if rollout is None or not rollout.active or not rollout.steps or (former and rollout.steps == former.steps):
             return after
-        last = msgspec.structs.replace(record.steps[-1], started=now)
-        record = msgspec.structs.replace(record, step_started=now, steps=(*record.steps[:-1], last))
-        return self._leased(msgspec.structs.replace(after, rollout=record))
+        last = msgspec.structs.replace(rollout.steps[-1], started=now)
+        rollout = msgspec.structs.replace(rollout, step_started=now, steps=(*rollout.steps[:-1], last))
+        return self._with_lease(msgspec.structs.replace(after, rollout=rollout))
 
-    def _leased(self, route: Route, patience: float = 0.0) -> Route:
-        """Nobody who waits for SageMaker loses the lease meanwhile."""
-        record = route.rollout
-        if record is None or not record.active:
+    def _with_lease(self, route: Route, seconds: float = 0.0) -> Route:
+        """The route with a lease that outlasts the wait for SageMaker."""
+        rollout = route.rollout
+        if rollout is None or not rollout.active:
             return route
-        until = max(record.lease_until, self.now() + timedelta(seconds=record.plan.lease_seconds + patience))
-        return msgspec.structs.replace(route, rollout=msgspec.structs.replace(record, lease_until=until))
+        until = max(rollout.lease_until, self.now() + timedelta(seconds=rollout.plan.lease_seconds + seconds))
+        return msgspec.structs.replace(route, rollout=msgspec.structs.replace(rollout, lease_until=until))
 
-    def _patience(self) -> float:
-        return longest(self._deployment) if self.guarded else PATIENCE_SECONDS
+    def _wait_seconds(self) -> float:
+        return longest_update_seconds(self._deployment) if self.guarded else WAIT_SECONDS
 
 
 def variant_name(version: str) -> str:
@@ -319,15 +322,15 @@ def variant_name(version: str) -> str:
     return "v" + "".join(letter if letter.isalnum() else "-" for letter in version).strip("-")[:60]
 
 
-def _fell_back(row: EndpointRecord, seen: EndpointDescription | None) -> bool:
-    """SageMaker took the order, and is in service with what was there before: it went back without saying so."""
-    intent = row.intent
-    if intent is None or not intent.begun or seen is None or seen.status != "InService":
+def _went_back(record: EndpointRecord, current: EndpointDescription | None) -> bool:
+    """Whether SageMaker rolled the requested configuration back by itself: it is in service with the former one."""
+    intent = record.intent
+    if intent is None or not intent.begun or current is None or current.status != "InService":
         return False
-    return seen.config == intent.former and seen.config != intent.config
+    return current.config == intent.former and current.config != intent.config
 
 
-def _why(row: EndpointRecord, seen: EndpointDescription | None) -> str:
-    config, former = (row.intent.config, row.intent.former) if row.intent else ("", "")
-    said = f": {seen.failure}" if seen and seen.failure else "; look at its alarms and at the container's log"
-    return f"SageMaker put {former} back in place of {config}{said}"
+def _rollback_reason(record: EndpointRecord, current: EndpointDescription | None) -> str:
+    config, former = (record.intent.config, record.intent.former) if record.intent else ("", "")
+    cause = f": {current.failure}" if current and current.failure else "; read its alarms and the container's log"
+    return f"SageMaker replaced {config} by the former {former}{cause}"

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipelines.adapters.sagemaker.clients import asking
+from pipelines.adapters.sagemaker.clients import aws_errors
 from pipelines.messages.rollout import ArmCounts
 from pipelines.rollout.transitions import RolloutRecord
 
-MINUTE = 60
-COARSE = 300
-"""Period in seconds after CloudWatch has dropped single minutes."""
+FINE_SECONDS = 60
+COARSE_SECONDS = 300
+"""Period once CloudWatch has dropped the single minutes."""
 FINE_DAYS = 14
 
 
 def measure(
     cloudwatch: Any, endpoint: str, record: RolloutRecord, name: Callable[[str], str], until: datetime, now: datetime
 ) -> list[ArmCounts]:
-    """Both arms of every step. A minute that belongs to two steps is left out; an answer 5xx is ``error``. Steps that
-    began 14 days ago or more are read in periods of five minutes.
+    """Both arms of every stage. A minute that belongs to two stages is left out; an answer 5xx is ``error``. Stages
+    that began 14 days ago or more are read in periods of five minutes.
 
     ``slow`` counts answers above each latency limit of the guard, by SageMaker's ``ModelLatency``.
     """
@@ -28,15 +28,15 @@ def measure(
         return []
     arms = [("champion", record.champion.version), ("candidate", record.candidate.version)]
     ends = [step.started for step in record.steps[1:]] + [until]
-    found = []
+    counts = []
     for step, end in zip(record.steps, ends, strict=True):
-        period = MINUTE if now - step.started < timedelta(days=FINE_DAYS) else COARSE
+        period = FINE_SECONDS if now - step.started < timedelta(days=FINE_DAYS) else COARSE_SECONDS
         start, stop = _ceiling(step.started, period), _floor(end, period)
         for role, version in arms:
             limits = [limit.over_ms for limit in record.plan.guard.latency]
             sums = _sums(cloudwatch, endpoint, name(version), start, stop, period, limits) if start < stop else {}
             requests, failed = sums.get("requests", 0), sums.get("errors", 0)
-            found.append(
+            counts.append(
                 ArmCounts(
                     version=version,
                     step=step.number,
@@ -46,19 +46,19 @@ def measure(
                     requests=requests,
                     failed=failed,
                     bad={"error": failed},
-                    slow={f"{limit:g}": sums.get(f"slow{place}", 0) for place, limit in enumerate(limits)},
+                    slow={f"{limit:g}": sums.get(f"slow{index}", 0) for index, limit in enumerate(limits)},
                 )
             )
-    return found
+    return counts
 
 
 def _sums(
     cloudwatch: Any, endpoint: str, variant: str, start: datetime, stop: datetime, period: int, limits: list[float]
 ) -> dict[str, int]:
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-    asked = {"requests": ("Invocations", "Sum"), "errors": ("Invocation5XXErrors", "Sum")}
-    # Trimmed count: how many values lie above the bound, in microseconds.
-    asked |= {f"slow{place}": ("ModelLatency", f"TC({limit * 1000:.0f}:)") for place, limit in enumerate(limits)}
+    metrics = {"requests": ("Invocations", "Sum"), "errors": ("Invocation5XXErrors", "Sum")}
+    # Trimmed count: the number of values above the bound, in microseconds.
+    metrics |= {f"slow{index}": ("ModelLatency", f"TC({limit * 1000:.0f}:)") for index, limit in enumerate(limits)}
     queries = [
         {
             "Id": name,
@@ -68,12 +68,12 @@ def _sums(
                 "Stat": stat,
             },
         }
-        for name, (metric, stat) in asked.items()
+        for name, (metric, stat) in metrics.items()
     ]
-    sums, token = dict.fromkeys(asked, 0.0), None
+    sums, token = dict.fromkeys(metrics, 0.0), None
     while True:
         more: dict[str, str] = {"NextToken": token} if token else {}
-        with asking(f"metrics of {endpoint}/{variant}"):
+        with aws_errors(f"metrics of {endpoint}/{variant}"):
             page = cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=stop, **more)
         for result in page["MetricDataResults"]:
             sums[result["Id"]] += sum(result["Values"])

@@ -11,24 +11,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.adapters.sagemaker.clients import AwsClients, NotFound, asking
+from pipelines.adapters.sagemaker.clients import AwsClients, NotFound, aws_errors
 from pipelines.adapters.sagemaker.record import parse_store
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.transitions import WHOLE, Served
 from pipelines.spec.deployment import Deployment, SageMaker
 
-BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
+BUSY_STATUSES = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 POLL_SECONDS = 15.0
-PATIENCE_SECONDS = 3600.0
-"""How long one call waits for instances; the next try goes on waiting."""
-BUNDLE = "/opt/ml/model"
-"""Where SageMaker lays the files of a model in its container."""
+WAIT_SECONDS = 3600.0
+"""How long one call waits for instances; a retry continues to wait."""
+MODEL_FOLDER = "/opt/ml/model"
+"""Folder of a model's files in SageMaker's containers."""
 log = logging.getLogger("airworthy.sagemaker")
 
 
 @dataclass(frozen=True)
 class ProductionVariant:
-    """A variant that is wanted: ``share`` in basis points."""
+    """A variant that the endpoint should have; ``share`` in basis points."""
 
     name: str
     served: Served
@@ -48,7 +48,7 @@ class EndpointDescription:
 
 
 class SageMakerEndpoint:
-    """One endpoint of SageMaker, made and changed as ``deployment`` declares."""
+    """One endpoint of SageMaker, created and changed as ``deployment`` declares."""
 
     def __init__(
         self,
@@ -64,72 +64,72 @@ class SageMakerEndpoint:
         self._aws, self._store, self._sleep = clients, store, sleep
         self.name = deployment.target.endpoint or model.replace("_", "-")
 
-    # ---- what is there ----------------------------------------------------------------------------------------------
+    # ---- the current endpoint ---------------------------------------------------------------------------------------
 
     def describe(self) -> EndpointDescription | None:
-        """None where there is no such endpoint."""
+        """The endpoint as it is now; None if it does not exist."""
         try:
-            with asking(f"endpoint {self.name}"):
-                found = self._aws.sagemaker.describe_endpoint(EndpointName=self.name)
-                config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
+            with aws_errors(f"endpoint {self.name}"):
+                endpoint = self._aws.sagemaker.describe_endpoint(EndpointName=self.name)
+                config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
         except NotFound:
             return None
-        running = found.get("ProductionVariants", [])
+        running = endpoint.get("ProductionVariants", [])
         weights = {v["VariantName"]: float(v.get("CurrentWeight") or 0) for v in running}
         total = sum(weights.values())
         return EndpointDescription(
-            status=found["EndpointStatus"],
-            config=found["EndpointConfigName"],
+            status=endpoint["EndpointStatus"],
+            config=endpoint["EndpointConfigName"],
             models={v["VariantName"]: v["ModelName"] for v in config["ProductionVariants"]},
             shares={name: round(weight / total * WHOLE) if total else 0 for name, weight in weights.items()},
             instances={v["VariantName"]: v.get("CurrentInstanceCount") or 0 for v in running},
-            failure=found.get("FailureReason") or "",
+            failure=endpoint.get("FailureReason") or "",
         )
 
-    def wait(self, patience: float = PATIENCE_SECONDS) -> EndpointDescription:
-        """The endpoint once SageMaker is done with it. ``Unavailable`` if it is not within ``patience`` seconds."""
+    def wait(self, seconds: float = WAIT_SECONDS) -> EndpointDescription:
+        """The endpoint once it is in service. ``Unavailable`` if SageMaker still changes it after ``seconds``."""
         waited = 0.0
         while True:
-            seen = self.describe()
-            if seen is None:
-                raise Refused(f"endpoint {self.name} was deleted while a rollout went on; release a version again")
-            if seen.status == "InService":
-                return seen
-            if seen.status not in BUSY:
+            current = self.describe()
+            if current is None:
+                raise Refused(f"endpoint {self.name} was deleted during a rollout; release a version again")
+            if current.status == "InService":
+                return current
+            if current.status not in BUSY_STATUSES:
                 raise Refused(
-                    f"endpoint {self.name} is {seen.status}: {seen.failure or 'SageMaker gives no reason'}",
+                    f"endpoint {self.name} is {current.status}: {current.failure or 'SageMaker gives no reason'}",
                     [f"delete it (aws sagemaker delete-endpoint --endpoint-name {self.name}), then release a version"],
                 )
-            if waited >= patience:
-                raise Unavailable(f"endpoint {self.name} is {seen.status} for {waited:.0f} s; the next try waits on")
+            if waited >= seconds:
+                raise Unavailable(f"endpoint {self.name} is {current.status} for {waited:.0f} s; a retry waits on")
             self._sleep(POLL_SECONDS)
             waited += POLL_SECONDS
 
-    def holds(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
-        """Whether every wanted variant is there and serves the wanted bundle, at whatever weight."""
-        return all(seen.models.get(v.name, "").startswith(self._identity(v.served)) for v in wanted)
+    def serves(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> bool:
+        """Whether the endpoint has every variant with its bundle, at any weight."""
+        return all(current.models.get(v.name, "").startswith(self._prefix(v.served)) for v in variants)
 
-    def weighs(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> bool:
-        """Whether the traffic is split as wanted, to a basis point of rounding."""
-        shares = {variant.name: variant.share for variant in wanted}
-        return all(abs(share - shares.get(name, 0)) <= 1 for name, share in seen.shares.items())
+    def has_shares(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> bool:
+        """Whether the traffic is split by the variants' shares, up to one basis point of rounding."""
+        shares = {variant.name: variant.share for variant in variants}
+        return all(abs(share - shares.get(name, 0)) <= 1 for name, share in current.shares.items())
 
-    # ---- what is to be ----------------------------------------------------------------------------------------------
+    # ---- changes ----------------------------------------------------------------------------------------------------
 
-    def create(self, wanted: Sequence[ProductionVariant]) -> None:
-        """The endpoint itself, for the first version of a model."""
-        config = self.configure(wanted, None)
-        with asking(f"endpoint {self.name}"):
+    def create(self, variants: Sequence[ProductionVariant]) -> None:
+        """Create the endpoint, for the first version of a model."""
+        config = self.configure(variants, None)
+        with aws_errors(f"endpoint {self.name}"):
             self._aws.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=config)
 
-    def configure(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription | None) -> str:
-        """Name of the configuration with these variants; made unless it is there. None is ever deleted."""
-        content: dict[str, Any] = {"ProductionVariants": [self._variant(variant, seen) for variant in wanted]}
-        capture = self._capture(seen)
+    def configure(self, variants: Sequence[ProductionVariant], current: EndpointDescription | None) -> str:
+        """Name of the configuration with these variants, created if it is missing. None is ever deleted."""
+        content: dict[str, Any] = {"ProductionVariants": [self._variant(variant, current) for variant in variants]}
+        capture = self._capture(current)
         if capture:
             content["DataCaptureConfig"] = capture
         name = f"{self.name[:48]}-{_digest(content)[:12]}"
-        self._make(
+        self._create_if_missing(
             "configuration",
             name,
             lambda: self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=name),
@@ -138,8 +138,8 @@ class SageMakerEndpoint:
         return name
 
     def update(self, config: str, policy: dict[str, Any] | None = None) -> None:
-        """Order the new configuration. Instance counts of variants that stay are kept, since scaling has moved them."""
-        asked: dict[str, Any] = {
+        """Request the new configuration. Variants that stay keep the instance counts that scaling has set."""
+        request: dict[str, Any] = {
             "EndpointName": self.name,
             "EndpointConfigName": config,
             "RetainAllVariantProperties": True,
@@ -149,35 +149,35 @@ class SageMakerEndpoint:
             ],
         }
         if policy is not None:
-            asked["DeploymentConfig"] = policy
-        with asking(f"the update of endpoint {self.name} to {config}"):
-            self._aws.sagemaker.update_endpoint(**asked)
+            request["DeploymentConfig"] = policy
+        with aws_errors(f"the update of endpoint {self.name} to {config}"):
+            self._aws.sagemaker.update_endpoint(**request)
 
-    def weigh(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
-        """Order the traffic; variants that are not wanted get none."""
-        shares = dict.fromkeys(seen.shares, 0) | {variant.name: variant.share for variant in wanted}
-        asked = [{"VariantName": name, "DesiredWeight": float(share)} for name, share in shares.items()]
-        with asking(f"the weights of endpoint {self.name}"):
+    def set_weights(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> None:
+        """Request the traffic split; variants that are not in ``variants`` get weight 0."""
+        shares = dict.fromkeys(current.shares, 0) | {variant.name: variant.share for variant in variants}
+        weights = [{"VariantName": name, "DesiredWeight": float(share)} for name, share in shares.items()]
+        with aws_errors(f"the weights of endpoint {self.name}"):
             self._aws.sagemaker.update_endpoint_weights_and_capacities(
-                EndpointName=self.name, DesiredWeightsAndCapacities=asked
+                EndpointName=self.name, DesiredWeightsAndCapacities=weights
             )
 
-    def scale(self, wanted: Sequence[ProductionVariant]) -> None:
-        """Declare scaling of every wanted variant: requests per minute, as SageMaker counts them."""
+    def scale(self, variants: Sequence[ProductionVariant]) -> None:
+        """Declare scaling of every variant, in requests per minute as SageMaker counts them."""
         scaling = self._deployment.resources.autoscaling
         if scaling is None or not scaling.enabled:
             return
         size = self._deployment.resources
-        for variant in wanted:
-            place = self._place(variant.name)
-            with asking(f"scaling of {place['ResourceId']}"):
+        for variant in variants:
+            scalable = self._scalable_target(variant.name)
+            with aws_errors(f"scaling of {scalable['ResourceId']}"):
                 self._aws.autoscaling.register_scalable_target(
-                    **place,
+                    **scalable,
                     MinCapacity=size.min_replicas or size.replicas,
                     MaxCapacity=size.max_replicas or size.replicas,
                 )
                 self._aws.autoscaling.put_scaling_policy(
-                    **place,
+                    **scalable,
                     PolicyName=f"{self.name}-invocations",
                     PolicyType="TargetTrackingScaling",
                     TargetTrackingScalingPolicyConfiguration={
@@ -188,25 +188,25 @@ class SageMakerEndpoint:
                     },
                 )
 
-    def let_go(self, wanted: Sequence[ProductionVariant], seen: EndpointDescription) -> None:
-        """Order a configuration without the variants that are not wanted. Their weight is 0, so nobody waits for it."""
-        names = {variant.name for variant in wanted}
-        surplus = [name for name in seen.models if name not in names]
+    def remove_others(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> None:
+        """Request a configuration with ``variants`` only, without waiting: all others already have weight 0."""
+        names = {variant.name for variant in variants}
+        surplus = [name for name in current.models if name not in names]
         if not surplus:
             return
         try:
             for name in surplus:
-                self._unscale(name)
-            self.update(self.configure(wanted, seen))
+                self._remove_scaling(name)
+            self.update(self.configure(variants, current))
         except (Refused, Unavailable) as error:
             log.warning("%s keeps %s at weight 0 until its next change: %s", self.name, ", ".join(surplus), error)
 
-    def register(self, served: Served) -> str:
-        """Name of SageMaker's model of this bundle; made unless it is there."""
+    def ensure_model(self, served: Served) -> str:
+        """Name of SageMaker's model of this bundle, created if it is missing."""
         if not served.bundle.startswith(("s3://", "s3a://")):
             raise Refused(f"{served.bundle} is not on S3, so SageMaker cannot read it; set AIRWORTHY_STORE to s3://…")
         bucket, prefix = parse_store(served.bundle)
-        with asking(f"bundle {served.bundle}"):
+        with aws_errors(f"bundle {served.bundle}"):
             listed = self._aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         if not listed.get("KeyCount"):
             raise Refused(f"there is no bundle at {served.bundle}; build it by {self._model}__deploy")
@@ -223,13 +223,13 @@ class SageMakerEndpoint:
                 "AIRWORTHY_SERVE_MODEL": self._model,
                 "AIRWORTHY_SERVE_VERSION": served.version,
                 "AIRWORTHY_SERVE_SHA256": served.sha256,
-                "AIRWORTHY_SERVE_BUNDLE": BUNDLE,
+                "AIRWORTHY_SERVE_BUNDLE": MODEL_FOLDER,
                 "AIRWORTHY_STORE": self._store,
             },
         }
         content = {"PrimaryContainer": container, "ExecutionRoleArn": self._declared.role_arn}
-        name = f"{self._identity(served)}{_digest(content)[:6]}"
-        self._make(
+        name = f"{self._prefix(served)}{_digest(content)[:6]}"
+        self._create_if_missing(
             "model",
             name,
             lambda: self._aws.sagemaker.describe_model(ModelName=name),
@@ -239,24 +239,24 @@ class SageMakerEndpoint:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _variant(self, variant: ProductionVariant, seen: EndpointDescription | None) -> dict[str, Any]:
-        """One that is there keeps the model it runs, even if the declared image is another one by now."""
-        there = seen.models.get(variant.name, "") if seen else ""
-        found = {
+    def _variant(self, variant: ProductionVariant, current: EndpointDescription | None) -> dict[str, Any]:
+        """Configuration of one variant; an existing variant keeps its model even if the declared image has changed."""
+        name = current.models.get(variant.name, "") if current else ""
+        content = {
             "VariantName": variant.name,
-            "ModelName": there if there.startswith(self._identity(variant.served)) else self.register(variant.served),
+            "ModelName": name if name.startswith(self._prefix(variant.served)) else self.ensure_model(variant.served),
             "InstanceType": self._declared.instance_type,
             "InitialInstanceCount": self._deployment.resources.replicas,
             "InitialVariantWeight": float(variant.share),
         }
         if self._deployment.health_check.initial_delay:
-            found["ContainerStartupHealthCheckTimeoutInSeconds"] = self._deployment.health_check.initial_delay
+            content["ContainerStartupHealthCheckTimeoutInSeconds"] = self._deployment.health_check.initial_delay
         if self._deployment.load_balancing.algorithm == "least-connections":
-            found["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
-        return found
+            content["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
+        return content
 
-    def _capture(self, seen: EndpointDescription | None) -> dict[str, Any] | None:
-        """What is declared, else what the endpoint has now: a new configuration would drop it without a word."""
+    def _capture(self, current: EndpointDescription | None) -> dict[str, Any] | None:
+        """The declared data capture, else the endpoint's current one, which a new configuration would drop."""
         if self._declared.data_capture:
             return {
                 "EnableCapture": True,
@@ -265,44 +265,44 @@ class SageMakerEndpoint:
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
             }
-        if seen is None:
+        if current is None:
             return None
-        with asking(f"configuration {seen.config}"):
-            found = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=seen.config)
-        return found.get("DataCaptureConfig") or None
+        with aws_errors(f"configuration {current.config}"):
+            config = self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=current.config)
+        return config.get("DataCaptureConfig") or None
 
-    def _make(self, kind: str, name: str, describe: Callable[[], Any], create: Callable[[], Any]) -> None:
-        """Names hold a digest of the content, so one that is there is the right one."""
+    def _create_if_missing(self, kind: str, name: str, describe: Callable[[], Any], create: Callable[[], Any]) -> None:
+        """Create an object unless its name exists; names contain a digest of the content."""
         try:
-            with asking(f"{kind} {name}"):
+            with aws_errors(f"{kind} {name}"):
                 describe()
         except NotFound:
             try:
-                with asking(f"{kind} {name}"):
+                with aws_errors(f"{kind} {name}"):
                     create()
             except Refused as error:
                 if "already exist" not in str(error):
                     raise
 
-    def _unscale(self, variant: str) -> None:
+    def _remove_scaling(self, variant: str) -> None:
         if self._deployment.resources.autoscaling is None:
             return
-        place = self._place(variant)
+        scalable = self._scalable_target(variant)
         try:
-            with asking(f"scaling of {place['ResourceId']}"):
-                self._aws.autoscaling.deregister_scalable_target(**place)
+            with aws_errors(f"scaling of {scalable['ResourceId']}"):
+                self._aws.autoscaling.deregister_scalable_target(**scalable)
         except NotFound:
             return
 
-    def _place(self, variant: str) -> dict[str, str]:
+    def _scalable_target(self, variant: str) -> dict[str, str]:
         return {
             "ServiceNamespace": "sagemaker",
             "ResourceId": f"endpoint/{self.name}/variant/{variant}",
             "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
         }
 
-    def _identity(self, served: Served) -> str:
-        """What the names of all models of one bundle begin with."""
+    def _prefix(self, served: Served) -> str:
+        """The prefix of the names of all SageMaker models of one bundle."""
         version = re.sub(r"[^A-Za-z0-9]+", "-", served.version).strip("-")[:12]
         return f"{self.name[:28]}-{version}-{served.sha256[:10]}-"
 

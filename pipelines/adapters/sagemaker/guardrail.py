@@ -8,18 +8,18 @@ from pipelines.errors import Refused
 from pipelines.spec.deployment import Deployment, SageMaker
 from pipelines.spec.strategy import BlueGreen, Canary
 
-STARTING_SECONDS = 1800
-"""Allowed for instances to start and stop, on top of all waits."""
-LEAST, MOST = 600, 28800
-"""What SageMaker takes as time limit of a whole update."""
+INSTANCE_SECONDS = 1800
+"""Time allowed for instances to start and stop, in addition to all waits."""
+MIN_TIMEOUT, MAX_TIMEOUT = 600, 28800
+"""Seconds that SageMaker accepts as time limit of a whole update."""
 
 
-def guarded(deployment: Deployment) -> dict[str, Any]:
-    """``DeploymentConfig`` of an update: all at once, canary (two steps) or linear (even steps), as declared."""
+def guarded_update(deployment: Deployment) -> dict[str, Any]:
+    """``DeploymentConfig`` of an update: all at once, canary (two stages) or linear (even stages), as declared."""
     target = deployment.target
     assert isinstance(target, SageMaker)
     if not target.alarms:
-        raise Refused("deployment.target.alarms: a guarded update without an alarm has no way to fail; name one")
+        raise Refused("deployment.target.alarms: a guarded update without an alarm cannot fail; name an alarm")
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": _routing(deployment, target),
@@ -30,16 +30,16 @@ def guarded(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def back_at_once() -> dict[str, Any]:
-    """``DeploymentConfig`` of a way back: nothing is waited for, and an alarm that rings already does not stop it."""
+def immediate_update() -> dict[str, Any]:
+    """``DeploymentConfig`` of a rollback: all at once, without waits, and without alarms that could stop it."""
     routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
     return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 0}}
 
 
-def longest(deployment: Deployment) -> float:
-    """Seconds that an update and SageMaker's own way back may take together."""
+def longest_update_seconds(deployment: Deployment) -> float:
+    """Seconds that an update and SageMaker's own rollback may take together."""
     assert isinstance(deployment.target, SageMaker)
-    return _timeout(deployment, deployment.target) + STARTING_SECONDS
+    return _timeout(deployment, deployment.target) + INSTANCE_SECONDS
 
 
 def _routing(deployment: Deployment, target: SageMaker) -> dict[str, Any]:
@@ -65,5 +65,5 @@ def _timeout(deployment: Deployment, target: SageMaker) -> int:
     routing = _routing(deployment, target)
     step: int = routing.get("LinearStepSize", {}).get("Value", 100)
     waits = -(-100 // step)
-    whole: int = waits * routing["WaitIntervalInSeconds"] + _termination(deployment) + STARTING_SECONDS
-    return min(max(whole, LEAST), MOST)
+    whole: int = waits * routing["WaitIntervalInSeconds"] + _termination(deployment) + INSTANCE_SECONDS
+    return min(max(whole, MIN_TIMEOUT), MAX_TIMEOUT)

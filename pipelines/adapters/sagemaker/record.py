@@ -1,4 +1,4 @@
-"""The record of a model's rollouts: one object on S3, written only if nobody else wrote it since it was read."""
+"""The record of a model's rollouts: one object on S3, written only if it has not changed since it was read."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.sagemaker.clients import NotFound, asking
+from pipelines.adapters.sagemaker.clients import NotFound, aws_errors
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import RolloutRecord, Route
 
-KEPT_ANSWERS = 100
-KEPT_ROLLOUTS = 20
+MAX_ANSWERS = 100
+MAX_ROLLOUTS = 20
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A change that was decided and recorded; whoever comes next finishes it or overrules it.
+    """A change that was decided and recorded; the next call finishes or replaces it.
 
-    ``begun``: SageMaker has taken the order to replace the configuration ``former`` by ``config``.
+    ``begun``: SageMaker has accepted to replace the configuration ``former`` by ``config``.
     """
 
     key: str
     request: str
-    """Digest of what was asked for under this key."""
+    """Digest of the request under this key."""
     action: str
     route: Route
     former: str | None = None
@@ -37,53 +37,53 @@ class StoredAnswer(msgspec.Struct, frozen=True):
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
-    """``route`` is what was last seen to be so; ``intent`` what is to become of it."""
+    """``route`` is the last observed state; ``intent`` the pending change."""
 
     model: str
     generation: int = 0
     route: Route | None = None
     intent: Intent | None = None
     answers: dict[str, StoredAnswer] = {}
-    """By key, the newest of them."""
+    """The newest answers by idempotency key."""
     superseded: dict[str, RolloutRecord] = {}
-    """Rollouts before the newest one that were cut short."""
+    """Rollouts that a newer one superseded."""
     ended: datetime | None = None
-    """When the newest rollout gave the candidate its last request, or its first one as champion."""
+    """When the newest rollout ended, by promotion or rollback of its candidate."""
 
 
 class EndpointRecords:
-    """Rows at ``s3://bucket/prefix/rollouts/<model>.json``."""
+    """Records at ``s3://bucket/prefix/rollouts/<model>.json``."""
 
     def __init__(self, s3: Any, bucket: str, prefix: str) -> None:
         self._s3, self._bucket, self._prefix = s3, bucket, prefix
 
     def read(self, model: str) -> tuple[EndpointRecord, str | None]:
-        """The row and its ETag; a new row and None where there is none yet."""
+        """The record and its ETag; an empty record and None if there is none yet."""
         try:
-            with asking(f"the record of {model}"):
-                found = self._s3.get_object(Bucket=self._bucket, Key=self._key(model))
-                content, etag = found["Body"].read(), str(found["ETag"])
+            with aws_errors(f"the record of {model}"):
+                response = self._s3.get_object(Bucket=self._bucket, Key=self._key(model))
+                content, etag = response["Body"].read(), str(response["ETag"])
         except NotFound:
             return EndpointRecord(model), None
         try:
             return msgspec.json.decode(content, type=EndpointRecord), etag
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             place = f"s3://{self._bucket}/{self._key(model)}"
-            raise Refused(f"{place} is no record of rollouts; put an earlier version back", [str(error)]) from error
+            raise Refused(f"{place} is not a valid record; restore an earlier version of it", [str(error)]) from error
 
-    def write(self, row: EndpointRecord, etag: str | None) -> str:
-        """Returns the new ETag. Raises ``Lost`` if the row is not the one that was read under ``etag`` any more."""
-        answers = dict(list(row.answers.items())[-KEPT_ANSWERS:])
-        superseded = dict(list(row.superseded.items())[-KEPT_ROLLOUTS:])
-        row = msgspec.structs.replace(row, answers=answers, superseded=superseded)
-        fence = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        with asking(f"the record of {row.model}"):
+    def write(self, record: EndpointRecord, etag: str | None) -> str:
+        """Returns the new ETag. Raises ``WriteConflict`` if the record changed since it was read under ``etag``."""
+        answers = dict(list(record.answers.items())[-MAX_ANSWERS:])
+        superseded = dict(list(record.superseded.items())[-MAX_ROLLOUTS:])
+        record = msgspec.structs.replace(record, answers=answers, superseded=superseded)
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        with aws_errors(f"the record of {record.model}"):
             written = self._s3.put_object(
                 Bucket=self._bucket,
-                Key=self._key(row.model),
-                Body=msgspec.json.encode(row),
+                Key=self._key(record.model),
+                Body=msgspec.json.encode(record),
                 ContentType="application/json",
-                **fence,
+                **condition,
             )
         return str(written["ETag"])
 
@@ -97,8 +97,8 @@ def parse_store(store: str) -> tuple[str, str]:
     bucket, _, prefix = rest.partition("/")
     if scheme not in ("s3", "s3a") or not bucket:
         raise Refused(
-            f"SageMaker reads bundles from S3 alone, and the store is {store}",
-            ["set AIRWORTHY_STORE to s3://bucket/prefix, or take another deployment.target"],
+            f"SageMaker reads bundles only from S3, but the store is {store}",
+            ["set AIRWORTHY_STORE to s3://bucket/prefix, or use another deployment.target"],
         )
     prefix = prefix.strip("/")
     return bucket, f"{prefix}/" if prefix else ""

@@ -1,7 +1,7 @@
 """The ``Store`` port over Delta Lake: a day's partition is replaced whole, and earlier versions stay readable.
 
-Tables are Delta Lake, partitioned by ``day``, in a folder or in object storage. Each commit carries the days that it
-replaced, so that a reader can ask what has changed since the version it saw.
+Tables are Delta Lake, partitioned by ``day``, in a folder or in object storage. Each commit names the days that it
+replaced, so that a reader can list the changes since a version.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines import store_paths
-from pipelines.adapters.store.files import StorageAccess, answering, checked, open_files, turned_away
+from pipelines.adapters.store.files import StorageAccess, access_refusal, open_files, relative_path, storage_errors
 from pipelines.errors import Refused, Unavailable
 from pipelines.tables.partition import DAY, conform
 
@@ -28,18 +28,18 @@ Answer = TypeVar("Answer")
 ATTEMPTS = 12
 FIRST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 2.0
-DAYS = "airworthy.days"
+DAYS_KEY = "airworthy.days"
 """Key in a commit's information: the days it replaced, ISO dates joined by commas."""
 NO_ROWS_CHANGED = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
-KEPT_LOG = {"delta.logRetentionDuration": "interval 3650 days"}
-"""Versions are evidence: a snapshot names those that it read, so the log outlives Delta's default of 30 days."""
+LOG_RETENTION = {"delta.logRetentionDuration": "interval 3650 days"}
+"""Snapshots name the table versions that they read, so the log is kept longer than Delta's default of 30 days."""
 
 
 class DeltaStore:
     """The ``Store`` below ``root``: a folder path or a URL such as ``s3://bucket/prefix``.
 
-    ``options`` are Delta Lake's storage options (``AWS_ENDPOINT_URL``, ...) or a function that returns those of the
-    moment; what is not given comes from the environment.
+    ``options`` are Delta Lake's storage options (``AWS_ENDPOINT_URL``, ...) or a function that returns the current
+    ones; missing options come from the environment.
     """
 
     def __init__(self, root: str, options: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None) -> None:
@@ -57,15 +57,15 @@ class DeltaStore:
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
-        """Rows ascending by day, within a day as they were written. Only the files of the wanted days are read."""
-        with self._reaching(table):
-            handle = self._existing(table, version)
+        """Rows ascending by day, within a day in the order written. Only files of the selected days are read."""
+        with self._table_errors(table):
+            handle = self._require_table(table, version)
             rows = pl.scan_delta(handle, storage_options=self._access.options() or None)
-            held = rows.collect_schema().names()
-            unknown = [name for name in columns or [] if name not in held]
+            existing = rows.collect_schema().names()
+            unknown = [name for name in columns or [] if name not in existing]
             if unknown:
-                raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(held)}")
-            names = [name for name in columns or held if name != DAY]
+                raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(existing)}")
+            names = [name for name in columns or existing if name != DAY]
             if columns is not None and not names:
                 rows = rows.select(DAY)
             if days is not None:
@@ -75,42 +75,42 @@ class DeltaStore:
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
         """Columns that the table lacks are added to it; a column of another type is ``Refused`` (see ``conform``).
 
-        A rival's commit that touches the same day, or adds columns, makes this one start again on top of it.
+        A concurrent commit that changes the same day, or adds columns, makes this write start again.
         """
 
-        def once() -> int:
-            handle = self._opened(table)
-            held = None if handle is None else dict(pl.scan_delta(handle).collect_schema())
-            rows = conform(table, day, frame, held)
+        def attempt_write() -> int:
+            handle = self._open_table(table)
+            existing = None if handle is None else dict(pl.scan_delta(handle).collect_schema())
+            rows = conform(table, day, frame, existing)
             if handle is None:
                 handle = self._create(table, rows)
-            added = held is not None and len(rows.columns) > len(held)
+            added = existing is not None and len(rows.columns) > len(existing)
             write_deltalake(
                 handle,
                 rows,
                 mode="overwrite",
                 predicate=f"{DAY} = '{day:%Y-%m-%d}'",
                 schema_mode="merge" if added else None,
-                commit_properties=_naming({day}),
+                commit_properties=_commit_properties({day}),
             )
             return int(handle.version())
 
-        return self._committed(table, once)
+        return self._retry_commit(table, attempt_write)
 
     def days(self, table: str) -> list[date]:
-        with self._reaching(table):
-            handle = self._opened(table)
+        with self._table_errors(table):
+            handle = self._open_table(table)
             return sorted(_files_by_day(handle)) if handle else []
 
     def version(self, table: str) -> int | None:
-        with self._reaching(table):
-            handle = self._opened(table)
+        with self._table_errors(table):
+            handle = self._open_table(table)
             return int(handle.version()) if handle else None
 
     def changed_days(self, table: str, since: int | None) -> set[date]:
-        """All days, too, where a commit of an unknown hand does not say what it changed, or the log was cut."""
-        with self._reaching(table):
-            handle = self._opened(table)
+        """Also all days if another program's commit does not name its days, or if the log was truncated."""
+        with self._table_errors(table):
+            handle = self._open_table(table)
             if handle is None:
                 return set()
             everything = set(_files_by_day(handle))
@@ -120,35 +120,35 @@ class DeltaStore:
                 return everything
             changed: set[date] = set()
             for commit in commits:
-                if DAYS in commit:
-                    changed |= {date.fromisoformat(text) for text in commit[DAYS].split(",") if text}
+                if DAYS_KEY in commit:
+                    changed |= {date.fromisoformat(text) for text in commit[DAYS_KEY].split(",") if text}
                 elif commit.get("operation") not in NO_ROWS_CHANGED:
                     return everything | changed
             return changed
 
     def restore(self, table: str, version: int) -> int:
-        def once() -> int:
-            old, new = self._existing(table, version), self._existing(table, None)
+        def attempt_write() -> int:
+            old, new = self._require_table(table, version), self._require_table(table, None)
             before, after = _files_by_day(old), _files_by_day(new)
             changed = {on for on in {*before, *after} if before.get(on) != after.get(on)}
-            new.restore(version, commit_properties=_naming(changed))
-            return int(self._existing(table, None).version())
+            new.restore(version, commit_properties=_commit_properties(changed))
+            return int(self._require_table(table, None).version())
 
-        return self._committed(table, once)
+        return self._retry_commit(table, attempt_write)
 
-    def _committed(self, table: str, once: Callable[[], Answer]) -> Answer:
-        """Try up to 12 times until no rival's commit comes between; waits double, with jitter, so that rivals part."""
+    def _retry_commit(self, table: str, attempt_write: Callable[[], Answer]) -> Answer:
+        """Retry up to 12 times after concurrent commits; waits double, with jitter."""
         jitter = random.SystemRandom()
         for attempt in range(ATTEMPTS):
-            with self._reaching(table):
+            with self._table_errors(table):
                 try:
-                    return once()
+                    return attempt_write()
                 except CommitFailedError:
                     time.sleep(jitter.random() * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt))
-        raise Unavailable(f"{table} was written by others {ATTEMPTS} times in a row; try again when they are done")
+        raise Unavailable(f"{table} met {ATTEMPTS} concurrent commits in a row; try again when other writers are done")
 
     def _create(self, table: str, rows: pl.DataFrame) -> DeltaTable:
-        """An empty table; where another writer was faster, theirs."""
+        """An empty table, or the table that another writer created meanwhile."""
         where = self._table_uri(table)
         if "://" not in where:
             os.makedirs(where, exist_ok=True)
@@ -157,18 +157,18 @@ class DeltaStore:
             schema=rows.clear().to_arrow().schema,
             mode="ignore",
             partition_by=[DAY],
-            configuration=KEPT_LOG,
+            configuration=LOG_RETENTION,
             storage_options=self._access.options(),
         )
 
-    def _opened(self, table: str, version: int | None = None) -> DeltaTable | None:
+    def _open_table(self, table: str, version: int | None = None) -> DeltaTable | None:
         try:
             return DeltaTable(self._table_uri(table), version=version, storage_options=self._access.options())
         except TableNotFoundError:
             return None
 
-    def _existing(self, table: str, version: int | None) -> DeltaTable:
-        handle = self._opened(table)
+    def _require_table(self, table: str, version: int | None) -> DeltaTable:
+        handle = self._open_table(table)
         if handle is None:
             raise Refused(f"there is no table {table} in the store {self.root}")
         if version is None or version == handle.version():
@@ -182,63 +182,63 @@ class DeltaStore:
         return self.uri(store_paths.table_root(table))
 
     @contextmanager
-    def _reaching(self, table: str) -> Iterator[None]:
-        """Turn what the libraries say into ``Refused`` and ``Unavailable``; a lost race passes through."""
-        doing = f"table {table} in the store {self.root}"
+    def _table_errors(self, table: str) -> Iterator[None]:
+        """Translate errors into ``Refused`` and ``Unavailable``; ``CommitFailedError`` passes through."""
+        action = f"table {table} in the store {self.root}"
         try:
-            with answering(doing, self._access):
+            with storage_errors(action, self._access):
                 yield
         except CommitFailedError:
             raise
         except (DeltaError, pl.exceptions.PolarsError) as error:
-            told = " ".join(str(error).split())
-            text = self._access.hide(told)
-            cause = error if text == told else None
-            if refused := turned_away(doing, text):
+            message = " ".join(str(error).split())
+            text = self._access.mask_secrets(message)
+            cause = error if text == message else None
+            if refused := access_refusal(action, text):
                 raise refused from cause
             if "Generic " in text or "object-store error" in text:
-                raise Unavailable(f"{doing} does not answer: {text[:400]}") from cause
-            raise Refused(f"{doing} cannot be used; restore it", [text[:400]]) from cause
+                raise Unavailable(f"{action} does not answer: {text[:400]}") from cause
+            raise Refused(f"{action} cannot be used; restore it", [text[:400]]) from cause
 
     # ---- files -------------------------------------------------------------------------------------------------
 
     def put(self, path: str, content: bytes) -> str:
-        with answering(f"writing {path} to the store {self.root}", self._access):
-            self._files.put(checked(path, self.root), content)
+        with storage_errors(f"writing {path} to the store {self.root}", self._access):
+            self._files.put(relative_path(path, self.root), content)
         return self.uri(path)
 
     def get(self, path: str) -> bytes:
-        with answering(f"reading {path} from the store {self.root}", self._access):
-            return self._files.get(checked(path, self.root))
+        with storage_errors(f"reading {path} from the store {self.root}", self._access):
+            return self._files.get(relative_path(path, self.root))
 
     def delete(self, path: str) -> None:
-        with answering(f"deleting {path} from the store {self.root}", self._access):
-            self._files.delete(checked(path, self.root))
+        with storage_errors(f"deleting {path} from the store {self.root}", self._access):
+            self._files.delete(relative_path(path, self.root))
 
     def exists(self, path: str) -> bool:
-        with answering(f"looking for {path} in the store {self.root}", self._access):
-            return self._files.exists(checked(path, self.root))
+        with storage_errors(f"looking for {path} in the store {self.root}", self._access):
+            return self._files.exists(relative_path(path, self.root))
 
     def list(self, prefix: str) -> list[str]:
-        with answering(f"listing {prefix} in the store {self.root}", self._access):
+        with storage_errors(f"listing {prefix} in the store {self.root}", self._access):
             return self._files.list(prefix)
 
     def stamps(self, prefix: str) -> dict[str, str]:
-        with answering(f"listing {prefix} in the store {self.root}", self._access):
+        with storage_errors(f"listing {prefix} in the store {self.root}", self._access):
             return self._files.stamps(prefix)
 
     def uri(self, path: str) -> str:
-        return f"{self.root}/{checked(path, self.root)}"
+        return f"{self.root}/{relative_path(path, self.root)}"
 
 
-def _naming(days: set[date]) -> CommitProperties:
-    return CommitProperties(custom_metadata={DAYS: ",".join(sorted(day.isoformat() for day in days))})
+def _commit_properties(days: set[date]) -> CommitProperties:
+    return CommitProperties(custom_metadata={DAYS_KEY: ",".join(sorted(day.isoformat() for day in days))})
 
 
 def _files_by_day(handle: DeltaTable) -> dict[date, set[str]]:
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
-    found: dict[date, set[str]] = {}
+    files: dict[date, set[str]] = {}
     if actions.height:
         for path, day in actions.select("path", f"partition.{DAY}").iter_rows():
-            found.setdefault(day, set()).add(path)
-    return found
+            files.setdefault(day, set()).add(path)
+    return files

@@ -11,40 +11,40 @@ from typing import Any, Protocol
 
 from pipelines.errors import Refused, Unavailable
 
-HIDDEN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-"""What S3 repeats in some of its errors, and nobody may read."""
-SHORTEST = 8
-"""A shorter one is a test's, and could be part of any word."""
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""Credentials that S3 repeats in some of its errors, and that no message may show."""
+MIN_LENGTH = 8
+"""Shorter credentials occur only in tests, and could match part of any word."""
 
 
 class StorageAccess:
-    """How object storage is reached: Delta Lake's storage options, asked for anew at each use and never shown.
+    """How object storage is reached: Delta Lake's storage options, read again at each use and never shown.
 
-    ``options`` are the options or a function that returns them, so that credentials may be renewed meanwhile.
+    ``options`` are the options or a function that returns them, so that credentials can be renewed.
     """
 
     def __init__(self, options: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None) -> None:
-        self._given = options or {}
-        self._shown: set[str] = set()
+        self._configured = options or {}
+        self._secrets: set[str] = set()
 
     def options(self) -> dict[str, str]:
-        """The options of this moment. Plain http is allowed where the endpoint says http."""
-        given = self._given() if callable(self._given) else self._given
+        """The current options. Plain http is allowed if the endpoint's URL is http."""
+        given = self._configured() if callable(self._configured) else self._configured
         options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in given.items()}
-        self._shown |= {options[key] for key in HIDDEN if len(options.get(key, "")) >= SHORTEST}
+        self._secrets |= {options[key] for key in SECRETS if len(options.get(key, "")) >= MIN_LENGTH}
         if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options.setdefault("AWS_ALLOW_HTTP", "true")
         return options
 
-    def hide(self, text: str) -> str:
-        """The text without any credential that was used here, or that the environment holds."""
-        for secret in self._shown | {os.environ[key] for key in HIDDEN if len(os.environ.get(key, "")) >= SHORTEST}:
-            text = text.replace(secret, "***")
+    def mask_secrets(self, text: str) -> str:
+        """The text with ``***`` for each credential that was used here or that the environment holds."""
+        for value in self._secrets | {os.environ[key] for key in SECRETS if len(os.environ.get(key, "")) >= MIN_LENGTH}:
+            text = text.replace(value, "***")
         return text
 
 
 class Files(Protocol):
-    """Files by checked relative path, below one root. ``list`` and ``stamps`` take any beginning of a path."""
+    """Files by checked relative path, below one root. ``list`` and ``stamps`` take any prefix of a path."""
 
     root: str
 
@@ -62,47 +62,47 @@ def open_files(root: str, access: StorageAccess) -> Files:
     return RemoteFiles(root, access) if "://" in root else LocalFiles(root)
 
 
-def checked(path: str, root: str) -> str:
+def relative_path(path: str, root: str) -> str:
     """The path relative to the root. ``Refused`` for one that leaves the root."""
     relative = path.removeprefix("file://").removeprefix(f"{root}/")
     parts = PurePosixPath(relative).parts
     if not parts or relative.startswith("/") or "://" in relative or ".." in parts:
-        raise Refused(f"{path!r} is no path inside the store {root}; give one relative to its root")
+        raise Refused(f"{path!r} is not inside the store {root}; give a path relative to its root")
     return relative
 
 
 @contextmanager
-def answering(doing: str, access: StorageAccess) -> Iterator[None]:
-    """Say in our words why the storage gave nothing: ``Unavailable``, or ``Refused`` for what is not there or not ours.
+def storage_errors(action: str, access: StorageAccess) -> Iterator[None]:
+    """Translate the storage's errors: ``Refused`` for missing files and denied access, else ``Unavailable``.
 
-    Where the storage repeated a credential, the error is told without it and without its cause.
+    If an error contains a credential, it is raised without the credential and without its cause.
     """
     try:
         yield
     except FileNotFoundError as error:
-        raise Refused(f"{doing}: there is no such file") from error
+        raise Refused(f"{action}: there is no such file") from error
     except OSError as error:
         # Errors of cloud storage come as several lines drawn as a tree with terminal colours.
-        told = " ".join(str(error).replace("\x1b[31m↳\x1b[0m", "").split())
-        text = access.hide(told)
-        raise turned_away(doing, text) or Unavailable(
-            f"{doing}: the storage does not answer ({type(error).__name__}: {text[:400]})"
-        ) from (error if text == told else None)
+        message = " ".join(str(error).replace("\x1b[31m↳\x1b[0m", "").split())
+        text = access.mask_secrets(message)
+        raise access_refusal(action, text) or Unavailable(
+            f"{action}: the storage does not answer ({type(error).__name__}: {text[:400]})"
+        ) from (error if text == message else None)
 
 
-FORBIDDEN = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
-"""How pyarrow and Delta Lake say that S3 knows us, or does not, and will not let us."""
+DENIED = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
+"""Texts by which pyarrow and Delta Lake report that S3 denied access."""
 
 
-def turned_away(doing: str, text: str) -> Refused | None:
-    """``Refused`` where ``text`` says that the storage does not let us in; expired credentials are no such case."""
-    if "Expired" in text or not any(word in text for word in FORBIDDEN):
+def access_refusal(action: str, text: str) -> Refused | None:
+    """``Refused`` if ``text`` says that the storage denied access; None for expired credentials and other errors."""
+    if "Expired" in text or not any(word in text for word in DENIED):
         return None
-    return Refused(f"{doing}: the storage does not let us in; check the credentials and their policy", [text[:400]])
+    return Refused(f"{action}: the storage denied access; check the credentials and their policy", [text[:400]])
 
 
 class LocalFiles:
-    """Files in a folder. A reader sees the old content or the new, also if the writer is killed half-way."""
+    """Files in a folder. A reader sees the old content or the new, even if the writer is killed."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
@@ -110,13 +110,13 @@ class LocalFiles:
     def put(self, path: str, content: bytes) -> None:
         target = Path(self.root, path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
-            draft.write_bytes(content)
-            os.replace(draft, target)
+            temporary.write_bytes(content)
+            os.replace(temporary, target)
         finally:
             with suppress(FileNotFoundError):
-                draft.unlink()
+                temporary.unlink()
 
     def get(self, path: str) -> bytes:
         return Path(self.root, path).read_bytes()
@@ -128,19 +128,19 @@ class LocalFiles:
         return Path(self.root, path).is_file()
 
     def list(self, prefix: str) -> list[str]:
-        return [path for path, _ in self._walked(prefix)]
+        return [path for path, _ in self._walk(prefix)]
 
     def stamps(self, prefix: str) -> dict[str, str]:
-        found = {}
-        for path, entry in self._walked(prefix):
-            with suppress(FileNotFoundError):  # moved away since it was listed
-                seen = entry.stat()
-                found[path] = f"{seen.st_mtime_ns}-{seen.st_size}-{seen.st_ino}"
-        return found
+        stamps = {}
+        for path, entry in self._walk(prefix):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                status = entry.stat()
+                stamps[path] = f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+        return stamps
 
-    def _walked(self, prefix: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
-        """Files whose path begins so, ascending. Years of landing folders are walked every few seconds: no ``Path``."""
-        found, folders = [], [prefix.rpartition("/")[0]]
+    def _walk(self, prefix: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
+        """Files with this prefix, ascending. It runs every few seconds on years of folders, so it avoids ``Path``."""
+        files, folders = [], [prefix.rpartition("/")[0]]
         while folders:
             folder = folders.pop()
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{self.root}/{folder}") as entries:
@@ -153,8 +153,8 @@ class LocalFiles:
                         and not (entry.name.startswith(".") and entry.name.endswith(".tmp"))
                         and entry.is_file()
                     ):
-                        found.append((path, entry))
-        return sorted(found, key=lambda pair: pair[0])
+                        files.append((path, entry))
+        return sorted(files, key=lambda pair: pair[0])
 
 
 S3_ARGUMENTS = {
@@ -164,28 +164,27 @@ S3_ARGUMENTS = {
     "AWS_REGION": "region",
     "AWS_ENDPOINT_URL": "endpoint_override",
 }
-"""Delta Lake's storage options to what pyarrow calls them."""
+"""Delta Lake's storage options to pyarrow's argument names."""
 
 
 class RemoteFiles:
     """Files in object storage by ``pyarrow.fs``; an object appears whole when its upload is closed.
 
-    ``access`` is that of the Delta tables; it is needed only where the environment does not say (S3 alone: other
-    clouds are reached by what the environment says).
+    ``access`` is that of the Delta tables. Its options apply to S3; other clouds are configured by the environment.
     """
 
     def __init__(self, root: str, access: StorageAccess) -> None:
         self.root = root.rstrip("/")
         self._access = access
-        self._opened: tuple[dict[str, str], Any] | None = None
+        self._cached: tuple[dict[str, str], Any] | None = None
 
     @property
-    def _system(self) -> Any:
-        """Kept as long as the credentials are the same."""
+    def _filesystem(self) -> Any:
+        """The filesystem, opened again when the credentials change."""
         options = self._access.options()
-        opened = self._opened
+        opened = self._cached
         if opened is None or opened[0] != options:
-            opened = self._opened = (options, self._open(options))
+            opened = self._cached = (options, self._open(options))
         return opened[1]
 
     def _open(self, options: Mapping[str, str]) -> Any:
@@ -201,20 +200,20 @@ class RemoteFiles:
         return SubTreeFileSystem(place, S3FileSystem(**given))
 
     def put(self, path: str, content: bytes) -> None:
-        with self._system.open_output_stream(path) as stream:
+        with self._filesystem.open_output_stream(path) as stream:
             stream.write(content)
 
     def get(self, path: str) -> bytes:
-        with self._system.open_input_stream(path) as stream:
+        with self._filesystem.open_input_stream(path) as stream:
             content: bytes = stream.read()
             return content
 
     def delete(self, path: str) -> None:
         if self.exists(path):
-            self._system.delete_file(path)
+            self._filesystem.delete_file(path)
 
     def exists(self, path: str) -> bool:
-        return bool(self._system.get_file_info(path).is_file)
+        return bool(self._filesystem.get_file_info(path).is_file)
 
     def list(self, prefix: str) -> list[str]:
         return sorted(self.stamps(prefix))
@@ -224,6 +223,6 @@ class RemoteFiles:
         from pyarrow.fs import FileSelector
 
         folder = prefix.rpartition("/")[0]
-        found = self._system.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
-        files = [info for info in found if info.is_file and info.path.startswith(prefix)]
+        listing = self._filesystem.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
+        files = [info for info in listing if info.is_file and info.path.startswith(prefix)]
         return {info.path: f"{info.mtime_ns}-{info.size}" for info in files}

@@ -17,7 +17,7 @@ KEY = "AIRWORTHY_GATEWAY_KEY"
 class HasCandidateEndpoint(Protocol):
     """A target that knows by itself how its candidate is reached at 0 %."""
 
-    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+    def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
         """URL that takes MLflow's ``dataframe_split``, and headers."""
         ...
 
@@ -44,7 +44,7 @@ def find_door(request: LoadTestRequest, deployment: Deployment, ports: Ports) ->
     if fault := door_fault(deployment, target):
         raise Refused(f"{request.model} cannot be tried under load", [fault])
     if isinstance(target, HasCandidateEndpoint):
-        return target.candidate_door(request.model, request.rollout_id)
+        return target.candidate_endpoint(request.model, request.rollout_id)
     key = os.environ.get(KEY)
     headers = {"x-rollout-probe": state.probe} | ({"x-api-key": key} if key else {})
     return f"{ports.settings.gateway.rstrip('/')}/models/{request.model}/invocations", headers

@@ -17,7 +17,7 @@ from pipelines.ledger.approval_form import form, subject
 from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.rules.approval_quorum import too_few
+from pipelines.rules.approval_quorum import missing_approvers
 from practices._approvals import form_facts, hitl
 from practices._connections import installation
 from practices._operators import run_context
@@ -51,7 +51,7 @@ class ApprovalRequest(ApprovalOperator):
         ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
         facts = form_facts.gather_facts(ticket, ports, context)
         approval = facts.spec.deployment.approval
-        if reasons := too_few(approval, facts.authors):
+        if reasons := missing_approvers(approval, facts.authors):
             raise Refused(f"nobody can approve version {ticket.version} of {self.model}", reasons)
         if not ticket.first:
             rollout = Rollout(ports, ticket)

@@ -37,12 +37,12 @@ def open_clients(connection: str | None) -> AwsClients:
     """Clients of every service that a SageMaker target needs."""
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
-    from pipelines.adapters.sagemaker.clients import PATIENCE, SERVICES, AwsClients
+    from pipelines.adapters.sagemaker.clients import CLIENT_CONFIG, SERVICES, AwsClients
 
     with amazon.translate_errors(connection):
         region = None if connection else os.environ.get("AWS_REGION")
         hooks = [amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]]
         sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
-            aws_conn_id=connection, config=PATIENCE, region_name=region
+            aws_conn_id=connection, config=CLIENT_CONFIG, region_name=region
         )
         return AwsClients(sagemaker.conn, *(hook.conn for hook in hooks))

@@ -40,7 +40,7 @@ def observe_stage(rollout: Rollout, state: RolloutState, share: int | None, erro
         now=rollout.ports.clock(),
         waiting_since=waiting_since(rollout, state),
         bake=from_spec.bake_seconds(declared),
-        limit=from_spec.step_seconds(declared),
+        limit=from_spec.max_stage_seconds(declared),
     )
 
 

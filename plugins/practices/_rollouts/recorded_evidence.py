@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.ledger.required_evidence import analysis_at, is_of_model, required_stages
+from pipelines.ledger.required_evidence import analysis_at, is_about_model, required_stages
 from pipelines.messages.release import BundleResult
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports

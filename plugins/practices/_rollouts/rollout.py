@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.ports import DeploymentTarget, LedgerEntry, Ports
-from pipelines.rollout.from_spec import idle_lease
+from pipelines.rollout.from_spec import idle_lease_seconds
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE
 

@@ -54,7 +54,7 @@ def test_a_mirror_is_a_step_of_its_own_and_each_step_counts_what_it_met(
     assert (state.phase, state.mirror, state.mirror_basis_points) == ("SHADOWING", "2", 5000)
     state = target.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=state.generation, key="step")
     if isinstance(target, FakeTarget):
-        target.met(MODEL, "2", "candidate", requests=1)
+        target.add_counts(MODEL, "2", "candidate", requests=1)
     elif isinstance(target, GatewayRollouts):
         target.predict(MODEL, COLUMNS, [row()])
     (arm,) = [arm for arm in target.counts(MODEL, "r1") if arm.role != "shadow"]
@@ -65,7 +65,7 @@ def test_a_mirror_is_a_step_of_its_own_and_each_step_counts_what_it_met(
 def test_a_candidate_that_is_refused_ends_its_rollout_as_failed(target: DeploymentTarget, bundle: Bundle) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
     if isinstance(target, FakeTarget):
-        target.refuses = ["bundle.json has sha256 1, approved was 0"]
+        target.refusal_reasons = ["bundle.json has sha256 1, approved was 0"]
     state = target.create_rollout(MODEL, "r1", PLAN, expect=target.rollout(MODEL).generation, key="create")
     with pytest.raises(Refused, match="version 2 is refused"):
         target.prepare(MODEL, "r1", "2", bundle("2")[0], "0" * 64, expect=state.generation, key="prepare")

@@ -10,9 +10,15 @@ import pytest
 import yaml
 
 from pipelines.adapters.kubernetes import http_route_objects as objects
-from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, parse
-from pipelines.adapters.kubernetes.rollout_record import KEPT_ANSWERS, KEPT_ROLLOUTS, ServingRecord, answered, moved
-from pipelines.adapters.kubernetes.served_pods import none_ready, reasons
+from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, parse_metrics
+from pipelines.adapters.kubernetes.rollout_record import (
+    MAX_ANSWERS,
+    MAX_ROLLOUTS,
+    ServingRecord,
+    with_answer,
+    with_route,
+)
+from pipelines.adapters.kubernetes.served_pods import no_ready_pod, unready_reasons
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.plan import Guard, RolloutPlan
@@ -151,8 +157,8 @@ def test_the_last_rule_of_a_route_is_the_split_and_reads_back_as_it() -> None:
     names = {objects.name_of("m", served): served.version for served in (ONE, TWO)}
     for split in ({"1": 9999, "2": 1}, {"1": 10_000}, {"1": 0, "2": 10_000}):
         spec = objects.route_spec("m", route(split), target)
-        assert objects.weights(spec, names) == {version: share for version, share in split.items() if share}
-    with pytest.raises(Refused, match="no whole"):
+        assert objects.read_weights(spec, names) == {version: share for version, share in split.items() if share}
+    with pytest.raises(Refused, match="sum to 10000"):
         objects.route_spec("m", route({"1": 0, "2": 0}), target)
 
 
@@ -185,7 +191,7 @@ airworthy_request_seconds_count{model="m",version="2"} 97
 
 
 def test_a_page_of_metrics_says_requests_failures_and_slow_answers() -> None:
-    assert parse(METRICS, [100, 80]) == PodCounts(97, 7, 3.5, {"100": 2, "80": 17})
+    assert parse_metrics(METRICS, [100, 80]) == PodCounts(97, 7, 3.5, {"100": 2, "80": 17})
 
 
 def test_a_pod_that_begins_anew_is_counted_from_nothing() -> None:
@@ -213,12 +219,12 @@ def status(**state: Any) -> dict[str, Any]:
                 lastState={"terminated": {"exitCode": 75, "message": "the store does not answer"}},
             ),
             "",
-            "ends again and again, with exit code 75: the store does not answer",
+            "crashes repeatedly, exit code 75: the store does not answer",
         ),
         (
             {"status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]}},
             "",
-            "no node takes it: 0/3 nodes",
+            "it cannot be scheduled: 0/3 nodes",
         ),
         (status(state={"running": {}}), "", ""),
     ],
@@ -226,16 +232,16 @@ def status(**state: Any) -> dict[str, Any]:
 def test_why_a_pod_is_not_ready_is_said_and_whether_it_ever_will_be(
     pod: dict[str, Any], final: str, waiting: str
 ) -> None:
-    said = reasons([pod])
+    said = unready_reasons([pod])
     for wanted, found in zip((final, waiting), said, strict=True):
         assert bool(found) == bool(wanted)
         assert wanted in "".join(found)
 
 
 def test_a_candidate_that_nobody_serves_is_taken_back_and_anybody_else_is_waited_for() -> None:
-    assert isinstance(none_ready("m", TWO, route({"1": 9000, "2": 1000})), Refused)
-    assert isinstance(none_ready("m", TWO, route({"1": 10_000})), Unavailable)
-    assert isinstance(none_ready("m", ONE, route({"1": 9000, "2": 1000})), Unavailable)
+    assert isinstance(no_ready_pod("m", TWO, route({"1": 9000, "2": 1000})), Refused)
+    assert isinstance(no_ready_pod("m", TWO, route({"1": 10_000})), Unavailable)
+    assert isinstance(no_ready_pod("m", ONE, route({"1": 9000, "2": 1000})), Unavailable)
 
 
 def test_the_record_of_a_long_rollout_in_many_pods_fits_into_an_annotation() -> None:
@@ -245,12 +251,12 @@ def test_the_record_of_a_long_rollout_in_many_pods_fits_into_an_annotation() -> 
     steps = tuple(Stage(number, number, 0, now) for number in range(20))
     long = msgspec.structs.replace(here.rollout, steps=steps, rollout_id="r" * 64)
     record = ServingRecord(
-        msgspec.structs.replace(here, rollout=long), rollouts={str(n): long for n in range(KEPT_ROLLOUTS)}
+        msgspec.structs.replace(here, rollout=long), rollouts={str(n): long for n in range(MAX_ROLLOUTS)}
     )
     told = RolloutState(model="m" * 64, generation=1, champion="1", split={"1": 5000, "2": 5000}, reason="why " * 50)
-    for number in range(2 * KEPT_ANSWERS):
-        record = moved(record, record.route, "traffic", now, grew=True)
-        record = answered(record, f"{'r' * 64}/step/{number}/try/1", "0" * 64, told)
+    for number in range(2 * MAX_ANSWERS):
+        record = with_route(record, record.route, "traffic", now, changed=True)
+        record = with_answer(record, f"{'r' * 64}/step/{number}/try/1", "0" * 64, told)
     reading = PodCounts(10**9, 10**9, 1e6, {"100": 10**9, "250": 10**9})
     arms = [ArmTotals(step, version, "candidate", 500, now, reading) for step in range(20) for version in "12"]
     pods = {f"flight-delay-1-abcdef-0123456789-{number:05}": reading for number in range(400)}

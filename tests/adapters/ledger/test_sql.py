@@ -238,14 +238,14 @@ def test_postgresql_refuses_to_truncate(fresh_postgresql: str) -> None:
     [
         (["UPDATE ledger SET actor = 'b' WHERE number = 2"], "line 2 was altered"),
         (['UPDATE ledger SET details = \'{"outcome":"fail"}\' WHERE number = 3'], "line 3 was altered"),
-        (["UPDATE ledger SET details = '{' WHERE number = 3"], "line 3 was altered: it cannot be read"),
+        (["UPDATE ledger SET details = '{' WHERE number = 3"], "line 3 was altered: it cannot be parsed"),
         (["UPDATE ledger SET details = details || ' ' WHERE number = 3"], "line 3 was altered: it is not written"),
         (["UPDATE ledger SET key = 'k' WHERE number = 4"], "line 4 was altered"),
         (["UPDATE ledger SET at = '2013-01-01T00:00:00.000000+00:00' WHERE number = 1"], "line 1 was altered"),
         (["DELETE FROM ledger WHERE number = 3"], "line 4 follows line 2: 1 line\\(s\\) missing"),
         (["DELETE FROM ledger WHERE number = 1"], "line 2 follows line 0: 1 line\\(s\\) missing"),
-        (["DELETE FROM ledger WHERE number = 5"], "line 5 is gone"),
-        (["DELETE FROM ledger"], "line 5 is gone"),
+        (["DELETE FROM ledger WHERE number = 5"], "line 5 is missing"),
+        (["DELETE FROM ledger"], "line 5 is missing"),
         (
             [
                 "UPDATE ledger SET number = 99 WHERE number = 2",
@@ -290,7 +290,7 @@ def test_a_ledger_written_anew_no_longer_holds_the_heads_noted_before(tmp_path: 
 def test_a_dropped_guard_is_a_fault_and_is_not_put_back_silently(url: str, guard: str) -> None:
     fill(SqlLedger(url, clock=ticking()), 1)
     execute(url, f"DROP TRIGGER {guard}" + (" ON ledger" if url.startswith("postgresql") else ""))
-    assert SqlLedger(url).faults() == [f"guard {guard} of the table is gone or off"]
+    assert SqlLedger(url).faults() == [f"trigger {guard} is missing or disabled"]
 
 
 def test_a_head_that_cannot_be_noted_costs_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -298,7 +298,7 @@ def test_a_head_that_cannot_be_noted_costs_no_line(tmp_path: Path, caplog: pytes
     ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db", clock=ticking(), heads=tmp_path / "heads")
     fill(ledger, 1)
     assert len(ledger.entries()) == 1
-    assert "head could not be noted" in caplog.text
+    assert "head could not be written" in caplog.text
 
 
 WRITER = """

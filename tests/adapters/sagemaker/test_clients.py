@@ -11,7 +11,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     ReadTimeoutError,
 )
 
-from pipelines.adapters.sagemaker.clients import NotFound, WriteConflict, asking, clients_of_environment
+from pipelines.adapters.sagemaker.clients import NotFound, WriteConflict, aws_errors, clients_of_environment
 from pipelines.errors import Refused, Unavailable
 
 
@@ -43,7 +43,7 @@ ANSWERS: list[tuple[Exception, type[Exception]]] = [
 
 @pytest.mark.parametrize(("raised", "told"), ANSWERS)
 def test_each_answer_of_aws_says_whether_trying_again_can_help(raised: Exception, told: type[Exception]) -> None:
-    with pytest.raises(told) as found, asking("endpoint flights"):
+    with pytest.raises(told) as found, aws_errors("endpoint flights"):
         raise raised
     assert "endpoint flights" in str(found.value)
 
@@ -51,7 +51,7 @@ def test_each_answer_of_aws_says_whether_trying_again_can_help(raised: Exception
 def test_outside_airflow_a_connection_is_refused_and_the_environment_opens_clients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(Refused, match="Airflow's"):
+    with pytest.raises(Refused, match="only a task can read"):
         clients_of_environment("aws_default")
     for name, value in {"REGION": "eu-central-1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from pipelines.adapters.sagemaker.clients import SERVICES, AwsClients
 from pipelines.adapters.sagemaker.endpoint import POLL_SECONDS, SageMakerEndpoint
-from pipelines.adapters.sagemaker.guardrail import guarded
+from pipelines.adapters.sagemaker.guardrail import guarded_update
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.deployment import Deployment
 from tests.adapters.s3_server import KEYS, REGION
@@ -104,7 +104,7 @@ def test_an_update_names_the_configuration_the_shift_and_the_alarms_and_keeps_wh
         },
     }
     stage.script.add_response("update_endpoint", {"EndpointArn": ARN}, asked)
-    stage.endpoint.update("flights-new", guarded(stage.deployment))
+    stage.endpoint.update("flights-new", guarded_update(stage.deployment))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_an_endpoint_that_takes_too_long_is_waited_for_by_the_next_try(stage: St
     for _ in range(3):
         stage.describes("Updating", "flights-old")
     with pytest.raises(Unavailable, match="Updating for 30 s"):
-        stage.endpoint.wait(patience=2 * POLL_SECONDS)
+        stage.endpoint.wait(seconds=2 * POLL_SECONDS)
 
 
 @pytest.mark.parametrize(

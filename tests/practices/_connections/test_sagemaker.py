@@ -113,5 +113,5 @@ def test_outside_airflow_the_environment_opens_the_clients_and_a_connection_is_r
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     with local_aws():
         assert RealPorts(declared()).target(MODEL).state(MODEL).version is None
-    with pytest.raises(Refused, match="Airflow is not here"):
+    with pytest.raises(Refused, match="only a task can read the Airflow connection"):
         RealPorts(declared("cloud")).target(MODEL)

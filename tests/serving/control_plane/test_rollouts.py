@@ -69,7 +69,7 @@ def test_a_repeat_gets_the_stored_answer_even_when_the_world_moved_on(rollout: R
 
 @pytest.mark.parametrize(
     ("plan", "says"),
-    [({"guard": {}}, "guard has no limit"), ({"lease_seconds": 0}, "without a lease"), ({"typo": 1}, "typo")],
+    [({"guard": {}}, "guard has no limit"), ({"lease_seconds": 0}, "must be above 0"), ({"typo": 1}, "typo")],
 )
 def test_a_rollout_that_cannot_fail_is_refused(rollout: Rollout, plan: dict[str, Any], says: str) -> None:
     response = rollout.create(**plan)

@@ -34,12 +34,12 @@ def begun(share: int = 0, strategy: Any = "canary") -> Route:
     ("changes", "says"),
     [
         ({"guard": Guard()}, "no limit"),
-        ({"lease_seconds": 0}, "without a lease"),
+        ({"lease_seconds": 0}, "must be above 0"),
         ({"lease_seconds": float("nan")}, "lease"),
         ({"lease_seconds": 1e9}, "lease"),
         ({"guard": Guard(1.0)}, "max_error_rate is 1"),
         ({"guard": Guard(0.0)}, "max_error_rate is 0"),
-        ({"guard": Guard(latency=(LatencyLimit(100, 1.0),))}, "share lies between"),
+        ({"guard": Guard(latency=(LatencyLimit(100, 1.0),))}, "share must lie between"),
         ({"guard": Guard(0.1, alpha=0)}, "alpha"),
         ({"routing": RoutingPlan(key="cookie")}, "routing.key"),
         ({"routing": RoutingPlan(key="header:")}, "routing.key"),
@@ -124,7 +124,7 @@ def test_whatever_is_asked_the_shares_are_whole_the_canary_grows_and_the_end_is_
 
 
 def test_an_ab_split_stays_as_it_began_and_a_shadow_gets_no_traffic() -> None:
-    with pytest.raises(Refused, match="stays as it began"):
+    with pytest.raises(Refused, match="cannot change from"):
         moves.shifted(begun(5000, "ab"), "r1", {"1": 4000, "2": 6000}, NOW)
     with pytest.raises(Refused, match="is a shadow"):
         begun(100, "shadow")
