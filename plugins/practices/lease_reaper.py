@@ -57,7 +57,7 @@ class LeaseReaper(DryRunPractice):
             return "none"
         if not self.is_report_only and state.reason.startswith(EXPIRED_PREFIX):
             self._record_expiry(state, ports, context)  # ended by the target or by an earlier try
-        if state.phase not in ACTIVE:
+        if state.phase not in ACTIVE_PHASES:
             return "none"
         decision = judge_lease(watched_rollout(state, spec, ports, context), ports.clock())
         message = f"{spec.model}: rollout {state.rollout_id} ({state.phase}): {decision.reason}"
@@ -94,7 +94,7 @@ def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context:
     dag_id, _, run_id = (run or "").partition("/")
     is_running = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=UNFINISHED_STATES))
     guarded = declared.target.kind in SELF_GUARDED_TARGETS
-    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_goes_on=is_running)
+    return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_is_active=is_running)
 
 
 def end_rollout(state: RolloutState, decision: LeaseDecision, ports: Ports) -> None:

@@ -104,7 +104,7 @@ def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, conte
         champion=live.version,
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,
-        drillable=stand_in(live.version, live.previous, lines) is not None,
+        drillable=choose_candidate(live.version, live.previous, lines) is not None,
         by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in MANUAL_RUN_TYPES,
         deployer=person,
     )

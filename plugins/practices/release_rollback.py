@@ -40,7 +40,7 @@ class ReleaseRollback(ModelPractice):
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
-        rollback = taken_back(before, key)
+        rollback = own_rollback(before, key)
         if rollback is None and verdict.passed:
             rollback = move_traffic_back(target, before, self.reason, key)
             self._record_verdict(verdict, before, ports, context)
@@ -85,10 +85,10 @@ class ReleaseRollback(ModelPractice):
 
 def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
     """Move the traffic. ``Refused`` if an earlier try of this run moved it and it was moved again since."""
-    rollback = way_back(before)
+    rollback = rollback_target(before)
     assert rollback is not None, "the rule passed"
     if rollback.rollout_id is not None:
-        signed_reason, rollback_key = signed(reason, rollback.takes, key), f"{key}/{rollback.rollout_id}"
+        signed_reason, rollback_key = full_reason(reason, rollback.takes, key), f"{key}/{rollback.rollout_id}"
         ended = target.roll_back(before.model, rollback.rollout_id, signed_reason, key=rollback_key)
         if ended.phase != "ROLLED_BACK":
             reasons = ["trigger the DAG again"]

@@ -44,8 +44,8 @@ class RollbackDrill(ModelPractice):
         ports = installation.open_ports()
         state = ports.target(self.model).rollout(self.model)
         deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=UNFINISHED_STATES)
-        candidate = stand_in(state.champion, state.previous, ports.ledger.entries(self.model))
-        reason = why_not(state, deploying)
+        candidate = choose_candidate(state.champion, state.previous, ports.ledger.entries(self.model))
+        reason = blocking_reason(state, deploying)
         if reason or candidate is None:
             raise AirflowSkipException(f"no drill: {reason or f'no version before {state.champion} can be used'}")
         result, faults = self._run_drill(state, candidate, ports, context)
@@ -66,8 +66,8 @@ class RollbackDrill(ModelPractice):
     ) -> tuple[DrillResult | None, list[str]]:
         """The measured result, or None and why the candidate could not be prepared. Always ends the rollout."""
         target, drill_key = ports.target(self.model), run_context.action_key(context, str(context["ti"].try_number))
-        rollout_id = f"{ID}{hashlib.sha256(drill_key.encode()).hexdigest()[:16]}"
-        if state.phase in ACTIVE and state.rollout_id:  # a drill whose task was killed
+        rollout_id = f"{DRILL_PREFIX}{hashlib.sha256(drill_key.encode()).hexdigest()[:16]}"
+        if state.phase in ACTIVE_PHASES and state.rollout_id:  # a drill whose task was killed
             state = target.roll_back(self.model, state.rollout_id, "broken off", key=f"{state.rollout_id}/broken_off")
         plan = self._plan(rollout_id, ports)
         ids = {"model": self.model, "rollout_id": rollout_id}

@@ -68,5 +68,5 @@ def record_rollback(rollout: Rollout, state: RolloutState, actor: str, reason: s
     details: dict[str, Any] = {"from": ticket.version, "to": state.champion, "reason": reason, "by": actor}
     details |= {"generation": state.generation, **rollout.ledger_ids}
     key = f"{ticket.rollout_id}/rollback"
-    kind = "rollout_end" if reason == NOT_LET_THROUGH else "rollback"
+    kind = "rollout_end" if reason == CANDIDATE_REJECTED else "rollback"
     ports.ledger.append(kind, ticket.model, state.champion, details, actor=ports.settings.actor, key=key)

@@ -37,7 +37,7 @@ class ShadowComparison(ComparisonPractice):
         decision = judge_shadow(measure, declared, consecutive_errors=errors)
         if decision.action == "look_again":
             self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
-            self.defer_next(rollout, state, longest(shadow), seconds_left(measure.elapsed, shadow), errors)
+            self.defer_next(rollout, state, max_seconds(shadow), seconds_left(measure.elapsed, shadow), errors)
         self.apply_decision(decision, rollout, state)
         report_request = request.model_copy(update={"report": True})
         measure = step_runner.run_step("measure_shadow", report_request, ShadowMeasure, runner=IN_PROCESS)

@@ -41,7 +41,9 @@ def open_clients(connection: str | None) -> AwsClients:
 
     with amazon.translate_errors(connection):
         region = None if connection else os.environ.get("AWS_REGION")
-        hooks = [amazon.open_hook(connection, service, config=PATIENCE, region_name=region) for service in SERVICES[1:]]
+        hooks = [
+            amazon.open_hook(connection, service, config=CLIENT_CONFIG, region_name=region) for service in SERVICES[1:]
+        ]
         sagemaker = SageMakerHook(  # type: ignore[no-untyped-call]
             aws_conn_id=connection, config=CLIENT_CONFIG, region_name=region
         )

@@ -31,7 +31,7 @@ def pod_facts(pod: Any, warnings: Sequence[str] = ()) -> PodFacts:
         finished=terminated.finished_at if terminated else None,
         exit_code=terminated.exit_code if terminated else None,
         ended=terminated.reason if terminated else None,
-        last_words=terminated.message if terminated else None,
+        termination_message=terminated.message if terminated else None,
         warnings=list(warnings),
         image_id=container.image_id if container else None,
     )

@@ -18,7 +18,7 @@ def gate_outcomes(subject: BundleResult | RolloutTicket, ports: Ports) -> tuple[
     lines = ports.ledger.entries(model=subject.model, version=subject.version)
     snapshots = [line.details.get("snapshot") for line in lines if line.kind == "training"]
     gates = [line.details for line in lines if line.kind == "gate"]
-    own_gates = [d for d in gates if is_of_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
+    own_gates = [d for d in gates if is_about_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
     approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
     return {d["gate"]: d["outcome"] for d in own_gates}, approvals[-1] if approvals else None
 

@@ -136,7 +136,7 @@ class Rollout:
 
     def renew_idle_lease(self, state: RolloutState) -> None:
         """Renew the lease of a candidate without traffic until the next task, including the time approvers have."""
-        self.renew_lease(state, idle_lease(self.spec.deployment))
+        self.renew_lease(state, idle_lease_seconds(self.spec.deployment))
 
     def roll_back(self, reason: str) -> RolloutState:
         """Send all traffic to the champion, at any generation; an ended rollout is left as it is."""
