@@ -90,7 +90,7 @@ def config(parsed: argparse.Namespace, door: GatewayConfig) -> GatewayOptions:
 
 
 def _first(*given: int | None) -> int:
-    return next(one for one in given if one is not None)
+    return next(limit for limit in given if limit is not None)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -33,11 +33,11 @@ def options(environment: Mapping[str, str]) -> list[str]:
         state.mkdir(parents=True, exist_ok=True)
         declared = str(state / "container.yaml")
         Path(declared).write_text(json.dumps(DOOR))
-    found = ["--host", "0.0.0.0", "--port", environment.get("SAGEMAKER_BIND_TO_PORT", "8080")]  # noqa: S104 - its purpose
-    found += ["--admin-port", environment.get("AIRWORTHY_SERVE_ADMIN_PORT", "8901")]
-    found += ["--workers", environment.get("AIRWORTHY_SERVE_WORKERS", "1"), "--config", declared]
-    found += ["--state", str(state), "--store", environment["AIRWORTHY_STORE"]]
-    return [*found, "--serve", *(environment[name] for name in names)]
+    arguments = ["--host", "0.0.0.0", "--port", environment.get("SAGEMAKER_BIND_TO_PORT", "8080")]  # noqa: S104 - its purpose
+    arguments += ["--admin-port", environment.get("AIRWORTHY_SERVE_ADMIN_PORT", "8901")]
+    arguments += ["--workers", environment.get("AIRWORTHY_SERVE_WORKERS", "1"), "--config", declared]
+    arguments += ["--state", str(state), "--store", environment["AIRWORTHY_STORE"]]
+    return [*arguments, "--serve", *(environment[name] for name in names)]
 
 
 def serve() -> int:

@@ -113,7 +113,7 @@ def declared(path: Path | None, host: str, workers: int) -> GatewayConfig:
         raise Refused(subject, [str(error)]) from error
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        raise Refused(subject, [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong]) from None
+        raise Refused(subject, [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in wrong]) from None
     plain = spec.model_dump(mode="python", by_alias=True, exclude={"schema_"})
     for key in (plain["authentication"] or {}).get("keys", ()):
         key["expires"] = None if key["expires"] is None else key["expires"].timestamp()
@@ -128,12 +128,12 @@ def notes(door: GatewayConfig) -> list[str]:
     """What whoever starts this gateway should hear."""
     if door.authentication is None:
         return []
-    found = []
+    warnings = []
     if door.authentication.anonymous is not None:
-        found.append(f"everyone who reaches the public listener may predict: {door.authentication.anonymous}")
+        warnings.append(f"everyone who reaches the public listener may predict: {door.authentication.anonymous}")
     if door.authentication.jwt is not None and door.authentication.jwt.development_secret is not None:
-        found.append("tokens are signed with a shared secret (HS256), which is for development alone")
-    return found
+        warnings.append("tokens are signed with a shared secret (HS256), which is for development alone")
+    return warnings
 
 
 def secret_faults(door: GatewayConfig) -> list[str]:

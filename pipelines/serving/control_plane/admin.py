@@ -81,7 +81,7 @@ class Admin:
         await send({"type": "http.response.body", "body": payload})
 
     async def _answer(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, Any]:
-        found = self._supervisor.releases
+        releases = self._supervisor.releases
         if path == "/health":
             return 200, {"status": "alive"}
         if self._token is not None:
@@ -105,19 +105,19 @@ class Admin:
             return 404, {"subject": f"the admin listener has no page {path}", "reasons": []}
         model, verb = match[1], match[2]
         if method == "GET" and verb is None:
-            return 200, found.live(model)
+            return 200, releases.live(model)
         if method == "GET" and verb == "/history":
-            return 200, found.history(model)
+            return 200, releases.history(model)
         if method != "POST" or verb not in ("/release", "/rollback"):
             return 405, {"subject": f"{method} {path} is not served", "reasons": []}
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         if not key:
             raise Refused("a change of what is live needs the header Idempotency-Key; send one that is new")
         if verb == "/rollback":
-            asked = parse(body, RollbackBody)
-            return 200, await found.rollback(model, key=key, reason=asked.reason, rollout_id=asked.rollout_id)
-        wanted = parse(body, ReleaseBody)
-        state = await found.release(model, wanted.version, wanted.bundle, wanted.sha256, key=key)
+            rollback = parse(body, RollbackBody)
+            return 200, await releases.rollback(model, key=key, reason=rollback.reason, rollout_id=rollback.rollout_id)
+        release = parse(body, ReleaseBody)
+        state = await releases.release(model, release.version, release.bundle, release.sha256, key=key)
         return (200 if state["applied"] else 202), state
 
     async def _ready(self) -> tuple[int, Any]:

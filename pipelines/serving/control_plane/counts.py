@@ -44,11 +44,11 @@ class RolloutCounts:
         self._connection.execute("BEGIN")
         try:
             for key, tally in reported:
-                found = self._sums.setdefault(key, ArmTally())
-                found.add(tally)
-                found.met += self._meet(key, tally.units)
+                total = self._sums.setdefault(key, ArmTally())
+                total.add(tally)
+                total.met += self._meet(key, tally.units)
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?, ?, ?)", (*key, msgspec.json.encode(found))
+                    "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?, ?, ?)", (*key, msgspec.json.encode(total))
                 )
         finally:
             self._connection.execute("COMMIT")
@@ -96,11 +96,11 @@ class RolloutCounts:
         rows = []
         for key in sorted(key for key in self._sums if key[:2] == (model, rollout_id)):
             tally, (step, version, role) = self._sums[key], key[2:]
-            found = {name: getattr(tally, name) for name in ArmTally.__struct_fields__ if name not in ("units", "met")}
+            sums = {name: getattr(tally, name) for name in ArmTally.__struct_fields__ if name not in ("units", "met")}
             slow = {limit: firsts.get((*key[2:], place), 0) for place, limit in enumerate(limits, start=1)}
             bad = firsts.get((*key[2:], 0), 0)
             rows.append(
-                {"step": step, "version": version, "role": role, **found, "units": tally.met}
+                {"step": step, "version": version, "role": role, **sums, "units": tally.met}
                 | {"bad_units": bad, "slow_units": slow}
             )
         return rows

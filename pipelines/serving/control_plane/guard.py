@@ -41,10 +41,10 @@ def judge(record: RolloutRecord, tallies: Mapping[tuple[str, str], ArmTally]) ->
     from pipelines.statistics.e_values import log_e_value
 
     guard = record.plan.guard
-    limits = [("failed", guard.max_error_rate, None)] if guard.max_error_rate is not None else []
+    error_tests = [("failed", guard.max_error_rate, None)] if guard.max_error_rate is not None else []
     tests = [
-        *limits,
-        *((f"slower than {one.over_ms:g} ms", one.max_share, f"{one.over_ms:g}") for one in guard.latency),
+        *error_tests,
+        *((f"slower than {limit.over_ms:g} ms", limit.max_share, f"{limit.over_ms:g}") for limit in guard.latency),
     ]
     arms = [(version, role, tally) for (version, role), tally in tallies.items() if role in GUARDED and tally.requests]
     needed = threshold(guard.alpha, max(1, len(tests) * len(arms)), record.step)

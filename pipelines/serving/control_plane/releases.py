@@ -76,7 +76,7 @@ class Releases:
             return await self.settle(child)
 
         heard = await asyncio.gather(*map(tell, self._workers()), return_exceptions=True)
-        return [one for answer in heard if not isinstance(answer, BaseException) for one in answer]
+        return [unloadable for answer in heard if not isinstance(answer, BaseException) for unloadable in answer]
 
     @property
     def applied(self) -> bool:
@@ -107,14 +107,14 @@ class Releases:
         async with self.changing:
             if self._known(key, request):
                 return self.live(model)
-            wanted = Served(version, bundle, sha256)
+            served = Served(version, bundle, sha256)
             before = self.table.routes.get(model)
-            if before is not None and before.live == wanted:
+            if before is not None and before.live == served:
                 self._state.remember(key, request)
                 return self.live(model)
-            released(model, before, wanted)
-            await self.load(model, wanted)
-            after = released(model, self.table.routes.get(model), wanted)  # a rollout may have begun meanwhile
+            released(model, before, served)
+            await self.load(model, served)
+            after = released(model, self.table.routes.get(model), served)  # a rollout may have begun meanwhile
             await self._switch(model, after, key, request, "release")
             return self.live(model)
 
@@ -148,31 +148,31 @@ class Releases:
         except KeyReused as error:
             raise Refused(str(error)) from error
 
-    async def load(self, model: str, wanted: Served, plan: RolloutPlan | None = None) -> None:
+    async def load(self, model: str, served: Served, plan: RolloutPlan | None = None) -> None:
         """Fetch, verify and load a bundle in every worker, beside what is live; with a plan, as a candidate.
 
         Raises ``Refused`` with every reason, ``Unavailable`` if the store or a worker does not answer.
         """
-        self._fetched.add(wanted.sha256)
+        self._fetched.add(served.sha256)
         try:
-            await self._load(model, wanted, plan)
+            await self._load(model, served, plan)
         finally:
-            self._fetched.discard(wanted.sha256)
+            self._fetched.discard(served.sha256)
 
-    async def _load(self, model: str, wanted: Served, plan: RolloutPlan | None) -> None:
-        subject = f"bundle {wanted.bundle} of {model} version {wanted.version} is refused"
+    async def _load(self, model: str, served: Served, plan: RolloutPlan | None) -> None:
+        subject = f"bundle {served.bundle} of {model} version {served.version} is refused"
         try:
-            folder = await asyncio.to_thread(fetch, wanted.bundle, wanted.sha256, self._cache)
-            manifest = verify(folder, wanted.sha256)
+            folder = await asyncio.to_thread(fetch, served.bundle, served.sha256, self._cache)
+            manifest = verify(folder, served.sha256)
         except BundleRefused as error:
             raise Refused(subject, error.reasons) from error
         except FileNotFoundError as error:
             raise Refused(subject, [f"there is no {error.filename or 'such bundle'}; build it first"]) from error
         except OSError as error:
-            raise Unavailable(f"bundle {wanted.bundle} cannot be read: {error}; try again") from error
-        if (manifest.model, manifest.version) != (model, wanted.version):
+            raise Unavailable(f"bundle {served.bundle} cannot be read: {error}; try again") from error
+        if (manifest.model, manifest.version) != (model, served.version):
             raise Refused(subject, [f"it holds {manifest.model} version {manifest.version}"])
-        question: Message = {"ask": "prepare", "model": model, "served": msgspec.to_builtins(wanted), "aside": True}
+        question: Message = {"ask": "prepare", "model": model, "served": msgspec.to_builtins(served), "aside": True}
         if plan is not None:
             question |= {"ask": "try", "plan": msgspec.to_builtins(plan)}
         alive = self._workers()
@@ -185,9 +185,9 @@ class Releases:
             raise Refused(subject, list(dict.fromkeys(reasons)))
         broken = [answer["error"] for answer in heard if "error" in answer]
         if broken:  # a worker that failed says nothing about the bundle
-            raise Unavailable(f"a worker failed while it loaded {model} {wanted.version}: {broken[0]}; try again")
+            raise Unavailable(f"a worker failed while it loaded {model} {served.version}: {broken[0]}; try again")
         if not heard or any(isinstance(answer, TimeoutError) for answer in answers):
-            raise Unavailable(f"{len(heard)} of {len(alive)} workers have loaded {model} {wanted.version}; try again")
+            raise Unavailable(f"{len(heard)} of {len(alive)} workers have loaded {model} {served.version}; try again")
 
     async def _switch(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
         table = self._state.change(model, route, key=key, request=request, action=action, at=self._now().isoformat())
@@ -200,8 +200,8 @@ class Releases:
         self._changed()
         refused = await self.push()
         used = set(self._fetched)
-        for one in self.table.routes.values():
-            used |= {served.sha256 for served in (one.live, one.previous, one.candidate) if served}
+        for route in self.table.routes.values():
+            used |= {served.sha256 for served in (route.live, route.previous, route.candidate) if served}
         for folder in self._cache.iterdir():
             if folder.name not in used and not folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)

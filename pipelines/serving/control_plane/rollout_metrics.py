@@ -26,12 +26,12 @@ def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
             gauges["airworthy_arm_fallbacks"].append(f"{labels(**arm)} {tally.fallback}")
             if role == "shadow":
                 offered = tally.sent + tally.dropped
-                one = labels(model=model, version=version)
-                gauges["airworthy_shadow_sent"].append(f"{one} {tally.sent}")
-                gauges["airworthy_shadow_dropped"].append(f"{one} {tally.dropped}")
-                gauges["airworthy_shadow_disagreements"].append(f"{one} {tally.disagreed}")
-                gauges["airworthy_shadow_flips"].append(f"{one} {tally.flipped}")
-                gauges["airworthy_shadow_coverage"].append(f"{one} {tally.requests / offered if offered else 1:.4f}")
+                shadow = labels(model=model, version=version)
+                gauges["airworthy_shadow_sent"].append(f"{shadow} {tally.sent}")
+                gauges["airworthy_shadow_dropped"].append(f"{shadow} {tally.dropped}")
+                gauges["airworthy_shadow_disagreements"].append(f"{shadow} {tally.disagreed}")
+                gauges["airworthy_shadow_flips"].append(f"{shadow} {tally.flipped}")
+                gauges["airworthy_shadow_coverage"].append(f"{shadow} {tally.requests / offered if offered else 1:.4f}")
     lines = []
     for name, values in gauges.items():
         if values:

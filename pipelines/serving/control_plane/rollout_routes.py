@@ -74,21 +74,21 @@ class RolloutPages:
     ) -> Page:
         if method == "GET":
             return await self._read(model, rollout_id, verb)
-        wanted = {"PUT": verb is None, "POST": verb in VERBS or verb == "rollback"}.get(method, False)
-        if rollout_id is None or not wanted:
+        allowed = {"PUT": verb is None, "POST": verb in VERBS or verb == "rollback"}.get(method, False)
+        if rollout_id is None or not allowed:
             return 405, {"subject": f"{method} is not served here; POST one of {', '.join(VERBS)}", "reasons": []}
         if not changed.key:
             raise Refused("a change of a rollout needs the header Idempotency-Key; send one that is new")
         if verb == "rollback":
             reason = parse(body, ReasonBody).reason
             return 200, await self._rollouts.rollback(model, rollout_id, reason, key=changed.key)
-        found = None if changed.match is None else TAG.fullmatch(changed.match.strip())
-        if found is None:
+        etag = None if changed.match is None else TAG.fullmatch(changed.match.strip())
+        if etag is None:
             subject = "a change of a rollout needs the header If-Match with the model's generation"
             return 428, {"subject": subject, "reasons": [f"read it from GET /models/{model}/rollout"]}
         kind, change = VERBS[verb or ""]
         fields = msgspec.structs.asdict(parse(body or b"{}", kind))
-        state = await change(self._rollouts, model, rollout_id, **fields, expect=int(found[1]), key=changed.key)
+        state = await change(self._rollouts, model, rollout_id, **fields, expect=int(etag[1]), key=changed.key)
         return (200 if state["applied"] else 202), state
 
     async def _read(self, model: str, rollout_id: str | None, verb: str | None) -> Page:

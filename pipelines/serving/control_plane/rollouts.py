@@ -46,14 +46,14 @@ class Rollouts:
 
     def state(self, model: str) -> Answer:
         """Champion, candidate, traffic in basis points, mirror, the rollout's record, and the model's generation."""
-        return self._told(describe(model, self._route(model)) | {"generation": self._state.generation(model)})
+        return self._with_workers(describe(model, self._route(model)) | {"generation": self._state.generation(model)})
 
     def record(self, model: str, rollout_id: str) -> RolloutRecord:
         """The record of any rollout there ever was."""
-        found = self._state.rollout(model, rollout_id)
-        if found is None:
+        record = self._state.rollout(model, rollout_id)
+        if record is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        return found
+        return record
 
     async def counts(self, model: str, rollout_id: str) -> Answer:
         """What each version did in each step, oldest step first; the present one up to now."""
@@ -142,10 +142,10 @@ class Rollouts:
     ) -> Answer:
         """Copy this share of the champion's requests to the candidate, or (version None) stop that."""
         request = {"mirror": model, "rollout_id": rollout_id, "version": version, "basis_points": basis_points}
-        wanted = None if version is None else Mirror(version, basis_points)
+        mirror = None if version is None else Mirror(version, basis_points)
         now = self._now()
         return await self._change(
-            request, lambda route: moves.mirrored(route, rollout_id, wanted, now), key=key, expect=expect
+            request, lambda route: moves.mirrored(route, rollout_id, mirror, now), key=key, expect=expect
         )
 
     async def lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> Answer:
@@ -223,8 +223,8 @@ class Rollouts:
             reason = f"version {route.candidate.version} cannot be loaded: {'; '.join(reasons)}"
             rollout_id, now = route.rollout.rollout_id, self._now()
 
-            def move(found: Route, rollout_id: str = rollout_id, why: str = reason, now: datetime = now) -> Route:
-                return moves.unloaded(found, rollout_id, why, now)
+            def move(latest: Route, rollout_id: str = rollout_id, why: str = reason, now: datetime = now) -> Route:
+                return moves.unloaded(latest, rollout_id, why, now)
 
             await self._decide(model, route.rollout, move, reason)
 
@@ -273,7 +273,7 @@ class Rollouts:
                 await self.unload(refused)
         else:
             self._releases.table = table
-        return self._told(answer | {"generation": number})
+        return self._with_workers(answer | {"generation": number})
 
     def _stored(self, key: str, request: Answer, expect: int | None) -> Answer | None:
         """The former answer to this request. ``GenerationMismatch`` if there is none and it names an old generation."""
@@ -283,14 +283,14 @@ class Rollouts:
             raise Refused(str(error)) from error
         answer = self._state.stored(key) if known else None
         if answer is not None:
-            return self._told(answer)
+            return self._with_workers(answer)
         model = next(iter(request.values()))
         generation = self._state.generation(model)
         if expect is not None and expect != generation:
             raise GenerationMismatch(model, expect, generation)
         return None
 
-    def _told(self, answer: Answer) -> Answer:
+    def _with_workers(self, answer: Answer) -> Answer:
         return answer | {"workers": self._releases.workers, "applied": self._releases.applied}
 
     def _route(self, model: str) -> Route:

@@ -25,16 +25,16 @@ NICE = 19
 
 
 class ShadowSupervisor:
-    """Starts, feeds with tables, and ends the shadow worker. ``asked`` answers its questions."""
+    """Starts, feeds with tables, and ends the shadow worker. ``handle`` answers its questions."""
 
     def __init__(
         self,
         folder: Path,
         feed: socket.socket,
         releases: Releases,
-        asked: Callable[[Message, list[Child]], Awaitable[Message]],
+        handle: Callable[[Message, list[Child]], Awaitable[Message]],
     ) -> None:
-        self._folder, self._feed, self._releases, self._asked = folder, feed, releases, asked
+        self._folder, self._feed, self._releases, self._handle = folder, feed, releases, handle
         self._child: Child | None = None
         self._news = asyncio.Event()
         self._stopping = False
@@ -45,22 +45,22 @@ class ShadowSupervisor:
     def changed(self) -> None:
         """There is a new table. Without a mirror in it the process ends at once."""
         self._news.set()
-        if not self._wanted() and self._child is not None:
+        if not self._is_mirrored() and self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.process.kill()
 
-    def _wanted(self) -> bool:
+    def _is_mirrored(self) -> bool:
         return not self._stopping and any(route.mirror for route in self._releases.table.routes.values())
 
     async def keep(self) -> None:
         """Run for ever."""
         while not self._stopping:
-            if not self._wanted():
+            if not self._is_mirrored():
                 self._news.clear()
                 await self._news.wait()
                 continue
             await self._live()
-            if self._wanted():
+            if self._is_mirrored():
                 log.warning("the shadow worker ended; starting another")
                 await asyncio.sleep(0.5)
 
@@ -72,7 +72,7 @@ class ShadowSupervisor:
             "pipelines.serving.traffic.shadow_process",
             name,
             [name, str(self._folder)],
-            lambda message: self._asked(message, holder),
+            lambda message: self._handle(message, holder),
             share=[self._feed.fileno()],
             niceness=NICE,
         )

@@ -47,11 +47,11 @@ class GatewayState:
 
     def _migrate(self) -> None:
         """Schema 1 had no stored answers; its routes read as routes without a rollout."""
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(answers)")}
         if "answer" not in columns:
             self._connection.execute("ALTER TABLE answers ADD COLUMN answer BLOB")
-        if found < SCHEMA:
+        if schema < SCHEMA:
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def table(self) -> RoutingTable:
@@ -117,10 +117,10 @@ class GatewayState:
         check(route)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            found = self.generation(model)
-            if expect is not None and expect != found:
-                raise GenerationMismatch(model, expect, found)
-            number = self.generation() + 1 if generation else found
+            current = self.generation(model)
+            if expect is not None and expect != current:
+                raise GenerationMismatch(model, expect, current)
+            number = self.generation() + 1 if generation else current
             self._connection.execute(
                 "INSERT INTO routes VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET route = excluded.route",
                 (model, msgspec.json.encode(route)),

@@ -80,7 +80,7 @@ class Supervisor:
         self.counts = RolloutCounts(self._folder / "counts.db")
         self.releases = Releases(self._state, self._cache, self._alive, now=now, changed=self._changed)
         self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now, gather=self._gather)
-        self._shadow = ShadowSupervisor(self._folder, feed_out, self.releases, self._asked)
+        self._shadow = ShadowSupervisor(self._folder, feed_out, self.releases, self._handle)
         self._sentinel = GuardLoop(self.releases, self.rollouts, self.counts, self._gather, now=now)
         self._compactor: Child | None = None
         self._compacting = asyncio.Event()
@@ -108,11 +108,11 @@ class Supervisor:
 
     async def serve_declared(self) -> None:
         """Make the version live that this gateway is started for. Raises ``Refused`` or ``Unavailable``."""
-        wanted = self._config.serve
-        if wanted is not None:
-            model, version = self._config.model, wanted.version
-            key = f"start/{model}/{version}/{wanted.sha256}"
-            await self.releases.release(model, version, wanted.bundle, wanted.sha256, key=key)
+        served = self._config.serve
+        if served is not None:
+            model, version = self._config.model, served.version
+            key = f"start/{model}/{version}/{served.sha256}"
+            await self.releases.release(model, version, served.bundle, served.sha256, key=key)
 
     async def stop(self) -> None:
         """Let requests in flight be answered, complete the log, end every child."""
@@ -148,7 +148,7 @@ class Supervisor:
                 "pipelines.serving.data_plane.worker",
                 name,
                 [name, str(self._folder), sizes],
-                lambda message, holder=holder: self._asked(message, holder),  # type: ignore[misc]
+                lambda message, holder=holder: self._handle(message, holder),  # type: ignore[misc]
                 share=[self._listener.fileno(), self._feed.fileno()],
             )
             holder.append(child)
@@ -206,7 +206,7 @@ class Supervisor:
     async def _refuse(self, message: Message) -> Message:
         return {"error": f"nobody answers {message['ask']!r}"}
 
-    async def _asked(self, message: Message, holder: list[Child]) -> Message:
+    async def _handle(self, message: Message, holder: list[Child]) -> Message:
         if message["ask"] == "counted":
             holder[0].counters = message["counters"]
             self.counts.add(received(message["tallies"]))
@@ -252,9 +252,9 @@ class Supervisor:
             if generations.get(number) != newest
         ]
         models = {model: route.live.version for model, route in self.releases.table.routes.items()}
-        wanted, model = self._config.serve, self._config.model
-        if wanted is not None and models.get(model) != wanted.version:
-            reasons.append(f"{model} version {wanted.version} is not live yet")
+        served, model = self._config.serve, self._config.model
+        if served is not None and models.get(model) != served.version:
+            reasons.append(f"{model} version {served.version} is not live yet")
         return {
             "ready": not reasons,
             "generation": self.releases.table.generation,

@@ -126,7 +126,7 @@ class JwtVerifier:
         return client
 
     def _judge(self, token: bytes) -> AuthenticatedClient | None:
-        wanted = self._declared
+        config = self._declared
         try:
             name = self._jwt.get_unverified_header(token).get("kid")
             key = self._keys.get(name)
@@ -137,17 +137,17 @@ class JwtVerifier:
             claims = self._jwt.decode(
                 token,
                 key,
-                algorithms=wanted.algorithms,
-                audience=wanted.audience,
-                issuer=wanted.issuer,
-                leeway=wanted.leeway_seconds,
+                algorithms=config.algorithms,
+                audience=config.audience,
+                issuer=config.issuer,
+                leeway=config.leeway_seconds,
                 options={"require": ["exp", "aud", "iss", "sub"]},
             )
-            found = claims.get(wanted.scope_claim, "")
-            words = found.split() if isinstance(found, str) else found
+            scope_claim = claims.get(config.scope_claim, "")
+            words = scope_claim.split() if isinstance(scope_claim, str) else scope_claim
             scopes = frozenset(scope for scope in SCOPES if isinstance(words, list) and scope in words)
             return AuthenticatedClient(
-                f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + wanted.leeway_seconds
+                f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + config.leeway_seconds
             )
         except Exception:  # whatever a library says of what a stranger sent, the answer is that it does not hold
             return None
@@ -159,8 +159,8 @@ class JwtVerifier:
             return
         self._looked = now
         try:
-            found = self._file.stat()
-            stamp = (found.st_mtime_ns, found.st_size)
+            stat = self._file.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
             if stamp == self._stamp:
                 return
             keys = public_keys(self._file.read_bytes())
@@ -177,8 +177,8 @@ def public_keys(content: bytes) -> dict[str | None, Any]:
 
     try:
         entries = msgspec.json.decode(content)["keys"]
-        usable = [one for one in entries if one.get("kty") in ("RSA", "EC") and one.get("use", "sig") == "sig"]
-        keys: dict[str | None, Any] = {one.get("kid"): jwt.PyJWK(one) for one in usable}
+        usable = [entry for entry in entries if entry.get("kty") in ("RSA", "EC") and entry.get("use", "sig") == "sig"]
+        keys: dict[str | None, Any] = {entry.get("kid"): jwt.PyJWK(entry) for entry in usable}
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
         raise ValueError(f"it is no key set: {type(error).__name__}") from None
     if not keys:

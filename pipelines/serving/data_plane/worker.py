@@ -167,21 +167,21 @@ class Worker:
         """
         live: dict[str, LiveModel] = {}
         broken: dict[str, str] = {}
-        kept: set[tuple[str, str]] = set()
+        routed: set[tuple[str, str]] = set()
         for model, route in table.routes.items():
             try:
                 live[model] = self._beside(model, route, await self._load(model, route.live))
             except BundleRefused as error:
                 broken[model] = "; ".join(error.reasons)
-            kept.add((model, route.live.sha256))
+            routed.add((model, route.live.sha256))
             if route.previous is not None:
-                kept.add((model, route.previous.sha256))
+                routed.add((model, route.previous.sha256))
                 with contextlib.suppress(BundleRefused):
                     await self._load(model, route.previous)
         if table.generation >= self.data_plane.table.generation:
-            direct = all(one.arms is None or one.arms.direct for one in live.values())
+            direct = all(live_model.arms is None or live_model.arms.direct for live_model in live.values())
             self.data_plane.table = LoadedTable(table.generation, live, broken, direct)
-        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
+        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in routed}
         self._candidates.keep(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
         )

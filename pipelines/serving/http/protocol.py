@@ -264,13 +264,13 @@ def flush(watch: ListenerState) -> None:
 def sweep(watch: ListenerState, loop: Any, connections: set[Any]) -> None:
     """End what takes too long, and look again later while there is anything to look at."""
     now = loop.time()
-    for one in list(connections):
-        if one.began and now - one.began > watch.limits.request_seconds:
-            one.too_slow()
-        elif one.stuck and now - one.stuck > watch.limits.request_seconds:
-            one.transport.abort()
-        elif one.idle and not one.began and now - one.idle > one.timeout_keep_alive:
-            one.transport.close()
+    for connection in list(connections):
+        if connection.began and now - connection.began > watch.limits.request_seconds:
+            connection.too_slow()
+        elif connection.stuck and now - connection.stuck > watch.limits.request_seconds:
+            connection.transport.abort()
+        elif connection.idle and not connection.began and now - connection.idle > connection.timeout_keep_alive:
+            connection.transport.close()
     watch.sweeping = bool(connections)
     if connections:
         loop.call_later(SWEEP_SECONDS, sweep, watch, loop, connections)

@@ -57,7 +57,7 @@ def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
             rows[tuple(key)] = rows.get(tuple(key), 0) + count
         for *key, counts in snapshot.get("latency", ()):
             before = latency.get(tuple(key), [0] * len(counts))
-            latency[tuple(key)] = [one + other for one, other in zip(before, counts, strict=True)]
+            latency[tuple(key)] = [old + new for old, new in zip(before, counts, strict=True)]
         for *key, total in snapshot.get("seconds", ()):
             seconds[tuple(key)] = seconds.get(tuple(key), 0.0) + total
         dropped += snapshot.get("dropped", 0)

@@ -94,12 +94,12 @@ def verify(folder: Path, sha256: str) -> BundleManifest:
     faults = []
     for name, expected in manifest.files.items():
         try:
-            found = digest((folder / name).read_bytes())
+            actual = digest((folder / name).read_bytes())
         except OSError as error:
             faults.append(f"{name} cannot be read: {error}")
             continue
-        if found != expected:
-            faults.append(f"{name} has sha256 {found}, the manifest says {expected}")
+        if actual != expected:
+            faults.append(f"{name} has sha256 {actual}, the manifest says {expected}")
     if faults:
         raise BundleRefused(str(folder), faults)
     return manifest

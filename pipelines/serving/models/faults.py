@@ -25,7 +25,7 @@ class RowFaults:
         self.shown += [say(place) for place in places[: MAX_FAULTS - len(self.shown)]]
         self.count += len(places)
 
-    def said(self) -> list[str]:
+    def summary(self) -> list[str]:
         """What is shown, and how many more there are."""
         left = self.count - len(self.shown)
         return self.shown + ([f"and {left} more"] if left > 0 else [])

@@ -30,7 +30,7 @@ def read(body: bytes, schema: RowSchema) -> InputRows:
         faults.extend(unknown, lambda name: f"unknown field {short(name)}")
     if len(forms) != 1:
         faults.add(f"send exactly one of {', '.join(FORMS)}; found {', '.join(forms) or 'none'}")
-        raise Problem(400, faults.said())
+        raise Problem(400, faults.summary())
     if content.get("params"):
         faults.add("params are not supported by this model; leave them out")
     form, table = forms[0], content[forms[0]]

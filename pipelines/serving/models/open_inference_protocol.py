@@ -53,7 +53,7 @@ def read(body: bytes, schema: RowSchema) -> InputRows:
     _check_outputs(content.get("outputs"), faults)
     columns = _columns(content["inputs"], schema, faults)
     if faults.count:
-        raise Problem(400, faults.said())
+        raise Problem(400, faults.summary())
     parameters = content.get("parameters")
     ids = parameters.get("ids") if isinstance(parameters, dict) else None
     values, count = schema.ordered(columns, faults)
@@ -72,7 +72,9 @@ def write(model: str, version: str, rows: InputRows, predictions: Sequence[float
 def _check_outputs(outputs: Any, faults: RowFaults) -> None:
     if outputs is None:
         return
-    if not isinstance(outputs, list) or not all(isinstance(one, dict) and one.get("name") == OUTPUT for one in outputs):
+    if not isinstance(outputs, list) or not all(
+        isinstance(output, dict) and output.get("name") == OUTPUT for output in outputs
+    ):
         faults.add(f"outputs names something else than {OUTPUT!r}, which is all there is")
 
 

@@ -96,21 +96,28 @@ def document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *, secured
         "/v2/health/ready": "Every worker answers with the newest routing table",
     }.items():
         paths[path] = {"get": _page(summary)}
-    found: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "Airworthy gateway", "version": "1"}, "paths": paths}
+    openapi: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "Airworthy gateway", "version": "1"},
+        "paths": paths,
+    }
     if secured:
-        found["components"] = {"securitySchemes": _SCHEMES}
-        found["security"] = [{name: []} for name in _SCHEMES]
-    return found
+        openapi["components"] = {"securitySchemes": _SCHEMES}
+        openapi["security"] = [{name: []} for name in _SCHEMES]
+    return openapi
 
 
 def _page(summary: str) -> dict[str, Any]:
     answers = {"200": "yes", "401": "Credentials are missing or not valid", "503": "not now"}
-    return {"summary": summary, "responses": {code: {"description": said} for code, said in answers.items()}}
+    return {
+        "summary": summary,
+        "responses": {code: {"description": description} for code, description in answers.items()},
+    }
 
 
 def _invocations(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
-    names = [one.name for one in features]
-    example = {"dataframe_split": {"columns": names, "data": [[_value(one) for one in features]]}}
+    names = [feature.name for feature in features]
+    example = {"dataframe_split": {"columns": names, "data": [[_value(feature) for feature in features]]}}
     body = {"schema": _request(features), "example": example}
     return {
         "operationId": f"predict_{model}",
@@ -127,7 +134,7 @@ def _infer(model: str, version: str, features: Sequence[InputColumn], secured: b
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
         "properties": {
-            "name": {"enum": [one.name for one in features]},
+            "name": {"enum": [feature.name for feature in features]},
             "shape": {"type": "array", "items": {"type": "integer"}},
             "datatype": {"type": "string"},
             "data": {"type": "array"},
@@ -138,7 +145,10 @@ def _infer(model: str, version: str, features: Sequence[InputColumn], secured: b
         "required": ["inputs"],
         "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor}},
     }
-    tensors = [{"name": one.name, "shape": [1], "datatype": datatype(one), "data": [_value(one)]} for one in features]
+    tensors = [
+        {"name": feature.name, "shape": [1], "datatype": datatype(feature), "data": [_value(feature)]}
+        for feature in features
+    ]
     example = {"inputs": tensors}
     return {
         "operationId": f"infer_{model}",

@@ -119,11 +119,11 @@ def load_skops(content: bytes, probability: bool) -> Score:
     """A scikit-learn estimator without pickle; a file that names any other library's types is refused."""
     import skops.io
 
-    found = skops.io.get_untrusted_types(data=content)
-    foreign = [name for name in found if not name.startswith(("sklearn.", "numpy."))]
+    type_names = skops.io.get_untrusted_types(data=content)
+    foreign = [name for name in type_names if not name.startswith(("sklearn.", "numpy."))]
     if foreign:
         raise BundleRefused("model.skops", [f"it holds a {name}, which is not loaded" for name in foreign])
-    estimator = skops.io.loads(content, trusted=found)
+    estimator = skops.io.loads(content, trusted=type_names)
     if probability:
         return lambda matrix: estimator.predict_proba(matrix)[:, 1]
     return lambda matrix: np.asarray(estimator.predict(matrix)).reshape(-1)
@@ -143,9 +143,9 @@ def load(folder: Path, sha256: str) -> Predictor:
     if len(answers) != len(golden.predictions):
         raise BundleRefused(str(folder), [f"{len(answers)} answers to {len(golden.predictions)} golden rows"])
     wrong = [
-        f"golden row {place}: answers {found}, expected {expected}"
-        for place, (found, expected) in enumerate(zip(answers, golden.predictions, strict=True))
-        if not math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        f"golden row {place}: answers {answer}, expected {expected}"
+        for place, (answer, expected) in enumerate(zip(answers, golden.predictions, strict=True))
+        if not math.isclose(answer, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     ]
     if wrong:
         raise BundleRefused(str(folder), wrong[:10])

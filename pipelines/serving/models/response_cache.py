@@ -31,10 +31,10 @@ class ResponseCache:
         self.bytes = 0
 
     def get(self, key: bytes) -> list[float] | None:
-        found = self._entries.get(key)
-        if found is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        until, answers = found
+        until, answers = entry
         if until <= self._clock():
             self._drop(key)
             return None
@@ -76,10 +76,10 @@ class CachedPredictor(Predictor):
         except OverflowError:  # a number that is out of range: the predictor says which
             HIT.set(False)
             return self._predictor.predict(values, count)
-        found = self._cache.get(key)
-        HIT.set(found is not None)
-        if found is not None:
-            return found
+        hit = self._cache.get(key)
+        HIT.set(hit is not None)
+        if hit is not None:
+            return hit
         answers = self._predictor.predict(values, count)
         self._cache.put(key, answers)
         return answers

@@ -83,7 +83,7 @@ class RowSchema:
         if count and shaped:
             self._check_values(values, faults)
         if faults.count:
-            raise Problem(400, faults.said())
+            raise Problem(400, faults.summary())
         return InputRows(values, count, ids, label)
 
     def too_many(self, count: int, faults: Sequence[str] = ()) -> Problem:
@@ -128,7 +128,7 @@ class RowSchema:
                     if value is not None and not -FLOAT32_MAX <= value <= FLOAT32_MAX:
                         shown = str(value)[:40]
                         faults.add(f"row {place}, column {feature.name!r}: {shown} is larger than {FLOAT32_MAX:.3g}")
-        return Problem(400, faults.said())
+        return Problem(400, faults.summary())
 
 
 def parsed(body: bytes) -> Any:

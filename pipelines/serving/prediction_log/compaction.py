@@ -51,9 +51,9 @@ def rows(columns: LogColumns, answers: list[LoggedAnswer]) -> pl.DataFrame:
         "row": [row for count in counts for row in range(count)],
         "correlation_id": spread([answer.correlation_id for answer in answers]),
         "entity_id": [
-            one
+            entity_id
             for answer, count in zip(answers, counts, strict=True)
-            for one in (answer.ids or itertools.repeat(None, count))
+            for entity_id in (answer.ids or itertools.repeat(None, count))
         ],
         "model": [columns.model] * sum(counts),
         "version": [columns.version] * sum(counts),
@@ -124,7 +124,7 @@ def compact_all(folder: Path, store: str) -> dict[str, Any]:
     """Compact every complete segment, oldest first; ``errors`` names each that has to wait."""
     files = written = 0
     errors: list[str] = []
-    for path in sorted(folder.glob("*.seg"), key=lambda one: (one.stat().st_mtime, one.name)):
+    for path in sorted(folder.glob("*.seg"), key=lambda segment: (segment.stat().st_mtime, segment.name)):
         try:
             more_files, more_rows = compact_segment(path, store)
         except Exception as error:  # one bad segment must not hold up the others

@@ -45,13 +45,13 @@ class PersonalDataMask:
     def __call__(self, value: Any) -> Any:
         if type(value) is not str:
             return value
-        found = self._known.get(value)
-        if found is None:
-            found = self._clean(value)
+        masked = self._known.get(value)
+        if masked is None:
+            masked = self._clean(value)
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[value] = found
-        return found
+            self._known[value] = masked
+        return masked
 
     @staticmethod
     def _clean(text: str) -> str:
@@ -59,7 +59,7 @@ class PersonalDataMask:
             return "<long text>"
         if "@" in text:
             text = EMAIL.sub("<email>", text)
-        return PHONE.sub(lambda found: found[0] if DATE.match(found[0].strip()) else "<phone>", text)
+        return PHONE.sub(lambda match: match[0] if DATE.match(match[0].strip()) else "<phone>", text)
 
 
 def drop(_: Any) -> None:
@@ -168,7 +168,7 @@ class MaskedLogWriter(LogWriter):
                 for treat, column in zip(treatments, answer.values, strict=True)
             ]
         if answer.ids is not None and masking.entity_id is not None:
-            hidden = [masking.entity_id(one) for one in answer.ids]
+            hidden = [masking.entity_id(entity_id) for entity_id in answer.ids]
             changes["ids"] = None if None in hidden else hidden
         if answer.unit is not None and masking.hashes_units:
             changes["unit"] = masking.unit(answer.unit)

@@ -41,7 +41,8 @@ class ArmChooser:
         self._salt = (routing.salt or rollout_id).encode()
         self._share = share
         self._segments: list[tuple[bytes, bytes, Arm]] = [
-            (one.header.lower().encode("latin-1", "replace"), one.equals.encode(), one.arm) for one in routing.segments
+            (segment.header.lower().encode("latin-1", "replace"), segment.equals.encode(), segment.arm)
+            for segment in routing.segments
         ]
         self._header = routing.key.partition("header:")[2].lower().encode("latin-1", "replace")
         self._by_ids = routing.key == "field:ids"

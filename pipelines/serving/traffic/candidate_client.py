@@ -32,8 +32,8 @@ class CandidateFailed(Exception):
 class CandidateClient:
     """The process of one candidate in one data worker."""
 
-    def __init__(self, served: Served, cache: Path, wanted: CandidateRequirements, limits: BreakerLimits) -> None:
-        self.served, self.wanted = served, wanted
+    def __init__(self, served: Served, cache: Path, requirements: CandidateRequirements, limits: BreakerLimits) -> None:
+        self.served, self.requirements = served, requirements
         self._cache, self._limits = cache, limits
         self._child: Child | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -44,8 +44,8 @@ class CandidateClient:
         self.types: list[str] = []
         self.breaker = CircuitBreaker(limits)
 
-    def made_for(self, served: Served, wanted: CandidateRequirements, limits: BreakerLimits) -> bool:
-        return (self.served, self.wanted, self._limits) == (served, wanted, limits)
+    def made_for(self, served: Served, requirements: CandidateRequirements, limits: BreakerLimits) -> bool:
+        return (self.served, self.requirements, self._limits) == (served, requirements, limits)
 
     @property
     def ready(self) -> bool:
@@ -72,7 +72,7 @@ class CandidateClient:
                 niceness=1,
             )
             try:
-                question = {"ask": "load", "wanted": msgspec.to_builtins(self.wanted)}
+                question = {"ask": "load", "wanted": msgspec.to_builtins(self.requirements)}
                 answer = await child.channel.ask(question, timeout=LOAD_SECONDS)
                 self.refused = answer.get("refused") or ([answer["error"]] if "error" in answer else [])
                 if not self.refused:
@@ -110,7 +110,7 @@ class CandidateClient:
         if "error" in answer:
             raise CandidateFailed("error", answer["error"])
         predictions: list[float] = answer["predictions"]
-        fault = fault_of(predictions, count, self.wanted.output)
+        fault = fault_of(predictions, count, self.requirements.output)
         if fault:
             raise CandidateFailed("invalid", fault)
         return predictions

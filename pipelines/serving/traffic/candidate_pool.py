@@ -22,30 +22,30 @@ class CandidatePool:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._hosts: dict[Key, CandidateClient] = {}
+        self._clients: dict[Key, CandidateClient] = {}
         self._tried: dict[Key, float] = {}
         self._named: set[Key] = set()
 
     def of(self, model: str, served: Served, champion: BundleManifest, plan: RolloutPlan) -> CandidateClient:
         """The process of this candidate, started if there is none or the one there is was refused."""
         key = (model, served.sha256)
-        found = self._hosts.get(key)
-        wanted = CandidateRequirements(served.sha256, champion.features, champion.output, plan.deadline_ms)
-        if found is not None and not found.refused and found.made_for(served, wanted, plan.breaker):
-            return found
-        if found is not None:
-            found.close()
-        host = self._hosts[key] = CandidateClient(served, self._cache, wanted, plan.breaker)
+        client = self._clients.get(key)
+        requirements = CandidateRequirements(served.sha256, champion.features, champion.output, plan.deadline_ms)
+        if client is not None and not client.refused and client.made_for(served, requirements, plan.breaker):
+            return client
+        if client is not None:
+            client.close()
+        client = self._clients[key] = CandidateClient(served, self._cache, requirements, plan.breaker)
         self._tried[key] = time.monotonic()
-        host.open()
-        return host
+        client.open()
+        return client
 
     def keep(self, named: set[Key]) -> None:
         """End every process that the newest table does not name, unless it is being tried."""
         now = time.monotonic()
-        for key in set(self._hosts) - named:
+        for key in set(self._clients) - named:
             if now - self._tried.get(key, -TRIED_SECONDS) >= TRIED_SECONDS:
-                self._hosts.pop(key).close()
+                self._clients.pop(key).close()
                 self._tried.pop(key, None)
         for key in named:
             self._tried.pop(key, None)
@@ -53,15 +53,15 @@ class CandidatePool:
 
     async def settled(self) -> list[tuple[str, str, list[str]]]:
         """Wait until every named candidate is loaded or refused; model, digest and reasons of the refused ones."""
-        found = []
+        refused = []
         for model, sha256 in sorted(self._named):
-            host = self._hosts.get((model, sha256))
-            if host is not None and await host.settled():
-                found.append((model, sha256, host.refused))
-        return found
+            client = self._clients.get((model, sha256))
+            if client is not None and await client.settled():
+                refused.append((model, sha256, client.refused))
+        return refused
 
     def close(self) -> None:
         """End every process."""
-        for host in self._hosts.values():
-            host.close()
-        self._hosts.clear()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()

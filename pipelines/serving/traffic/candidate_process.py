@@ -29,10 +29,10 @@ class CandidateRequirements(msgspec.Struct, frozen=True):
     deadline_ms: float
 
 
-def faults(predictor: Predictor, folder: Path, wanted: CandidateRequirements) -> list[str]:
+def candidate_faults(predictor: Predictor, folder: Path, requirements: CandidateRequirements) -> list[str]:
     """Why callers of the champion could not be served by this version; one row has to be answered in time."""
     manifest = predictor.manifest
-    found = shape_faults(manifest, wanted)
+    faults = shape_faults(manifest, requirements)
     golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=GoldenRows)
     row: list[list[Any]] = [[value] for value in golden.rows[0]]
     took = []
@@ -40,30 +40,32 @@ def faults(predictor: Predictor, folder: Path, wanted: CandidateRequirements) ->
         started = time.perf_counter()
         answers = predictor.predict(row, 1)
         took.append((time.perf_counter() - started) * 1000)
-        if sum(took) > 10 * wanted.deadline_ms:
+        if sum(took) > 10 * requirements.deadline_ms:
             break
     fault = fault_of(answers, 1, manifest.output)
     if fault:
-        found.append(f"golden row 0: {fault}")
-    if statistics.median(took) > wanted.deadline_ms:
-        found.append(f"one row takes it {statistics.median(took):.1f} ms; the deadline is {wanted.deadline_ms:g} ms")
-    return found
+        faults.append(f"golden row 0: {fault}")
+    if statistics.median(took) > requirements.deadline_ms:
+        faults.append(
+            f"one row takes it {statistics.median(took):.1f} ms; the deadline is {requirements.deadline_ms:g} ms"
+        )
+    return faults
 
 
-def shape_faults(manifest: BundleManifest, wanted: CandidateRequirements) -> list[str]:
+def shape_faults(manifest: BundleManifest, requirements: CandidateRequirements) -> list[str]:
     """Columns that differ from the champion's in name or type, whatever their order, and another kind of answer."""
     here = {feature.name: feature.type for feature in manifest.features}
-    there = {feature.name: feature.type for feature in wanted.features}
-    found = [f"the champion's callers do not send its column {name!r}" for name in here if name not in there]
-    found += [f"it does not take the champion's column {name!r}" for name in there if name not in here]
-    found += [
+    there = {feature.name: feature.type for feature in requirements.features}
+    faults = [f"the champion's callers do not send its column {name!r}" for name in here if name not in there]
+    faults += [f"it does not take the champion's column {name!r}" for name in there if name not in here]
+    faults += [
         f"column {name!r} is {here[name]}, the champion's is {there[name]}"
         for name in here
         if name in there and here[name] != there[name]
     ]
-    if manifest.output != wanted.output:
-        found.append(f"it answers a {manifest.output}, the champion a {wanted.output}")
-    return found
+    if manifest.output != requirements.output:
+        faults.append(f"it answers a {manifest.output}, the champion a {requirements.output}")
+    return faults
 
 
 class CandidateServer:
@@ -86,15 +88,15 @@ class CandidateServer:
         except OverflowError:
             return {"overflow": True}
 
-    def _load(self, wanted: CandidateRequirements) -> Message:
-        folder = self._cache / wanted.sha256
+    def _load(self, requirements: CandidateRequirements) -> Message:
+        folder = self._cache / requirements.sha256
         try:
-            self._predictor = load(folder, wanted.sha256)
+            self._predictor = load(folder, requirements.sha256)
         except BundleRefused as error:
             return {"refused": error.reasons}
         manifest = self._predictor.manifest
         return {
-            "refused": faults(self._predictor, folder, wanted),
+            "refused": candidate_faults(self._predictor, folder, requirements),
             "features": [[feature.name, feature.type] for feature in manifest.features],
         }
 

@@ -82,7 +82,7 @@ class MirrorQueue:
             packed, lane.packed = lane.packed, []
             over = len(packed)
             if not self._put(lane, packed):  # a large one takes none of the others with it
-                over = sum(self._put(lane, [one]) for one in packed) if over > 1 else 0
+                over = sum(self._put(lane, [answer]) for answer in packed) if over > 1 else 0
             lane.heard(over, len(packed) - over)
 
     def _put(self, lane: MirrorChannel, packed: list[bytes]) -> bool:

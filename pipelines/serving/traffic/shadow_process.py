@@ -148,7 +148,7 @@ class ShadowWorker:
 
     def _apply(self, table: RoutingTable) -> Message:
         """Compare by this table from the next request on."""
-        serving, kept = {}, {}
+        serving, loaded = {}, {}
         refused: dict[str, str] = {}
         for model, route in table.routes.items():
             if route.mirror is None or route.candidate is None or route.rollout is None:
@@ -159,7 +159,7 @@ class ShadowWorker:
             except BundleRefused as error:
                 refused[model] = "; ".join(error.reasons)
                 continue
-            kept[sha256] = predictor
+            loaded[sha256] = predictor
             rollout_id, version = route.rollout.rollout_id, route.candidate.version
             names, kinds = predictor.manifest.names, [feature.type for feature in predictor.manifest.features]
             columns = self._log.columns(model, version, names, kinds, "shadow", rollout_id)
@@ -167,7 +167,7 @@ class ShadowWorker:
             serving[model, rollout_id, version] = ShadowReference(
                 route.rollout, predictor, list(names), columns, limits
             )
-        self._serving, self._loaded = serving, kept
+        self._serving, self._loaded = serving, loaded
         early, self._early = self._early, deque(maxlen=EARLY)
         for mirrored in early:
             self._known(mirrored)  # what nobody mirrors any more belongs to nobody
@@ -179,8 +179,8 @@ class ShadowWorker:
 def difference(champion: list[float], mirrored: list[float], how: ComparisonPlan) -> tuple[int, int]:
     """How many rows differ by more than the tolerance, and how many would be decided otherwise."""
     pairs = list(zip(champion, mirrored, strict=True))
-    differing = sum(abs(one - other) > how.tolerance for one, other in pairs)
-    return differing, sum((one >= how.threshold) != (other >= how.threshold) for one, other in pairs)
+    differing = sum(abs(live - shadow) > how.tolerance for live, shadow in pairs)
+    return differing, sum((live >= how.threshold) != (shadow >= how.threshold) for live, shadow in pairs)
 
 
 async def serve(feed: int, control: int, name: str, folder: Path) -> None:
