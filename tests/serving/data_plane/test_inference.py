@@ -25,8 +25,7 @@ from pipelines.serving.models.predictor import Predictor
 from pipelines.serving.models.response_cache import CachedPredictor, ResponseCache
 from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter, read_segment
-from pipelines.serving.settings import ApiKeyConfig, AuthenticationConfig, GatewayConfig
-from pipelines.serving.settings import ResponseCache as DeclaredCache
+from pipelines.serving.settings import ApiKeyConfig, AuthenticationConfig, CacheConfig, GatewayConfig
 from pipelines.serving.traffic.candidate_client import CandidateClient, CandidateFailed
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
 from pipelines.serving.traffic.counters import ArmCounters
@@ -123,7 +122,7 @@ class Gateway:
         self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, champion_only=champion_only))
         caller = ApiKeyConfig("root", sha256(KEYS["root"]), ["predict", "admin"], None)
         door = GatewayConfig(
-            AuthenticationConfig([caller], None, None, [], 10), cache=DeclaredCache("memory", 100_000, 60)
+            AuthenticationConfig([caller], None, None, [], 10), cache=CacheConfig("memory", 100_000, 60)
         )
         watch = listener_state(door, 100_000, self.data_plane.counters)
         self.front = PublicApplication(self.data_plane, cast(Any, None), door, watch, folder)
