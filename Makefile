@@ -113,7 +113,7 @@ bench: $(READY)  ## Print measurements as JSON lines
 bench-full: $(READY)  ## The same, with the year and the million rows
 	@$(BIN)/python -m tests.bench --full
 
-bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirror and a guarded door cost
+bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirror and all checks cost
 	@$(BIN)/python -W ignore -m tests.bench.bench_serving
 
 ##@ Maintain

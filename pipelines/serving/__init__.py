@@ -1,1 +1,1 @@
-"""The gateway: answers predictions in processes of its own, with Airflow and MLflow down."""
+"""The gateway: answers predictions in its own processes, even while Airflow and MLflow are down."""

@@ -1,9 +1,9 @@
-"""`python -m pipelines serve` serves the one version that the environment names, on the platform's port.
+"""`python -m pipelines serve` serves the one version that the environment names, on the port that the platform sets.
 
 The environment names the version: ``AIRWORTHY_SERVE_MODEL``, ``_VERSION``, ``_BUNDLE`` (folder or URI), ``_SHA256``;
 ``AIRWORTHY_STORE`` is where predictions are logged. Optional are ``AIRWORTHY_SERVE_WORKERS``, ``_ADMIN_PORT``,
-``SAGEMAKER_BIND_TO_PORT`` (8080), ``AIRWORTHY_HOME`` and ``AIRWORTHY_GATEWAY_CONFIG``; without a declaration whoever is
-let through by the platform may predict.
+``SAGEMAKER_BIND_TO_PORT`` (8080), ``AIRWORTHY_HOME`` and ``AIRWORTHY_GATEWAY_CONFIG``; without a declaration
+everyone whom the platform lets through may predict.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.errors import AirworthyError, Refused
-from pipelines.serving.__main__ import CONFIG, main
+from pipelines.serving.__main__ import CONFIG_VARIABLE, main
 
-NAMED = ("MODEL", "VERSION", "BUNDLE", "SHA256")
-DOOR = {"schema": 1, "authentication": {"anonymous": "the platform that runs this container knows its callers"}}
+SERVED_FIELDS = ("MODEL", "VERSION", "BUNDLE", "SHA256")
+ANONYMOUS_CONFIG = {"schema": 1, "authentication": {"anonymous": "the container's platform authenticates its callers"}}
 
 
-def options(environment: Mapping[str, str]) -> list[str]:
-    """The gateway's options. Raises ``Refused`` with every variable that is missing."""
-    names = [f"AIRWORTHY_SERVE_{name}" for name in NAMED]
+def gateway_arguments(environment: Mapping[str, str]) -> list[str]:
+    """Command-line arguments of the gateway. Raises ``Refused`` with every variable that is missing."""
+    names = [f"AIRWORTHY_SERVE_{name}" for name in SERVED_FIELDS]
     missing = [name for name in (*names, "AIRWORTHY_STORE") if not environment.get(name)]
     if missing:
         raise Refused("this container cannot serve", [f"{name} is not set" for name in missing])
     state = Path(environment.get("AIRWORTHY_HOME", "var")).resolve() / "gateway"
-    declared = environment.get(CONFIG)
-    if not declared:
+    config_path = environment.get(CONFIG_VARIABLE)
+    if not config_path:
         state.mkdir(parents=True, exist_ok=True)
-        declared = str(state / "container.yaml")
-        Path(declared).write_text(json.dumps(DOOR))
-    found = ["--host", "0.0.0.0", "--port", environment.get("SAGEMAKER_BIND_TO_PORT", "8080")]  # noqa: S104 - its purpose
-    found += ["--admin-port", environment.get("AIRWORTHY_SERVE_ADMIN_PORT", "8901")]
-    found += ["--workers", environment.get("AIRWORTHY_SERVE_WORKERS", "1"), "--config", declared]
-    found += ["--state", str(state), "--store", environment["AIRWORTHY_STORE"]]
-    return [*found, "--serve", *(environment[name] for name in names)]
+        config_path = str(state / "container.yaml")
+        Path(config_path).write_text(json.dumps(ANONYMOUS_CONFIG))
+    arguments = ["--host", "0.0.0.0", "--port", environment.get("SAGEMAKER_BIND_TO_PORT", "8080")]  # noqa: S104 - it serves outside callers
+    arguments += ["--admin-port", environment.get("AIRWORTHY_SERVE_ADMIN_PORT", "8901")]
+    arguments += ["--workers", environment.get("AIRWORTHY_SERVE_WORKERS", "1"), "--config", config_path]
+    arguments += ["--state", str(state), "--store", environment["AIRWORTHY_STORE"]]
+    return [*arguments, "--serve", *(environment[name] for name in names)]
 
 
 def serve() -> int:
     """Serve until SIGTERM; returns the exit status."""
     try:
-        arguments = options(os.environ)
+        arguments = gateway_arguments(os.environ)
     except AirworthyError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

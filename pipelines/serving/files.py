@@ -1,4 +1,4 @@
-"""Reads and writes whole files by path or by URL (`s3://`); a reader never sees half a file."""
+"""Reads and writes whole files by path or by URL (`s3://`); a reader never sees a partial file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_file(uri: str) -> bytes:
 
 
 def write_file(uri: str, content: bytes) -> None:
-    """Write one file whole or not at all, replacing what is there."""
+    """Write one file atomically, replacing an existing one."""
     remote = _remote(uri)
     if remote is not None:
         filesystem, path = remote

@@ -1,4 +1,4 @@
-"""The declaration of the public listener: checked once, then left for the workers as JSON without any secret."""
+"""The public listener's declaration, checked at start and passed to the workers as a JSON file without secrets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import msgspec
 from pipelines.errors import Refused
 from pipelines.loopback import is_loopback
 
-FILE = "door.json"
+CONFIG_FILE = "door.json"
 KEY_SET = "key_set.json"
-"""In the gateway's state folder: the last key set that a URL answered."""
-LEAST_SECRET = 32
+"""File in the gateway's state folder with the last key set that was read from a URL."""
+MIN_SECRET_BYTES = 32
 
 
 class ApiKeyConfig(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class LogConfig(msgspec.Struct, frozen=True):
 
 
 class GatewayConfig(msgspec.Struct, frozen=True):
-    """``pipelines.spec.gateway.GatewaySpec``, field by field; see there. ``workers`` share what is per gateway."""
+    """``pipelines.spec.gateway.GatewaySpec``, field by field. ``workers`` divide the limits of the gateway."""
 
     authentication: AuthenticationConfig | None = None
     limits: LimitsConfig = LimitsConfig()
@@ -92,13 +92,13 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     workers: int = 1
 
 
-def declared(path: Path | None, host: str, workers: int) -> GatewayConfig:
-    """The door that ``path`` declares for a listener at ``host``; without a file the one that is open on loopback.
+def load_config(path: Path | None, host: str, workers: int) -> GatewayConfig:
+    """The configuration in ``path`` for a listener at ``host``; without a file anonymous access on loopback.
 
-    Raises ``Refused`` with every fault of the declaration, and every secret that it names and that is not there.
+    Raises ``Refused`` with every fault of the declaration and every secret that cannot be read.
     """
     if path is None and is_loopback(host):
-        return GatewayConfig(workers=workers)  # without the half second that reading declarations takes to import
+        return GatewayConfig(workers=workers)  # saves importing yaml and pydantic, about half a second
     import yaml
     from pydantic import ValidationError
 
@@ -112,69 +112,69 @@ def declared(path: Path | None, host: str, workers: int) -> GatewayConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refused(subject, [str(error)]) from error
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        raise Refused(subject, [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong]) from None
-    plain = spec.model_dump(mode="python", by_alias=True, exclude={"schema_"})
-    for key in (plain["authentication"] or {}).get("keys", ()):
+        errors = error.errors(include_url=False, include_input=False)
+        raise Refused(subject, [f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in errors]) from None
+    fields = spec.model_dump(mode="python", by_alias=True, exclude={"schema_"})
+    for key in (fields["authentication"] or {}).get("keys", ()):
         key["expires"] = None if key["expires"] is None else key["expires"].timestamp()
-    door = msgspec.convert(plain | {"workers": workers}, GatewayConfig)
-    faults = spec.faults_on(host) + secret_faults(door)
+    config = msgspec.convert(fields | {"workers": workers}, GatewayConfig)
+    faults = spec.faults_on(host) + secret_faults(config)
     if faults:
         raise Refused(subject, faults)
-    return door
+    return config
 
 
-def notes(door: GatewayConfig) -> list[str]:
-    """What whoever starts this gateway should hear."""
-    if door.authentication is None:
+def security_warnings(config: GatewayConfig) -> list[str]:
+    """Warnings to log when the gateway starts."""
+    if config.authentication is None:
         return []
-    found = []
-    if door.authentication.anonymous is not None:
-        found.append(f"everyone who reaches the public listener may predict: {door.authentication.anonymous}")
-    if door.authentication.jwt is not None and door.authentication.jwt.development_secret is not None:
-        found.append("tokens are signed with a shared secret (HS256), which is for development alone")
-    return found
+    warnings = []
+    if config.authentication.anonymous is not None:
+        warnings.append(f"everyone who reaches the public listener may predict: {config.authentication.anonymous}")
+    if config.authentication.jwt is not None and config.authentication.jwt.development_secret is not None:
+        warnings.append("tokens are signed with a shared secret (HS256); use that for development only")
+    return warnings
 
 
-def secret_faults(door: GatewayConfig) -> list[str]:
-    """Every secret named and not there, or too short to be one."""
-    jwt = door.authentication.jwt if door.authentication else None
-    named = {
+def secret_faults(config: GatewayConfig) -> list[str]:
+    """One fault per secret that cannot be read or is shorter than ``MIN_SECRET_BYTES``."""
+    jwt = config.authentication.jwt if config.authentication else None
+    references = {
         "authentication.jwt.development_secret": jwt.development_secret if jwt else None,
-        "privacy.secret": door.privacy.secret if door.privacy else None,
+        "privacy.secret": config.privacy.secret if config.privacy else None,
     }
     faults = []
-    for field, reference in named.items():
+    for field, reference in references.items():
         if reference is None:
             continue
         try:
-            length = len(secret(reference))
+            length = len(read_secret(reference))
         except (OSError, KeyError):
             faults.append(f"{field}: {reference} cannot be read; set it before the gateway starts")
             continue
-        if length < LEAST_SECRET:
-            faults.append(f"{field}: {reference} has {length} bytes; give at least {LEAST_SECRET}")
+        if length < MIN_SECRET_BYTES:
+            faults.append(f"{field}: {reference} has {length} bytes; give at least {MIN_SECRET_BYTES}")
     return faults
 
 
-def secret(reference: str) -> bytes:
-    """The secret behind ``env:NAME`` or ``file:/path``. Raises ``KeyError`` or ``OSError`` if it is not there."""
-    kind, _, where = reference.partition(":")
-    return os.environ[where].encode() if kind == "env" else Path(where).read_bytes().strip()
+def read_secret(reference: str) -> bytes:
+    """The secret of ``env:NAME`` or ``file:/path``. Raises ``KeyError`` or ``OSError`` if there is none."""
+    kind, _, location = reference.partition(":")
+    return os.environ[location].encode() if kind == "env" else Path(location).read_bytes().strip()
 
 
-def write(folder: Path, door: GatewayConfig) -> Path:
-    """Leave the door's settings for the workers of the gateway whose state is in ``folder``; returns ``folder``."""
-    partial = folder / f".{FILE}"
-    partial.write_bytes(msgspec.json.encode(door))
+def write_config(folder: Path, config: GatewayConfig) -> Path:
+    """Write the configuration for the workers into the gateway's state folder; returns ``folder``."""
+    partial = folder / f".{CONFIG_FILE}"
+    partial.write_bytes(msgspec.json.encode(config))
     partial.chmod(0o600)
-    partial.replace(folder / FILE)
+    partial.replace(folder / CONFIG_FILE)
     return folder
 
 
-def read(folder: Path) -> GatewayConfig:
-    """What ``write`` left there; the open door if nothing was."""
+def read_config(folder: Path) -> GatewayConfig:
+    """The configuration that ``write_config`` wrote; anonymous access if there is none."""
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=GatewayConfig)
+        return msgspec.json.decode((folder / CONFIG_FILE).read_bytes(), type=GatewayConfig)
     except FileNotFoundError:
         return GatewayConfig()

@@ -66,6 +66,6 @@ def test_a_container_told_to_serve_answers_pings_once_it_serves_and_ends_by_sigt
 
 def test_a_container_that_was_told_too_little_says_all_that_is_missing() -> None:
     with pytest.raises(Refused) as refused:
-        container.options({"AIRWORTHY_SERVE_MODEL": "m", "AIRWORTHY_SERVE_VERSION": "1"})
+        container.gateway_arguments({"AIRWORTHY_SERVE_MODEL": "m", "AIRWORTHY_SERVE_VERSION": "1"})
     missing = ["AIRWORTHY_SERVE_BUNDLE", "AIRWORTHY_SERVE_SHA256", "AIRWORTHY_STORE"]
     assert refused.value.reasons == [f"{name} is not set" for name in missing]

@@ -169,7 +169,7 @@ def test_a_tampered_bundle_is_refused_and_what_is_live_stays(start_gateway: Star
 
 @pytest.mark.parametrize(
     ("how", "says"),
-    [({"golden": [0.1, 0.2, 0.3, 0.4]}, "golden row 0: answers"), ({"model": "other"}, "it holds other version 2")],
+    [({"golden": [0.1, 0.2, 0.3, 0.4]}, "golden row 0: answers"), ({"model": "other"}, "contains other version 2")],
 )
 def test_a_bundle_that_answers_wrongly_or_is_another_models_is_refused(
     start_gateway: Start, tmp_path: Path, how: dict[str, Any], says: str
@@ -247,7 +247,7 @@ def test_a_taken_port_is_refused_by_name(start_gateway: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(AssertionError, match="cannot be listened on"):
+        with pytest.raises(AssertionError, match="cannot listen on"):
             start_gateway(port=taken.getsockname()[1])
 
 

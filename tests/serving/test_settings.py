@@ -10,7 +10,7 @@ import yaml
 
 from pipelines.errors import Refused
 from pipelines.serving import settings
-from pipelines.serving.settings import GatewayConfig, declared
+from pipelines.serving.settings import GatewayConfig, load_config
 from pipelines.settings import REPOSITORY
 from tests.serving.front_gateways import AUDIENCE, ISSUER, sha256
 from tests.serving.gateway_process import Gateway
@@ -22,19 +22,19 @@ JWT = {"audience": AUDIENCE, "issuer": ISSUER}
 def door(tmp_path: Path, content: Any, host: str = "127.0.0.1", workers: int = 1) -> GatewayConfig:
     path = tmp_path / "gateway.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump({"schema": 1} | content))
-    return declared(path, host, workers)
+    return load_config(path, host, workers)
 
 
 def test_the_default_file_says_what_no_file_says() -> None:
     path = REPOSITORY / "include" / "gateway.yaml"
-    assert declared(path, "127.0.0.1", 1) == declared(None, "127.0.0.1", 1) == GatewayConfig()
+    assert load_config(path, "127.0.0.1", 1) == load_config(None, "127.0.0.1", 1) == GatewayConfig()
     assert path.read_text().startswith("# yaml-language-server: $schema=schemas/gateway.schema.json\n")
 
 
 def test_the_door_of_the_compose_stack_may_be_opened() -> None:
-    found = declared(REPOSITORY / "deploy" / "compose" / "gateway.yaml", "0.0.0.0", 2)
+    found = load_config(REPOSITORY / "deploy" / "compose" / "gateway.yaml", "0.0.0.0", 2)
     assert found.authentication is not None
-    assert settings.notes(found)[0].startswith("everyone who reaches the public listener may predict")
+    assert settings.security_warnings(found)[0].startswith("everyone who reaches the public listener may predict")
 
 
 BAD: list[tuple[str, Any, list[str]]] = [
@@ -88,8 +88,8 @@ def test_a_short_secret_is_refused_without_being_shown(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "gateway.example"])
 def test_a_listener_that_others_reach_needs_authentication(tmp_path: Path, host: str) -> None:
-    with pytest.raises(Refused, match="without authentication"):
-        declared(None, host, 1)
+    with pytest.raises(Refused, match="nobody is asked who they are"):
+        load_config(None, host, 1)
     assert door(tmp_path, {"authentication": {"keys": [KEY]}}, host).authentication
 
 
@@ -97,8 +97,10 @@ def test_a_shared_secret_for_tokens_is_for_loopback_alone(tmp_path: Path, monkey
     monkeypatch.setenv("SHARED", "0123456789abcdef0123456789abcdef")
     content = {"authentication": {"jwt": JWT | {"algorithms": ["HS256"], "development_secret": "env:SHARED"}}}
     found = door(tmp_path, content)
-    assert settings.notes(found) == ["tokens are signed with a shared secret (HS256), which is for development alone"]
-    with pytest.raises(Refused, match="HS256 is only for development"):
+    assert settings.security_warnings(found) == [
+        "tokens are signed with a shared secret (HS256); use that for development only"
+    ]
+    with pytest.raises(Refused, match="HS256 is for development"):
         door(tmp_path, content, "0.0.0.0")
 
 
@@ -108,10 +110,10 @@ def test_what_workers_read_is_what_was_declared_and_holds_no_secret(
     monkeypatch.setenv("PEPPER", "pepper-pepper-pepper-pepper-pepper")
     privacy = {"secret": "env:PEPPER", "columns": {"m": {"c": "hash"}}, "net": True}
     found = door(tmp_path, {"authentication": {"keys": [KEY | {"sha256": sha256("k")}]}, "privacy": privacy}, workers=3)
-    assert settings.read(settings.write(tmp_path, found)) == found
-    written = tmp_path / settings.FILE
+    assert settings.read_config(settings.write_config(tmp_path, found)) == found
+    written = tmp_path / settings.CONFIG_FILE
     assert (b"pepper-pepper" in written.read_bytes(), oct(written.stat().st_mode)[-3:]) == (False, "600")
-    assert settings.read(tmp_path / "elsewhere") == GatewayConfig()
+    assert settings.read_config(tmp_path / "elsewhere") == GatewayConfig()
 
 
 def test_a_gateway_that_others_would_reach_does_not_start_open(tmp_path: Path) -> None:

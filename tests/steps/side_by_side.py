@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.serving.prediction_log.compaction import FIXED
+from pipelines.serving.prediction_log.compaction import FIXED_COLUMNS
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
 from tests.steps.monitored import MODEL, MemoryStore, catalog
@@ -78,7 +78,7 @@ def answered(
             for name in named
         }
     )
-    frame = frame.cast({name: kind for name, kind in FIXED.items() if name in frame.columns})  # type: ignore[arg-type]
+    frame = frame.cast({name: kind for name, kind in FIXED_COLUMNS.items() if name in frame.columns})  # type: ignore[arg-type]
     for (on,), rows in frame.drop(leave_out).group_by(pl.col("prediction_time").dt.date()):
         buffer = BytesIO()
         rows.write_parquet(buffer)

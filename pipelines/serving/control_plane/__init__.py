@@ -1,1 +1,1 @@
-"""What decides about live versions: supervisor, state, releases, rollouts, guard, admin listener."""
+"""The control plane of live versions: supervisor, state, releases, rollouts, guard, admin listener."""

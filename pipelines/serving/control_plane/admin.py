@@ -11,17 +11,17 @@ import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.serving.control_plane.rollout_routes import ChangeHeaders, RolloutPages, parse
+from pipelines.serving.control_plane.rollout_routes import ChangeHeaders, RolloutRoutes, parse
 from pipelines.serving.control_plane.state import GenerationMismatch
 from pipelines.serving.control_plane.supervisor import Supervisor
 from pipelines.serving.http.server import Receive, Send
 
-MODEL = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history)?")
-ROLLOUT = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(?:/rollout|/rollouts/([^/]+)(?:/([a-z]+))?)")
+MODEL_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history)?")
+ROLLOUT_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(?:/rollout|/rollouts/([^/]+)(?:/([a-z]+))?)")
 
 
-MAX_BYTES = 1024 * 1024
-"""Of a body; the largest that means anything has some thousand."""
+MAX_BODY_BYTES = 1024 * 1024
+"""Limit of a request body; valid bodies have a few thousand bytes."""
 
 
 class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,21 +39,21 @@ class Admin:
     """ASGI application of the admin listener.
 
     ``GET /models[/<model>[/history]]``, ``POST /models/<model>/release``, ``POST /models/<model>/rollback``,
-    ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the pages of ``RolloutPages``. Changes of
-    models need ``Idempotency-Key``, steps of a rollout ``If-Match`` too. Refused is 422, another generation 412, none
-    named 428, too large 413, unavailable 503, all with ``subject`` and ``reasons``.
+    ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the routes of ``RolloutRoutes``. Changes of
+    models need ``Idempotency-Key``, changes of a rollout ``If-Match`` too. Refused is 422, another generation 412, no
+    generation 428, too large 413, unavailable 503, all with ``subject`` and ``reasons``.
     """
 
     def __init__(self, supervisor: Supervisor, token: str | None) -> None:
         self._supervisor, self._token = supervisor, token
-        self._rollouts = RolloutPages(supervisor.rollouts)
+        self._rollouts = RolloutRoutes(supervisor.rollouts)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         body = bytearray()
         more = True
-        while more and len(body) <= MAX_BYTES:
+        while more and len(body) <= MAX_BODY_BYTES:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
@@ -61,10 +61,10 @@ class Admin:
         status: int
         content: Any
         try:
-            if len(body) > MAX_BYTES:
-                status, content = 413, {"subject": f"the body is larger than {MAX_BYTES} bytes", "reasons": []}
+            if len(body) > MAX_BODY_BYTES:
+                status, content = 413, {"subject": f"the body is larger than {MAX_BODY_BYTES} bytes", "reasons": []}
             else:
-                status, content = await self._answer(scope["method"], scope["path"], headers, bytes(body))
+                status, content = await self._route(scope["method"], scope["path"], headers, bytes(body))
         except GenerationMismatch as error:
             status, content = 412, {"subject": str(error), "reasons": [], "generation": error.generation}
         except Refused as error:
@@ -72,52 +72,52 @@ class Admin:
         except Unavailable as error:
             status, content = 503, {"subject": str(error), "reasons": []}
         text = isinstance(content, str)
-        kind = b"text/plain; version=0.0.4; charset=utf-8" if text else b"application/json"
+        content_type = b"text/plain; version=0.0.4; charset=utf-8" if text else b"application/json"
         payload = content.encode() if isinstance(content, str) else orjson.dumps(content)
-        sent = [(b"content-type", kind), (b"content-length", str(len(payload)).encode())]
+        response_headers = [(b"content-type", content_type), (b"content-length", str(len(payload)).encode())]
         if isinstance(content, dict) and "generation" in content:
-            sent.append((b"etag", f'"{content["generation"]}"'.encode()))
-        await send({"type": "http.response.start", "status": status, "headers": sent})
+            response_headers.append((b"etag", f'"{content["generation"]}"'.encode()))
+        await send({"type": "http.response.start", "status": status, "headers": response_headers})
         await send({"type": "http.response.body", "body": payload})
 
-    async def _answer(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, Any]:
-        found = self._supervisor.releases
+    async def _route(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, Any]:
+        releases = self._supervisor.releases
         if path == "/health":
             return 200, {"status": "alive"}
         if self._token is not None:
-            given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-            if not hmac.compare_digest(given, self._token.encode()):
-                return 401, {"subject": "the admin listener wants its bearer token", "reasons": []}
-        pages: dict[tuple[str, str], Callable[[], Awaitable[tuple[int, Any]]]] = {
+            token = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+            if not hmac.compare_digest(token, self._token.encode()):
+                return 401, {"subject": "the admin listener needs its bearer token", "reasons": []}
+        routes: dict[tuple[str, str], Callable[[], Awaitable[tuple[int, Any]]]] = {
             ("GET", "/ready"): self._ready,
             ("GET", "/metrics"): self._metrics,
             ("GET", "/models"): self._models,
             ("POST", "/flush"): self._flush,
         }
-        if (method, path) in pages:
-            return await pages[method, path]()
-        rollout = ROLLOUT.fullmatch(path)
+        if (method, path) in routes:
+            return await routes[method, path]()
+        rollout = ROLLOUT_PATH.fullmatch(path)
         if rollout is not None:
-            changed = ChangeHeaders(headers.get(b"if-match"), headers.get(b"idempotency-key", b"").decode("latin-1"))
-            return await self._rollouts.answer(method, rollout[1], rollout[2], rollout[3], changed, body)
-        match = MODEL.fullmatch(path)
+            changes = ChangeHeaders(headers.get(b"if-match"), headers.get(b"idempotency-key", b"").decode("latin-1"))
+            return await self._rollouts.answer(method, rollout[1], rollout[2], rollout[3], changes, body)
+        match = MODEL_PATH.fullmatch(path)
         if match is None:
             return 404, {"subject": f"the admin listener has no page {path}", "reasons": []}
         model, verb = match[1], match[2]
         if method == "GET" and verb is None:
-            return 200, found.live(model)
+            return 200, releases.live_state(model)
         if method == "GET" and verb == "/history":
-            return 200, found.history(model)
+            return 200, releases.history(model)
         if method != "POST" or verb not in ("/release", "/rollback"):
             return 405, {"subject": f"{method} {path} is not served", "reasons": []}
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         if not key:
-            raise Refused("a change of what is live needs the header Idempotency-Key; send one that is new")
+            raise Refused("a change of the live version needs the header Idempotency-Key; send a new key")
         if verb == "/rollback":
-            asked = parse(body, RollbackBody)
-            return 200, await found.rollback(model, key=key, reason=asked.reason, rollout_id=asked.rollout_id)
-        wanted = parse(body, ReleaseBody)
-        state = await found.release(model, wanted.version, wanted.bundle, wanted.sha256, key=key)
+            rollback = parse(body, RollbackBody)
+            return 200, await releases.rollback(model, key=key, reason=rollback.reason, rollout_id=rollback.rollout_id)
+        release = parse(body, ReleaseBody)
+        state = await releases.release(model, release.version, release.bundle, release.sha256, key=key)
         return (200 if state["applied"] else 202), state
 
     async def _ready(self) -> tuple[int, Any]:
@@ -128,7 +128,7 @@ class Admin:
         return 200, await self._supervisor.metrics()
 
     async def _models(self) -> tuple[int, Any]:
-        return 200, [self._supervisor.releases.live(model) for model in self._supervisor.releases.table.routes]
+        return 200, [self._supervisor.releases.live_state(model) for model in self._supervisor.releases.table.routes]
 
     async def _flush(self) -> tuple[int, Any]:
         return 200, await self._supervisor.flush()

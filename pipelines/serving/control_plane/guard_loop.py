@@ -1,4 +1,4 @@
-"""Looks every second at the limits and leases of all active rollouts and acts on them, whatever else is down."""
+"""Checks the limits and leases of all active rollouts every second and acts on them, with no other service needed."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from datetime import UTC, datetime
 from pipelines.errors import AirworthyError
 from pipelines.rollout.transitions import RolloutRecord
 from pipelines.serving.control_plane.counts import RolloutCounts
-from pipelines.serving.control_plane.guard import GuardDecision, expired, judge
+from pipelines.serving.control_plane.guard import GuardDecision, judge_lease, judge_limits
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollouts import Rollouts
 
 log = logging.getLogger("airworthy.gateway")
 
-SECONDS = 1.0
+INTERVAL_SECONDS = 1.0
 
 
 class GuardLoop:
-    """Watches the rollouts of one gateway. ``gather`` has every process report what it counted."""
+    """Watches the rollouts of one gateway. ``collect_counts`` makes every process report its counts."""
 
     def __init__(
         self,
         releases: Releases,
         rollouts: Rollouts,
         counts: RolloutCounts,
-        gather: Callable[[], Awaitable[None]],
+        collect_counts: Callable[[], Awaitable[None]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._releases, self._rollouts, self._counts, self._gather, self._now = releases, rollouts, counts, gather, now
+        self._releases, self._rollouts, self._counts, self._now = releases, rollouts, counts, now
+        self._collect_counts = collect_counts
 
-    async def watch(self) -> None:
-        """Look for ever; one failed look does not end it."""
+    async def run(self) -> None:
+        """Check for ever; a failed check is logged and repeated."""
         while True:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(INTERVAL_SECONDS)
             try:
-                await self.look()
-            except Exception:  # a watch that ends by an error would be no watch
-                log.exception("a look at the rollouts failed; looking again")
+                await self.check_rollouts()
+            except Exception:  # the loop must not end
+                log.exception("the check of the rollouts failed; it is repeated in %g s", INTERVAL_SECONDS)
 
-    async def look(self) -> None:
-        """One look at every active rollout."""
+    async def check_rollouts(self) -> None:
+        """Check every active rollout once."""
         active = [
             (model, route.rollout, route.mirror is not None)
             for model, route in self._releases.table.routes.items()
@@ -52,25 +53,26 @@ class GuardLoop:
         ]
         if not active:
             return
-        # It loads a library; not on the loop that answers the admin listener.
+        # The import takes a while; it must not block the loop that answers the admin listener.
         await asyncio.to_thread(importlib.import_module, "pipelines.statistics.e_values")
-        await self._gather()
+        await self._collect_counts()
         for model, record, mirrored in active:
-            decision = judge(record, self._counts.of(model, record.rollout_id, record.step))
+            decision = judge_limits(record, self._counts.stage_tallies(model, record.rollout_id, record.step))
             if decision.action == "nothing":
-                decision = expired(self._newest(model, record), self._now(), mirrored=mirrored)
+                decision = judge_lease(self._latest_record(model, record), self._now(), mirrored=mirrored)
             await self._act(model, record, decision)
 
-    def _newest(self, model: str, record: RolloutRecord) -> RolloutRecord:
-        """The record as it is after the wait for the counts: its lease may have been renewed."""
+    def _latest_record(self, model: str, record: RolloutRecord) -> RolloutRecord:
+        """The current record: its lease may have been renewed while the counts were collected."""
         route = self._releases.table.routes.get(model)
         return route.rollout if route is not None and route.rollout is not None else record
 
     async def _act(self, model: str, record: RolloutRecord, decision: GuardDecision) -> None:
         try:
             if decision.action == "rollback":
-                await self._rollouts.give_up(model, record, decision.reason)
+                await self._rollouts.roll_back_automatically(model, record, decision.reason)
             elif decision.action != "nothing":
-                await self._rollouts.hold(model, record, decision.reason, stop_mirror=decision.action == "stop_mirror")
+                stop_mirror = decision.action == "stop_mirror"
+                await self._rollouts.pause_automatically(model, record, decision.reason, stop_mirror=stop_mirror)
         except AirworthyError as error:
             log.warning("rollout %s of %s: %s", record.rollout_id, model, error)

@@ -1,4 +1,4 @@
-"""Releases and rollbacks of live versions: written to disk, then given to every worker; a refusal changes nothing."""
+"""Releases and rollbacks of live versions: written to disk, then sent to every worker; a refusal changes nothing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from pipelines.serving.models.bundle import BundleRefused, fetch, verify
 
 log = logging.getLogger("airworthy.gateway")
 
-PREPARE_TIMEOUT = 120.0
-APPLY_TIMEOUT = 60.0
+PREPARE_SECONDS = 120.0
+APPLY_SECONDS = 60.0
 
-Unloadable = tuple[str, str, list[str]]
+UnloadableCandidate = tuple[str, str, list[str]]
 """Model, digest of the bundle, and why it cannot be loaded."""
 
 
 class Releases:
-    """The one owner of what is live. ``workers()`` gives the live workers; ``cache`` holds fetched bundles.
+    """The only place that changes what is live. ``workers()`` returns the live workers; ``cache`` holds the bundles.
 
-    ``changed`` is called at every new generation, before any worker gets its table.
+    ``on_new_table`` is called at every new generation, before any worker gets the new routing table.
     """
 
     def __init__(
@@ -42,54 +42,56 @@ class Releases:
         workers: Callable[[], list[Child]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        changed: Callable[[], None] = lambda: None,
+        on_new_table: Callable[[], None] = lambda: None,
     ) -> None:
-        self._state, self._cache, self._workers, self._now, self._changed = state, cache, workers, now, changed
+        self._state, self._cache, self._live_workers, self._now = state, cache, workers, now
+        self._on_new_table = on_new_table
         self.table = state.table()
-        self.changing = asyncio.Lock()
-        """Held by a release from its check to its switch; a rollback waits for nobody."""
-        self._fetched: set[str] = set()
+        self.release_lock = asyncio.Lock()
+        """Held by a release from its check to its switch; a rollback does not take it."""
+        self._loading: set[str] = set()
 
-    async def apply(self, child: Child) -> None:
-        """Give one worker the newest table. Raises ``ConnectionError`` or ``TimeoutError`` if it does not take it."""
+    async def send_table(self, child: Child) -> None:
+        """Send one worker the newest table. Raises ``ConnectionError`` or ``TimeoutError`` if it does not accept it."""
         question = {"ask": "apply", "table": msgspec.to_builtins(self.table)}
-        answer = await child.channel.ask(question, timeout=APPLY_TIMEOUT)
-        for model, why in answer.get("broken", {}).items():
-            log.error("worker %s cannot serve %s: %s", child.name, model, why)
+        answer = await child.channel.ask(question, timeout=APPLY_SECONDS)
+        for model, reason in answer.get("broken", {}).items():
+            log.error("worker %s cannot serve %s: %s", child.name, model, reason)
         child.generation = max(child.generation, answer.get("generation", -1))
 
-    async def settle(self, child: Child) -> list[Unloadable]:
-        """Wait until one worker has loaded its candidates; returns those that it cannot load."""
+    async def wait_candidates_loaded(self, child: Child) -> list[UnloadableCandidate]:
+        """Wait until one worker has loaded its candidates; returns the ones that it cannot load."""
         generation = child.generation
-        refused: list[Unloadable] = []
+        refused: list[UnloadableCandidate] = []
         if any(route.candidate for route in self.table.routes.values()):
-            answer = await child.channel.ask({"ask": "settle", "aside": True}, timeout=APPLY_TIMEOUT)
+            answer = await child.channel.ask({"ask": "settle", "aside": True}, timeout=APPLY_SECONDS)
             refused = [(model, sha256, reasons) for model, sha256, reasons in answer["refused"]]
-        child.settled = max(child.settled, generation)
+        child.candidates_generation = max(child.candidates_generation, generation)
         return refused
 
-    async def push(self) -> list[Unloadable]:
-        """Give every worker the newest table; returns the candidates that some worker cannot load."""
+    async def update_workers(self) -> list[UnloadableCandidate]:
+        """Send every worker the newest table; returns the candidates that a worker cannot load."""
 
-        async def tell(child: Child) -> list[Unloadable]:
-            await self.apply(child)
-            return await self.settle(child)
+        async def update(child: Child) -> list[UnloadableCandidate]:
+            await self.send_table(child)
+            return await self.wait_candidates_loaded(child)
 
-        heard = await asyncio.gather(*map(tell, self._workers()), return_exceptions=True)
-        return [one for answer in heard if not isinstance(answer, BaseException) for one in answer]
+        replies = await asyncio.gather(*map(update, self._live_workers()), return_exceptions=True)
+        return [unloadable for answer in replies if not isinstance(answer, BaseException) for unloadable in answer]
 
     @property
     def applied(self) -> bool:
-        """Whether every live worker answers by the newest table, with its candidates loaded."""
-        alive = self._workers()
-        return bool(alive) and all(child.generation == child.settled == self.table.generation for child in alive)
+        """Whether every live worker serves the newest table and has loaded its candidates."""
+        children = self._live_workers()
+        newest = self.table.generation
+        return bool(children) and all(child.generation == child.candidates_generation == newest for child in children)
 
     @property
-    def workers(self) -> int:
-        return len(self._workers())
+    def worker_count(self) -> int:
+        return len(self._live_workers())
 
-    def live(self, model: str) -> dict[str, Any]:
-        """State of one model, as ``pipelines.messages.release.LiveState`` has it."""
+    def live_state(self, model: str) -> dict[str, Any]:
+        """State of one model, with the fields of ``pipelines.messages.release.LiveState``."""
         route = self.table.routes.get(model)
         return {
             "model": model,
@@ -97,38 +99,38 @@ class Releases:
             "previous": route.previous.version if route and route.previous else None,
             "generation": self.table.generation,
             "bundle_sha256": route.live.sha256 if route else None,
-            "workers": self.workers,
+            "workers": self.worker_count,
             "applied": self.applied,
         }
 
     async def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> dict[str, Any]:
-        """Make a version live. ``Refused`` leaves everything as it was; ``Unavailable`` may be tried again."""
+        """Make a version live. ``Refused`` changes nothing; ``Unavailable`` may be retried."""
         request = {"release": model, "version": version, "bundle": bundle, "sha256": sha256}
-        async with self.changing:
-            if self._known(key, request):
-                return self.live(model)
-            wanted = Served(version, bundle, sha256)
+        async with self.release_lock:
+            if self._is_repeated(key, request):
+                return self.live_state(model)
+            served = Served(version, bundle, sha256)
             before = self.table.routes.get(model)
-            if before is not None and before.live == wanted:
-                self._state.remember(key, request)
-                return self.live(model)
-            released(model, before, wanted)
-            await self.load(model, wanted)
-            after = released(model, self.table.routes.get(model), wanted)  # a rollout may have begun meanwhile
-            await self._switch(model, after, key, request, "release")
-            return self.live(model)
+            if before is not None and before.live == served:
+                self._state.record_unchanged(key, request)
+                return self.live_state(model)
+            released(model, before, served)
+            await self.load_bundle(model, served)
+            after = released(model, self.table.routes.get(model), served)  # a rollout may have begun meanwhile
+            await self._write(model, after, key, request, "release")
+            return self.live_state(model)
 
     async def rollback(self, model: str, *, key: str, reason: str, rollout_id: str | None = None) -> dict[str, Any]:
-        """Take all traffic from the candidate of an active rollout; without one, put the previous version back.
+        """Take all traffic from the candidate of an active rollout; without one, restore the previous version.
 
-        With ``rollout_id`` only that rollout is rolled back: one that has ended stays as it is. What was live is not
-        kept as a version to go back to. It never waits for a change that is being prepared.
+        With ``rollout_id`` only that rollout is rolled back, and nothing changes if it has ended. The version that was
+        live does not become the previous one. It never waits for a release that is being prepared.
         """
         request = {"rollback": model, "reason": reason}
         if rollout_id is not None:
             request["rollout_id"] = rollout_id
-        if self._known(key, request):
-            return self.live(model)
+        if self._is_repeated(key, request):
+            return self.live_state(model)
         before = self.table.routes.get(model)
         if rollout_id is None:
             after = put_back(model, before, reason)
@@ -136,72 +138,73 @@ class Releases:
             if self._state.rollout(model, rollout_id) is None:
                 raise Refused(f"{model} never had a rollout {rollout_id}")
             after = given_up(live(model, before), rollout_id, reason)
-        if after == before:  # it has ended: ended is ended
-            self._state.remember(key, request)
+        if after == before:  # the rollout has ended; an ended one stays as it is
+            self._state.record_unchanged(key, request)
         else:
-            await self._switch(model, after, key, request, "rollback")
-        return self.live(model)
+            await self._write(model, after, key, request, "rollback")
+        return self.live_state(model)
 
-    def _known(self, key: str, request: dict[str, Any]) -> bool:
+    def _is_repeated(self, key: str, request: dict[str, Any]) -> bool:
         try:
-            return self._state.answered(key, request) is not None
+            return self._state.find_generation(key, request) is not None
         except KeyReused as error:
             raise Refused(str(error)) from error
 
-    async def load(self, model: str, wanted: Served, plan: RolloutPlan | None = None) -> None:
-        """Fetch, verify and load a bundle in every worker, beside what is live; with a plan, as a candidate.
+    async def load_bundle(self, model: str, served: Served, plan: RolloutPlan | None = None) -> None:
+        """Fetch, verify and load a bundle in every worker, beside the live versions; with a plan, as a candidate.
 
         Raises ``Refused`` with every reason, ``Unavailable`` if the store or a worker does not answer.
         """
-        self._fetched.add(wanted.sha256)
+        self._loading.add(served.sha256)
         try:
-            await self._load(model, wanted, plan)
+            await self._load_bundle(model, served, plan)
         finally:
-            self._fetched.discard(wanted.sha256)
+            self._loading.discard(served.sha256)
 
-    async def _load(self, model: str, wanted: Served, plan: RolloutPlan | None) -> None:
-        subject = f"bundle {wanted.bundle} of {model} version {wanted.version} is refused"
+    async def _load_bundle(self, model: str, served: Served, plan: RolloutPlan | None) -> None:
+        subject = f"bundle {served.bundle} of {model} version {served.version} is refused"
         try:
-            folder = await asyncio.to_thread(fetch, wanted.bundle, wanted.sha256, self._cache)
-            manifest = verify(folder, wanted.sha256)
+            folder = await asyncio.to_thread(fetch, served.bundle, served.sha256, self._cache)
+            manifest = verify(folder, served.sha256)
         except BundleRefused as error:
             raise Refused(subject, error.reasons) from error
         except FileNotFoundError as error:
-            raise Refused(subject, [f"there is no {error.filename or 'such bundle'}; build it first"]) from error
+            raise Refused(subject, [f"{error.filename or 'the bundle'} does not exist; build it first"]) from error
         except OSError as error:
-            raise Unavailable(f"bundle {wanted.bundle} cannot be read: {error}; try again") from error
-        if (manifest.model, manifest.version) != (model, wanted.version):
-            raise Refused(subject, [f"it holds {manifest.model} version {manifest.version}"])
-        question: Message = {"ask": "prepare", "model": model, "served": msgspec.to_builtins(wanted), "aside": True}
+            raise Unavailable(f"bundle {served.bundle} cannot be read: {error}; try again") from error
+        if (manifest.model, manifest.version) != (model, served.version):
+            raise Refused(subject, [f"the bundle contains {manifest.model} version {manifest.version}"])
+        question: Message = {"ask": "prepare", "model": model, "served": msgspec.to_builtins(served), "aside": True}
         if plan is not None:
             question |= {"ask": "try", "plan": msgspec.to_builtins(plan)}
-        alive = self._workers()
+        children = self._live_workers()
         answers = await asyncio.gather(
-            *(child.channel.ask(question, timeout=PREPARE_TIMEOUT) for child in alive), return_exceptions=True
+            *(child.channel.ask(question, timeout=PREPARE_SECONDS) for child in children), return_exceptions=True
         )
-        heard = [answer for answer in answers if isinstance(answer, dict)]
-        reasons = [reason for answer in heard for reason in answer.get("refused", ())]
+        replies = [answer for answer in answers if isinstance(answer, dict)]
+        reasons = [reason for answer in replies for reason in answer.get("refused", ())]
         if reasons:
             raise Refused(subject, list(dict.fromkeys(reasons)))
-        broken = [answer["error"] for answer in heard if "error" in answer]
-        if broken:  # a worker that failed says nothing about the bundle
-            raise Unavailable(f"a worker failed while it loaded {model} {wanted.version}: {broken[0]}; try again")
-        if not heard or any(isinstance(answer, TimeoutError) for answer in answers):
-            raise Unavailable(f"{len(heard)} of {len(alive)} workers have loaded {model} {wanted.version}; try again")
+        errors = [answer["error"] for answer in replies if "error" in answer]
+        if errors:  # a failed worker does not mean a bad bundle
+            raise Unavailable(f"a worker failed while it loaded {model} {served.version}: {errors[0]}; try again")
+        if not replies or any(isinstance(answer, TimeoutError) for answer in answers):
+            loaded = f"{len(replies)} of {len(children)} workers"
+            raise Unavailable(f"{loaded} have loaded {model} {served.version}; try again")
 
-    async def _switch(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
+    async def _write(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
         table = self._state.change(model, route, key=key, request=request, action=action, at=self._now().isoformat())
         log.info("generation %s: %s of %s, live is %s", table.generation, action, model, route.live.version)
-        await self.become(table)
+        await self.switch_table(table)
 
-    async def become(self, table: RoutingTable) -> list[Unloadable]:
-        """Serve this table everywhere, and let go of the bundles that nothing needs."""
+    async def switch_table(self, table: RoutingTable) -> list[UnloadableCandidate]:
+        """Serve this table in every worker and delete unused bundles; returns the candidates that cannot be loaded."""
         self.table = table
-        self._changed()
-        refused = await self.push()
-        used = set(self._fetched)
-        for one in self.table.routes.values():
-            used |= {served.sha256 for served in (one.live, one.previous, one.candidate) if served}
+        self._on_new_table()
+        refused = await self.update_workers()
+        used = set(self._loading)
+        for route in self.table.routes.values():
+            used |= {served.sha256 for served in (route.live, route.previous, route.candidate) if served}
         for folder in self._cache.iterdir():
             if folder.name not in used and not folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from pipelines.serving.ipc.metrics import labels
 
 
 def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
-    """Text about the newest rollout of every model; counts are those since its present step began."""
+    """Gauges of the newest rollout of every model; counts since its current stage began."""
     gauges: dict[str, list[str]] = {name: [] for name in HELP}
     for model, route in table.routes.items():
         for version, share in (route.split or {route.live.version: WHOLE}).items():
@@ -18,7 +18,7 @@ def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
             continue
         gauges["airworthy_rollout_phase"].append(f"{labels(model=model, phase=record.phase)} 1")
         gauges["airworthy_rollout_step"].append(f"{labels(model=model)} {record.step}")
-        for (version, role), tally in sorted(counts.of(model, record.rollout_id, record.step).items()):
+        for (version, role), tally in sorted(counts.stage_tallies(model, record.rollout_id, record.step).items()):
             arm = {"model": model, "version": version, "role": role}
             gauges["airworthy_arm_requests"].append(f"{labels(**arm)} {tally.requests}")
             for kind, count in sorted(tally.bad.items()):
@@ -26,12 +26,12 @@ def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
             gauges["airworthy_arm_fallbacks"].append(f"{labels(**arm)} {tally.fallback}")
             if role == "shadow":
                 offered = tally.sent + tally.dropped
-                one = labels(model=model, version=version)
-                gauges["airworthy_shadow_sent"].append(f"{one} {tally.sent}")
-                gauges["airworthy_shadow_dropped"].append(f"{one} {tally.dropped}")
-                gauges["airworthy_shadow_disagreements"].append(f"{one} {tally.disagreed}")
-                gauges["airworthy_shadow_flips"].append(f"{one} {tally.flipped}")
-                gauges["airworthy_shadow_coverage"].append(f"{one} {tally.requests / offered if offered else 1:.4f}")
+                shadow = labels(model=model, version=version)
+                gauges["airworthy_shadow_sent"].append(f"{shadow} {tally.sent}")
+                gauges["airworthy_shadow_dropped"].append(f"{shadow} {tally.dropped}")
+                gauges["airworthy_shadow_disagreements"].append(f"{shadow} {tally.disagreed}")
+                gauges["airworthy_shadow_flips"].append(f"{shadow} {tally.flipped}")
+                gauges["airworthy_shadow_coverage"].append(f"{shadow} {tally.requests / offered if offered else 1:.4f}")
     lines = []
     for name, values in gauges.items():
         if values:
@@ -43,12 +43,12 @@ HELP = {
     "airworthy_traffic_basis_points": "Share of the traffic, 10000 is all.",
     "airworthy_rollout_phase": "1 for the phase of the newest rollout.",
     "airworthy_rollout_step": "Step of the newest rollout.",
-    "airworthy_arm_requests": "Requests tried by a version since the step began.",
+    "airworthy_arm_requests": "Requests sent to a version since the step began.",
     "airworthy_arm_bad_events": "Bad events of a version since the step began.",
     "airworthy_arm_fallbacks": "Requests of an arm that the champion answered instead, since the step began.",
     "airworthy_shadow_sent": "Requests handed to the shadow worker since the step began.",
-    "airworthy_shadow_dropped": "Sampled requests that the line to the shadow worker could not take.",
+    "airworthy_shadow_dropped": "Sampled requests that did not fit into the queue to the shadow worker.",
     "airworthy_shadow_disagreements": "Rows whose mirrored answer differs by more than the tolerance.",
-    "airworthy_shadow_flips": "Rows that the mirrored version would decide otherwise.",
+    "airworthy_shadow_flips": "Rows that the mirrored version puts on the other side of the threshold.",
     "airworthy_shadow_coverage": "Share of the sampled requests that the shadow worker has handled.",
 }

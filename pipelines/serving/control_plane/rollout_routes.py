@@ -1,4 +1,4 @@
-"""The pages of a rollout on the admin listener; all changes name a key, all but the rollback a generation."""
+"""HTTP routes of a rollout on the admin listener: a change needs an idempotency key, and all but rollback If-Match."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Served
 from pipelines.serving.control_plane.rollouts import Rollouts
 
-Page = tuple[int, Any]
-Asked = TypeVar("Asked")
-TAG = re.compile(rb'(?:W/)?"?(\d{1,18})"?')
+StatusAndContent = tuple[int, Any]
+Body = TypeVar("Body")
+ETAG = re.compile(rb'(?:W/)?"?(\d{1,18})"?')
 
 
 class CreateBody(RolloutPlan, frozen=True, forbid_unknown_fields=True):
-    """A plan; ``supersede`` ends a rollout that still runs."""
+    """A plan; ``supersede`` ends an active rollout of the model."""
 
     supersede: bool = False
 
@@ -56,11 +56,11 @@ class EmptyBody(msgspec.Struct, forbid_unknown_fields=True):
 class ChangeHeaders(msgspec.Struct, frozen=True):
     """The headers If-Match and Idempotency-Key of a change."""
 
-    match: bytes | None
-    key: str
+    if_match: bytes | None
+    idempotency_key: str
 
 
-class RolloutPages:
+class RolloutRoutes:
     """``GET /models/<m>/rollout``; ``PUT`` and ``GET /models/<m>/rollouts/<id>``; ``GET …/counts``; ``POST …/<verb>``.
 
     Verbs: prepare, traffic, mirror, lease, pause, resume, promote, retire (with If-Match), rollback (without).
@@ -70,43 +70,44 @@ class RolloutPages:
         self._rollouts = rollouts
 
     async def answer(
-        self, method: str, model: str, rollout_id: str | None, verb: str | None, changed: ChangeHeaders, body: bytes
-    ) -> Page:
+        self, method: str, model: str, rollout_id: str | None, verb: str | None, headers: ChangeHeaders, body: bytes
+    ) -> StatusAndContent:
         if method == "GET":
-            return await self._read(model, rollout_id, verb)
-        wanted = {"PUT": verb is None, "POST": verb in VERBS or verb == "rollback"}.get(method, False)
-        if rollout_id is None or not wanted:
+            return await self._get(model, rollout_id, verb)
+        allowed = {"PUT": verb is None, "POST": verb in VERBS or verb == "rollback"}.get(method, False)
+        if rollout_id is None or not allowed:
             return 405, {"subject": f"{method} is not served here; POST one of {', '.join(VERBS)}", "reasons": []}
-        if not changed.key:
-            raise Refused("a change of a rollout needs the header Idempotency-Key; send one that is new")
+        if not headers.idempotency_key:
+            raise Refused("a change of a rollout needs the header Idempotency-Key; send a new key")
         if verb == "rollback":
             reason = parse(body, ReasonBody).reason
-            return 200, await self._rollouts.rollback(model, rollout_id, reason, key=changed.key)
-        found = None if changed.match is None else TAG.fullmatch(changed.match.strip())
-        if found is None:
+            return 200, await self._rollouts.rollback(model, rollout_id, reason, key=headers.idempotency_key)
+        etag = None if headers.if_match is None else ETAG.fullmatch(headers.if_match.strip())
+        if etag is None:
             subject = "a change of a rollout needs the header If-Match with the model's generation"
             return 428, {"subject": subject, "reasons": [f"read it from GET /models/{model}/rollout"]}
         kind, change = VERBS[verb or ""]
         fields = msgspec.structs.asdict(parse(body or b"{}", kind))
-        state = await change(self._rollouts, model, rollout_id, **fields, expect=int(found[1]), key=changed.key)
+        expect, key = int(etag[1]), headers.idempotency_key
+        state = await change(self._rollouts, model, rollout_id, **fields, expect=expect, key=key)
         return (200 if state["applied"] else 202), state
 
-    async def _read(self, model: str, rollout_id: str | None, verb: str | None) -> Page:
+    async def _get(self, model: str, rollout_id: str | None, verb: str | None) -> StatusAndContent:
         if rollout_id is None:
             return 200, self._rollouts.state(model)
         if verb is None:
             return 200, msgspec.to_builtins(self._rollouts.record(model, rollout_id))
         if verb == "counts":
             return 200, await self._rollouts.counts(model, rollout_id)
-        return 405, {"subject": f"{verb} is asked for by POST", "reasons": []}
+        return 405, {"subject": f"{verb} needs the method POST", "reasons": []}
 
 
-def parse(body: bytes, kind: type[Asked]) -> Asked:
-    """The body as this page takes it. Raises ``Refused`` for anything else."""
+def parse(body: bytes, kind: type[Body]) -> Body:
+    """The body as a ``kind``. Raises ``Refused`` if it is not one."""
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise Refused("the body is not what this page takes", [str(error)]) from error
+        raise Refused("the request body is not valid", [str(error)]) from error
 
 
 async def _create(
@@ -122,12 +123,12 @@ async def _prepare(rollouts: Rollouts, model: str, rollout_id: str, *, expect: i
 VERBS: dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[dict[str, Any]]]]] = {
     "": (CreateBody, _create),
     "prepare": (Served, _prepare),
-    "traffic": (TrafficBody, Rollouts.traffic),
-    "mirror": (MirrorBody, Rollouts.mirror),
-    "lease": (LeaseBody, Rollouts.lease),
+    "traffic": (TrafficBody, Rollouts.set_traffic),
+    "mirror": (MirrorBody, Rollouts.set_mirror),
+    "lease": (LeaseBody, Rollouts.renew_lease),
     "pause": (ReasonBody, Rollouts.pause),
     "resume": (EmptyBody, Rollouts.resume),
     "promote": (PromoteBody, Rollouts.promote),
     "retire": (RetireBody, Rollouts.retire),
 }
-"""The body of each verb, whose fields are the arguments of what it calls."""
+"""Body and method of each verb; the fields of the body are the arguments of the method."""

@@ -1,4 +1,4 @@
-"""Runs a shadow worker while some model is mirrored; its death costs mirrored requests and nothing else."""
+"""Runs the shadow worker while a model is mirrored; if it dies, only mirrored requests are lost."""
 
 from __future__ import annotations
 
@@ -15,81 +15,81 @@ import msgspec
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
-from pipelines.serving.prediction_log.writer import adopt
+from pipelines.serving.prediction_log.writer import complete_segments
 
 log = logging.getLogger("airworthy.gateway")
 
 APPLY_SECONDS = 30.0
-NICE = 19
-"""The least there is: it runs in what callers leave, and is not starved of everything."""
+NICENESS = 19
+"""The lowest priority: it gets the CPU time that the data workers leave."""
 
 
 class ShadowSupervisor:
-    """Starts, feeds with tables, and ends the shadow worker. ``asked`` answers its questions."""
+    """Starts and ends the shadow worker and sends it routing tables. ``handle`` answers its questions."""
 
     def __init__(
         self,
         folder: Path,
-        feed: socket.socket,
+        mirror_socket: socket.socket,
         releases: Releases,
-        asked: Callable[[Message, list[Child]], Awaitable[Message]],
+        handle: Callable[[Message, list[Child]], Awaitable[Message]],
     ) -> None:
-        self._folder, self._feed, self._releases, self._asked = folder, feed, releases, asked
+        self._folder, self._mirror_socket, self._releases, self._handle = folder, mirror_socket, releases, handle
         self._child: Child | None = None
-        self._news = asyncio.Event()
+        self._table_changed = asyncio.Event()
         self._stopping = False
 
-    def alive(self) -> list[Child]:
+    def live_children(self) -> list[Child]:
         return [self._child] if self._child is not None and self._child.alive else []
 
-    def changed(self) -> None:
-        """There is a new table. Without a mirror in it the process ends at once."""
-        self._news.set()
-        if not self._wanted() and self._child is not None:
+    def on_new_table(self) -> None:
+        """Announce a new routing table; the process is killed at once if no route has a mirror."""
+        self._table_changed.set()
+        if not self._is_needed() and self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.process.kill()
 
-    def _wanted(self) -> bool:
+    def _is_needed(self) -> bool:
         return not self._stopping and any(route.mirror for route in self._releases.table.routes.values())
 
-    async def keep(self) -> None:
-        """Run for ever."""
+    async def run(self) -> None:
+        """Keep the process running while it is needed, until ``stop``."""
         while not self._stopping:
-            if not self._wanted():
-                self._news.clear()
-                await self._news.wait()
+            if not self._is_needed():
+                self._table_changed.clear()
+                await self._table_changed.wait()
                 continue
-            await self._live()
-            if self._wanted():
+            await self._run_process()
+            if self._is_needed():
                 log.warning("the shadow worker ended; starting another")
                 await asyncio.sleep(0.5)
 
-    async def _live(self) -> None:
-        """One process from its start to its end."""
+    async def _run_process(self) -> None:
+        """Run one process from its start to its end."""
         name = f"shadow-{time.time_ns() // 1000}"
-        holder: list[Child] = []
+        child_slot: list[Child] = []
         child = await start_child(
             "pipelines.serving.traffic.shadow_process",
             name,
             [name, str(self._folder)],
-            lambda message: self._asked(message, holder),
-            share=[self._feed.fileno()],
-            niceness=NICE,
+            lambda message: self._handle(message, child_slot),
+            share=[self._mirror_socket.fileno()],
+            niceness=NICENESS,
         )
-        holder.append(child)
+        child_slot.append(child)
         self._child = child
-        telling = asyncio.create_task(self._tell(child))
+        sending = asyncio.create_task(self._send_tables(child))
         try:
             await child.process.wait()
         finally:
-            telling.cancel()
+            sending.cancel()
             self._child = None
-            adopt(self._folder / "wal", name)
+            complete_segments(self._folder / "wal", name)
 
-    async def _tell(self, child: Child) -> None:
-        """Give it every new table; one that does not take it is replaced."""
+    async def _send_tables(self, child: Child) -> None:
+        """Send it every new table; a process that does not accept one is killed and replaced."""
         while True:
-            self._news.clear()
+            self._table_changed.clear()
             table = self._releases.table
             try:
                 answer = await child.channel.ask(
@@ -99,15 +99,15 @@ class ShadowSupervisor:
                 with contextlib.suppress(ProcessLookupError):
                     child.process.kill()
                 return
-            for model, why in answer.get("refused", {}).items():
-                log.error("the shadow worker cannot load the candidate of %s: %s", model, why)
+            for model, reason in answer.get("refused", {}).items():
+                log.error("the shadow worker cannot load the candidate of %s: %s", model, reason)
             child.generation = answer.get("generation", -1)
-            await self._news.wait()
+            await self._table_changed.wait()
 
     async def stop(self) -> None:
-        """Complete its log and end it."""
+        """Complete its log and end the process."""
         self._stopping = True
-        self._news.set()
+        self._table_changed.set()
         child = self._child
         if child is not None:
             with contextlib.suppress(ConnectionError, TimeoutError):

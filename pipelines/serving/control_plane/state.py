@@ -14,19 +14,19 @@ SCHEMA = 2
 
 
 class KeyReused(Exception):
-    """The idempotency key came before, with another request."""
+    """The idempotency key was used before for another request."""
 
 
 class GenerationMismatch(Exception):
-    """Somebody else changed the model in between; ``generation`` is what it has now."""
+    """The model was changed meanwhile; ``generation`` is its current one."""
 
     def __init__(self, model: str, expected: int, generation: int) -> None:
         self.generation = generation
-        super().__init__(f"{model} is at generation {generation}, not {expected}; read its state and decide anew")
+        super().__init__(f"{model} is at generation {generation}, not {expected}; read its state and try again")
 
 
 class GatewayState:
-    """The truth about live versions. One process opens it at a time."""
+    """Stored routes, rollouts and history. Only one process opens it at a time."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,12 +46,12 @@ class GatewayState:
         self._migrate()
 
     def _migrate(self) -> None:
-        """Schema 1 had no stored answers; its routes read as routes without a rollout."""
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        """Add the column for answers that schema 1 lacks; its routes decode as routes without a rollout."""
+        (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(answers)")}
         if "answer" not in columns:
             self._connection.execute("ALTER TABLE answers ADD COLUMN answer BLOB")
-        if found < SCHEMA:
+        if schema < SCHEMA:
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def table(self) -> RoutingTable:
@@ -67,8 +67,8 @@ class GatewayState:
         ).fetchone()
         return int(number)
 
-    def answered(self, key: str, request: dict[str, Any]) -> int | None:
-        """Generation that this key's request led to; None if it is new. ``KeyReused`` if it meant something else."""
+    def find_generation(self, key: str, request: dict[str, Any]) -> int | None:
+        """Generation that this key's request led to; None for a new key. ``KeyReused`` if the request differs."""
         row = self._connection.execute("SELECT request, generation FROM answers WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
@@ -76,18 +76,18 @@ class GatewayState:
             raise KeyReused(f"idempotency key {key!r} was used for {row[0].decode()}; take a new key")
         return int(row[1])
 
-    def stored(self, key: str) -> dict[str, Any] | None:
-        """The very answer that this key's request got; None if none was kept."""
+    def stored_answer(self, key: str) -> dict[str, Any] | None:
+        """The answer that this key's request got; None if none is stored."""
         row = self._connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None or row[0] is None else msgspec.json.decode(row[0], type=dict[str, Any])
 
-    def remember(self, key: str, request: dict[str, Any], answer: dict[str, Any] | None = None) -> int:
-        """Note a request that changed nothing, so that its repeat is answered alike."""
+    def record_unchanged(self, key: str, request: dict[str, Any], answer: dict[str, Any] | None = None) -> int:
+        """Store a request that changed nothing, so that a repeat gets the same answer."""
         generation = self.generation()
-        self._answer(key, request, generation, answer)
+        self._store_answer(key, request, generation, answer)
         return generation
 
-    def _answer(self, key: str, request: dict[str, Any], generation: int, answer: dict[str, Any] | None) -> None:
+    def _store_answer(self, key: str, request: dict[str, Any], generation: int, answer: dict[str, Any] | None) -> None:
         self._connection.execute(
             "INSERT INTO answers (key, request, generation, answer) VALUES (?, ?, ?, ?)",
             (key, msgspec.json.encode(request), generation, None if answer is None else msgspec.json.encode(answer)),
@@ -104,57 +104,57 @@ class GatewayState:
         at: str,
         expect: int | None = None,
         answer: dict[str, Any] | None = None,
-        generation: bool = True,
-        ended: RolloutRecord | None = None,
+        new_generation: bool = True,
+        superseded: RolloutRecord | None = None,
     ) -> RoutingTable:
-        """Replace one row in one transaction with its rollout, its key and its line of history.
+        """Write one route with its rollout, its key and its history entry in one transaction; returns the new table.
 
-        ``expect``: the model's generation that the change was decided on; ``GenerationMismatch`` if it has another one.
-        ``answer`` is kept for repeats of ``key``, with its generation filled in. ``generation=False`` changes the row
-        without a new generation, for what workers need not hear of. ``ended``: the last word on a rollout that this
-        change takes the place of. Returns the new table.
+        ``expect``: the generation of the model that the caller has read; ``GenerationMismatch`` if it has another one.
+        ``answer`` is stored for repeats of ``key``, with its generation filled in. ``new_generation=False`` keeps the
+        generation, for changes that workers need not get. ``superseded``: the final record of the rollout that this
+        change replaces.
         """
         check(route)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            found = self.generation(model)
-            if expect is not None and expect != found:
-                raise GenerationMismatch(model, expect, found)
-            number = self.generation() + 1 if generation else found
+            current = self.generation(model)
+            if expect is not None and expect != current:
+                raise GenerationMismatch(model, expect, current)
+            number = self.generation() + 1 if new_generation else current
             self._connection.execute(
                 "INSERT INTO routes VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET route = excluded.route",
                 (model, msgspec.json.encode(route)),
             )
-            for record in (ended, route.rollout):
+            for record in (superseded, route.rollout):
                 if record is not None:
-                    self._keep(model, record)
-            if generation:
+                    self._store_rollout(model, record)
+            if new_generation:
                 self._connection.execute(
                     "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?)",
                     (number, at, key, model, action, msgspec.json.encode(request)),
                 )
-            self._answer(key, request, number, None if answer is None else answer | {"generation": number})
+            self._store_answer(key, request, number, None if answer is None else answer | {"generation": number})
             self._connection.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
         return self.table()
 
-    def _keep(self, model: str, record: RolloutRecord) -> None:
+    def _store_rollout(self, model: str, record: RolloutRecord) -> None:
         self._connection.execute(
             "INSERT INTO rollouts VALUES (?, ?, ?) ON CONFLICT (model, id) DO UPDATE SET record = excluded.record",
             (model, record.rollout_id, msgspec.json.encode(record)),
         )
 
     def rollout(self, model: str, rollout_id: str) -> RolloutRecord | None:
-        """The record of any rollout there ever was."""
+        """The record of an active or ended rollout; None if there is none."""
         row = self._connection.execute(
             "SELECT record FROM rollouts WHERE id = ? AND model = ?", (rollout_id, model)
         ).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=RolloutRecord)
 
     def history(self, model: str | None = None) -> list[dict[str, Any]]:
-        """Every change of what is live, oldest first."""
+        """Every change of a route, oldest first."""
         rows = self._connection.execute(
             "SELECT number, at, key, model, action, details FROM generations"
             " WHERE ?1 IS NULL OR model = ?1 ORDER BY number",

@@ -1,1 +1,1 @@
-"""What callers reach: authentication, rates and inference, in every worker."""
+"""The data plane that callers reach, in every worker: authentication, rate limits and inference."""

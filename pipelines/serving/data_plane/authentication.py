@@ -1,4 +1,4 @@
-"""A caller is known by a key or a token, or is told no more than that it is not known."""
+"""Authenticates callers by API key or JWT; a refusal does not say what is wrong with the credentials."""
 
 from __future__ import annotations
 
@@ -12,77 +12,77 @@ from typing import Any
 
 import msgspec
 
-from pipelines.serving.settings import KEY_SET, AuthenticationConfig, JwtConfig, secret
+from pipelines.serving.settings import KEY_SET, AuthenticationConfig, JwtConfig, read_secret
 
 log = logging.getLogger("airworthy.gateway")
 
-REMEMBERED = 4096
-"""Tokens whose signature is not checked again, per worker."""
-LOOK_SECONDS = 1.0
+MAX_VERIFIED_TOKENS = 4096
+"""Tokens per worker whose signature is not verified again."""
+KEY_SET_CHECK_SECONDS = 1.0
 NEVER = float("inf")
 SCOPES = ("predict", "admin")
 
 
 class AuthenticatedClient(msgspec.Struct, frozen=True):
-    """Who asks. ``until``: seconds since 1970 at which the credentials expire."""
+    """Name and scopes of a caller. ``expires_at``: end of the credentials in seconds since 1970."""
 
     name: str
     scopes: frozenset[str]
-    until: float = NEVER
+    expires_at: float = NEVER
 
 
 class NotAuthenticated(Exception):
-    """The credentials are missing, wrong or expired; which of these is nobody's business."""
+    """The credentials are missing, wrong or expired; the caller does not learn which."""
 
 
 class KeysMissing(Exception):
-    """No key set has been read yet, so no token can be judged."""
+    """No key set has been read yet, so no token can be verified."""
 
 
 class Authenticator:
-    """Identifies callers by ``x-api-key`` or ``authorization: Bearer``, from memory alone.
+    """Authenticates callers by ``x-api-key`` or ``authorization: Bearer`` without network access.
 
-    Keys are found by the sha256 of what was sent: the caller cannot steer a digest, so how long the search takes tells
-    nothing about any key; the found digest is compared once more in constant time. ``folder`` is the gateway's state
-    folder, where the supervisor keeps the key set of a URL.
+    Keys are looked up by their sha256: callers cannot choose a digest, so the time of the lookup reveals nothing about
+    a key; the digests are then compared in constant time. ``folder`` is the gateway's state folder, where the
+    supervisor stores the key set of a URL.
     """
 
-    def __init__(self, declared: AuthenticationConfig, folder: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: AuthenticationConfig, folder: Path, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._keys: dict[bytes, tuple[bytes, AuthenticatedClient]] = {}
-        for key in declared.keys:
-            until = NEVER if key.expires is None else key.expires
+        for key in config.keys:
+            expires_at = NEVER if key.expires is None else key.expires
             digest = bytes.fromhex(key.sha256)
-            self._keys[digest] = (digest, AuthenticatedClient(f"key:{key.id}", frozenset(key.scopes), until))
-        self._tokens = JwtVerifier(declared.jwt, folder, now) if declared.jwt else None
+            self._keys[digest] = (digest, AuthenticatedClient(f"key:{key.id}", frozenset(key.scopes), expires_at))
+        self._tokens = JwtVerifier(config.jwt, folder, now) if config.jwt else None
 
-    def of(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient:
-        """Raises ``NotAuthenticated``, or ``KeysMissing`` for a token while there is no key set."""
-        sent = _sent(headers)
-        digest = hashlib.sha256(sent).digest()
-        client = self._key(digest) if sent else None
-        if client is None and sent and self._tokens is not None:
-            client = self._tokens.of(sent, digest)
-        if client is None or client.until <= self._now():
+    def authenticate(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient:
+        """The caller. Raises ``NotAuthenticated``, or ``KeysMissing`` for a token while there is no key set."""
+        credentials = _credentials(headers)
+        digest = hashlib.sha256(credentials).digest()
+        client = self._client_of_key(digest) if credentials else None
+        if client is None and credentials and self._tokens is not None:
+            client = self._tokens.verify(credentials, digest)
+        if client is None or client.expires_at <= self._now():
             raise NotAuthenticated
         return client
 
-    def by_key(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient | None:
-        """The caller if it sent a key that holds: found at the price of one digest."""
-        client = self._key(hashlib.sha256(_sent(headers)).digest())
-        return client if client is not None and client.until > self._now() else None
+    def authenticate_by_key(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient | None:
+        """The caller if it sent a valid API key; this costs one digest."""
+        client = self._client_of_key(hashlib.sha256(_credentials(headers)).digest())
+        return client if client is not None and client.expires_at > self._now() else None
 
-    def is_familiar(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether this is a token whose signature was checked before."""
-        return self._tokens is not None and self._tokens.knows(hashlib.sha256(_sent(headers)).digest())
+    def is_verified_token(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the signature of the token sent was verified before."""
+        return self._tokens is not None and self._tokens.is_verified(hashlib.sha256(_credentials(headers)).digest())
 
-    def _key(self, digest: bytes) -> AuthenticatedClient | None:
+    def _client_of_key(self, digest: bytes) -> AuthenticatedClient | None:
         stored, client = self._keys.get(digest, (b"", None))
         return client if hmac.compare_digest(stored, digest) else None
 
 
-def _sent(headers: Mapping[bytes, bytes]) -> bytes:
-    """The key or token; empty if there is none."""
+def _credentials(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key or token sent; empty if there is none."""
     key = headers.get(b"x-api-key")
     if key is not None:
         return key
@@ -91,42 +91,42 @@ def _sent(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 class JwtVerifier:
-    """Judges JWTs (RFC 7519) by pinned algorithms and a key set that is read from a local file when it changes."""
+    """Verifies JWTs (RFC 7519) with fixed algorithms and a key set file, which is read again when it changes."""
 
-    def __init__(self, declared: JwtConfig, folder: Path, now: Callable[[], float]) -> None:
+    def __init__(self, config: JwtConfig, folder: Path, now: Callable[[], float]) -> None:
         import jwt
 
-        self._jwt, self._declared, self._now = jwt, declared, now
-        self._known: dict[bytes, AuthenticatedClient] = {}
+        self._jwt, self._config, self._now = jwt, config, now
+        self._verified: dict[bytes, AuthenticatedClient] = {}
         self._keys: dict[str | None, Any] = {}
         self._file: Path | None = None
-        self._stamp: tuple[int, int] | None = None
-        self._looked = -NEVER
-        if declared.development_secret is not None:
-            self._keys = {None: secret(declared.development_secret)}
-        elif declared.key_set is not None:
-            local = declared.key_set.startswith("file:")
-            self._file = Path(declared.key_set.removeprefix("file:")) if local else folder / KEY_SET
+        self._file_version: tuple[int, int] | None = None
+        self._checked_at = -NEVER
+        if config.development_secret is not None:
+            self._keys = {None: read_secret(config.development_secret)}
+        elif config.key_set is not None:
+            is_local = config.key_set.startswith("file:")
+            self._file = Path(config.key_set.removeprefix("file:")) if is_local else folder / KEY_SET
 
-    def knows(self, digest: bytes) -> bool:
-        return digest in self._known
+    def is_verified(self, digest: bytes) -> bool:
+        return digest in self._verified
 
-    def of(self, token: bytes, digest: bytes) -> AuthenticatedClient | None:
-        """Whose token it is; None for one that does not hold."""
-        self._look()
-        if digest in self._known:
-            return self._known[digest]
+    def verify(self, token: bytes, digest: bytes) -> AuthenticatedClient | None:
+        """The caller of a token; None for an invalid one."""
+        self._reload_keys()
+        if digest in self._verified:
+            return self._verified[digest]
         if not self._keys:
             raise KeysMissing
-        client = self._judge(token)
+        client = self._verify(token)
         if client is not None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[digest] = client
+            if len(self._verified) >= MAX_VERIFIED_TOKENS:
+                self._verified.clear()
+            self._verified[digest] = client
         return client
 
-    def _judge(self, token: bytes) -> AuthenticatedClient | None:
-        wanted = self._declared
+    def _verify(self, token: bytes) -> AuthenticatedClient | None:
+        config = self._config
         try:
             name = self._jwt.get_unverified_header(token).get("kid")
             key = self._keys.get(name)
@@ -137,38 +137,38 @@ class JwtVerifier:
             claims = self._jwt.decode(
                 token,
                 key,
-                algorithms=wanted.algorithms,
-                audience=wanted.audience,
-                issuer=wanted.issuer,
-                leeway=wanted.leeway_seconds,
+                algorithms=config.algorithms,
+                audience=config.audience,
+                issuer=config.issuer,
+                leeway=config.leeway_seconds,
                 options={"require": ["exp", "aud", "iss", "sub"]},
             )
-            found = claims.get(wanted.scope_claim, "")
-            words = found.split() if isinstance(found, str) else found
-            scopes = frozenset(scope for scope in SCOPES if isinstance(words, list) and scope in words)
+            scope_claim = claims.get(config.scope_claim, "")
+            scope_names = scope_claim.split() if isinstance(scope_claim, str) else scope_claim
+            scopes = frozenset(scope for scope in SCOPES if isinstance(scope_names, list) and scope in scope_names)
             return AuthenticatedClient(
-                f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + wanted.leeway_seconds
+                f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + config.leeway_seconds
             )
-        except Exception:  # whatever a library says of what a stranger sent, the answer is that it does not hold
+        except Exception:  # whatever the library raises, the token is invalid
             return None
 
-    def _look(self) -> None:
-        """Read the key set again if its file changed; tokens are then judged anew."""
+    def _reload_keys(self) -> None:
+        """Read the key set again if its file changed; every token is then verified again."""
         now = self._now()
-        if self._file is None or abs(now - self._looked) < LOOK_SECONDS:
+        if self._file is None or abs(now - self._checked_at) < KEY_SET_CHECK_SECONDS:
             return
-        self._looked = now
+        self._checked_at = now
         try:
-            found = self._file.stat()
-            stamp = (found.st_mtime_ns, found.st_size)
-            if stamp == self._stamp:
+            stat = self._file.stat()
+            file_version = (stat.st_mtime_ns, stat.st_size)
+            if file_version == self._file_version:
                 return
             keys = public_keys(self._file.read_bytes())
         except (OSError, ValueError) as error:
-            log.warning("the key set %s cannot be read: %s; the last one stays", self._file, error)
+            log.warning("the key set %s cannot be read: %s; the former one stays in use", self._file, error)
             return
-        self._stamp, self._keys = stamp, keys
-        self._known.clear()
+        self._file_version, self._keys = file_version, keys
+        self._verified.clear()
 
 
 def public_keys(content: bytes) -> dict[str | None, Any]:
@@ -177,10 +177,10 @@ def public_keys(content: bytes) -> dict[str | None, Any]:
 
     try:
         entries = msgspec.json.decode(content)["keys"]
-        usable = [one for one in entries if one.get("kty") in ("RSA", "EC") and one.get("use", "sig") == "sig"]
-        keys: dict[str | None, Any] = {one.get("kid"): jwt.PyJWK(one) for one in usable}
+        usable = [entry for entry in entries if entry.get("kty") in ("RSA", "EC") and entry.get("use", "sig") == "sig"]
+        keys: dict[str | None, Any] = {entry.get("kid"): jwt.PyJWK(entry) for entry in usable}
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-        raise ValueError(f"it is no key set: {type(error).__name__}") from None
+        raise ValueError(f"it is not a key set: {type(error).__name__}") from None
     if not keys:
-        raise ValueError("it has no RSA or EC key for signatures")
+        raise ValueError("it has no RSA or EC signing key")
     return keys

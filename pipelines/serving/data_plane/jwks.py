@@ -1,4 +1,4 @@
-"""The keys of an identity provider are fetched beside the data path; while it is down the last ones stay."""
+"""Fetches the key set of an identity provider in the background; if it does not answer, the former one stays."""
 
 from __future__ import annotations
 
@@ -15,57 +15,54 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airworthy.gateway")
 
-TIMEOUT = 10.0
+TIMEOUT_SECONDS = 10.0
 MAX_BYTES = 1024 * 1024
 RETRY_SECONDS = 5.0
 
 
-async def keep_fresh(door: GatewayConfig, folder: Path) -> None:
-    """Fetch the key set again and again into ``folder``, where the workers find it; returns if there is none to fetch.
-
-    What is no key set is never written. A failed fetch is tried again soon, and the file stays as it was.
-    """
-    declared = door.authentication.jwt if door.authentication else None
-    if declared is None or declared.key_set is None or declared.key_set.startswith("file:"):
+async def refresh_key_set(config: GatewayConfig, folder: Path) -> None:
+    """Write the key set of a configured URL to ``folder`` regularly; a failed fetch keeps the file and is retried."""
+    jwt_config = config.authentication.jwt if config.authentication else None
+    if jwt_config is None or jwt_config.key_set is None or jwt_config.key_set.startswith("file:"):
         return
     import httpx
 
-    if not _same_source(declared.key_set, folder):
+    if not _is_same_source(jwt_config.key_set, folder):
         (folder / KEY_SET).unlink(missing_ok=True)
-    async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
         while True:
-            wait = declared.refresh_seconds
+            wait = jwt_config.refresh_seconds
             try:
-                write(folder, await fetch(client, declared.key_set))
+                write_key_set(folder, await fetch_key_set(client, jwt_config.key_set))
             except (httpx.HTTPError, OSError, ValueError) as error:
                 wait = min(wait, RETRY_SECONDS)
-                log.warning("the key set %s was not read: %s; the last one stays", declared.key_set, error)
+                log.warning("the key set %s was not read: %s; the former one stays in use", jwt_config.key_set, error)
             await asyncio.sleep(wait)
 
 
-def _same_source(url: str, folder: Path) -> bool:
-    """Whether the file that is there came from ``url``: another provider's keys are never trusted."""
-    note = folder / f"{KEY_SET}.source"
-    same = note.exists() and note.read_text() == url
-    note.write_text(url)
-    return same
+def _is_same_source(url: str, folder: Path) -> bool:
+    """Whether the stored file came from ``url``: another provider's keys are never trusted."""
+    source_file = folder / f"{KEY_SET}.source"
+    is_same = source_file.exists() and source_file.read_text() == url
+    source_file.write_text(url)
+    return is_same
 
 
-async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
-    """The key set at ``url``. Raises ``httpx.HTTPError`` if it does not answer, ``ValueError`` if it is none."""
+async def fetch_key_set(client: httpx.AsyncClient, url: str) -> bytes:
+    """The key set at ``url``. Raises ``httpx.HTTPError`` if it does not answer, ``ValueError`` if it is not valid."""
     async with client.stream("GET", url) as response:
         response.raise_for_status()
         content = b""
-        async for part in response.aiter_bytes():
-            content += part
+        async for chunk in response.aiter_bytes():
+            content += chunk
             if len(content) > MAX_BYTES:
                 raise ValueError(f"it is larger than {MAX_BYTES} bytes")
     public_keys(content)
     return content
 
 
-def write(folder: Path, content: bytes) -> None:
-    """Replace the file, unless it says the same."""
+def write_key_set(folder: Path, content: bytes) -> None:
+    """Replace the file if its content differs."""
     target = folder / KEY_SET
     if target.exists() and target.read_bytes() == content:
         return

@@ -1,4 +1,4 @@
-"""Every page tells what holds at the moment, and whoever asks for one that there is not is told which there are."""
+"""The pages of the public listener besides predictions: health, readiness, metrics, OpenAPI, model metadata."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import orjson
 
 from pipelines.serving.data_plane.inference import DataPlane, inference_endpoint
 from pipelines.serving.http.response import Problem, Response
-from pipelines.serving.http.server import Ask
+from pipelines.serving.http.server import AskSupervisor
 from pipelines.serving.models.open_inference_protocol import metadata
-from pipelines.serving.models.openapi import document
+from pipelines.serving.models.openapi import openapi_document
 
 PAGES = {
     "/health": "health",
@@ -19,23 +19,23 @@ PAGES = {
     "/v2/health/live": "health",
     "/v2/health/ready": "ready",
 }
-"""Under which name ``open_pages`` declares each of them."""
-KNOWN = ", ".join([*(path for path in PAGES if not path.startswith("/v2")), "/models/<model>/invocations"])
+"""Name of each path in ``open_pages``."""
+SHOWN_PAGES = ", ".join([*(path for path in PAGES if not path.startswith("/v2")), "/models/<model>/invocations"])
 
 
 class Pages:
-    """``ask`` puts a question to the supervisor, who knows all workers; ``secured``: callers need credentials."""
+    """``ask_supervisor`` sends a question to the supervisor; ``secured``: callers need credentials."""
 
-    def __init__(self, data_plane: DataPlane, ask: Ask, *, secured: bool) -> None:
-        self._data_plane, self._ask, self._secured = data_plane, ask, secured
+    def __init__(self, data_plane: DataPlane, ask_supervisor: AskSupervisor, *, secured: bool) -> None:
+        self._data_plane, self._ask_supervisor, self._secured = data_plane, ask_supervisor, secured
 
     async def answer(self, method: str, path: str) -> Response:
-        """Raises ``Problem`` for a page of the Open Inference Protocol that there is not."""
+        """The page. Raises ``Problem`` for an unknown page of the Open Inference Protocol."""
         if path.startswith("/v2"):
             return await self._open_inference(method, path)
         page = PAGES.get(path)
         if inference_endpoint(path):
-            return Problem(405, ["predictions are asked for by POST"], (b"allow", b"POST")).response()
+            return Problem(405, ["predictions need the method POST"], (b"allow", b"POST")).response()
         if method not in ("GET", "HEAD"):
             return Problem(404 if page is None else 405, [f"{method} {path} is not served"]).response()
         if page == "health":
@@ -46,33 +46,33 @@ class Pages:
             return await self._metrics()
         if page == "openapi":
             return Response(200, self._openapi())
-        return Problem(404, [f"no page {path}; there are {KNOWN}"]).response()
+        return Problem(404, [f"no page {path}; the pages are {SHOWN_PAGES}"]).response()
 
     async def _ready(self) -> Response:
         try:
-            ready = await self._ask("ready")
+            ready = await self._ask_supervisor("ready")
         except (ConnectionError, TimeoutError):
             ready = {"ready": False, "reasons": ["the supervisor does not answer"]}
         return Response(200 if ready["ready"] else 503, orjson.dumps(ready))
 
     async def _metrics(self) -> Response:
         try:
-            metrics = await self._ask("metrics")
+            metrics = await self._ask_supervisor("metrics")
         except (ConnectionError, TimeoutError):
             return Problem(503, ["the supervisor does not answer"]).response()
         text = b"text/plain; version=0.0.4; charset=utf-8"
         return Response(200, metrics["text"].encode(), content_type=text)
 
     def _openapi(self) -> bytes:
-        models = self._data_plane.table.live.items()
-        served = {model: (live.version, live.predictor.manifest.features) for model, live in models}
-        return orjson.dumps(document(served, secured=self._secured))
+        models = self._data_plane.table.models.items()
+        served = {model: (live_model.version, live_model.predictor.manifest.features) for model, live_model in models}
+        return orjson.dumps(openapi_document(served, secured=self._secured))
 
     async def _open_inference(self, method: str, path: str) -> Response:
-        infers = path.startswith("/v2/models/") and path.endswith("/infer")
-        allowed = "POST" if infers else "GET"
+        is_inference = path.startswith("/v2/models/") and path.endswith("/infer")
+        allowed = "POST" if is_inference else "GET"
         if method != allowed:
-            raise Problem(405, ["ask for predictions by POST, for pages by GET"], (b"allow", allowed.encode()))
+            raise Problem(405, ["predictions need the method POST, pages GET"], (b"allow", allowed.encode()))
         if path == "/v2/health/live":
             return Response(200, b'{"live":true}')
         if path == "/v2/health/ready":
@@ -82,9 +82,9 @@ class Pages:
             return Response(200, b'{"name":"airworthy","version":"1","extensions":[]}')
         model, _, verb = path.removeprefix("/v2/models/").partition("/")
         if not path.startswith("/v2/models/") or not model or verb not in ("", "ready"):
-            fault = "there is no such page; there are /v2, /v2/health/ready and /v2/models/<model>/infer"
+            fault = "no such page; the pages are /v2, /v2/health/ready and /v2/models/<model>/infer"
             raise Problem(404, [fault])
-        _, live = self._data_plane.table.find(model, {})
+        _, live_model = self._data_plane.table.find(model, {})
         if verb == "ready":
             return Response(200, orjson.dumps({"name": model, "ready": True}))
-        return Response(200, orjson.dumps(metadata(model, live.version, live.predictor.manifest.features)))
+        return Response(200, orjson.dumps(metadata(model, live_model.version, live_model.predictor.manifest.features)))

@@ -1,4 +1,4 @@
-"""Nothing reaches a model before the caller is known, within its rate, and its request whole and small enough."""
+"""The public listener: checks credentials, rates and sizes before a request reaches a model."""
 
 from __future__ import annotations
 
@@ -20,61 +20,60 @@ from pipelines.serving.data_plane.pages import PAGES, Pages
 from pipelines.serving.data_plane.rate_limit import TokenBuckets
 from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
 from pipelines.serving.http.response import Header, Problem, Response
-from pipelines.serving.http.server import Ask, Receive, Send, send_whole
+from pipelines.serving.http.server import AskSupervisor, Receive, Send, send_response
 from pipelines.serving.ipc.metrics import WorkerCounters
 from pipelines.serving.settings import GatewayConfig
 
 log = logging.getLogger("airworthy.gateway")
 
 Scope = MutableMapping[str, Any]
-OPEN = AuthenticatedClient("anonymous", frozenset({"predict"}))
-OVERRIDE = b"x-model-version"
-UNUSUAL = {OVERRIDE, b"x-rollout-probe", b"transfer-encoding"}
-"""Headers of requests that are not plain."""
+ANONYMOUS = AuthenticatedClient("anonymous", frozenset({"predict"}))
+VERSION_HEADER = b"x-model-version"
+NOT_PLAIN_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding"}
+"""A request with one of these headers is answered by ASGI."""
 CHALLENGE = (b"www-authenticate", b'Bearer realm="airworthy"')
 
 
 class PublicApplication:
-    """The application of the public listener: the door, and behind it predictions and pages.
+    """ASGI application of the public listener: checks the caller, then answers predictions and pages.
 
-    ``folder`` is the gateway's state folder; rates and the bound on waiting requests are this worker's share. ``ask``
-    puts a question to the supervisor.
+    ``folder`` is the gateway's state folder. Rates and the limit of waiting requests are this worker's share.
+    ``ask_supervisor`` sends a question to the supervisor.
     """
 
     def __init__(
         self,
         data_plane: DataPlane,
-        ask: Ask,
-        door: GatewayConfig,
-        watch: ListenerState,
+        ask_supervisor: AskSupervisor,
+        config: GatewayConfig,
+        listener: ListenerState,
         folder: Path,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._data_plane, self._watch, self._clock = data_plane, watch, clock
-        self._max_bytes = watch.limits.body_bytes
-        declared, share = door.authentication, 1 / door.workers
-        self._anonymous = declared is None or declared.anonymous is not None
-        self._access = (
-            Authenticator(declared, folder, now=now) if declared and (declared.keys or declared.jwt) else None
-        )
-        self._open = set(PAGES.values()) if self._anonymous else {"health", *(declared.open_pages if declared else ())}
-        self._failures = TokenBuckets(declared.failures_per_minute, declared.failures_per_minute) if declared else None
-        self._rates = TokenBuckets(door.rate.per_minute * share, door.rate.burst * share) if door.rate else None
-        self._waiting = max(1, math.ceil(door.limits.concurrency * share))
-        self._pages = Pages(data_plane, ask, secured=not self._anonymous)
-        watch.direct = self
+        self._data_plane, self._listener, self._clock = data_plane, listener, clock
+        self._max_bytes = listener.limits.body_bytes
+        auth, rate, share = config.authentication, config.rate, 1 / config.workers
+        self._anonymous = auth is None or auth.anonymous is not None
+        has_checks = auth is not None and bool(auth.keys or auth.jwt)
+        self._authenticator = Authenticator(auth, folder, now=now) if auth and has_checks else None
+        self._open_pages = set(PAGES.values()) if self._anonymous else {"health", *(auth.open_pages if auth else ())}
+        self._failure_buckets = TokenBuckets(auth.failures_per_minute, auth.failures_per_minute) if auth else None
+        self._rate_buckets = TokenBuckets(rate.per_minute * share, rate.burst * share) if rate else None
+        self._max_waiting = max(1, math.ceil(config.limits.concurrency * share))
+        self._pages = Pages(data_plane, ask_supervisor, secured=not self._anonymous)
+        listener.plain_handler = self
 
     # ---- plain requests: no task, no messages ------------------------------------------------------------------
 
     def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> PendingRequest | None:
-        """The caller is known and within its rate, or is told so once its body has come; None: it is not plain."""
-        if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.direct:
+        """Check the caller of a plain request; a problem is sent once the body has come. None: it is not plain."""
+        if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.champion_only:
             return None
         fields = dict(headers)
         length = fields.get(b"content-length", b"")
-        if not length.isdigit() or int(length) > self._max_bytes or not UNUSUAL.isdisjoint(fields):
+        if not length.isdigit() or int(length) > self._max_bytes or not NOT_PLAIN_HEADERS.isdisjoint(fields):
             return None
         endpoint = None if b"%" in url or b"?" in url else inference_endpoint(url.decode("latin-1"))
         if endpoint is None:
@@ -87,11 +86,11 @@ class PublicApplication:
         return PendingRequest(protocol, model, fields)
 
     def finish(self, request: PendingRequest, body: bytes) -> Response:
-        """The answer to a plain request whose body has come."""
+        """The response to a plain request whose body has come."""
         problem = request.problem
-        if problem is None and self._watch.waiting > self._waiting:
+        if problem is None and self._listener.waiting > self._max_waiting:
             problem = _busy()
-        return self._data_plane.infer_at_once(request, body) if problem is None else self._refused(problem)
+        return self._data_plane.infer_plain(request, body) if problem is None else self._refuse(problem)
 
     # ---- everything else: ASGI ---------------------------------------------------------------------------------
 
@@ -101,71 +100,71 @@ class PublicApplication:
         try:
             response = await self._answer(scope, receive)
         except Problem as problem:
-            response = self._refused(problem)
-        except Exception as error:  # said without the values that a traceback or a message could hold
+            response = self._refuse(problem)
+        except Exception as error:  # logged without the values that a traceback could contain
             log.error("a request failed with %s", type(error).__name__)
-            response = self._refused(Problem(500, [f"the gateway failed: {type(error).__name__}"]))
+            response = self._refuse(Problem(500, [f"the gateway failed: {type(error).__name__}"]))
         if response is not None:
-            await send_whole(send, response)
+            await send_response(send, response)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
-        """None if the caller went away."""
+        """None if the caller disconnected."""
         path, method, headers = scope["path"], scope["method"], dict(scope["headers"])
         page = PAGES.get(path)
-        if page is None or page not in self._open:
+        if page is None or page not in self._open_pages:
             self._check_caller(headers, scope["client"][0] if scope["client"] else "", is_page=page is not None)
         endpoint = inference_endpoint(path) if method == "POST" else None
         has_body = endpoint is not None or (method == "POST" and not path.startswith("/v2"))
-        body = await self._body(scope, receive) if has_body else b""
+        body = await self._read_body(scope, receive) if has_body else b""
         if body is None:
             return None
         if endpoint is None:
             return await self._pages.answer(method, path)
         return await self._data_plane.infer(PendingRequest(*endpoint, headers), body)
 
-    def _refused(self, problem: Problem) -> Response:
-        self._data_plane.counters.answered("", "", problem.status, 0, 0.0)
+    def _refuse(self, problem: Problem) -> Response:
+        self._data_plane.counters.count_request("", "", problem.status, 0, 0.0)
         return problem.response()
 
-    # ---- who asks, and how often -------------------------------------------------------------------------------
+    # ---- credentials and rates -----------------------------------------------------------------------------------
 
     def _check_caller(self, headers: Mapping[bytes, bytes], address: str, *, is_page: bool) -> None:
-        client = OPEN if self._access is None else self._identify(self._access, headers, address)
+        client = ANONYMOUS if self._authenticator is None else self._identify(self._authenticator, headers, address)
         if "predict" not in client.scopes and "admin" not in client.scopes:
             raise Problem(403, ["these credentials do not have the scope predict"])
-        if OVERRIDE in headers and "admin" not in client.scopes:
+        if VERSION_HEADER in headers and "admin" not in client.scopes:
             raise Problem(403, ["header x-model-version chooses a version and needs the scope admin"])
-        if self._rates is not None and not is_page:
-            wait = self._rates.take(address if client is OPEN else client.name, self._clock())
-            if wait:
-                raise Problem(429, ["too many requests; slow down"], _retry_after(wait))
+        if self._rate_buckets is not None and not is_page:
+            seconds = self._rate_buckets.take(address if client is ANONYMOUS else client.name, self._clock())
+            if seconds:
+                raise Problem(429, ["too many requests; slow down"], _retry_after(seconds))
 
     def _identify(self, access: Authenticator, headers: Mapping[bytes, bytes], address: str) -> AuthenticatedClient:
-        known = access.by_key(headers)
-        if known is not None:
-            return known
-        sent = b"x-api-key" in headers or b"authorization" in headers
-        if not sent and self._anonymous:
-            return OPEN
+        client = access.authenticate_by_key(headers)
+        if client is not None:
+            return client
+        has_credentials = b"x-api-key" in headers or b"authorization" in headers
+        if not has_credentials and self._anonymous:
+            return ANONYMOUS
         now = self._clock()
-        if self._failures is not None and not access.is_familiar(headers):
-            wait = self._failures.empty(address, now)
-            if wait:
-                raise Problem(429, ["too many requests with wrong credentials; slow down"], _retry_after(wait))
+        if self._failure_buckets is not None and not access.is_verified_token(headers):
+            seconds = self._failure_buckets.seconds_until_token(address, now)
+            if seconds:
+                raise Problem(429, ["too many requests with wrong credentials; slow down"], _retry_after(seconds))
         try:
-            return access.of(headers)
+            return access.authenticate(headers)
         except KeysMissing:
             raise Problem(503, ["tokens cannot be checked yet; try again"], (b"retry-after", b"5")) from None
         except NotAuthenticated:
-            if self._failures is not None:
-                self._failures.take(address, now)
+            if self._failure_buckets is not None:
+                self._failure_buckets.take(address, now)
             fault = "credentials are missing or not valid; send x-api-key or authorization: Bearer"
             raise Problem(401, [fault], CHALLENGE) from None
 
-    # ---- the whole body, if it is small enough -----------------------------------------------------------------
+    # ---- the body ---------------------------------------------------------------------------------------------
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """None if the caller went away."""
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """None if the caller disconnected."""
         for name, value in scope["headers"]:
             if name == b"content-length" and int(value) > self._max_bytes:
                 raise self._too_large()
@@ -182,7 +181,7 @@ class PublicApplication:
             raise self._too_large()
         if message["type"] == "http.disconnect":
             return None
-        if self._watch.waiting > self._waiting:
+        if self._listener.waiting > self._max_waiting:
             raise _busy()
         return body
 
@@ -198,9 +197,9 @@ def _retry_after(seconds: float) -> Header:
     return b"retry-after", str(max(1, math.ceil(seconds))).encode()
 
 
-def listener_state(door: GatewayConfig, max_bytes: int, counters: WorkerCounters) -> ListenerState:
-    """What one worker's connections have to keep to; what they refuse themselves is counted, too."""
-    limits = door.limits
-    connections = max(1, math.ceil(limits.connections / door.workers))
+def listener_state(config: GatewayConfig, max_bytes: int, counters: WorkerCounters) -> ListenerState:
+    """State and limits of one worker's connections; requests that they refuse are counted, too."""
+    limits = config.limits
+    connections = max(1, math.ceil(limits.connections / config.workers))
     share = ConnectionLimits(limits.header_bytes, max_bytes, limits.request_seconds, connections)
-    return ListenerState(share, lambda status: counters.answered("", "", status, 0, 0.0))
+    return ListenerState(share, lambda status: counters.count_request("", "", status, 0, 0.0))

@@ -1,4 +1,4 @@
-"""A request reaches the version that its model, its headers and a rollout's traffic name, or is told why none."""
+"""Routes a request to a version by model, headers and traffic split, or raises the problem to answer with."""
 
 from __future__ import annotations
 
@@ -14,44 +14,41 @@ from pipelines.serving.traffic.split import Headers, RoutedAnswer, TrafficSplit
 
 
 class LiveModel(msgspec.Struct, frozen=True):
-    """One version as this worker serves it; ``arms`` while a rollout has a candidate beside it.
-
-    Its answers raise whatever the champion raises, and ``OverflowError`` for numbers that no version takes.
-    """
+    """One live version in this worker; ``split`` while a rollout has a candidate. Answers raise the model's errors."""
 
     version: str
     predictor: Predictor
     schema: RowSchema
     columns: LogColumns
     headers: Headers
-    arms: TrafficSplit | None = None
+    split: TrafficSplit | None = None
 
     async def answer(
         self, headers: Mapping[bytes, bytes], rows: InputRows, request_id: str, started: float
     ) -> RoutedAnswer:
-        """The champion's answer, or that of the arm a rollout gives the request to."""
+        """The answer of the arm that the request belongs to; the champion's without a rollout."""
         if b"x-model-version" in headers:
-            return await self._by_version(headers[b"x-model-version"].decode("latin-1"), rows)
-        if self.arms is None:
-            return self._by_champion(rows)
-        return await self.arms.answer(headers, rows, request_id, started, lambda: self._predict(rows))
+            return await self._answer_by_version(headers[b"x-model-version"].decode("latin-1"), rows)
+        if self.split is None:
+            return self._answer_by_champion(rows)
+        return await self.split.answer(headers, rows, request_id, started, lambda: self._predict(rows))
 
-    def answer_at_once(self, rows: InputRows, started: float) -> RoutedAnswer:
+    def answer_by_champion(self, rows: InputRows, started: float) -> RoutedAnswer:
         """The champion's answer."""
-        if self.arms is None or not self.arms.direct:
-            return self._by_champion(rows)
-        return self.arms.at_once(rows, started, lambda: self._predict(rows))
+        if self.split is None or not self.split.champion_only:
+            return self._answer_by_champion(rows)
+        return self.split.answer_by_champion(rows, started, lambda: self._predict(rows))
 
-    async def _by_version(self, version: str, rows: InputRows) -> RoutedAnswer:
-        """The answer of the version that a caller names; the door lets only the scope admin do so."""
+    async def _answer_by_version(self, version: str, rows: InputRows) -> RoutedAnswer:
+        """The answer of the version in x-model-version; only the scope admin may send that header."""
         if version == self.version:
-            return self._by_champion(rows)
-        named = await self.arms.named(version, rows) if self.arms is not None else None
-        if named is None:
-            raise Problem(404, [f"version {version[:40]!r} is not loaded; live is {self.version}"])
-        return named
+            return self._answer_by_champion(rows)
+        routed = await self.split.answer_by_version(version, rows) if self.split is not None else None
+        if routed is None:
+            raise Problem(404, [f"version {version[:40]!r} is not loaded; version {self.version} is live"])
+        return routed
 
-    def _by_champion(self, rows: InputRows) -> RoutedAnswer:
+    def _answer_by_champion(self, rows: InputRows) -> RoutedAnswer:
         predictions = self.predictor.predict(rows.values, rows.count)
         return RoutedAnswer(predictions, self.version, self.headers, self.columns, rows)
 
@@ -60,32 +57,32 @@ class LiveModel(msgspec.Struct, frozen=True):
 
 
 class LoadedTable(msgspec.Struct, frozen=True):
-    """What this worker answers with: replaced as a whole, never changed. ``broken`` says why a model is not served."""
+    """The models this worker serves; replaced as a whole, never changed. ``broken``: why a model is not served."""
 
     generation: int = 0
-    live: dict[str, LiveModel] = {}
+    models: dict[str, LiveModel] = {}
     broken: dict[str, str] = {}
-    direct: bool = True
-    """Whether the champions answer every request, so that none has to wait for another process."""
+    champion_only: bool = True
+    """Whether champions answer every request, so that no answer comes from another process."""
 
     def find(self, model: str | None, headers: Mapping[bytes, bytes]) -> tuple[str, LiveModel]:
-        """The model that a path names, or else the header x-model, or else the only one.
+        """The model of the path, else of the header x-model, else the only live model.
 
-        Raises ``Problem`` 404 for an unknown one, 503 for one that cannot be served now.
+        Raises ``Problem`` 404 for an unknown model, 503 for one that cannot be served now.
         """
         if model is None:
-            model = headers[b"x-model"].decode("latin-1") if b"x-model" in headers else self._only()
-        if model in self.live:
-            return model, self.live[model]
+            model = headers[b"x-model"].decode("latin-1") if b"x-model" in headers else self._only_model()
+        if model in self.models:
+            return model, self.models[model]
         if model in self.broken:
             raise Problem(503, [f"model {model!r} cannot be served: {self.broken[model]}"])
-        if not self.live:
-            raise Problem(503, [f"model {model!r} is not live; no model is"])
-        raise Problem(404, [f"no model {model[:80]!r} is live; there are {', '.join(self.live)}"])
+        if not self.models:
+            raise Problem(503, [f"model {model!r} is not live; no model is live yet"])
+        raise Problem(404, [f"no model {model[:80]!r} is live; live are {', '.join(self.models)}"])
 
-    def _only(self) -> str:
-        if not self.live:
+    def _only_model(self) -> str:
+        if not self.models:
             raise Problem(503, ["no model is live yet; release one first"])
-        if len(self.live) > 1:
-            raise Problem(400, [f"several models are live; say which by header x-model: {', '.join(self.live)}"])
-        return next(iter(self.live))
+        if len(self.models) > 1:
+            raise Problem(400, [f"several models are live; name one in the header x-model: {', '.join(self.models)}"])
+        return next(iter(self.models))

@@ -1,4 +1,4 @@
-"""A data worker answers requests with one immutable routing table and swaps it by a single assignment."""
+"""The data worker: answers requests by one immutable routing table and replaces it by a single assignment."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from pipelines.serving import settings
 from pipelines.serving.data_plane.inference import DataPlane
 from pipelines.serving.data_plane.public import PublicApplication, listener_state
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
-from pipelines.serving.http.server import RequestLimits, server_of
+from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused
 from pipelines.serving.models.predictor import load
-from pipelines.serving.models.response_cache import cached
+from pipelines.serving.models.response_cache import cache_wrapper
 from pipelines.serving.models.rows import RowSchema
-from pipelines.serving.prediction_log.masking import writer
+from pipelines.serving.prediction_log.masking import open_log_writer
 from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogWriter
 from pipelines.serving.traffic.candidate_pool import CandidatePool
-from pipelines.serving.traffic.counters import ArmTallies
+from pipelines.serving.traffic.counters import ArmCounters
 from pipelines.serving.traffic.mirror_queue import MirrorQueue
 from pipelines.serving.traffic.split import TrafficSplit, arm_headers
 
@@ -38,86 +38,89 @@ REPORT_SECONDS = 0.5
 
 
 class Worker:
-    """One worker: the server, its loaded versions, its log, and its lines to the supervisor and the shadow worker."""
+    """One worker: HTTP server, loaded versions, prediction log, channel to the supervisor, mirror queue."""
 
     def __init__(
-        self, control: socket.socket, cache: Path, log: LogWriter, feed: MirrorQueue, sizes: RequestLimits
+        self, control: socket.socket, cache: Path, log: LogWriter, mirror_queue: MirrorQueue, limits: RequestLimits
     ) -> None:
-        self._cache, self._log, self._feed, self._sizes = cache, log, feed, sizes
-        self._tallies = ArmTallies()
+        self._cache, self._log, self._mirror_queue, self._limits = cache, log, mirror_queue, limits
+        self._arm_counters = ArmCounters()
         self._candidates = CandidatePool(cache)
         self._loaded: dict[tuple[str, str], LiveModel] = {}
         self._channel = Channel(control, self._handle)
         self._first_table = asyncio.Event()
         self.data_plane = DataPlane(log)
-        self._door = settings.read(cache.parent)
-        watch = listener_state(self._door, sizes.max_bytes, self.data_plane.counters)
-        front = PublicApplication(self.data_plane, self._ask, self._door, watch, cache.parent)
-        self.server = server_of(front, watch)
-        self._cached = cached(self._door.cache)
+        self._config = settings.read_config(cache.parent)
+        state = listener_state(self._config, limits.max_bytes, self.data_plane.counters)
+        application = PublicApplication(self.data_plane, self._ask, self._config, state, cache.parent)
+        self.server = create_server(application, state)
+        self._with_cache = cache_wrapper(self._config.cache)
 
     async def run(self, listener: socket.socket) -> None:
-        """Serve from the first routing table on, until told to stop or until the supervisor is gone."""
+        """Serve from the first routing table until stopped or until the supervisor ends."""
         channel = asyncio.create_task(self._channel.run())
         channel.add_done_callback(lambda _: self._stop())
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         await self._first_table.wait()
-        reporting = asyncio.create_task(self._report())
+        report_task = asyncio.create_task(self._report())
         await self.server.serve(sockets=[listener])
-        reporting.cancel()
+        report_task.cancel()
         self._candidates.close()
-        self._settle()
+        self._flush_answers()
         self._log.rotate()
         if not self._channel.closed.is_set():
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._channel.ask(self._counted(), timeout=1)
+                await self._channel.ask(self._counts_message(), timeout=1)
 
     def _stop(self) -> None:
         self.server.should_exit = True
         self._first_table.set()
 
-    async def _ask(self, what: str) -> Mapping[str, Any]:
-        return await self._channel.ask({"ask": what}, timeout=5)
+    async def _ask(self, question: str) -> Mapping[str, Any]:
+        return await self._channel.ask({"ask": question}, timeout=5)
 
     async def _report(self) -> None:
-        """Tell the supervisor the counters now and then, so that they outlive this process."""
+        """Report the counters to the supervisor regularly, so that they outlive this process."""
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            if self._log.age() >= ROTATE_SECONDS:
+            if self._log.segment_age() >= ROTATE_SECONDS:
                 self._log.rotate()
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._channel.ask(self._counted(), timeout=5)
+                await self._channel.ask(self._counts_message(), timeout=5)
 
-    def _settle(self) -> None:
-        """Count, log and hand over whatever was answered so far."""
-        self.data_plane.settle()
-        self._feed.flush()
+    def _flush_answers(self) -> None:
+        """Count, log and mirror all answers so far."""
+        self.data_plane.record_answers()
+        self._mirror_queue.flush()
 
-    def _counted(self) -> Message:
-        self._settle()
-        return {"ask": "counted", "counters": self._snapshot(), "tallies": msgspec.to_builtins(self._tallies.take())}
+    def _counts_message(self) -> Message:
+        self._flush_answers()
+        tallies = msgspec.to_builtins(self._arm_counters.take())
+        return {"ask": "counted", "counters": self._counters(), "tallies": tallies}
 
-    def _snapshot(self) -> Message:
-        lag = {"dropped": self._log.dropped, "log_age": self._log.age()}
+    def _counters(self) -> Message:
+        lag = {"dropped": self._log.dropped, "log_age": self._log.segment_age()}
         return self.data_plane.counters.snapshot() | lag
 
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "prepare":
-            return await self._prepare(message["model"], msgspec.convert(message["served"], Served))
+            return await self._prepare_version(message["model"], msgspec.convert(message["served"], Served))
         if message["ask"] == "try":
-            return await self._try(message["model"], message["served"], msgspec.convert(message["plan"], RolloutPlan))
+            return await self._try_candidate(
+                message["model"], message["served"], msgspec.convert(message["plan"], RolloutPlan)
+            )
         if message["ask"] == "apply":
-            return await self._apply(msgspec.convert(message["table"], RoutingTable))
+            return await self._apply_table(msgspec.convert(message["table"], RoutingTable))
         if message["ask"] == "settle":
-            return {"refused": await self._candidates.settled()}
+            return {"refused": await self._candidates.wait_loaded()}
         if message["ask"] == "counters":
-            return self._snapshot()
+            return self._counters()
         if message["ask"] == "report":
-            await self._channel.ask(self._counted(), timeout=5)
+            await self._channel.ask(self._counts_message(), timeout=5)
             return {}
         if message["ask"] == "rotate":
-            self._settle()
+            self._flush_answers()
             self._log.rotate()
             return {}
         if message["ask"] == "stop":
@@ -125,64 +128,62 @@ class Worker:
             return {}
         return {"error": f"a worker does not know {message['ask']!r}"}
 
-    async def _prepare(self, model: str, served: Served) -> Message:
-        """Load a version beside the live ones; says why not if it must not be served."""
+    async def _prepare_version(self, model: str, served: Served) -> Message:
+        """Load a version beside the live ones; returns the reasons if it is refused."""
         try:
-            await self._load(model, served)
+            await self._load_version(model, served)
         except BundleRefused as error:
             return {"refused": error.reasons}
         return {}
 
-    async def _try(self, model: str, served: Message, plan: RolloutPlan) -> Message:
-        """Load a candidate in a process of its own and try it against the champion's columns and the deadline."""
-        champion = self.data_plane.table.live.get(model)
+    async def _try_candidate(self, model: str, served: Message, plan: RolloutPlan) -> Message:
+        """Load a candidate in its own process and check its columns and latency against the champion and the plan."""
+        champion = self.data_plane.table.models.get(model)
         if champion is None:
             return {"error": f"{model} has no champion here"}
-        host = self._candidates.of(model, msgspec.convert(served, Served), champion.predictor.manifest, plan)
-        return {"refused": await host.settled()}
+        candidate, manifest = msgspec.convert(served, Served), champion.predictor.manifest
+        client = self._candidates.get_or_start(model, candidate, manifest, plan)
+        return {"refused": await client.wait_loaded()}
 
-    async def _load(self, model: str, served: Served) -> LiveModel:
+    async def _load_version(self, model: str, served: Served) -> LiveModel:
         key = (model, served.sha256)
         if key not in self._loaded:
-            # A thread for the time of loading only: a native library may take a second, and requests go on.
+            # In a thread: loading may take a second, and requests are answered meanwhile.
             predictor = await asyncio.to_thread(load, self._cache / served.sha256, served.sha256)
             features = predictor.manifest.features
             columns = self._log.columns(
                 model, served.version, predictor.manifest.names, [feature.type for feature in features]
             )
-            checks = self._door.checks
+            checks = self._config.checks
             schema = RowSchema(
-                features, self._sizes.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
+                features, self._limits.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
             )
             headers = arm_headers(served.version, "champion")
             self._loaded[key] = LiveModel(
-                served.version, self._cached(predictor, served.sha256), schema, columns, headers
+                served.version, self._with_cache(predictor, served.sha256), schema, columns, headers
             )
         return self._loaded[key]
 
-    async def _apply(self, table: RoutingTable) -> Message:
-        """Serve this table from the next request on; versions in no route are let go.
-
-        It does not wait for candidates to load: until they have, the champion answers for them.
-        """
+    async def _apply_table(self, table: RoutingTable) -> Message:
+        """Serve this table from now on and unload unused versions; champions answer for candidates that still load."""
         live: dict[str, LiveModel] = {}
         broken: dict[str, str] = {}
-        kept: set[tuple[str, str]] = set()
+        routed: set[tuple[str, str]] = set()
         for model, route in table.routes.items():
             try:
-                live[model] = self._beside(model, route, await self._load(model, route.live))
+                live[model] = self._with_split(model, route, await self._load_version(model, route.live))
             except BundleRefused as error:
                 broken[model] = "; ".join(error.reasons)
-            kept.add((model, route.live.sha256))
+            routed.add((model, route.live.sha256))
             if route.previous is not None:
-                kept.add((model, route.previous.sha256))
+                routed.add((model, route.previous.sha256))
                 with contextlib.suppress(BundleRefused):
-                    await self._load(model, route.previous)
+                    await self._load_version(model, route.previous)
         if table.generation >= self.data_plane.table.generation:
-            direct = all(one.arms is None or one.arms.direct for one in live.values())
-            self.data_plane.table = LoadedTable(table.generation, live, broken, direct)
-        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
-        self._candidates.keep(
+            champion_only = all(entry.split is None or entry.split.champion_only for entry in live.values())
+            self.data_plane.table = LoadedTable(table.generation, live, broken, champion_only)
+        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in routed}
+        self._candidates.keep_only(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
         )
         if not self._first_table.is_set():
@@ -190,32 +191,33 @@ class Worker:
         self._first_table.set()
         return {"generation": self.data_plane.table.generation, "broken": broken}
 
-    def _beside(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
-        """The champion with the arms of its rollout, if it has a candidate."""
+    def _with_split(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
+        """The champion with the traffic split of its rollout, if it has a candidate."""
         record = route.rollout
         if record is None or not record.active or route.candidate is None:
             return champion
         manifest = champion.predictor.manifest
-        host = self._candidates.of(model, route.candidate, manifest, record.plan)
-        kinds = [feature.type for feature in manifest.features]
-        arms = TrafficSplit(model, route, record, host, manifest.names, kinds, self._log, self._tallies, self._feed)
-        return msgspec.structs.replace(champion, arms=arms)
+        client = self._candidates.get_or_start(model, route.candidate, manifest, record.plan)
+        types = [feature.type for feature in manifest.features]
+        log, counters, queue = self._log, self._arm_counters, self._mirror_queue
+        split = TrafficSplit(model, route, record, client, manifest.names, types, log, counters, queue)
+        return msgspec.structs.replace(champion, split=split)
 
 
-async def serve(listener: int, feed: int, control: int, name: str, folder: Path, sizes: RequestLimits) -> None:
+async def serve(listener: int, mirror: int, control: int, name: str, folder: Path, limits: RequestLimits) -> None:
     loop = asyncio.get_running_loop()
-    log = writer(folder, name, loop.call_later)
-    mirror = MirrorQueue(socket.socket(fileno=feed), loop.call_later)
-    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror, sizes)
+    log = open_log_writer(folder, name, loop.call_later)
+    mirror_queue = MirrorQueue(socket.socket(fileno=mirror), loop.call_later)
+    worker = Worker(socket.socket(fileno=control), folder / "bundles", log, mirror_queue, limits)
     await worker.run(socket.socket(fileno=listener))
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m`` this module with ``<listener> <feed> <control> <name> <state folder> <sizes as JSON>``."""
-    listener, feed, control, name, folder, sizes = arguments
+    """``python -m`` this module with ``<listener> <mirror> <control> <name> <state folder> <limits as JSON>``."""
+    listener, mirror, control, name, folder, limits = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    decoded = msgspec.json.decode(sizes.encode(), type=RequestLimits)
-    uvloop.run(serve(int(listener), int(feed), int(control), name, Path(folder), decoded))
+    decoded = msgspec.json.decode(limits.encode(), type=RequestLimits)
+    uvloop.run(serve(int(listener), int(mirror), int(control), name, Path(folder), decoded))
 
 
 if __name__ == "__main__":

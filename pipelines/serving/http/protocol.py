@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP protocol with limits on size, time and connections; whatever exceeds one is refused and cut off."""
+"""Uvicorn's HTTP protocol with limits on size, time and connections; a request beyond one is refused and cut off."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWEEP_SECONDS = 0.5
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """Of one worker: bytes of a request's head and body, seconds from its first byte to its last, connections."""
+    """Limits per worker: bytes of a request's head and body, seconds from its first byte to its last, connections."""
 
     header_bytes: int = 64 * 1024
     body_bytes: int = 8 * 1024 * 1024
@@ -25,114 +25,115 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     connections: int = 2000
 
 
-class DirectAnswers(Protocol):
-    """Answers plain requests without a task of their own."""
+class PlainRequestHandler(Protocol):
+    """Answers plain requests: POSTs that need no asyncio task of their own."""
 
     def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
-        """What to remember of this request until its body is there; None: it is not plain."""
+        """The request to pass to ``finish`` once its body has come; None: it is not plain."""
         ...
 
     def finish(self, request: Any, body: bytes) -> Response:
-        """The answer, now that the body is there."""
+        """The response to a request whose body has come."""
         ...
 
 
 class ListenerState:
-    """What the connections of one listener in one process share. ``direct``: who answers plain requests, if anybody."""
+    """State that all connections of one listener in one process share; ``plain_handler`` answers plain requests."""
 
-    def __init__(self, limits: ConnectionLimits, refused: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, limits: ConnectionLimits, on_refusal: Callable[[int], None] = lambda _: None) -> None:
         self.limits = limits
-        self.direct: DirectAnswers | None = None
+        self.plain_handler: PlainRequestHandler | None = None
         self.queue: list[tuple[LimitedHttpProtocol, Any, bytes]] = []
-        """Plain requests that have been received and are answered in this turn of the loop."""
-        self.refused = refused
-        """Called with the status of each request that is answered before there was one to hand over."""
+        """Plain requests that were received in this turn of the event loop, to be answered in the same turn."""
+        self.on_refusal = on_refusal
+        """Called with the status of each request that the connection itself refuses."""
         self.waiting = 0
-        """Requests that have been received to their last byte and are not answered yet."""
-        self.sweeping = False
+        """Requests that were received completely and are not answered yet."""
+        self.sweep_scheduled = False
 
 
-def limited_protocol(watch: ListenerState) -> type[LimitedHttpProtocol]:
-    """A protocol for uvicorn whose connections keep the limits of ``watch``."""
-    return type("Guarded", (LimitedHttpProtocol,), {"watch": watch})
+def limited_protocol(listener: ListenerState) -> type[LimitedHttpProtocol]:
+    """A protocol for uvicorn whose connections keep the limits of ``listener``."""
+    return type("LimitedHttpProtocol", (LimitedHttpProtocol,), {"listener": listener})
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with limits; there is one timer per listener and none per request."""
+    """Uvicorn's protocol with limits; one timer per listener, none per request."""
 
-    watch: ListenerState
-    began = 0.0
-    """Loop time at which the request that is being received began; 0 between requests."""
-    seen = 0
+    listener: ListenerState
+    began_at = 0.0
+    """Loop time at which the current request began to arrive; 0 between requests."""
+    received_bytes = 0
     """Bytes received since the last complete request."""
-    headed = False
-    over = False
-    pending = 0
-    stuck = 0.0
-    idle = 0.0
-    """Loop time at which the last plain request was answered; 0 if something came after it."""
-    plain: Any = None
-    """The plain request whose body is being received."""
-    parts: list[bytes]
-    queued = 0
-    ending = False
+    headers_complete = False
+    ended = False
+    pending_requests = 0
+    blocked_since = 0.0
+    idle_since = 0.0
+    """Loop time of the last plain response; 0 once more data came."""
+    plain_request: Any = None
+    """The plain request whose body is arriving."""
+    body_parts: list[bytes]
+    queued_requests = 0
+    closes_when_answered = False
 
     # ---- from the transport ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.began = self.loop.time()
-        if not self.watch.sweeping:
-            self.watch.sweeping = True
-            self.loop.call_later(SWEEP_SECONDS, sweep, self.watch, self.loop, self.connections)
-        if len(self.connections) > self.watch.limits.connections:
+        self.began_at = self.loop.time()
+        if not self.listener.sweep_scheduled:
+            self.listener.sweep_scheduled = True
+            self.loop.call_later(SWEEP_SECONDS, end_slow_connections, self.listener, self.loop, self.connections)
+        if len(self.connections) > self.listener.limits.connections:
             self._refuse(503, "too many connections are open; try again", b"retry-after: 1\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.watch.waiting -= self.pending
-        self.pending = 0
+        self.listener.waiting -= self.pending_requests
+        self.pending_requests = 0
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.over:
+        if self.ended:
             return
-        self.idle = 0.0
-        self.seen += len(data)
+        self.idle_since = 0.0
+        self.received_bytes += len(data)
         super().data_received(data)
-        if self.began and self.seen > self.watch.limits.header_bytes and not self.over:
+        if self.began_at and self.received_bytes > self.listener.limits.header_bytes and not self.ended:
             self._check_size()
 
     def pause_writing(self) -> None:
-        self.stuck = self.loop.time()
+        self.blocked_since = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self.stuck = 0.0
+        self.blocked_since = 0.0
         super().resume_writing()
 
     # ---- from the parser ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.headed = False
-        self.began = self.began or self.loop.time()
+        self.headers_complete = False
+        self.began_at = self.began_at or self.loop.time()
 
     def on_headers_complete(self) -> None:
-        self.headed = True
-        if self.seen > self.watch.limits.header_bytes and self._head() > self.watch.limits.header_bytes:
-            self._too_long()
-        if self.over:
+        self.headers_complete = True
+        limit = self.listener.limits.header_bytes
+        if self.received_bytes > limit and self._head_bytes() > limit:
+            self._refuse_head()
+        if self.ended:
             return
-        direct = self.watch.direct
-        if direct is not None and self._is_plain():
-            self.plain = direct.begin(self.url, self.headers, self.client)
-            if self.plain is not None:
-                self.parts = []
+        handler = self.listener.plain_handler
+        if handler is not None and self._is_plain():
+            self.plain_request = handler.begin(self.url, self.headers, self.client)
+            if self.plain_request is not None:
+                self.body_parts = []
                 return
         super().on_headers_complete()
 
     def _is_plain(self) -> bool:
-        """A POST on a connection that stays open, where nothing before it still waits for its answer."""
+        """Whether it is a POST on a connection that stays open and has no unanswered request."""
         parser, cycle = self.parser, self.cycle
         return (
             parser.get_method() == b"POST"
@@ -145,132 +146,134 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         )
 
     def on_body(self, body: bytes) -> None:
-        if self.plain is not None:
-            self.parts.append(body)
-        elif not self.over:
+        if self.plain_request is not None:
+            self.body_parts.append(body)
+        elif not self.ended:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.began, self.seen = 0.0, 0
-        if self.over:
+        self.began_at, self.received_bytes = 0.0, 0
+        if self.ended:
             return
-        if self.plain is not None:
-            parts, request, self.plain = self.parts, self.plain, None
-            self.queued += 1
-            self.watch.waiting += 1
-            if not self.watch.queue:
-                self.loop.call_soon(flush, self.watch)
-            self.watch.queue.append((self, request, parts[0] if len(parts) == 1 else b"".join(parts)))
+        if self.plain_request is not None:
+            parts, request, self.plain_request = self.body_parts, self.plain_request, None
+            self.queued_requests += 1
+            self.listener.waiting += 1
+            if not self.listener.queue:
+                self.loop.call_soon(answer_queue, self.listener)
+            self.listener.queue.append((self, request, parts[0] if len(parts) == 1 else b"".join(parts)))
             return
         if not self.cycle.response_complete:
-            self.pending += 1
-            self.watch.waiting += 1
+            self.pending_requests += 1
+            self.listener.waiting += 1
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if self.pending:
-            self.pending -= 1
-            self.watch.waiting -= 1
+        if self.pending_requests:
+            self.pending_requests -= 1
+            self.listener.waiting -= 1
         super().on_response_complete()
 
     # ---- plain requests ----------------------------------------------------------------------------------------
 
-    def reply(self, response: Response) -> None:
+    def write_response(self, response: Response) -> None:
         if self.transport.is_closing():
             return
         body = response.body
-        kind = b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(body))
-        parts = [STATUS_LINE[response.status], kind]
+        entity_headers = b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(body))
+        parts = [STATUS_LINE[response.status], entity_headers]
         for name, value in response.headers:
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n", body)
         self.transport.write(b"".join(parts))
 
-    def replied(self) -> None:
-        """One plain request less; the connection waits for the next one, or ends."""
-        self.queued -= 1
-        self.watch.waiting -= 1
+    def finish_plain_request(self) -> None:
+        """Uncount an answered plain request; the connection then waits for the next one or closes."""
+        self.queued_requests -= 1
+        self.listener.waiting -= 1
         self.server_state.total_requests += 1
-        if self.ending and not self.queued:
+        if self.closes_when_answered and not self.queued_requests:
             self.transport.close()
         elif not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            self.idle = self.loop.time()
+            self.idle_since = self.loop.time()
 
     def shutdown(self) -> None:
-        """A plain request that has begun is answered first."""
-        if self.plain is not None or self.queued:
-            self.ending = True
+        """Close the connection, after plain requests that have begun are answered."""
+        if self.plain_request is not None or self.queued_requests:
+            self.closes_when_answered = True
         else:
             super().shutdown()
 
-    # ---- what is cut off ---------------------------------------------------------------------------------------
+    # ---- refusals ---------------------------------------------------------------------------------------------
 
-    def _head(self) -> int:
+    def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _check_size(self) -> None:
-        limits = self.watch.limits
-        if not self.headed:
-            self._too_long()
-        elif self.seen > limits.header_bytes + 2 * limits.body_bytes:
-            self.over = True  # it was told 413 one body ago and goes on
+        limits = self.listener.limits
+        if not self.headers_complete:
+            self._refuse_head()
+        elif self.received_bytes > limits.header_bytes + 2 * limits.body_bytes:
+            self.ended = True  # it got status 413 and keeps sending
             self.transport.close()
 
-    def _too_long(self) -> None:
-        self._refuse(431, f"the request's head is larger than {self.watch.limits.header_bytes} bytes")
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"the request's head is larger than {self.listener.limits.header_bytes} bytes")
 
-    def too_slow(self) -> None:
-        """Answer 408 if nothing was answered yet, and end the connection."""
-        if self.headed and self.plain is None and self.cycle is not None and self.cycle.response_started:
-            self.over = True
+    def end_slow_request(self) -> None:
+        """Answer 408 if no response has begun, and close the connection."""
+        is_asgi = self.headers_complete and self.plain_request is None
+        if is_asgi and self.cycle is not None and self.cycle.response_started:
+            self.ended = True
             self.transport.abort()
-        elif self.seen == 0:
-            self.transport.close()  # it never asked anything
+        elif self.received_bytes == 0:
+            self.transport.close()  # no request was sent
         else:
             self._refuse(
-                408, f"the request was not complete after {self.watch.limits.request_seconds:g} s; send faster"
+                408, f"the request was not complete after {self.listener.limits.request_seconds:g} s; send faster"
             )
 
     def _refuse(self, status: int, fault: str, headers: bytes = b"") -> None:
-        self.over = True
-        self.watch.refused(status)
+        self.ended = True
+        self.listener.on_refusal(status)
         body = Problem(status, [fault]).response().body
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
         self.transport.write(STATUS_LINE[status] + head + headers + b"\r\n" + body)
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
-        if not self.over:
-            self._refuse(400, "this is no HTTP/1.1 request")
+        if not self.ended:
+            self._refuse(400, "this is not an HTTP/1.1 request")
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Nothing is upgraded here, and a stranger does not fill the log by asking for it."""
+        """Do not log it: upgrades are not supported, and callers could fill the log."""
 
 
-def flush(watch: ListenerState) -> None:
-    """Answer every plain request that came in this turn of the loop, in the order in which they were complete."""
-    queue, watch.queue = watch.queue, []
+def answer_queue(listener: ListenerState) -> None:
+    """Answer every plain request of this turn of the event loop, in the order of arrival."""
+    queue, listener.queue = listener.queue, []
     for connection, request, body in queue:
         try:
-            assert watch.direct is not None
-            connection.reply(watch.direct.finish(request, body))
-        except Exception as error:  # said without the values that a traceback or a message could hold
+            assert listener.plain_handler is not None
+            connection.write_response(listener.plain_handler.finish(request, body))
+        except Exception as error:  # logged without the values that a traceback could contain
             log.error("a request failed with %s", type(error).__name__)
-            connection.reply(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
+            connection.write_response(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
         finally:
-            connection.replied()
+            connection.finish_plain_request()
 
 
-def sweep(watch: ListenerState, loop: Any, connections: set[Any]) -> None:
-    """End what takes too long, and look again later while there is anything to look at."""
+def end_slow_connections(listener: ListenerState, loop: Any, connections: set[Any]) -> None:
+    """End connections that exceed a time limit; call itself again while there are connections."""
     now = loop.time()
-    for one in list(connections):
-        if one.began and now - one.began > watch.limits.request_seconds:
-            one.too_slow()
-        elif one.stuck and now - one.stuck > watch.limits.request_seconds:
-            one.transport.abort()
-        elif one.idle and not one.began and now - one.idle > one.timeout_keep_alive:
-            one.transport.close()
-    watch.sweeping = bool(connections)
+    for connection in list(connections):
+        keep_alive = connection.timeout_keep_alive
+        if connection.began_at and now - connection.began_at > listener.limits.request_seconds:
+            connection.end_slow_request()
+        elif connection.blocked_since and now - connection.blocked_since > listener.limits.request_seconds:
+            connection.transport.abort()
+        elif connection.idle_since and not connection.began_at and now - connection.idle_since > keep_alive:
+            connection.transport.close()
+    listener.sweep_scheduled = bool(connections)
     if connections:
-        loop.call_later(SWEEP_SECONDS, sweep, watch, loop, connections)
+        loop.call_later(SWEEP_SECONDS, end_slow_connections, listener, loop, connections)

@@ -1,4 +1,4 @@
-"""Every answer of the public listener is one whole, and every refusal one document that lists all that is wrong."""
+"""Responses of the public listener; every refusal is one JSON document that lists all faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Header = tuple[bytes, bytes]
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What a caller is answered; ``headers`` beside the type and the length of the body."""
+    """One HTTP response; ``headers`` without content type and length."""
 
     status: int
     body: bytes
@@ -20,12 +20,12 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class Problem(Exception):
-    """The request gets no other answer than ``status`` and its ``faults``."""
+    """The request is refused with ``status`` and ``faults``."""
 
     def __init__(self, status: int, faults: Sequence[str], *headers: Header) -> None:
         self.status, self.faults, self.headers = status, faults, headers
 
     def response(self, *headers: Header) -> Response:
-        """As a document; ``headers`` come before its own."""
+        """The response with its JSON document; ``headers`` come before its own."""
         error = self.faults[0] if len(self.faults) == 1 else f"{len(self.faults)} faults"
         return Response(self.status, orjson.dumps({"error": error, "faults": self.faults}), (*headers, *self.headers))

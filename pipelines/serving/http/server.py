@@ -1,4 +1,4 @@
-"""The uvicorn server of both listeners; it imports no model library, so that the supervisor starts fast."""
+"""The uvicorn server of both listeners; imports no model library, so that the supervisor starts fast."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pipelines.serving.http.response import Response
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Ask = Callable[[str], Awaitable[Mapping[str, Any]]]
+AskSupervisor = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
 class RequestLimits(msgspec.Struct, frozen=True):
-    """Of one request, at most."""
+    """Limits of one request for predictions."""
 
     max_bytes: int = 8 * 1024 * 1024
     max_rows: int = 10_000
 
 
 class SignalFreeServer(uvicorn.Server):
-    """Uvicorn without signal handlers of its own: whoever runs it decides when to stop."""
+    """Uvicorn without its own signal handlers; the caller stops it by ``should_exit``."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def server_of(application: Any, watch: ListenerState) -> SignalFreeServer:
-    """Uvicorn at its leanest around an ASGI application, whose connections keep the limits of ``watch``."""
+def create_server(application: Any, listener: ListenerState) -> SignalFreeServer:
+    """A uvicorn server with few features for an ASGI application; connections keep the limits of ``listener``."""
     config = uvicorn.Config(
         application,
-        http=limited_protocol(watch),
+        http=limited_protocol(listener),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -50,8 +50,8 @@ def server_of(application: Any, watch: ListenerState) -> SignalFreeServer:
     return SignalFreeServer(config)
 
 
-async def send_whole(send: Send, response: Response) -> None:
-    """The answer as ASGI takes it."""
+async def send_response(send: Send, response: Response) -> None:
+    """Send the response as ASGI messages."""
     size = str(len(response.body)).encode()
     headers = [(b"content-type", response.content_type), (b"content-length", size), *response.headers]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -1,1 +1,1 @@
-"""Processes of the gateway and the channel between them."""
+"""Child processes of the gateway and the message channel between them."""

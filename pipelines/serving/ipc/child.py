@@ -1,4 +1,4 @@
-"""Starts a child process of the gateway with a channel to its parent."""
+"""Starts child processes of the gateway, each with a channel to its parent."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from pipelines.serving.ipc.metrics import Snapshot
 
 
 class Child:
-    """One running process and the channel to it."""
+    """A child process and the channel to it."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, channel: Channel, serving: asyncio.Task[None]):
-        self.name, self.process, self.channel, self._serving = name, process, channel, serving
+    def __init__(self, name: str, process: asyncio.subprocess.Process, channel: Channel, running: asyncio.Task[None]):
+        self.name, self.process, self.channel, self._channel_task = name, process, channel, running
         self.counters: Snapshot = {}
-        """What it last said it had counted."""
+        """Its last reported counters."""
         self.generation = -1
-        """The routing table it last acknowledged."""
-        self.settled = -1
-        """The routing table whose candidates it has loaded or refused."""
+        """Generation of the routing table that it last acknowledged."""
+        self.candidates_generation = -1
+        """Generation of the routing table whose candidates it has loaded or refused."""
 
     @property
     def alive(self) -> bool:
         return self.process.returncode is None and not self.channel.closed.is_set()
 
     async def end(self, seconds: float) -> None:
-        """Wait for it to end, and kill it if it does not."""
+        """Wait this long for the process to end, then kill it."""
         try:
             await asyncio.wait_for(self.process.wait(), seconds)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
-        self._serving.cancel()
+        self._channel_task.cancel()
 
 
 async def start_child(

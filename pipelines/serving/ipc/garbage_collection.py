@@ -1,4 +1,4 @@
-"""Keeps the garbage collector away from what a process has loaded to stay, so that requests do not wait for it."""
+"""Excludes permanently loaded objects from garbage collection, so that requests do not wait for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 
 
 def freeze_gc() -> None:
-    """Collect once, leave out of every later collection whatever is left, and collect seldom."""
+    """Collect once, exclude all remaining objects from later collections, and make these rarer."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

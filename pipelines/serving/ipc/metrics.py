@@ -13,7 +13,7 @@ Snapshot = dict[str, Any]
 
 
 class WorkerCounters:
-    """What one data worker counted since it started. Label values are bounded: never an id, never an unknown name."""
+    """Counters of one data worker since its start. Label values are bounded: no ids, no unknown names."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, str], int] = {}
@@ -21,7 +21,7 @@ class WorkerCounters:
         self.latency: dict[tuple[str, str], list[int]] = {}
         self.seconds: dict[tuple[str, str], float] = {}
 
-    def answered(self, model: str, version: str, code: int, rows: int, seconds: float) -> None:
+    def count_request(self, model: str, version: str, code: int, rows: int, seconds: float) -> None:
         """Count one request; ``version`` is empty for a request that no version answered."""
         key = (model, version, str(code))
         self.requests[key] = self.requests.get(key, 0) + 1
@@ -57,7 +57,7 @@ def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
             rows[tuple(key)] = rows.get(tuple(key), 0) + count
         for *key, counts in snapshot.get("latency", ()):
             before = latency.get(tuple(key), [0] * len(counts))
-            latency[tuple(key)] = [one + other for one, other in zip(before, counts, strict=True)]
+            latency[tuple(key)] = [old + new for old, new in zip(before, counts, strict=True)]
         for *key, total in snapshot.get("seconds", ()):
             seconds[tuple(key)] = seconds.get(tuple(key), 0.0) + total
         dropped += snapshot.get("dropped", 0)
@@ -94,18 +94,19 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
     ]
     totals = {(model, version): total for model, version, total in merged["seconds"]}
     for model, version, counts in sorted(merged["latency"]):
-        running = 0
+        cumulative = 0
         for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
-            running += count
-            lines.append(f"airworthy_request_seconds_bucket{labels(model=model, version=version, le=bound)} {running}")
+            cumulative += count
+            arm = labels(model=model, version=version, le=bound)
+            lines.append(f"airworthy_request_seconds_bucket{arm} {cumulative}")
         arm = labels(model=model, version=version)
         lines.append(f"airworthy_request_seconds_sum{arm} {totals[(model, version)]:.9f}")
-        lines.append(f"airworthy_request_seconds_count{arm} {running}")
+        lines.append(f"airworthy_request_seconds_count{arm} {cumulative}")
     lines += [
         "# HELP airworthy_log_dropped_total Answered rows missing from the prediction log.",
         "# TYPE airworthy_log_dropped_total counter",
     ]
     lines.append(f"airworthy_log_dropped_total {merged['dropped']}")
-    for name, (meaning, value) in gauges.items():
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    for name, (help_text, value) in gauges.items():
+        lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {value:g}"]
     return "\n".join(lines) + "\n"

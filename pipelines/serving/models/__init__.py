@@ -1,1 +1,1 @@
-"""What a model answers: bundles, predictors, both protocols, the response cache."""
+"""Loading and scoring models: bundles, predictors, both inference protocols, the response cache."""

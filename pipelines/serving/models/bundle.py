@@ -1,4 +1,4 @@
-"""A bundle is served only if every file in it has the digest that was approved."""
+"""Reads and verifies bundles: one is served only if every file in it has the approved digest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 
 from pipelines.serving.files import read_file
 
-MANIFEST = "bundle.json"
-GOLDEN = "golden.json"
+MANIFEST_FILE = "bundle.json"
+GOLDEN_FILE = "golden.json"
 
 
 class BundleRefused(Exception):
-    """The bundle must not be served; ``reasons`` lists every fault found."""
+    """The bundle must not be served; ``reasons`` lists every fault."""
 
     def __init__(self, subject: str, reasons: list[str]) -> None:
         self.reasons = reasons
@@ -25,7 +25,7 @@ class BundleRefused(Exception):
 
 
 class InputColumn(msgspec.Struct, frozen=True):
-    """One feature column, in the order in which the model takes it; a number outside its range is no feature."""
+    """One feature column, in the model's order; ``minimum`` and ``maximum`` bound its valid numbers."""
 
     name: str
     type: Literal["categorical", "numeric"]
@@ -34,7 +34,7 @@ class InputColumn(msgspec.Struct, frozen=True):
 
 
 class BundleManifest(msgspec.Struct, frozen=True):
-    """``bundle.json``: what the bundle is and the sha256 of every other file in it.
+    """``bundle.json``: the description of a bundle and the sha256 of every other file in it.
 
     ``output``: ``probability`` (of the positive class) or ``value`` (of a regression).
     """
@@ -57,7 +57,7 @@ class BundleManifest(msgspec.Struct, frozen=True):
 
 
 class GoldenRows(msgspec.Struct, frozen=True):
-    """A few reference rows with the answers the bundle gave when it was built."""
+    """Reference rows with the predictions that the bundle made when it was built."""
 
     rows: list[list[Any]]
     predictions: list[float]
@@ -72,43 +72,40 @@ def read_manifest(content: bytes) -> BundleManifest:
     try:
         manifest = msgspec.json.decode(content, type=BundleManifest)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise BundleRefused(MANIFEST, [f"not a bundle's manifest: {error}"]) from error
+        raise BundleRefused(MANIFEST_FILE, [f"not a bundle's manifest: {error}"]) from error
     unsafe = [name for name in manifest.files if name.startswith("/") or ".." in name.split("/")]
     if unsafe:
-        raise BundleRefused(MANIFEST, [f"{name!r} points outside the bundle" for name in unsafe])
+        raise BundleRefused(MANIFEST_FILE, [f"{name!r} points outside the bundle" for name in unsafe])
     return manifest
 
 
 def verify(folder: Path, sha256: str) -> BundleManifest:
-    """Check every file of a local bundle against its manifest, and the manifest against ``sha256``.
-
-    Raises ``BundleRefused`` with every missing or altered file.
-    """
+    """Verify the manifest by ``sha256`` and every file by the manifest. Raises ``BundleRefused`` with all faults."""
     try:
-        content = (folder / MANIFEST).read_bytes()
+        content = (folder / MANIFEST_FILE).read_bytes()
     except OSError as error:
-        raise BundleRefused(str(folder), [f"{MANIFEST} cannot be read: {error}"]) from error
+        raise BundleRefused(str(folder), [f"{MANIFEST_FILE} cannot be read: {error}"]) from error
     if digest(content) != sha256:
-        raise BundleRefused(str(folder), [f"{MANIFEST} has sha256 {digest(content)}, approved was {sha256}"])
+        raise BundleRefused(str(folder), [f"{MANIFEST_FILE} has sha256 {digest(content)}, approved was {sha256}"])
     manifest = read_manifest(content)
     faults = []
     for name, expected in manifest.files.items():
         try:
-            found = digest((folder / name).read_bytes())
+            actual = digest((folder / name).read_bytes())
         except OSError as error:
             faults.append(f"{name} cannot be read: {error}")
             continue
-        if found != expected:
-            faults.append(f"{name} has sha256 {found}, the manifest says {expected}")
+        if actual != expected:
+            faults.append(f"{name} has sha256 {actual}, the manifest says {expected}")
     if faults:
         raise BundleRefused(str(folder), faults)
     return manifest
 
 
 def fetch(uri: str, sha256: str, cache: Path) -> Path:
-    """Copy a bundle into the local cache under its digest, verified; from then on it is served without its store.
+    """Copy a bundle into the local cache under its digest, verified; after that it needs no store.
 
-    Raises ``BundleRefused`` for a bundle that is not what was approved, ``OSError`` when the store does not answer.
+    Raises ``BundleRefused`` for a bundle that differs from the approved one, ``OSError`` if the store does not answer.
     """
     folder = cache / sha256
     if folder.exists():
@@ -118,15 +115,15 @@ def fetch(uri: str, sha256: str, cache: Path) -> Path:
             shutil.rmtree(folder)
         else:
             return folder
-    content = read_file(f"{uri.rstrip('/')}/{MANIFEST}")
+    content = read_file(f"{uri.rstrip('/')}/{MANIFEST_FILE}")
     if digest(content) != sha256:
-        raise BundleRefused(uri, [f"{MANIFEST} has sha256 {digest(content)}, approved was {sha256}"])
+        raise BundleRefused(uri, [f"{MANIFEST_FILE} has sha256 {digest(content)}, approved was {sha256}"])
     manifest = read_manifest(content)
     partial = cache / f".{sha256}.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        (partial / MANIFEST).write_bytes(content)
+        (partial / MANIFEST_FILE).write_bytes(content)
         for name in manifest.files:
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""However much is wrong with a request, saying so stays cheap: the first faults are put into words, all are counted."""
+"""Collects the faults of a request cheaply: only the first faults are formatted, but all are counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_FAULTS = 20
 
 
 class RowFaults:
-    """The first 20 faults and the number of all; a fault that is not shown costs nothing but its place in the count."""
+    """The texts of the first 20 faults, and the number of all faults."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -20,12 +20,12 @@ class RowFaults:
         if len(self.shown) < MAX_FAULTS:
             self.shown.append(fault)
 
-    def extend(self, places: Sequence[Any], say: Callable[[Any], str]) -> None:
-        """One fault for each of ``places``, put into words by ``say`` if it is shown."""
-        self.shown += [say(place) for place in places[: MAX_FAULTS - len(self.shown)]]
-        self.count += len(places)
+    def extend(self, subjects: Sequence[Any], describe: Callable[[Any], str]) -> None:
+        """Add one fault per subject; ``describe`` returns its text and is called only for shown faults."""
+        self.shown += [describe(subject) for subject in subjects[: MAX_FAULTS - len(self.shown)]]
+        self.count += len(subjects)
 
-    def said(self) -> list[str]:
-        """What is shown, and how many more there are."""
-        left = self.count - len(self.shown)
-        return self.shown + ([f"and {left} more"] if left > 0 else [])
+    def summary(self) -> list[str]:
+        """The shown faults and the number of the other ones."""
+        hidden = self.count - len(self.shown)
+        return self.shown + ([f"and {hidden} more"] if hidden > 0 else [])

@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: a body becomes rows the model can score or a list of every fault in it.
+"""MLflow's scoring protocol: parses a body into rows for the model, or lists its faults.
 
 ``dataframe_split``, ``dataframe_records``, ``instances``, ``inputs``; beside it ``ids``, one entity id per row.
 """
@@ -12,64 +12,64 @@ import orjson
 
 from pipelines.serving.http.response import Problem
 from pipelines.serving.models.faults import RowFaults
-from pipelines.serving.models.rows import InputRows, RowSchema, kind_of, name_faults, parsed, short
+from pipelines.serving.models.rows import InputRows, RowSchema, json_type, name_faults, parse_json, shorten
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 FIELDS = {*FORMS, "ids", "params"}
 
 
 def read(body: bytes, schema: RowSchema) -> InputRows:
-    """The rows of a request. Raises ``Problem`` with up to 20 faults, and how many more there are."""
-    content = parsed(body)
+    """The rows of a request. Raises ``Problem`` with at most 20 faults and the number of further ones."""
+    content = parse_json(body)
     if not isinstance(content, dict):
-        raise Problem(400, [f"the body is a JSON {kind_of(content)}; send an object with one of {', '.join(FORMS)}"])
+        raise Problem(400, [f"the body is a JSON {json_type(content)}; send an object with one of {', '.join(FORMS)}"])
     forms = [form for form in FORMS if form in content]
     faults = RowFaults()
     if not content.keys() <= FIELDS:
         unknown = [name for name in content if name not in FIELDS]
-        faults.extend(unknown, lambda name: f"unknown field {short(name)}")
+        faults.extend(unknown, lambda name: f"unknown field {shorten(name)}")
     if len(forms) != 1:
         faults.add(f"send exactly one of {', '.join(FORMS)}; found {', '.join(forms) or 'none'}")
-        raise Problem(400, faults.said())
+        raise Problem(400, faults.summary())
     if content.get("params"):
         faults.add("params are not supported by this model; leave them out")
     form, table = forms[0], content[forms[0]]
     rows = table.get("data") if form == "dataframe_split" and isinstance(table, dict) else table
-    if isinstance(rows, list) and len(rows) > schema.max_rows:  # before any of them is looked at
-        raise schema.too_many(len(rows), faults.shown)
+    if isinstance(rows, list) and len(rows) > schema.max_rows:  # before any row is checked
+        raise schema.too_many_rows(len(rows), faults.shown)
     before = faults.count
     values, count = _columns(form, table, schema, faults)
-    return schema.check(values, count, content.get("ids"), faults, shaped=faults.count == before)
+    return schema.check(values, count, content.get("ids"), faults, is_shaped=faults.count == before)
 
 
 def write(model: str, version: str, rows: InputRows, predictions: Sequence[float]) -> bytes:  # noqa: ARG001 - the protocol names neither
-    """The answer to ``rows``."""
+    """The response body."""
     return orjson.dumps({"predictions": predictions})
 
 
 def _columns(form: str, content: Any, schema: RowSchema, faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
-    """Columns in the model's order and the number of rows; no columns if there are faults of shape."""
+    """Columns in the model's order and the number of rows; no columns if the shape is wrong."""
     names = schema.names
     if form == "dataframe_split":
         return _split(content, names, faults)
     if form == "inputs" and isinstance(content, dict):
         columns = {name: column if type(column) is list else [column] for name, column in content.items()}
-        return schema.ordered(columns, faults)
+        return schema.order_columns(columns, faults)
     if not isinstance(content, list):
-        faults.add(f"{form} is a JSON {kind_of(content)}; give an array of rows")
+        faults.add(f"{form} is a JSON {json_type(content)}; give an array of rows")
         return [], 0
     if content and all(type(row) is dict for row in content):
         return _records(form, content, names, faults)
     if form == "dataframe_records":
-        bad = [place for place, row in enumerate(content) if type(row) is not dict]
-        faults.extend(bad, lambda place: f"{form}[{place}] is a JSON {kind_of(content[place])}, not an object")
+        wrong = [index for index, row in enumerate(content) if type(row) is not dict]
+        faults.extend(wrong, lambda index: f"{form}[{index}] is a JSON {json_type(content[index])}, not an object")
         return [], len(content)
     return _matrix(form, content, names, names, faults)
 
 
 def _split(content: Any, names: list[str], faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
     if not isinstance(content, dict):
-        faults.add(f"dataframe_split is a JSON {kind_of(content)}; give an object with columns and data")
+        faults.add(f"dataframe_split is a JSON {json_type(content)}; give an object with columns and data")
         return [], 0
     before = faults.count
     columns, data = content.get("columns"), content.get("data")
@@ -81,7 +81,7 @@ def _split(content: Any, names: list[str], faults: RowFaults) -> tuple[list[Sequ
     )
     faults.extend(
         [field for field in content if field not in ("columns", "data", "index")],
-        lambda field: f"dataframe_split has unknown field {short(field)}",
+        lambda field: f"dataframe_split has unknown field {shorten(field)}",
     )
     columns, data = content.get("columns", []), content.get("data", [])
     if not isinstance(columns, list) or any(type(name) is not str for name in columns):
@@ -94,23 +94,23 @@ def _split(content: Any, names: list[str], faults: RowFaults) -> tuple[list[Sequ
 
 
 def _matrix(
-    where: str, data: list[Any], columns: list[str], names: list[str], faults: RowFaults
+    location: str, data: list[Any], columns: list[str], names: list[str], faults: RowFaults
 ) -> tuple[list[Sequence[Any]], int]:
     before = faults.count
     if columns != names:
         name_faults(columns, names, faults)
     width = len(columns)
-    for place, row in enumerate(data):
+    for index, row in enumerate(data):
         if type(row) is not list:
-            faults.add(f"{where}[{place}] is a JSON {kind_of(row)}, not an array")
+            faults.add(f"{location}[{index}] is a JSON {json_type(row)}, not an array")
         elif len(row) != width:
-            faults.add(f"{where}[{place}] has {len(row)} values, not {width}")
+            faults.add(f"{location}[{index}] has {len(row)} values, not {width}")
     if faults.count > before or not data:
         return [], len(data)
     values: list[Sequence[Any]] = list(zip(*data, strict=True))
     if columns != names:
-        places = {name: place for place, name in enumerate(columns)}
-        values = [values[places[name]] for name in names]
+        positions = {name: index for index, name in enumerate(columns)}
+        values = [values[positions[name]] for name in names]
     return values, len(data)
 
 
@@ -119,9 +119,9 @@ def _records(
 ) -> tuple[list[Sequence[Any]], int]:
     expected = set(names)
     before = faults.count
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if row.keys() != expected:
-            name_faults(list(row), names, faults, f"{form}[{place}]: ")
+            name_faults(list(row), names, faults, f"{form}[{index}]: ")
     if faults.count > before:
         return [], len(rows)
     return [[row[name] for row in rows] for name in names], len(rows)

@@ -1,4 +1,4 @@
-"""The OpenAPI page describes what is live now: each model with its own columns, and requests that can be copied."""
+"""The OpenAPI document of the live models: each with its columns and with example requests to copy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.open_inference_protocol import datatype
 
-GATEWAY, KEY = "AIRWORTHY_GATEWAY", "AIRWORTHY_GATEWAY_KEY"
-"""Variables of the environment that the examples read: the gateway's address and, where it asks for one, a key."""
+GATEWAY_VARIABLE, KEY_VARIABLE = "AIRWORTHY_GATEWAY", "AIRWORTHY_GATEWAY_KEY"
+"""Environment variables that the examples read: the gateway's address and, where it needs one, an API key."""
 _PROBLEM = {
     "type": "object",
     "properties": {"error": {"type": "string"}, "faults": {"type": "array", "items": {"type": "string"}}},
 }
-_ANSWERS = {
+_RESPONSES = {
     "200": {
         "description": "One prediction per row",
         "headers": {
@@ -41,7 +41,7 @@ _ANSWERS = {
         "404": "No such model is live",
         "408": "The request was not complete in time",
         "413": "Too many rows or too large a body",
-        "429": "Too many requests; header retry-after says when to come back",
+        "429": "Too many requests; header retry-after has the seconds to wait",
         "431": "The request's head is too large",
         "503": "No version is live, or too many requests wait",
     }.items()
@@ -51,40 +51,40 @@ _HEADERS = [
         "name": "x-prediction-time",
         "in": "header",
         "schema": {"type": "string", "format": "date-time"},
-        "description": "Moment as of which the rows are predicted; now, if left out",
+        "description": "Time as of which the rows are predicted; default: now",
     },
     {"name": "x-correlation-id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
     {
         "name": "x-model-version",
         "in": "header",
         "schema": {"type": "string"},
-        "description": "The version that is to answer; needs the scope admin",
+        "description": "Version that answers; needs the scope admin",
     },
 ]
 _SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-    "token": {"type": "http", "scheme": "bearer", "description": "A key, or a JWT where the gateway takes them"},
+    "token": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT where the gateway accepts JWTs"},
 }
 _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 
-def document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *, secured: bool) -> dict[str, Any]:
+def openapi_document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *, secured: bool) -> dict[str, Any]:
     """OpenAPI 3.1 of the public listener. ``served`` maps a live model to its version and features; ``secured``:
-    callers have to say who they are."""
+    callers need credentials."""
     paths: dict[str, Any] = {}
     for model, (version, features) in served.items():
-        paths[f"/models/{model}/invocations"] = {"post": _invocations(model, version, features, secured)}
-        paths[f"/v2/models/{model}/infer"] = {"post": _infer(model, version, features, secured)}
+        paths[f"/models/{model}/invocations"] = {"post": _invocations_operation(model, version, features, secured)}
+        paths[f"/v2/models/{model}/infer"] = {"post": _infer_operation(model, version, features, secured)}
         for path, summary in {f"/v2/models/{model}": "Its tensors", f"/v2/models/{model}/ready": "Is it live"}.items():
-            paths[path] = {"get": _page(f"{model}: {summary}")}
-    named = {"name": "x-model", "in": "header", "schema": {"type": "string"}}
+            paths[path] = {"get": _get_operation(f"{model}: {summary}")}
+    model_header = {"name": "x-model", "in": "header", "schema": {"type": "string"}}
     paths["/invocations"] = {
         "post": {
             "operationId": "predict",
             "summary": "Score rows with the only live model, or with the one that header x-model names",
-            "parameters": [named, *_HEADERS],
+            "parameters": [model_header, *_HEADERS],
             "requestBody": {"required": True, "content": _JSON},
-            "responses": _ANSWERS,
+            "responses": _RESPONSES,
         }
     }
     for path, summary in {
@@ -95,39 +95,39 @@ def document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *, secured
         "/v2/health/live": "The process answers",
         "/v2/health/ready": "Every worker answers with the newest routing table",
     }.items():
-        paths[path] = {"get": _page(summary)}
-    found: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "Airworthy gateway", "version": "1"}, "paths": paths}
+        paths[path] = {"get": _get_operation(summary)}
+    root: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "Airworthy gateway", "version": "1"}, "paths": paths}
     if secured:
-        found["components"] = {"securitySchemes": _SCHEMES}
-        found["security"] = [{name: []} for name in _SCHEMES]
-    return found
+        root["components"] = {"securitySchemes": _SCHEMES}
+        root["security"] = [{name: []} for name in _SCHEMES]
+    return root
 
 
-def _page(summary: str) -> dict[str, Any]:
-    answers = {"200": "yes", "401": "Credentials are missing or not valid", "503": "not now"}
-    return {"summary": summary, "responses": {code: {"description": said} for code, said in answers.items()}}
+def _get_operation(summary: str) -> dict[str, Any]:
+    texts = {"200": "yes", "401": "Credentials are missing or not valid", "503": "not now"}
+    return {"summary": summary, "responses": {code: {"description": text} for code, text in texts.items()}}
 
 
-def _invocations(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
-    names = [one.name for one in features]
-    example = {"dataframe_split": {"columns": names, "data": [[_value(one) for one in features]]}}
-    body = {"schema": _request(features), "example": example}
+def _invocations_operation(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
+    names = [feature.name for feature in features]
+    example = {"dataframe_split": {"columns": names, "data": [[_example_value(feature) for feature in features]]}}
+    body = {"schema": _request_schema(features), "example": example}
     return {
         "operationId": f"predict_{model}",
         "summary": f"Score rows with {model} (version {version})",
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": _ANSWERS,
-        "x-codeSamples": samples(f"/models/{model}/invocations", example, secured),
+        "responses": _RESPONSES,
+        "x-codeSamples": code_samples(f"/models/{model}/invocations", example, secured),
     }
 
 
-def _infer(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
+def _infer_operation(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
     tensor = {
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
         "properties": {
-            "name": {"enum": [one.name for one in features]},
+            "name": {"enum": [feature.name for feature in features]},
             "shape": {"type": "array", "items": {"type": "integer"}},
             "datatype": {"type": "string"},
             "data": {"type": "array"},
@@ -138,40 +138,43 @@ def _infer(model: str, version: str, features: Sequence[InputColumn], secured: b
         "required": ["inputs"],
         "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor}},
     }
-    tensors = [{"name": one.name, "shape": [1], "datatype": datatype(one), "data": [_value(one)]} for one in features]
+    tensors = [
+        {"name": feature.name, "shape": [1], "datatype": datatype(feature), "data": [_example_value(feature)]}
+        for feature in features
+    ]
     example = {"inputs": tensors}
     return {
         "operationId": f"infer_{model}",
         "summary": f"Score tensors with {model} (version {version}) by the Open Inference Protocol",
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
-        "responses": {**_ANSWERS, "200": {"description": "One prediction per row", "content": _JSON}},
-        "x-codeSamples": samples(f"/v2/models/{model}/infer", example, secured),
+        "responses": {**_RESPONSES, "200": {"description": "One prediction per row", "content": _JSON}},
+        "x-codeSamples": code_samples(f"/v2/models/{model}/infer", example, secured),
     }
 
 
-def _value(feature: InputColumn) -> Any:
-    """A value that the schema takes."""
+def _example_value(feature: InputColumn) -> Any:
+    """A valid value of a feature."""
     if feature.type == "categorical":
         return "A"
     low = feature.minimum if feature.minimum is not None else min(1.0, feature.maximum or 1.0)
     return float(low)
 
 
-def samples(path: str, example: Any, secured: bool) -> list[dict[str, str]]:
-    """The example as cURL and as Python (standard library), to be copied and run."""
+def code_samples(path: str, example: Any, secured: bool) -> list[dict[str, str]]:
+    """The example request as a cURL command and as a Python script with the standard library."""
     body = json.dumps(example)
     quoted = body.replace("'", "'\\''")
-    key = f' -H "x-api-key: ${KEY}"' if secured else ""
-    curl = f'curl -sS "${GATEWAY}{path}" -H "content-type: application/json"{key} -d \'{quoted}\''
-    sent = f', "x-api-key": os.environ["{KEY}"]' if secured else ""
+    key = f' -H "x-api-key: ${KEY_VARIABLE}"' if secured else ""
+    curl = f'curl -sS "${GATEWAY_VARIABLE}{path}" -H "content-type: application/json"{key} -d \'{quoted}\''
+    key_header = f', "x-api-key": os.environ["{KEY_VARIABLE}"]' if secured else ""
     python = f"""import json, os, urllib.request
 
 rows = json.loads({body!r})
 request = urllib.request.Request(
-    os.environ["{GATEWAY}"] + "{path}",
+    os.environ["{GATEWAY_VARIABLE}"] + "{path}",
     json.dumps(rows).encode(),
-    {{"content-type": "application/json"{sent}}},
+    {{"content-type": "application/json"{key_header}}},
 )
 with urllib.request.urlopen(request, timeout=10) as response:
     print(json.load(response))
@@ -179,7 +182,7 @@ with urllib.request.urlopen(request, timeout=10) as response:
     return [{"lang": "cURL", "source": curl}, {"lang": "Python", "source": python}]
 
 
-def _request(features: Sequence[InputColumn]) -> dict[str, Any]:
+def _request_schema(features: Sequence[InputColumn]) -> dict[str, Any]:
     """The four forms of MLflow's scoring protocol for one schema."""
     columns = {
         feature.name: {"type": ["string" if feature.type == "categorical" else "number", "null"]}

@@ -1,4 +1,4 @@
-"""A verified bundle becomes a function from rows to one number per row, and proves it on its golden rows."""
+"""Loads a verified bundle as a predictor of one number per row, and tests it on its golden rows."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.serving.models.bundle import GOLDEN, BundleManifest, BundleRefused, GoldenRows, verify
+from pipelines.serving.models.bundle import GOLDEN_FILE, BundleManifest, BundleRefused, GoldenRows, verify
 
 Values = Sequence[Sequence[Any]]
-"""Feature values by column, in the model's order."""
+"""Feature values by column, in the model's order of features."""
 Matrix = NDArray[np.float32]
-Score = Callable[[Matrix], NDArray[Any]]
+Scorer = Callable[[Matrix], NDArray[Any]]
 
 TOLERANCE = 1e-5
-LARGEST = 3.4e38
-"""A little less than 32-bit floats hold."""
+SAFE_FLOAT32 = 3.4e38
+"""Numbers up to this certainly fit into a 32-bit float."""
 
 
-def fault_of(answers: Sequence[float], count: int, output: str) -> str:
-    """Why this is no answer to ``count`` rows; empty if it is one: one finite number per row, probabilities in 0..1."""
+def answer_fault(answers: Sequence[float], count: int, output: str) -> str:
+    """Why ``answers`` are not one finite number, or probability in 0..1, per row of ``count``; empty if they are."""
     if len(answers) != count:
         return f"{len(answers)} answers to {count} rows"
-    for place, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         if not math.isfinite(answer):
-            return f"answer {place} is {answer}"
+            return f"answer {index} is {answer}"
         if output == "probability" and not -TOLERANCE <= answer <= 1 + TOLERANCE:
-            return f"answer {place} is {answer}, which is no probability"
+            return f"answer {index} is {answer}, which is not a probability"
     return ""
 
 
 class Predictor:
     """Scores rows of one version. ``predict(values, count)`` returns ``count`` floats."""
 
-    def __init__(self, manifest: BundleManifest, vocabularies: Mapping[str, Sequence[str]], score: Score) -> None:
+    def __init__(self, manifest: BundleManifest, vocabularies: Mapping[str, Sequence[str]], score: Scorer) -> None:
         self.manifest = manifest
         self._score = score
         self._codes: list[dict[str, float] | None] = [
@@ -49,30 +49,30 @@ class Predictor:
         ]
 
     def encode(self, values: Values, count: int) -> Matrix:
-        """Rows as the model takes them: categories as their place in the vocabulary, unknown and null as NaN.
+        """Rows as the model takes them: categories as index in the vocabulary, unknown and null as NaN.
 
         Raises ``OverflowError`` for a number beyond 32-bit floats.
         """
         if count == 1:
-            row = [column[0] if codes is None else codes.get(column[0]) for codes, column in zip(self._codes, values)]  # noqa: B905 - as many, by the reader
-            if all(value is None or -LARGEST <= value <= LARGEST for value in row):
+            row = [column[0] if codes is None else codes.get(column[0]) for codes, column in zip(self._codes, values)]  # noqa: B905 - the protocol checked the number of columns
+            if all(value is None or -SAFE_FLOAT32 <= value <= SAFE_FLOAT32 for value in row):
                 return np.array([row], dtype=np.float32)
         matrix = np.empty((count, len(self._codes)), dtype=np.float32)
         with np.errstate(over="ignore"):
-            for place, (codes, column) in enumerate(zip(self._codes, values, strict=True)):
-                matrix[:, place] = column if codes is None else list(map(codes.get, column))
+            for index, (codes, column) in enumerate(zip(self._codes, values, strict=True)):
+                matrix[:, index] = column if codes is None else list(map(codes.get, column))
         if np.isinf(matrix).any():
             raise OverflowError("a number does not fit into 32 bits")
         return matrix
 
     def predict(self, values: Values, count: int) -> list[float]:
-        """One answer per row."""
+        """One prediction per row."""
         answers: list[float] = self._score(self.encode(values, count)).tolist()
         return answers
 
 
 class PyfuncPredictor(Predictor):
-    """The fallback: MLflow's own model, asked through a data frame."""
+    """Fallback for other models: MLflow's pyfunc model, called with a pandas data frame."""
 
     def __init__(self, manifest: BundleManifest, model: Any) -> None:
         self.manifest = manifest
@@ -91,8 +91,8 @@ class PyfuncPredictor(Predictor):
         return answers
 
 
-def load_onnx(path: Path, probability: bool) -> Score:
-    """One thread per worker and no spinning: the workers are the parallelism."""
+def load_onnx(path: Path, probability: bool) -> Scorer:
+    """An ONNX model with one thread and no spinning: requests run in parallel in the workers."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -107,7 +107,7 @@ def load_onnx(path: Path, probability: bool) -> Score:
     return lambda matrix: session.run([output], {name: matrix})[0].reshape(-1)
 
 
-def load_booster(path: Path) -> Score:
+def load_booster(path: Path) -> Scorer:
     import xgboost
 
     booster = xgboost.Booster(params={"nthread": 1})
@@ -115,55 +115,55 @@ def load_booster(path: Path) -> Score:
     return lambda matrix: np.asarray(booster.inplace_predict(matrix, validate_features=False))
 
 
-def load_skops(content: bytes, probability: bool) -> Score:
-    """A scikit-learn estimator without pickle; a file that names any other library's types is refused."""
+def load_skops(content: bytes, probability: bool) -> Scorer:
+    """A scikit-learn estimator without pickle; types of other libraries than scikit-learn and numpy are refused."""
     import skops.io
 
-    found = skops.io.get_untrusted_types(data=content)
-    foreign = [name for name in found if not name.startswith(("sklearn.", "numpy."))]
+    type_names = skops.io.get_untrusted_types(data=content)
+    foreign = [name for name in type_names if not name.startswith(("sklearn.", "numpy."))]
     if foreign:
-        raise BundleRefused("model.skops", [f"it holds a {name}, which is not loaded" for name in foreign])
-    estimator = skops.io.loads(content, trusted=found)
+        raise BundleRefused("model.skops", [f"it contains the type {name}, which is not allowed" for name in foreign])
+    estimator = skops.io.loads(content, trusted=type_names)
     if probability:
         return lambda matrix: estimator.predict_proba(matrix)[:, 1]
     return lambda matrix: np.asarray(estimator.predict(matrix)).reshape(-1)
 
 
 def load(folder: Path, sha256: str) -> Predictor:
-    """Verify, load and try a bundle. Raises ``BundleRefused`` for one that is altered, broken, or answers wrongly."""
+    """Verify, load and test a bundle. Raises ``BundleRefused`` for one that is altered, broken, or predicts wrongly."""
     manifest = verify(folder, sha256)
     try:
-        predictor = _open(folder, manifest)
-        golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=GoldenRows)
+        predictor = _create_predictor(folder, manifest)
+        golden = msgspec.json.decode((folder / GOLDEN_FILE).read_bytes(), type=GoldenRows)
         answers = predictor.predict(list(zip(*golden.rows, strict=True)), len(golden.rows))
     except BundleRefused:
         raise
-    except Exception as error:  # whatever a library says of a broken file, the answer is no
+    except Exception as error:  # any error of a library refuses the bundle
         raise BundleRefused(str(folder), [f"cannot be loaded: {type(error).__name__}: {error}"]) from error
     if len(answers) != len(golden.predictions):
         raise BundleRefused(str(folder), [f"{len(answers)} answers to {len(golden.predictions)} golden rows"])
     wrong = [
-        f"golden row {place}: answers {found}, expected {expected}"
-        for place, (found, expected) in enumerate(zip(answers, golden.predictions, strict=True))
-        if not math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        f"golden row {index}: answers {answer}, expected {expected}"
+        for index, (answer, expected) in enumerate(zip(answers, golden.predictions, strict=True))
+        if not math.isclose(answer, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     ]
     if wrong:
         raise BundleRefused(str(folder), wrong[:10])
     return predictor
 
 
-def _open(folder: Path, manifest: BundleManifest) -> Predictor:
+def _create_predictor(folder: Path, manifest: BundleManifest) -> Predictor:
     entry = folder / manifest.entry
     if manifest.predictor == "pyfunc":
         import mlflow.pyfunc
 
         return PyfuncPredictor(manifest, mlflow.pyfunc.load_model(str(entry)))
     vocabularies = msgspec.json.decode((folder / "categories.json").read_bytes(), type=dict[str, list[str]])
-    classifies = manifest.output == "probability"
+    is_probability = manifest.output == "probability"
     if manifest.predictor == "onnx":
-        score = load_onnx(entry, classifies)
+        score = load_onnx(entry, is_probability)
     elif entry.suffix == ".skops":
-        score = load_skops(entry.read_bytes(), classifies)
+        score = load_skops(entry.read_bytes(), is_probability)
     else:
         score = load_booster(entry)
     return Predictor(manifest, vocabularies, score)

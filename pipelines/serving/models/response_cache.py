@@ -1,4 +1,4 @@
-"""An answer is repeated only to the same rows by the same bundle of the same version."""
+"""Caches predictions; a hit needs the same rows, model, version and bundle digest."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import msgspec
 from pipelines.serving import settings
 from pipelines.serving.models.predictor import Predictor, Values
 
-HIT: ContextVar[bool] = ContextVar("cache_hit", default=False)
+IS_CACHE_HIT: ContextVar[bool] = ContextVar("cache_hit", default=False)
 """Whether the last prediction of this context came from the cache."""
 ENTRY_BYTES = 320
-"""What one entry costs beside its predictions: key, list, place in the table."""
+"""Memory of one entry without its predictions: key, list, table slot."""
 FLOAT_BYTES = 32
-"""One Python float and its place in a list."""
+"""Memory of one Python float and its list slot."""
 _encoder = msgspec.msgpack.Encoder()
 
 
 class ResponseCache:
-    """Least recently used answers of one worker, at most ``max_bytes`` of them, none older than ``ttl_seconds``."""
+    """LRU cache of one worker: at most ``max_bytes`` in all, no answer older than ``ttl_seconds``."""
 
     def __init__(self, max_bytes: int, ttl_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes, self._ttl, self._clock = max_bytes, ttl_seconds, clock
@@ -31,11 +31,11 @@ class ResponseCache:
         self.bytes = 0
 
     def get(self, key: bytes) -> list[float] | None:
-        found = self._entries.get(key)
-        if found is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        until, answers = found
-        if until <= self._clock():
+        expires_at, answers = entry
+        if expires_at <= self._clock():
             self._drop(key)
             return None
         self._entries.move_to_end(key)
@@ -44,7 +44,7 @@ class ResponseCache:
     def put(self, key: bytes, answers: list[float]) -> None:
         cost = _cost(answers)
         if cost > self._max_bytes // 8:
-            return  # one large answer would push out too many small ones
+            return  # one large answer would evict too many small ones
         if key in self._entries:
             self._drop(key)
         self._entries[key] = (self._clock() + self._ttl, answers)
@@ -61,33 +61,33 @@ def _cost(answers: Sequence[float]) -> int:
 
 
 class CachedPredictor(Predictor):
-    """A predictor that asks the cache first. The key holds model, version and the bundle's digest beside the rows."""
+    """A predictor with a cache. The key contains model, version, the bundle's digest and the rows."""
 
     def __init__(self, predictor: Predictor, cache: ResponseCache, sha256: str) -> None:
         self.manifest = predictor.manifest
         self._predictor, self._cache = predictor, cache
-        self._arm = blake2b(
+        self._key_prefix = blake2b(
             msgspec.msgpack.encode([self.manifest.model, self.manifest.version, sha256]), digest_size=32
         ).digest()
 
     def predict(self, values: Values, count: int) -> list[float]:
         try:
-            key = blake2b(_encoder.encode(values), digest_size=32, key=self._arm).digest()
-        except OverflowError:  # a number that is out of range: the predictor says which
-            HIT.set(False)
+            key = blake2b(_encoder.encode(values), digest_size=32, key=self._key_prefix).digest()
+        except OverflowError:  # a number is out of range: the predictor raises for it
+            IS_CACHE_HIT.set(False)
             return self._predictor.predict(values, count)
-        found = self._cache.get(key)
-        HIT.set(found is not None)
-        if found is not None:
-            return found
+        answers = self._cache.get(key)
+        IS_CACHE_HIT.set(answers is not None)
+        if answers is not None:
+            return answers
         answers = self._predictor.predict(values, count)
         self._cache.put(key, answers)
         return answers
 
 
-def cached(declared: settings.CacheConfig | None) -> Callable[[Predictor, str], Predictor]:
-    """What puts one cache before every predictor of a worker, given the sha256 of its bundle; nothing if undeclared."""
-    if declared is None:
+def cache_wrapper(config: settings.CacheConfig | None) -> Callable[[Predictor, str], Predictor]:
+    """A function that puts one shared cache before a predictor, given its bundle's sha256; none without ``config``."""
+    if config is None:
         return lambda predictor, _: predictor
-    cache = ResponseCache(declared.max_bytes, declared.ttl_seconds)
+    cache = ResponseCache(config.max_bytes, config.ttl_seconds)
     return lambda predictor, sha256: CachedPredictor(predictor, cache, sha256)

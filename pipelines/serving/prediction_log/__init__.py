@@ -1,1 +1,1 @@
-"""The prediction log: answered rows, sampled and masked as declared, on disk and then as Parquet."""
+"""The prediction log: answered rows, sampled and masked as declared, in local segments and then in Parquet."""

@@ -1,4 +1,4 @@
-"""Writes a complete segment as Parquet, always under the same file names, and only then deletes it."""
+"""Writes complete segments as Parquet, under reproducible file names, and then deletes them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import polars as pl
 
 from pipelines.serving.files import write_file
-from pipelines.serving.prediction_log.writer import HEADER, LogColumns, LoggedAnswer, read_segment
+from pipelines.serving.prediction_log.writer import RECORD_HEADER, LogColumns, LoggedAnswer, read_segment
 
 MICROSECONDS = pl.Datetime("us", "UTC")
-FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
+FIXED_COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "prediction_time": MICROSECONDS,
     "logged_at": MICROSECONDS,
     "request_id": pl.String,
@@ -37,40 +37,40 @@ FIXED: dict[str, type[pl.DataType] | pl.DataType] = {
 }
 
 
-def rows(columns: LogColumns, answers: list[LoggedAnswer]) -> pl.DataFrame:
-    """One row per answered row; features under ``f_<name>``, categorical as text and numeric as double."""
+def log_frame(columns: LogColumns, answers: list[LoggedAnswer]) -> pl.DataFrame:
+    """One row per answered row; features as columns ``f_<name>``, categorical as text, numeric as double."""
     counts = [len(answer.predictions) for answer in answers]
 
-    def spread(values: list[Any]) -> list[Any]:
+    def repeat_per_row(values: list[Any]) -> list[Any]:
         return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
 
     content: dict[str, list[Any]] = {
-        "prediction_time": spread([answer.prediction_time for answer in answers]),
-        "logged_at": spread([answer.logged_at for answer in answers]),
-        "request_id": spread([answer.request_id for answer in answers]),
+        "prediction_time": repeat_per_row([answer.prediction_time for answer in answers]),
+        "logged_at": repeat_per_row([answer.logged_at for answer in answers]),
+        "request_id": repeat_per_row([answer.request_id for answer in answers]),
         "row": [row for count in counts for row in range(count)],
-        "correlation_id": spread([answer.correlation_id for answer in answers]),
+        "correlation_id": repeat_per_row([answer.correlation_id for answer in answers]),
         "entity_id": [
-            one
+            entity_id
             for answer, count in zip(answers, counts, strict=True)
-            for one in (answer.ids or itertools.repeat(None, count))
+            for entity_id in (answer.ids or itertools.repeat(None, count))
         ],
         "model": [columns.model] * sum(counts),
         "version": [columns.version] * sum(counts),
-        "generation": spread([answer.generation for answer in answers]),
+        "generation": repeat_per_row([answer.generation for answer in answers]),
         "prediction": [value for answer in answers for value in answer.predictions],
-        "latency_us": spread([answer.latency_us for answer in answers]),
+        "latency_us": repeat_per_row([answer.latency_us for answer in answers]),
         "role": [columns.role] * sum(counts),
         "rollout_id": [columns.rollout_id or None] * sum(counts),
-        "bucket": spread([None if answer.bucket < 0 else answer.bucket for answer in answers]),
-        "fallback": spread([answer.fallback for answer in answers]),
-        "cache_hit": spread([answer.cache_hit for answer in answers]),
-        "weight": spread([answer.weight for answer in answers]),
-        "unit": spread([None if answer.unit is None else f"{answer.unit:016x}" for answer in answers]),
+        "bucket": repeat_per_row([None if answer.bucket < 0 else answer.bucket for answer in answers]),
+        "fallback": repeat_per_row([answer.fallback for answer in answers]),
+        "cache_hit": repeat_per_row([answer.cache_hit for answer in answers]),
+        "weight": repeat_per_row([answer.weight for answer in answers]),
+        "unit": repeat_per_row([None if answer.unit is None else f"{answer.unit:016x}" for answer in answers]),
     }
-    series = [pl.Series(name, content[name], dtype=kind, strict=False) for name, kind in FIXED.items()]
-    for place, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):
-        values = [value for answer in answers for value in answer.values[place]]
+    series = [pl.Series(name, content[name], dtype=kind, strict=False) for name, kind in FIXED_COLUMNS.items()]
+    for index, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):
+        values = [value for answer in answers for value in answer.values[index]]
         dtype = pl.String if kind == "categorical" else pl.Float64
         series.append(pl.Series(f"f_{name}", values, dtype=dtype, strict=False))
     return pl.DataFrame(series)
@@ -84,25 +84,25 @@ def compact_segment(path: Path, store: str) -> tuple[int, int]:
     stays, and the next attempt writes the same files.
     """
     content = path.read_bytes()
-    records, left = read_segment(content)
-    described: dict[int, LogColumns] = {}
+    records, rest_bytes = read_segment(content)
+    columns: dict[int, LogColumns] = {}
     grouped: dict[tuple[str, date], dict[int, list[LoggedAnswer]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if isinstance(record, LogColumns):
-            described[record.number] = record
+            columns[record.number] = record
             continue
         day = datetime.fromtimestamp(record.prediction_time / 1e6, UTC).date()
-        grouped[described[record.columns].model, day][record.columns].append(record)
+        grouped[columns[record.columns].model, day][record.columns].append(record)
     written = 0
     for (model, day), by_version in sorted(grouped.items()):
-        frames = [rows(described[number], answers) for number, answers in by_version.items()]
+        frames = [log_frame(columns[number], answers) for number, answers in by_version.items()]
         frame = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd")
         name = f"predictions/{model}/date={day:%Y-%m-%d}/part-{path.stem}.parquet"
         write_file(f"{store.rstrip('/')}/{name}", buffer.getvalue())
         written += frame.height
-    if left > 0 and _is_damaged(content, left):
+    if rest_bytes > 0 and _is_damaged(content, rest_bytes):
         damaged = path.parent / "damaged"
         damaged.mkdir(exist_ok=True)
         path.replace(damaged / path.name)
@@ -111,24 +111,24 @@ def compact_segment(path: Path, store: str) -> tuple[int, int]:
     return len(grouped), written
 
 
-def _is_damaged(content: bytes, left: int) -> bool:
-    """Whether what is left is more than the one record that a killed writer did not finish."""
-    tail = content[len(content) - left :]
-    if len(tail) < HEADER.size:
+def _is_damaged(content: bytes, rest_bytes: int) -> bool:
+    """Whether the rest of a segment is more than one unfinished record of a killed writer."""
+    tail = content[len(content) - rest_bytes :]
+    if len(tail) < RECORD_HEADER.size:
         return False
-    size, _ = HEADER.unpack_from(tail)
-    return bool(len(tail) >= HEADER.size + size)
+    size, _ = RECORD_HEADER.unpack_from(tail)
+    return bool(len(tail) >= RECORD_HEADER.size + size)
 
 
 def compact_all(folder: Path, store: str) -> dict[str, Any]:
-    """Compact every complete segment, oldest first; ``errors`` names each that has to wait."""
+    """Compact every complete segment, oldest first; ``errors`` lists those that were not written."""
     files = written = 0
     errors: list[str] = []
-    for path in sorted(folder.glob("*.seg"), key=lambda one: (one.stat().st_mtime, one.name)):
+    for path in sorted(folder.glob("*.seg"), key=lambda segment: (segment.stat().st_mtime, segment.name)):
         try:
-            more_files, more_rows = compact_segment(path, store)
+            new_files, new_rows = compact_segment(path, store)
         except Exception as error:  # one bad segment must not hold up the others
             errors.append(f"{path.name}: {type(error).__name__}: {error}")
             continue
-        files, written = files + more_files, written + more_rows
+        files, written = files + new_files, written + new_rows
     return {"files": files, "rows": written, "errors": errors}

@@ -1,4 +1,4 @@
-"""The process that writes segments as Parquet, so that no data worker waits for it."""
+"""The compactor process: writes segments as Parquet, so that data workers do not wait for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.serving.prediction_log.compaction import compact_all
 
 
 async def serve(endpoint: socket.socket, folder: Path, store: str) -> None:
-    """Compact when the supervisor asks, until it is gone."""
+    """Compact when the supervisor asks for it, until the supervisor ends."""
 
     async def handle(message: Message) -> Message:
         if message["ask"] != "compact":
@@ -27,7 +27,7 @@ async def serve(endpoint: socket.socket, folder: Path, store: str) -> None:
 def main(arguments: list[str]) -> None:
     """``python -m pipelines.serving.prediction_log.compactor <descriptor> <folder> <store>``."""
     descriptor, folder, store = arguments
-    # A signal to the whole group must not end it before the workers' last segments are in the store.
+    # A signal to the process group must not end it before the workers' last segments are in the store.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)

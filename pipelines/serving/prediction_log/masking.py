@@ -1,4 +1,4 @@
-"""Masks and samples answers as the gateway's declaration says, before they reach the log's buffer."""
+"""Masks and samples answers by the gateway's configuration before they reach the log's buffer."""
 
 from __future__ import annotations
 
@@ -19,51 +19,52 @@ from pipelines.serving.settings import GatewayConfig, PrivacyConfig
 
 log = logging.getLogger("airworthy.gateway")
 
-Treatment = Callable[[Any], Any]
+Mask = Callable[[Any], Any]
+Masks = list[Mask | None]
 EMAIL = re.compile(r"[^\s@<>,;\"']+@[^\s@<>,;\"']+\.[^\s@<>,;\"']+")
 PHONE = re.compile(r"(?<![\w.:-])(?:\+|00)?\(?\d(?:[\s()./-]*\d){7,14}(?![\w:])")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-REMEMBERED = 4096
-LONGEST = 4096
-"""Characters of a text that the net looks at; a longer one is replaced as a whole."""
+MAX_REMEMBERED = 4096
+MAX_TEXT = 4096
+"""Longest text in characters that is searched for personal data; a longer one is replaced as a whole."""
 
 
-def writer(state: Path, name: str, schedule: Callable[[float, Callable[[], None]], object]) -> LogWriter:
-    """The log of one process of the gateway whose state is in ``state``, as the door's settings want it."""
-    door = settings.read(state)
-    if door.privacy is None and door.log.sample >= 1:
+def open_log_writer(state: Path, name: str, schedule: Callable[[float, Callable[[], None]], object]) -> LogWriter:
+    """The log writer of one process of the gateway with state folder ``state``, by the gateway's configuration."""
+    config = settings.read_config(state)
+    if config.privacy is None and config.log.sample >= 1:
         return LogWriter(state / "wal", name, schedule)
-    return MaskedLogWriter(state / "wal", name, schedule, door)
+    return MaskedLogWriter(state / "wal", name, schedule, config)
 
 
 class PersonalDataMask:
-    """Replaces what looks like an e-mail address or a phone number. Answers are remembered: categories repeat."""
+    """Replaces e-mail addresses and phone numbers. Results are remembered, because categories repeat."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._remembered: dict[str, str] = {}
 
     def __call__(self, value: Any) -> Any:
         if type(value) is not str:
             return value
-        found = self._known.get(value)
-        if found is None:
-            found = self._clean(value)
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[value] = found
-        return found
+        masked = self._remembered.get(value)
+        if masked is None:
+            masked = self._mask_text(value)
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[value] = masked
+        return masked
 
     @staticmethod
-    def _clean(text: str) -> str:
-        if len(text) > LONGEST:
+    def _mask_text(text: str) -> str:
+        if len(text) > MAX_TEXT:
             return "<long text>"
         if "@" in text:
             text = EMAIL.sub("<email>", text)
-        return PHONE.sub(lambda found: found[0] if DATE.match(found[0].strip()) else "<phone>", text)
+        return PHONE.sub(lambda match: match[0] if DATE.match(match[0].strip()) else "<phone>", text)
 
 
 def drop(_: Any) -> None:
-    """Nothing is kept."""
+    """Log null instead of the value."""
 
 
 def mask(value: Any) -> Any:
@@ -89,69 +90,69 @@ class HashMask:
 
 
 class Masking:
-    """What is done to each column, to entity ids and to correlation ids."""
+    """The masks of columns, entity ids, correlation ids and units."""
 
-    def __init__(self, declared: PrivacyConfig) -> None:
-        self._declared = declared
-        hashed = HashMask(settings.secret(declared.secret)) if declared.secret else drop
-        self._treatments: dict[str, Treatment] = {"drop": drop, "mask": mask, "hash": hashed}
-        self._net = PersonalDataMask() if declared.net else None
+    def __init__(self, config: PrivacyConfig) -> None:
+        self._config = config
+        hash_mask = HashMask(settings.read_secret(config.secret)) if config.secret else drop
+        self._masks: dict[str, Mask] = {"drop": drop, "mask": mask, "hash": hash_mask}
+        self._text_mask = PersonalDataMask() if config.net else None
         self._warned: set[str] = set()
-        self.entity_id = self._treatments.get(declared.entity_ids)
-        self._key = settings.secret(declared.secret) if declared.secret else b""
+        self.entity_id = self._masks.get(config.entity_ids)
+        self._key = settings.read_secret(config.secret) if config.secret else b""
         self.hashes_units = bool(self._key)
 
-    def of(self, model: str, names: Sequence[str], types: Sequence[str]) -> tuple[list[Treatment | None], list[str]]:
-        """What to do with each column, None where nothing is, and the types the log then has."""
-        chosen = self._declared.columns.get(model, {})
-        for name in chosen.keys() - set(names) - self._warned:
+    def column_masks(self, model: str, names: Sequence[str], types: Sequence[str]) -> tuple[Masks, list[str]]:
+        """The mask of each column, None for none, and the types of the columns in the log."""
+        declared = self._config.columns.get(model, {})
+        for name in declared.keys() - set(names) - self._warned:
             self._warned.add(name)
             log.warning("privacy.columns.%s names %s, which this version does not have; is it misspelt?", model, name)
-        treatments = [
-            self._treatments[chosen[name]] if name in chosen else self._net if kind == "categorical" else None
-            for name, kind in zip(names, types, strict=True)
+        columns = list(zip(names, types, strict=True))
+        masks = [
+            self._masks[declared[name]] if name in declared else self._text_mask if kind == "categorical" else None
+            for name, kind in columns
         ]
-        kinds = ["categorical" if chosen.get(name) == "hash" else kind for name, kind in zip(names, types, strict=True)]
-        return treatments, kinds
+        return masks, ["categorical" if declared.get(name) == "hash" else kind for name, kind in columns]
 
-    def unit(self, number: int) -> int:
-        """What nobody can find the routing key to by trying: the salt of a rollout is no secret."""
+    def hash_unit(self, number: int) -> int:
+        """The unit hashed with the secret: a rollout's salt is public, so routing keys could be guessed otherwise."""
         return int.from_bytes(hmac.digest(self._key, number.to_bytes(8, "big"), "sha256")[:8], "big")
 
-    def correlation(self, text: str) -> str:
-        return str(self._net(text)) if self._net is not None else text
+    def mask_correlation_id(self, text: str) -> str:
+        return str(self._text_mask(text)) if self._text_mask is not None else text
 
 
 class MaskedLogWriter(LogWriter):
-    """A log that masks and samples before anything is buffered."""
+    """A log writer that masks and samples answers before they are buffered."""
 
     def __init__(
         self,
         folder: Path,
         worker: str,
         schedule: Callable[[float, Callable[[], None]], object],
-        door: GatewayConfig,
+        config: GatewayConfig,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(folder, worker, schedule, clock=clock)
-        self._masking = Masking(door.privacy) if door.privacy else None
-        self._sample = door.log.sample
-        self._bound = int(self._sample * 2**64)
-        self._treated: dict[int, list[Treatment | None]] = {}
+        self._masking = Masking(config.privacy) if config.privacy else None
+        self._sample = config.log.sample
+        self._sample_bound = int(self._sample * 2**64)
+        self._column_masks: dict[int, Masks] = {}
 
     def columns(self, model: str, version: str, names: Sequence[str], types: Sequence[str], *part: str) -> LogColumns:
         if self._masking is None:
             return super().columns(model, version, names, types, *part)
-        treatments, kinds = self._masking.of(model, names, types)
-        columns = super().columns(model, version, names, kinds, *part)
-        self._treated[columns.number] = treatments if any(treatments) else []
+        masks, logged_types = self._masking.column_masks(model, names, types)
+        columns = super().columns(model, version, names, logged_types, *part)
+        self._column_masks[columns.number] = masks if any(masks) else []
         return columns
 
     def append(self, columns: LogColumns, answer: LoggedAnswer) -> None:
         changes: dict[str, Any] = {}
         if self._sample < 1 and not answer.fallback:
-            if int.from_bytes(blake2b(answer.request_id.encode(), digest_size=8).digest(), "big") >= self._bound:
+            if int.from_bytes(blake2b(answer.request_id.encode(), digest_size=8).digest(), "big") >= self._sample_bound:
                 return
             changes["weight"] = 1 / self._sample
         if self._masking is not None:
@@ -159,19 +160,19 @@ class MaskedLogWriter(LogWriter):
         super().append(columns, msgspec.structs.replace(answer, **changes) if changes else answer)
 
     def _masked(self, columns: LogColumns, answer: LoggedAnswer, masking: Masking) -> dict[str, Any]:
-        """What changes in this answer."""
+        """The masked fields of this answer."""
         changes: dict[str, Any] = {}
-        treatments = self._treated[columns.number]
-        if treatments:
+        masks = self._column_masks[columns.number]
+        if masks:
             changes["values"] = [
-                column if treat is None else [treat(value) for value in column]
-                for treat, column in zip(treatments, answer.values, strict=True)
+                column if mask_value is None else [mask_value(value) for value in column]
+                for mask_value, column in zip(masks, answer.values, strict=True)
             ]
         if answer.ids is not None and masking.entity_id is not None:
-            hidden = [masking.entity_id(one) for one in answer.ids]
-            changes["ids"] = None if None in hidden else hidden
+            masked_ids = [masking.entity_id(entity_id) for entity_id in answer.ids]
+            changes["ids"] = None if None in masked_ids else masked_ids
         if answer.unit is not None and masking.hashes_units:
-            changes["unit"] = masking.unit(answer.unit)
+            changes["unit"] = masking.hash_unit(answer.unit)
         if answer.correlation_id != answer.request_id:  # one that the caller chose
-            changes["correlation_id"] = masking.correlation(answer.correlation_id)
+            changes["correlation_id"] = masking.mask_correlation_id(answer.correlation_id)
         return changes

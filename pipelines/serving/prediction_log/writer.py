@@ -1,8 +1,8 @@
 """Appends answered rows to segments on disk, within 100 ms; a failed write is counted, not raised.
 
-A segment is a file of records, each ``<length><crc32><msgpack>``. It ends in ``.open`` while its worker writes it and
-is renamed to ``.seg`` when it is complete. What is on disk survives the death of the worker; a power failure may
-also take what the kernel had not yet written. Reading stops at the first incomplete or altered record.
+A segment is a file of records, each ``<length><crc32><msgpack>``. Its name ends in ``.open`` while its worker writes
+it and in ``.seg`` when it is complete. Records on disk survive the death of the worker; a power failure may lose those
+that the kernel had not written yet. Reading stops at the first incomplete or altered record.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-HEADER = struct.Struct("<II")
+RECORD_HEADER = struct.Struct("<II")
 FLUSH_BYTES = 64 * 1024
 FLUSH_SECONDS = 0.1
 ROTATE_BYTES = 64 * 1024 * 1024
@@ -26,9 +26,9 @@ ROTATE_SECONDS = 60.0
 
 
 class LogColumns(msgspec.Struct, array_like=True, tag="columns", frozen=True):
-    """Names and types of the features of the records that follow under ``number``, and the part the version plays.
+    """Names and types of the features of the answers that follow with this ``number``, and the version's role.
 
-    ``role``: champion, candidate, control, variant (who was to answer the caller), shadow or probe (nobody was).
+    ``role``: champion, candidate, control, variant (the arm of the caller's request), shadow or probe (no arm).
     """
 
     number: int
@@ -43,7 +43,7 @@ class LogColumns(msgspec.Struct, array_like=True, tag="columns", frozen=True):
 class LoggedAnswer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     """One answered request: feature values by column, one prediction per row; times in microseconds since 1970 UTC.
 
-    ``bucket``: -1 where none was drawn. ``fallback``: the champion answered in its role's place.
+    ``bucket``: -1 without a random assignment. ``fallback``: the champion answered instead of the candidate.
     """
 
     columns: int
@@ -60,9 +60,9 @@ class LoggedAnswer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     fallback: bool = False
     cache_hit: bool = False
     weight: float = 1.0
-    """How many answers this one stands for where only a sample is logged."""
+    """Number of answers that this one represents where only a sample is logged."""
     unit: int | None = None
-    """The keyed hash of the routing key; None where none was drawn."""
+    """The keyed hash of the routing key; None without a random assignment."""
 
 
 Record = LogColumns | LoggedAnswer
@@ -72,14 +72,14 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 def pack(record: Record) -> bytes:
     content = _encoder.encode(record)
-    return HEADER.pack(len(content), zlib.crc32(content)) + content
+    return RECORD_HEADER.pack(len(content), zlib.crc32(content)) + content
 
 
 class LogWriter:
     """Appends to the worker's open segment from the event loop; it owns no thread and never raises to its caller.
 
     ``worker`` is unique among all workers that ever wrote into ``folder``. ``schedule(seconds, callback)`` calls back
-    later on the loop. A failed write drops the buffered rows, counts them in ``dropped`` and goes on.
+    on the loop. A failed write drops the buffered rows and counts them in ``dropped``.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class LogWriter:
         self._folder, self._worker, self._schedule, self._write, self._clock = folder, worker, schedule, write, clock
         self._buffer = bytearray()
         self._buffered_rows = 0
-        self._known: dict[tuple[str, str, str, str], LogColumns] = {}
+        self._columns: dict[tuple[str, str, str, str], LogColumns] = {}
         self._numbers = itertools.count()
         self._in_segment: set[int] = set()
         self._segment = 0
         self._descriptor: int | None = None
         self._path: Path | None = None
         self._size = 0
-        self._opened = 0.0
-        self._pending = False
+        self._opened_at = 0.0
+        self._flush_scheduled = False
         self.dropped = 0
         """Answered rows that are not in the log."""
 
@@ -116,15 +116,15 @@ class LogWriter:
         role: str = "champion",
         rollout_id: str = "",
     ) -> LogColumns:
-        """The description under which answers of this version in this role are logged; one per worker."""
+        """The columns record for answers of this version in this role; one per worker."""
         key = (model, version, role, rollout_id)
-        if key not in self._known or self._known[key].names != list(names):
+        if key not in self._columns or self._columns[key].names != list(names):
             number = next(self._numbers)
-            self._known[key] = LogColumns(number, model, version, list(names), list(types), role, rollout_id)
-        return self._known[key]
+            self._columns[key] = LogColumns(number, model, version, list(names), list(types), role, rollout_id)
+        return self._columns[key]
 
     def append(self, columns: LogColumns, answer: LoggedAnswer) -> None:
-        """Add one answer; it is handed to the file system within ``FLUSH_SECONDS``."""
+        """Add one answer; it is written to the file within ``FLUSH_SECONDS``."""
         if columns.number not in self._in_segment:
             self._buffer += pack(columns)
             self._in_segment.add(columns.number)
@@ -132,40 +132,40 @@ class LogWriter:
         self._buffered_rows += len(answer.predictions)
         if len(self._buffer) >= FLUSH_BYTES:
             self.flush()
-        elif not self._pending:
-            self._pending = True
-            self._schedule(FLUSH_SECONDS, self._timer)
+        elif not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._schedule(FLUSH_SECONDS, self._flush_by_timer)
 
-    def _timer(self) -> None:
-        self._pending = False
+    def _flush_by_timer(self) -> None:
+        self._flush_scheduled = False
         self.flush()
 
     def flush(self) -> None:
         """Write the buffer, and start a new segment when this one is full."""
         if self._buffer:
             try:
-                self._put(bytes(self._buffer))
+                self._write_to_segment(bytes(self._buffer))
             except OSError:
                 self.dropped += self._buffered_rows
                 self._in_segment.clear()
-                self._undo()
+                self._truncate_segment()
             self._buffer.clear()
             self._buffered_rows = 0
         if self._size >= ROTATE_BYTES:
             self.rotate()
 
-    def _put(self, content: bytes) -> None:
+    def _write_to_segment(self, content: bytes) -> None:
         if self._descriptor is None:
             self._path = self._folder / f"{self._worker}-{self._segment:06d}.open"
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            self._size, self._opened = 0, self._clock()
-        view = content
-        while view:
-            view = view[self._write(self._descriptor, view) :]
+            self._size, self._opened_at = 0, self._clock()
+        rest = content
+        while rest:
+            rest = rest[self._write(self._descriptor, rest) :]
         self._size += len(content)
 
-    def _undo(self) -> None:
-        """Cut off what a failed write left behind; if even that fails, leave the segment to its complete records."""
+    def _truncate_segment(self) -> None:
+        """Remove a partly written record after a failed write; if that fails too, begin a new segment."""
         if self._descriptor is None:
             return
         try:
@@ -174,12 +174,12 @@ class LogWriter:
         except OSError:
             self.rotate()
 
-    def age(self) -> float:
+    def segment_age(self) -> float:
         """Seconds since the open segment was begun; 0 if there is none."""
-        return 0.0 if self._descriptor is None else self._clock() - self._opened
+        return 0.0 if self._descriptor is None else self._clock() - self._opened_at
 
     def rotate(self) -> None:
-        """Complete the open segment, so that it can be compacted."""
+        """Complete the open segment for compaction."""
         if self._buffer:
             self.flush()
         if self._descriptor is None or self._path is None:
@@ -188,20 +188,20 @@ class LogWriter:
             os.close(self._descriptor)
             self._path.rename(self._path.with_suffix(".seg"))
         except OSError:
-            pass  # the supervisor takes over what is left under .open when this worker has ended
+            pass  # the supervisor completes .open segments when this worker has ended
         self._descriptor = None
         self._segment += 1
         self._in_segment.clear()
 
 
-def adopt(folder: Path, worker: str = "") -> None:
+def complete_segments(folder: Path, worker: str = "") -> None:
     """Complete the segments that a dead worker left open (all of them if no worker is named)."""
     for path in folder.glob(f"{worker}*.open"):
         path.rename(path.with_suffix(".seg"))
 
 
 def read_segment(content: bytes) -> tuple[list[Record], int]:
-    """All complete records, and how many bytes at the end were not one (0: the segment is whole)."""
+    """All complete records, and the number of bytes after them (0: the segment is complete)."""
     records: list[Record] = []
     position = 0
     for record, end in _records(content):
@@ -212,9 +212,9 @@ def read_segment(content: bytes) -> tuple[list[Record], int]:
 
 def _records(content: bytes) -> Iterator[tuple[Record, int]]:
     position = 0
-    while position + HEADER.size <= len(content):
-        size, checksum = HEADER.unpack_from(content, position)
-        start, end = position + HEADER.size, position + HEADER.size + size
+    while position + RECORD_HEADER.size <= len(content):
+        size, checksum = RECORD_HEADER.unpack_from(content, position)
+        start, end = position + RECORD_HEADER.size, position + RECORD_HEADER.size + size
         body = content[start:end]
         if len(body) < size or zlib.crc32(body) != checksum:
             return

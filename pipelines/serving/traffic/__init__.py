@@ -1,1 +1,1 @@
-"""Which version answers a request, what is mirrored, and what is counted."""
+"""Traffic of a rollout: which version answers a request, which requests are mirrored, and the counts of both."""

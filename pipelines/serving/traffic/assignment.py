@@ -1,4 +1,4 @@
-"""Assigns requests to arms by a hash of their key: a growing canary keeps its keys, an A/B split keeps all of them."""
+"""Assigns requests to arms by a hash of their key: a growing canary keeps its keys, an A/B split all keys."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pipelines.rollout.plan import RoutingPlan
 
 BUCKETS = 10_000
 NO_BUCKET = -1
-"""The bucket of a request that a segment rule decided: it is in no random sample."""
+"""Bucket of a request that a segment rule assigned: it is in no random sample."""
 
 Arm = Literal["champion", "candidate"]
 
 
-def hashed(key: str, salt: bytes) -> int:
-    """64 bits of the key, keyed by ``salt`` (at most 64 bytes): other salts are other, independent lotteries."""
+def hash_key(key: str, salt: bytes) -> int:
+    """64-bit hash of a key with ``salt`` (at most 64 bytes); assignments of different salts are independent."""
     return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest(), "big")
 
 
 def bucket(key: str, salt: bytes) -> int:
-    """0 to 9,999; an arm with n basis points from 0 on owns the buckets below n."""
-    return hashed(key, salt) % BUCKETS
+    """Bucket 0 to 9,999 of a key; an arm with n basis points gets the buckets below n."""
+    return hash_key(key, salt) % BUCKETS
 
 
 class ArmChoice:
-    """Who answers one request. ``unit`` identifies the key, None where a segment rule decided."""
+    """The arm of one request. ``unit`` is the hash of the key, None if a segment rule assigned the arm."""
 
     __slots__ = ("arm", "bucket", "unit")
 
@@ -35,13 +35,14 @@ class ArmChoice:
 
 
 class ArmChooser:
-    """Chooses by segment rules first and then by the key's bucket; without a key, by the request's own id."""
+    """Chooses an arm by segment rules, then by the bucket of the key, which defaults to the request id."""
 
     def __init__(self, routing: RoutingPlan, rollout_id: str, share: int) -> None:
         self._salt = (routing.salt or rollout_id).encode()
         self._share = share
         self._segments: list[tuple[bytes, bytes, Arm]] = [
-            (one.header.lower().encode("latin-1", "replace"), one.equals.encode(), one.arm) for one in routing.segments
+            (segment.header.lower().encode("latin-1", "replace"), segment.equals.encode(), segment.arm)
+            for segment in routing.segments
         ]
         self._header = routing.key.partition("header:")[2].lower().encode("latin-1", "replace")
         self._by_ids = routing.key == "field:ids"
@@ -55,11 +56,11 @@ class ArmChooser:
             key = headers.get(self._header, b"").decode("latin-1") or request_id
         elif self._by_ids and ids:
             key = ids[0]
-        unit = hashed(key, self._salt)
-        place = unit % BUCKETS
-        return ArmChoice("candidate" if place < self._share else "champion", place, unit)
+        unit = hash_key(key, self._salt)
+        position = unit % BUCKETS
+        return ArmChoice("candidate" if position < self._share else "champion", position, unit)
 
 
 def mirror_salt(rollout_id: str) -> bytes:
-    """The salt of the lottery of mirrored requests; it is independent of the one that chooses the arm."""
+    """Salt of the sample of mirrored requests, which is independent of the assignment to arms."""
     return blake2b(f"mirror {rollout_id}".encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""A data worker keeps one process per candidate that its routing table names or that is being tried."""
+"""Keeps one process per candidate in a data worker: those in its routing table and those being tested."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from pipelines.serving.models.bundle import BundleManifest
 from pipelines.serving.traffic.candidate_client import CandidateClient
 from pipelines.serving.traffic.candidate_process import CandidateRequirements
 
-TRIED_SECONDS = 180.0
-"""How long a tried candidate waits for the table that names it."""
+TRIAL_SECONDS = 180.0
+"""How long a tested candidate stays loaded before a routing table contains it."""
 
-Key = tuple[str, str]
+CandidateKey = tuple[str, str]
 
 
 class CandidatePool:
-    """Processes of candidates by model and digest."""
+    """Clients of candidate processes by model and bundle digest."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._hosts: dict[Key, CandidateClient] = {}
-        self._tried: dict[Key, float] = {}
-        self._named: set[Key] = set()
+        self._clients: dict[CandidateKey, CandidateClient] = {}
+        self._tried_at: dict[CandidateKey, float] = {}
+        self._routed: set[CandidateKey] = set()
 
-    def of(self, model: str, served: Served, champion: BundleManifest, plan: RolloutPlan) -> CandidateClient:
-        """The process of this candidate, started if there is none or the one there is was refused."""
+    def get_or_start(self, model: str, served: Served, champion: BundleManifest, plan: RolloutPlan) -> CandidateClient:
+        """The client of this candidate; starts a process if there is none, or if the existing one was refused."""
         key = (model, served.sha256)
-        found = self._hosts.get(key)
-        wanted = CandidateRequirements(served.sha256, champion.features, champion.output, plan.deadline_ms)
-        if found is not None and not found.refused and found.made_for(served, wanted, plan.breaker):
-            return found
-        if found is not None:
-            found.close()
-        host = self._hosts[key] = CandidateClient(served, self._cache, wanted, plan.breaker)
-        self._tried[key] = time.monotonic()
-        host.open()
-        return host
+        client = self._clients.get(key)
+        requirements = CandidateRequirements(served.sha256, champion.features, champion.output, plan.deadline_ms)
+        if client is not None and not client.refused and client.matches(served, requirements, plan.breaker):
+            return client
+        if client is not None:
+            client.close()
+        client = self._clients[key] = CandidateClient(served, self._cache, requirements, plan.breaker)
+        self._tried_at[key] = time.monotonic()
+        client.start()
+        return client
 
-    def keep(self, named: set[Key]) -> None:
-        """End every process that the newest table does not name, unless it is being tried."""
+    def keep_only(self, routed: set[CandidateKey]) -> None:
+        """End every process that is not in the newest table, unless it is being tested."""
         now = time.monotonic()
-        for key in set(self._hosts) - named:
-            if now - self._tried.get(key, -TRIED_SECONDS) >= TRIED_SECONDS:
-                self._hosts.pop(key).close()
-                self._tried.pop(key, None)
-        for key in named:
-            self._tried.pop(key, None)
-        self._named = named
+        for key in set(self._clients) - routed:
+            if now - self._tried_at.get(key, -TRIAL_SECONDS) >= TRIAL_SECONDS:
+                self._clients.pop(key).close()
+                self._tried_at.pop(key, None)
+        for key in routed:
+            self._tried_at.pop(key, None)
+        self._routed = routed
 
-    async def settled(self) -> list[tuple[str, str, list[str]]]:
-        """Wait until every named candidate is loaded or refused; model, digest and reasons of the refused ones."""
-        found = []
-        for model, sha256 in sorted(self._named):
-            host = self._hosts.get((model, sha256))
-            if host is not None and await host.settled():
-                found.append((model, sha256, host.refused))
-        return found
+    async def wait_loaded(self) -> list[tuple[str, str, list[str]]]:
+        """Wait until every routed candidate is loaded or refused; returns model, digest and reasons of refused ones."""
+        refused = []
+        for model, sha256 in sorted(self._routed):
+            client = self._clients.get((model, sha256))
+            if client is not None and await client.wait_loaded():
+                refused.append((model, sha256, client.refused))
+        return refused
 
     def close(self) -> None:
         """End every process."""
-        for host in self._hosts.values():
-            host.close()
-        self._hosts.clear()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()

@@ -1,4 +1,4 @@
-"""The process of one candidate: loads and tries one version and predicts by it, apart from all other answers."""
+"""The process of one candidate: loads, tests and serves one version, isolated from the champion."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import msgspec
 import uvloop
 
 from pipelines.serving.ipc.channel import Channel, Message
-from pipelines.serving.models.bundle import GOLDEN, BundleManifest, BundleRefused, GoldenRows, InputColumn
-from pipelines.serving.models.predictor import Predictor, fault_of, load
+from pipelines.serving.models.bundle import GOLDEN_FILE, BundleManifest, BundleRefused, GoldenRows, InputColumn
+from pipelines.serving.models.predictor import Predictor, answer_fault, load
 
 TRIES = 15
 
 
 class CandidateRequirements(msgspec.Struct, frozen=True):
-    """What a candidate has to be: the champion's columns and kind of answer, and faster than ``deadline_ms``."""
+    """Requirements on a candidate: the champion's columns and output, and an answer within ``deadline_ms``."""
 
     sha256: str
     features: list[InputColumn]
@@ -29,41 +29,42 @@ class CandidateRequirements(msgspec.Struct, frozen=True):
     deadline_ms: float
 
 
-def faults(predictor: Predictor, folder: Path, wanted: CandidateRequirements) -> list[str]:
-    """Why callers of the champion could not be served by this version; one row has to be answered in time."""
+def candidate_faults(predictor: Predictor, folder: Path, requirements: CandidateRequirements) -> list[str]:
+    """Why this version cannot serve the champion's callers: columns, output, latency of one row."""
     manifest = predictor.manifest
-    found = shape_faults(manifest, wanted)
-    golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=GoldenRows)
+    faults = shape_faults(manifest, requirements)
+    golden = msgspec.json.decode((folder / GOLDEN_FILE).read_bytes(), type=GoldenRows)
     row: list[list[Any]] = [[value] for value in golden.rows[0]]
-    took = []
+    times_ms = []
     for _ in range(TRIES):
         started = time.perf_counter()
         answers = predictor.predict(row, 1)
-        took.append((time.perf_counter() - started) * 1000)
-        if sum(took) > 10 * wanted.deadline_ms:
+        times_ms.append((time.perf_counter() - started) * 1000)
+        if sum(times_ms) > 10 * requirements.deadline_ms:
             break
-    fault = fault_of(answers, 1, manifest.output)
+    fault = answer_fault(answers, 1, manifest.output)
     if fault:
-        found.append(f"golden row 0: {fault}")
-    if statistics.median(took) > wanted.deadline_ms:
-        found.append(f"one row takes it {statistics.median(took):.1f} ms; the deadline is {wanted.deadline_ms:g} ms")
-    return found
+        faults.append(f"golden row 0: {fault}")
+    median_ms = statistics.median(times_ms)
+    if median_ms > requirements.deadline_ms:
+        faults.append(f"one row takes {median_ms:.1f} ms; the deadline is {requirements.deadline_ms:g} ms")
+    return faults
 
 
-def shape_faults(manifest: BundleManifest, wanted: CandidateRequirements) -> list[str]:
-    """Columns that differ from the champion's in name or type, whatever their order, and another kind of answer."""
-    here = {feature.name: feature.type for feature in manifest.features}
-    there = {feature.name: feature.type for feature in wanted.features}
-    found = [f"the champion's callers do not send its column {name!r}" for name in here if name not in there]
-    found += [f"it does not take the champion's column {name!r}" for name in there if name not in here]
-    found += [
-        f"column {name!r} is {here[name]}, the champion's is {there[name]}"
-        for name in here
-        if name in there and here[name] != there[name]
+def shape_faults(manifest: BundleManifest, requirements: CandidateRequirements) -> list[str]:
+    """Columns that differ from the champion's in name or type, in any order, and a different output."""
+    own = {feature.name: feature.type for feature in manifest.features}
+    champion = {feature.name: feature.type for feature in requirements.features}
+    faults = [f"the champion has no column {name!r}, so callers do not send it" for name in own if name not in champion]
+    faults += [f"it lacks the champion's column {name!r}" for name in champion if name not in own]
+    faults += [
+        f"column {name!r} is {own[name]}, the champion's is {champion[name]}"
+        for name in own
+        if name in champion and own[name] != champion[name]
     ]
-    if manifest.output != wanted.output:
-        found.append(f"it answers a {manifest.output}, the champion a {wanted.output}")
-    return found
+    if manifest.output != requirements.output:
+        faults.append(f"its output is a {manifest.output}, the champion's is a {requirements.output}")
+    return faults
 
 
 class CandidateServer:
@@ -86,15 +87,15 @@ class CandidateServer:
         except OverflowError:
             return {"overflow": True}
 
-    def _load(self, wanted: CandidateRequirements) -> Message:
-        folder = self._cache / wanted.sha256
+    def _load(self, requirements: CandidateRequirements) -> Message:
+        folder = self._cache / requirements.sha256
         try:
-            self._predictor = load(folder, wanted.sha256)
+            self._predictor = load(folder, requirements.sha256)
         except BundleRefused as error:
             return {"refused": error.reasons}
         manifest = self._predictor.manifest
         return {
-            "refused": faults(self._predictor, folder, wanted),
+            "refused": candidate_faults(self._predictor, folder, requirements),
             "features": [[feature.name, feature.type] for feature in manifest.features],
         }
 

@@ -1,4 +1,4 @@
-"""Counts in one process what each version did in each step of a rollout, until the next report."""
+"""Counts the requests of each version in each stage of a rollout in one process, until the next report."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ from typing import Any
 
 import msgspec
 
-BAD = ("error", "invalid", "deadline")
-"""The candidate failed or died; answered what is no answer; did not answer in time."""
+FAILURE_KINDS = ("error", "invalid", "deadline")
+"""The candidate failed or died; gave an invalid answer; missed the deadline."""
 MAX_UNITS = 200_000
-"""Units one worker remembers per arm and step; beyond that it counts requests only."""
+"""Units that one worker remembers per arm and stage; beyond this it counts requests only."""
 
-Key = tuple[str, str, int, str, str]
-"""Model, rollout, step, version, role."""
-
-
-SUMS = ("requests", "failed", "fallback", "shed", "compared", "disagreed", "flipped", "sent", "dropped", "seconds")
+ArmKey = tuple[str, str, int, str, str]
+"""Model, rollout, stage number, version, role."""
+SUMMED = ("requests", "failed", "fallback", "shed", "compared", "disagreed", "flipped", "sent", "dropped", "seconds")
 
 
 class ArmTally(msgspec.Struct, array_like=True):
     """Sums of one arm. ``slow`` counts the answers over each configured limit (text of the limit in ms).
 
-    ``fallback``: answered by the champion instead. ``shed``: not tried, since the breaker was open or it was not
-    loaded yet. ``units``: routing keys newly met, or newly met by an event, with the events as bits: 1 for a bad one,
-    ``2 << n`` for an answer over the n-th limit. ``met``: distinct routing keys, counted where all reports arrive.
-    ``seconds``: summed time to an answer.
+    ``fallback``: answered by the champion instead. ``shed``: not sent, since the breaker was open or the candidate not
+    loaded. ``units``: new routing keys, or keys with a new event, with events as bits: 1 for a failure, ``2 << n`` for
+    an answer over the n-th limit. ``distinct_units``: number of routing keys, counted by the supervisor.
+    ``seconds``: sum of the latencies.
     """
 
     requests: int = 0
@@ -39,12 +37,12 @@ class ArmTally(msgspec.Struct, array_like=True):
     sent: int = 0
     dropped: int = 0
     units: list[tuple[int, int]] = []
-    met: int = 0
+    distinct_units: int = 0
     seconds: float = 0.0
 
     def add(self, other: ArmTally) -> None:
-        """Add another one's sums; units are merged elsewhere, since they may overlap."""
-        for name in SUMS:
+        """Add the sums of another tally; units are merged elsewhere, since they may overlap."""
+        for name in SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for kind, count in other.bad.items():
             self.bad[kind] = self.bad.get(kind, 0) + count
@@ -52,23 +50,23 @@ class ArmTally(msgspec.Struct, array_like=True):
             self.slow[limit] = self.slow.get(limit, 0) + count
 
 
-class ArmTallies:
-    """What one process counted since it last reported."""
+class ArmCounters:
+    """Tallies of one process since its last report."""
 
     def __init__(self) -> None:
-        self._new: dict[Key, ArmTally] = {}
-        self._units: dict[Key, dict[int, int]] = {}
+        self._new: dict[ArmKey, ArmTally] = {}
+        self._units: dict[ArmKey, dict[int, int]] = {}
 
-    def of(self, key: Key) -> ArmTally:
+    def tally_of(self, key: ArmKey) -> ArmTally:
         if key not in self._new:
             self._new[key] = ArmTally()
         return self._new[key]
 
-    def answered(
-        self, key: Key, seconds: float, limits: tuple[float, ...], *, bad: str = "", unit: int | None = None
+    def count_request(
+        self, key: ArmKey, seconds: float, limits: tuple[float, ...], *, bad: str = "", unit: int | None = None
     ) -> None:
-        """One request of this arm: how long it took, and the kind of its bad event, if it was one."""
-        tally = self.of(key)
+        """Count one request of an arm by latency and, if it failed, by the kind of its failure ``bad``."""
+        tally = self.tally_of(key)
         tally.requests += 1
         tally.seconds += seconds
         events = 0
@@ -76,33 +74,33 @@ class ArmTallies:
             tally.failed += 1
             tally.bad[bad] = tally.bad.get(bad, 0) + 1
             events = 1
-        for place, limit in enumerate(limits):
+        for index, limit in enumerate(limits):
             if seconds * 1000 > limit:
                 name = f"{limit:g}"
                 tally.slow[name] = tally.slow.get(name, 0) + 1
-                events |= 2 << place
+                events |= 2 << index
         if unit is not None:
-            self._met(key, tally, unit, events)
+            self._count_unit(key, tally, unit, events)
 
-    def _met(self, key: Key, tally: ArmTally, unit: int, events: int) -> None:
-        known = self._units.get(key)
-        if known is None:
-            # A new step: what was counted of the units of earlier ones is reported already.
+    def _count_unit(self, key: ArmKey, tally: ArmTally, unit: int, events: int) -> None:
+        events_by_unit = self._units.get(key)
+        if events_by_unit is None:
+            # A new stage: the units of earlier stages are reported already.
             self._units = {old: units for old, units in self._units.items() if old[:3] == key[:3] or old[0] != key[0]}
-            known = self._units[key] = {}
-        before = known.get(unit)
-        if before is None and len(known) >= MAX_UNITS:
+            events_by_unit = self._units[key] = {}
+        known_events = events_by_unit.get(unit)
+        if known_events is None and len(events_by_unit) >= MAX_UNITS:
             return
-        if before is None or events & ~before:
-            known[unit] = events | (before or 0)
+        if known_events is None or events & ~known_events:
+            events_by_unit[unit] = events | (known_events or 0)
             tally.units.append((unit, events))
 
-    def take(self) -> list[tuple[Key, ArmTally]]:
-        """Everything new since the last time, handed over."""
-        taken, self._new = self._new, {}
-        return list(taken.items())
+    def take(self) -> list[tuple[ArmKey, ArmTally]]:
+        """Return all tallies since the last call and start new ones."""
+        tallies, self._new = self._new, {}
+        return list(tallies.items())
 
 
-def received(content: Any) -> list[tuple[Key, ArmTally]]:
-    """Tallies as they came through a channel."""
-    return msgspec.convert(content, list[tuple[Key, ArmTally]])
+def decode_tallies(content: Any) -> list[tuple[ArmKey, ArmTally]]:
+    """Tallies from a decoded channel message."""
+    return msgspec.convert(content, list[tuple[ArmKey, ArmTally]])

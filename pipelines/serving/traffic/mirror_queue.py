@@ -1,4 +1,4 @@
-"""Hands mirrored requests to the shadow worker without blocking; what its socket cannot take is dropped and counted."""
+"""Sends mirrored requests to the shadow worker without blocking; requests beyond its socket buffer are dropped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import msgspec
 
 from pipelines.serving.prediction_log.writer import LoggedAnswer
 
-BYTES = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 64
 BATCH_SECONDS = 0.01
 OnHandover = Callable[[int, int], None]
-"""Told how many requests were handed over, and how many were dropped."""
+"""Called with the number of requests sent and the number dropped."""
 
 
 class MirrorSource(msgspec.Struct, array_like=True, frozen=True):
-    """What the requests of a mirror share; ``version`` is the one that sees them, ``names`` the champion's columns."""
+    """Common fields of a mirror's requests; ``version`` is the mirrored one, ``names`` the champion's columns."""
 
     model: str
     rollout_id: str
@@ -27,7 +27,7 @@ class MirrorSource(msgspec.Struct, array_like=True, frozen=True):
 
 
 class MirroredRequests(msgspec.Struct, array_like=True, frozen=True):
-    """Requests with the champion's answers, as they are logged but for masking: the shadow worker predicts by them."""
+    """Requests with the champion's answers, as logged but not masked; the shadow worker predicts them again."""
 
     source: MirrorSource
     answers: list[LoggedAnswer]
@@ -38,21 +38,18 @@ _decoder = msgspec.msgpack.Decoder(MirroredRequests)
 
 
 def mirror_sockets() -> tuple[socket.socket, socket.socket]:
-    """The end that data workers write into and the end that the shadow worker reads.
-
-    Both outlive every process that uses them, so that neither end ever breaks.
-    """
+    """The socket that data workers write and the one that the shadow worker reads; the supervisor keeps both open."""
     write, read = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    write.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BYTES)
+    write.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_MESSAGE_BYTES)
     write.setblocking(False)
     read.setblocking(False)
     return write, read
 
 
 class MirrorQueue:
-    """The writing end. Requests are handed over some at a time: waking the other process costs more than a request.
+    """The writing end. Requests are sent in batches: waking the shadow worker costs more than sending a request.
 
-    ``schedule(seconds, callback)`` calls back later on the loop.
+    ``schedule(seconds, callback)`` calls back on the loop.
     """
 
     def __init__(self, endpoint: socket.socket, schedule: Callable[[float, Callable[[], None]], object]) -> None:
@@ -60,35 +57,35 @@ class MirrorQueue:
         self._waiting: list[MirrorChannel] = []
         self._rows = 0
 
-    def lane(self, source: MirrorSource, heard: OnHandover) -> MirrorChannel:
-        """Where the requests of one mirror are handed in."""
-        return MirrorChannel(self, source, heard)
+    def open_channel(self, source: MirrorSource, on_handover: OnHandover) -> MirrorChannel:
+        """A channel for the requests of one mirror."""
+        return MirrorChannel(self, source, on_handover)
 
-    def took(self, lane: MirrorChannel, rows: int) -> None:
-        """A request of so many rows waits in this lane; it is handed over soon."""
-        first = not self._waiting
-        if len(lane.packed) == 1:
-            self._waiting.append(lane)
+    def schedule_flush(self, channel: MirrorChannel, rows: int) -> None:
+        """Send the waiting requests soon, after one of so many rows was added to a channel."""
+        was_empty = not self._waiting
+        if len(channel.packed) == 1:
+            self._waiting.append(channel)
         self._rows += rows
         if self._rows >= BATCH_ROWS:
             self.flush()
-        elif first:
+        elif was_empty:
             self._schedule(BATCH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Hand over what waits."""
+        """Send all waiting requests."""
         waiting, self._waiting, self._rows = self._waiting, [], 0
-        for lane in waiting:
-            packed, lane.packed = lane.packed, []
-            over = len(packed)
-            if not self._put(lane, packed):  # a large one takes none of the others with it
-                over = sum(self._put(lane, [one]) for one in packed) if over > 1 else 0
-            lane.heard(over, len(packed) - over)
+        for channel in waiting:
+            packed, channel.packed = channel.packed, []
+            sent = len(packed)
+            if not self._send(channel, packed):  # one large request must not drop the others
+                sent = sum(self._send(channel, [answer]) for answer in packed) if sent > 1 else 0
+            channel.on_handover(sent, len(packed) - sent)
 
-    def _put(self, lane: MirrorChannel, packed: list[bytes]) -> bool:
-        """The MessagePack of ``MirroredRequests``, made of parts that are packed already."""
-        message = b"".join((lane.head, len(packed).to_bytes(4, "big"), *packed))
-        if len(message) > BYTES:  # the line may take it, the other end would cut it off
+    def _send(self, channel: MirrorChannel, packed: list[bytes]) -> bool:
+        """Send a ``MirroredRequests`` in MessagePack, joined from encoded parts; returns whether it was sent."""
+        message = b"".join((channel.prefix, len(packed).to_bytes(4, "big"), *packed))
+        if len(message) > MAX_MESSAGE_BYTES:  # the receiver would truncate it
             return False
         try:
             self._socket.send(message)
@@ -98,31 +95,28 @@ class MirrorQueue:
 
 
 class MirrorChannel:
-    """The requests of one mirror that wait to be handed over; ``heard`` is told what became of them.
+    """The waiting requests of one mirror, encoded to save memory; ``on_handover`` gets the numbers sent and dropped."""
 
-    They wait packed: bytes are a tenth of the objects, which the next requests would have to find room beside.
-    """
+    __slots__ = ("_queue", "on_handover", "packed", "prefix")
 
-    __slots__ = ("_feed", "head", "heard", "packed")
-
-    def __init__(self, feed: MirrorQueue, source: MirrorSource, heard: OnHandover) -> None:
-        self._feed, self.heard = feed, heard
-        self.head = b"\x92" + _encoder.encode(source) + b"\xdd"
+    def __init__(self, queue: MirrorQueue, source: MirrorSource, on_handover: OnHandover) -> None:
+        self._queue, self.on_handover = queue, on_handover
+        self.prefix = b"\x92" + _encoder.encode(source) + b"\xdd"
         self.packed: list[bytes] = []
 
     def send(self, answer: LoggedAnswer) -> None:
-        """Hand it over soon; it is dropped if the line is full or it does not fit."""
+        """Queue one answer; it is dropped if the socket buffer is full or the answer cannot be encoded."""
         try:
             self.packed.append(_encoder.encode(answer))
         except OverflowError:
-            self.heard(0, 1)
+            self.on_handover(0, 1)
         else:
-            self._feed.took(self, len(answer.predictions))
+            self._queue.schedule_flush(self, len(answer.predictions))
 
 
 def receive(endpoint: socket.socket) -> MirroredRequests | None:
-    """The oldest requests on the line; None if it is empty."""
+    """The oldest waiting message; None if there is none."""
     try:
-        return _decoder.decode(endpoint.recv(BYTES))
+        return _decoder.decode(endpoint.recv(MAX_MESSAGE_BYTES))
     except BlockingIOError:
         return None

@@ -1,4 +1,4 @@
-"""The shadow worker: predicts mirrored requests, compares them with the champion's answers, and logs them."""
+"""The shadow worker: predicts mirrored requests, compares the answers with the champion's, and logs them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from pipelines.rollout.transitions import RolloutRecord, RoutingTable
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused
-from pipelines.serving.models.predictor import Predictor, fault_of, load
-from pipelines.serving.prediction_log.masking import writer
+from pipelines.serving.models.predictor import Predictor, answer_fault, load
+from pipelines.serving.prediction_log.masking import open_log_writer
 from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogColumns, LoggedAnswer, LogWriter
-from pipelines.serving.traffic.counters import ArmTallies, Key
+from pipelines.serving.traffic.counters import ArmCounters, ArmKey
 from pipelines.serving.traffic.mirror_queue import MirroredRequests, receive
 
 REPORT_SECONDS = 0.5
-BATCH = 8
-"""Messages of some requests handled before the loop looks elsewhere."""
-EARLY = 1000
-"""Requests kept that came before the table that explains them."""
+MESSAGES_PER_READ = 8
+"""Messages handled before the event loop gets control again."""
+MAX_EARLY_REQUESTS = 1000
+"""Requests kept that arrived before their routing table."""
 
 
-class ShadowReference(msgspec.Struct, frozen=True):
-    """What the champion's answers are compared with: one version, its columns in the log, its limits in ms."""
+class ShadowVersion(msgspec.Struct, frozen=True):
+    """One mirrored version: its rollout, predictor, columns in the log, and latency limits in ms."""
 
     record: RolloutRecord
     predictor: Predictor
@@ -45,69 +45,69 @@ class ShadowReference(msgspec.Struct, frozen=True):
 
 
 class ShadowWorker:
-    """The shadow worker: one line in, a log and counts out."""
+    """Reads mirrored requests from a socket, writes a prediction log and reports counts."""
 
-    def __init__(self, feed: socket.socket, control: socket.socket, cache: Path, log: LogWriter) -> None:
-        self._feed, self._cache, self._log = feed, cache, log
+    def __init__(self, mirror_socket: socket.socket, control: socket.socket, cache: Path, log: LogWriter) -> None:
+        self._mirror_socket, self._cache, self._log = mirror_socket, cache, log
         self._channel = Channel(control, self._handle)
-        self._tallies = ArmTallies()
+        self._arm_counters = ArmCounters()
         self._loaded: dict[str, Predictor] = {}
-        self._serving: dict[tuple[str, str, str], ShadowReference] = {}
-        self._early: deque[MirroredRequests] = deque(maxlen=EARLY)
+        self._shadows: dict[tuple[str, str, str], ShadowVersion] = {}
+        self._early_requests: deque[MirroredRequests] = deque(maxlen=MAX_EARLY_REQUESTS)
 
     async def run(self) -> None:
-        """Work until the supervisor is gone or says stop."""
-        reporting = asyncio.create_task(self._report())
+        """Work until the supervisor closes the channel."""
+        report_task = asyncio.create_task(self._report())
         await self._channel.run()
-        reporting.cancel()
+        report_task.cancel()
         self._log.rotate()
 
     def _read(self) -> bool:
-        """Handle what is on the line; whether there may be more."""
-        for _ in range(BATCH):
-            mirrored = receive(self._feed)
+        """Handle waiting messages; returns whether there may be more."""
+        for _ in range(MESSAGES_PER_READ):
+            mirrored = receive(self._mirror_socket)
             if mirrored is None:
                 return False
-            if not self._known(mirrored):
-                self._early.extend(MirroredRequests(mirrored.source, [answer]) for answer in mirrored.answers)
+            if not self._compare_if_loaded(mirrored):
+                self._early_requests.extend(MirroredRequests(mirrored.source, [answer]) for answer in mirrored.answers)
         return True
 
-    def _known(self, mirrored: MirroredRequests) -> bool:
-        """Compare them if their version is loaded; a data worker may have heard of a new mirror first."""
+    def _compare_if_loaded(self, mirrored: MirroredRequests) -> bool:
+        """Compare them if their version is loaded; a data worker may get a new routing table earlier."""
         source = mirrored.source
-        against = self._serving.get((source.model, source.rollout_id, source.version))
-        if against is None:
+        shadow = self._shadows.get((source.model, source.rollout_id, source.version))
+        if shadow is None:
             return False
         key = (source.model, source.rollout_id, source.step, source.version, "shadow")
-        order = None if against.names == source.names else [source.names.index(name) for name in against.names]
+        order = None if shadow.names == source.names else [source.names.index(name) for name in shadow.names]
         for answer in mirrored.answers:
-            values = answer.values if order is None else [answer.values[place] for place in order]
-            self._compare(key, answer, values, against)
+            values = answer.values if order is None else [answer.values[index] for index in order]
+            self._compare(key, answer, values, shadow)
         return True
 
-    def _compare(self, key: Key, champion: LoggedAnswer, values: list[Sequence[Any]], against: ShadowReference) -> None:
-        """Predict one request by itself, as a caller would have it, so that its time is that of an answer."""
-        predictor, comparison = against.predictor, against.record.plan.comparison
+    def _compare(self, key: ArmKey, champion: LoggedAnswer, values: list[Sequence[Any]], shadow: ShadowVersion) -> None:
+        """Predict and compare one request; alone, so that its latency is that of a caller's request."""
+        predictor, comparison = shadow.predictor, shadow.record.plan.comparison
         count = len(champion.predictions)
         started = time.perf_counter()
         bad, answers = "", []
         try:
             answers = predictor.predict(values, count)
-            bad = "invalid" if fault_of(answers, count, predictor.manifest.output) else ""
-        except Exception:  # whatever it is, it is the mirrored version's failure and nobody else's
+            bad = "invalid" if answer_fault(answers, count, predictor.manifest.output) else ""
+        except Exception:  # any error counts as a failure of the mirrored version
             bad = "error"
         elapsed = time.perf_counter() - started
-        self._tallies.answered(key, elapsed, against.limits, bad=bad)
+        self._arm_counters.count_request(key, elapsed, shadow.limits, bad=bad)
         if bad:
             return
-        tally = self._tallies.of(key)
-        differing, flipped = difference(champion.predictions, answers, comparison)
+        tally = self._arm_counters.tally_of(key)
+        disagreed, flipped = count_differences(champion.predictions, answers, comparison)
         tally.compared += count
-        tally.disagreed += differing
+        tally.disagreed += disagreed
         tally.flipped += flipped
-        own = msgspec.structs.replace(
+        logged = msgspec.structs.replace(
             champion,
-            columns=against.columns.number,
+            columns=shadow.columns.number,
             logged_at=time.time_ns() // 1000,
             latency_us=int(elapsed * 1e6),
             values=values,
@@ -115,29 +115,30 @@ class ShadowWorker:
             fallback=False,
             cache_hit=False,
         )
-        self._log.append(against.columns, own)
+        self._log.append(shadow.columns, logged)
 
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            if self._log.age() >= ROTATE_SECONDS:
+            if self._log.segment_age() >= ROTATE_SECONDS:
                 self._log.rotate()
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._channel.ask(self._counted(), timeout=5)
+                await self._channel.ask(self._counts_message(), timeout=5)
 
-    def _counted(self) -> Message:
-        return {"ask": "counted", "counters": self._lag(), "tallies": msgspec.to_builtins(self._tallies.take())}
+    def _counts_message(self) -> Message:
+        tallies = msgspec.to_builtins(self._arm_counters.take())
+        return {"ask": "counted", "counters": self._log_counters(), "tallies": tallies}
 
-    def _lag(self) -> Message:
-        return {"dropped": self._log.dropped, "log_age": self._log.age()}
+    def _log_counters(self) -> Message:
+        return {"dropped": self._log.dropped, "log_age": self._log.segment_age()}
 
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "apply":
-            return self._apply(msgspec.convert(message["table"], RoutingTable))
+            return self._apply_table(msgspec.convert(message["table"], RoutingTable))
         if message["ask"] == "counters":
-            return self._lag()
+            return self._log_counters()
         if message["ask"] == "report":
-            await self._channel.ask(self._counted(), timeout=5)
+            await self._channel.ask(self._counts_message(), timeout=5)
             return {}
         if message["ask"] == "rotate":
             while self._read():
@@ -146,9 +147,9 @@ class ShadowWorker:
             return {}
         return {"error": f"a shadow worker does not know {message['ask']!r}"}
 
-    def _apply(self, table: RoutingTable) -> Message:
-        """Compare by this table from the next request on."""
-        serving, kept = {}, {}
+    def _apply_table(self, table: RoutingTable) -> Message:
+        """Use this routing table from the next request on."""
+        shadows, loaded = {}, {}
         refused: dict[str, str] = {}
         for model, route in table.routes.items():
             if route.mirror is None or route.candidate is None or route.rollout is None:
@@ -159,43 +160,41 @@ class ShadowWorker:
             except BundleRefused as error:
                 refused[model] = "; ".join(error.reasons)
                 continue
-            kept[sha256] = predictor
+            loaded[sha256] = predictor
             rollout_id, version = route.rollout.rollout_id, route.candidate.version
-            names, kinds = predictor.manifest.names, [feature.type for feature in predictor.manifest.features]
-            columns = self._log.columns(model, version, names, kinds, "shadow", rollout_id)
+            names, types = predictor.manifest.names, [feature.type for feature in predictor.manifest.features]
+            columns = self._log.columns(model, version, names, types, "shadow", rollout_id)
             limits = tuple(limit.over_ms for limit in route.rollout.plan.guard.latency)
-            serving[model, rollout_id, version] = ShadowReference(
-                route.rollout, predictor, list(names), columns, limits
-            )
-        self._serving, self._loaded = serving, kept
-        early, self._early = self._early, deque(maxlen=EARLY)
-        for mirrored in early:
-            self._known(mirrored)  # what nobody mirrors any more belongs to nobody
+            shadows[model, rollout_id, version] = ShadowVersion(route.rollout, predictor, list(names), columns, limits)
+        self._shadows, self._loaded = shadows, loaded
+        early_requests, self._early_requests = self._early_requests, deque(maxlen=MAX_EARLY_REQUESTS)
+        for mirrored in early_requests:
+            self._compare_if_loaded(mirrored)  # requests of a mirror that has ended are discarded
         freeze_gc()
-        asyncio.get_running_loop().add_reader(self._feed, self._read)
+        asyncio.get_running_loop().add_reader(self._mirror_socket, self._read)
         return {"generation": table.generation, "refused": refused}
 
 
-def difference(champion: list[float], mirrored: list[float], how: ComparisonPlan) -> tuple[int, int]:
-    """How many rows differ by more than the tolerance, and how many would be decided otherwise."""
+def count_differences(champion: list[float], mirrored: list[float], comparison: ComparisonPlan) -> tuple[int, int]:
+    """Number of rows that differ by more than the tolerance, and of rows on the other side of the threshold."""
     pairs = list(zip(champion, mirrored, strict=True))
-    differing = sum(abs(one - other) > how.tolerance for one, other in pairs)
-    return differing, sum((one >= how.threshold) != (other >= how.threshold) for one, other in pairs)
+    disagreed = sum(abs(live - shadow) > comparison.tolerance for live, shadow in pairs)
+    return disagreed, sum((live >= comparison.threshold) != (shadow >= comparison.threshold) for live, shadow in pairs)
 
 
-async def serve(feed: int, control: int, name: str, folder: Path) -> None:
+async def serve(mirror_socket: int, control: int, name: str, folder: Path) -> None:
     loop = asyncio.get_running_loop()
-    log = writer(folder, name, loop.call_later)
-    worker = ShadowWorker(socket.socket(fileno=feed), socket.socket(fileno=control), folder / "bundles", log)
+    log = open_log_writer(folder, name, loop.call_later)
+    worker = ShadowWorker(socket.socket(fileno=mirror_socket), socket.socket(fileno=control), folder / "bundles", log)
     await worker.run()
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m pipelines.serving.traffic.shadow_process <feed> <control> <name> <state folder>``."""
-    feed, control, name, folder = arguments
+    """``python -m pipelines.serving.traffic.shadow_process <mirror> <control> <name> <state folder>``."""
+    mirror_socket, control, name, folder = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    uvloop.run(serve(int(feed), int(control), name, Path(folder)))
+    uvloop.run(serve(int(mirror_socket), int(control), name, Path(folder)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answers a request by the arm it belongs to; where a candidate fails or is late, the champion answers instead."""
+"""Answers a request by its arm; if the candidate fails or misses the deadline, the champion answers instead."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipelines.serving.models.rows import InputRows
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
 from pipelines.serving.traffic.assignment import BUCKETS, NO_BUCKET, ArmChoice, ArmChooser, bucket, mirror_salt
 from pipelines.serving.traffic.candidate_client import CandidateClient, CandidateFailed
-from pipelines.serving.traffic.counters import ArmTallies, Key
+from pipelines.serving.traffic.counters import ArmCounters, ArmKey
 from pipelines.serving.traffic.mirror_queue import MirrorQueue, MirrorSource
 
 Predict = Callable[[], list[float]]
 Headers = tuple[tuple[bytes, bytes], ...]
-UNDRAWN = ArmChoice("champion", NO_BUCKET, None)
-"""While the candidate has no traffic, no lottery is held."""
+NO_ASSIGNMENT = ArmChoice("champion", NO_BUCKET, None)
+"""For all requests while the candidate has no traffic: no random assignment."""
 
 
 def arm_headers(version: str, arm: str) -> Headers:
-    """What every answer says of itself."""
+    """Response headers that name the version and its arm."""
     return (b"x-model-version", version.encode("latin-1")), (b"x-model-arm", arm.encode())
 
 
 class RoutedAnswer(msgspec.Struct, frozen=True):
-    """An answer and where it came from; ``rows`` are in the order of ``columns``."""
+    """An answer and its version; ``rows`` are in the order of ``columns``."""
 
     predictions: list[float]
     version: str
@@ -42,80 +42,77 @@ class RoutedAnswer(msgspec.Struct, frozen=True):
 
 
 class TrafficSplit:
-    """One model's rollout in one data worker; made anew with every routing table.
-
-    ``names`` and ``types`` are the champion's columns. ``host`` is None while the model has no candidate process.
-    """
+    """One model's rollout by one routing table in one data worker. ``names`` and ``types``: the champion's columns."""
 
     def __init__(
         self,
         model: str,
         route: Route,
         record: RolloutRecord,
-        host: CandidateClient | None,
+        client: CandidateClient | None,
         names: Sequence[str],
         types: Sequence[str],
         log: LogWriter,
-        tallies: ArmTallies,
-        feed: MirrorQueue,
+        arm_counters: ArmCounters,
+        mirror_queue: MirrorQueue,
     ) -> None:
-        ab = record.plan.strategy == "ab"
-        self._roles = ("control", "variant") if ab else ("champion", "candidate")
+        is_ab = record.plan.strategy == "ab"
+        self._roles = ("control", "variant") if is_ab else ("champion", "candidate")
         champion, candidate = route.live.version, route.candidate.version if route.candidate else ""
-        self._route, self._record, self._host, self._tallies = route, record, host, tallies
+        self._route, self._record, self._candidate_client, self._arm_counters = route, record, client, arm_counters
         self._share = share = route.share()
         routing = record.plan.routing if share else RoutingPlan()
         self._choose = ArmChooser(routing, record.rollout_id, share)
         self._counts_units = bool(share) and record.plan.routing.counts_keys
         self._probe = record.probe.encode()
         self._mirror_salt = mirror_salt(record.rollout_id)
-        self._mirrored = route.mirror.basis_points if route.mirror else 0
-        self._lane = feed.lane(
-            MirrorSource(model, record.rollout_id, record.step, candidate, list(names)), self._handed
+        self._mirror_share = route.mirror.basis_points if route.mirror else 0
+        self._mirror_channel = mirror_queue.open_channel(
+            MirrorSource(model, record.rollout_id, record.step, candidate, list(names)), self._count_mirrored
         )
-        self._deadline = record.plan.deadline_ms / 1000
+        self._deadline_seconds = record.plan.deadline_ms / 1000
         self._limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
         self._log, self._model, self._names, self._types = log, model, list(names), list(types)
-        self._keys: dict[str, Key] = {
+        self._arm_keys: dict[str, ArmKey] = {
             role: (model, record.rollout_id, record.step, version, role)
             for role, version in zip((*self._roles, "shadow"), (champion, candidate, candidate), strict=True)
         }
-        self._champion = self._describe(champion, self._roles[0])
-        self._instead = self._describe(champion, self._roles[1])
+        self._champion = self._describe_champion(champion, self._roles[0])
+        self._fallback = self._describe_champion(champion, self._roles[1])
 
-    def _describe(self, version: str, role: str) -> tuple[Headers, LogColumns]:
+    def _describe_champion(self, version: str, role: str) -> tuple[Headers, LogColumns]:
         columns = self._log.columns(self._model, version, self._names, self._types, role, self._record.rollout_id)
         return arm_headers(version, role), columns
 
     async def answer(
         self, headers: Mapping[bytes, bytes], rows: InputRows, request_id: str, started: float, predict: Predict
     ) -> RoutedAnswer:
-        """Answer by the arm that the request belongs to; ``predict`` asks the champion.
+        """Answer by the arm of the request; ``predict`` asks the champion.
 
-        Raises what ``predict`` raises, ``OverflowError`` for numbers that no version takes, and ``CandidateFailed``
-        for a probe only.
+        Raises the exceptions of ``predict``, ``OverflowError`` for numbers beyond 32-bit floats, and for a probe only
+        ``CandidateFailed``.
         """
         probe = headers.get(b"x-rollout-probe")
         if probe is not None and hmac.compare_digest(probe, self._probe):
-            return await self._probed(rows)
+            return await self._answer_probe(rows)
         choice = self._choose(headers, rows.ids, request_id)
         if choice.arm == "champion":
             return self._by_champion(choice, rows, started, predict)
         return await self._by_candidate(choice, rows, started, predict)
 
     @property
-    def direct(self) -> bool:
-        """Whether every request is the champion's."""
+    def champion_only(self) -> bool:
+        """Whether the champion answers every request."""
         return not self._share
 
-    def at_once(self, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
-        """The champion's answer, where every request is its own; raises what ``predict`` raises."""
-        return self._by_champion(UNDRAWN, rows, started, predict)
+    def answer_by_champion(self, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
+        """The champion's answer without an assignment; raises the exceptions of ``predict``."""
+        return self._by_champion(NO_ASSIGNMENT, rows, started, predict)
 
     def _by_champion(self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
         try:
             predictions = predict()
-        except OverflowError:  # the caller's fault, not the champion's
+        except OverflowError:  # a fault of the request, not of the champion
             raise
         except Exception:
             self._count(self._roles[0], started, "error", choice.unit)
@@ -126,65 +123,67 @@ class TrafficSplit:
         )
 
     async def _by_candidate(self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
-        host, role = self._host, self._roles[1]
-        if host is None or not host.ready or not host.breaker.passes():
-            self._tallies.of(self._keys[role]).shed += 1
+        client, role = self._candidate_client, self._roles[1]
+        if client is None or not client.ready or not client.breaker.allows_request():
+            self._arm_counters.tally_of(self._arm_keys[role]).shed += 1
         else:
             try:
-                mine = self._ordered(rows, host)
-                predictions = await host.predict(mine.values, mine.count, self._deadline)
+                ordered = self._in_candidate_order(rows, client)
+                predictions = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
             except CandidateFailed as error:
                 self._count(role, started, error.kind, choice.unit)
-                if host.breaker.failed():
-                    host.recycle()
+                if client.breaker.record_failure():
+                    client.restart()
             else:
-                host.breaker.succeeded()
+                client.breaker.record_success()
                 self._count(role, started, "", choice.unit)
-                own = self._own(host, role)
-                return RoutedAnswer(predictions, host.served.version, *own, mine, choice.bucket, unit=choice.unit)
+                description = self._describe_candidate(client, role)
+                version = client.served.version
+                return RoutedAnswer(predictions, version, *description, ordered, choice.bucket, unit=choice.unit)
         predictions = predict()
-        self._tallies.of(self._keys[role]).fallback += 1
-        champion = self._route.live.version
-        return RoutedAnswer(predictions, champion, *self._instead, rows, choice.bucket, fallback=True, unit=choice.unit)
+        self._arm_counters.tally_of(self._arm_keys[role]).fallback += 1
+        version = self._route.live.version
+        return RoutedAnswer(predictions, version, *self._fallback, rows, choice.bucket, fallback=True, unit=choice.unit)
 
-    async def named(self, version: str, rows: InputRows) -> RoutedAnswer | None:
-        """The candidate's own answer if this is its version, else None; counted by nobody."""
+    async def answer_by_version(self, version: str, rows: InputRows) -> RoutedAnswer | None:
+        """The candidate's answer if this is its version, else None; it is not counted."""
         candidate = self._route.candidate
-        return await self._probed(rows) if candidate is not None and candidate.version == version else None
+        return await self._answer_probe(rows) if candidate is not None and candidate.version == version else None
 
-    async def _probed(self, rows: InputRows) -> RoutedAnswer:
-        """Asked for the candidate by name: no champion steps in, nothing is counted."""
-        host = self._host
-        if host is None or not host.ready:
+    async def _answer_probe(self, rows: InputRows) -> RoutedAnswer:
+        """The candidate's answer without fallback to the champion; it is not counted."""
+        client = self._candidate_client
+        if client is None or not client.ready:
             raise CandidateFailed("error", "the candidate is not loaded")
-        mine = self._ordered(rows, host)
-        predictions = await host.predict(mine.values, mine.count, self._deadline)
-        return RoutedAnswer(predictions, host.served.version, *self._own(host, "probe"), mine)
+        ordered = self._in_candidate_order(rows, client)
+        predictions = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
+        return RoutedAnswer(predictions, client.served.version, *self._describe_candidate(client, "probe"), ordered)
 
-    def _own(self, host: CandidateClient, role: str) -> tuple[Headers, LogColumns]:
-        version = host.served.version
-        columns = self._log.columns(self._model, version, host.names, host.types, role, self._record.rollout_id)
+    def _describe_candidate(self, client: CandidateClient, role: str) -> tuple[Headers, LogColumns]:
+        version = client.served.version
+        columns = self._log.columns(self._model, version, client.names, client.types, role, self._record.rollout_id)
         return arm_headers(version, role), columns
 
-    def _ordered(self, rows: InputRows, host: CandidateClient) -> InputRows:
-        if host.names == self._names:
+    def _in_candidate_order(self, rows: InputRows, client: CandidateClient) -> InputRows:
+        if client.names == self._names:
             return rows
-        return InputRows([rows.values[self._names.index(name)] for name in host.names], rows.count, rows.ids)
+        return InputRows([rows.values[self._names.index(name)] for name in client.names], rows.count, rows.ids)
 
     def _count(self, role: str, started: float, bad: str, unit: int | None) -> None:
         elapsed = time.perf_counter() - started
         counted = unit if self._counts_units else None
-        self._tallies.answered(self._keys[role], elapsed, self._limits, bad=bad, unit=counted)
+        self._arm_counters.count_request(self._arm_keys[role], elapsed, self._limits, bad=bad, unit=counted)
 
-    def mirror(self, answered: RoutedAnswer, answer: LoggedAnswer) -> None:
-        """After the response: hand a sampled request of the champion to the shadow worker, or count it as dropped."""
-        if not self._mirrored or answered.version != self._route.live.version:
+    def mirror(self, routed: RoutedAnswer, logged: LoggedAnswer) -> None:
+        """After the response: queue a sampled request of the champion for the shadow worker."""
+        share = self._mirror_share
+        if not share or routed.version != self._route.live.version:
             return
-        if self._mirrored < BUCKETS and bucket(answer.request_id, self._mirror_salt) >= self._mirrored:
+        if share < BUCKETS and bucket(logged.request_id, self._mirror_salt) >= share:
             return
-        self._lane.send(answer)
+        self._mirror_channel.send(logged)
 
-    def _handed(self, over: int, dropped: int) -> None:
-        tally = self._tallies.of(self._keys["shadow"])
-        tally.sent += over
+    def _count_mirrored(self, sent: int, dropped: int) -> None:
+        tally = self._arm_counters.tally_of(self._arm_keys["shadow"])
+        tally.sent += sent
         tally.dropped += dropped

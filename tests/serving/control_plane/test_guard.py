@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan
 from pipelines.rollout.transitions import RolloutRecord, Served
-from pipelines.serving.control_plane.guard import expired, judge
+from pipelines.serving.control_plane.guard import judge_lease, judge_limits
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
 from pipelines.serving.traffic.counters import ArmTally
 
@@ -39,13 +39,13 @@ def record(guard: Guard | None = None, **changes: Any) -> RolloutRecord:
     ],
 )
 def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tally: ArmTally, action: str) -> None:
-    verdict = judge(record(guard), {CANDIDATE: tally})
+    verdict = judge_limits(record(guard), {CANDIDATE: tally})
     assert verdict.action == action
     assert ("limit is" in verdict.reason) == (action == "rollback")
 
 
 def test_the_champions_own_errors_roll_nothing_back() -> None:
-    assert judge(record(), {("1", "champion"): ArmTally(requests=100, failed=100)}).action == "nothing"
+    assert judge_limits(record(), {("1", "champion"): ArmTally(requests=100, failed=100)}).action == "nothing"
 
 
 def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> None:
@@ -58,7 +58,7 @@ def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> No
             for _ in range(20):
                 tally.requests += 50
                 tally.failed += sum(draw.random() < 0.01 for _ in range(50))
-                hit = hit or judge(record(step=step), {CANDIDATE: tally}).action == "rollback"
+                hit = hit or judge_limits(record(step=step), {CANDIDATE: tally}).action == "rollback"
             if hit:
                 false += 1
                 break
@@ -84,7 +84,7 @@ def test_a_lease_that_is_over_ends_the_rollout_as_its_strategy_says(
     strategy: str, changes: dict[str, Any], do: str
 ) -> None:
     later = NOW + timedelta(seconds=61)
-    assert expired(record(strategy=strategy, **changes), later, mirrored=strategy == "shadow").action == do
+    assert judge_lease(record(strategy=strategy, **changes), later, mirrored=strategy == "shadow").action == do
 
 
 class Clock:
@@ -99,18 +99,18 @@ def test_a_breaker_opens_after_failures_in_its_window_and_closes_after_one_good_
     breaker = CircuitBreaker(BreakerLimits(failures=3, window=10, open_for=5), clock=clock)
     for at in (0, 6, 12):
         clock.now = at
-        assert breaker.passes()
-        assert not breaker.failed(), "the first of three is out of the window"
+        assert breaker.allows_request()
+        assert not breaker.record_failure(), "the first of three is out of the window"
     clock.now = 13
-    assert breaker.failed()
-    assert not breaker.passes()
+    assert breaker.record_failure()
+    assert not breaker.allows_request()
     clock.now = 18
-    assert breaker.passes()
-    assert not breaker.passes(), "one try at a time"
-    assert breaker.failed()
-    assert not breaker.passes()
+    assert breaker.allows_request()
+    assert not breaker.allows_request(), "one try at a time"
+    assert breaker.record_failure()
+    assert not breaker.allows_request()
     clock.now = 23
-    assert breaker.passes()
-    breaker.succeeded()
-    assert breaker.passes()
-    assert breaker.passes()
+    assert breaker.allows_request()
+    breaker.record_success()
+    assert breaker.allows_request()
+    assert breaker.allows_request()

@@ -112,7 +112,7 @@ def test_a_release_waits_for_the_end_of_a_rollout(rollout: Rollout) -> None:
     ("fault", "how", "says"),
     [
         ("slow always", {}, "the deadline is 500 ms"),
-        ("none", {"columns": ["carrier", "distance", "minute"]}, "do not send its column 'minute'"),
+        ("none", {"columns": ["carrier", "distance", "minute"]}, "the champion has no column 'minute'"),
         ("none", {"golden": ANSWER + 0.01}, "golden row 0: answers 0.25"),
         ("no model", {}, "cannot be loaded"),
     ],

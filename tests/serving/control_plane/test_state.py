@@ -169,7 +169,7 @@ def test_a_change_decided_on_an_older_generation_changes_nothing(tmp_path: Path)
     with pytest.raises(GenerationMismatch, match="at generation 1, not 0"):
         change(state, begun(100), "b", 0)
     assert state.table().routes["m"] == Route(ONE)
-    assert state.answered("b", {"key": "b", "of": ()}) is None
+    assert state.find_generation("b", {"key": "b", "of": ()}) is None
     change(state, begun(100), "b", 1)
     assert state.table().routes["m"] == begun(100)
 
@@ -194,10 +194,10 @@ def test_a_key_keeps_its_answer_and_its_meaning(tmp_path: Path) -> None:
     state = GatewayState(tmp_path / "state.db")
     change(state, Route(ONE), "a", answer={"split": {"1": WHOLE}})
     change(state, begun(100), "b")
-    assert state.stored("a") == {"split": {"1": WHOLE}, "generation": 1}
-    assert state.answered("a", {"key": "a", "of": ()}) == 1
+    assert state.stored_answer("a") == {"split": {"1": WHOLE}, "generation": 1}
+    assert state.find_generation("a", {"key": "a", "of": ()}) == 1
     with pytest.raises(KeyReused):
-        state.answered("a", {"key": "other"})
+        state.find_generation("a", {"key": "other"})
 
 
 def test_the_record_of_an_ended_rollout_is_kept_and_comes_with_the_change_that_ended_it(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_record_of_an_ended_rollout_is_kept_and_comes_with_the_change_that_e
     change(state, first, "a")
     assert first.rollout is not None
     ended = msgspec.structs.replace(first.rollout, phase="SUPERSEDED")
-    change(state, moves.create(first, "r2", PLAN, NOW, "p", True), "b", ended=ended)
+    change(state, moves.create(first, "r2", PLAN, NOW, "p", True), "b", superseded=ended)
     found = GatewayState(tmp_path / "state.db").rollout("m", "r1")
     assert found is not None
     assert found.phase == "SUPERSEDED"
@@ -234,8 +234,8 @@ def test_a_file_of_before_there_were_rollouts_is_read_and_written(tmp_path: Path
     for _ in range(2):  # reading it twice is reading it once
         state = GatewayState(path)
         assert state.table().routes["m"] == Route(TWO, ONE)
-        assert (state.answered("k", {}), state.stored("k"), state.generation("m")) == (7, None, 7)
+        assert (state.find_generation("k", {}), state.stored_answer("k"), state.generation("m")) == (7, None, 7)
         state.close()
     state = GatewayState(path)
     change(state, begun(100), "new", 7, answer={})
-    assert state.stored("new") == {"generation": 8}
+    assert state.stored_answer("new") == {"generation": 8}

@@ -65,17 +65,17 @@ def test_a_key_is_known_by_its_digest_until_it_expires(
     old = ApiKeyConfig("old", sha256(KEYS["old"]), ["predict"], NOW - 1)
     access = Authenticator(declared(caller, old), tmp_path, now=lambda: NOW)
     if known:
-        assert access.of(headers) == AuthenticatedClient("key:caller", frozenset({"predict"}))
+        assert access.authenticate(headers) == AuthenticatedClient("key:caller", frozenset({"predict"}))
     else:
         with pytest.raises(NotAuthenticated):
-            access.of(headers)
+            access.authenticate(headers)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 def test_a_token_of_the_provider_names_its_subject_and_scopes(access: Authenticator, algorithm: str) -> None:
-    client = access.of(bearer(token(algorithm=algorithm, scope="predict admin email")))
+    client = access.authenticate(bearer(token(algorithm=algorithm, scope="predict admin email")))
     assert (client.name, client.scopes) == ("sub:lee", {"predict", "admin"})
-    assert access.of(bearer(token(algorithm=algorithm, scope=["predict"]))).scopes == {"predict"}
+    assert access.authenticate(bearer(token(algorithm=algorithm, scope=["predict"]))).scopes == {"predict"}
 
 
 def public_pem() -> bytes:
@@ -132,7 +132,7 @@ BAD: dict[str, Any] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_token_that_does_not_hold_is_unknown(access: Authenticator, name: str) -> None:
     with pytest.raises(NotAuthenticated):
-        access.of(bearer(BAD[name]()))
+        access.authenticate(bearer(BAD[name]()))
 
 
 def test_a_token_that_was_judged_once_still_expires(tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_a_token_that_was_judged_once_still_expires(tmp_path: Path) -> None:
     clock = [time.time()]
     access = Authenticator(declared(tokens=tokens(tmp_path / "jwks.json")), tmp_path, now=lambda: clock[0])
     sent = bearer(token())
-    assert access.of(sent).name == "sub:lee"
+    assert access.authenticate(sent).name == "sub:lee"
     clock[0] += 700
     with pytest.raises(NotAuthenticated):
-        access.of(sent)
+        access.authenticate(sent)
 
 
 def test_a_key_taken_out_of_the_set_closes_the_door_to_tokens_already_judged(tmp_path: Path) -> None:
@@ -151,13 +151,13 @@ def test_a_key_taken_out_of_the_set_closes_the_door_to_tokens_already_judged(tmp
     path.write_text(json.dumps(key_set("one")))
     clock = [time.time()]
     access = Authenticator(declared(tokens=tokens(path)), tmp_path, now=lambda: clock[0])
-    access.of(bearer(token("one")))
+    access.authenticate(bearer(token("one")))
     path.write_text(json.dumps(key_set("two")))
     os.utime(path, ns=(1, 1))
     clock[0] += 2
     with pytest.raises(NotAuthenticated):
-        access.of(bearer(token("one")))
-    assert access.of(bearer(token("two"))).name == "sub:lee"
+        access.authenticate(bearer(token("one")))
+    assert access.authenticate(bearer(token("two"))).name == "sub:lee"
 
 
 def test_a_broken_key_set_leaves_the_last_one_in_force(tmp_path: Path) -> None:
@@ -165,16 +165,16 @@ def test_a_broken_key_set_leaves_the_last_one_in_force(tmp_path: Path) -> None:
     path.write_text(json.dumps(key_set("one")))
     clock = [time.time()]
     access = Authenticator(declared(tokens=tokens(path)), tmp_path, now=lambda: clock[0])
-    access.of(bearer(token()))
+    access.authenticate(bearer(token()))
     path.write_text("<html>")
     clock[0] += 2
-    assert access.of(bearer(token(sub="kim"))).name == "sub:kim"
+    assert access.authenticate(bearer(token(sub="kim"))).name == "sub:kim"
 
 
 def test_without_any_key_set_a_token_can_be_tried_again(tmp_path: Path) -> None:
     access = Authenticator(declared(tokens=tokens(tmp_path / "absent.json")), tmp_path)
     with pytest.raises(KeysMissing):
-        access.of(bearer(token()))
+        access.authenticate(bearer(token()))
 
 
 @pytest.mark.parametrize(

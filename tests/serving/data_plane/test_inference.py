@@ -25,11 +25,10 @@ from pipelines.serving.models.predictor import Predictor
 from pipelines.serving.models.response_cache import CachedPredictor, ResponseCache
 from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter, read_segment
-from pipelines.serving.settings import ApiKeyConfig, AuthenticationConfig, GatewayConfig
-from pipelines.serving.settings import ResponseCache as DeclaredCache
+from pipelines.serving.settings import ApiKeyConfig, AuthenticationConfig, CacheConfig, GatewayConfig
 from pipelines.serving.traffic.candidate_client import CandidateClient, CandidateFailed
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
-from pipelines.serving.traffic.counters import ArmTallies
+from pipelines.serving.traffic.counters import ArmCounters
 from pipelines.serving.traffic.mirror_queue import MirrorQueue, mirror_sockets, receive
 from pipelines.serving.traffic.split import TrafficSplit, arm_headers
 from tests.serving.front_gateways import KEYS, sha256
@@ -105,7 +104,7 @@ class Gateway:
     def __init__(self, folder: Path, table: str) -> None:
         self._folder = folder
         self.log = LogWriter(folder, "0-1", lambda *_: None)
-        self.tallies = ArmTallies()
+        self.arm_counters = ArmCounters()
         self._write, self._mirrored = mirror_sockets()
         self._feed = MirrorQueue(self._write, lambda *_: None)
         self.data_plane = DataPlane(self.log, clock=lambda: 10**18)
@@ -119,11 +118,11 @@ class Gateway:
             "1", champion, RowSchema(FEATURES, 5), columns, arm_headers("1", "champion"), self._arms(table)
         )
         tables = {"nothing": LoadedTable(1), "broken": LoadedTable(1, {}, {MODEL: "it is damaged"})}
-        direct = live.arms is None or live.arms.direct
-        self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, direct=direct))
+        champion_only = live.split is None or live.split.champion_only
+        self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, champion_only=champion_only))
         caller = ApiKeyConfig("root", sha256(KEYS["root"]), ["predict", "admin"], None)
         door = GatewayConfig(
-            AuthenticationConfig([caller], None, None, [], 10), cache=DeclaredCache("memory", 100_000, 60)
+            AuthenticationConfig([caller], None, None, [], 10), cache=CacheConfig("memory", 100_000, 60)
         )
         watch = listener_state(door, 100_000, self.data_plane.counters)
         self.front = PublicApplication(self.data_plane, cast(Any, None), door, watch, folder)
@@ -137,7 +136,7 @@ class Gateway:
         mirror = Mirror("2", 10_000) if table == "mirror" else None
         route = Route(CHAMPION, None, CANDIDATE, split, mirror, rollout)
         host = cast(CandidateClient, FakeHost(fails=table == "failing candidate"))
-        return TrafficSplit(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.tallies, self._feed)
+        return TrafficSplit(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.arm_counters, self._feed)
 
     async def ask(self, path: str, body: bytes, headers: Mapping[str, str], *, plain: bool) -> Any:
         """Status, headers and content of the answer; ``plain``: without a task, where that is possible."""
@@ -180,7 +179,7 @@ class Gateway:
             "requests": self.data_plane.counters.requests,
             "rows": self.data_plane.counters.rows,
             "tallies": [
-                (key, tally.requests, tally.bad, tally.fallback, tally.sent) for key, tally in self.tallies.take()
+                (key, tally.requests, tally.bad, tally.fallback, tally.sent) for key, tally in self.arm_counters.take()
             ],
         }
 
@@ -284,7 +283,7 @@ def test_a_refused_request_leaves_nothing_to_the_garbage_collector(tmp_path: Pat
     gc.collect()
     gc.disable()
     try:
-        assert gateway.data_plane.infer_at_once(request, b"{").status == 400
+        assert gateway.data_plane.infer_plain(request, b"{").status == 400
         assert gc.collect() == 0
     finally:
         gc.enable()

@@ -22,10 +22,10 @@ def test_one_clients_flood_takes_nothing_from_another() -> None:
 
 
 def test_only_so_many_clients_are_remembered_and_the_longest_absent_is_forgotten() -> None:
-    buckets = TokenBuckets(per_minute=60, burst=1, clients=2)
+    buckets = TokenBuckets(per_minute=60, burst=1, max_clients=2)
     for client in "abc":
         buckets.take(client, 0.0)
-    assert [buckets.empty(client, 0.0) > 0 for client in "abc"] == [False, True, True]
+    assert [buckets.seconds_until_token(client, 0.0) > 0 for client in "abc"] == [False, True, True]
 
 
 @given(st.floats(1, 6000), st.integers(1, 50), st.lists(st.floats(0, 5), min_size=1, max_size=200))

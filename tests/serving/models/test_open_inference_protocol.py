@@ -56,9 +56,9 @@ def test_columns_may_come_as_n_by_1_and_in_any_order(gateway: Gateway) -> None:
         ({"inputs": [*tensors(), tensors()[0]]}, 400, ["'carrier' is given twice"]),
         ({"inputs": [*tensors(), {"name": "x", "shape": [4], "datatype": "FP64", "data": [1] * 4}]}, 400, ["'x'"]),
         ({"inputs": tensors(datatype="BYTES")}, 400, ["datatype is 'BYTES'; send FP64"]),
-        ({"inputs": tensors(shape=[2, 2])}, 400, ["shape is no [n]"]),
-        ({"inputs": tensors(shape="4")}, 400, ["shape is no [n]"]),
-        ({"inputs": tensors(shape=[5])}, 400, ["shape says 5 values, data has 4"]),
+        ({"inputs": tensors(shape=[2, 2])}, 400, ["shape is neither [n]"]),
+        ({"inputs": tensors(shape="4")}, 400, ["shape is neither [n]"]),
+        ({"inputs": tensors(shape=[5])}, 400, ["shape gives 5 values, data has 4"]),
         ({"inputs": tensors(data="AAAA")}, 400, ["data is no array"]),
         ({"inputs": tensors(data=[1, "far", None, True])}, 400, ["row 1, column 'distance'", "row 3, column"]),
         (

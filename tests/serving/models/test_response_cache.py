@@ -13,7 +13,13 @@ import pytest
 
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.predictor import Predictor
-from pipelines.serving.models.response_cache import ENTRY_BYTES, FLOAT_BYTES, HIT, CachedPredictor, ResponseCache
+from pipelines.serving.models.response_cache import (
+    ENTRY_BYTES,
+    FLOAT_BYTES,
+    IS_CACHE_HIT,
+    CachedPredictor,
+    ResponseCache,
+)
 from tests.serving.front_gateways import front
 from tests.serving.gateway_process import COLUMNS, ROWS, expected, write_bundle
 
@@ -35,7 +41,9 @@ class Counting(Predictor):
 def test_the_same_rows_are_asked_once_and_others_again() -> None:
     model = Counting(1.0)
     cached = CachedPredictor(model, ResponseCache(10_000, 60), "d1")
-    found = [(cached.predict(values, 1), HIT.get()) for values in ([[1.0]], [[1.0]], [[2.0]], [["1.0"]], [[None]])]
+    found = [
+        (cached.predict(values, 1), IS_CACHE_HIT.get()) for values in ([[1.0]], [[1.0]], [[2.0]], [["1.0"]], [[None]])
+    ]
     assert [hit for _, hit in found] == [False, True, False, False, False]
     assert model.asked == 4
 
@@ -67,9 +75,9 @@ def test_the_cache_keeps_its_bound_in_bytes_and_forgets_what_was_not_asked_for_l
     cached.predict([[10]], 1)
     assert cache.bytes == 10 * one
     cached.predict([[0]], 1)
-    assert HIT.get()
+    assert IS_CACHE_HIT.get()
     cached.predict([[1]], 1)
-    assert not HIT.get()
+    assert not IS_CACHE_HIT.get()
 
 
 def test_one_huge_answer_does_not_empty_the_cache() -> None:

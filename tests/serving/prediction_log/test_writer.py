@@ -16,11 +16,11 @@ import pytest
 
 from pipelines.serving.prediction_log.compaction import compact_all
 from pipelines.serving.prediction_log.writer import (
-    HEADER,
+    RECORD_HEADER,
     LogColumns,
     LoggedAnswer,
     LogWriter,
-    adopt,
+    complete_segments,
     pack,
     read_segment,
 )
@@ -86,7 +86,7 @@ def test_a_segment_of_a_dead_worker_is_kept_up_to_its_last_complete_record(tmp_p
         records, left = read_segment(path.read_bytes())
         assert len(records) == 3, "the columns and two of three answers"
         assert left > 0
-    adopt(tmp_path / "wal", "0-1")
+    complete_segments(tmp_path / "wal", "0-1")
     assert logged(tmp_path / "wal", tmp_path / "store") == ["a", "b"]
     assert list((tmp_path / "wal").iterdir()) == []
 
@@ -197,7 +197,7 @@ def test_a_segment_of_before_there_were_roles_is_read(tmp_path: Path) -> None:
     content = b""
     for record in old:
         body = msgspec.msgpack.encode(record)
-        content += HEADER.pack(len(body), zlib.crc32(body)) + body
+        content += RECORD_HEADER.pack(len(body), zlib.crc32(body)) + body
     (columns, answered), left = read_segment(content)
     assert isinstance(columns, LogColumns)
     assert isinstance(answered, LoggedAnswer)

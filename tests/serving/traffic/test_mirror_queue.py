@@ -18,7 +18,7 @@ from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter
 from pipelines.serving.traffic.mirror_queue import (
     BATCH_ROWS,
-    BYTES,
+    MAX_MESSAGE_BYTES,
     MirrorChannel,
     MirrorQueue,
     MirrorSource,
@@ -39,8 +39,8 @@ class Line:
         self.feed = MirrorQueue(self.write, lambda _, callback: self.timers.append(callback))
         self.heard: list[tuple[int, int]] = []
 
-    def lane(self, source: MirrorSource = SOURCE) -> MirrorChannel:
-        return self.feed.lane(source, lambda over, dropped: self.heard.append((over, dropped)))
+    def open_channel(self, source: MirrorSource = SOURCE) -> MirrorChannel:
+        return self.feed.open_channel(source, lambda over, dropped: self.heard.append((over, dropped)))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def answer(name: str, rows: int = 1, text: str = "AA") -> LoggedAnswer:
 
 
 def test_requests_arrive_as_they_were_answered_with_what_they_share_said_once(mirrored: Line) -> None:
-    lane = mirrored.lane()
+    lane = mirrored.open_channel()
     for name in "abc":
         lane.send(answer(name))
     assert receive(mirrored.read) is None
@@ -69,7 +69,7 @@ def test_requests_arrive_as_they_were_answered_with_what_they_share_said_once(mi
 
 
 def test_one_timer_runs_for_all_that_waits_and_a_full_batch_does_not_wait_for_it(mirrored: Line) -> None:
-    one, other = mirrored.lane(), mirrored.lane(MirrorSource("arrival", "r-2", 0, "9", ["distance"]))
+    one, other = mirrored.open_channel(), mirrored.open_channel(MirrorSource("arrival", "r-2", 0, "9", ["distance"]))
     one.send(answer("a"))
     other.send(answer("b"))
     assert len(mirrored.timers) == 1
@@ -82,8 +82,8 @@ def test_one_timer_runs_for_all_that_waits_and_a_full_batch_does_not_wait_for_it
 
 
 def test_a_request_that_does_not_fit_takes_none_of_the_others_with_it(mirrored: Line) -> None:
-    lane = mirrored.lane()
-    for each in (answer("a"), answer("large", text="x" * BYTES), answer("b")):
+    lane = mirrored.open_channel()
+    for each in (answer("a"), answer("large", text="x" * MAX_MESSAGE_BYTES), answer("b")):
         lane.send(each)
     mirrored.feed.flush()
     found = [receive(mirrored.read), receive(mirrored.read)]
@@ -92,14 +92,14 @@ def test_a_request_that_does_not_fit_takes_none_of_the_others_with_it(mirrored: 
 
 
 def test_a_number_that_no_other_process_could_take_is_a_dropped_request(mirrored: Line) -> None:
-    lane = mirrored.lane()
+    lane = mirrored.open_channel()
     lane.send(LoggedAnswer(7, 1, 2, "a", "a", 4, 10, None, [[2**64]], [0.5]))
     mirrored.feed.flush()
     assert mirrored.heard == [(0, 1)]
 
 
 def test_a_full_line_drops_what_comes_and_says_how_much(mirrored: Line) -> None:
-    lane = mirrored.lane()
+    lane = mirrored.open_channel()
     for number in range(100):
         lane.send(answer(str(number), rows=BATCH_ROWS, text="x" * 2000))
     over, dropped = (sum(each) for each in zip(*mirrored.heard, strict=True))
@@ -143,7 +143,7 @@ def test_every_caller_of_a_turn_is_answered_before_any_answer_is_logged(
         order: list[str] = []
         for name in ("a", "bad", "c"):
             request = PendingRequest(mlflow_protocol, None, {b"x-correlation-id": name.encode()})
-            response = data_plane.infer_at_once(request, b'{"instances": [[1.0]]}')
+            response = data_plane.infer_plain(request, b'{"instances": [[1.0]]}')
             order.append(f"{response.status}, {len(log.logged)} logged")
         await asyncio.sleep(0)
         return order
