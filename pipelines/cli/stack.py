@@ -32,33 +32,33 @@ def add_parser(subparsers: Any) -> None:
     down.set_defaults(run=lambda options, ports: _stop(options, ports))
 
 
-def _up(_: argparse.Namespace, found: Ports) -> int:
-    start(found.settings, Console())
-    print(describe(found.settings))
+def _up(_: argparse.Namespace, ports: Ports) -> int:
+    start(ports.settings, Console())
+    print(describe(ports.settings))
     return 0
 
 
-def _stop(_: argparse.Namespace, found: Ports) -> int:
-    stopped = stop(found.settings)
+def _stop(_: argparse.Namespace, ports: Ports) -> int:
+    stopped = stop(ports.settings)
     print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
 
 
-def start(settings: Settings, console: Console, wanted: Sequence[Component] | None = None) -> None:
+def start(settings: Settings, console: Console, selected: Sequence[Component] | None = None) -> None:
     """Start every component that is not alive and wait until all answer. ``Unavailable`` names what did not."""
     env = environment(settings)
     logs = settings.home / "logs"
     for folder in (logs, settings.home / "run", settings.home / "mlflow", Path(settings.store)):
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = components(settings) if wanted is None else wanted
-    missing = [component for component in wanted if alive(settings, component.name) is None]
+    selected = components(settings) if selected is None else selected
+    missing = [component for component in selected if alive(settings, component.name) is None]
     if any(component.command[0] == program("airflow") for component in missing):
         with console.status("preparing Airflow's database"):
             _migrate(env, logs)
     for component in missing:
         _launch(settings, component, env)
     with console.status("starting") as status:
-        _await(settings, wanted, status.update)
+        _await(settings, selected, status.update)
     for component in missing:
         console.print(f"  started {component.name}")
 
@@ -101,10 +101,10 @@ def alive(settings: Settings, name: str) -> psutil.Process | None:
         return None
 
 
-def _await(settings: Settings, wanted: Sequence[Component], say: Any) -> None:
+def _await(settings: Settings, selected: Sequence[Component], say: Any) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    while waiting := [component for component in wanted if not _answers(component)]:
-        dead = [component.name for component in wanted if alive(settings, component.name) is None]
+    while waiting := [component for component in selected if not _answers(component)]:
+        dead = [component.name for component in selected if alive(settings, component.name) is None]
         if dead:
             raise Unavailable(f"{', '.join(dead)} ended while starting; read {settings.home / 'logs' / dead[0]}.log")
         if time.monotonic() > deadline:
@@ -126,10 +126,10 @@ def _answers(component: Component) -> bool:
 def stop(settings: Settings) -> list[str]:
     """End every component that this checkout started, with its children; returns their names."""
     records = sorted((settings.home / "run").glob("*.pid.json"), key=lambda path: path.stat().st_mtime)
-    found = {
+    processes = {
         path.name.removesuffix(".pid.json"): alive(settings, path.name.removesuffix(".pid.json")) for path in records
     }
-    running = {name: process for name, process in found.items() if process}
+    running = {name: process for name, process in processes.items() if process}
     # First those that start new work, last those that others write to.
     family = [member for process in running.values() for member in [process, *process.children(recursive=True)]]
     for process in reversed(list(running.values())):
@@ -138,7 +138,7 @@ def stop(settings: Settings) -> list[str]:
     for process in stubborn:
         process.kill()
     psutil.wait_procs(stubborn, timeout=5)
-    for name in found:
+    for name in processes:
         _record(settings, name).unlink(missing_ok=True)
     return list(running)
 

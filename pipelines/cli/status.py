@@ -67,7 +67,7 @@ def summary(ports: Ports) -> dict[str, Any]:
             "versions": ask("registry", _versions, name, ports, otherwise=no_versions),
             "live": live or None,
             "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, otherwise=None),
-            **_told(spec, [entry for entry in entries if entry.model == name]),
+            **_from_ledger(spec, [entry for entry in entries if entry.model == name]),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
     return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
@@ -101,13 +101,13 @@ def _source(source: str, ports: Ports) -> dict[str, Any]:
 def _versions(model: str, ports: Ports) -> list[dict[str, Any]]:
     return [
         {
-            "version": found.version,
-            "semantic": found.semantic,
-            "status": found.tags.get("airworthy.status"),
-            "aliases": sorted(found.aliases),
-            "metrics": found.metrics,
+            "version": info.version,
+            "semantic": info.semantic,
+            "status": info.tags.get("airworthy.status"),
+            "aliases": sorted(info.aliases),
+            "metrics": info.metrics,
         }
-        for found in ports.registry.versions(model)
+        for info in ports.registry.versions(model)
     ]
 
 
@@ -123,7 +123,7 @@ def _rollout(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] |
     return state.model_dump(mode="json", exclude={"probe"}) if state.rollout_id else None
 
 
-def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
+def _from_ledger(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
     """What the ledger says about one model. Of several lines on the same question the last one holds."""
     gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
     checks = [entry.details for entry in entries if entry.kind == "monitoring_verdict"]
@@ -149,7 +149,9 @@ def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
         "checked_days": len({day for _, day in per_day}),
         "monitoring": latest,
         "drifted": dict(drifted.most_common()),
-        "retrain_requests": [{"day": str(one.get("day")), "reasons": one.get("reasons", [])} for one in requests],
+        "retrain_requests": [
+            {"day": str(request.get("day")), "reasons": request.get("reasons", [])} for request in requests
+        ],
     }
 
 

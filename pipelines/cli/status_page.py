@@ -36,15 +36,15 @@ def _data(name: str, sources: dict[str, Any]) -> Table:
     for heading in ("accepted", "quarantined"):
         table.add_column(heading, justify="right")
     table.add_column("why quarantined (rows)")
-    for source, found in sources.items():
+    for source, facts in sources.items():
         table.add_row(
             source,
-            str(found["days"]),
-            found["first"] or "-",
-            found["last"] or "-",
-            f"{found['accepted']:,}",
-            f"{found['quarantined']:,}",
-            _counted(found["reasons"]),
+            str(facts["days"]),
+            facts["first"] or "-",
+            facts["last"] or "-",
+            f"{facts['accepted']:,}",
+            f"{facts['quarantined']:,}",
+            _counted(facts["reasons"]),
         )
     return table
 
@@ -53,16 +53,16 @@ def _versions(name: str, model: dict[str, Any]) -> Table:
     table = Table(title=f"Model: {name}", title_justify="left")
     for heading in ("version", "status", "alias", f"test {model['metric']}", "other test metrics", "gates"):
         table.add_column(heading)
-    for one in model["versions"]:
-        metrics = {name: one["metrics"][f"test_{name}"] for name in METRICS if f"test_{name}" in one["metrics"]}
+    for version in model["versions"]:
+        metrics = {name: version["metrics"][f"test_{name}"] for name in METRICS if f"test_{name}" in version["metrics"]}
         own = metrics.pop(model["metric"], None)
         table.add_row(
-            f"{one['version']} ({one['semantic']})" if one["semantic"] else one["version"],
-            one["status"] or "-",
-            ", ".join(one["aliases"]) or "-",
+            f"{version['version']} ({version['semantic']})" if version["semantic"] else version["version"],
+            version["status"] or "-",
+            ", ".join(version["aliases"]) or "-",
             "-" if own is None else f"{own:.4f}",
             ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items()),
-            "\n".join(_gate(gate) for gate in model["gates"] if gate["version"] == one["version"]) or "-",
+            "\n".join(_gate(gate) for gate in model["gates"] if gate["version"] == version["version"]) or "-",
         )
     return table
 

@@ -53,9 +53,9 @@ def land(
     outside the dataset's calendar and for unknown sources, all at once, before anything is written.
     """
     spec = ports.catalog.dataset(dataset)
-    wanted = _wanted(spec, first, last, sources)
+    names = _selected_sources(spec, first, last, sources)
     landed: list[DeliveryManifest] = []
-    for name in wanted:
+    for name in names:
         source = spec.sources[name]
         landed += (
             _land_reference(name, source, first, ports.store, force=force)
@@ -65,7 +65,7 @@ def land(
     return landed
 
 
-def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
+def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
     faults = [f"{name!r} is no source of {spec.dataset}" for name in sources or [] if name not in spec.sources]
     if first > last:
         faults.append(f"the first day {first} is later than the last day {last}")

@@ -37,8 +37,8 @@ class People:
             age = datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
             if question["task_instance"]["state"] != PARKED or age.total_seconds() < READING:
                 continue
-            asked = [user["id"] for user in question["assigned_users"]]
-            who = next((user for user in asked if user in self._known), None)
+            assigned = [user["id"] for user in question["assigned_users"]]
+            who = next((user for user in assigned if user in self._known), None)
             if who is None:
                 continue
             self._known[who].answer(question, "Approve", COMMENT)

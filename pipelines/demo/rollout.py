@@ -59,8 +59,8 @@ class RolloutDemo:
         """The newest approved version that was never live."""
         live = {line.version for line in self.ports.ledger.entries(self.model, kind="release")}
         status = ("approved", "rolled_back")
-        found = [v for v in self.ports.registry.versions(self.model) if v.tags.get("airworthy.status") in status]
-        return next((v.version for v in found if v.version not in live), None)
+        approved = [v for v in self.ports.registry.versions(self.model) if v.tags.get("airworthy.status") in status]
+        return next((v.version for v in approved if v.version not in live), None)
 
     def fly(self) -> None:
         """The whole act, unless it was played before; what an earlier demonstration began is gone on with."""
@@ -130,13 +130,13 @@ class RolloutDemo:
         frozen: list[float] = []
         calm: list[float] = []
         back: list[float] = []
-        asked = 0.0
+        answered_at = 0.0
 
         def look() -> tuple[bool, str]:
-            nonlocal asked
+            nonlocal answered_at
             state = self._state()
-            if time.monotonic() - asked > 2:
-                asked = time.monotonic()
+            if time.monotonic() - answered_at > 2:
+                answered_at = time.monotonic()
                 self.people.answer(deploy)
             if storm and state is not None and state.phase == "BAKING" and state.split.get(version):
                 calm.append(time.time())
@@ -145,9 +145,9 @@ class RolloutDemo:
             if frozen and state is not None and state.phase == "ROLLED_BACK" and not back:
                 back.append(time.time())
                 self.storms.append((back[0], "rolled back", f"version {version} rolled back"))
-            found = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
-            said = "nothing is live" if state is None else self._shares(state)
-            return found["state"] in ENDED, f"{said}; {self._task(deploy, run)}"
+            dag_run = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
+            shares = "nothing is live" if state is None else self._shares(state)
+            return dag_run["state"] in ENDED, f"{shares}; {self._task(deploy, run)}"
 
         self.progress.wait(look, timeout=420, what="the deployment")
         state = self._state()
@@ -210,8 +210,8 @@ class RolloutDemo:
         run = self.airflow.trigger(dag_id, {})
 
         def ended() -> tuple[bool, str]:
-            found = next(each for each in self.airflow.runs(dag_id) if each["dag_run_id"] == run)
-            return found["state"] in ENDED, f"rollback drill {found['state']}"
+            dag_run = next(each for each in self.airflow.runs(dag_id) if each["dag_run_id"] == run)
+            return dag_run["state"] in ENDED, f"rollback drill {dag_run['state']}"
 
         self.progress.wait(ended, timeout=120, what="the rollback drill")
         for line in self.ports.ledger.entries(self.model, kind="rollback_drill")[-1:]:
@@ -229,15 +229,15 @@ class RolloutDemo:
         from pipelines.demo.traffic import errors
 
         answers = pl.read_parquet(self.answers)
-        told = marks(self.ports.ledger.entries(self.model), self.begun)
+        timeline = marks(self.ports.ledger.entries(self.model), self.begun)
         if any(kind == "rolled back" for _, kind, _ in self.storms):  # when traffic moved, not when it was written down
-            told = [mark for mark in told if mark[1] != "rolled back"]
-        told = sorted([*told, *self.storms])
+            timeline = [mark for mark in timeline if mark[1] != "rolled back"]
+        timeline = sorted([*timeline, *self.storms])
         bins = by_time(answers)
         bins.write_csv(self.folder / "answers.csv")
-        pl.DataFrame(told, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
-        draw(answers, told, self.picture, title=f"{self.model}: who answered, and what went wrong")
+        pl.DataFrame(timeline, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
+        draw(answers, timeline, self.picture, title=f"{self.model}: who answered, and what went wrong")
         instead = int(bins["instead"].sum())
-        said = f"{answers.height:,} requests during all of this: {errors(answers)} errors for callers"
-        self.progress.note(f"{said}; the champion answered {instead} of them in the candidate's place")
+        summary = f"{answers.height:,} requests during all of this: {errors(answers)} errors for callers"
+        self.progress.note(f"{summary}; the champion answered {instead} of them in the candidate's place")
         self.progress.note(f"the picture: {self.picture} (data beside it)")

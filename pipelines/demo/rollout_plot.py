@@ -36,23 +36,23 @@ Mark = tuple[float, str, str]
 
 def marks(lines: list[LedgerEntry], since: float) -> list[Mark]:
     """What the ledger says was decided since then, oldest first."""
-    found: list[Mark] = []
+    timeline: list[Mark] = []
     for line in lines:
         at, details = line.at.timestamp(), line.details
         if at < since:
             continue
         if line.kind == "approval_answer" and details.get("choice") == "approve":
-            found.append((at, "approval", str(details.get("person") or details.get("role"))))
+            timeline.append((at, "approval", str(details.get("person") or details.get("role"))))
         elif line.kind == "release":
-            found.append((at, "promoted", f"version {line.version} is champion"))
+            timeline.append((at, "promoted", f"version {line.version} is champion"))
         elif line.kind == "rollback":
-            found.append((at, "rolled back", f"version {details.get('from')} rolled back"))
+            timeline.append((at, "rolled back", f"version {details.get('from')} rolled back"))
         elif line.kind == "rollout" and details.get("practice") in PASSED and details.get("outcome") == "pass":
-            found.append((at, "passed", PASSED[details["practice"]]))
+            timeline.append((at, "passed", PASSED[details["practice"]]))
         elif line.kind == "rollout" and details.get("practice") == "canary_step":
             share = details.get("share") or (details.get("facts") or {}).get("share")
-            found.append((at, "shift", f"{float(share) / 100:g} %" if share is not None else "shift"))
-    return found
+            timeline.append((at, "shift", f"{float(share) / 100:g} %" if share is not None else "shift"))
+    return timeline
 
 
 def by_time(answers: pl.DataFrame) -> pl.DataFrame:
@@ -75,11 +75,11 @@ def _instead(answers: pl.DataFrame) -> pl.Series:
     ordered = answers.sort("at")
     champions = ordered.filter(pl.col("arm") == "champion", pl.col("status") == 200)
     known = champions.select(pl.col("at") + SETTLED, champion="version")
-    found = ordered.join_asof(known, on="at")
-    return ((found["arm"] == "candidate") & (found["version"] == found["champion"]).fill_null(False)).cast(pl.Int64)
+    joined = ordered.join_asof(known, on="at")
+    return ((joined["arm"] == "candidate") & (joined["version"] == joined["champion"]).fill_null(False)).cast(pl.Int64)
 
 
-def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> None:
+def draw(answers: pl.DataFrame, timeline: list[Mark], path: Path, *, title: str) -> None:
     """Write the picture as PNG: above the shares of the answers by version, below what went wrong."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -91,11 +91,11 @@ def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> 
     _shares(upper, bins)
     _trouble(lower, bins)
     for axes in (upper, lower):
-        for at, kind, _ in told:
+        for at, kind, _ in timeline:
             axes.axvline(
                 at - begun, color=MARKS[kind], linewidth=1, linestyle="--" if kind in ("shift", "passed") else "-"
             )
-    _labels(upper, [(at - begun, kind, text) for at, kind, text in told])
+    _labels(upper, [(at - begun, kind, text) for at, kind, text in timeline])
     moment = datetime.fromtimestamp(begun, UTC)
     lower.set_xlabel(f"seconds since {moment:%Y-%m-%d %H:%M:%S} UTC")
     figure.suptitle(title, fontsize=12)
@@ -133,11 +133,11 @@ def _trouble(axes: Axes, bins: pl.DataFrame) -> None:
     axes.legend(loc="upper left", framealpha=0.9)
 
 
-def _labels(axes: Axes, told: list[Mark]) -> None:
+def _labels(axes: Axes, timeline: list[Mark]) -> None:
     """Texts above the upper panel, on levels so that neighbours do not cover each other."""
     low, high = axes.get_xlim()
     free = [low] * 6
-    for at, kind, text in told:
+    for at, kind, text in timeline:
         level = next((number for number, until in enumerate(free) if until <= at), len(free) - 1)
         free[level] = at + (len(text) + 2) * (high - low) * LETTER
         axes.annotate(

@@ -78,17 +78,17 @@ class Demonstration:
         expected |= {f"{model.model}__drill" for model in self.models if model.deployment.rollback.drill}
 
         def parsed() -> tuple[bool, str]:
-            found = {dag["dag_id"] for dag in self.airflow.dags()}
-            return expected <= found, f"{len(expected & found)} of {len(expected)} DAGs are parsed"
+            dag_ids = {dag["dag_id"] for dag in self.airflow.dags()}
+            return expected <= dag_ids, f"{len(expected & dag_ids)} of {len(expected)} DAGs are parsed"
 
         self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
         for error in self.airflow.import_errors():
             self.progress.note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
         self._unpause(lambda stage: stage not in FOR_LIVE_DAYS)
 
-    def _unpause(self, wanted: Callable[[str], bool]) -> None:
+    def _unpause(self, is_selected: Callable[[str], bool]) -> None:
         for dag in self.airflow.dags():
-            if dag["is_paused"] and wanted(dag["dag_id"].rpartition("__")[2]):
+            if dag["is_paused"] and is_selected(dag["dag_id"].rpartition("__")[2]):
                 self.airflow.unpause(dag["dag_id"])
 
     def bring_history(self) -> None:
@@ -96,9 +96,9 @@ class Demonstration:
         from pipelines.demo.land import land
 
         first, last = self.history[0], self.history[-1]
-        wanted = set(self.history)
-        self.progress.stage(f"History: {first} to {last}, {len(wanted)} days, backfilled by Airflow")
-        missing = wanted - self._built()
+        days = set(self.history)
+        self.progress.stage(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
+        missing = days - self._built()
         if not missing:
             self.progress.note("was there already")
             return
@@ -107,18 +107,18 @@ class Demonstration:
         if not any(backfill["completed_at"] is None for backfill in self.airflow.backfills(dag)):
             self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, again="failed")
         self.progress.wait(
-            lambda: self._history_built(wanted), timeout=1200, what="ingesting, validating and building features"
+            lambda: self._history_built(days), timeout=1200, what="ingesting, validating and building features"
         )
 
     def _built(self) -> set[date]:
         return set(self.ports.store.days(store_paths.features(self.view)))
 
-    def _history_built(self, wanted: set[date]) -> tuple[bool, str]:
-        built = self._built() & wanted
+    def _history_built(self, days: set[date]) -> tuple[bool, str]:
+        built = self._built() & days
         states = Counter(run["state"] for run in self.airflow.runs(f"{DATASET}__ingest"))
         refused = {run["partition_key"] for run in self.airflow.runs(f"{DATASET}__validate", state="failed")}
-        ended = states["failed"] + len(refused) + len(built) >= len(wanted)
-        return ended, f"{len(built)} of {len(wanted)} days have features, {states['failed'] + len(refused)} failed"
+        ended = states["failed"] + len(refused) + len(built) >= len(days)
+        return ended, f"{len(built)} of {len(days)} days have features, {states['failed'] + len(refused)} failed"
 
     def train_and_release(self) -> None:
         """Train each model that is not live yet on all that is known by the end of the history."""
@@ -153,12 +153,12 @@ class Demonstration:
         if failed:
             raise Refused("the first models did not get into the air; open the runs in Airflow", sorted(failed))
         rejected = {model for model in models if not live[model] and self._rejected(model)}
-        said = {
+        statuses = {
             model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
             for model in models
         }
         ended = all(live[model] or model in rejected for model in models)
-        return ended, ", ".join(f"{model}: {what}" for model, what in said.items())
+        return ended, ", ".join(f"{model}: {what}" for model, what in statuses.items())
 
     def _rejected(self, model: str) -> bool:
         """Whether the newest candidate was refused: an answer, after which nothing follows."""

@@ -47,8 +47,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         options.to.parent.mkdir(parents=True, exist_ok=True)
         answers.write_parquet(options.to)
     versions = Counter(answers.filter(answers["status"] == 200)["version"].to_list())
-    told = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))
-    print(f"{answers.height:,} requests, {errors(answers)} errors; {told or 'nobody answered'}")
+    counts = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))
+    print(f"{answers.height:,} requests, {errors(answers)} errors; {counts or 'nobody answered'}")
     return 0
 
 
@@ -101,7 +101,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
     from pipelines.steps.load_testing.open_loop import OpenLoop, RequestOutcome, RequestSchedule, RequestTarget
 
     ended = False
-    told: list[tuple[float, int, str, str]] = []
+    answers: list[tuple[float, int, str, str]] = []
 
     def end() -> None:
         nonlocal ended
@@ -109,7 +109,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
 
     def judge(status: int, headers: dict[bytes, bytes], _: bytes) -> str:
         version, arm = headers.get(b"x-model-version", b""), headers.get(b"x-model-arm", b"champion")
-        told.append((time.time(), status, version.decode(), arm.decode()))
+        answers.append((time.time(), status, version.decode(), arm.decode()))
         return "" if status == 200 else f"status {status}"
 
     def stop(_: RequestOutcome) -> bool:
@@ -121,7 +121,7 @@ async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports
     url = f"{ports.settings.gateway.rstrip('/')}/models/{model}/invocations"
     door = RequestTarget(url, bodies, judge, {"x-api-key": key} if key else {})
     schedule = RequestSchedule(rps, seconds)
-    found = await OpenLoop(door, schedule, [], timeout=TIMEOUT, most_open=MOST_OPEN, stop=stop).run()
-    silent = found.sent - len(told)
-    told += [(time.time(), 0, "", "")] * silent
-    return pl.DataFrame(told, schema=["at", "status", "version", "arm"], orient="row")
+    outcome = await OpenLoop(door, schedule, [], timeout=TIMEOUT, most_open=MOST_OPEN, stop=stop).run()
+    silent = outcome.sent - len(answers)
+    answers += [(time.time(), 0, "", "")] * silent
+    return pl.DataFrame(answers, schema=["at", "status", "version", "arm"], orient="row")

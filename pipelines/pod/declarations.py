@@ -27,9 +27,9 @@ def declare(store: Store, include: Path) -> str:
 def unfold(store: Store, digest: str, include: Path) -> None:
     """Write the declarations out as a folder again. ``Refused`` if they are not what bore the digest."""
     content = store.get(store_paths.declarations(digest))
-    if (found := hashlib.sha256(content).hexdigest()) != digest:
+    if (content_digest := hashlib.sha256(content).hexdigest()) != digest:
         raise Refused(
-            f"{store_paths.declarations(digest)} was altered: its content has digest {found}; start the task again"
+            f"{store_paths.declarations(digest)} was altered: its content has digest {content_digest}; start the task again"
         )
     texts: dict[str, str] = json.loads(content)
     for name, text in texts.items():

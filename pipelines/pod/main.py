@@ -48,10 +48,10 @@ def run_ticket(step: str, run: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         ports = open_ports(Settings.from_environment().model_copy(update={"include": Path(folder)}))
         with LogCopy(ports.store, log):
-            return _told(step, run, ports)
+            return _exit_code(step, run, ports)
 
 
-def _told(step: str, run: str, ports: RealPorts) -> int:
+def _exit_code(step: str, run: str, ports: RealPorts) -> int:
     """The exit code; whatever is raised is in the log by then."""
     try:
         return _work(run, ports) if step == WORK else _run(step, run, ports)

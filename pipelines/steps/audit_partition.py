@@ -36,22 +36,22 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
     for name, landed in due.items():
         version = ports.store.version(store_paths.raw(name))
         rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
-        found = judge_rows(rows, suites.get(name))
-        _stage(ports, f"{staged}/{name}", landed, found)
+        findings = judge_rows(rows, suites.get(name))
+        _stage(ports, f"{staged}/{name}", landed, findings)
         audits.append(
             SourceAudit(
                 source=name,
                 landed_day=landed,
                 received=rows.height,
-                accepted=found.accepted.height,
-                quarantined=found.quarantined.height,
-                reasons=found.reasons,
-                failures=found.failures,
+                accepted=findings.accepted.height,
+                quarantined=findings.quarantined.height,
+                reasons=findings.reasons,
+                failures=findings.failures,
                 raw_version=version or 0,
             )
         )
-        if found.result is not None:
-            results[name] = found.result
+        if findings.result is not None:
+            results[name] = findings.result
     page = render_report(f"{spec.dataset} {request.day}", audits, results)
     report = ports.store.put(store_paths.data_docs(spec.dataset, request.day), page.encode())
     return AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged, report=report)
@@ -74,8 +74,8 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     return due
 
 
-def _stage(ports: Ports, prefix: str, landed: date, found: SuiteFindings) -> None:
-    for part, rows in (("accepted", found.accepted), ("quarantined", found.quarantined)):
+def _stage(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> None:
+    for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
         buffer = io.BytesIO()
         rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)
         ports.store.put(f"{prefix}.{part}.parquet", buffer.getvalue())

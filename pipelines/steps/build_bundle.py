@@ -208,7 +208,7 @@ def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> Bundle
             manifest["model_digest"] == model.model_digest
             and manifest["files"]["categories.json"] == _sha256(categories_json(model.inputs))
             and manifest["libraries"] == _libraries()
-            and all(_sha256(found) == manifest["files"][name] for name, found in _files(info, manifest, ports))
+            and all(_sha256(file) == manifest["files"][name] for name, file in _files(info, manifest, ports))
         )
     except (ValueError, KeyError, TypeError, AttributeError, Refused):
         return None

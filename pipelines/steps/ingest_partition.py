@@ -43,14 +43,14 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     """
     spec = ports.catalog.dataset(request.dataset)
     folders = _folders(spec, request.day, ports.store)
-    found: list[SourceIngest | Delivery] = []
+    deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
         held = _held(name, day, ports.store)
-        found.append(held or _read(name, spec.sources[name], day, ports.store))
-    failed = any(isinstance(item, Delivery) and item.failures for item in found)
+        deliveries.append(held or _read(name, spec.sources[name], day, ports.store))
+    failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
         item if isinstance(item, SourceIngest) else _refused(item) if failed else _keep(item, ports.store)
-        for item in found
+        for item in deliveries
     ]
     return IngestResult(dataset=spec.dataset, day=request.day, sources=sources)
 

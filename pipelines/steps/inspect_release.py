@@ -46,18 +46,18 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
     bundle = request.bundle
     spec = ports.catalog.model(bundle.model)
     tried = spec.deployment.load_test
-    found: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
-    files, manifest = _read(bundle, ports, found["faults"])
-    found["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
+    fields: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
+    files, manifest = _read(bundle, ports, fields["faults"])
+    fields["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
     if manifest is not None:
-        found["contract"] = contract(manifest, ports, bundle.model)
-        found["untyped"] = _untyped(found["contract"], files.get("schema.json"))
-        found |= _against_the_champion(request, found["contract"], ports)
-    if (model := _registered(bundle, ports, found["faults"])) is not None:
-        found["model_digest"] = model.model_digest
-        if manifest is not None and not found["faults"] and not found["pickles"]:
-            found["altered"] = _altered(model, bundle.predictor, manifest)
-            found |= _trial(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
+        fields["contract"] = contract(manifest, ports, bundle.model)
+        fields["untyped"] = _untyped(fields["contract"], files.get("schema.json"))
+        fields |= _against_the_champion(request, fields["contract"], ports)
+    if (model := _registered(bundle, ports, fields["faults"])) is not None:
+        fields["model_digest"] = model.model_digest
+        if manifest is not None and not fields["faults"] and not fields["pickles"]:
+            fields["altered"] = _altered(model, bundle.predictor, manifest)
+            fields |= _trial(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
     return Inspection(
         model=bundle.model,
         version=bundle.version,
@@ -68,7 +68,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
         plan_faults=plan_faults(spec),
         load_test_fault=door_fault(spec.deployment, ports.target(bundle.model)) if tried else None,
         load_test_needs=needed(tried, spec.deployment.analysis.alpha) if tried else {},
-        **found,
+        **fields,
     )
 
 
@@ -90,7 +90,7 @@ def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[s
         faults.append(f"{MANIFEST} is no manifest: {type(error).__name__}: {error}")
         return {MANIFEST: content}, None
     files = {MANIFEST: content}
-    for name, wanted in named.items():
+    for name, expected in named.items():
         if name.startswith("/") or ".." in name.split("/"):
             faults.append(f"{name!r} points outside the bundle")
             continue
@@ -99,8 +99,8 @@ def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[s
         except Refused:
             faults.append(f"{name} is missing")
             continue
-        if (digest := _sha256(files[name])) != wanted:
-            faults.append(f"{name} has sha256 {digest}, the manifest says {wanted}")
+        if (digest := _sha256(files[name])) != expected:
+            faults.append(f"{name} has sha256 {digest}, the manifest says {expected}")
     return files, manifest
 
 
@@ -116,7 +116,7 @@ def is_pickle(name: str, content: bytes) -> bool:
         return False
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return any(is_pickle(one, archive.read(one)) for one in archive.namelist())
+            return any(is_pickle(member, archive.read(member)) for member in archive.namelist())
     except zipfile.BadZipFile:
         return False
 
@@ -130,22 +130,25 @@ def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleCon
         semantic = None
     columns = [
         BundleColumn(
-            name=one["name"], type=one.get("type") or "", minimum=one.get("minimum"), maximum=one.get("maximum")
+            name=column["name"],
+            type=column.get("type") or "",
+            minimum=column.get("minimum"),
+            maximum=column.get("maximum"),
         )
-        for one in manifest["features"]
+        for column in manifest["features"]
     ]
     return BundleContract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
 
 
 def _untyped(contract: BundleContract, schema: bytes | None) -> list[str]:
     try:
-        typed = {one["name"]: one["type"] for one in json.loads(schema or b"{}").get("columns", [])}
+        typed = {column["name"]: column["type"] for column in json.loads(schema or b"{}").get("columns", [])}
     except (ValueError, KeyError, TypeError, AttributeError):
         typed = {}
     return [
-        one.name
-        for one in contract.columns
-        if one.type not in ("numeric", "categorical") or typed.get(one.name) != one.type
+        column.name
+        for column in contract.columns
+        if column.type not in ("numeric", "categorical") or typed.get(column.name) != column.type
     ]
 
 
@@ -157,35 +160,37 @@ def _against_the_champion(request: InspectionRequest, mine: BundleContract, port
         manifest = json.loads(ports.store.get(store_paths.bundle(model, version, MANIFEST)))
         live = contract(manifest, ports, model)
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{MANIFEST} of the live version {version} cannot be read ({error})"
-        return {"champion_fault": f"{said}; deploy version {version} once more, and it is built again"}
+        fault = f"{MANIFEST} of the live version {version} cannot be read ({error})"
+        return {"champion_fault": f"{fault}; deploy version {version} once more, and it is built again"}
     return {"champion": live, "contract_changes": contract_changes(live, mine), "narrowed": narrowed(live, mine)}
 
 
 def contract_changes(live: BundleContract, mine: BundleContract) -> list[str]:
     """What callers of the live version would have to change."""
-    old, new = ({one.name: one.type for one in each.columns} for each in (live, mine))
-    found = [f"column {name} is no longer taken" for name in old if name not in new]
-    found += [f"column {name} is new" for name in new if name not in old]
-    found += [f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    old, new = ({column.name: column.type for column in each.columns} for each in (live, mine))
+    changes = [f"column {name} is no longer taken" for name in old if name not in new]
+    changes += [f"column {name} is new" for name in new if name not in old]
+    changes += [
+        f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]
+    ]
     if live.output != mine.output:
-        found.append(f"it answers a {mine.output}, was a {live.output}")
-    return found
+        changes.append(f"it answers a {mine.output}, was a {live.output}")
+    return changes
 
 
 def narrowed(live: BundleContract, mine: BundleContract) -> list[str]:
     """Values that the live version takes and this one refuses."""
-    old = {one.name: one for one in live.columns}
-    found = []
-    for one in mine.columns:
-        before = old.get(one.name)
+    old = {column.name: column for column in live.columns}
+    changes = []
+    for column in mine.columns:
+        before = old.get(column.name)
         if before is None:
             continue
-        if one.minimum is not None and (before.minimum is None or one.minimum > before.minimum):
-            found.append(f"{one.name}: least {one.minimum:g}, was {_bound(before.minimum)}")
-        if one.maximum is not None and (before.maximum is None or one.maximum < before.maximum):
-            found.append(f"{one.name}: most {one.maximum:g}, was {_bound(before.maximum)}")
-    return found
+        if column.minimum is not None and (before.minimum is None or column.minimum > before.minimum):
+            changes.append(f"{column.name}: least {column.minimum:g}, was {_bound(before.minimum)}")
+        if column.maximum is not None and (before.maximum is None or column.maximum < before.maximum):
+            changes.append(f"{column.name}: most {column.maximum:g}, was {_bound(before.maximum)}")
+    return changes
 
 
 def _registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
@@ -203,8 +208,8 @@ def _altered(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) ->
     except (NotConvertible, KeyError) as error:
         return [f"the registered model gives no {predictor}: {error}"]
     named: Mapping[str, str] = manifest["files"]
-    found = [name for name, content in made.items() if named.get(name) != _sha256(content)]
-    return found + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
+    altered = [name for name, content in made.items() if named.get(name) != _sha256(content)]
+    return altered + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
 
 
 def _trial(
@@ -269,9 +274,9 @@ def _open(
 
 def _edges(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
     """Null throughout, every extreme throughout, and each column null alone."""
-    names = [one.name for one in inputs]
-    text = {one.name: UNSEEN for one in inputs if one.type == "categorical"}
-    numbers = [one.name for one in inputs if one.type == "numeric"]
+    names = [feature.name for feature in inputs]
+    text = {feature.name: UNSEEN for feature in inputs if feature.type == "categorical"}
+    numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     rows: list[dict[str, Any]] = [dict.fromkeys(names)]
     rows += [text | dict.fromkeys(numbers, value) for value in EXTREMES]
     return rows + [text | dict.fromkeys(numbers, 0.0) | {name: None} for name in names]
@@ -283,20 +288,20 @@ def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -
     for number, row in enumerate(_edges(inputs)):
         named = "null throughout" if number == 0 else f"edge row {number}"
         try:
-            found = answer(pl.DataFrame([row], schema=_schema(inputs)))
+            scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
         except Exception as error:
             faults.append(f"{named}: {_said(error)}")
             continue
-        if found.shape != (1,) or not np.isfinite(found[0]):
-            faults.append(f"{named}: answers {found.tolist()}")
-        elif classifies and not 0 <= found[0] <= 1:
-            faults.append(f"{named}: {found[0]:g} is no probability")
-    numbers = [one.name for one in inputs if one.type == "numeric"]
+        if scores.shape != (1,) or not np.isfinite(scores[0]):
+            faults.append(f"{named}: answers {scores.tolist()}")
+        elif classifies and not 0 <= scores[0] <= 1:
+            faults.append(f"{named}: {scores[0]:g} is no probability")
+    numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     if numbers:
-        row = dict.fromkeys((one.name for one in inputs), None) | {numbers[0]: TOO_LARGE}
+        row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: TOO_LARGE}
         try:
-            found = answer(pl.DataFrame([row], schema=_schema(inputs)))
-            faults.append(f"a number beyond 32 bits: answers {found.tolist()}")
+            scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
+            faults.append(f"a number beyond 32 bits: answers {scores.tolist()}")
         except Refused:
             pass  # as it has to be
         except Exception as error:
@@ -322,14 +327,14 @@ def _typed(inputs: list[FeatureInput]) -> list[pl.Expr]:
 
 
 def _schema(inputs: list[FeatureInput]) -> dict[str, Any]:
-    return {one.name: pl.String if one.type == "categorical" else pl.Float64 for one in inputs}
+    return {feature.name: pl.String if feature.type == "categorical" else pl.Float64 for feature in inputs}
 
 
 def _bound(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
 
 

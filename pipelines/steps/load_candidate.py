@@ -62,18 +62,18 @@ def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
     frame = pl.read_parquet(io.BytesIO(_file(request, "golden.parquet", ports)))
     manifest = json.loads(_file(request, "bundle.json", ports))
     real = frame.drop("prediction").tail(REAL_ROWS)
-    for one in manifest["features"]:
-        low, high, column = one.get("minimum"), one.get("maximum"), pl.col(one["name"])
+    for feature in manifest["features"]:
+        low, high, column = feature.get("minimum"), feature.get("maximum"), pl.col(feature["name"])
         if low is not None:
             real = real.filter(column.is_null() | (column >= low))
         if high is not None:
             real = real.filter(column.is_null() | (column <= high))
     if real.is_empty():
         raise Refused(f"the bundle of {request.model} {request.version} has no row within its own ranges to send")
-    found = [list(row) for row in real.iter_rows()]
+    records = [list(row) for row in real.iter_rows()]
     bodies = []
-    for number in range(min(MOST_BODIES, len(found))):
-        data = [found[(number * rows + place) % len(found)] for place in range(rows)]
+    for number in range(min(MOST_BODIES, len(records))):
+        data = [records[(number * rows + place) % len(records)] for place in range(rows)]
         bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}}))
     return bodies
 
@@ -83,7 +83,7 @@ def _file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
 
 
 def _judge(version: str, rows: int) -> Any:
-    wanted = version.encode("latin-1")
+    expected = version.encode("latin-1")
 
     def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
         if status != 200:
@@ -92,9 +92,9 @@ def _judge(version: str, rows: int) -> Any:
             predictions = orjson.loads(body)["predictions"]
         except (ValueError, KeyError, TypeError):
             return "answer"
-        if len(predictions) != rows or not all(isinstance(one, int | float) for one in predictions):
+        if len(predictions) != rows or not all(isinstance(prediction, int | float) for prediction in predictions):
             return "answer"
-        return "" if headers.get(b"x-model-version", wanted) == wanted else "stranger"
+        return "" if headers.get(b"x-model-version", expected) == expected else "stranger"
 
     return judge
 
@@ -104,24 +104,24 @@ async def _test(door: RequestTarget, declared: LoadTestSpec, alpha: float) -> tu
 
     A failure that is shown ends it early.
     """
-    taken, said, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
+    taken, errors, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
     for body in door.bodies:
-        one = RequestTarget(door.url, [body], door.judge, door.headers)
-        warm = OpenLoop(one, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
-        found = await warm.run()
-        said |= found.errors
-        taken += [] if any(error.startswith("status 4") for error in found.errors) else [body]
+        probe = RequestTarget(door.url, [body], door.judge, door.headers)
+        warm = OpenLoop(probe, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
+        warm_outcome = await warm.run()
+        errors |= warm_outcome.errors
+        taken += [] if any(error.startswith("status 4") for error in warm_outcome.errors) else [body]
         if len(taken) >= WARM_UP or asyncio.get_running_loop().time() > until:
             break
     if not taken:
-        reason = f"the door answers {', '.join(said)}; see the gateway's log and the key in {KEY}"
+        reason = f"the door answers {', '.join(errors)}; see the gateway's log and the key in {KEY}"
         raise Refused("the candidate could not be asked at all", [reason])
     schedule = RequestSchedule(declared.target_rps, declared.duration, declared.ramp_up_time)
     limits = sorted({limit for _, limit in slow_limits(declared)})
 
     def failed(outcome: RequestOutcome) -> bool:
-        found = shown(declared, outcome)
-        return any(one.above >= math.log(len(found) / alpha) for one in found)
+        shares = shown(declared, outcome)
+        return any(share.above >= math.log(len(shares) / alpha) for share in shares)
 
     ready = RequestTarget(door.url, taken, door.judge, door.headers)
     loop = OpenLoop(ready, schedule, limits, timeout=TIMEOUT_SECONDS, most_open=MOST_OPEN, stop=failed)
@@ -136,11 +136,11 @@ def _result(
     alpha: float,
     ports: Ports,
 ) -> LoadTestResult:
-    found = [
-        one.model_copy(update={"needed_total": requests_to_show(one.bad / one.total, one.limit, alpha)})
-        if one.total and one.below < -math.log(alpha)
-        else one
-        for one in shown(declared, outcome)
+    shares = [
+        share.model_copy(update={"needed_total": requests_to_show(share.bad / share.total, share.limit, alpha)})
+        if share.total and share.below < -math.log(alpha)
+        else share
+        for share in shown(declared, outcome)
     ]
     lasted = outcome.last_sent - schedule.ramp_up
     result = LoadTestResult(
@@ -158,7 +158,7 @@ def _result(
         plateau_rps=outcome.plateau.total / lasted if lasted > 0 else 0.0,
         lag_p99_ms=_finite(outcome.lag.percentile(0.99)),
         percentiles_ms={name: _finite(outcome.plateau.percentile(share)) for name, share in PERCENTILES.items()},
-        shown=found,
+        shown=shares,
         histogram=_histogram(outcome.plateau),
         per_second=_per_second(outcome),
     )
@@ -173,15 +173,15 @@ def _result(
     return result
 
 
-def _histogram(found: Histogram) -> dict[str, int]:
-    counts = {f"{edge(place):.4g}": found.counts[place] for place in sorted(found.counts)}
-    return counts | ({"never": found.beyond} if found.beyond else {})
+def _histogram(histogram: Histogram) -> dict[str, int]:
+    counts = {f"{edge(place):.4g}": histogram.counts[place] for place in sorted(histogram.counts)}
+    return counts | ({"never": histogram.beyond} if histogram.beyond else {})
 
 
 def _per_second(outcome: RequestOutcome) -> list[list[float]]:
     return [
-        [second, found.sent, found.answered, found.errors, round(found.worst_ms, 3)]
-        for second, found in sorted(outcome.seconds.items())
+        [second, counts.sent, counts.answered, counts.errors, round(counts.worst_ms, 3)]
+        for second, counts in sorted(outcome.seconds.items())
     ]
 
 

@@ -83,14 +83,14 @@ def _logged(
     return values
 
 
-def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
-    where = store_paths.rollout(found.model, found.rollout_id, "experiment.png")
+def _drawn(measure: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
+    where = store_paths.rollout(measure.model, measure.rollout_id, "experiment.png")
     try:
         from pipelines.steps.rollouts.pictures import experiment_picture
 
-        return found.model_copy(update={"picture": ports.store.put(where, experiment_picture(found, spec))})
+        return measure.model_copy(update={"picture": ports.store.put(where, experiment_picture(measure, spec))})
     except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
-        return found.model_copy(update={"notes": [*found.notes, f"no picture: {error}"]})
+        return measure.model_copy(update={"notes": [*measure.notes, f"no picture: {error}"]})
 
 
 def impossible(arms: Sequence[ArmCounts]) -> list[str]:
@@ -152,8 +152,8 @@ def _value(name: str, spec: ModelSpec) -> pl.Expr:
     if name == "prediction":
         return prediction
     if name == "accuracy":
-        said = prediction >= spec.evaluation.threshold
-        return pl.when(label.is_not_null()).then((said == (label >= 0.5)).cast(pl.Float64))
+        decision = prediction >= spec.evaluation.threshold
+        return pl.when(label.is_not_null()).then((decision == (label >= 0.5)).cast(pl.Float64))
     if name == "absolute_error":
         return (prediction - label).abs()
     if name in ("squared_error", "brier"):
@@ -178,9 +178,9 @@ def _of_means(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: floa
 
 def _bounds(moments: dict[str, Moments], alpha: float, tightest_at: int) -> Difference:
     """Where nothing has varied yet (no user has bought anything), nothing is known."""
-    found = mean_difference(moments[VARIANT], moments[CONTROL], alpha=alpha, tightest_at=tightest_at)
+    difference = mean_difference(moments[VARIANT], moments[CONTROL], alpha=alpha, tightest_at=tightest_at)
     varied = any(arm.variance for arm in moments.values())
-    return found if varied else Difference(found.estimate, -math.inf, math.inf)
+    return difference if varied else Difference(difference.estimate, -math.inf, math.inf)
 
 
 def _moments(arm: pl.Series) -> Moments:

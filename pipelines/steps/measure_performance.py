@@ -63,13 +63,13 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says."""
     view = ports.catalog.view_of(spec.model)
     table = store_paths.validated(view.entity_source)
-    wanted = _days(last, (last - first).days + 1)
+    days = _days(last, (last - first).days + 1)
     published = set(ports.store.days(table))
-    absent = [on for on in wanted if on not in published]
+    absent = [on for on in days if on not in published]
     if absent:
         notes.append(f"{table} has no rows yet of {', '.join(map(str, absent))}: no labels of these days")
     answers = read_answers(ports, spec.model, first, last)
-    present = [on for on in wanted if on in published]
+    present = [on for on in days if on in published]
     if not present:
         return answers.with_columns(label=pl.lit(None, pl.Float64)).filter(pl.col("day").is_between(first, last))
     columns = list(dict.fromkeys([*view.key, spec.target.column]))

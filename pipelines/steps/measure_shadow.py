@@ -35,7 +35,7 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
     shadow = spec.deployment.shadows or Shadow()
     counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNTED}
     offered = counted["sent"] + counted["dropped"]
-    found = ShadowMeasure(
+    measure = ShadowMeasure(
         model=request.model,
         champion=request.champion,
         version=request.version,
@@ -45,9 +45,11 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
         errors=impossible(request.arms),
         **counted,
     )
-    if not found.errors:
-        found = found.model_copy(update=_evidence(found, shadow.max_disagreement, spec.deployment.error_threshold))
-    return _reported(found, request, spec, ports) if request.report else found
+    if not measure.errors:
+        measure = measure.model_copy(
+            update=_evidence(measure, shadow.max_disagreement, spec.deployment.error_threshold)
+        )
+    return _reported(measure, request, spec, ports) if request.report else measure
 
 
 def impossible(arms: Sequence[ArmCounts]) -> list[str]:
@@ -64,18 +66,18 @@ def impossible(arms: Sequence[ArmCounts]) -> list[str]:
     ]
 
 
-def _evidence(found: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float]:
-    trials = min(found.compared, found.requests - found.failed)
-    differing = found.disagreed * trials / found.compared if found.compared else 0.0
+def _evidence(measure: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float]:
+    trials = min(measure.compared, measure.requests - measure.failed)
+    differing = measure.disagreed * trials / measure.compared if measure.compared else 0.0
     return {
         "disagreement_above_log_e": log_e_value(math.floor(differing), trials, max_disagreement),
         "disagreement_below_log_e": log_e_value(math.ceil(differing), trials, max_disagreement, alternative="less"),
-        "bad_above_log_e": log_e_value(found.failed, found.requests, max_bad),
-        "bad_below_log_e": log_e_value(found.failed, found.requests, max_bad, alternative="less"),
+        "bad_above_log_e": log_e_value(measure.failed, measure.requests, max_bad),
+        "bad_below_log_e": log_e_value(measure.failed, measure.requests, max_bad, alternative="less"),
     }
 
 
-def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+def _reported(measure: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     """The same with labels, distances of the scores, and the URIs of the report."""
     notes = flush_log(ports, request.model)
     try:
@@ -83,8 +85,8 @@ def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, por
         pairs = paired(rows, request.champion, request.version)
         labels = compare_labels(with_outcomes(pairs, ports, spec), spec)
     except AirworthyError as error:
-        return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
-    found = found.model_copy(
+        return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
+    measure = measure.model_copy(
         update={
             "labels": labels,
             "score_psi": _score_psi(pairs),
@@ -93,21 +95,21 @@ def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, por
         }
     )
     try:
-        return _drawn(found, pairs, spec, ports)
+        return _drawn(measure, pairs, spec, ports)
     except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
-        return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
+        return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
 
 
-def _drawn(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+def _drawn(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     if pairs.is_empty():
         raise Refused("the prediction log holds no pair of answers yet, so there is nothing to draw")
     from pipelines.steps.rollouts.pictures import shadow_picture
 
-    where = store_paths.rollout(found.model, found.rollout_id, "shadow.png")
-    found = found.model_copy(update={"picture": ports.store.put(where, shadow_picture(found, pairs, spec))})
-    content = json.dumps(found.model_dump(mode="json", by_alias=True), indent=2).encode()
-    report = ports.store.put(store_paths.rollout(found.model, found.rollout_id, "shadow.json"), content)
-    return found.model_copy(update={"report": report})
+    where = store_paths.rollout(measure.model, measure.rollout_id, "shadow.png")
+    measure = measure.model_copy(update={"picture": ports.store.put(where, shadow_picture(measure, pairs, spec))})
+    content = json.dumps(measure.model_dump(mode="json", by_alias=True), indent=2).encode()
+    report = ports.store.put(store_paths.rollout(measure.model, measure.rollout_id, "shadow.json"), content)
+    return measure.model_copy(update={"report": report})
 
 
 def paired(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:

@@ -48,11 +48,11 @@ def _record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment,
     client = open_client(ports.settings.tracking)
     with tempfile.TemporaryDirectory() as folder:
         with mlflow_answers(ports.settings.tracking):
-            kept = Path(client.download_artifacts(info.run_id, str(Path(ORDER).parent), folder))
+            record_folder = Path(client.download_artifacts(info.run_id, str(Path(ORDER).parent), folder))
         try:
-            order = TrainingPlan.model_validate_json((kept / Path(ORDER).name).read_bytes())
-            then = Environment.model_validate_json((kept / Path(ENVIRONMENT).name).read_bytes())
-            trial_file = kept / Path(TRIAL).name
+            order = TrainingPlan.model_validate_json((record_folder / Path(ORDER).name).read_bytes())
+            then = Environment.model_validate_json((record_folder / Path(ENVIRONMENT).name).read_bytes())
+            trial_file = record_folder / Path(TRIAL).name
             trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
         except (OSError, ValidationError) as error:
             raise Refused(f"{info.model} version {info.version} has no record of its training", [str(error)]) from error

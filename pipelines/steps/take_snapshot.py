@@ -47,8 +47,8 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         days = _days(ports.store, spec, as_of, versions)
         frames = (_labelled(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
         return _freeze_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
-    asked = _days(ports.store, spec, as_of, versions) if spec.training.history_days else None
-    frame = _labelled(ports.store, spec, view, features, as_of, versions, asked)
+    history = _days(ports.store, spec, as_of, versions) if spec.training.history_days else None
+    frame = _labelled(ports.store, spec, view, features, as_of, versions, history)
     frame = frame.with_columns(_parts(frame.with_columns(entity_id(view)), spec))
     digest = table_digest(frame)
     result = SnapshotResult(
@@ -71,8 +71,10 @@ def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
     if not store.exists(path):
         raise Refused(f"model {model} has no snapshot {digest}; take one, or correct the digest")
     frame = pl.read_parquet(BytesIO(store.get(path)))
-    if (found := table_digest(frame)) != digest:
-        raise Refused(f"{path} was altered: its content has digest {found}; restore the file or take a new snapshot")
+    if (content_digest := table_digest(frame)) != digest:
+        raise Refused(
+            f"{path} was altered: its content has digest {content_digest}; restore the file or take a new snapshot"
+        )
     return frame
 
 
@@ -112,8 +114,8 @@ def _labelled(
 ) -> pl.DataFrame:
     """Rows of the days (None: all) whose label was known by ``as_of``, within the history, by prediction time."""
     table, entities = versions
-    asked = list(dict.fromkeys([*view.key, "prediction_time", *features]))
-    known = store.read(table, days=days, columns=[*asked, "day"], version=versions[table])
+    read_columns = list(dict.fromkeys([*view.key, "prediction_time", *features]))
+    known = store.read(table, days=days, columns=[*read_columns, "day"], version=versions[table])
     truth = store.read(entities, days=days, version=versions[entities])
     value = pl.col(spec.target.column)
     target = value if spec.target.at_least is None else value >= spec.target.at_least

@@ -27,8 +27,8 @@ TURNED_AWAY = (429, 503)
 def run(request: DrillRequest, ports: Ports) -> DrillResult:
     """Roll the drill's rollout back, whatever the requests beside it show. Raises what the target raises."""
     target = ports.target(request.model)
-    asked = ports.catalog.model(request.model).deployment.target.kind == "embedded"
-    probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if asked else None
+    embedded = ports.catalog.model(request.model).deployment.target.kind == "embedded"
+    probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if embedded else None
     if probes is not None:
         probes.start()
         probes.wait(lambda heard: heard.of(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
@@ -103,10 +103,10 @@ class ProbeRequests:
     """Requests one after the other, each on a connection of its own so that every worker gets some."""
 
     def __init__(self, door: str, request: DrillRequest, body: bytes) -> None:
-        found = urlsplit(door)
-        self._host, self._port = found.hostname or "127.0.0.1", found.port
-        self._connect = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
-        self._path = f"{found.path.rstrip('/')}/models/{request.model}/invocations"
+        url = urlsplit(door)
+        self._host, self._port = url.hostname or "127.0.0.1", url.port
+        self._connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._path = f"{url.path.rstrip('/')}/models/{request.model}/invocations"
         self._headers = {"content-type": "application/json", request.header: request.rollout_id}
         if key := os.environ.get("AIRWORTHY_GATEWAY_KEY"):
             self._headers["x-api-key"] = key

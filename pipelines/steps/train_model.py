@@ -73,8 +73,8 @@ def _earlier(order: TrainingPlan, ports: Ports) -> VersionInfo | None:
     """The version that another attempt registered; if it may fall back, it can have run on the other device."""
     either = ports.catalog.model(order.request.model).runs("train").cpu_fallback
     same = [order.on(device) for device in DEVICES] if either else [order]
-    found = (find_registered(ports.registry, order.request.model, one.digest()) for one in same)
-    return next((info for info in found if info), None)
+    matches = (find_registered(ports.registry, order.request.model, variant.digest()) for variant in same)
+    return next((info for info in matches if info), None)
 
 
 def _tags(order: TrainingPlan, ports: Ports) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _message(info: Any) -> str | None:
     """The exception's message; Great Expectations nests it one level deeper for metrics than for expectations."""
     if not isinstance(info, dict):
         return None
-    for found in [info, *(value for value in info.values() if isinstance(value, dict))]:
-        if found.get("raised_exception"):
-            return str(found.get("exception_message"))
+    for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message"))
     return None

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parity:
-    """``largest``: of ``|found - expected| / max(1, |expected|)``; ``flips``: rows on another side of a threshold."""
+    """``largest``: of ``|answer - expected| / max(1, |expected|)``; ``flips``: rows on another side of a threshold."""
 
     rows: int
     largest: float
@@ -28,11 +28,11 @@ class Parity:
         return f"largest difference {self.largest:.3g} (limit {MAX_DIFFERENCE:g}), {self.flips} label flips"
 
 
-def compare(found: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:
+def compare(answers: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:
     """Row by row; an answer that is not a number, or one too few, never agrees."""
-    if found.shape != expected.shape:
+    if answers.shape != expected.shape:
         return Parity(len(expected), float("inf"), 0)
-    difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
+    difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
     largest = float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0.0))
-    flips = sum(int(((found >= threshold) != (expected >= threshold)).sum()) for threshold in thresholds)
+    flips = sum(int(((answers >= threshold) != (expected >= threshold)).sum()) for threshold in thresholds)
     return Parity(len(expected), largest, flips)

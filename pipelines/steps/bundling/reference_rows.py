@@ -30,9 +30,9 @@ def reference_rows(frame: pl.DataFrame, features: Sequence[FeatureInput]) -> pl.
     )
     sample = real.gather_every(max(1, real.height // SAMPLE)).head(SAMPLE)
     parts = [pl.DataFrame({name: [None] for name in names}, schema=real.schema)]
-    wanted = max(1, -(-(MINIMUM_ROWS - sample.height) // max(1, _edges(features))))
-    for base in range(min(wanted, real.height) if wanted > 1 else 1):
-        parts += _altered(real.slice(base * real.height // wanted, 1), real, features)
+    bases = max(1, -(-(MINIMUM_ROWS - sample.height) // max(1, _edges(features))))
+    for base in range(min(bases, real.height) if bases > 1 else 1):
+        parts += _altered(real.slice(base * real.height // bases, 1), real, features)
     rows = pl.concat([*parts, sample])
     while rows.height < MINIMUM_ROWS:  # a snapshot of a few rows: each combination more than once
         rows = pl.concat([rows, rows.head(MINIMUM_ROWS - rows.height)])

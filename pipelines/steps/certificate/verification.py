@@ -97,9 +97,11 @@ def _check_model_file(certificate: Certificate, info: VersionInfo, ports: Ports)
             place = fetch_model(open_client(ports.settings.tracking), info.source, Path(folder))
         except Refused as refusal:
             return _judge("model file", [str(refusal)], "")
-        found = {path.name: _sha256(path.read_bytes()) for path in sorted(place.rglob("*")) if path.is_file()}
-    names = [name for name, digest in found.items() if digest == certificate.model_digest]
-    fault = f"none of {', '.join(found) or 'no files'} has the registered digest {str(certificate.model_digest)[:12]}…"
+        digests = {path.name: _sha256(path.read_bytes()) for path in sorted(place.rglob("*")) if path.is_file()}
+    names = [name for name, digest in digests.items() if digest == certificate.model_digest]
+    fault = (
+        f"none of {', '.join(digests) or 'no files'} has the registered digest {str(certificate.model_digest)[:12]}…"
+    )
     return _judge("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
 
 
@@ -120,12 +122,12 @@ def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
         faults.append(f"was built from model {manifest['model_digest'][:12]}…, not {certificate.model_digest}")
     for name, expected in manifest["files"].items():
         try:
-            found = _sha256(ports.store.get(store_paths.bundle(certificate.model, certificate.version, name)))
+            digest = _sha256(ports.store.get(store_paths.bundle(certificate.model, certificate.version, name)))
         except Refused as refusal:
             faults.append(str(refusal))
             continue
-        if found != expected:
-            faults.append(f"{name} gives {found[:12]}…, the manifest says {expected[:12]}…")
+        if digest != expected:
+            faults.append(f"{name} gives {digest[:12]}…, the manifest says {expected[:12]}…")
     return _judge("bundle", faults, f"{len(manifest['files'])} files, {released}")
 
 

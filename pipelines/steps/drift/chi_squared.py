@@ -34,15 +34,15 @@ def pooled_counts(
         return hidden or (ours.get(name, 0) + theirs.get(name, 0)) * smaller_share < SMALLEST_EXPECTED
 
     names = sorted(set(ours) | set(theirs))
-    kept = [name for name in names if name != OTHER and not is_rare(name)]
-    rare = [name for name in names if name not in set(kept)]
-    first = [float(ours.get(name, 0)) for name in kept]
-    second = [float(theirs.get(name, 0)) for name in kept]
+    common = [name for name in names if name != OTHER and not is_rare(name)]
+    rare = [name for name in names if name not in set(common)]
+    first = [float(ours.get(name, 0)) for name in common]
+    second = [float(theirs.get(name, 0)) for name in common]
     if rare:
-        kept = [*kept, OTHER]
+        common = [*common, OTHER]
         first.append(float(sum(ours.get(name, 0) for name in rare)))
         second.append(float(sum(theirs.get(name, 0) for name in rare)))
-    return kept, np.array(first), np.array(second)
+    return common, np.array(first), np.array(second)
 
 
 def chi_squared_test(reference: Floats, current: Floats) -> tuple[float, float]:

@@ -62,8 +62,8 @@ class Sketch:
         if not len(self.points):
             return np.empty(0)
         below = np.cumsum(self.weights)
-        wanted = below[-1] * np.arange(1, bins) / bins
-        edges: Floats = np.unique(self.points[np.searchsorted(below, wanted, side="left")])
+        ranks = below[-1] * np.arange(1, bins) / bins
+        edges: Floats = np.unique(self.points[np.searchsorted(below, ranks, side="left")])
         if edges[0] == self.points[0]:
             edges = np.concatenate(([np.nextafter(edges[0], -np.inf)], edges))
         return edges

@@ -70,10 +70,10 @@ def _resampled(
     statistic: Callable[[Array], Array], rows: int, resamples: int, random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     batch = max(1, min(resamples, BATCH_CELLS // rows))
-    found = []
+    statistics = []
     for start in range(0, resamples, batch):
         size = min(batch, resamples - start)
         drawn = random.integers(0, rows, size=(size, rows)) + np.arange(size)[:, None] * rows
         counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        found.append(statistic(counts.astype(np.float64)))
-    return np.concatenate(found)
+        statistics.append(statistic(counts.astype(np.float64)))
+    return np.concatenate(statistics)

@@ -92,9 +92,9 @@ def calibration(drawing: Drawing) -> Figure:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect")
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
         bins = [part for part in np.array_split(np.argsort(answers, kind="stable"), CALIBRATION_BINS) if len(part)]
-        said = [float(answers[part].mean()) for part in bins]
+        predicted = [float(answers[part].mean()) for part in bins]
         came_true = [float(drawing.target[part].mean()) for part in bins]
-        axes.plot(said, came_true, color=colour, linewidth=2, marker="o", markersize=5, label=name)
+        axes.plot(predicted, came_true, color=colour, linewidth=2, marker="o", markersize=5, label=name)
         below.hist(answers, bins=50, range=(0, 1), histtype="step", color=colour, linewidth=1.5)
     axes.set_ylim(-0.02, 1.02)
     below.set_xlim(-0.02, 1.02)
@@ -127,10 +127,10 @@ def confusion(drawing: Drawing) -> Figure:
 def residuals(drawing: Drawing) -> Figure:
     """Actual minus answered, as distributions that share their bins; the outer 0.5 % at each end go to the edges."""
     figure, axes = _square("Residuals", drawing.title)
-    found = {name: drawing.target - answers for name, answers in drawing.answers.items()}
-    low, high = np.quantile(np.concatenate(list(found.values())), [0.005, 0.995])
+    errors = {name: drawing.target - answers for name, answers in drawing.answers.items()}
+    low, high = np.quantile(np.concatenate(list(errors.values())), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, 61)
-    for (name, values), colour in zip(found.items(), COLOURS, strict=False):
+    for (name, values), colour in zip(errors.items(), COLOURS, strict=False):
         label = f"{name}  (mean {values.mean():+.2f}, mean size {np.abs(values).mean():.2f})"
         axes.hist(np.clip(values, low, high), bins=edges, histtype="step", linewidth=2, color=colour, label=label)
     axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
@@ -150,9 +150,9 @@ def predicted_vs_actual(drawing: Drawing) -> Figure:
     axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="perfect")
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
         bins = [part for part in np.array_split(np.argsort(answers, kind="stable"), CALIBRATION_BINS) if len(part)]
-        said = [float(np.median(answers[part])) for part in bins]
+        predicted = [float(np.median(answers[part])) for part in bins]
         actual = [float(np.median(drawing.target[part])) for part in bins]
-        axes.plot(said, actual, color=colour, linewidth=2, marker="o", markersize=5, label=f"{name}: median")
+        axes.plot(predicted, actual, color=colour, linewidth=2, marker="o", markersize=5, label=f"{name}: median")
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     _finish(axes, "Answered", "Actual", legend="upper left")

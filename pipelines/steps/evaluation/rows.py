@@ -110,10 +110,12 @@ def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Po
     unknown = [name for name in missing if name not in held]
     if unknown:
         raise Refused(f"neither the snapshot nor {table} has the columns {', '.join(unknown)}")
-    wanted = frame.select(view.key)
-    asked = [*view.key, *missing]
+    keys = frame.select(view.key)
+    read_columns = [*view.key, *missing]
     by_day = [  # a day at a time, of which only the wanted rows stay: the days together may be larger than memory
-        ports.store.read(table, days=[day], columns=asked).select(asked).join(wanted, on=view.key, how="semi")
+        ports.store.read(table, days=[day], columns=read_columns)
+        .select(read_columns)
+        .join(keys, on=view.key, how="semi")
         for day in days
     ]
     known = pl.concat(by_day).with_columns(pl.lit(True).alias("_found"))

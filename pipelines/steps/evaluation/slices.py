@@ -25,7 +25,7 @@ def slice_metrics(
 
     ``frame`` holds the declared columns, row by row beside the arrays. Below ``min_rows`` nothing is measured.
     """
-    found = []
+    metrics = []
     for column in declared.columns:
         values = frame.get_column(column).cast(pl.String).fill_null(MISSING).to_numpy()
         names, counts = np.unique(values.astype(str), return_counts=True)
@@ -36,7 +36,7 @@ def slice_metrics(
                 ours = measure_one(problem, declared.metric, target[inside], candidate[inside], threshold)
                 if champion is not None:
                     theirs = measure_one(problem, declared.metric, target[inside], champion[inside], threshold)
-            found.append(
+            metrics.append(
                 SliceMetric(
                     column=column,
                     value=str(name),
@@ -47,4 +47,4 @@ def slice_metrics(
                     gain=gain(declared.metric, ours, theirs),
                 )
             )
-    return found
+    return metrics

@@ -69,18 +69,18 @@ def _own(view: FeatureView, rows: pl.DataFrame, timezone: str) -> dict[str, pl.S
     """Columns of the row itself, and parts of its scheduled local time."""
     local = pl.col("__scheduled").dt.convert_time_zone(timezone)
     parts: dict[str, Callable[[], pl.Expr]] = {"hour_local": local.dt.hour, "day_of_week": local.dt.weekday}
-    found = {}
+    columns = {}
     for name, feature in view.features.items():
         if isinstance(feature.transformation, DirectColumn):
-            found[name] = rows[feature.transformation.column]
+            columns[name] = rows[feature.transformation.column]
         elif isinstance(feature.transformation, CalendarPart):
-            found[name] = rows.select(parts[feature.transformation.part]()).to_series()
-    return found
+            columns[name] = rows.select(parts[feature.transformation.part]()).to_series()
+    return columns
 
 
 def _looked_up(view: FeatureView, rows: pl.DataFrame, frames: Frames, timezone: str) -> dict[str, pl.Series]:
     """Columns of the newest copy of a reference source that landed on or before the row's day."""
-    found: dict[str, pl.Series] = {}
+    columns: dict[str, pl.Series] = {}
     for name, feature in _of_type(view, Lookup).items():
         how = feature.transformation
         assert isinstance(how, Lookup)
@@ -96,13 +96,13 @@ def _looked_up(view: FeatureView, rows: pl.DataFrame, frames: Frames, timezone: 
         )
         year = pl.col("__scheduled").dt.convert_time_zone(timezone).dt.year()
         answer = year - pl.col("__value") if how.as_ == "age_years" else pl.col("__value")
-        found[name] = joined.select(answer).to_series()
-    return found
+        columns[name] = joined.select(answer).to_series()
+    return columns
 
 
 def _observed(view: FeatureView, rows: pl.DataFrame, frames: Frames) -> dict[str, pl.Series]:
     """Values of the newest observation known at ``t``; null where it is too old, or left the value empty."""
-    found: dict[str, pl.Series] = {}
+    columns: dict[str, pl.Series] = {}
     groups: dict[tuple[str, tuple[str, ...], str], dict[str, LatestObservation]] = {}
     for name, feature in _of_type(view, LatestObservation).items():
         how = feature.transformation
@@ -125,18 +125,18 @@ def _observed(view: FeatureView, rows: pl.DataFrame, frames: Frames) -> dict[str
         age = pl.col("prediction_time") - pl.col("__observed")
         for name, how in features.items():
             fresh = age <= duration_of(pl.lit(how.max_age_hours * 60))
-            found[name] = joined.select(pl.when(fresh).then(pl.col(f"__{name}")).alias(name)).to_series()
-    return found
+            columns[name] = joined.select(pl.when(fresh).then(pl.col(f"__{name}")).alias(name)).to_series()
+    return columns
 
 
 def _windowed(view: FeatureView, rows: pl.DataFrame, entities: pl.DataFrame) -> dict[str, pl.Series]:
     """Means and last values over the facts of other rows known in ``(t - window, t]``."""
     facts = KnownFacts(view, entities)
-    found: dict[str, pl.Series] = {}
+    columns: dict[str, pl.Series] = {}
     for name, feature in view.features.items():
         how = feature.transformation
         if isinstance(how, WindowMean):
-            found[name] = facts.mean(rows, how)
+            columns[name] = facts.mean(rows, how)
         elif isinstance(how, LastValue):
-            found[name] = facts.last(rows, how)
-    return found
+            columns[name] = facts.last(rows, how)
+    return columns

@@ -39,10 +39,13 @@ class Inputs:
 
         Every table is read once, before the first day is handed out.
         """
-        wanted = {source: self._wanted(source, days) for source in self._sources}
-        tables = {source: self._read(source, wanted[source]) for source in self._sources}
+        needed_days = {source: self._needed_days(source, days) for source in self._sources}
+        tables = {source: self._read(source, needed_days[source]) for source in self._sources}
         for day in days:
-            yield day, {source: tables[source].filter(pl.col("day").is_in(wanted[source][day])) for source in tables}
+            yield (
+                day,
+                {source: tables[source].filter(pl.col("day").is_in(needed_days[source][day])) for source in tables},
+            )
 
     def reached_by(self, day: date, candidates: Iterable[date]) -> list[date]:
         """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
@@ -75,12 +78,12 @@ class Inputs:
     def _days(self, source: str) -> list[date]:
         return self._store.days(store_paths.validated(source))
 
-    def _wanted(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
+    def _needed_days(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
         present = self._days(source)
         return {day: days_read(self._view, source, day, present, self._zone) for day in days}
 
-    def _read(self, source: str, wanted: dict[date, list[date]]) -> pl.DataFrame:
-        days = sorted({other for others in wanted.values() for other in others})
+    def _read(self, source: str, needed_days: dict[date, list[date]]) -> pl.DataFrame:
+        days = sorted({other for others in needed_days.values() for other in others})
         if not days:
             return _empty(self._dataset.sources[source])
         return self._store.read(store_paths.validated(source), days=days)

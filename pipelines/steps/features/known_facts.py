@@ -57,9 +57,9 @@ class KnownFacts:
             .with_columns(pl.col("__sum", "__count").cum_sum().over(how.by))
         )
         window = duration_of(pl.lit(how.window_hours * 60))
-        asked = rows.select(*how.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
-        upper = newest_before(asked, "prediction_time", running, "__known", how.by)
-        lower = newest_before(asked, "__start", running, "__known", how.by)
+        windows = rows.select(*how.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
+        upper = newest_before(windows, "prediction_time", running, "__known", how.by)
+        lower = newest_before(windows, "__start", running, "__known", how.by)
         count, total = (upper[column].fill_null(0) - lower[column].fill_null(0) for column in ("__count", "__sum"))
         frame = pl.DataFrame({"count": count, "total": total})
         mean = pl.col("total").cast(pl.Float64) / pl.col("count") / scale
@@ -73,8 +73,8 @@ class KnownFacts:
             .select(*how.by, "__known", pl.col(how.column).alias("__value"))
             .unique([*how.by, "__known"], keep="last", maintain_order=True)
         )
-        asked = rows.select(*how.by, "prediction_time")
-        joined = newest_before(asked, "prediction_time", newest, "__known", how.by)
+        moments = rows.select(*how.by, "prediction_time")
+        joined = newest_before(moments, "prediction_time", newest, "__known", how.by)
         window = duration_of(pl.lit(how.window_hours * 60))
         inside = pl.col("__known") > pl.col("prediction_time") - window
         return joined.select(pl.when(inside).then(pl.col("__value"))).to_series()

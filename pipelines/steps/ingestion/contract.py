@@ -106,10 +106,10 @@ def _shape(text: str) -> tuple[list[str], list[str]]:
     return header, failures
 
 
-def _column_faults(found: list[str], promised: list[str]) -> list[str]:
-    missing = [f"column {name!r} is missing" for name in promised if name not in found]
+def _column_faults(header: list[str], promised: list[str]) -> list[str]:
+    missing = [f"column {name!r} is missing" for name in promised if name not in header]
     extra = [
-        f"column {name!r} is not in the contract; remove it, or declare it" for name in found if name not in promised
+        f"column {name!r} is not in the contract; remove it, or declare it" for name in header if name not in promised
     ]
     return missing + extra
 
@@ -157,9 +157,9 @@ def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]
 
 
 def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date) -> list[str]:
-    wanted = (day.year, day.month, day.day)
+    expected = (day.year, day.month, day.day)
     other = rows.select(day_columns).filter(
-        ~pl.all_horizontal(pl.col(name).eq_missing(part) for name, part in zip(day_columns, wanted, strict=True))
+        ~pl.all_horizontal(pl.col(name).eq_missing(part) for name, part in zip(day_columns, expected, strict=True))
     )
     if other.is_empty():
         return []

@@ -38,9 +38,9 @@ def find_door(request: LoadTestRequest, deployment: Deployment, ports: Ports) ->
     target = ports.target(request.model)
     state = target.rollout(request.model)
     if state.rollout_id != request.rollout_id or state.candidate != request.version:
-        found = f"{state.rollout_id or 'no rollout'} with candidate {state.candidate or 'none'}"
+        rollout = f"{state.rollout_id or 'no rollout'} with candidate {state.candidate or 'none'}"
         subject = f"rollout {request.rollout_id} has no candidate {request.version} to try"
-        raise Refused(subject, [f"the target has {found}"])
+        raise Refused(subject, [f"the target has {rollout}"])
     if fault := door_fault(deployment, target):
         raise Refused(f"{request.model} cannot be tried under load", [fault])
     if isinstance(target, HasCandidateEndpoint):

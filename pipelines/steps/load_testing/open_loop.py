@@ -70,12 +70,12 @@ class Histogram:
 
     def percentile(self, share: float) -> float:
         """Upper edge of the bucket that holds it; infinite where it was never answered, NaN without requests."""
-        wanted, seen = max(1, math.ceil(share * self.total)), 0
+        rank, seen = max(1, math.ceil(share * self.total)), 0
         if not self.total:
             return math.nan
         for place in sorted(self.counts):
             seen += self.counts[place]
-            if seen >= wanted:
+            if seen >= rank:
                 return edge(place)
         return math.inf
 
@@ -341,11 +341,11 @@ class OpenLoop:
 
     def _ended(self, connection: Connection, status: int, headers: dict[bytes, bytes], body: bytes, error: str) -> None:
         latency = (perf_counter() - self._start - connection.due) * 1000
-        said = error or self._door.judge(status, headers, body)
-        if said == "stranger":
+        fault = error or self._door.judge(status, headers, body)
+        if fault == "stranger":
             self.outcome.strangers += 1
-            said = ""
-        self._record(connection.due, latency, said, connection.on_plateau)
+            fault = ""
+        self._record(connection.due, latency, fault, connection.on_plateau)
         if not error and connection.usable:
             self._idle.append(connection)
         else:

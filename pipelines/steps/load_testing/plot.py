@@ -36,8 +36,8 @@ def draw(result: LoadTestResult, declared: LoadTestSpec) -> bytes:
 
 def _rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
     across = [0.0, declared.ramp_up_time, declared.duration]
-    wanted = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
-    axes.plot(across, wanted, color=GREY, linewidth=1, linestyle="--", label="declared")
+    declared_rps = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
+    axes.plot(across, declared_rps, color=GREY, linewidth=1, linestyle="--", label="declared")
     axes.plot(seconds[:, 0] + 0.5, seconds[:, 1], color=BLUE, linewidth=2, label="sent")
     axes.plot(seconds[:, 0] + 0.5, seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered rightly")
     if seconds[:, 3].any():
@@ -56,8 +56,8 @@ def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
 
 def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:
     """Share of the requests that took longer; what never came is beyond every latency."""
-    edges = np.array([float(one) for one in result.histogram if one != "never"])
-    counts = np.array([count for one, count in result.histogram.items() if one != "never"], dtype=np.float64)
+    edges = np.array([float(edge) for edge in result.histogram if edge != "never"])
+    counts = np.array([count for edge, count in result.histogram.items() if edge != "never"], dtype=np.float64)
     total = float(sum(result.histogram.values()))
     if total:
         beyond = np.maximum(total - np.cumsum(counts), 0) / total

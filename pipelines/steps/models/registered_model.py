@@ -101,14 +101,14 @@ def _verify(info: VersionInfo, folder: Path) -> None:
     if missing:
         raise Refused(f"{subject} was not registered by training; it is not loaded", missing)
     try:
-        found = {
+        digests = {
             MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
             INPUTS_DIGEST_TAG: inputs_digest(folder),
         }
     except OSError as error:
         raise Refused(f"the files of {subject} are incomplete; it is not loaded", [str(error)]) from error
     faults = [
-        f"{tag} is {found[tag]}, registered was {value}" for tag, value in registered.items() if found[tag] != value
+        f"{tag} is {digests[tag]}, registered was {value}" for tag, value in registered.items() if digests[tag] != value
     ]
     if faults:
         raise Refused(f"{subject} was altered since it was registered; it is not loaded", faults)

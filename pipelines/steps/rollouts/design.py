@@ -98,8 +98,8 @@ def _to_pass(declared: Deployment, weight: float) -> int | None:
     if declared.strategy == "ab":
         least = (declared.ab or AbTestSpec()).minimum_sample_size
         needed = math.ceil(least / min(weight, 1 - weight))
-        found = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
-        return None if found is None else max(needed, found)
+        to_detect = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
+        return None if to_detect is None else max(needed, to_detect)
     alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
     return None if alone is None else math.ceil(max(alone / weight, least / min(weight, 1 - weight)))
 
@@ -150,13 +150,13 @@ def _files(store: Store, model: str, until: datetime) -> list[str]:
 def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:
     """Requests since then, each weighed as it was sampled, and when the first of them was answered."""
     names = pl.read_parquet_schema(io.BytesIO(content))
-    wanted: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
-    frame = pl.read_parquet(io.BytesIO(content), columns=wanted).filter(pl.col("logged_at") >= since)
-    if "row" in wanted:
+    columns: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
+    frame = pl.read_parquet(io.BytesIO(content), columns=columns).filter(pl.col("logged_at") >= since)
+    if "row" in columns:
         frame = frame.filter(pl.col("row") == 0)
-    if "role" in wanted:
+    if "role" in columns:
         frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
     if frame.is_empty():
         return 0.0, None
     earliest = frame["logged_at"].min()
-    return float(frame["weight"].sum() if "weight" in wanted else frame.height), earliest  # type: ignore[return-value]
+    return float(frame["weight"].sum() if "weight" in columns else frame.height), earliest  # type: ignore[return-value]

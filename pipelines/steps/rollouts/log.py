@@ -54,12 +54,12 @@ def _rows(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl
     frames, faults = [], []
     for path in paths:
         try:
-            found = _of_rollout(store.get(path), rollout_id)
+            rows = _of_rollout(store.get(path), rollout_id)
         except (pl.exceptions.PolarsError, OSError) as error:
             faults.append(f"{path}: {str(error).splitlines()[0]}")
             continue
-        if found.height:
-            frames.append(found)
+        if rows.height:
+            frames.append(rows)
     if faults:
         raise Refused(f"the prediction log of {model} has unreadable files; restore or move them away", faults)
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
@@ -69,8 +69,8 @@ def _of_rollout(content: bytes, rollout_id: str) -> pl.DataFrame:
     held = pl.read_parquet_schema(BytesIO(content))
     if "rollout_id" not in held or "role" not in held:
         return pl.DataFrame(schema=SCHEMA)
-    wanted = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in held]
-    frame = pl.read_parquet(BytesIO(content), columns=wanted)
+    columns = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in held]
+    frame = pl.read_parquet(BytesIO(content), columns=columns)
     frame = frame.filter((pl.col("rollout_id") == rollout_id) & (pl.col("role") != "probe"))
     missing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name not in held}
     if "unit" in missing and "bucket" in held:
@@ -85,9 +85,9 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table, asked = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
+    table, identified = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME}{name}" for name in columns}
-    days = _days_asked_about(asked, ports.store.days(table), view.lead_hours)
+    days = _days_asked_about(identified, ports.store.days(table), view.lead_hours)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
     read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, spec.target.column, *columns])))
@@ -103,11 +103,11 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     return frame.join(truth.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
 
 
-def _days_asked_about(asked: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
+def _days_asked_about(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
     """Published days in which an event may lie that these rows asked about."""
-    if asked.is_empty():
+    if rows.is_empty():
         return []
-    about = asked["prediction_time"].dt.date()
+    about = rows["prediction_time"].dt.date()
     first, last = about.min(), about.max()
     reach = timedelta(days=2, hours=lead_hours)
     return [day for day in published if first - timedelta(days=1) <= day <= last + reach]  # type: ignore[operator]

@@ -22,18 +22,18 @@ SLOTS = 40
 """Points at most of what is averaged over time."""
 
 
-def shadow_picture(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec) -> bytes:
+def shadow_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec) -> bytes:
     """Disagreement over time, score against score, the scores' distributions, and the latencies."""
     shadow = spec.deployment.shadows or Shadow()
     figure = Figure(figsize=(11, 8.6), layout="constrained")
     (over_time, scatter), (scores, latency) = figure.subplots(2, 2)
-    asked = f"{found.compared:,} answers compared, {found.disagreed:,} differ by more than {shadow.tolerance:g}"
-    subject = f"{found.model}: version {found.version} in the shadow of version {found.champion}"
-    figure.suptitle(f"{subject}\n{asked}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    counts = f"{measure.compared:,} answers compared, {measure.disagreed:,} differ by more than {shadow.tolerance:g}"
+    subject = f"{measure.model}: version {measure.version} in the shadow of version {measure.champion}"
+    figure.suptitle(f"{subject}\n{counts}", x=0.01, ha="left", fontsize=12, fontweight="bold")
     _disagreement(over_time, pairs, shadow)
     _scatter(scatter, pairs, shadow)
-    _scores(scores, pairs, found)
-    _latencies(latency, pairs, found)
+    _scores(scores, pairs, measure)
+    _latencies(latency, pairs, measure)
     return _png(figure)
 
 
@@ -77,45 +77,45 @@ def _scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     _finish(axes, f"The same requests, answered by both ({shown})", "Champion", "Candidate", legend="upper left")
 
 
-def _scores(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
+def _scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
     both = np.concatenate([pairs[name].to_numpy() for name in ("champion", "candidate")])
     edges = np.linspace(both.min(), both.max() if both.max() > both.min() else both.min() + 1, 41)
-    for name, colour, version in (("champion", CHAMPION, found.champion), ("candidate", CANDIDATE, found.version)):
+    for name, colour, version in (("champion", CHAMPION, measure.champion), ("candidate", CANDIDATE, measure.version)):
         values = pairs[name].to_numpy()
         label = f"{name}, version {version} (mean {values.mean():.3g})"
         axes.hist(values, bins=edges, histtype="step", linewidth=2, color=colour, label=label)
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
-    shift = "not measured" if found.score_psi is None else f"{found.score_psi:.3f}"
+    shift = "not measured" if measure.score_psi is None else f"{measure.score_psi:.3f}"
     _finish(axes, f"Scores (stability index {shift})", "Prediction", "Answers", legend="upper right")
 
 
-def _latencies(axes: Any, pairs: pl.DataFrame, found: ShadowMeasure) -> None:
+def _latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
     for name, colour, what in (
         ("champion_us", CHAMPION, "champion, the whole request"),
         ("candidate_us", CANDIDATE, "candidate, the prediction alone"),
     ):
         values = np.sort(pairs[name].drop_nulls().to_numpy()) / 1000
         if len(values):
-            said = f"{what} (median {np.median(values):.3g} ms, p99 {np.quantile(values, 0.99):.3g} ms)"
+            label = f"{what} (median {np.median(values):.3g} ms, p99 {np.quantile(values, 0.99):.3g} ms)"
             shares = np.linspace(0, 1, min(len(values), DRAWN))
-            axes.plot(np.maximum(np.quantile(values, shares), 1e-3), shares, color=colour, label=said)
+            axes.plot(np.maximum(np.quantile(values, shares), 1e-3), shares, color=colour, label=label)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.35)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    ratio = "not measured" if found.latency_ratio is None else f"{found.latency_ratio:.2f}"
+    ratio = "not measured" if measure.latency_ratio is None else f"{measure.latency_ratio:.2f}"
     _finish(axes, f"Latency (ratio of the medians {ratio})", "Milliseconds", "Share answered by then", "upper left")
 
 
-def experiment_picture(found: ExperimentMeasure, spec: ModelSpec) -> bytes:
+def experiment_picture(measure: ExperimentMeasure, spec: ModelSpec) -> bytes:
     """The interval of each metric's difference, each on a scale of its own; dashed: the loss that counts as none."""
     declared = spec.deployment.ab
     margin = declared.margin if declared else 0.0
-    figure = Figure(figsize=(9.6, 2.4 + 1.05 * len(found.metrics)), layout="constrained")
-    grid = figure.subplots(len(found.metrics), 1, squeeze=False)[:, 0]
-    users = f"{found.variant_units:,} users of the variant, {found.control_units:,} of the control"
-    subject = f"{found.model}: version {found.variant} against version {found.control}"
+    figure = Figure(figsize=(9.6, 2.4 + 1.05 * len(measure.metrics)), layout="constrained")
+    grid = figure.subplots(len(measure.metrics), 1, squeeze=False)[:, 0]
+    users = f"{measure.variant_units:,} users of the variant, {measure.control_units:,} of the control"
+    subject = f"{measure.model}: version {measure.variant} against version {measure.control}"
     figure.suptitle(f"{subject}\n{users}", x=0.01, ha="left", fontsize=12, fontweight="bold")
-    for place, (axes, metric) in enumerate(zip(grid, found.metrics, strict=True)):
+    for place, (axes, metric) in enumerate(zip(grid, measure.metrics, strict=True)):
         _interval(axes, metric, margin if place else 0.0, decides=place == 0)
     grid[-1].set_xlabel("variant minus control, each in its own unit (latency: relative)", fontsize=9)
     return _png(figure)

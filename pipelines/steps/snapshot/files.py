@@ -126,12 +126,12 @@ def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
     if not store.exists(path):
         return None
     try:
-        found = FileList.model_validate_json(store.get(path))
+        file_list = FileList.model_validate_json(store.get(path))
     except ValidationError as error:
         raise Refused(f"{path} is no list of files; restore it or take a new snapshot", [str(error)]) from error
-    if found.digest() != digest:
-        raise Refused(f"{path} was altered: its digest is {found.digest()}; restore it or take a new snapshot")
-    return FrozenFiles(store, model, digest, found)
+    if file_list.digest() != digest:
+        raise Refused(f"{path} was altered: its digest is {file_list.digest()}; restore it or take a new snapshot")
+    return FrozenFiles(store, model, digest, file_list)
 
 
 def _selected(frame: pl.DataFrame, columns: Sequence[str], path: str) -> pl.DataFrame:

@@ -106,9 +106,9 @@ class _Waiting:
             return None
         holding = [path for path, dates in zip(self.paths, self.dates, strict=True) if on in dates]
         moments = pl.concat([pl.read_parquet(path, columns=["prediction_time"]) for path in holding]).to_series()
-        found = moments.filter(moments.dt.date() == on).sort()[place - 1]
-        assert isinstance(found, datetime)
-        return found
+        moment = moments.filter(moments.dt.date() == on).sort()[place - 1]
+        assert isinstance(moment, datetime)
+        return moment
 
 
 @dataclass

@@ -75,9 +75,9 @@ def boost(
     watched = f"validation/{plan.metric}"
     curves: dict[str, list[float]] = {}
     rates: list[float] = []
-    found = checkpoints.newest() if checkpoints else None
-    if found:
-        content, index = found
+    checkpoint = checkpoints.newest() if checkpoints else None
+    if checkpoint:
+        content, index = checkpoint
         booster = xgb.Booster(plan.parameters, [data for data, _ in evals])  # the checked one would forget parameters
         booster.load_model(bytearray(content))
         curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
@@ -105,8 +105,8 @@ def boost(
         if checkpoints and every and (number + 1) % every == 0 and number + 1 < plan.rounds:
             checkpoints.save(bytes(booster.save_raw("ubj")), curves, rates, scores[watched])
     best = stopper.best_round if plan.early_stopping.enabled else None
-    kept = booster[: best + 1] if best is not None else booster
-    return Boosted(kept, len(rates), best, start if found else None, curves, rates)
+    best_booster = booster[: best + 1] if best is not None else booster
+    return Boosted(best_booster, len(rates), best, start if checkpoint else None, curves, rates)
 
 
 def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:

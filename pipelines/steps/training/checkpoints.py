@@ -79,12 +79,12 @@ class Checkpoints:
             sha256=hashlib.sha256(content).hexdigest(),
             score=score if score == score else None,
         )
-        earlier = [kept for kept in (self._index.kept if self._index else []) if kept.rounds < rounds]
+        earlier = [file for file in (self._index.kept if self._index else []) if file.rounds < rounds]
         best = self._best([*earlier, fresh])
-        kept = sorted({*best, fresh}, key=lambda one: one.rounds)
-        self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=kept)
+        files = sorted({*best, fresh}, key=lambda file: file.rounds)
+        self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=files)
         self.store.put(self._path(INDEX), self._index.model_dump_json().encode())
-        named = {one.file for one in kept}
+        named = {file.file for file in files}
         for path in self.store.list(self._path("")):
             if path.rpartition("/")[2].startswith("round-") and path.rpartition("/")[2] not in named:
                 self.store.delete(path)
@@ -97,14 +97,14 @@ class Checkpoints:
         path = self._path(name)
         return json.loads(self.store.get(path)) if self.store.exists(path) else None
 
-    def _best(self, kept: list[CheckpointFile]) -> list[CheckpointFile]:
+    def _best(self, files: list[CheckpointFile]) -> list[CheckpointFile]:
         best: list[CheckpointFile] = []
-        left = [one for one in kept if one.score is not None]
+        left = [file for file in files if file.score is not None]
         while left and len(best) < self.keep_best:
             top = left[0]
-            for one in left[1:]:
-                if one.score is not None and improves(one.score, top.score, self.mode):
-                    top = one
+            for file in left[1:]:
+                if file.score is not None and improves(file.score, top.score, self.mode):
+                    top = file
             best.append(top)
             left.remove(top)
         return best

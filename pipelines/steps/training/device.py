@@ -32,10 +32,12 @@ def choose_device(model: str, runner: StageRunner) -> Device:
         return "cpu"
     if xgboost_device() == "cuda":
         return "cuda"
-    found = cuda_faults()
+    faults = cuda_faults()
     if not runner.cpu_fallback:
-        raise Refused(f"no CUDA device answers here, and runner.train.gpus of {model} is {runner.gpus}", [*found, CURE])
-    log.warning("no CUDA device answers (%s); %s is trained on the CPU, as cpu_fallback allows", found[0], model)
+        raise Refused(
+            f"no CUDA device answers here, and runner.train.gpus of {model} is {runner.gpus}", [*faults, CURE]
+        )
+    log.warning("no CUDA device answers (%s); %s is trained on the CPU, as cpu_fallback allows", faults[0], model)
     return "cpu"
 
 
@@ -46,8 +48,8 @@ def xgboost_device() -> Device:
     """On which device XGBoost trains where it is told to take ``cuda``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of is what is asked
-        one = xgb.DMatrix(np.zeros((1, 1), dtype=np.float32), np.zeros(1), nthread=1)
-        config = json.loads(xgb.Booster({"device": "cuda"}, [one]).save_config())
+        matrix = xgb.DMatrix(np.zeros((1, 1), dtype=np.float32), np.zeros(1), nthread=1)
+        config = json.loads(xgb.Booster({"device": "cuda"}, [matrix]).save_config())
     return "cuda" if config["learner"]["generic_param"]["device"].startswith("cuda") else "cpu"
 
 

@@ -80,11 +80,11 @@ class Team:
         goes on from the newest checkpoint.
         """
         self._sessions += 1
-        found = checkpoints.newest() if checkpoints else None
+        checkpoint = checkpoints.newest() if checkpoints else None
         with tempfile.TemporaryDirectory(prefix="airworthy-ranks-") as name, Ranks() as ranks:
             folder = Path(name)
-            if found:
-                content, index = found
+            if checkpoint:
+                content, index = checkpoint
                 (folder / RESUME).write_bytes(content)
                 resume = Resume(sha256=hashlib.sha256(content).hexdigest(), index=index)
                 work = work.model_copy(update={"resume": resume})
@@ -166,7 +166,7 @@ class Team:
         self, ranks: Ranks, work: SharedWork, task: str, event: Mapping[str, Any], rounds: int
     ) -> Refused | Unavailable:
         """The reason that stands behind the loss of a rank, as far as anyone still says it."""
-        said = str(event.get("unavailable", ""))
+        reason = str(event.get("unavailable", ""))
         deadline = time.monotonic() + (GRACE_SECONDS if self.run is None else POD_GRACE_SECONDS)
         while time.monotonic() < deadline:
             for report in self._reports():
@@ -175,9 +175,9 @@ class Team:
             heard = ranks.hear(0.5)
             if heard and "refused" in heard[1]:
                 return Refused(heard[1]["refused"], heard[1]["reasons"])
-            if heard and heard[1].get("ended") and not said and task == FIRST:
+            if heard and heard[1].get("ended") and not reason and task == FIRST:
                 task, event = heard
-        how = said or f"worker {task} ended with {how_it_ended(int(event['ended']))}"
+        how = reason or f"worker {task} ended with {how_it_ended(int(event['ended']))}"
         return Unavailable(
             f"the shared training of {work.model} lost a worker after {rounds} rounds: {how}; "
             "the next attempt goes on from the newest checkpoint"

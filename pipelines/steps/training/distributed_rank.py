@@ -103,9 +103,9 @@ def nccl() -> str:
     """Path of NVIDIA's library by which GPUs add up. ``Refused`` where there is none."""
     package = importlib.util.find_spec("nvidia.nccl") if importlib.util.find_spec("nvidia") else None
     for root in (package.submodule_search_locations or []) if package else []:
-        found = Path(root, "lib", "libnccl.so.2")
-        if found.exists():
-            return str(found)
+        library = Path(root, "lib", "libnccl.so.2")
+        if library.exists():
+            return str(library)
     try:
         ctypes.CDLL("libnccl.so.2")
     except OSError as error:

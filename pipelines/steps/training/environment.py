@@ -38,7 +38,7 @@ class Environment(BaseModel):
     def digest(self) -> str:
         """sha256 of the sorted lines, 64 hex digits."""
         lines = [f"python=={self.python}", f"{self.system}-{self.machine}"]
-        lines += sorted(f"{name}=={found}" for name, found in self.versions.items())
+        lines += sorted(f"{name}=={version}" for name, version in self.versions.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def differences(self, other: Environment) -> list[str]:
@@ -69,5 +69,5 @@ def environment() -> Environment:
 @cache
 def installed() -> str:
     """Every installed distribution as ``name==version`` lines, sorted: the lock of this environment."""
-    found = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
-    return "\n".join(sorted(found, key=str.lower)) + "\n"
+    lines = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
+    return "\n".join(sorted(lines, key=str.lower)) + "\n"

@@ -34,14 +34,14 @@ def flattened(declared: BaseModel) -> dict[str, Any]:
 
 def data_metrics(snapshot: Snapshot, problem: str) -> dict[str, float]:
     """Rows per part, and their share of positives or their mean target."""
-    found: dict[str, float] = {"data/rows": float(sum(facts.rows for facts in snapshot.targets.values()))}
+    metrics: dict[str, float] = {"data/rows": float(sum(facts.rows for facts in snapshot.targets.values()))}
     for part, facts in snapshot.targets.items():
         if not facts.rows:
             continue
-        found[f"data/{part}_rows"] = float(facts.rows)
+        metrics[f"data/{part}_rows"] = float(facts.rows)
         if facts.mean is not None:
-            found[f"data/{part}_{'positive_share' if problem == 'classification' else 'mean_target'}"] = facts.mean
-    return found
+            metrics[f"data/{part}_{'positive_share' if problem == 'classification' else 'mean_target'}"] = facts.mean
+    return metrics
 
 
 def dataset_input(record: RunRecord, snapshot: Snapshot) -> None:

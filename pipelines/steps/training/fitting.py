@@ -97,7 +97,7 @@ def boosted(done: Boosted, plan: BoostingPlan, features: list[FeatureInput]) -> 
 def _fit_sklearn(training: Training, problem: str, seed: int, features: list[FeatureInput], train: Part) -> Fitted:
     estimator = sklearn_estimator.build(training.estimator, problem, seed, features)
     fitted = sklearn_estimator.fit(estimator, problem, train.rows, train.target)
-    found = getattr(fitted, "feature_importances_", None)
+    importances = getattr(fitted, "feature_importances_", None)
     names = [feature.name for feature in features]
     return Fitted(
         native=skops_file.dump(fitted),
@@ -105,5 +105,7 @@ def _fit_sklearn(training: Training, problem: str, seed: int, features: list[Fea
         best_round=None,
         resumed_from_round=None,
         predict=lambda rows: sklearn_estimator.predict(fitted, problem, rows),
-        importance={} if found is None else {name: float(value) for name, value in zip(names, found, strict=True)},
+        importance={}
+        if importances is None
+        else {name: float(value) for name, value in zip(names, importances, strict=True)},
     )

@@ -217,8 +217,8 @@ def _fill_in_batches(
     for part in ("train", "validation"):
         rows = snapshot.files.sample(SAMPLE_ROWS, part)
         target = rows["target"].cast(pl.Float64).to_numpy()
-        found = measure(order.problem, target, fitted.predict(encode(rows, features)), order.threshold)
-        metrics |= {f"{part}_{metric}": value for metric, value in found.items() if value is not None}
+        measured = measure(order.problem, target, fitted.predict(encode(rows, features)), order.threshold)
+        metrics |= {f"{part}_{metric}": value for metric, value in measured.items() if value is not None}
         if rows.height < (held := snapshot.targets[part].rows):
             notes.append(f"metrics of {part} are those of {rows.height} of its {held} rows, drawn evenly over time")
     return TrainingResult(fitted, order.training, features, metrics, notes=notes)
@@ -259,7 +259,7 @@ def _search(
     def keep(trial: Trial) -> None:
         finished.append(trial)
         if checkpoints:
-            checkpoints.remember(TRIALS_FILE, [one.model_dump() for one in finished])
+            checkpoints.remember(TRIALS_FILE, [done_trial.model_dump() for done_trial in finished])
         on_trial(trial)
 
     def score(training: Training) -> float:
@@ -267,10 +267,12 @@ def _search(
             model = team.fit(shared_work(order, training, features), features, last=False)
         else:
             model = fit(training, order.problem, order.seed, features, train, validation, device=order.device)
-        found = measure(order.problem, validation.target, model.predict(validation.rows), order.threshold)[order.metric]
-        if found is None:
+        measured = measure(order.problem, validation.target, model.predict(validation.rows), order.threshold)[
+            order.metric
+        ]
+        if measured is None:
             raise Refused(f"{order.metric} is not defined on the validation part; search by another metric")
-        return found
+        return measured
 
     return search(
         order.training.search, order.training, order.seed, order.mode, score, done=done, on_trial=keep, seconds=seconds

@@ -34,11 +34,11 @@ CELL_BYTES = 10
 
 def learn_inputs_in_batches(snapshot: Snapshot, types: Mapping[str, Kind]) -> list[FeatureInput]:
     """What ``learn_inputs`` learns of all training rows, from one batch after the other."""
-    found: dict[str, set[str]] = {name: set() for name in types}
+    categories: dict[str, set[str]] = {name: set() for name in types}
     for batch in snapshot.batches("train", list(types)):
         for feature in learn_inputs(batch, types):
-            found[feature.name].update(feature.categories)
-    return [FeatureInput(name, kind, tuple(sorted(found[name]))) for name, kind in types.items()]
+            categories[feature.name].update(feature.categories)
+    return [FeatureInput(name, kind, tuple(sorted(categories[name]))) for name, kind in types.items()]
 
 
 def fit_in_batches(
@@ -106,10 +106,10 @@ class _Encoded(xgb.DataIter):
         self._kept = self._next = 0
 
     def next(self, input_data: Callable[..., Any]) -> bool:
-        found = self._take()
-        if found is None:
+        batch = self._take()
+        if batch is None:
             return False
-        input_data(data=found[0], label=found[1])
+        input_data(data=batch[0], label=batch[1])
         self._next += 1
         return True
 
@@ -124,12 +124,12 @@ class _Encoded(xgb.DataIter):
         rows, target = (self._folder / f"{self._next:06d}-{name}.npy" for name in ("rows", "target"))
         if self._next < self._kept:
             return np.load(rows), np.load(target)
-        found = next(self._fresh, None)
-        if found is not None:
-            np.save(rows, found[0])
-            np.save(target, found[1])
+        batch = next(self._fresh, None)
+        if batch is not None:
+            np.save(rows, batch[0])
+            np.save(target, batch[1])
             self._kept += 1
-        return found
+        return batch
 
 
 @contextmanager

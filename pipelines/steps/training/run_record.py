@@ -169,8 +169,8 @@ def recorded_run(
 def _experiment(client: Any, model: str, home: Path) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(model)
-    if found is None:
+    experiment = client.get_experiment_by_name(model)
+    if experiment is None:
         local = keeps_artifacts_locally(str(client.tracking_uri))
         location = (home / "mlflow" / "artifacts" / model).as_uri() if local else None
         try:
@@ -178,8 +178,8 @@ def _experiment(client: Any, model: str, home: Path) -> str:
         except MlflowException as error:  # another training of the same model was faster
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(model)
-    return str(found.experiment_id)
+            experiment = client.get_experiment_by_name(model)
+    return str(experiment.experiment_id)
 
 
 def _close_killed(client: Any, experiment_id: str, request_digest: str) -> None:

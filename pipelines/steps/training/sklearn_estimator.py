@@ -43,8 +43,8 @@ def build(declared: Estimator, problem: str, seed: int, features: list[FeatureIn
         raise Refused(f"training.estimator.parameters do not fit {path}", [str(error)]) from error
     fits = is_classifier(estimator) if problem == "classification" else is_regressor(estimator)
     if not fits or (problem == "classification" and not hasattr(estimator, "predict_proba")):
-        wanted = "a classifier with probabilities" if problem == "classification" else "a regressor"
-        raise Refused(f"training.estimator.class_path {path!r} is not {wanted}; a {problem} needs one")
+        expected = "a classifier with probabilities" if problem == "classification" else "a regressor"
+        raise Refused(f"training.estimator.class_path {path!r} is not {expected}; a {problem} needs one")
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=seed)
     return estimator if get_tags(estimator).input_tags.allow_nan else _without_missing(estimator, features)

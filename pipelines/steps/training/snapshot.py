@@ -81,13 +81,13 @@ class Snapshot:
     @cached_property
     def targets(self) -> dict[str, TargetFacts]:
         """By part. In a snapshot in batches this reads, and so verifies, every file."""
-        found = {}
+        facts = {}
         for part in PARTS:
-            found[part] = TargetFacts()
+            facts[part] = TargetFacts()
             held = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
             for frame in held:
-                found[part] = found[part].and_those_of(frame["target"])
-        return found
+                facts[part] = facts[part].and_those_of(frame["target"])
+        return facts
 
     def rows(self, *parts: str) -> pl.DataFrame:
         """Rows of the named parts, in order of prediction time; all of them in memory."""
@@ -128,8 +128,8 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
 
 def check_rows(snapshot: Snapshot, problem: str, features: dict[str, Kind]) -> None:
     """``Refused`` with everything that makes the rows unfit for a training."""
-    wanted = [*features, "target", "part", "prediction_time"]
-    faults = [f"column {name!r} is missing" for name in wanted if snapshot.columns and name not in snapshot.columns]
+    required = [*features, "target", "part", "prediction_time"]
+    faults = [f"column {name!r} is missing" for name in required if snapshot.columns and name not in snapshot.columns]
     if faults:
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
     unlabelled = sum(facts.missing for facts in snapshot.targets.values())
