@@ -226,7 +226,7 @@ def _trial(
             edges = _edge_faults(answer, model.inputs, classifies)
             took = _latencies(one_row, rows.slice(rows.height // 2, 1))
         except Exception as error:  # whatever a library says of a broken file, it is told and the answer is no
-            return {"edge_faults": [f"the {predictor} cannot be used: {_said(error)}"]}
+            return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
     return {
         "rows": parity.rows,
         "largest_difference": parity.largest if np.isfinite(parity.largest) else None,
@@ -290,7 +290,7 @@ def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -
         try:
             scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
         except Exception as error:
-            faults.append(f"{named}: {_said(error)}")
+            faults.append(f"{named}: {_first_line(error)}")
             continue
         if scores.shape != (1,) or not np.isfinite(scores[0]):
             faults.append(f"{named}: answers {scores.tolist()}")
@@ -305,7 +305,7 @@ def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -
         except Refused:
             pass  # as it has to be
         except Exception as error:
-            faults.append(f"a number beyond 32 bits: {_said(error)}")
+            faults.append(f"a number beyond 32 bits: {_first_line(error)}")
     return faults
 
 
