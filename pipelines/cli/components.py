@@ -38,13 +38,13 @@ def ports(settings: Settings) -> dict[str, int]:
     if path.exists():
         return embedded_ports(settings.home)
     taken: set[int] = set()
-    chosen = {name: _free(port, taken) for name, port in PREFERRED_PORTS.items()}
+    chosen = {name: _free_port(port, taken) for name, port in PREFERRED_PORTS.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(chosen))
     return chosen
 
 
-def _free(port: int, taken: set[int]) -> int:
+def _free_port(port: int, taken: set[int]) -> int:
     for candidate in range(port, port + 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -121,7 +121,7 @@ def passwords_file(settings: Settings) -> Path:
     return settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
 
 
-def gateway_door(settings: Settings) -> list[str]:
+def gateway_config_option(settings: Settings) -> list[str]:
     """The gateway's option that names ``gateway.yaml``, unless the environment names one or there is none."""
     declared = settings.include / "gateway.yaml"
     return ["--config", str(declared)] if declared.exists() and not os.environ.get("AIRWORTHY_GATEWAY_CONFIG") else []
@@ -153,7 +153,7 @@ def components(settings: Settings) -> list[Component]:
             [sys.executable, "-m", "pipelines.serving", "--host", "127.0.0.1", "--port", str(port["gateway"])]
             + ["--admin-port", str(port["gateway_admin"]), "--workers", str(gateway_workers(settings))]
             + ["--state", str(home / "gateway"), "--store", settings.store]
-            + gateway_door(settings),
+            + gateway_config_option(settings),
             f"{gateway}/health",
         ),
         Component(

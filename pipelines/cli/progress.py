@@ -9,8 +9,8 @@ from rich.console import Console
 
 from pipelines.errors import Unavailable
 
-LOG_EVERY = 10.0
-POLL_EVERY = 0.5
+LOG_SECONDS = 10.0
+POLL_SECONDS = 0.5
 
 
 def open_console() -> Console:
@@ -38,15 +38,15 @@ class Progress:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
         return f"{minutes:02d}:{seconds:02d}"
 
-    def wait(self, look: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
+    def wait(self, poll: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
         """Look until done. ``look`` returns whether it is done and how far it is. ``Unavailable`` on time-out."""
         deadline = time.monotonic() + timeout
         last_line, last_time = "", float("-inf")
         with self.console.status(what) as status:
             while True:
-                done, line = look()
+                done, line = poll()
                 status.update(f"{self.clock()}  {line}")
-                due = done or time.monotonic() - last_time > LOG_EVERY
+                due = done or time.monotonic() - last_time > LOG_SECONDS
                 if not self.console.is_terminal and line != last_line and due:
                     self.console.print(f"  {self.clock()}  {line}", highlight=False)
                     last_line, last_time = line, time.monotonic()
@@ -54,4 +54,4 @@ class Progress:
                     return
                 if time.monotonic() > deadline:
                     raise Unavailable(f"{what} was not done within {timeout:.0f} s; it stood at: {line}")
-                time.sleep(POLL_EVERY)
+                time.sleep(POLL_SECONDS)

@@ -58,7 +58,7 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
     for component in missing:
         _launch(settings, component, env)
     with console.status("starting") as status:
-        _await(settings, selected, status.update)
+        _wait_until_ready(settings, selected, status.update)
     for component in missing:
         console.print(f"  started {component.name}")
 
@@ -83,17 +83,17 @@ def _launch(settings: Settings, component: Component, env: dict[str, str]) -> No
         )
     process.returncode = 0  # it outlives this command on purpose: nobody here will wait for it
     record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
-    _record(settings, component.name).write_text(json.dumps(record))
+    _record_file(settings, component.name).write_text(json.dumps(record))
 
 
-def _record(settings: Settings, name: str) -> Path:
+def _record_file(settings: Settings, name: str) -> Path:
     return settings.home / "run" / f"{name}.pid.json"
 
 
 def alive(settings: Settings, name: str) -> psutil.Process | None:
     """The process we started under that name, if it still runs. A reused pid is not taken for it."""
     try:
-        record = json.loads(_record(settings, name).read_text())
+        record = json.loads(_record_file(settings, name).read_text())
         process = psutil.Process(record["pid"])
         same = abs(process.create_time() - record["created"]) < 1
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
@@ -101,20 +101,20 @@ def alive(settings: Settings, name: str) -> psutil.Process | None:
         return None
 
 
-def _await(settings: Settings, selected: Sequence[Component], say: Any) -> None:
+def _wait_until_ready(settings: Settings, selected: Sequence[Component], show: Any) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    while waiting := [component for component in selected if not _answers(component)]:
+    while waiting := [component for component in selected if not _is_healthy(component)]:
         dead = [component.name for component in selected if alive(settings, component.name) is None]
         if dead:
             raise Unavailable(f"{', '.join(dead)} ended while starting; read {settings.home / 'logs' / dead[0]}.log")
         if time.monotonic() > deadline:
             names = ", ".join(component.name for component in waiting)
             raise Unavailable(f"{names} did not answer within {START_TIMEOUT:.0f} s; read {settings.home / 'logs'}")
-        say(f"waiting for {', '.join(component.name for component in waiting)}")
+        show(f"waiting for {', '.join(component.name for component in waiting)}")
         time.sleep(0.3)
 
 
-def _answers(component: Component) -> bool:
+def _is_healthy(component: Component) -> bool:
     if component.health is None:
         return True
     try:
@@ -139,7 +139,7 @@ def stop(settings: Settings) -> list[str]:
         process.kill()
     psutil.wait_procs(stubborn, timeout=5)
     for name in processes:
-        _record(settings, name).unlink(missing_ok=True)
+        _record_file(settings, name).unlink(missing_ok=True)
     return list(running)
 
 

@@ -45,28 +45,28 @@ def summary(ports: Ports) -> dict[str, Any]:
     """
     unreachable: dict[str, str] = {}
 
-    def ask(what: str, question: Callable[..., Answer], *arguments: Any, otherwise: Answer) -> Answer:
+    def ask(what: str, question: Callable[..., Answer], *arguments: Any, default: Answer) -> Answer:
         try:
             return question(*arguments)
         except AirworthyError as error:
             unreachable[what] = str(error)
-            return otherwise
+            return default
 
     nothing: dict[str, Any] = {}
     datasets = {
-        name: ask(f"store ({name})", _dataset, dataset, ports, otherwise=nothing)
+        name: ask(f"store ({name})", _dataset, dataset, ports, default=nothing)
         for name, dataset in ports.catalog.datasets.items()
     }
     no_entries: list[LedgerEntry] = []
-    entries = ask("ledger", lambda: ports.ledger.entries(), otherwise=no_entries)
+    entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     models: dict[str, dict[str, Any]] = {}
     for name, spec in ports.catalog.models.items():
         no_versions: list[dict[str, Any]] = []
-        live = ask(f"endpoint ({name})", _live, name, ports, otherwise=nothing)
+        live = ask(f"endpoint ({name})", _live, name, ports, default=nothing)
         models[name] = {
-            "versions": ask("registry", _versions, name, ports, otherwise=no_versions),
+            "versions": ask("registry", _versions, name, ports, default=no_versions),
             "live": live or None,
-            "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, otherwise=None),
+            "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, default=None),
             **_from_ledger(spec, [entry for entry in entries if entry.model == name]),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
@@ -132,9 +132,10 @@ def _from_ledger(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
     drifted: Counter[str] = Counter()
     for (name, day), check in sorted(per_day.items(), key=lambda item: item[0][1]):
         facts = check.get("facts") or {}
-        drifted.update(_drifting(facts))
+        drifted.update(_drifting_columns(facts))
         latest[str(name)] = {"day": day, "outcome": check.get("outcome"), "reasons": check.get("reasons", [])}
-    requests = [entry.details for entry in entries if entry.kind == "retrain_request"]
+    retrains = [entry.details for entry in entries if entry.kind == "retrain_request"]
+    retrain_requests = [{"day": str(entry.get("day")), "reasons": entry.get("reasons", [])} for entry in retrains]
     return {
         "gates": [
             {
@@ -149,13 +150,11 @@ def _from_ledger(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
         "checked_days": len({day for _, day in per_day}),
         "monitoring": latest,
         "drifted": dict(drifted.most_common()),
-        "retrain_requests": [
-            {"day": str(request.get("day")), "reasons": request.get("reasons", [])} for request in requests
-        ],
+        "retrain_requests": retrain_requests,
     }
 
 
-def _drifting(facts: dict[str, Any]) -> list[str]:
+def _drifting_columns(facts: dict[str, Any]) -> list[str]:
     predictions = ["(predictions)"] if facts.get("prediction_drift") == "fail" else []
     return [*facts.get("drifting", []), *predictions]
 

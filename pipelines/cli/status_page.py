@@ -12,7 +12,7 @@ from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
-TOP = 6
+MAX_LINES = 6
 """Lines of a list before the rest is only counted."""
 
 
@@ -44,7 +44,7 @@ def _data(name: str, sources: dict[str, Any]) -> Table:
             facts["last"] or "-",
             f"{facts['accepted']:,}",
             f"{facts['quarantined']:,}",
-            _counted(facts["reasons"]),
+            _show_counts(facts["reasons"]),
         )
     return table
 
@@ -88,11 +88,11 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
         yield "  monitoring: no day was checked yet"
     for check, verdict in model["monitoring"].items():
         yield f"  {check} of {verdict['day']}: {_outcome(verdict['outcome'])} ({model['checked_days']} days checked)"
-        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:TOP])
-        if len(verdict["reasons"]) > TOP:
-            yield f"    - and {len(verdict['reasons']) - TOP} more"
+        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:MAX_LINES])
+        if len(verdict["reasons"]) > MAX_LINES:
+            yield f"    - and {len(verdict['reasons']) - MAX_LINES} more"
     if model["drifted"]:
-        yield f"  drifted (days): {_counted(model['drifted'])}"
+        yield f"  drifted (days): {_show_counts(model['drifted'])}"
     for request in model["retrain_requests"]:
         yield f"  retraining asked for on {request['day']}: {escape('; '.join(request['reasons']))}"
 
@@ -102,7 +102,7 @@ def _outcome(outcome: Any) -> str:
     return f"[{colour}]{str(outcome).upper()}[/{colour}]"
 
 
-def _counted(counts: dict[str, int]) -> str:
-    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:TOP]]
+def _show_counts(counts: dict[str, int]) -> str:
+    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:MAX_LINES]]
     rest = len(counts) - len(shown)
     return ", ".join([*shown, f"and {rest} more"] if rest else shown) or "-"

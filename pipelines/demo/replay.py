@@ -19,7 +19,7 @@ from pipelines.spec.features import FeatureView
 if TYPE_CHECKING:
     import polars as pl
 
-BATCH = 200
+BATCH_ROWS = 200
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 0.2
 
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     command.add_argument(
         "--model", action="append", help="only this model; may be repeated (default: all that are live)"
     )
-    command.add_argument("--batch", type=int, default=BATCH, help="most rows in one request")
+    command.add_argument("--batch", type=int, default=BATCH_ROWS, help="most rows in one request")
     command.add_argument("--single", action="store_true", help="one row per request")
     command.add_argument("--until-now", action="store_true", help="leave out flights that cannot be asked about yet")
     command.set_defaults(run=run)
@@ -66,7 +66,7 @@ def replay(
     models: Sequence[str] | None,
     ports: Ports,
     *,
-    batch: int = BATCH,
+    batch: int = BATCH_ROWS,
     until: datetime | None = None,
 ) -> ReplaySummary:
     """Ask every model about every flight of ``days`` in order of prediction time, with entity ids.
@@ -92,7 +92,7 @@ def replay(
             ids = rows["entity_id"].to_list()
             for name in of_view:
                 values = rows.select(columns[name]).rows()
-                _ask(ports.endpoint, name, columns[name], values, ids, moment)
+                _predict_with_retry(ports.endpoint, name, columns[name], values, ids, moment)
                 summary.answered[name] = summary.answered.get(name, 0) + len(ids)
                 summary.requests += 1
     summary.seconds = time.monotonic() - started
@@ -107,9 +107,9 @@ def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) ->
         if version is not None:
             summary.versions[name] = version
             summary.answered[name] = 0
-    idle = [name for name in names if name not in summary.versions]
-    if idle and (models is not None or not summary.versions):
-        reasons = [f"{name} has no live version; release one by its deploy DAG" for name in idle]
+    not_live = [name for name in names if name not in summary.versions]
+    if not_live and (models is not None or not summary.versions):
+        reasons = [f"{name} has no live version; release one by its deploy DAG" for name in not_live]
         raise Refused("these models cannot be asked", reasons or ["no model is declared"])
     return list(summary.versions)
 
@@ -170,7 +170,7 @@ def _requests(
             yield moment, part
 
 
-def _ask(
+def _predict_with_retry(
     endpoint: Endpoint,
     model: str,
     columns: Sequence[str],

@@ -15,7 +15,7 @@ from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
-from pipelines.demo.people import People
+from pipelines.demo.people import DemoUsers
 from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
 from pipelines.ports import Ports
@@ -26,7 +26,7 @@ from pipelines.wiring import open_ports
 DATASET = "flights"
 HYPOTHESIS = "Weather and the delays of the last hours tell late flights from punctual ones."
 ENDED = {"success", "failed"}
-FOR_LIVE_DAYS = {"arrive", "monitor"}
+LIVE_STAGES = {"arrive", "monitor"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,13 +45,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     ports = open_ports()  # anew: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
     story = Demonstration(options, ports, airflow, progress)
-    story.wake_airflow()
-    story.bring_history()
+    story.unpause_dags()
+    story.backfill_history()
     story.train_and_release()
-    story.live_day_by_day()
-    story.settle()
-    story.fly_the_next_version()
-    return story.tell()
+    story.serve_live_days()
+    story.wait_until_idle()
+    story.deploy_next_version()
+    return story.summarize()
 
 
 class Demonstration:
@@ -65,7 +65,7 @@ class Demonstration:
         self.models: list[ModelSpec] = list(ports.catalog.models.values())
         self.view = self.models[0].view
 
-    def wake_airflow(self) -> None:
+    def unpause_dags(self) -> None:
         """Wait until every DAG is there, then unpause all but those that only the live days need.
 
         Monitoring has nothing to watch yet, and each day of 2013 is late: the watcher would take the history up, too.
@@ -84,21 +84,21 @@ class Demonstration:
         self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
         for error in self.airflow.import_errors():
             self.progress.note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
-        self._unpause(lambda stage: stage not in FOR_LIVE_DAYS)
+        self._unpause(lambda stage: stage not in LIVE_STAGES)
 
     def _unpause(self, is_selected: Callable[[str], bool]) -> None:
         for dag in self.airflow.dags():
             if dag["is_paused"] and is_selected(dag["dag_id"].rpartition("__")[2]):
                 self.airflow.unpause(dag["dag_id"])
 
-    def bring_history(self) -> None:
+    def backfill_history(self) -> None:
         """Land the history and backfill it day by day."""
         from pipelines.demo.land import land
 
         first, last = self.history[0], self.history[-1]
         days = set(self.history)
         self.progress.stage(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
-        missing = days - self._built()
+        missing = days - self._built_days()
         if not missing:
             self.progress.note("was there already")
             return
@@ -110,11 +110,11 @@ class Demonstration:
             lambda: self._history_built(days), timeout=1200, what="ingesting, validating and building features"
         )
 
-    def _built(self) -> set[date]:
+    def _built_days(self) -> set[date]:
         return set(self.ports.store.days(store_paths.features(self.view)))
 
     def _history_built(self, days: set[date]) -> tuple[bool, str]:
-        built = self._built() & days
+        built = self._built_days() & days
         states = Counter(run["state"] for run in self.airflow.runs(f"{DATASET}__ingest"))
         refused = {run["partition_key"] for run in self.airflow.runs(f"{DATASET}__validate", state="failed")}
         ended = states["failed"] + len(refused) + len(built) >= len(days)
@@ -130,7 +130,7 @@ class Demonstration:
                     f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()}
                 )
         if waiting:
-            people = People(self.ports.settings, self.progress)
+            people = DemoUsers(self.ports.settings, self.progress)
 
             def released() -> tuple[bool, str]:
                 for model in waiting:
@@ -173,16 +173,16 @@ class Demonstration:
                 return f"{stage} {runs[0]['state']}"
         return "waiting"
 
-    def live_day_by_day(self) -> None:
+    def serve_live_days(self) -> None:
         """Each day: answer its flights before they depart, then let its files arrive, as life does."""
         from pipelines.demo.land import land
         from pipelines.demo.replay import replay
 
         self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
-        self._unpause(lambda stage: stage in FOR_LIVE_DAYS)
+        self._unpause(lambda stage: stage in LIVE_STAGES)
         answered = self._answered()
-        for model in self.staged if len(answered) < len(self.live) else []:  # its next version waits for the last act
-            self.progress.wait(lambda model=model: self._landed(model), timeout=300, what="the deployment to end")  # type: ignore[misc]
+        for model in self.staged_models if len(answered) < len(self.live) else []:  # its next version is deployed last
+            self.progress.wait(lambda model=model: self._deploys_ended(model), timeout=300, what="deployments to end")  # type: ignore[misc]
             self.airflow.pause(f"{model}__deploy")
         for day in self.live:
             if day.isoformat() not in answered:
@@ -192,7 +192,7 @@ class Demonstration:
             land(day, day, self.ports)
             self.progress.wait(lambda day=day: self._arrived(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
 
-    def _landed(self, model: str) -> tuple[bool, str]:
+    def _deploys_ended(self, model: str) -> tuple[bool, str]:
         """Whether no deployment goes on: Airflow would leave it where it is once its DAG is paused."""
         going_on = [run for run in self.airflow.runs(f"{model}__deploy") if run["state"] not in ENDED]
         return not going_on, f"{len(going_on)} deployment(s) of {model} come to their end"
@@ -206,15 +206,15 @@ class Demonstration:
 
     def _arrived(self, day: date) -> tuple[bool, str]:
         refused = self.airflow.runs(f"{DATASET}__validate", state="failed", partition_key_pattern=day.isoformat())
-        return day in self._built() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
+        return day in self._built_days() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until no run is queued or running: monitoring, and what it asked for, has come to its end."""
         self.progress.stage("Monitoring, and what it asks for")
-        quiet = 0
+        idle_polls = 0
 
         def idle() -> tuple[bool, str]:
-            nonlocal quiet
+            nonlocal idle_polls
             busy = Counter(
                 run["dag_id"]
                 for dag in self.airflow.dags()
@@ -222,22 +222,22 @@ class Demonstration:
                 for state in ("running", "queued")
                 for run in self.airflow.runs(dag["dag_id"], state=state)
             )
-            quiet = 0 if busy else quiet + 1
-            return quiet >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs have ended"
+            idle_polls = 0 if busy else idle_polls + 1
+            return idle_polls >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs ended"
 
         self.progress.wait(idle, timeout=600, what="the last runs to end")
 
     @property
-    def staged(self) -> list[str]:
+    def staged_models(self) -> list[str]:
         return [model.model for model in self.models if model.deployment.staged]
 
-    def fly_the_next_version(self) -> None:
+    def deploy_next_version(self) -> None:
         """Deploy in stages what was approved meanwhile, under the traffic of callers."""
         after = self.live[-1] + timedelta(days=1)
-        for model in self.staged:
-            RolloutDemo(model, after, self.ports, self.airflow, self.progress).fly()
+        for model in self.staged_models:
+            RolloutDemo(model, after, self.ports, self.airflow, self.progress).run()
 
-    def tell(self) -> int:
+    def summarize(self) -> int:
         """Print what happened and where to look."""
         from pipelines.cli.status import print_summary
 

@@ -199,7 +199,7 @@ class LoadTestResult(Message):
     errors: dict[str, int] = {}
     """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (none that fits the question), ``overflow`` (as
     many requests under way as the client holds open)."""
-    strangers: int = 0
+    wrong_version_answers: int = 0
     """Answers that another version gave: what was measured is not this candidate."""
     unsent: int = 0
     """Requests that were due and were not sent, because the client could not keep up."""

@@ -55,8 +55,8 @@ def _unusable(result: LoadTestResult, declared: LoadTestSpec) -> list[str]:
     elif result.plateau_rps < LEAST_RATE * declared.target_rps and not result.stopped_early:
         rates = f"{result.plateau_rps:.0f} requests/s of {declared.target_rps:g}"
         found.append(f"the client sent {rates}; give it more CPU or a lower rate")
-    if result.strangers:
-        found.append(f"{result.strangers} answers came from another version than {result.version}")
+    if result.wrong_version_answers:
+        found.append(f"{result.wrong_version_answers} answers came from another version than {result.version}")
     if away := {kind: count for kind, count in result.errors.items() if kind in TURNED_AWAY}:
         found.append(f"the door turned requests away ({_told(away)}); mind the rate and the key of this client")
     return found

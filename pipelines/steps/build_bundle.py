@@ -30,7 +30,7 @@ SNAPSHOT_TAG = "airworthy.snapshot"
 MANIFEST = "bundle.json"
 GOLDEN_ROWS = 64
 """Rows that each worker scores before it lets a bundle go live."""
-DRAWN_ROWS = 100_000
+SNAPSHOT_SAMPLE_ROWS = 100_000
 """Of a snapshot in batches, so many rows stand for all of it."""
 LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops", "xgboost")
 
@@ -60,9 +60,9 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     if model.problem != spec.problem:
         subject = f"{request.model} {request.version} answers a {model.problem}, the declaration asks a {spec.problem}"
         raise Refused(subject)
-    there = _built_before(info, model, ports)
-    if there is not None:
-        return there
+    existing = _existing_bundle(info, model, ports)
+    if existing is not None:
+        return existing
     rows = reference_rows(_snapshot(info, ports), model.inputs)
     expected = model.predict(rows)
     thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
@@ -80,8 +80,8 @@ def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
 
     Raises ``NotConvertible`` where the model has no such predictor, ``KeyError`` for an unknown one.
     """
-    made = {"onnx": _onnx, "native": _native, "pyfunc": _pyfunc}[predictor](model)
-    return made.files | {"categories.json": categories_json(model.inputs)}
+    choice = {"onnx": _onnx, "native": _native, "pyfunc": _pyfunc}[predictor](model)
+    return choice.files | {"categories.json": categories_json(model.inputs)}
 
 
 def _choose(
@@ -122,8 +122,8 @@ def _native(model: LoadedModel) -> PredictorChoice:
     if model.estimator == "xgboost":
         score = booster_score(content)
         return PredictorChoice("native", name, {name: content}, lambda rows: score(encode(rows, model.inputs)))
-    again = read_model_folder(model.folder)
-    return PredictorChoice("native", name, {name: content}, again.predict)
+    reloaded = read_model_folder(model.folder)
+    return PredictorChoice("native", name, {name: content}, reloaded.predict)
 
 
 def _pyfunc(model: LoadedModel) -> PredictorChoice:
@@ -145,7 +145,7 @@ def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> di
     golden = rows.with_columns(pl.Series("prediction", expected, dtype=pl.Float64))
     parquet = io.BytesIO()
     golden.write_parquet(parquet, compression="zstd")
-    few = golden.gather_every(max(1, golden.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
+    golden_rows = golden.gather_every(max(1, golden.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
     schema = [{"name": feature.name, "type": feature.type} for feature in model.inputs]
     return {
         "categories.json": categories_json(model.inputs),
@@ -153,8 +153,8 @@ def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> di
         "golden.parquet": parquet.getvalue(),
         "golden.json": _json(
             {
-                "rows": [list(row) for row in few.drop("prediction").iter_rows()],
-                "predictions": few["prediction"].to_list(),
+                "rows": [list(row) for row in golden_rows.drop("prediction").iter_rows()],
+                "predictions": golden_rows["prediction"].to_list(),
             }
         ),
     }
@@ -190,13 +190,13 @@ def _manifest(
             "model_digest": model.model_digest,
             "entry": chosen.entry,
             "libraries": _libraries(),
-            "parity": {"rows": parity.rows, "largest_difference": parity.largest},
+            "parity": {"rows": parity.rows, "largest_difference": parity.largest_difference},
             "notes": notes,
         }
     )
 
 
-def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
+def _existing_bundle(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
     """The bundle that is there already, if it is of this very model and whole."""
     path = store_paths.bundle(info.model, info.version, MANIFEST)
     if not ports.store.exists(path):
@@ -240,7 +240,7 @@ def _snapshot(info: VersionInfo, ports: Ports) -> pl.DataFrame:
     if not digest:
         raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
     if files := open_files(ports.store, info.model, digest):
-        return files.sample(DRAWN_ROWS, *PARTS)
+        return files.sample(SNAPSHOT_SAMPLE_ROWS, *PARTS)
     return pl.read_parquet(io.BytesIO(ports.store.get(store_paths.snapshot(info.model, digest, "data.parquet"))))
 
 

@@ -18,10 +18,10 @@ from pipelines.messages.features import FeatureDefinitions, FeatureFacts, Featur
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
-from pipelines.steps.features.inputs import Inputs
+from pipelines.steps.features.inputs import ViewInputs
 from pipelines.tables.profile import profile_frame
 
-ROUNDS = 25
+MAX_REBUILDS = 25
 """How often a build starts over because its inputs changed, before it asks to be tried again later."""
 
 
@@ -38,20 +38,20 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     present = store.days(entities)
     if request.day not in present:
         raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
-    inputs = Inputs(store, view, dataset)
-    later = inputs.reached_by(request.day, set(store.days(table)) & set(present))
+    inputs = ViewInputs(store, view, dataset)
+    later = inputs.days_affected_by(request.day, set(store.days(table)) & set(present))
     built: dict[date, pl.DataFrame] = {}
     pending, versions = [request.day, *later], inputs.versions()
-    for _ in range(ROUNDS):
-        there = _there(store, table, pending)
+    for _ in range(MAX_REBUILDS):
+        stored = _stored_rows(store, table, pending)
         for day, frames in inputs.frames(pending):
             built[day] = compute_features(view, frames, [day], timezone=dataset.calendar.timezone)
-            _write(store, view, day, built[day], there.get(day))
+            _write(store, view, day, built[day], stored.get(day))
         newest = inputs.versions()
-        pending, versions = inputs.changed_since(versions, built), newest
+        pending, versions = inputs.days_changed_since(versions, built), newest
         if not pending:
             return _result(store, view, request.day, built)
-    raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {ROUNDS} times; try again later")
+    raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {MAX_REBUILDS} times; try later")
 
 
 def _register(store: Store, view: FeatureView) -> None:
@@ -67,19 +67,19 @@ def _register(store: Store, view: FeatureView) -> None:
         store.put(path, FeatureDefinitions(view=view.view, features=named).model_dump_json(by_alias=True).encode())
 
 
-def _there(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.DataFrame]:
+def _stored_rows(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.DataFrame]:
     """What the feature table holds of each of these days."""
-    held = sorted(set(days) & set(store.days(table)))
-    if not held:
+    stored_days = sorted(set(days) & set(store.days(table)))
+    if not stored_days:
         return {}
-    rows = store.read(table, days=held)
-    return {day: rows.filter(day=day) for day in held}
+    rows = store.read(table, days=stored_days)
+    return {day: rows.filter(day=day) for day in stored_days}
 
 
-def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, there: pl.DataFrame | None) -> None:
+def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, stored: pl.DataFrame | None) -> None:
     """The day's rows, if they differ from those there, and the profile of its features."""
     table = store_paths.features(view.view)
-    if there is None or not _same(there, frame, view.key):
+    if stored is None or not _is_same(stored, frame, view.key):
         store.replace_partition(table, day, frame.drop("day"))
     kinds = {name: feature.type for name, feature in view.features.items()}
     profile = profile_frame(
@@ -90,12 +90,12 @@ def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, ther
     store.put(store_paths.profile(table, day), profile.model_dump_json(by_alias=True).encode())
 
 
-def _same(there: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
+def _is_same(stored: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
     """Columns of features since removed stay in the table as nulls: they do not count as a difference."""
-    removed = [name for name in there.columns if name not in frame.columns]
-    if any(there[name].null_count() < there.height for name in removed) or set(frame.columns) - set(there.columns):
+    removed = [name for name in stored.columns if name not in frame.columns]
+    if any(stored[name].null_count() < stored.height for name in removed) or set(frame.columns) - set(stored.columns):
         return False
-    ordered = there.select(frame.columns).sort("day", *key)
+    ordered = stored.select(frame.columns).sort("day", *key)
     return ordered.schema == frame.schema and ordered.equals(frame)
 
 

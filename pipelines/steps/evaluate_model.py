@@ -15,9 +15,9 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array, measure
-from pipelines.steps.evaluation.plots import Drawing, draw
-from pipelines.steps.evaluation.recording import record
-from pipelines.steps.evaluation.rows import completed, end_of_training, later_than, seen_of, snapshot_digest, span
+from pipelines.steps.evaluation.plots import PlotInput, draw
+from pipelines.steps.evaluation.recording import record_evaluation
+from pipelines.steps.evaluation.rows import add_columns, end_of_training, later_than, read_facts, snapshot_digest, span
 from pipelines.steps.evaluation.slices import slice_metrics
 from pipelines.steps.models.registered_model import load_model
 
@@ -42,12 +42,12 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     """
     spec = ports.catalog.model(request.model)
     info = ports.registry.get(request.model, request.version)
-    seen = seen_of(info, ports)
-    test, until = seen.test, seen.until
+    snapshot = read_facts(info, ports)
+    test, until = snapshot.test, snapshot.trained_until
     target = test.get_column("target").cast(pl.Float64).to_numpy()
-    candidate = _answers(info, test, ports)
+    candidate = _predict(info, test, ports)
     compared, champion_until, notes = _compare(request, spec, test, candidate, until, ports)
-    notes = [*seen.notes, *notes]
+    notes = [*snapshot.notes, *notes]
     comparison = _interval(spec, compared)
     if compared.champion is not None and comparison is None:
         notes.append(f"{spec.evaluation.comparison.metric} is not defined on the {compared.rows.height} compared rows")
@@ -69,11 +69,11 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
         compared_from=span(compared.rows)[0] if compared.champion is not None else None,
         notes=notes,
     )
-    plots = draw(spec.problem, _drawing(request, spec, compared))
+    plots = draw(spec.problem, _plot_input(request, spec, compared))
     paths = [store_paths.plot(request.model, request.version, name) for name in plots]
     uris = [ports.store.put(path, content) for path, content in zip(paths, plots.values(), strict=True)]
     result = result.model_copy(update={"plots": uris})
-    record(result, plots, info, ports)
+    record_evaluation(result, plots, info, ports)
     return result
 
 
@@ -97,7 +97,7 @@ def _compare(
         rows = later_than(test, own, champion_until)
         if rows.is_empty():
             raise Refused(f"none of {test.height} test rows is later than {champion_until}, where its training ends")
-        answers = _answers(champion, rows, ports)
+        answers = _predict(champion, rows, ports)
     except Refused as refusal:
         note = "; ".join([refusal.subject, *refusal.reasons])
         return _compared(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
@@ -112,7 +112,7 @@ def _compared(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
     return ComparedRows(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
 
 
-def _answers(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
+def _predict(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
     """One number per row. ``Refused`` if the model answers another question or another number of rows."""
     model = load_model(info, ports)
     declared = ports.catalog.model(info.model).problem
@@ -120,7 +120,7 @@ def _answers(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
         raise Refused(f"{info.model} {info.version} answers a {model.problem}, the declaration asks a {declared}")
     if rows.is_empty():
         return np.empty(0)
-    answers = np.asarray(model.predict(completed(rows, model.features, info.model, ports)), dtype=np.float64)
+    answers = np.asarray(model.predict(add_columns(rows, model.features, info.model, ports)), dtype=np.float64)
     if answers.shape != (rows.height,):
         raise Refused(f"{info.model} {info.version} gave {answers.shape} answers to {rows.height} rows")
     return answers
@@ -153,7 +153,7 @@ def _slices(spec: ModelSpec, compared: ComparedRows, ports: Ports) -> list[Slice
     return slice_metrics(
         spec.problem,
         declared,
-        completed(compared.rows, declared.columns, spec.model, ports),
+        add_columns(compared.rows, declared.columns, spec.model, ports),
         compared.target,
         compared.candidate,
         compared.champion,
@@ -161,11 +161,11 @@ def _slices(spec: ModelSpec, compared: ComparedRows, ports: Ports) -> list[Slice
     )
 
 
-def _drawing(request: EvaluateRequest, spec: ModelSpec, compared: ComparedRows) -> Drawing:
+def _plot_input(request: EvaluateRequest, spec: ModelSpec, compared: ComparedRows) -> PlotInput:
     answers = {f"candidate {request.version}": compared.candidate}
     if compared.champion is not None:
         answers[f"champion {request.champion}"] = compared.champion
     first, last = span(compared.rows)
     times = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last else ""
     title = f"{request.model} {request.version} · {compared.rows.height:,} rows{times}"
-    return Drawing(title, compared.target, answers, spec.evaluation.threshold)
+    return PlotInput(title, compared.target, answers, spec.evaluation.threshold)

@@ -45,11 +45,11 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     folders = _folders(spec, request.day, ports.store)
     deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
-        held = _held(name, day, ports.store)
-        deliveries.append(held or _read(name, spec.sources[name], day, ports.store))
+        earlier = _ingested_before(name, day, ports.store)
+        deliveries.append(earlier or _read(name, spec.sources[name], day, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
-        item if isinstance(item, SourceIngest) else _refused(item) if failed else _keep(item, ports.store)
+        item if isinstance(item, SourceIngest) else _failed_ingest(item) if failed else _write_raw(item, ports.store)
         for item in deliveries
     ]
     return IngestResult(dataset=spec.dataset, day=request.day, sources=sources)
@@ -78,7 +78,7 @@ def _manifest(name: str, day: date, store: Store) -> DeliveryManifest:
     return DeliveryManifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
 
 
-def _held(name: str, day: date, store: Store) -> SourceIngest | None:
+def _ingested_before(name: str, day: date, store: Store) -> SourceIngest | None:
     """The receipt of this very delivery, if the raw table holds it and nobody wrote the day since."""
     path = store_paths.raw_receipt(name, day)
     if not store.exists(path):
@@ -104,12 +104,12 @@ def _held(name: str, day: date, store: Store) -> SourceIngest | None:
 
 
 def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
-    nothing = pl.DataFrame()
+    no_rows = pl.DataFrame()
     try:
         manifest = _manifest(name, day, store)
     except ValidationError as error:
         faults = [f"{MANIFEST}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
-        return Delivery(name, day, None, nothing, faults)
+        return Delivery(name, day, None, no_rows, faults)
     failures = []
     if (manifest.source, manifest.day) != (name, day):
         failures.append(f"{MANIFEST} speaks of {manifest.source} {manifest.day}, not of {name} {day}")
@@ -118,10 +118,10 @@ def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
         f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.file}
     ]
     if source.file not in listed:
-        return Delivery(name, day, manifest, nothing, [*failures, f"{MANIFEST} does not list {source.file}"])
+        return Delivery(name, day, manifest, no_rows, [*failures, f"{MANIFEST} does not list {source.file}"])
     path = store_paths.landing(name, day, source.file)
     if not store.exists(path):
-        return Delivery(name, day, manifest, nothing, [*failures, f"{path} is listed but not there; deliver it again"])
+        return Delivery(name, day, manifest, no_rows, [*failures, f"{path} is listed but not there; deliver it again"])
     content = store.get(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != listed[source.file].sha256:
@@ -135,7 +135,7 @@ def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
     return Delivery(name, day, manifest, rows, failures + broken)
 
 
-def _refused(delivery: Delivery) -> SourceIngest:
+def _failed_ingest(delivery: Delivery) -> SourceIngest:
     return SourceIngest(
         source=delivery.source,
         landed_day=delivery.day,
@@ -145,7 +145,7 @@ def _refused(delivery: Delivery) -> SourceIngest:
     )
 
 
-def _keep(delivery: Delivery, store: Store) -> SourceIngest:
+def _write_raw(delivery: Delivery, store: Store) -> SourceIngest:
     table = store_paths.raw(delivery.source)
     version = store.replace_partition(table, delivery.day, delivery.rows)
     receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version)

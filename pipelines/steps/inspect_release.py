@@ -23,18 +23,18 @@ from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
 from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
-from pipelines.steps.load_testing.candidate_endpoint import door_fault
-from pipelines.steps.load_testing.evidence import needed
+from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault
+from pipelines.steps.load_testing.evidence import requests_needed
 from pipelines.steps.models.registered_model import LoadedModel, load_model
 from pipelines.steps.rollouts.design import plan_faults, recent_traffic, rollout_design
 from pipelines.tables.encoding import FeatureInput, encode
 
-TRIES, WARM_UP, PATIENCE_SECONDS = 200, 5, 2.0
+LATENCY_CALLS, WARM_UP, LATENCY_SECONDS = 200, 5, 2.0
 """Calls with one row that the latency is taken from, and the most time spent on them."""
 TOO_LARGE = 1e39
 """Beyond 32-bit floats: it must be refused, not answered."""
-MOST_FAULTS = 20
-Answer = Callable[[pl.DataFrame], Array]
+MAX_FAULTS = 20
+Predict = Callable[[pl.DataFrame], Array]
 
 
 def run(request: InspectionRequest, ports: Ports) -> Inspection:
@@ -45,19 +45,19 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
     """
     bundle = request.bundle
     spec = ports.catalog.model(bundle.model)
-    tried = spec.deployment.load_test
+    load_test = spec.deployment.load_test
     fields: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
     files, manifest = _read(bundle, ports, fields["faults"])
     fields["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
     if manifest is not None:
         fields["contract"] = contract(manifest, ports, bundle.model)
         fields["untyped"] = _untyped(fields["contract"], files.get("schema.json"))
-        fields |= _against_the_champion(request, fields["contract"], ports)
-    if (model := _registered(bundle, ports, fields["faults"])) is not None:
+        fields |= _compare_with_champion(request, fields["contract"], ports)
+    if (model := _load_registered(bundle, ports, fields["faults"])) is not None:
         fields["model_digest"] = model.model_digest
         if manifest is not None and not fields["faults"] and not fields["pickles"]:
-            fields["altered"] = _altered(model, bundle.predictor, manifest)
-            fields |= _trial(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
+            fields["altered"] = _altered_files(model, bundle.predictor, manifest)
+            fields |= _try_predictor(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
     return Inspection(
         model=bundle.model,
         version=bundle.version,
@@ -66,8 +66,8 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
         traffic=recent_traffic(ports, bundle.model),
         design=rollout_design(spec) if request.champion is not None else [],
         plan_faults=plan_faults(spec),
-        load_test_fault=door_fault(spec.deployment, ports.target(bundle.model)) if tried else None,
-        load_test_needs=needed(tried, spec.deployment.analysis.alpha) if tried else {},
+        load_test_fault=endpoint_fault(spec.deployment, ports.target(bundle.model)) if load_test else None,
+        load_test_needs=requests_needed(load_test, spec.deployment.analysis.alpha) if load_test else {},
         **fields,
     )
 
@@ -130,12 +130,9 @@ def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleCon
         semantic = None
     columns = [
         BundleColumn(
-            name=column["name"],
-            type=column.get("type") or "",
-            minimum=column.get("minimum"),
-            maximum=column.get("maximum"),
+            name=col["name"], type=col.get("type") or "", minimum=col.get("minimum"), maximum=col.get("maximum")
         )
-        for column in manifest["features"]
+        for col in manifest["features"]
     ]
     return BundleContract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
 
@@ -152,7 +149,7 @@ def _untyped(contract: BundleContract, schema: bytes | None) -> list[str]:
     ]
 
 
-def _against_the_champion(request: InspectionRequest, mine: BundleContract, ports: Ports) -> dict[str, Any]:
+def _compare_with_champion(request: InspectionRequest, new: BundleContract, ports: Ports) -> dict[str, Any]:
     if request.champion is None:
         return {}
     model, version = request.bundle.model, request.champion
@@ -162,38 +159,36 @@ def _against_the_champion(request: InspectionRequest, mine: BundleContract, port
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{MANIFEST} of the live version {version} cannot be read ({error})"
         return {"champion_fault": f"{fault}; deploy version {version} once more, and it is built again"}
-    return {"champion": live, "contract_changes": contract_changes(live, mine), "narrowed": narrowed(live, mine)}
+    return {"champion": live, "contract_changes": contract_changes(live, new), "narrowed": narrowed(live, new)}
 
 
-def contract_changes(live: BundleContract, mine: BundleContract) -> list[str]:
+def contract_changes(live: BundleContract, candidate: BundleContract) -> list[str]:
     """What callers of the live version would have to change."""
-    old, new = ({column.name: column.type for column in each.columns} for each in (live, mine))
-    changes = [f"column {name} is no longer taken" for name in old if name not in new]
-    changes += [f"column {name} is new" for name in new if name not in old]
-    changes += [
-        f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]
-    ]
-    if live.output != mine.output:
-        changes.append(f"it answers a {mine.output}, was a {live.output}")
-    return changes
+    old, new = ({column.name: column.type for column in bundle.columns} for bundle in (live, candidate))
+    diffs = [f"column {name} is no longer taken" for name in old if name not in new]
+    diffs += [f"column {name} is new" for name in new if name not in old]
+    diffs += [f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    if live.output != candidate.output:
+        diffs.append(f"it answers a {candidate.output}, was a {live.output}")
+    return diffs
 
 
-def narrowed(live: BundleContract, mine: BundleContract) -> list[str]:
+def narrowed(live: BundleContract, candidate: BundleContract) -> list[str]:
     """Values that the live version takes and this one refuses."""
     old = {column.name: column for column in live.columns}
     changes = []
-    for column in mine.columns:
+    for column in candidate.columns:
         before = old.get(column.name)
         if before is None:
             continue
         if column.minimum is not None and (before.minimum is None or column.minimum > before.minimum):
-            changes.append(f"{column.name}: least {column.minimum:g}, was {_bound(before.minimum)}")
+            changes.append(f"{column.name}: least {column.minimum:g}, was {_show_bound(before.minimum)}")
         if column.maximum is not None and (before.maximum is None or column.maximum < before.maximum):
-            changes.append(f"{column.name}: most {column.maximum:g}, was {_bound(before.maximum)}")
+            changes.append(f"{column.name}: most {column.maximum:g}, was {_show_bound(before.maximum)}")
     return changes
 
 
-def _registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
+def _load_registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
     try:
         return load_model(ports.registry.get(bundle.model, bundle.version), ports)
     except Refused as error:
@@ -201,7 +196,7 @@ def _registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> Loaded
         return None
 
 
-def _altered(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
+def _altered_files(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
     """Files that are not what the registered model gives, though their digests agree with the manifest."""
     try:
         made = model_files(model, predictor)
@@ -212,36 +207,36 @@ def _altered(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) ->
     return altered + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
 
 
-def _trial(
+def _try_predictor(
     model: LoadedModel, predictor: str, manifest: Mapping[str, Any], files: Mapping[str, bytes], threshold: float
 ) -> dict[str, Any]:
     """Parity with the registered model, edge rows and latency of the predictor opened from these very bytes."""
     with tempfile.TemporaryDirectory(prefix="airworthy-bundle-") as folder:
         try:
-            answer, one_row = _open(model, predictor, manifest["entry"], files, Path(folder))
+            answer, prepare_call = _open_predictor(model, predictor, manifest["entry"], files, Path(folder))
             golden = pl.read_parquet(io.BytesIO(files["golden.parquet"]))
-            rows = golden.select(_typed(model.inputs))
+            rows = golden.select(_cast_columns(model.inputs))
             classifies = model.problem == "classification"
             parity = compare(answer(rows), model.predict(rows), (0.5, threshold) if classifies else ())
             edges = _edge_faults(answer, model.inputs, classifies)
-            took = _latencies(one_row, rows.slice(rows.height // 2, 1))
+            latencies = _latencies(prepare_call, rows.slice(rows.height // 2, 1))
         except Exception as error:  # whatever a library says of a broken file, it is told and the answer is no
             return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
     return {
         "rows": parity.rows,
-        "largest_difference": parity.largest if np.isfinite(parity.largest) else None,
+        "largest_difference": parity.largest_difference if np.isfinite(parity.largest_difference) else None,
         "flips": parity.flips,
-        "edge_rows": len(_edges(model.inputs)),
-        "edge_faults": edges[:MOST_FAULTS],
-        "latency_p50_ms": float(np.percentile(took, 50)),
-        "latency_p99_ms": float(np.percentile(took, 99)),
-        "calls": len(took),
+        "edge_rows": len(_edge_rows(model.inputs)),
+        "edge_faults": edges[:MAX_FAULTS],
+        "latency_p50_ms": float(np.percentile(latencies, 50)),
+        "latency_p99_ms": float(np.percentile(latencies, 99)),
+        "calls": len(latencies),
     }
 
 
-def _open(
+def _open_predictor(
     model: LoadedModel, predictor: str, entry: str, files: Mapping[str, bytes], folder: Path
-) -> tuple[Answer, Callable[[pl.DataFrame], Callable[[], object]]]:
+) -> tuple[Predict, Callable[[pl.DataFrame], Callable[[], object]]]:
     """What the bundle's predictor answers to rows, and what one call with a row costs the gateway."""
     if predictor == "pyfunc":
         import mlflow.pyfunc
@@ -272,7 +267,7 @@ def _open(
     return lambda rows: score(encode(rows, model.inputs)), call
 
 
-def _edges(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
+def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
     """Null throughout, every extreme throughout, and each column null alone."""
     names = [feature.name for feature in inputs]
     text = {feature.name: UNSEEN for feature in inputs if feature.type == "categorical"}
@@ -282,10 +277,10 @@ def _edges(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
     return rows + [text | dict.fromkeys(numbers, 0.0) | {name: None} for name in names]
 
 
-def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -> list[str]:
+def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) -> list[str]:
     """Edge rows without an answer, and numbers beyond 32 bits that got one."""
     faults = []
-    for number, row in enumerate(_edges(inputs)):
+    for number, row in enumerate(_edge_rows(inputs)):
         named = "null throughout" if number == 0 else f"edge row {number}"
         try:
             scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
@@ -309,20 +304,20 @@ def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -
     return faults
 
 
-def _latencies(one_row: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
+def _latencies(prepare_call: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
     """Milliseconds of calls with one row."""
-    call, took = one_row(row), list[float]()
+    call, latencies = prepare_call(row), list[float]()
     for _ in range(WARM_UP):
         call()
     begun = time.perf_counter()
-    while len(took) < TRIES and (not took or time.perf_counter() - begun < PATIENCE_SECONDS):
+    while len(latencies) < LATENCY_CALLS and (not latencies or time.perf_counter() - begun < LATENCY_SECONDS):
         started = time.perf_counter()
         call()
-        took.append((time.perf_counter() - started) * 1000)
-    return took
+        latencies.append((time.perf_counter() - started) * 1000)
+    return latencies
 
 
-def _typed(inputs: list[FeatureInput]) -> list[pl.Expr]:
+def _cast_columns(inputs: list[FeatureInput]) -> list[pl.Expr]:
     return [pl.col(name).cast(kind) for name, kind in _schema(inputs).items()]
 
 
@@ -330,7 +325,7 @@ def _schema(inputs: list[FeatureInput]) -> dict[str, Any]:
     return {feature.name: pl.String if feature.type == "categorical" else pl.Float64 for feature in inputs}
 
 
-def _bound(value: float | None) -> str:
+def _show_bound(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 

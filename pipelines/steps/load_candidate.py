@@ -17,27 +17,27 @@ from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
 from pipelines.spec.sizing import LoadTestSpec
-from pipelines.steps.load_testing.candidate_endpoint import KEY, find_door
-from pipelines.steps.load_testing.evidence import shown, slow_limits
+from pipelines.steps.load_testing.candidate_endpoint import KEY_VARIABLE, find_endpoint
+from pipelines.steps.load_testing.evidence import assertion_evidence, slow_limits
 from pipelines.steps.load_testing.open_loop import (
     Histogram,
     OpenLoop,
     RequestOutcome,
     RequestSchedule,
     RequestTarget,
-    edge,
+    bucket_edge_ms,
 )
 from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
-MOST_BODIES = 128
+MAX_BODIES = 128
 WARM_UP, WARM_UP_SECONDS = 20, 5.0
 REAL_ROWS = 2000
 """So many rows at the end of ``golden.parquet`` are real ones; those before are made to be awkward."""
-MOST_OPEN = 512
+MAX_OPEN = 512
 TIMEOUT_SECONDS = 10.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-NEVER = 1e9
+UNANSWERED_MS = 1e9
 """Milliseconds that stand for an answer that never came."""
 
 
@@ -50,14 +50,15 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
     declared = deployment.load_test
     if declared is None:
         raise Refused(f"deployment.load_test of {request.model} is not declared")
-    url, headers = find_door(request, deployment, ports)
-    door = RequestTarget(url, _bodies(request, declared.rows, ports), _judge(request.version, declared.rows), headers)
+    url, headers = find_endpoint(request, deployment, ports)
+    bodies, check = _request_bodies(request, declared.rows, ports), _answer_check(request.version, declared.rows)
+    target = RequestTarget(url, bodies, check, headers)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome, schedule = runner.run(_test(door, declared, deployment.analysis.alpha))
+        outcome, schedule = runner.run(_test(target, declared, deployment.analysis.alpha))
     return _result(request, declared, schedule, outcome, deployment.analysis.alpha, ports)
 
 
-def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
+def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
     """Requests of ``rows`` real rows each, from those that the bundle was compared with the model on."""
     frame = pl.read_parquet(io.BytesIO(_file(request, "golden.parquet", ports)))
     manifest = json.loads(_file(request, "bundle.json", ports))
@@ -72,7 +73,7 @@ def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
         raise Refused(f"the bundle of {request.model} {request.version} has no row within its own ranges to send")
     records = [list(row) for row in real.iter_rows()]
     bodies = []
-    for number in range(min(MOST_BODIES, len(records))):
+    for number in range(min(MAX_BODIES, len(records))):
         data = [records[(number * rows + place) % len(records)] for place in range(rows)]
         bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}}))
     return bodies
@@ -82,7 +83,7 @@ def _file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
     return ports.store.get(store_paths.bundle(request.model, request.version, name))
 
 
-def _judge(version: str, rows: int) -> Any:
+def _answer_check(version: str, rows: int) -> Any:
     expected = version.encode("latin-1")
 
     def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
@@ -94,37 +95,37 @@ def _judge(version: str, rows: int) -> Any:
             return "answer"
         if len(predictions) != rows or not all(isinstance(prediction, int | float) for prediction in predictions):
             return "answer"
-        return "" if headers.get(b"x-model-version", expected) == expected else "stranger"
+        return "" if headers.get(b"x-model-version", expected) == expected else "wrong_version"
 
     return judge
 
 
-async def _test(door: RequestTarget, declared: LoadTestSpec, alpha: float) -> tuple[RequestOutcome, RequestSchedule]:
+async def _test(target: RequestTarget, declared: LoadTestSpec, alpha: float) -> tuple[RequestOutcome, RequestSchedule]:
     """Warm up, leave out the bodies that are answered with a 4xx, then keep to the declared schedule.
 
     A failure that is shown ends it early.
     """
-    taken, errors, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
-    for body in door.bodies:
-        probe = RequestTarget(door.url, [body], door.judge, door.headers)
-        warm = OpenLoop(probe, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
+    accepted, errors, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
+    for body in target.bodies:
+        probe = RequestTarget(target.url, [body], target.find_fault, target.headers)
+        warm = OpenLoop(probe, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, max_open=1, stop=lambda _: False)
         warm_outcome = await warm.run()
         errors |= warm_outcome.errors
-        taken += [] if any(error.startswith("status 4") for error in warm_outcome.errors) else [body]
-        if len(taken) >= WARM_UP or asyncio.get_running_loop().time() > until:
+        accepted += [] if any(error.startswith("status 4") for error in warm_outcome.errors) else [body]
+        if len(accepted) >= WARM_UP or asyncio.get_running_loop().time() > until:
             break
-    if not taken:
-        reason = f"the door answers {', '.join(errors)}; see the gateway's log and the key in {KEY}"
+    if not accepted:
+        reason = f"the door answers {', '.join(errors)}; see the gateway's log and the key in {KEY_VARIABLE}"
         raise Refused("the candidate could not be asked at all", [reason])
     schedule = RequestSchedule(declared.target_rps, declared.duration, declared.ramp_up_time)
     limits = sorted({limit for _, limit in slow_limits(declared)})
 
     def failed(outcome: RequestOutcome) -> bool:
-        shares = shown(declared, outcome)
+        shares = assertion_evidence(declared, outcome)
         return any(share.above >= math.log(len(shares) / alpha) for share in shares)
 
-    ready = RequestTarget(door.url, taken, door.judge, door.headers)
-    loop = OpenLoop(ready, schedule, limits, timeout=TIMEOUT_SECONDS, most_open=MOST_OPEN, stop=failed)
+    checked_target = RequestTarget(target.url, accepted, target.find_fault, target.headers)
+    loop = OpenLoop(checked_target, schedule, limits, timeout=TIMEOUT_SECONDS, max_open=MAX_OPEN, stop=failed)
     return await loop.run(), schedule
 
 
@@ -140,7 +141,7 @@ def _result(
         share.model_copy(update={"needed_total": requests_to_show(share.bad / share.total, share.limit, alpha)})
         if share.total and share.below < -math.log(alpha)
         else share
-        for share in shown(declared, outcome)
+        for share in assertion_evidence(declared, outcome)
     ]
     lasted = outcome.last_sent - schedule.ramp_up
     result = LoadTestResult(
@@ -150,32 +151,32 @@ def _result(
         sent=outcome.sent,
         answered=outcome.answered,
         errors=dict(sorted(outcome.errors.items())),
-        strangers=outcome.strangers,
+        wrong_version_answers=outcome.wrong_version_answers,
         unsent=outcome.unsent,
         stopped_early=outcome.stopped,
-        seconds=outcome.took,
+        seconds=outcome.elapsed_seconds,
         declared_rps=declared.target_rps,
         plateau_rps=outcome.plateau.total / lasted if lasted > 0 else 0.0,
-        lag_p99_ms=_finite(outcome.lag.percentile(0.99)),
-        percentiles_ms={name: _finite(outcome.plateau.percentile(share)) for name, share in PERCENTILES.items()},
+        lag_p99_ms=_finite_ms(outcome.lag.percentile(0.99)),
+        percentiles_ms={name: _finite_ms(outcome.plateau.percentile(share)) for name, share in PERCENTILES.items()},
         shown=shares,
         histogram=_histogram(outcome.plateau),
         per_second=_per_second(outcome),
     )
     plot = draw(result, declared)
-    where = {
+    uris = {
         "plot": ports.store.put(store_paths.rollout(request.model, request.rollout_id, "load_test.png"), plot),
         "report": ports.store.uri(store_paths.rollout(request.model, request.rollout_id, "load_test.json")),
     }
-    result = result.model_copy(update=where)
+    result = result.model_copy(update=uris)
     content = result.model_dump_json(by_alias=True, indent=1).encode()
     ports.store.put(store_paths.rollout(request.model, request.rollout_id, "load_test.json"), content)
     return result
 
 
 def _histogram(histogram: Histogram) -> dict[str, int]:
-    counts = {f"{edge(place):.4g}": histogram.counts[place] for place in sorted(histogram.counts)}
-    return counts | ({"never": histogram.beyond} if histogram.beyond else {})
+    counts = {f"{bucket_edge_ms(place):.4g}": histogram.counts[place] for place in sorted(histogram.counts)}
+    return counts | ({"never": histogram.unanswered} if histogram.unanswered else {})
 
 
 def _per_second(outcome: RequestOutcome) -> list[list[float]]:
@@ -185,5 +186,5 @@ def _per_second(outcome: RequestOutcome) -> list[list[float]]:
     ]
 
 
-def _finite(value: float) -> float:
-    return round(value, 4) if math.isfinite(value) else NEVER
+def _finite_ms(value: float) -> float:
+    return round(value, 4) if math.isfinite(value) else UNANSWERED_MS

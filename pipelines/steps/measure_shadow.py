@@ -21,7 +21,7 @@ from pipelines.steps.drift.psi import psi
 from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.steps.rollouts.log import read_rollout, with_outcomes
 
-COUNTED = ("requests", "failed", "compared", "disagreed", "flipped", "sent", "dropped")
+COUNT_FIELDS = ("requests", "failed", "compared", "disagreed", "flipped", "sent", "dropped")
 PSI_BINS = 10
 
 
@@ -33,26 +33,24 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
     """
     spec = ports.catalog.model(request.model)
     shadow = spec.deployment.shadows or Shadow()
-    counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNTED}
+    counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNT_FIELDS}
     offered = counted["sent"] + counted["dropped"]
-    measure = ShadowMeasure(
+    result = ShadowMeasure(
         model=request.model,
         champion=request.champion,
         version=request.version,
         rollout_id=request.rollout_id,
         elapsed=(request.now - request.started).total_seconds(),
         coverage=min(1.0, counted["requests"] / offered) if offered else None,
-        errors=impossible(request.arms),
+        errors=count_faults(request.arms),
         **counted,
     )
-    if not measure.errors:
-        measure = measure.model_copy(
-            update=_evidence(measure, shadow.max_disagreement, spec.deployment.error_threshold)
-        )
-    return _reported(measure, request, spec, ports) if request.report else measure
+    if not result.errors:
+        result = result.model_copy(update=_evidence(result, shadow.max_disagreement, spec.deployment.error_threshold))
+    return _with_report(result, request, spec, ports) if request.report else result
 
 
-def impossible(arms: Sequence[ArmCounts]) -> list[str]:
+def count_faults(arms: Sequence[ArmCounts]) -> list[str]:
     """Every count that contradicts another."""
     return [
         f"step {arm.step} counts {part} {name} of {whole} {of}"
@@ -77,12 +75,12 @@ def _evidence(measure: ShadowMeasure, max_disagreement: float, max_bad: float) -
     }
 
 
-def _reported(measure: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+def _with_report(measure: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     """The same with labels, distances of the scores, and the URIs of the report."""
     notes = flush_log(ports, request.model)
     try:
         rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
-        pairs = paired(rows, request.champion, request.version)
+        pairs = pair_answers(rows, request.champion, request.version)
         labels = compare_labels(with_outcomes(pairs, ports, spec), spec)
     except AirworthyError as error:
         return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
@@ -95,12 +93,12 @@ def _reported(measure: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, p
         }
     )
     try:
-        return _drawn(measure, pairs, spec, ports)
+        return _with_picture(measure, pairs, spec, ports)
     except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
         return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
 
 
-def _drawn(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+def _with_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     if pairs.is_empty():
         raise Refused("the prediction log holds no pair of answers yet, so there is nothing to draw")
     from pipelines.steps.rollouts.pictures import shadow_picture
@@ -112,18 +110,18 @@ def _drawn(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: 
     return measure.model_copy(update={"report": report})
 
 
-def paired(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:
+def pair_answers(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:
     """One row per row that both answered: ``champion``, ``candidate`` (predictions), their latencies in microseconds,
     ``logged_at`` of the mirrored answer, ``entity_id``, ``prediction_time``."""
-    mine = rows.filter((pl.col("role") == "shadow") & (pl.col("version") == candidate))
-    theirs = rows.filter((pl.col("role") != "shadow") & (pl.col("version") == champion))
-    known = theirs.select(
+    candidate_rows = rows.filter((pl.col("role") == "shadow") & (pl.col("version") == candidate))
+    champion_rows = rows.filter((pl.col("role") != "shadow") & (pl.col("version") == champion))
+    known = champion_rows.select(
         "request_id",
         "row",
         pl.col("prediction").alias("champion"),
         pl.when(pl.col("cache_hit").fill_null(value=False)).then(None).otherwise("latency_us").alias("champion_us"),
     )
-    return mine.join(known.unique(["request_id", "row"]), on=["request_id", "row"], how="inner").select(
+    return candidate_rows.join(known.unique(["request_id", "row"]), on=["request_id", "row"], how="inner").select(
         "logged_at",
         "prediction_time",
         "entity_id",
@@ -172,5 +170,5 @@ def _score_psi(pairs: pl.DataFrame) -> float | None:
 
 
 def _latency_ratio(pairs: pl.DataFrame) -> float | None:
-    mine, theirs = pairs["candidate_us"].median(), pairs["champion_us"].median()
-    return round(float(mine) / float(theirs), 4) if mine and theirs else None  # type: ignore[arg-type]
+    candidate_rows, champion_rows = pairs["candidate_us"].median(), pairs["champion_us"].median()
+    return round(float(candidate_rows) / float(champion_rows), 4) if candidate_rows and champion_rows else None  # type: ignore[arg-type]

@@ -18,11 +18,11 @@ from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.snapshot.files import FILES, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
-from pipelines.steps.snapshot.spool import local_folder, spool
+from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.entity_id import entity_id, label_time
 
-DATA, RECORD = "data.parquet", "snapshot.json"
+DATA_FILE, RECORD_FILE = "data.parquet", "snapshot.json"
 
 
 def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
@@ -54,7 +54,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     result = SnapshotResult(
         **facts,
         digest=digest,
-        uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA)),
+        uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA_FILE)),
         rows=frame.height,
         parts={part: _measure(frame.filter(part=part), spec) for part in PARTS},
         latest_label_time=frame.select(pl.col("label_time").max()).item(),
@@ -67,18 +67,16 @@ def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
     """The frozen table, whole. ``Refused`` if there is none, or if its content no longer bears its name."""
     if files := open_files(store, model, digest):
         return files.frame(*PARTS)
-    path = store_paths.snapshot(model, digest, DATA)
+    path = store_paths.snapshot(model, digest, DATA_FILE)
     if not store.exists(path):
         raise Refused(f"model {model} has no snapshot {digest}; take one, or correct the digest")
     frame = pl.read_parquet(BytesIO(store.get(path)))
-    if (content_digest := table_digest(frame)) != digest:
-        raise Refused(
-            f"{path} was altered: its content has digest {content_digest}; restore the file or take a new snapshot"
-        )
+    if (actual := table_digest(frame)) != digest:
+        raise Refused(f"{path} was altered: its content has digest {actual}; restore the file or take a new snapshot")
     return frame
 
 
-def verified_rows(store: Store, model: str, digest: str) -> int:
+def count_verified_rows(store: Store, model: str, digest: str) -> int:
     """How many rows the snapshot has, after all of them were read and found as named; one file in memory at a time."""
     if files := open_files(store, model, digest):
         return sum(files.read(file).height for file in files.list.files)
@@ -141,12 +139,12 @@ def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
 
 def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
     """The record is written last: where it lies, the data lie whole."""
-    record = store_paths.snapshot(result.model, result.digest, RECORD)
+    record = store_paths.snapshot(result.model, result.digest, RECORD_FILE)
     if store.exists(record):
         return
     content = BytesIO()
     frame.write_parquet(content, compression="zstd")
-    store.put(store_paths.snapshot(result.model, result.digest, DATA), content.getvalue())
+    store.put(store_paths.snapshot(result.model, result.digest, DATA_FILE), content.getvalue())
     store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
 
 
@@ -155,22 +153,22 @@ def _freeze_in_batches(
 ) -> SnapshotResult:
     """The same, file by file: then the list of them, then the record."""
     is_class = spec.problem == "classification"
-    with local_folder() as name:
-        made = spool(days, spec.training.split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
-        digest = made.list.digest()
+    with temporary_folder() as name:
+        table = spool(days, spec.training.split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
+        digest = table.list.digest()
         result = SnapshotResult(
             **facts,
             digest=digest,
             uri=store.uri(store_paths.snapshot(spec.model, digest, FILES)),
-            rows=made.rows,
-            parts=made.parts,
-            latest_label_time=made.latest_label_time,
+            rows=table.rows,
+            parts=table.parts,
+            latest_label_time=table.latest_label_time,
             batch_rows=batch_rows,
         )
-        record = store_paths.snapshot(spec.model, digest, RECORD)
+        record = store_paths.snapshot(spec.model, digest, RECORD_FILE)
         if not store.exists(record):
-            for file in made.list.files:
-                store.put(store_paths.snapshot(spec.model, digest, file.name), (made.folder / file.name).read_bytes())
-            store.put(store_paths.snapshot(spec.model, digest, FILES), made.list.model_dump_json(indent=1).encode())
+            for file in table.list.files:
+                store.put(store_paths.snapshot(spec.model, digest, file.name), (table.folder / file.name).read_bytes())
+            store.put(store_paths.snapshot(spec.model, digest, FILES), table.list.model_dump_json(indent=1).encode())
             store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
     return result

@@ -27,14 +27,14 @@ def read_stages(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StageCoun
     return {
         number: StageCounts(
             weight=share / WHOLE,
-            candidate=_sum([arm for arm in arms if arm.step == number and arm.role in CANDIDATE], events, keys=keys),
-            champion=_sum([arm for arm in arms if arm.step == number and arm.role in CHAMPION], events, keys=keys),
+            candidate=_total([arm for arm in arms if arm.step == number and arm.role in CANDIDATE], events, keys=keys),
+            champion=_total([arm for arm in arms if arm.step == number and arm.role in CHAMPION], events, keys=keys),
         )
         for number, share in sorted(shares.items())
     }
 
 
-def _sum(arms: Sequence[ArmCounts], events: set[str], *, keys: bool) -> ArmEvents:
+def _total(arms: Sequence[ArmCounts], events: set[str], *, keys: bool) -> ArmEvents:
     requests = sum(arm.requests for arm in arms)
     request_events = _sum_events([(arm.failed, arm.slow) for arm in arms], events)
     if not keys:

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 
 from pipelines.cli import stack
-from pipelines.cli.components import Component, components, environment, gateway_door, passwords, ports
+from pipelines.cli.components import Component, components, environment, gateway_config_option, passwords, ports
 from pipelines.errors import Unavailable
 from pipelines.settings import Settings
 from tests.free_port import free_port
@@ -124,9 +124,9 @@ def test_the_gateway_reads_the_door_that_is_declared_unless_the_environment_name
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRWORTHY_GATEWAY_CONFIG", raising=False)
-    assert gateway_door(settings) == ["--config", str(settings.include / "gateway.yaml")]
+    assert gateway_config_option(settings) == ["--config", str(settings.include / "gateway.yaml")]
     monkeypatch.setenv("AIRWORTHY_GATEWAY_CONFIG", "/etc/airworthy/gateway.yaml")
-    assert gateway_door(settings) == []
+    assert gateway_config_option(settings) == []
 
 
 def test_secrets_are_drawn_once_and_readable_by_the_owner_only(settings: Settings) -> None:

@@ -110,7 +110,7 @@ def test_a_probe_and_a_segment_reach_the_candidate_by_header(target: Unawaited, 
     assert [one["name"] for one in probe["backendRefs"] + tenant["backendRefs"]] == [two, two]
     assert probe["matches"][0]["headers"][0]["value"] == target.rollout(MODEL).probe
     with pytest.raises(Refused, match=r"target\.url"):
-        target.candidate_door(MODEL, "r1")
+        target.candidate_endpoint(MODEL, "r1")
     assert tenant["matches"][0]["headers"][0] == {"type": "Exact", "name": "x-tenant", "value": "us"}
     target.roll_back(MODEL, "r1", "enough", key="back")
     assert len(route(namespace)["spec"]["rules"]) == 1

@@ -284,7 +284,7 @@ def test_a_range_that_holds_less_than_before_is_told() -> None:
 
 
 def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(design, "MOST_FILES", 10)
+    monkeypatch.setattr(design, "MAX_FILES", 10)
     moment = ports.clock() - timedelta(days=1)
     content = io.BytesIO()
     pl.DataFrame({"logged_at": [moment] * 4}).write_parquet(content)

@@ -375,7 +375,7 @@ def test_a_failure_ends_the_run_as_failed_with_its_reason(
     def interrupted(*_: object, **__: object) -> None:
         raise Unavailable("the store went away")
 
-    monkeypatch.setattr(train_model, "fill_order", interrupted)
+    monkeypatch.setattr(train_model, "execute_plan", interrupted)
     world = ports(tmp_path, shared)
     with pytest.raises(Unavailable, match="the store went away"):
         train_model.run(request(keep_snapshot(world.store, rows())), world)

@@ -154,7 +154,7 @@ class HttpRouteTarget(AnnotatedRollouts):
                 return False
             time.sleep(0.5)
 
-    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+    def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
         """URL and headers by which the Gateway sends a request to the candidate, whatever its share."""
         state, url = self.rollout(model), self._target.url
         if url is None:

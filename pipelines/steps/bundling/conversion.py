@@ -24,7 +24,7 @@ def to_onnx(estimator: Any, width: int) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _of_booster(estimator, width) if _is_booster(estimator) else _of_sklearn(estimator, width)
+            model = _convert_booster(estimator, width) if _is_booster(estimator) else _convert_sklearn(estimator, width)
     except Exception as error:  # converters fail in many ways; each only means that there is no ONNX
         raise NotConvertible(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}") from error
     content: bytes = model.SerializeToString(deterministic=True)
@@ -35,7 +35,7 @@ def _is_booster(estimator: Any) -> bool:
     return type(estimator).__module__.startswith("xgboost")
 
 
-def _of_booster(booster: Any, width: int) -> Any:
+def _convert_booster(booster: Any, width: int) -> Any:
     from onnxmltools import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
 
@@ -45,7 +45,7 @@ def _of_booster(booster: Any, width: int) -> Any:
     return convert_xgboost(plain, "model", [(INPUT, FloatTensorType([None, width]))], target_opset=OPSET)
 
 
-def _of_sklearn(estimator: Any, width: int) -> Any:
+def _convert_sklearn(estimator: Any, width: int) -> Any:
     from skl2onnx import to_onnx as convert
     from skl2onnx.common.data_types import FloatTensorType
 

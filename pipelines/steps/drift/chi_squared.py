@@ -23,25 +23,25 @@ def pooled_counts(
     Nulls are a category. A value that one side lists while the other may have it under ``__other__`` is pooled too,
     for its count there is not known; so is a value of which either side expects fewer than five rows.
     """
-    ours, theirs = dict(reference), dict(current)
+    ref, cur = dict(reference), dict(current)
     if any(nulls):
-        ours[NULL], theirs[NULL] = nulls
-    n, m = sum(ours.values()), sum(theirs.values())
+        ref[NULL], cur[NULL] = nulls
+    n, m = sum(ref.values()), sum(cur.values())
     smaller_share = min(n, m) / (n + m) if n + m else 0.0
 
     def is_rare(name: str) -> bool:
-        hidden = (OTHER in ours and name not in ours) or (OTHER in theirs and name not in theirs)
-        return hidden or (ours.get(name, 0) + theirs.get(name, 0)) * smaller_share < SMALLEST_EXPECTED
+        hidden = (OTHER in ref and name not in ref) or (OTHER in cur and name not in cur)
+        return hidden or (ref.get(name, 0) + cur.get(name, 0)) * smaller_share < SMALLEST_EXPECTED
 
-    names = sorted(set(ours) | set(theirs))
+    names = sorted(set(ref) | set(cur))
     common = [name for name in names if name != OTHER and not is_rare(name)]
     rare = [name for name in names if name not in set(common)]
-    first = [float(ours.get(name, 0)) for name in common]
-    second = [float(theirs.get(name, 0)) for name in common]
+    first = [float(ref.get(name, 0)) for name in common]
+    second = [float(cur.get(name, 0)) for name in common]
     if rare:
         common = [*common, OTHER]
-        first.append(float(sum(ours.get(name, 0) for name in rare)))
-        second.append(float(sum(theirs.get(name, 0) for name in rare)))
+        first.append(float(sum(ref.get(name, 0) for name in rare)))
+        second.append(float(sum(cur.get(name, 0) for name in rare)))
     return common, np.array(first), np.array(second)
 
 

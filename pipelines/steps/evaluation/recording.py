@@ -27,10 +27,10 @@ def run_metrics(result: EvaluateResult) -> dict[str, float]:
     return metrics
 
 
-def record(result: EvaluateResult, plots: Mapping[str, bytes], info: VersionInfo, ports: Ports) -> None:
+def record_evaluation(result: EvaluateResult, plots: Mapping[str, bytes], info: VersionInfo, ports: Ports) -> None:
     """Log metrics and plots (artifact folder ``evaluation``); repeating it logs the same again and does no harm."""
-    moment = int(ports.clock().timestamp() * 1000)
-    metrics = [Metric(name, value, moment, 0) for name, value in run_metrics(result).items()]
+    timestamp_ms = int(ports.clock().timestamp() * 1000)
+    metrics = [Metric(name, value, timestamp_ms, 0) for name, value in run_metrics(result).items()]
     client = open_client(ports.settings.tracking)
     with mlflow_answers(ports.settings.tracking), tempfile.TemporaryDirectory() as folder:
         client.log_batch(info.run_id, metrics=metrics)

@@ -35,17 +35,17 @@ class SnapshotFacts:
     """
 
     test: pl.DataFrame
-    held: int
-    until: datetime | None
+    test_rows: int
+    trained_until: datetime | None
 
     @property
     def notes(self) -> list[str]:
-        if self.test.height >= self.held:
+        if self.test.height >= self.test_rows:
             return []
-        return [f"measured on {self.test.height} of {self.held} test rows, drawn evenly over time"]
+        return [f"measured on {self.test.height} of {self.test_rows} test rows, drawn evenly over time"]
 
 
-def seen_of(info: VersionInfo, ports: Ports) -> SnapshotFacts:
+def read_facts(info: VersionInfo, ports: Ports) -> SnapshotFacts:
     """``Refused`` if the snapshot is gone or was altered."""
     digest = snapshot_digest(info)
     files = open_files(ports.store, info.model, digest)
@@ -54,9 +54,9 @@ def seen_of(info: VersionInfo, ports: Ports) -> SnapshotFacts:
         test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
         return SnapshotFacts(test, test.height, trained_until(snapshot))
     rows = files.sample(SAMPLE_ROWS, "test")
-    held = sum(file.rows for file in files.list.of("test"))
+    test_rows = sum(file.rows for file in files.list.of_parts("test"))
     return SnapshotFacts(
-        rows.sort("prediction_time", maintain_order=True), held, files.list.last("train", "validation")
+        rows.sort("prediction_time", maintain_order=True), test_rows, files.list.last("train", "validation")
     )
 
 
@@ -91,7 +91,7 @@ def later_than(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
     return frame
 
 
-def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:
+def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:
     """The rows with the named columns; those that the snapshot lacks come from the feature table, by key.
 
     ``Refused`` if the feature table has not got them either, or has lost a row.
@@ -106,16 +106,14 @@ def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Po
     if first is not None and last is not None:  # a day is local, a prediction time is UTC
         margin = timedelta(days=2)
         days = [day for day in days if first.date() - margin <= day <= last.date() + margin]
-    held = ports.store.read(table, days=days[:1]).columns
-    unknown = [name for name in missing if name not in held]
+    known_columns = ports.store.read(table, days=days[:1]).columns
+    unknown = [name for name in missing if name not in known_columns]
     if unknown:
         raise Refused(f"neither the snapshot nor {table} has the columns {', '.join(unknown)}")
     keys = frame.select(view.key)
-    read_columns = [*view.key, *missing]
+    needed = [*view.key, *missing]
     by_day = [  # a day at a time, of which only the wanted rows stay: the days together may be larger than memory
-        ports.store.read(table, days=[day], columns=read_columns)
-        .select(read_columns)
-        .join(keys, on=view.key, how="semi")
+        ports.store.read(table, days=[day], columns=needed).select(needed).join(keys, on=view.key, how="semi")
         for day in days
     ]
     known = pl.concat(by_day).with_columns(pl.lit(True).alias("_found"))

@@ -31,20 +31,20 @@ def slice_metrics(
         names, counts = np.unique(values.astype(str), return_counts=True)
         for name, rows in sorted(zip(names, counts, strict=True), key=lambda item: (-item[1], item[0])):
             inside = values == name
-            ours = theirs = None
+            candidate_value = champion_value = None
             if rows >= declared.min_rows:
-                ours = measure_one(problem, declared.metric, target[inside], candidate[inside], threshold)
+                candidate_value = measure_one(problem, declared.metric, target[inside], candidate[inside], threshold)
                 if champion is not None:
-                    theirs = measure_one(problem, declared.metric, target[inside], champion[inside], threshold)
+                    champion_value = measure_one(problem, declared.metric, target[inside], champion[inside], threshold)
             metrics.append(
                 SliceMetric(
                     column=column,
                     value=str(name),
                     rows=int(rows),
                     metric=declared.metric,
-                    candidate=ours,
-                    champion=theirs,
-                    gain=gain(declared.metric, ours, theirs),
+                    candidate=candidate_value,
+                    champion=champion_value,
+                    gain=gain(declared.metric, candidate_value, champion_value),
                 )
             )
     return metrics

@@ -40,42 +40,42 @@ class KnownFacts:
             (pl.col("__scheduled") + duration_of(delay)).alias("__known")
         )
 
-    def mean(self, rows: pl.DataFrame, how: WindowMean) -> pl.Series:
+    def mean(self, rows: pl.DataFrame, spec: WindowMean) -> pl.Series:
         """Mean of ``how.column`` over the group's rows known in ``(t - window, t]``; Float64, null when none.
 
         The difference of two running sums of integers (``sum(<= t) - sum(<= t - window)``), so nothing cancels.
         """
-        values = self._facts.drop_nulls([*how.by, how.column])
-        integer = values.schema[how.column].is_integer()
+        values = self._facts.drop_nulls([*spec.by, spec.column])
+        integer = values.schema[spec.column].is_integer()
         scale = 1 if integer else FRACTION
-        exact = pl.col(how.column) if integer else (pl.col(how.column) * FRACTION).round()
-        _refuse_overflow(values, how.column, scale)
+        exact = pl.col(spec.column) if integer else (pl.col(spec.column) * FRACTION).round()
+        _refuse_overflow(values, spec.column, scale)
         running = (
-            values.group_by(*how.by, "__known")
+            values.group_by(*spec.by, "__known")
             .agg(exact.cast(pl.Int64).sum().alias("__sum"), pl.len().cast(pl.Int64).alias("__count"))
             .sort("__known")
-            .with_columns(pl.col("__sum", "__count").cum_sum().over(how.by))
+            .with_columns(pl.col("__sum", "__count").cum_sum().over(spec.by))
         )
-        window = duration_of(pl.lit(how.window_hours * 60))
-        windows = rows.select(*how.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
-        upper = newest_before(windows, "prediction_time", running, "__known", how.by)
-        lower = newest_before(windows, "__start", running, "__known", how.by)
+        window = duration_of(pl.lit(spec.window_hours * 60))
+        windows = rows.select(*spec.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
+        upper = newest_before(windows, "prediction_time", running, "__known", spec.by)
+        lower = newest_before(windows, "__start", running, "__known", spec.by)
         count, total = (upper[column].fill_null(0) - lower[column].fill_null(0) for column in ("__count", "__sum"))
         frame = pl.DataFrame({"count": count, "total": total})
         mean = pl.col("total").cast(pl.Float64) / pl.col("count") / scale
         return frame.select(pl.when(pl.col("count") > 0).then(mean)).to_series()
 
-    def last(self, rows: pl.DataFrame, how: LastValue) -> pl.Series:
+    def last(self, rows: pl.DataFrame, spec: LastValue) -> pl.Series:
         """``how.column`` of the group's row known last in ``(t - window, t]``; of several at once, the last by key."""
         newest = (
-            self._facts.drop_nulls(how.by)
+            self._facts.drop_nulls(spec.by)
             .sort("__known", *self._key)
-            .select(*how.by, "__known", pl.col(how.column).alias("__value"))
-            .unique([*how.by, "__known"], keep="last", maintain_order=True)
+            .select(*spec.by, "__known", pl.col(spec.column).alias("__value"))
+            .unique([*spec.by, "__known"], keep="last", maintain_order=True)
         )
-        moments = rows.select(*how.by, "prediction_time")
-        joined = newest_before(moments, "prediction_time", newest, "__known", how.by)
-        window = duration_of(pl.lit(how.window_hours * 60))
+        moments = rows.select(*spec.by, "prediction_time")
+        joined = newest_before(moments, "prediction_time", newest, "__known", spec.by)
+        window = duration_of(pl.lit(spec.window_hours * 60))
         inside = pl.col("__known") > pl.col("prediction_time") - window
         return joined.select(pl.when(inside).then(pl.col("__value"))).to_series()
 

@@ -71,7 +71,7 @@ def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, li
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return None, [f"line {line} is not UTF-8 (byte {content[error.start]:#04x}); deliver the file as UTF-8"]
-    header, failures = _shape(text)
+    header, failures = _read_header(text)
     if failures:
         return None, failures + _column_faults(header, list(source.columns))
     try:
@@ -86,7 +86,7 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(zoned).with_columns(selectors.datetime().dt.strftime(TIMESTAMP)).cast(pl.String)
 
 
-def _shape(text: str) -> tuple[list[str], list[str]]:
+def _read_header(text: str) -> tuple[list[str], list[str]]:
     """The header, and every way in which the lines are no table: the fast reader fills a short line up with nulls."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []

@@ -10,19 +10,19 @@ from pipelines.messages.release import LoadTestRequest
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.spec.deployment import Deployment
 
-KEY = "AIRWORTHY_GATEWAY_KEY"
+KEY_VARIABLE = "AIRWORTHY_GATEWAY_KEY"
 
 
 @runtime_checkable
 class HasCandidateEndpoint(Protocol):
     """A target that knows by itself how its candidate is reached at 0 %."""
 
-    def candidate_door(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
+    def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
         """URL that takes MLflow's ``dataframe_split``, and headers."""
         ...
 
 
-def door_fault(deployment: Deployment, target: DeploymentTarget) -> str | None:
+def endpoint_fault(deployment: Deployment, target: DeploymentTarget) -> str | None:
     """Why candidates of this target cannot be tried under load; None if they can."""
     if deployment.target.kind == "embedded" or isinstance(target, HasCandidateEndpoint):
         return None
@@ -30,7 +30,7 @@ def door_fault(deployment: Deployment, target: DeploymentTarget) -> str | None:
     return f"target {kind} has no door to a candidate at 0 %: leave load_test out, the shadow and the first step try it"
 
 
-def find_door(request: LoadTestRequest, deployment: Deployment, ports: Ports) -> tuple[str, dict[str, str]]:
+def find_endpoint(request: LoadTestRequest, deployment: Deployment, ports: Ports) -> tuple[str, dict[str, str]]:
     """URL and headers by which the candidate of this rollout answers, and nobody else.
 
     Raises ``Refused`` where the rollout has no such candidate, or the target no such door.
@@ -41,10 +41,10 @@ def find_door(request: LoadTestRequest, deployment: Deployment, ports: Ports) ->
         rollout = f"{state.rollout_id or 'no rollout'} with candidate {state.candidate or 'none'}"
         subject = f"rollout {request.rollout_id} has no candidate {request.version} to try"
         raise Refused(subject, [f"the target has {rollout}"])
-    if fault := door_fault(deployment, target):
+    if fault := endpoint_fault(deployment, target):
         raise Refused(f"{request.model} cannot be tried under load", [fault])
     if isinstance(target, HasCandidateEndpoint):
-        return target.candidate_door(request.model, request.rollout_id)
-    key = os.environ.get(KEY)
+        return target.candidate_endpoint(request.model, request.rollout_id)
+    key = os.environ.get(KEY_VARIABLE)
     headers = {"x-rollout-probe": state.probe} | ({"x-api-key": key} if key else {})
     return f"{ports.settings.gateway.rstrip('/')}/models/{request.model}/invocations", headers

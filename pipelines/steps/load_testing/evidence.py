@@ -16,7 +16,7 @@ def slow_limits(declared: LoadTestSpec) -> list[tuple[float, float]]:
     return [(share, limit.max) for share, limit in limits if limit is not None]
 
 
-def shown(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
+def assertion_evidence(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
     """The evidence on each assertion, from the requests of the plateau."""
     total = outcome.plateau.total
     names = {0.05: "p95_latency", 0.01: "p99_latency"}
@@ -41,7 +41,7 @@ def shown(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
     ]
 
 
-def needed(declared: LoadTestSpec, alpha: float) -> dict[str, int]:
+def requests_needed(declared: LoadTestSpec, alpha: float) -> dict[str, int]:
     """Requests of the plateau without which an assertion cannot be shown, however good the candidate is."""
     latency_shares = [(name, share) for name, share in (("p95_latency", 0.05), ("p99_latency", 0.01))]
     shares = {name: share for name, share in latency_shares if getattr(declared.assertions, name) is not None}

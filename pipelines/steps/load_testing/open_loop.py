@@ -22,7 +22,7 @@ import httptools
 FINEST_MS, GROWTH = 0.01, 1.02
 """Buckets of a histogram grow by 2 %, so that a percentile read from it is at most 2 % too high."""
 SWEEP_SECONDS = 0.05
-SPREAD = 16
+PREOPEN = 16
 """Connections that are opened before the start: a server deals connections, not requests, out to its workers."""
 
 
@@ -35,19 +35,19 @@ class RequestSchedule:
     ramp_up: float = 0.0
 
     @property
-    def ramped(self) -> float:
+    def ramp_requests(self) -> float:
         """Requests of the ramp."""
         return self.rps * self.ramp_up / 2
 
     @property
     def total(self) -> int:
-        return math.floor(self.ramped + self.rps * (self.seconds - self.ramp_up))
+        return math.floor(self.ramp_requests + self.rps * (self.seconds - self.ramp_up))
 
     def due(self, number: int) -> float:
         """Seconds from the start at which the request is due; the first has number 0."""
-        if number < self.ramped:
+        if number < self.ramp_requests:
             return math.sqrt(2 * number * self.ramp_up / self.rps)
-        return self.ramp_up + (number - self.ramped) / self.rps
+        return self.ramp_up + (number - self.ramp_requests) / self.rps
 
 
 @dataclass
@@ -55,33 +55,33 @@ class Histogram:
     """Latencies in milliseconds; what was never answered rightly is beyond every bucket."""
 
     counts: dict[int, int] = field(default_factory=dict)
-    beyond: int = 0
+    unanswered: int = 0
 
     def add(self, latency_ms: float) -> None:
         if math.isinf(latency_ms):
-            self.beyond += 1
+            self.unanswered += 1
             return
-        place = max(0, math.ceil(math.log(max(latency_ms, FINEST_MS) / FINEST_MS, GROWTH)))
-        self.counts[place] = self.counts.get(place, 0) + 1
+        bucket = max(0, math.ceil(math.log(max(latency_ms, FINEST_MS) / FINEST_MS, GROWTH)))
+        self.counts[bucket] = self.counts.get(bucket, 0) + 1
 
     @property
     def total(self) -> int:
-        return sum(self.counts.values()) + self.beyond
+        return sum(self.counts.values()) + self.unanswered
 
     def percentile(self, share: float) -> float:
         """Upper edge of the bucket that holds it; infinite where it was never answered, NaN without requests."""
         rank, seen = max(1, math.ceil(share * self.total)), 0
         if not self.total:
             return math.nan
-        for place in sorted(self.counts):
-            seen += self.counts[place]
+        for bucket in sorted(self.counts):
+            seen += self.counts[bucket]
             if seen >= rank:
-                return edge(place)
+                return bucket_edge_ms(bucket)
         return math.inf
 
 
-def edge(place: int) -> float:
-    return FINEST_MS * GROWTH**place
+def bucket_edge_ms(bucket: int) -> float:
+    return FINEST_MS * GROWTH**bucket
 
 
 @dataclass
@@ -106,11 +106,11 @@ class RequestOutcome:
     plateau_errors: int = 0
     sent: int = 0
     answered: int = 0
-    strangers: int = 0
+    wrong_version_answers: int = 0
     unsent: int = 0
     """Requests that were due and could not be sent before the hard stop."""
     seconds: dict[int, SecondCounts] = field(default_factory=dict)
-    took: float = 0.0
+    elapsed_seconds: float = 0.0
     last_sent: float = 0.0
     stopped: bool = False
 
@@ -139,7 +139,7 @@ class RequestTarget:
 
     url: str
     bodies: Sequence[bytes]
-    judge: Callable[[int, dict[bytes, bytes], bytes], str]
+    find_fault: Callable[[int, dict[bytes, bytes], bytes], str]
     headers: dict[str, str] = field(default_factory=dict)
 
     def requests(self) -> list[bytes]:
@@ -155,8 +155,8 @@ class RequestTarget:
 class Connection(asyncio.Protocol):
     """One request at a time on one kept connection; ``ended`` is told of each end."""
 
-    def __init__(self, ended: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
-        self._ended = ended
+    def __init__(self, on_end: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
+        self._ended = on_end
         self._transport: asyncio.Transport | None = None
         self.busy = False
         self.due = self.began = 0.0
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._parser = httptools.HttpResponseParser(self)
 
-    def ask(self, request: bytes, due: float, began: float, on_plateau: bool) -> None:
+    def send(self, request: bytes, due: float, began: float, on_plateau: bool) -> None:
         self.busy, self.due, self.began, self.on_plateau = True, due, began, on_plateau
         self._headers, self._body, self._parser = {}, bytearray(), httptools.HttpResponseParser(self)
         if self._transport is None:
@@ -225,36 +225,36 @@ class OpenLoop:
 
     def __init__(
         self,
-        door: RequestTarget,
+        target: RequestTarget,
         schedule: RequestSchedule,
         limits: Sequence[float],
         *,
         timeout: float,
-        most_open: int,
+        max_open: int,
         stop: Callable[[RequestOutcome], bool],
     ) -> None:
-        self._door, self._schedule, self._timeout, self._most, self._stop = door, schedule, timeout, most_open, stop
-        self._requests = door.requests()
-        self._secure = ssl.create_default_context() if door.url.startswith("https:") else None
+        self._target, self._schedule, self._timeout, self._max_open = target, schedule, timeout, max_open
+        self._requests, self._should_stop = target.requests(), stop
+        self._secure = ssl.create_default_context() if target.url.startswith("https:") else None
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._start = 0.0
-        self._under_way, self._all_sent, self._done = 0, False, asyncio.Event()
+        self._in_flight, self._all_sent, self._done = 0, False, asyncio.Event()
         self.outcome = RequestOutcome(limits)
 
     async def run(self) -> RequestOutcome:
         """Send everything that is due, then wait for what is under way, at most twice ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())
-        await asyncio.gather(*(self._spread(loop) for _ in range(min(SPREAD, self._most, self._schedule.total))))
+        await asyncio.gather(*(self._preopen(loop) for _ in range(min(PREOPEN, self._max_open, self._schedule.total))))
         gc.collect()
         gc.disable()
         self._start = perf_counter()
         try:
             await self._send(loop)
             self._all_sent = True
-            self._note_if_done()
+            self._check_done()
             async with asyncio.timeout(2 * self._timeout):
                 await self._done.wait()
         except TimeoutError:
@@ -267,11 +267,11 @@ class OpenLoop:
             for connection in list(self._open):
                 connection.abort("timeout")
             await asyncio.sleep(0.01)  # the loop closes what was aborted only when it runs on
-            self.outcome.took = perf_counter() - self._start
+            self.outcome.elapsed_seconds = perf_counter() - self._start
         return self.outcome
 
     async def _send(self, loop: asyncio.AbstractEventLoop) -> None:
-        schedule, total, number, looked = self._schedule, self._schedule.total, 0, 0.0
+        schedule, total, number, stop_checked = self._schedule, self._schedule.total, 0, 0.0
         while number < total:
             due = schedule.due(number)
             now = perf_counter() - self._start
@@ -287,9 +287,9 @@ class OpenLoop:
             self.outcome.last_sent = now
             self._dispatch(loop, self._requests[number % len(self._requests)], due)
             number += 1
-            if now - looked >= 1:
-                looked = now
-                if self._stop(self.outcome):
+            if now - stop_checked >= 1:
+                stop_checked = now
+                if self._should_stop(self.outcome):
                     self.outcome.stopped = True
                     return
             if number % 64 == 0:
@@ -297,29 +297,29 @@ class OpenLoop:
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float) -> None:
         on_plateau = due >= self._schedule.ramp_up
-        self._under_way += 1
+        self._in_flight += 1
         while self._idle:
             connection = self._idle.popleft()
             if connection.usable:
-                connection.ask(request, due, perf_counter() - self._start, on_plateau)
+                connection.send(request, due, perf_counter() - self._start, on_plateau)
                 return
-        if len(self._open) + len(self._opening) >= self._most:
+        if len(self._open) + len(self._opening) >= self._max_open:
             self._record(due, math.inf, "overflow", on_plateau)
             return
-        task = loop.create_task(self._connect(loop, request, due, on_plateau))
+        task = loop.create_task(self._send_new(loop, request, due, on_plateau))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _spread(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _preopen(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            connection = await self._opened(loop)
+            connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
             return  # the first requests will meet it, too, and count it
         self._open.add(connection)
         self._idle.append(connection)
 
-    async def _opened(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        parts = urlsplit(self._door.url)
+    async def _open_connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        parts = urlsplit(self._target.url)
         port = parts.port or (443 if self._secure else 80)
         async with asyncio.timeout(self._timeout):
             _, connection = await loop.create_connection(
@@ -327,9 +327,9 @@ class OpenLoop:
             )
         return connection
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
+    async def _send_new(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
         try:
-            connection = await self._opened(loop)
+            connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
             self._record(due, math.inf, "connection", on_plateau)
             return
@@ -337,13 +337,13 @@ class OpenLoop:
             self._record(due, math.inf, "timeout", on_plateau)
             raise
         self._open.add(connection)
-        connection.ask(request, due, perf_counter() - self._start, on_plateau)
+        connection.send(request, due, perf_counter() - self._start, on_plateau)
 
     def _ended(self, connection: Connection, status: int, headers: dict[bytes, bytes], body: bytes, error: str) -> None:
         latency = (perf_counter() - self._start - connection.due) * 1000
-        fault = error or self._door.judge(status, headers, body)
-        if fault == "stranger":
-            self.outcome.strangers += 1
+        fault = error or self._target.find_fault(status, headers, body)
+        if fault == "wrong_version":
+            self.outcome.wrong_version_answers += 1
             fault = ""
         self._record(connection.due, latency, fault, connection.on_plateau)
         if not error and connection.usable:
@@ -353,11 +353,11 @@ class OpenLoop:
 
     def _record(self, due: float, latency_ms: float, error: str, on_plateau: bool) -> None:
         self.outcome.record(due, latency_ms, error, on_plateau)
-        self._under_way -= 1
-        self._note_if_done()
+        self._in_flight -= 1
+        self._check_done()
 
-    def _note_if_done(self) -> None:
-        if self._all_sent and not self._under_way:
+    def _check_done(self) -> None:
+        if self._all_sent and not self._in_flight:
             self._done.set()
 
     async def _sweep(self) -> None:

@@ -35,15 +35,15 @@ def draw(result: LoadTestResult, declared: LoadTestSpec) -> bytes:
 
 
 def _rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
-    across = [0.0, declared.ramp_up_time, declared.duration]
+    x_label = [0.0, declared.ramp_up_time, declared.duration]
     declared_rps = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
-    axes.plot(across, declared_rps, color=GREY, linewidth=1, linestyle="--", label="declared")
+    axes.plot(x_label, declared_rps, color=GREY, linewidth=1, linestyle="--", label="declared")
     axes.plot(seconds[:, 0] + 0.5, seconds[:, 1], color=BLUE, linewidth=2, label="sent")
     axes.plot(seconds[:, 0] + 0.5, seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered rightly")
     if seconds[:, 3].any():
         axes.plot(seconds[:, 0] + 0.5, seconds[:, 3], color=RED, linewidth=1.5, label="errors")
     axes.set_ylim(bottom=0)
-    _finish(axes, "Seconds at which they were due", "Requests per second")
+    _label_axes(axes, "Seconds at which they were due", "Requests per second")
 
 
 def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
@@ -51,7 +51,7 @@ def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
     for name, limit in asserted.items():
         axes.axhline(limit, color=RED, linewidth=1, linestyle="--", label=f"{name} at most {limit:g} ms")
     axes.set_yscale("log")
-    _finish(axes, "Seconds at which they were due", "Milliseconds since due")
+    _label_axes(axes, "Seconds at which they were due", "Milliseconds since due")
 
 
 def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:
@@ -68,12 +68,12 @@ def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None
     if len(edges) or asserted:  # a logarithm of nothing cannot be drawn
         axes.set_xscale("log")
         axes.set_yscale("log")
-    _finish(axes, "Milliseconds since due", "Share that took longer")
+    _label_axes(axes, "Milliseconds since due", "Share that took longer")
 
 
-def _finish(axes: Any, across: str, up: str) -> None:
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
+def _label_axes(axes: Any, x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.grid(color="#e3e6ea", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -23,7 +23,7 @@ SCHEMA = pl.Schema(
 )
 """The columns that monitoring reads; the log holds more (the features, the latency, the correlation id)."""
 
-UNANSWERED = ["shadow", "probe"]
+INTERNAL_ROLES = ["shadow", "probe"]
 """Roles of rows that no caller got: mirrored requests, and those that try a candidate out."""
 
 
@@ -79,7 +79,7 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
             if not path.endswith(".parquet"):
                 continue
             try:
-                frames.append(_answered(store.get(path)))
+                frames.append(_served_rows(store.get(path)))
             except (pl.exceptions.PolarsError, OSError) as error:
                 faults.append(f"{path}: {str(error).splitlines()[0]}")
     if faults:
@@ -87,10 +87,10 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
 
-def _answered(content: bytes) -> pl.DataFrame:
+def _served_rows(content: bytes) -> pl.DataFrame:
     """Rows that callers got. A file of before there were roles has no others."""
     roles = ["role"] if "role" in pl.read_parquet_schema(BytesIO(content)) else []
     frame = pl.read_parquet(BytesIO(content), columns=[*SCHEMA, *roles])
     if roles:
-        frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
+        frame = frame.filter(~pl.col("role").is_in(INTERNAL_ROLES))
     return frame.select(SCHEMA.names()).cast(SCHEMA)

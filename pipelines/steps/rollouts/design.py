@@ -21,14 +21,14 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTestSpec, BlueGreen, Canary
 from pipelines.statistics.e_values import log_e_value
 from pipelines.statistics.sample_size import sample_size
-from pipelines.steps.monitoring.prediction_log import UNANSWERED
+from pipelines.steps.monitoring.prediction_log import INTERNAL_ROLES
 
 WINDOW = timedelta(days=7)
-SHORTEST = timedelta(hours=1)
+MIN_OBSERVED = timedelta(hours=1)
 """A rate is taken over at least so long, lest one burst pass for a day's traffic."""
-MOST_FILES = 200
+MAX_FILES = 200
 POWER = 0.8
-BEYOND = 10**9
+MAX_REQUESTS = 10**9
 
 
 def plan_faults(spec: ModelSpec) -> list[str]:
@@ -50,14 +50,14 @@ def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     """
     until = ports.clock()
     requests, since, paths = 0.0, until, _files(ports.store, model, until)
-    read = paths[:: max(1, math.ceil(len(paths) / MOST_FILES))]
+    read = paths[:: max(1, math.ceil(len(paths) / MAX_FILES))]
     for path in read:
-        counted, earliest = _counted(ports.store.get(path), until - WINDOW)
+        counted, earliest = _count_requests(ports.store.get(path), until - WINDOW)
         if earliest is not None:
             requests, since = requests + counted * len(paths) / len(read), min(since, earliest)
     if not requests:
         return None
-    observed = max(until - since, SHORTEST)
+    observed = max(until - since, MIN_OBSERVED)
     return LoggedTraffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
 
 
@@ -72,14 +72,14 @@ def rollout_design(spec: ModelSpec) -> list[StageDesign]:
         StageDesign(
             share=share,
             requests_to_pass=_to_pass(declared, share / WHOLE),
-            requests_to_find=_to_find(declared, share / WHOLE),
-            seconds=_longest(declared),
+            requests_to_find=_to_detect(declared, share / WHOLE),
+            seconds=_max_seconds(declared),
         )
         for share in declared.shares()
     ]
 
 
-def _longest(declared: Deployment) -> float:
+def _max_seconds(declared: Deployment) -> float:
     """Seconds that one step may last."""
     if declared.strategy == "canary":
         return (declared.canary or Canary()).max_step_duration
@@ -98,13 +98,15 @@ def _to_pass(declared: Deployment, weight: float) -> int | None:
     if declared.strategy == "ab":
         least = (declared.ab or AbTestSpec()).minimum_sample_size
         needed = math.ceil(least / min(weight, 1 - weight))
-        to_detect = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
+        if "error_rate" not in (declared.ab or AbTestSpec()).metrics:
+            return needed
+        to_detect = _to_detect(declared, weight)
         return None if to_detect is None else max(needed, to_detect)
-    alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
-    return None if alone is None else math.ceil(max(alone / weight, least / min(weight, 1 - weight)))
+    shown = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
+    return None if shown is None else math.ceil(max(shown / weight, least / min(weight, 1 - weight)))
 
 
-def _to_find(declared: Deployment, weight: float) -> int | None:
+def _to_detect(declared: Deployment, weight: float) -> int | None:
     analysis = declared.analysis
     try:
         return sample_size(
@@ -123,19 +125,19 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
     if rate >= limit:
         return None
 
-    def shown(total: int) -> bool:
+    def is_shown(total: int) -> bool:
         bad = int(stats.binom.ppf(POWER, total, rate))
         return log_e_value(bad, total, limit, alternative="less") >= -math.log(alpha)
 
     high = 1
-    while not shown(high):
+    while not is_shown(high):
         high *= 2
-        if high > BEYOND:
+        if high > MAX_REQUESTS:
             return None
     low = high // 2
     while low + 1 < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if shown(middle) else (middle, high)
+        low, high = (low, middle) if is_shown(middle) else (middle, high)
     return high
 
 
@@ -147,7 +149,7 @@ def _files(store: Store, model: str, until: datetime) -> list[str]:
     return [path for path in paths if path.endswith(".parquet")]
 
 
-def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:
+def _count_requests(content: bytes, since: datetime) -> tuple[float, datetime | None]:
     """Requests since then, each weighed as it was sampled, and when the first of them was answered."""
     names = pl.read_parquet_schema(io.BytesIO(content))
     columns: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
@@ -155,7 +157,7 @@ def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:
     if "row" in columns:
         frame = frame.filter(pl.col("row") == 0)
     if "role" in columns:
-        frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
+        frame = frame.filter(~pl.col("role").is_in(INTERNAL_ROLES))
     if frame.is_empty():
         return 0.0, None
     earliest = frame["logged_at"].min()

@@ -54,7 +54,7 @@ def _rows(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl
     frames, faults = [], []
     for path in paths:
         try:
-            rows = _of_rollout(store.get(path), rollout_id)
+            rows = _read_rollout_rows(store.get(path), rollout_id)
         except (pl.exceptions.PolarsError, OSError) as error:
             faults.append(f"{path}: {str(error).splitlines()[0]}")
             continue
@@ -65,15 +65,15 @@ def _rows(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
 
-def _of_rollout(content: bytes, rollout_id: str) -> pl.DataFrame:
-    held = pl.read_parquet_schema(BytesIO(content))
-    if "rollout_id" not in held or "role" not in held:
+def _read_rollout_rows(content: bytes, rollout_id: str) -> pl.DataFrame:
+    schema = pl.read_parquet_schema(BytesIO(content))
+    if "rollout_id" not in schema or "role" not in schema:
         return pl.DataFrame(schema=SCHEMA)
-    columns = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in held]
+    columns = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in schema]
     frame = pl.read_parquet(BytesIO(content), columns=columns)
     frame = frame.filter((pl.col("rollout_id") == rollout_id) & (pl.col("role") != "probe"))
-    missing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name not in held}
-    if "unit" in missing and "bucket" in held:
+    missing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name not in schema}
+    if "unit" in missing and "bucket" in schema:
         missing["unit"] = pl.col("bucket").cast(pl.String)
     return frame.with_columns(**missing).select(SCHEMA.names()).cast(SCHEMA)
 
@@ -85,9 +85,9 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table, identified = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
+    table, with_entity = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME}{name}" for name in columns}
-    days = _days_asked_about(identified, ports.store.days(table), view.lead_hours)
+    days = _event_days(with_entity, ports.store.days(table), view.lead_hours)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
     read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, spec.target.column, *columns])))
@@ -95,20 +95,20 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
         raise Refused(f"{table} cannot say what was asked", faults)
     value = pl.col(spec.target.column)
     label = value if spec.target.at_least is None else value >= spec.target.at_least
-    truth = read.select(
+    outcomes = read.select(
         entity_id(view),
         label.cast(pl.Float64).alias("label"),
         *(pl.col(name).cast(pl.Float64).alias(alias) for name, alias in named.items()),
     )
-    return frame.join(truth.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
+    return frame.join(outcomes.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
 
 
-def _days_asked_about(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
+def _event_days(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
     """Published days in which an event may lie that these rows asked about."""
     if rows.is_empty():
         return []
-    about = rows["prediction_time"].dt.date()
-    first, last = about.min(), about.max()
+    dates = rows["prediction_time"].dt.date()
+    first, last = dates.min(), dates.max()
     reach = timedelta(days=2, hours=lead_hours)
     return [day for day in published if first - timedelta(days=1) <= day <= last + reach]  # type: ignore[operator]
 

@@ -15,10 +15,10 @@ from pipelines.messages.comparison import ExperimentMeasure, MetricInterval, Sha
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import Shadow
 
-CANDIDATE, CHAMPION, GREY, BAD = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
-DRAWN = 2000
+CANDIDATE, CHAMPION, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
+MAX_POINTS = 2000
 """Points of the scatter (drawn at random) and of a line at most."""
-SLOTS = 40
+MAX_SLOTS = 40
 """Points at most of what is averaged over time."""
 
 
@@ -40,7 +40,7 @@ def shadow_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec)
 def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     differs = (pl.col("candidate") - pl.col("champion")).abs() > shadow.tolerance
     ordered = pairs.sort("logged_at").select("logged_at", differs.alias("differs"))
-    size = max(1, -(-ordered.height // SLOTS))
+    size = max(1, -(-ordered.height // MAX_SLOTS))
     slots = (
         ordered.with_row_index("place")
         .group_by(pl.col("place") // size, maintain_order=True)
@@ -48,22 +48,22 @@ def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     )
     times, limit = slots["logged_at"].to_list(), 100 * shadow.max_disagreement
     running = ordered.with_columns((pl.col("differs").cum_sum() / pl.int_range(1, pl.len() + 1)).alias("share"))
-    running = running.gather_every(max(1, ordered.height // DRAWN))
+    running = running.gather_every(max(1, ordered.height // MAX_POINTS))
     axes.plot(
         times, 100 * slots["share"].to_numpy(), color=GREY, marker=".", linewidth=1, label=f"per {size:,} answers"
     )
     so_far = 100 * running["share"].to_numpy()
     axes.plot(running["logged_at"].to_list(), so_far, color=CANDIDATE, linewidth=2, label="so far")
-    axes.axhline(limit, color=BAD, linestyle="--", linewidth=1.2, label=f"limit {limit:g} %")
+    axes.axhline(limit, color=RED, linestyle="--", linewidth=1.2, label=f"limit {limit:g} %")
     axes.set_ylim(0, max(1.5 * limit, 140 * float(slots["share"].to_numpy().max())))
     locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    _finish(axes, "Disagreement over time", "UTC", "Share that differs (%)", legend="upper right")
+    _label_axes(axes, "Disagreement over time", "UTC", "Share that differs (%)", legend="upper right")
 
 
 def _scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
-    drawn = pairs.sample(min(DRAWN, pairs.height), seed=0)
+    drawn = pairs.sample(min(MAX_POINTS, pairs.height), seed=0)
     champion, candidate = drawn["champion"].to_numpy(), drawn["candidate"].to_numpy()
     low, high = float(min(champion.min(), candidate.min())), float(max(champion.max(), candidate.max()))
     room = 0.04 * (high - low) or 0.5
@@ -74,7 +74,7 @@ def _scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
     shown = f"{drawn.height:,} of {pairs.height:,} answers"
-    _finish(axes, f"The same requests, answered by both ({shown})", "Champion", "Candidate", legend="upper left")
+    _label_axes(axes, f"The same requests, answered by both ({shown})", "Champion", "Candidate", legend="upper left")
 
 
 def _scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
@@ -86,7 +86,7 @@ def _scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
         axes.hist(values, bins=edges, histtype="step", linewidth=2, color=colour, label=label)
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
     shift = "not measured" if measure.score_psi is None else f"{measure.score_psi:.3f}"
-    _finish(axes, f"Scores (stability index {shift})", "Prediction", "Answers", legend="upper right")
+    _label_axes(axes, f"Scores (stability index {shift})", "Prediction", "Answers", legend="upper right")
 
 
 def _latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
@@ -97,13 +97,13 @@ def _latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
         values = np.sort(pairs[name].drop_nulls().to_numpy()) / 1000
         if len(values):
             label = f"{what} (median {np.median(values):.3g} ms, p99 {np.quantile(values, 0.99):.3g} ms)"
-            shares = np.linspace(0, 1, min(len(values), DRAWN))
+            shares = np.linspace(0, 1, min(len(values), MAX_POINTS))
             axes.plot(np.maximum(np.quantile(values, shares), 1e-3), shares, color=colour, label=label)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.35)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ratio = "not measured" if measure.latency_ratio is None else f"{measure.latency_ratio:.2f}"
-    _finish(axes, f"Latency (ratio of the medians {ratio})", "Milliseconds", "Share answered by then", "upper left")
+    _label_axes(axes, f"Latency (ratio of the medians {ratio})", "Milliseconds", "Share answered by then", "upper left")
 
 
 def experiment_picture(measure: ExperimentMeasure, spec: ModelSpec) -> bytes:
@@ -135,12 +135,12 @@ def _interval(axes: Any, metric: MetricInterval, margin: float, *, decides: bool
     sign = {"higher": 1, "lower": -1, "same": 0}[metric.better]
     colour = GREY
     if sign and metric.low > 0:
-        colour = CANDIDATE if sign > 0 else BAD
+        colour = CANDIDATE if sign > 0 else RED
     elif sign and metric.high < 0:
-        colour = BAD if sign > 0 else CANDIDATE
+        colour = RED if sign > 0 else CANDIDATE
     if margin:
         for end in (-margin, margin) if metric.better == "same" else (-sign * margin,):
-            axes.axvline(end, color=BAD, linestyle="--", linewidth=1)
+            axes.axvline(end, color=RED, linestyle="--", linewidth=1)
     axes.plot([metric.low, metric.high], [0, 0], color=colour, linewidth=4, solid_capstyle="butt")
     axes.plot([metric.estimate], [0], marker="o", markersize=8, color=colour, markeredgecolor="white")
     better = {"higher": "more is better", "lower": "less is better", "same": "should stay"}[metric.better]
@@ -152,10 +152,10 @@ def _shown(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def _finish(axes: Any, title: str, across: str, up: str, legend: str) -> None:
+def _label_axes(axes: Any, title: str, x_label: str, y_label: str, legend: str) -> None:
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel(across, fontsize=9)
-    axes.set_ylabel(up, fontsize=9)
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_ylabel(y_label, fontsize=9)
     axes.grid(color="#e3e6ea", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -40,7 +40,7 @@ class Resumable(Protocol):
 
 
 @dataclass(frozen=True)
-class Boosted:
+class BoostingResult:
     """``booster`` holds the rounds up to the best one; ``rounds`` were done in all; rounds count from 0."""
 
     booster: xgb.Booster
@@ -66,13 +66,13 @@ def boost(
     *,
     checkpoints: Resumable | None = None,
     on_round: OnRound | None = None,
-) -> Boosted:
+) -> BoostingResult:
     """Fit. With ``checkpoints`` it goes on from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
     evals = [(train, "train"), (validation, "validation")]
     booster = _booster(plan, evals)
     schedule = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
     stopper = Stopper(plan.early_stopping, plan.mode)
-    watched = f"validation/{plan.metric}"
+    watched_metric = f"validation/{plan.metric}"
     curves: dict[str, list[float]] = {}
     rates: list[float] = []
     checkpoint = checkpoints.newest() if checkpoints else None
@@ -81,7 +81,7 @@ def boost(
         booster = xgb.Booster(plan.parameters, [data for data, _ in evals])  # the checked one would forget parameters
         booster.load_model(bytearray(content))
         curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
-        for score in curves[watched]:
+        for score in curves[watched_metric]:
             schedule.observe(score)
             stopper.observe(score)
     start = len(rates)
@@ -91,7 +91,7 @@ def boost(
         if not rates or rate != rates[-1] or number == start:
             booster.set_param("learning_rate", repr(rate))
         if every and number and number % every == 0:
-            _renew_updater(booster, plan)
+            _rebuild_updater(booster, plan)
         booster.update(train, number)
         scores = _scores(booster.eval_set(evals, number))
         for name, value in scores.items():
@@ -99,14 +99,14 @@ def boost(
         rates.append(rate)
         if on_round:
             on_round(number, scores, rate)
-        schedule.observe(scores[watched])
-        if stopper.observe(scores[watched]):
+        schedule.observe(scores[watched_metric])
+        if stopper.observe(scores[watched_metric]):
             break
         if checkpoints and every and (number + 1) % every == 0 and number + 1 < plan.rounds:
-            checkpoints.save(bytes(booster.save_raw("ubj")), curves, rates, scores[watched])
+            checkpoints.save(bytes(booster.save_raw("ubj")), curves, rates, scores[watched_metric])
     best = stopper.best_round if plan.early_stopping.enabled else None
     best_booster = booster[: best + 1] if best is not None else booster
-    return Boosted(best_booster, len(rates), best, start if checkpoint else None, curves, rates)
+    return BoostingResult(best_booster, len(rates), best, start if checkpoint else None, curves, rates)
 
 
 def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:
@@ -127,7 +127,7 @@ def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Bo
     return booster
 
 
-def _renew_updater(booster: xgb.Booster, plan: BoostingPlan) -> None:
+def _rebuild_updater(booster: xgb.Booster, plan: BoostingPlan) -> None:
     """Naming another tree method and back makes XGBoost build its updater anew; ``save_config`` applies the first."""
     method = plan.parameters.get("tree_method", "hist")
     booster.set_param("tree_method", "approx" if method != "approx" else "hist")

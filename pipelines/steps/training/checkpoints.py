@@ -73,15 +73,15 @@ class Checkpoints:
         rounds = len(learning_rates)
         name = f"round-{rounds:06d}.ubj"
         self.store.put(self._path(name), content)
-        fresh = CheckpointFile(
+        newest_file = CheckpointFile(
             rounds=rounds,
             file=name,
             sha256=hashlib.sha256(content).hexdigest(),
             score=score if score == score else None,
         )
         earlier = [file for file in (self._index.kept if self._index else []) if file.rounds < rounds]
-        best = self._best([*earlier, fresh])
-        files = sorted({*best, fresh}, key=lambda file: file.rounds)
+        best = self._best_files([*earlier, newest_file])
+        files = sorted({*best, newest_file}, key=lambda file: file.rounds)
         self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=files)
         self.store.put(self._path(INDEX), self._index.model_dump_json().encode())
         named = {file.file for file in files}
@@ -89,15 +89,15 @@ class Checkpoints:
             if path.rpartition("/")[2].startswith("round-") and path.rpartition("/")[2] not in named:
                 self.store.delete(path)
 
-    def remember(self, name: str, content: object) -> None:
+    def save_fact(self, name: str, content: object) -> None:
         """Keep a small JSON fact of the same attempt, such as the finished trials of a search."""
         self.store.put(self._path(name), json.dumps(content).encode())
 
-    def recall(self, name: str) -> object | None:
+    def load_fact(self, name: str) -> object | None:
         path = self._path(name)
         return json.loads(self.store.get(path)) if self.store.exists(path) else None
 
-    def _best(self, files: list[CheckpointFile]) -> list[CheckpointFile]:
+    def _best_files(self, files: list[CheckpointFile]) -> list[CheckpointFile]:
         best: list[CheckpointFile] = []
         left = [file for file in files if file.score is not None]
         while left and len(best) < self.keep_best:

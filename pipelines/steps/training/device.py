@@ -34,14 +34,12 @@ def choose_device(model: str, runner: StageRunner) -> Device:
         return "cuda"
     faults = cuda_faults()
     if not runner.cpu_fallback:
-        raise Refused(
-            f"no CUDA device answers here, and runner.train.gpus of {model} is {runner.gpus}", [*faults, CURE]
-        )
+        raise Refused(f"no CUDA device answers, and runner.train.gpus of {model} is {runner.gpus}", [*faults, REMEDY])
     log.warning("no CUDA device answers (%s); %s is trained on the CPU, as cpu_fallback allows", faults[0], model)
     return "cpu"
 
 
-CURE = "run it where a GPU is (runner.train.on: kubernetes, a GPU node), say gpus: 0, or allow cpu_fallback: true"
+REMEDY = "run it where a GPU is (runner.train.on: kubernetes, a GPU node), say gpus: 0, or allow cpu_fallback: true"
 
 
 def xgboost_device() -> Device:
@@ -53,7 +51,7 @@ def xgboost_device() -> Device:
     return "cuda" if config["learner"]["generic_param"]["device"].startswith("cuda") else "cpu"
 
 
-def expect_cuda(purpose: str) -> None:
+def require_cuda(purpose: str) -> None:
     """``Refused`` if no CUDA device answers; nothing is said of falling back."""
     if xgboost_device() != "cuda":
         raise Refused(f"{purpose} needs a CUDA device, and none answers here", cuda_faults())
@@ -70,10 +68,10 @@ def cuda_faults() -> list[str]:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
         return [f"there is no CUDA driver: {error}{hidden}"]
-    return [_driver_says(driver, build) + hidden]
+    return [_driver_fault(driver, build) + hidden]
 
 
-def _driver_says(driver: Any, build: dict[str, Any]) -> str:
+def _driver_fault(driver: Any, build: dict[str, Any]) -> str:
     version, count = ctypes.c_int(), ctypes.c_int()
     status = driver.cuInit(0)
     if status:

@@ -24,11 +24,11 @@ import xgboost as xgb
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
-from pipelines.steps.training.boosting import Boosted, OnRound
+from pipelines.steps.training.boosting import BoostingResult, OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
-from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
-from pipelines.steps.training.distributed_rank import FIRST, SILENCE_SECONDS
+from pipelines.steps.training.distributed_processes import Ranks, describe_exit
+from pipelines.steps.training.distributed_rank import FIRST_TASK, PEER_WAIT_SECONDS
 from pipelines.steps.training.distributed_work import (
     DONE,
     INVITATION,
@@ -40,7 +40,7 @@ from pipelines.steps.training.distributed_work import (
     Resume,
     SharedWork,
 )
-from pipelines.steps.training.fitting import Fitted, boosted
+from pipelines.steps.training.fitting import Fitted, to_fitted
 from pipelines.tables.encoding import FeatureInput
 
 JOIN_SECONDS = 600.0
@@ -62,7 +62,7 @@ class Team:
     root: str
     run: str | None
     join_seconds: float = JOIN_SECONDS
-    silence_seconds: float = SILENCE_SECONDS
+    peer_wait_seconds: float = PEER_WAIT_SECONDS
     _sessions: int = field(default=0, init=False)
 
     def fit(
@@ -90,21 +90,21 @@ class Team:
                 work = work.model_copy(update={"resume": resume})
             (folder / WORK).write_text(work.model_dump_json(), encoding="utf-8")
             host = LOOPBACK if self.run is None else own_address()
-            self._start(ranks, FIRST, folder, host, 0, work)
-            self._follow(ranks, folder, work, last, checkpoints, on_round)
-            ranks.leave()
-            done = _read_done(folder)
+            self._start(ranks, FIRST_TASK, folder, host, 0, work)
+            self._process_events(ranks, folder, work, last, checkpoints, on_round)
+            ranks.wait_to_end()
+            done = _read_result(folder)
         plan = plan_boosting(work.training, work.problem, work.seed, work.device)
-        return boosted(done, plan, features)
+        return to_fitted(done, plan, features)
 
     def _start(self, ranks: Ranks, task: str, folder: Path, host: str, port: int, work: SharedWork) -> None:
-        root = self._root_for_ranks(folder, work) if self.run is None else self.root
+        root = self._store_for_ranks(folder, work) if self.run is None else self.root
         environment = {"AIRWORTHY_STORE": root}
         if self.run is None and work.device == "cuda":
-            environment["CUDA_VISIBLE_DEVICES"] = _own_device(int(task))
-        ranks.start(task, folder, host, port, self.silence_seconds, environment)
+            environment["CUDA_VISIBLE_DEVICES"] = _visible_device(int(task))
+        ranks.start(task, folder, host, port, self.peer_wait_seconds, environment)
 
-    def _follow(
+    def _process_events(
         self,
         ranks: Ranks,
         folder: Path,
@@ -121,16 +121,16 @@ class Team:
             curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
         deadline: float | None = time.monotonic() + self.join_seconds
         while True:
-            heard = ranks.hear(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            if heard is None:
+            received = ranks.next_event(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if received is None:
                 raise Unavailable(
                     f"the {work.workers} workers of {work.model} did not all join in {self.join_seconds:g} s; "
                     "see whether the pods of the other workers got a node, and what their logs say"
                 )
-            task, event = heard
+            task, event = received
             if "tracker" in event:
                 self._invite(ranks, folder, work, last, event["tracker"])
-            elif task == FIRST and "joined" in event:
+            elif task == FIRST_TASK and "joined" in event:
                 deadline = None
                 log.info("all %d workers of %s have joined", work.workers, work.model)
             elif "round" in event:
@@ -144,15 +144,15 @@ class Team:
                 if checkpoints:
                     checkpoints.save(path.read_bytes(), curves, rates, event["score"])
                 path.unlink()
-            elif task == FIRST and "done" in event:
+            elif task == FIRST_TASK and "done" in event:
                 return
             elif "refused" in event:
                 raise Refused(event["refused"], event["reasons"])
             elif "unavailable" in event or event.get("ended"):
-                raise self._lost(ranks, work, task, event, len(rates))
+                raise self._loss_error(ranks, work, task, event, len(rates))
 
-    def _invite(self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, meeting: Mapping[str, Any]) -> None:
-        host, port = str(meeting["host"]), int(meeting["port"])
+    def _invite(self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, tracker: Mapping[str, Any]) -> None:
+        host, port = str(tracker["host"]), int(tracker["port"])
         if self.run is None:
             for number in range(1, work.workers):
                 self._start(ranks, str(number), folder, host, port, work)
@@ -162,7 +162,7 @@ class Team:
         invitation = Invitation(session=self._sessions, last=last, host=host, port=port, work=work)
         self.store.put(f"{self.run}/{INVITATION}", invitation.model_dump_json().encode())
 
-    def _lost(
+    def _loss_error(
         self, ranks: Ranks, work: SharedWork, task: str, event: Mapping[str, Any], rounds: int
     ) -> Refused | Unavailable:
         """The reason that stands behind the loss of a rank, as far as anyone still says it."""
@@ -172,12 +172,12 @@ class Team:
             for report in self._reports():
                 if "refused" in report:
                     return Refused(report["refused"], report["reasons"])
-            heard = ranks.hear(0.5)
-            if heard and "refused" in heard[1]:
-                return Refused(heard[1]["refused"], heard[1]["reasons"])
-            if heard and heard[1].get("ended") and not reason and task == FIRST:
-                task, event = heard
-        how = reason or f"worker {task} ended with {how_it_ended(int(event['ended']))}"
+            received = ranks.next_event(0.5)
+            if received and "refused" in received[1]:
+                return Refused(received[1]["refused"], received[1]["reasons"])
+            if received and received[1].get("ended") and not reason and task == FIRST_TASK:
+                task, event = received
+        how = reason or f"worker {task} ended with {describe_exit(int(event['ended']))}"
         return Unavailable(
             f"the shared training of {work.model} lost a worker after {rounds} rounds: {how}; "
             "the next attempt goes on from the newest checkpoint"
@@ -189,7 +189,7 @@ class Team:
             return []
         return [json.loads(self.store.get(path)) for path in self.store.list(f"{self.run}/{REPORTS}")]
 
-    def _root_for_ranks(self, folder: Path, work: SharedWork) -> str:
+    def _store_for_ranks(self, folder: Path, work: SharedWork) -> str:
         """A root that a process on this machine reaches without credentials: the store itself or a copy of the rows."""
         prefix = store_paths.snapshot(work.model, work.snapshot, "")
         paths = self.store.list(prefix)
@@ -216,7 +216,7 @@ def own_address() -> str:
     return address
 
 
-def _own_device(place: int) -> str:
+def _visible_device(place: int) -> str:
     """Processes on one machine share out its GPUs: the first visible one to rank 0, and so on."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if not visible:
@@ -224,6 +224,6 @@ def _own_device(place: int) -> str:
     return visible[place] if place < len(visible) else ""
 
 
-def _read_done(folder: Path) -> Boosted:
+def _read_result(folder: Path) -> BoostingResult:
     facts = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    return Boosted(booster=xgb.Booster(model_file=bytearray((folder / MODEL).read_bytes())), **facts)
+    return BoostingResult(booster=xgb.Booster(model_file=bytearray((folder / MODEL).read_bytes())), **facts)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 
 from pydantic import BaseModel, ConfigDict
 
-DECISIVE = (
+MODEL_PACKAGES = (
     "airworthy",
     "numpy",
     "polars",
@@ -56,7 +56,7 @@ class Environment(BaseModel):
 def environment() -> Environment:
     """Of this process."""
     versions = {}
-    for name in DECISIVE:
+    for name in MODEL_PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -67,7 +67,7 @@ def environment() -> Environment:
 
 
 @cache
-def installed() -> str:
+def installed_packages() -> str:
     """Every installed distribution as ``name==version`` lines, sorted: the lock of this environment."""
     lines = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
     return "\n".join(sorted(lines, key=str.lower)) + "\n"

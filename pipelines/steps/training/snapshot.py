@@ -16,7 +16,7 @@ from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
 from pipelines.steps.snapshot.files import FrozenFiles, open_files
 from pipelines.steps.snapshot.split import PARTS
-from pipelines.steps.take_snapshot import RECORD, read_snapshot
+from pipelines.steps.take_snapshot import RECORD_FILE, read_snapshot
 from pipelines.steps.training.fitting import Part
 from pipelines.tables.encoding import FeatureInput, Kind, check_columns, encode
 
@@ -30,7 +30,7 @@ class TargetFacts:
 
     rows: int = 0
     missing: int = 0
-    odd: int = 0
+    not_binary: int = 0
     total: float = 0.0
     smallest: float = float("inf")
     largest: float = float("-inf")
@@ -40,12 +40,12 @@ class TargetFacts:
         known = self.rows - self.missing
         return self.total / known if known else None
 
-    def and_those_of(self, targets: pl.Series) -> TargetFacts:
+    def add(self, targets: pl.Series) -> TargetFacts:
         known = targets.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
         return TargetFacts(
             rows=self.rows + targets.len(),
             missing=self.missing + targets.len() - len(known),
-            odd=self.odd + int(np.sum((known != 0) & (known != 1))),
+            not_binary=self.not_binary + int(np.sum((known != 0) & (known != 1))),
             total=self.total + float(known.sum()),
             smallest=float(known.min(initial=self.smallest)),
             largest=float(known.max(initial=self.largest)),
@@ -86,7 +86,7 @@ class Snapshot:
             facts[part] = TargetFacts()
             held = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
             for frame in held:
-                facts[part] = facts[part].and_those_of(frame["target"])
+                facts[part] = facts[part].add(frame["target"])
         return facts
 
     def rows(self, *parts: str) -> pl.DataFrame:
@@ -118,7 +118,7 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
     """
     files = open_files(store, model, digest)
     frame = None if files else read_snapshot(store, model, digest)
-    path = store_paths.snapshot(model, digest, RECORD)
+    path = store_paths.snapshot(model, digest, RECORD_FILE)
     try:
         record = SnapshotResult.model_validate_json(store.get(path))
     except ValidationError as error:
@@ -140,17 +140,17 @@ def check_rows(snapshot: Snapshot, problem: str, features: dict[str, Kind]) -> N
         if not facts.rows:
             faults.append(f"part {part!r} has no rows")
         elif problem == "classification":
-            if facts.odd:
-                faults.append(f"part {part!r} has {facts.odd} targets that are neither 0 nor 1")
+            if facts.not_binary:
+                faults.append(f"part {part!r} has {facts.not_binary} targets that are neither 0 nor 1")
             elif facts.smallest == facts.largest:
                 faults.append(f"part {part!r} has only targets of {facts.smallest:g}; a classification needs both")
     if faults:
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
 
 
-def part_of(rows: pl.DataFrame, features: list[FeatureInput]) -> Part:
+def encode_part(rows: pl.DataFrame, features: list[FeatureInput]) -> Part:
     return Part(encode(rows, features), rows["target"].cast(pl.Float64).to_numpy())
 
 
-def times_of(rows: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+def prediction_times(rows: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
     return rows["prediction_time"].dt.replace_time_zone(None).to_numpy()

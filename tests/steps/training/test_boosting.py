@@ -10,7 +10,7 @@ import xgboost as xgb
 
 from pipelines.errors import Refused
 from pipelines.spec.model import EarlyStopping, LearningRate
-from pipelines.steps.training.boosting import Boosted, boost, matrix
+from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.early_stopping import Stopper
@@ -28,13 +28,13 @@ def a_plan(**training: Any) -> BoostingPlan:
     return plan_boosting(spec(**training).training, "classification", seed=7)
 
 
-def grow(plan: BoostingPlan, checkpoints: Checkpoints | None = None, on_round: Any = None) -> Boosted:
+def grow(plan: BoostingPlan, checkpoints: Checkpoints | None = None, on_round: Any = None) -> BoostingResult:
     train = matrix(plan, ROWS[:1000], TARGET[:1000])
     validation = matrix(plan, ROWS[1000:], TARGET[1000:], train if plan.quantile else None)
     return boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round)
 
 
-def content(done: Boosted) -> bytes:
+def content(done: BoostingResult) -> bytes:
     return bytes(done.booster.save_raw("ubj"))
 
 

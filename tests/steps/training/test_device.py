@@ -16,7 +16,7 @@ from pipelines.spec.runner import StageRunner
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import device
 from pipelines.steps.training.boosting_plan import plan_boosting
-from pipelines.steps.training.order import TrainingPlan, plan_training
+from pipelines.steps.training.plan import TrainingPlan, plan_training
 from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
@@ -69,7 +69,7 @@ def test_the_device_is_declared_by_the_runner_and_not_among_the_parameters() -> 
 @without_cuda
 def test_without_a_cuda_device_a_training_with_gpus_is_refused_before_it_starts(tmp_path: Path, shared: Path) -> None:
     world = ports(tmp_path, shared, on(spec(), gpus=1))
-    with pytest.raises(Refused, match=r"no CUDA device answers here, .* of small_delay is 1") as no:
+    with pytest.raises(Refused, match=r"no CUDA device answers, .* of small_delay is 1") as no:
         train_model.run(request(keep_snapshot(world.store, rows())), world)
     assert len(no.value.reasons) >= 2
     assert "cpu_fallback: true" in no.value.reasons[-1]
