@@ -15,7 +15,7 @@ from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_p
 from pipelines.spec.catalog import Catalog
 
 USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
-"""Log-in name to Airflow role; passwords are drawn at the first start and lie in ``var/airflow``."""
+"""Log-in name to Airflow role; passwords are generated at the first start, in ``var/airflow``."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def program(name: str) -> str:
 
 
 def ports(settings: Settings) -> dict[str, int]:
-    """Ports of this installation: the preferred ones where free at the first start, the same ones ever after."""
+    """Ports of this installation: the preferred ones where free at the first start, the same ones from then on."""
     path = settings.home / "run" / "ports.json"
     if path.exists():
         return embedded_ports(settings.home)
@@ -55,7 +55,7 @@ def _free_port(port: int, taken: set[int]) -> int:
 
 
 def _secret(folder: Path, name: str, size: int = 64) -> str:
-    """A key of so many random bytes, drawn once: HS512 wants 64, Fernet takes 32."""
+    """A key of ``size`` random bytes, generated once: HS512 needs 64, Fernet 32."""
     path = folder / name
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -81,7 +81,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRWORTHY_GIT_REVISION": git_revision({}),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port['mlflow']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Threads that spin while they wait take the other processes' turns on a small machine.
+        # Threads that spin while they wait take CPU time from other processes on a small machine.
         "OMP_WAIT_POLICY": "PASSIVE",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
@@ -107,7 +107,7 @@ def environment(settings: Settings) -> dict[str, str]:
         # A hop from task to task waits for the scheduler's loop: the default of 1 s would be most of its cost.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.15",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        # What a killed scheduler or task was doing is taken up again within a minute, not after five.
+        # What a killed scheduler or task was doing is resumed within a minute, not after five.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
@@ -128,7 +128,7 @@ def gateway_config_option(settings: Settings) -> list[str]:
 
 
 def gateway_workers(settings: Settings) -> int:
-    """As many as the model wants that wants the most: ``deployment.resources.replicas``."""
+    """The largest ``deployment.resources.replicas`` of the models that the gateway serves."""
     models = Catalog.read(settings.include).models.values()
     served_here = [model.deployment for model in models if model.deployment.target.kind == "embedded"]
     return max((deployment.resources.replicas for deployment in served_here), default=1)

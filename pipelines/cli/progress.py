@@ -1,4 +1,4 @@
-"""Shows how far long work is: a live line on a terminal, in a log at most a line every ten seconds."""
+"""Shows the progress of long work: a live line on a terminal, in a log at most a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_console() -> Console:
 
 
 class Progress:
-    """Says what is being waited for and how far it is."""
+    """Prints stages, notes and the progress of each wait."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -39,7 +39,7 @@ class Progress:
         return f"{minutes:02d}:{seconds:02d}"
 
     def wait(self, poll: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
-        """Look until done. ``look`` returns whether it is done and how far it is. ``Unavailable`` on time-out."""
+        """Call ``poll`` until it returns true and a status line. ``Unavailable`` on time-out."""
         deadline = time.monotonic() + timeout
         last_line, last_time = "", float("-inf")
         with self.console.status(what) as status:
@@ -53,5 +53,5 @@ class Progress:
                 if done:
                     return
                 if time.monotonic() > deadline:
-                    raise Unavailable(f"{what} was not done within {timeout:.0f} s; it stood at: {line}")
+                    raise Unavailable(f"{what} was not done within {timeout:.0f} s; last status: {line}")
                 time.sleep(POLL_SECONDS)

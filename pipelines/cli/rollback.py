@@ -1,4 +1,4 @@
-"""`airworthy rollback <model>` ends a rollout or puts the previous version back, also with Airflow and MLflow down."""
+"""`airworthy rollback <model>` ends a rollout or restores the previous version, also with Airflow and MLflow down."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pipelines.rules.release_rollback import RollbackTarget, judge_rollback, sig
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("rollback", help="end a model's rollout, or else put its previous version back")
+    command = subparsers.add_parser("rollback", help="end a model's rollout, or else restore its previous version")
     command.add_argument("model")
     command.add_argument("--reason", required=True, help="why; it is written into the ledger")
-    command.add_argument("--version", help="take back this one or nothing (default: whatever is newest)")
+    command.add_argument("--version", help="roll back this version or nothing (default: the newest one)")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Traffic first; the ledger and the registry follow, and what of them is down is named, not waited for."""
+    """Traffic first; ledger and registry follow, and one that is down is named, not waited for."""
     model, target = options.model, open_target(options.model, ports)
     before = target.rollout(model)
     verdict, way = judge_rollback(before, options.version), way_back(before)
     if way is None or not verdict.passed:
-        raise Refused(f"nothing of {model} is taken back", verdict.reasons)
+        raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
     key = f"cli/{model}/{before.generation}"
     roll_back(target, model, way, options.reason, key, ports.settings.actor)
     after = target.state(model)
     lost = f"version {way.takes} has lost its traffic" if way.takes else f"rollout {way.rollout_id} is over"
-    print(f"{model}: {lost}, version {after.version} answers everybody")
+    print(f"{model}: {lost}, version {after.version} gets all traffic")
     details = {"from": way.takes, "to": after.version, "reason": options.reason, "generation": after.generation}
     details |= {"rollout_id": way.rollout_id}
 
@@ -40,23 +40,23 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         ports.registry.move_alias(model, "previous", after.previous)
         ports.registry.move_alias(model, "champion", after.version)
 
-    later = f"run the {model}__rollback DAG to tell it"
+    later = f"run the {model}__rollback DAG to update it"
     if way.takes != before.champion:
-        later = f"the run of {model}__deploy that it belongs to tells it"
+        later = f"the run of {model}__deploy that it belongs to updates it"
     for what, record in (("ledger", record_in_ledger), ("registry", move_aliases)):
         try:
             record()
         except AirworthyError as error:
-            print(f"the {what} does not know yet, {later}: {error}")
+            print(f"the {what} is not updated yet, {later}: {error}")
     return 0
 
 
 def open_target(model: str, ports: Ports) -> DeploymentTarget:
-    """The declared target; the gateway, if the declaration is faulty just now."""
+    """The declared target; the gateway, if the declaration has faults."""
     try:
         return ports.target(model)
     except Refused as error:
-        print(f"asking the gateway, for {model} has no good declaration: {error}")
+        print(f"using the gateway, since {model} has no valid declaration: {error}")
         return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
 
 

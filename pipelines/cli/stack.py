@@ -81,7 +81,7 @@ def _launch(settings: Settings, component: Component, env: dict[str, str]) -> No
             stderr=log,
             start_new_session=True,
         )
-    process.returncode = 0  # it outlives this command on purpose: nobody here will wait for it
+    process.returncode = 0  # it outlives this command on purpose: no wait for it
     record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
     _record_file(settings, component.name).write_text(json.dumps(record))
 
@@ -91,7 +91,7 @@ def _record_file(settings: Settings, name: str) -> Path:
 
 
 def alive(settings: Settings, name: str) -> psutil.Process | None:
-    """The process we started under that name, if it still runs. A reused pid is not taken for it."""
+    """The process we started under that name, if it still runs. A reused pid does not count."""
     try:
         record = json.loads(_record_file(settings, name).read_text())
         process = psutil.Process(record["pid"])
@@ -152,5 +152,5 @@ def describe(settings: Settings) -> str:
         f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
         f"MLflow       http://127.0.0.1:{port['mlflow']}\n"
         f"Gateway      http://127.0.0.1:{port['gateway']}   (metrics under /metrics)\n"
-        f"Everything written lies under {settings.home}; `make stop` ends the stack, `make clean` forgets it."
+        f"All data are below {settings.home}; `make stop` ends the stack, `make clean` deletes them."
     )

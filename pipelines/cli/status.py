@@ -1,4 +1,4 @@
-"""`airworthy status` says what was ingested, trained, decided, released and found drifting, and what did not answer."""
+"""`airworthy status` prints what was ingested, trained, decided, released and drifting, and what did not answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Answer = TypeVar("Answer")
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("status", help="say what is ingested, trained, live and drifting")
+    command = subparsers.add_parser("status", help="print what is ingested, trained, live and drifting")
     command.add_argument("--json", action="store_true", help="for a program to read")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Print the summary; 0 even where a part is down, since saying so is the answer."""
+    """Print the summary; 0 also if a part is down, which the summary says."""
     if options.json:
         print(json.dumps(summary(ports), indent=2, default=str))
         return 0
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def summary(ports: Ports) -> dict[str, Any]:
-    """Everything a person asks first, as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
+    """The state of all data and models as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
 
     ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
@@ -86,8 +86,8 @@ def _source(source: str, ports: Ports) -> dict[str, Any]:
     if ports.store.days(bad):
         rows = ports.store.read(bad, columns=["reasons"])["reasons"]
         quarantined = len(rows)
-        for several in rows.to_list():
-            reasons.update(set(several or ["no reason given"]))
+        for row_reasons in rows.to_list():
+            reasons.update(set(row_reasons or ["no reason given"]))
     return {
         "days": len(days),
         "first": str(days[0]) if days else None,
@@ -124,7 +124,7 @@ def _rollout(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] |
 
 
 def _from_ledger(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
-    """What the ledger says about one model. Of several lines on the same question the last one holds."""
+    """The ledger's facts on one model; of several lines on one gate, or on one check and day, the last one counts."""
     gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
     checks = [entry.details for entry in entries if entry.kind == "monitoring_verdict"]
     per_day = {(check.get("check"), str(check.get("day"))): check for check in checks}

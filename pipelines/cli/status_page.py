@@ -13,11 +13,11 @@ from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 MAX_LINES = 6
-"""Lines of a list before the rest is only counted."""
+"""Most lines of a list; the rest is counted."""
 
 
 def renderables(summary: dict[str, Any]) -> Iterator[Any]:
-    """Tables and lines, in the order of a model's life."""
+    """Tables and lines, in the order of a model's life cycle."""
     for name, sources in summary["datasets"].items():
         yield _data(name, sources)
     for name, model in summary["models"].items():
@@ -75,8 +75,8 @@ def _gate(gate: dict[str, Any]) -> str:
 def _lines(model: dict[str, Any]) -> Iterator[str]:
     live = model["live"]
     if live and live["version"]:
-        before = f", before it {live['previous']}" if live["previous"] else ""
-        yield f"  live: version [bold]{live['version']}[/bold]{before} ({live['workers']} workers)"
+        previous = f", previous {live['previous']}" if live["previous"] else ""
+        yield f"  live: version [bold]{live['version']}[/bold]{previous} ({live['workers']} workers)"
     else:
         yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
     if rollout := model["rollout"]:
@@ -94,7 +94,7 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
     if model["drifted"]:
         yield f"  drifted (days): {_show_counts(model['drifted'])}"
     for request in model["retrain_requests"]:
-        yield f"  retraining asked for on {request['day']}: {escape('; '.join(request['reasons']))}"
+        yield f"  retraining requested on {request['day']}: {escape('; '.join(request['reasons']))}"
 
 
 def _outcome(outcome: Any) -> str:

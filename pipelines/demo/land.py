@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Land and say what was landed."""
+    """Land the days and print what was landed."""
     landed = land(options.first, options.last, ports, options.dataset, options.source, force=options.force)
     rows = sum(file.rows for manifest in landed for file in manifest.files)
     print(f"landed {len(landed)} deliveries with {rows:,} rows below {ports.store.uri('landing')}")
@@ -49,7 +49,7 @@ def land(
     """Deliver every day from ``first`` to ``last``; returns the manifests written, one per source and day.
 
     A daily source delivers one folder a day. A reference source delivers its full copy on ``first``, unless an earlier
-    or equal day has one. What was delivered before stays as it is unless ``force``. Raises ``Refused`` for days
+    or equal day has one. A delivered day is not delivered again unless ``force``. Raises ``Refused`` for days
     outside the dataset's calendar and for unknown sources, all at once, before anything is written.
     """
     spec = ports.catalog.dataset(dataset)
@@ -103,7 +103,7 @@ def _land_daily(
 
 
 def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
-    """A second delivery takes back the first one's manifest, which at no moment lies beside a file it does not tell."""
+    """Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe."""
     content = rows.write_csv(None).encode()
     file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
     manifest = DeliveryManifest(source=name, day=day, files=[file])

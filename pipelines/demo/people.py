@@ -1,4 +1,4 @@
-"""Answers the approval requests of the demonstration through Airflow's API, each as the user who is asked."""
+"""Answers the approval requests of the demonstration through Airflow's API, each as the user to whom it is assigned."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipelines.settings import Settings
 
 AWAITING_INPUT = "awaiting_input"
 READING_SECONDS = 4.0
-"""Seconds that a person takes. Airflow takes some, too: a task that was answered before it slept is asked anew."""
+"""Age of a request before it is answered: Airflow repeats one that was answered before its task was deferred."""
 COMMENT = "Seen in the demonstration."
 
 
 class DemoUsers:
-    """The users of the embedded stack; whoever is asked says yes, by the password that lies in ``var/airflow``."""
+    """The users of the embedded stack; each approves what is assigned to it, by its password in ``var/airflow``."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         base = f"http://127.0.0.1:{ports(settings)['airflow']}"
@@ -26,12 +26,12 @@ class DemoUsers:
         self._hint_shown = False
 
     def close(self) -> None:
-        """Let go of their connections."""
+        """Close their connections."""
         for user in self._clients.values():
             user.close()
 
     def answer(self, dag_id: str) -> int:
-        """Approve whatever is asked in runs of this DAG; returns how many answers were given."""
+        """Approve the pending requests of this DAG's runs; returns the number of answers."""
         given = 0
         for question in self._clients["admin"].questions(dag_id):
             age = datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
@@ -42,9 +42,9 @@ class DemoUsers:
             if who is None:
                 continue
             self._clients[who].answer(question, "Approve", COMMENT)
-            self._progress.note(f"{question['subject']}  {who}: yes")
+            self._progress.note(f"{question['subject']}  approved by {who}")
             given += 1
         if given and not self._hint_shown:
             self._hint_shown = True
-            self._progress.note(f"(you can answer yourself next time: the passwords are in {self._file})")
+            self._progress.note(f"(you can answer such requests yourself: the passwords are in {self._file})")
         return given

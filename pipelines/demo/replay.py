@@ -26,7 +26,7 @@ FIRST_WAIT_SECONDS = 0.2
 
 @dataclass
 class ReplaySummary:
-    """What was asked. ``answered``: rows per model; ``versions``: which version each model answered with."""
+    """The requests of a replay. ``answered``: rows per model; ``versions``: which version each model answered with."""
 
     days: list[date]
     answered: dict[str, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Replay and say what was answered."""
+    """Replay and print what was answered."""
     if options.first > options.last:
         raise Refused(f"the first day {options.first} is later than the last day {options.last}")
     days = [options.first + timedelta(days=number) for number in range((options.last - options.first).days + 1)]
@@ -71,10 +71,10 @@ def replay(
 ) -> ReplaySummary:
     """Ask every model about every flight of ``days`` in order of prediction time, with entity ids.
 
-    ``models`` None: all that are live. Features come from the source's own data by the engine that trains, so a day
-    needs not be ingested. A request holds rows of one prediction time, at most ``batch``. Rows later than ``until``
-    are left out. Asking again about a day logs its predictions again; monitoring counts the first of each entity and
-    version. Raises ``Refused`` for a model that is not live, ``Unavailable`` when the gateway does not come back.
+    ``models`` None: all that are live. Features are computed from the source's own data by training's code, so a day
+    need not be ingested. A request holds rows of one prediction time, at most ``batch``. Rows later than ``until`` are
+    left out. Replaying a day again logs its predictions again; monitoring counts the first of each entity and
+    version. Raises ``Refused`` for a model that is not live, ``Unavailable`` if the gateway stays down.
     """
     if batch < 1:
         raise Refused(f"a request holds at least one row, not {batch}")
@@ -100,7 +100,7 @@ def replay(
 
 
 def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
-    """Names of the models to ask; their live versions are noted in the summary."""
+    """Names of the models to request; their live versions are noted in the summary."""
     names = list(ports.catalog.models) if models is None else list(dict.fromkeys(models))
     for name in names:
         version = ports.endpoint.state(ports.catalog.model(name).model).version
@@ -110,12 +110,12 @@ def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) ->
     not_live = [name for name in names if name not in summary.versions]
     if not_live and (models is not None or not summary.versions):
         reasons = [f"{name} has no live version; release one by its deploy DAG" for name in not_live]
-        raise Refused("these models cannot be asked", reasons or ["no model is declared"])
+        raise Refused("these models cannot be requested", reasons or ["no model is declared"])
     return list(summary.versions)
 
 
 def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[str]:
-    """The columns that the live version takes, as its bundle says; without one, the declared ones."""
+    """The columns of the live version by its bundle; without one, the declared ones."""
     path = store_paths.bundle(model, version, "schema.json")
     if ports.store.exists(path):
         return [column["name"] for column in json.loads(ports.store.get(path))["columns"]]
@@ -150,7 +150,7 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
 
 
 def _typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
-    """Text columns as the contract's types; what is no such value is null, as a quarantined cell would be."""
+    """Text columns as the contract's types; a text that does not parse is null."""
     from pipelines.steps.ingestion.contract import parse
 
     return parse(text, source.columns, source.null_values)[1]
@@ -178,7 +178,7 @@ def _predict_with_retry(
     ids: Sequence[str],
     moment: datetime,
 ) -> None:
-    """One request; a gateway that is away for some seconds (a worker was replaced) is waited for."""
+    """One request, repeated if the gateway is down for some seconds (a worker was replaced)."""
     for attempt in range(ATTEMPTS):
         try:
             endpoint.predict(model, columns, rows, ids=ids, prediction_time=moment)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RPS = 60.0
 SECONDS = 900.0
 HEALTHY_SECONDS = 4.0
-"""How long the candidate answers well before the storm."""
+"""How long the candidate answers before it is frozen."""
 ENDED = ("success", "failed")
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
@@ -52,7 +52,7 @@ class RolloutDemo:
 
     @property
     def shown_marker(self) -> Path:
-        """Says that all of this was shown; once is enough."""
+        """Marks that this part of the demonstration is complete."""
         return self.folder / "shown"
 
     def undeployed_version(self) -> str | None:
@@ -63,10 +63,10 @@ class RolloutDemo:
         return next((v.version for v in approved if v.version not in live), None)
 
     def run(self) -> None:
-        """The whole act, unless it was played before; what an earlier demonstration began is gone on with."""
+        """Run this part of the demonstration unless it is complete; an interrupted one is continued."""
         self.progress.stage(f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure")
         if self.shown_marker.exists():
-            self.progress.note("was shown before")
+            self.progress.note("is complete already")
             return
         deployed_before = len({line.version for line in self.ports.ledger.entries(self.model, kind="release")}) > 1
         if self.undeployed_version() is None and not deployed_before:
@@ -80,7 +80,7 @@ class RolloutDemo:
         traffic = self._start_traffic()
         try:
             if version is not None:
-                self.progress.note(f"version {version} begins its flight, under {RPS:g} requests per second")
+                self.progress.note(f"version {version} is deployed in stages, under {RPS:g} requests per second")
                 self._deploy(version, freeze_candidate=False)
                 self._run_drill()
             self._deploy_failing_version()
@@ -90,17 +90,17 @@ class RolloutDemo:
         self._summarize()
 
     def _deploy_failing_version(self) -> None:
-        """Deploy the former champion once more, as somebody might, and freeze it while it has traffic."""
+        """Deploy the former champion again by hand, and freeze it while it has traffic."""
         former = self.target.state(self.model).previous
         if former is None:
-            self.progress.note("there is no second version to break")
+            self.progress.note("there is no second version to freeze")
             return
-        self.progress.note(f"version {former} is sent up again by hand, and will break in the air")
+        self.progress.note(f"version {former} is deployed again by hand, and will freeze under traffic")
         self._deploy(former, freeze_candidate=True)
         self.shown_marker.touch()
 
     def _train(self) -> None:
-        """Monitoring has led to no new version yet: train one on all that is known by now, and let the gates judge."""
+        """Train a version on all data so far, for the gates to judge: monitoring has not led to a new one yet."""
         conf = {"hypothesis": HYPOTHESIS, "as_of": (self.first - timedelta(days=1)).isoformat()}
         train = self.airflow.trigger(f"{self.model}__train", conf)
         before = len(self.ports.registry.versions(self.model))
@@ -116,7 +116,7 @@ class RolloutDemo:
         self.progress.wait(judged, timeout=600, what="the next version")
 
     def _start_traffic(self) -> subprocess.Popen[bytes]:
-        """Callers, in a process of their own, until it is told to end."""
+        """Start a process that sends requests until SIGTERM."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pipelines.cli.main", "traffic", self.model, "--from", f"{self.first}"]
         command += ["--days", "60", "--rps", f"{RPS:g}", "--seconds", f"{SECONDS:g}", "--to", str(self.answers)]
@@ -124,7 +124,7 @@ class RolloutDemo:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
 
     def _deploy(self, version: str, *, freeze_candidate: bool) -> None:
-        """Trigger the deployment and see it to its end; with a storm the candidate is frozen while it has traffic."""
+        """Trigger the deployment and wait for its end; ``freeze_candidate``: freeze it while it has traffic."""
         deploy = f"{self.model}__deploy"
         run = self._running_deployment(deploy, version) or self.airflow.trigger(deploy, {"version": version})
         frozen: list[float] = []
@@ -154,15 +154,15 @@ class RolloutDemo:
         as_expected = rolled_back_at if freeze_candidate else state is not None and state.champion == version
         if state is None or not as_expected:
             why = state.reason if state is not None and state.reason else f"see {deploy} {run} in Airflow"
-            self.progress.note(f"this went otherwise than it was meant to: {why}")
+            self.progress.note(f"the deployment did not end as expected: {why}")
         elif freeze_candidate:
             seconds = f" {rolled_back_at[0] - frozen[0]:.1f} s after it froze" if rolled_back_at else ""
-            self.progress.note(f"rolled back by itself{seconds}: {state.reason}")
+            self.progress.note(f"rolled back automatically{seconds}: {state.reason}")
         else:
-            self.progress.note(f"version {version} is the champion, version {state.previous} can be put back")
+            self.progress.note(f"version {version} is the champion, version {state.previous} can be restored")
 
     def _running_deployment(self, deploy: str, version: str) -> str | None:
-        """The run of this version that was cut off with an earlier demonstration, once no other one runs."""
+        """The active run of this version from an interrupted demonstration, once no other one is active."""
 
         def others_ended() -> tuple[bool, str]:
             busy = [run for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
@@ -191,18 +191,18 @@ class RolloutDemo:
         return ", ".join(dict.fromkeys(busy)) or "between two tasks"
 
     def _freeze(self, version: str, frozen: list[float]) -> None:
-        """Stop the candidate's processes as a machine out of memory would: they live, and answer nothing."""
+        """Stop the candidate's processes as a machine out of memory would: they stay alive but do not answer."""
         gateway = stack.alive(self.ports.settings, "gateway")
         for child in gateway.children(recursive=True) if gateway else []:
             if "pipelines.serving.traffic.candidate_process" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)
                 if not frozen:
-                    self.progress.note(f"trouble: the process of version {version} freezes (SIGSTOP)")
+                    self.progress.note(f"failure: the process of version {version} freezes (SIGSTOP)")
                     self.incidents.append((time.time(), "trouble", "process frozen"))
                 frozen.append(time.time())
 
     def _run_drill(self) -> None:
-        """Try the way back once, as the schedule would."""
+        """Run the rollback drill once, as its schedule would."""
         dag_id = f"{self.model}__drill"
         if dag_id not in {dag["dag_id"] for dag in self.airflow.dags()}:
             return
@@ -222,7 +222,7 @@ class RolloutDemo:
             )
 
     def _summarize(self) -> None:
-        """Draw the picture, and say what callers saw."""
+        """Draw the plot, and print what callers saw."""
         import polars as pl
 
         from pipelines.demo.rollout_plot import count_answers, draw, read_timeline
@@ -238,6 +238,6 @@ class RolloutDemo:
         pl.DataFrame(timeline, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
         draw(answers, timeline, self.picture, title=f"{self.model}: who answered, and what went wrong")
         instead = int(bins["instead"].sum())
-        summary = f"{answers.height:,} requests during all of this: {count_errors(answers)} errors for callers"
+        summary = f"{answers.height:,} requests during the rollouts: {count_errors(answers)} errors for callers"
         self.progress.note(f"{summary}; the champion answered {instead} of them in the candidate's place")
         self.progress.note(f"the picture: {self.picture} (data beside it)")

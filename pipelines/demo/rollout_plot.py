@@ -1,4 +1,4 @@
-"""Draws a rollout as one picture: who answered, what went wrong, and what was decided when."""
+"""Draws a rollout as one picture: which version answered, which requests failed, and each decision."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 BIN_SECONDS = 2.0
 LETTER_WIDTH = 0.0054
-"""Width of a letter of the marks, as a share of the panel's."""
+"""Width of a letter of the labels, as a share of the panel's."""
 PROMOTION_SECONDS = 0.5
-"""Seconds after which a promotion is no news any more."""
+"""Seconds after which an answer shows who the champion is: a promotion reaches all workers by then."""
 COLORS = ("#9fb8d0", "#e8a33d", "#7fb069", "#b07fa6")
 KIND_COLORS = {
     "passed": "#7f8c8d",
@@ -28,14 +28,14 @@ KIND_COLORS = {
     "trouble": "#8e44ad",
 }
 PASSED_LABELS = {"load_test": "load test passed", "shadow_comparison": "shadow passed"}
-"""Stages whose end is marked."""
+"""Practices whose pass is shown."""
 
 TimelineEvent = tuple[float, str, str]
-"""Seconds since 1970, kind (of ``MARKS``), text."""
+"""Seconds since 1970, kind (of ``KIND_COLORS``), text."""
 
 
 def read_timeline(lines: list[LedgerEntry], since: float) -> list[TimelineEvent]:
-    """What the ledger says was decided since then, oldest first."""
+    """The decisions in the ledger since then, oldest first."""
     timeline: list[TimelineEvent] = []
     for line in lines:
         at, details = line.at.timestamp(), line.details
@@ -80,7 +80,7 @@ def _is_fallback(answers: pl.DataFrame) -> pl.Series:
 
 
 def draw(answers: pl.DataFrame, timeline: list[TimelineEvent], path: Path, *, title: str) -> None:
-    """Write the picture as PNG: above the shares of the answers by version, below what went wrong."""
+    """Write the picture as PNG: above the shares of the answers by version, below the errors and fallbacks."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

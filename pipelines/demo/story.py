@@ -1,4 +1,4 @@
-"""`airworthy demo` lands real flights, triggers the DAGs of the models' whole life, and waits for each to end."""
+"""`airworthy demo` lands real flights, triggers every DAG of the models' life cycle, and waits for each to end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIVE_STAGES = {"arrive", "monitor"}
 
 
 def add_parser(subparsers: Any) -> None:
-    demo = subparsers.add_parser("demo", help="land real flights and drive a model's whole life through Airflow")
+    demo = subparsers.add_parser("demo", help="land real flights and run a model's whole life cycle in Airflow")
     demo.add_argument("--first", type=date.fromisoformat, default=date(2013, 1, 1), help="first day of history")
     demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 2, 28), help="last day of history")
     demo.add_argument("--live", type=int, default=14, help="days that arrive one by one after the history")
@@ -38,11 +38,11 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """The whole story in seven acts; those that change something look first whether it was done before."""
+    """Run all parts of the demonstration; each skips what an earlier run has done."""
     progress = Progress(open_console())
     progress.stage("Starting Airflow, MLflow and the gateway")
     stack.start(settings, progress.console)
-    ports = open_ports()  # anew: the first start has just chosen the ports
+    ports = open_ports()  # again: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
     story = Demonstration(options, ports, airflow, progress)
     story.unpause_dags()
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 class Demonstration:
-    """The acts of the demonstration. Every change is made by a DAG; this class lands files, asks and waits."""
+    """The parts of the demonstration. DAGs make every change; this class lands files, sends requests and waits."""
 
     def __init__(self, options: argparse.Namespace, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
         self.ports, self.airflow, self.progress = ports, airflow, progress
@@ -68,7 +68,7 @@ class Demonstration:
     def unpause_dags(self) -> None:
         """Wait until every DAG is there, then unpause all but those that only the live days need.
 
-        Monitoring has nothing to watch yet, and each day of 2013 is late: the watcher would take the history up, too.
+        Monitoring has nothing to watch yet, and each day of 2013 is late: the arrival watcher would ingest it, too.
         """
         expected = {f"{DATASET}__{stage}" for stage in ("ingest", "arrive", "validate")} | {
             f"{model.model}__{stage}"
@@ -100,7 +100,7 @@ class Demonstration:
         self.progress.stage(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
         missing = days - self._built_days()
         if not missing:
-            self.progress.note("was there already")
+            self.progress.note("is complete already")
             return
         land(first, last, self.ports)
         dag = f"{DATASET}__ingest"
@@ -151,7 +151,7 @@ class Demonstration:
             if any(run["state"] == "failed" for run in self.airflow.runs(f"{model}__{stage}")[:1])
         }
         if failed:
-            raise Refused("the first models did not get into the air; open the runs in Airflow", sorted(failed))
+            raise Refused("the first models were not deployed; open the runs in Airflow", sorted(failed))
         rejected = {model for model in models if not live[model] and self._rejected(model)}
         statuses = {
             model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
@@ -161,7 +161,7 @@ class Demonstration:
         return ended, ", ".join(f"{model}: {what}" for model, what in statuses.items())
 
     def _rejected(self, model: str) -> bool:
-        """Whether the newest candidate was refused: an answer, after which nothing follows."""
+        """Whether a gate rejected the newest candidate, after which no DAG follows."""
         newest = self.ports.registry.versions(model)[:1]
         runs = self.airflow.runs(f"{model}__evaluate")[:1]
         ended = bool(runs) and runs[0]["state"] in ENDED
@@ -174,7 +174,7 @@ class Demonstration:
         return "waiting"
 
     def serve_live_days(self) -> None:
-        """Each day: answer its flights before they depart, then let its files arrive, as life does."""
+        """For each day: predict its flights before they depart, then land its files."""
         from pipelines.demo.land import land
         from pipelines.demo.replay import replay
 
@@ -193,9 +193,9 @@ class Demonstration:
             self.progress.wait(lambda day=day: self._arrived(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
 
     def _deploys_ended(self, model: str) -> tuple[bool, str]:
-        """Whether no deployment goes on: Airflow would leave it where it is once its DAG is paused."""
+        """Whether no deployment is active: Airflow would not continue it once its DAG is paused."""
         going_on = [run for run in self.airflow.runs(f"{model}__deploy") if run["state"] not in ENDED]
-        return not going_on, f"{len(going_on)} deployment(s) of {model} come to their end"
+        return not going_on, f"{len(going_on)} deployment(s) of {model} are active"
 
     def _answered_file(self) -> Any:
         return self.ports.settings.home / "run" / "answered.json"
@@ -209,8 +209,8 @@ class Demonstration:
         return day in self._built_days() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
 
     def wait_until_idle(self) -> None:
-        """Wait until no run is queued or running: monitoring, and what it asked for, has come to its end."""
-        self.progress.stage("Monitoring, and what it asks for")
+        """Wait until no run is queued or running: neither monitoring nor what it triggers."""
+        self.progress.stage("Monitoring, and the runs that it triggers")
         idle_polls = 0
 
         def idle() -> tuple[bool, str]:

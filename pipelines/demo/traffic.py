@@ -1,4 +1,4 @@
-"""`airworthy traffic` asks at a steady rate about real flights, and writes down who answered each request, and when."""
+"""`airworthy traffic` requests real flights at a steady rate, and records which version answered each, and when."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Ask until the time is up or somebody ends it (SIGTERM, SIGINT); then say who answered."""
+    """Send requests until the time is up or SIGTERM or SIGINT comes; then print which versions answered."""
     if options.rps <= 0 or options.seconds <= 0 or options.days < 1:
         raise Refused("--rps, --seconds and --days must be more than 0")
     bodies = flight_requests(options.model, options.first, options.days, ports)
@@ -48,12 +48,12 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         answers.write_parquet(options.to)
     versions = Counter(answers.filter(answers["status"] == 200)["version"].to_list())
     counts = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))
-    print(f"{answers.height:,} requests, {count_errors(answers)} errors; {counts or 'nobody answered'}")
+    print(f"{answers.height:,} requests, {count_errors(answers)} errors; {counts or 'no version answered'}")
     return 0
 
 
 def count_errors(answers: pl.DataFrame) -> int:
-    """Requests that a caller got no prediction for."""
+    """Number of requests without a prediction."""
     return int((answers["status"] != 200).sum())
 
 
@@ -122,6 +122,6 @@ async def send_requests(model: str, bodies: list[bytes], rps: float, seconds: fl
     target = RequestTarget(url, bodies, judge, {"x-api-key": key} if key else {})
     schedule = RequestSchedule(rps, seconds)
     outcome = await OpenLoop(target, schedule, [], timeout=TIMEOUT, max_open=MAX_OPEN, stop=stop).run()
-    silent = outcome.sent - len(answers)
-    answers += [(time.time(), 0, "", "")] * silent
+    unanswered = outcome.sent - len(answers)
+    answers += [(time.time(), 0, "", "")] * unanswered
     return pl.DataFrame(answers, schema=["at", "status", "version", "arm"], orient="row")

@@ -1,4 +1,4 @@
-"""A pod reads the YAML and SQL declarations of the task that launched it, whatever its image holds."""
+"""A pod reads the YAML and SQL declarations of the task that launched it, not those of its image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store_declarations(store: Store, include: Path) -> str:
 
 
 def restore_declarations(store: Store, digest: str, include: Path) -> None:
-    """Write the declarations out as a folder again. ``Refused`` if they are not what bore the digest."""
+    """Write the declarations out as a folder again. ``Refused`` if their digest differs."""
     content = store.get(store_paths.declarations(digest))
     if (actual := hashlib.sha256(content).hexdigest()) != digest:
         raise Refused(

@@ -16,10 +16,10 @@ TRUNCATION_NOTICE = b"[earlier lines are left out here; the cluster's own log ma
 
 
 class LogCopy:
-    """While open, all that this process and its libraries print goes on to where it went, and into the store.
+    """While open, output of this process and its libraries is also copied into the store.
 
-    The copy is made at the level of file descriptors, since XGBoost and others print from C. A store that does not
-    answer costs the copy, never the work.
+    The copy is made at the level of file descriptors, since XGBoost and others print from C. If the store does
+    not answer, the copy is lost and the work continues.
     """
 
     def __init__(self, store: Store, path: str, *, interval: float = INTERVAL_SECONDS) -> None:

@@ -1,4 +1,4 @@
-"""Runs the step that a ticket in the store asks for, and writes result and manifest beside the ticket.
+"""Runs the step that a ticket in the store names, and writes result and manifest beside the ticket.
 
 ``python -m pipelines <step> --run runs/…`` reads ``ticket.json`` and the declarations that it names from the store,
 runs the step, and writes ``log.txt`` (as it goes), ``result.json`` and, last, ``manifest.json`` with the digests.
@@ -40,7 +40,7 @@ Outcome = Literal["done", "refused", "unavailable"]
 
 
 def run_ticket(step: str, run: str) -> int:
-    """Do what the ticket of ``run`` asks; returns the exit code. ``run`` is a path in the store."""
+    """Run the step of the ticket of ``run``; returns the exit code. ``run`` is a path in the store."""
     worker = step == WORKER_STEP
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
     os.environ["AIRWORTHY_RUN"] = run
@@ -52,7 +52,7 @@ def run_ticket(step: str, run: str) -> int:
 
 
 def _run_and_report(step: str, run: str, ports: RealPorts) -> int:
-    """The exit code; whatever is raised is in the log by then."""
+    """Run, and return the exit code; every exception is written to the log."""
     try:
         return _run_worker(run, ports) if step == WORKER_STEP else _run(step, run, ports)
     except AirworthyError as error:
@@ -91,7 +91,7 @@ def _run(step: str, run: str, ports: RealPorts) -> int:
 
 
 def _run_request(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, AirworthyError | None]:
-    """The result as JSON, or why there is none; a fault of ours passes through, for it is no answer."""
+    """The result as JSON, or the error; any other exception is raised."""
     try:
         return run_step(ticket.step, ticket.request, ports).model_dump_json(by_alias=True).encode(), None
     except ValidationError as fault:
@@ -105,7 +105,7 @@ def _read_ticket(run: str, store: Store) -> RunTicket:
     try:
         return RunTicket.model_validate_json(store.get(path))
     except ValidationError as fault:
-        raise Refused(f"{path} is no ticket; start the task again", [str(fault)]) from fault
+        raise Refused(f"{path} is not a ticket; start the task again", [str(fault)]) from fault
 
 
 def _manifest(
@@ -127,12 +127,12 @@ def _manifest(
 
 
 def _write_termination_message(error: AirworthyError) -> None:
-    """For a task that cannot reach the store either: Kubernetes keeps this text with the pod."""
+    """For a task that cannot reach the store: Kubernetes keeps this text with the pod."""
     print(error, file=sys.stderr, flush=True)
     if TERMINATION_MESSAGE.exists():
         TERMINATION_MESSAGE.write_text(str(error)[:MAX_MESSAGE_BYTES], encoding="utf-8")
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001
-    """A pod is told to go (deleted, evicted): raise ``SystemExit``, so that the log is written out."""
+    """The pod is deleted or evicted: raise ``SystemExit``, so that the log is written out."""
     raise SystemExit(TERMINATED)

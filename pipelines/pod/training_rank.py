@@ -53,4 +53,4 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # no farewell to peers that may be gone: XGBoost would wait for them
+    os._exit(code)  # without XGBoost's shutdown, which would wait for lost peers

@@ -21,8 +21,8 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
     """Judge the raw partitions of one day and stage what is to be published.
 
     Daily sources are judged on their own day, a reference source on the newest copy landed by then, and only if that
-    copy is the day's own or is not published yet. Raises ``Refused`` if a source has no raw partition or a suite is
-    faulty, all at once.
+    copy is the day's own or is not published yet. Raises ``Refused`` listing every
+    source without a raw partition, or the faults of a suite.
     """
     spec = ports.catalog.dataset(request.dataset)
     due = _partitions_due(spec, request.day, ports)
@@ -58,17 +58,17 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
 
 
 def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, date]:
-    """Source to the raw partition to judge. Raises ``Refused`` naming every source that was not ingested."""
+    """Source to the day of the raw partition to judge. Raises ``Refused`` naming every source that was not ingested."""
     due: dict[str, date] = {}
     missing = []
     for name, source in spec.sources.items():
-        held = [on for on in ports.store.days(store_paths.raw(name)) if on <= day]
+        landed = [other for other in ports.store.days(store_paths.raw(name)) if other <= day]
         if source.minimum_rows == 0 and ports.store.version(store_paths.raw(name)) is not None:
-            due[name] = day  # a silent day leaves no partition behind
-        elif not held or (source.cadence == "daily" and held[-1] != day):
-            missing.append(f"{name}: {store_paths.raw(name)} holds nothing for {day}")
-        elif held[-1] == day or held[-1] not in ports.store.days(store_paths.validated(name)):
-            due[name] = held[-1]
+            due[name] = day  # a day without rows has no partition
+        elif not landed or (source.cadence == "daily" and landed[-1] != day):
+            missing.append(f"{name}: {store_paths.raw(name)} has no partition of {day}")
+        elif landed[-1] == day or landed[-1] not in ports.store.days(store_paths.validated(name)):
+            due[name] = landed[-1]
     if missing:
         raise Refused(f"{spec.dataset} {day} cannot be audited; ingest it first", missing)
     return due

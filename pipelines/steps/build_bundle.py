@@ -1,4 +1,4 @@
-"""Builds a version's bundle by the first of ONNX, native and pyfunc that answers as the registered model does."""
+"""Builds a version's bundle with the first of ONNX, native and pyfunc that predicts as the registered model does."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from pipelines.tables.encoding import categories_json, encode
 SNAPSHOT_TAG = "airworthy.snapshot"
 MANIFEST = "bundle.json"
 GOLDEN_ROWS = 64
-"""Rows that each worker scores before it lets a bundle go live."""
+"""Rows that each worker scores before it serves a bundle."""
 SNAPSHOT_SAMPLE_ROWS = 100_000
-"""Of a snapshot in batches, so many rows stand for all of it."""
+"""Rows sampled from a snapshot in batches."""
 LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops", "xgboost")
 
 
 @dataclass(frozen=True)
 class PredictorChoice:
-    """One way to serve the model: its files, the one to open, and what it answers to a frame of features."""
+    """One way to serve the model: its files, ``entry`` (the one to open), and ``answer``, which predicts a frame."""
 
     predictor: Literal["onnx", "native", "pyfunc"]
     entry: str
@@ -46,19 +46,19 @@ class PredictorChoice:
 
 
 def run(request: BundleRequest, ports: Ports) -> BundleResult:
-    """Write ``bundles/<model>/<version>/`` by the first of ONNX, native and pyfunc whose answers agree.
+    """Write ``bundles/<model>/<version>/`` with the first of ONNX, native and pyfunc whose answers agree.
 
     Files: the model, ``categories.json``, ``schema.json`` (name and type of each column), ``golden.parquet`` (the
     reference rows and the registered model's answers), ``golden.json`` (64 of them) and, written last,
     ``bundle.json`` (sha256 of every file). The bundle's digest is that of ``bundle.json``; the same version and
-    libraries give the same digest, and a bundle that is there and whole is not built again.
-    Raises ``Refused`` for a model whose files are not what was registered, and when nothing agrees with it.
+    libraries give the same digest, and a complete bundle is not built again.
+    Raises ``Refused`` if the model's files differ from the registered ones, or if no predictor agrees with it.
     """
     info = ports.registry.get(request.model, request.version)
     model = load_model(info, ports)
     spec = ports.catalog.model(request.model)
     if model.problem != spec.problem:
-        subject = f"{request.model} {request.version} answers a {model.problem}, the declaration asks a {spec.problem}"
+        subject = f"{request.model} {request.version} is a {model.problem} model, the declaration says {spec.problem}"
         raise Refused(subject)
     existing = _existing_bundle(info, model, ports)
     if existing is not None:
@@ -76,7 +76,7 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
 
 
 def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
-    """What a bundle of this model holds for one predictor: the same model and libraries give the same bytes.
+    """The files of one predictor in a bundle of this model: the same model and libraries give the same bytes.
 
     Raises ``NotConvertible`` where the model has no such predictor, ``KeyError`` for an unknown one.
     """
@@ -102,14 +102,14 @@ def _choose(
         if parity.holds:
             return candidate, parity, notes
         notes.append(f"{candidate.predictor}: {parity}")
-    raise Refused("no predictor answers as the registered model does; mend the model or its libraries", notes)
+    raise Refused("no predictor agrees with the registered model; correct the model or its libraries", notes)
 
 
 def _onnx(model: LoadedModel) -> PredictorChoice:
     content = to_onnx(model.native, len(model.inputs))
     try:
         score = onnx_score(content, model.problem == "classification")
-    except Exception as error:  # a graph that the runtime cannot open is no predictor, whatever it raises
+    except Exception as error:  # the runtime may raise anything on a graph that it cannot open
         raise NotConvertible(_first_line(error)) from error
     return PredictorChoice(
         "onnx", "model.onnx", {"model.onnx": content}, lambda rows: score(encode(rows, model.inputs))
@@ -117,7 +117,7 @@ def _onnx(model: LoadedModel) -> PredictorChoice:
 
 
 def _native(model: LoadedModel) -> PredictorChoice:
-    """The very file that was registered: XGBoost's own, or skops for scikit-learn."""
+    """The registered file itself: XGBoost's own, or skops for scikit-learn."""
     name, content = model.native_file.name, model.native_file.read_bytes()
     if model.estimator == "xgboost":
         score = booster_score(content)
@@ -127,7 +127,7 @@ def _native(model: LoadedModel) -> PredictorChoice:
 
 
 def _pyfunc(model: LoadedModel) -> PredictorChoice:
-    """MLflow's own loader on the whole folder: slow and heavy, and always there."""
+    """MLflow's own loader on the whole folder: slow, but available for every model."""
     import mlflow.pyfunc
 
     if not (model.folder / "MLmodel").exists():
@@ -141,7 +141,7 @@ def _pyfunc(model: LoadedModel) -> PredictorChoice:
 
 
 def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
-    """What is beside the model in every bundle."""
+    """The files beside the model in every bundle."""
     golden = rows.with_columns(pl.Series("prediction", expected, dtype=pl.Float64))
     parquet = io.BytesIO()
     golden.write_parquet(parquet, compression="zstd")
@@ -197,7 +197,7 @@ def _manifest(
 
 
 def _existing_bundle(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
-    """The bundle that is there already, if it is of this very model and whole."""
+    """The stored bundle, if it is complete and built from this model."""
     path = store_paths.bundle(info.model, info.version, MANIFEST)
     if not ports.store.exists(path):
         return None

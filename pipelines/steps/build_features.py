@@ -1,8 +1,8 @@
-"""Builds the features of one day, and again those of later days that read it, whatever the order of arrival.
+"""Builds the features of one day and rebuilds those of later days that read it, in any order of arrival.
 
-Several builds may run at once. Each reads the versions of its inputs first, writes, and then looks whether any input
-of a day it wrote was replaced meanwhile; if so it builds that day again. So the last writer of a day has always seen
-its newest inputs, and a day whose content did not change is not written at all.
+Several builds may run at once. Each reads the versions of its inputs, writes, and then checks whether an input of a
+day that it wrote was replaced meanwhile; if so, it builds that day again. So the last writer of a day has read its
+newest inputs. A day whose content did not change is not written.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pipelines.steps.features.inputs import ViewInputs
 from pipelines.tables.profile import profile_frame
 
 MAX_REBUILDS = 25
-"""How often a build starts over because its inputs changed, before it asks to be tried again later."""
+"""How often a build is repeated because its inputs changed, before it raises ``Unavailable``."""
 
 
 def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
-    """Build the features of one day, and again those later days that read it.
+    """Build the features of one day, and those of later days that read it again.
 
-    Raises ``Refused`` if the day is not validated or a feature changed its meaning under its old version (nothing is
-    written then), ``Unavailable`` if the inputs do not come to rest.
+    Raises ``Refused`` if the day is not validated or a feature's definition changed without a new version (nothing is
+    written then), ``Unavailable`` if the inputs keep changing.
     """
     view = ports.catalog.view(request.view)
     dataset = ports.catalog.dataset(view.dataset)
@@ -68,7 +68,7 @@ def _register(store: Store, view: FeatureView) -> None:
 
 
 def _stored_rows(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.DataFrame]:
-    """What the feature table holds of each of these days."""
+    """The stored rows of each of these days."""
     stored_days = sorted(set(days) & set(store.days(table)))
     if not stored_days:
         return {}
@@ -77,7 +77,7 @@ def _stored_rows(store: Store, table: str, days: Sequence[date]) -> dict[date, p
 
 
 def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, stored: pl.DataFrame | None) -> None:
-    """The day's rows, if they differ from those there, and the profile of its features."""
+    """Write the day's rows, if they differ from the stored ones, and the profile of its features."""
     table = store_paths.features(view.view)
     if stored is None or not _is_same(stored, frame, view.key):
         store.replace_partition(table, day, frame.drop("day"))

@@ -1,4 +1,4 @@
-"""Measures a candidate on its test part, and beside the champion on those rows that neither was trained on."""
+"""Measures a candidate on its test part, and against the champion on rows that neither was trained on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipelines.steps.models.registered_model import load_model
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """The rows both models answered, row by row; ``champion`` is None where it did not answer."""
+    """Rows with the predictions of both models; ``champion`` is None if it could not predict."""
 
     rows: pl.DataFrame
     target: Array
@@ -35,10 +35,10 @@ class ComparedRows:
 def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     """Measure metrics, gain over the champion, slices and plots; log them on the version's run.
 
-    Metrics are those of the whole test part; of one in batches that is larger than a sample, ``notes`` says on how
-    many rows they are. Comparison, slices and plots use the rows of it that are later than the champion's training and,
-    with a ``time_ordered`` split, than the candidate's; where the champion cannot answer, ``notes`` says why and no
-    comparison is given.
+    Metrics are those of the whole test part; of a large one in batches a sample is measured, whose size is in
+    ``notes``. Comparison, slices and plots use its rows that are later than the champion's training and, with a
+    ``time_ordered`` split, than the candidate's; if the champion cannot predict, ``notes`` says why and no comparison
+    is given.
     """
     spec = ports.catalog.model(request.model)
     info = ports.registry.get(request.model, request.version)
@@ -85,7 +85,7 @@ def _compare(
     until: datetime | None,
     ports: Ports,
 ) -> tuple[ComparedRows, datetime | None, list[str]]:
-    """Rows, answers of both, the end of the champion's training, and what stood in the way of a comparison."""
+    """Rows with both predictions, the end of the champion's training, and notes (why there is no comparison)."""
     test = test.with_columns(pl.Series("_candidate", candidate, dtype=pl.Float64))
     if request.champion is None:
         return _compared(test, None), None, []
@@ -93,10 +93,10 @@ def _compare(
     champion_until = None
     try:
         champion_until = end_of_training(champion, ports)
-        own = until if spec.training.split.strategy == "time_ordered" else None
-        rows = later_than(test, own, champion_until)
+        candidate_until = until if spec.training.split.strategy == "time_ordered" else None
+        rows = later_than(test, candidate_until, champion_until)
         if rows.is_empty():
-            raise Refused(f"none of {test.height} test rows is later than {champion_until}, where its training ends")
+            raise Refused(f"none of {test.height} test rows is later than {champion_until}, the end of its training")
         answers = _predict(champion, rows, ports)
     except Refused as refusal:
         note = "; ".join([refusal.subject, *refusal.reasons])
@@ -113,16 +113,16 @@ def _compared(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
 
 
 def _predict(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
-    """One number per row. ``Refused`` if the model answers another question or another number of rows."""
+    """One number per row. ``Refused`` if the model has another problem or returns another number of rows."""
     model = load_model(info, ports)
     declared = ports.catalog.model(info.model).problem
     if model.problem != declared:
-        raise Refused(f"{info.model} {info.version} answers a {model.problem}, the declaration asks a {declared}")
+        raise Refused(f"{info.model} {info.version} is a {model.problem} model, the declaration says {declared}")
     if rows.is_empty():
         return np.empty(0)
     answers = np.asarray(model.predict(add_columns(rows, model.features, info.model, ports)), dtype=np.float64)
     if answers.shape != (rows.height,):
-        raise Refused(f"{info.model} {info.version} gave {answers.shape} answers to {rows.height} rows")
+        raise Refused(f"{info.model} {info.version} returned {answers.shape} predictions for {rows.height} rows")
     return answers
 
 

@@ -1,4 +1,4 @@
-"""Writes one day of each source to the raw tables, if every delivered file keeps its manifest and its contract."""
+"""Writes one day of each source to the raw tables, if every delivered file matches its manifest and its contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.store_paths import MANIFEST
 
 @dataclass(frozen=True)
 class Delivery:
-    """What was found in one landing folder: rows to keep, or failures."""
+    """The content of one landing folder: rows to write, or failures."""
 
     source: str
     day: date
@@ -35,11 +35,11 @@ class Delivery:
 
 
 def run(request: IngestRequest, ports: Ports) -> IngestResult:
-    """Read, check and keep one day of a dataset.
+    """Read, check and write one day of a dataset.
 
-    Every source is read and checked before anything is written; if one fails, nothing is, and the result lists every
-    failure of every source. A delivery that the raw table holds already is not written again. Raises ``Unavailable``
-    naming each source that has not been delivered.
+    Every source is read and checked before anything is written; if one fails, nothing is written, and the result
+    lists every failure of every source. A delivery that is in the raw table already is not written again. Raises
+    ``Unavailable`` naming each source that has not been delivered.
     """
     spec = ports.catalog.dataset(request.dataset)
     folders = _folders(spec, request.day, ports.store)
@@ -79,7 +79,7 @@ def _manifest(name: str, day: date, store: Store) -> DeliveryManifest:
 
 
 def _ingested_before(name: str, day: date, store: Store) -> SourceIngest | None:
-    """The receipt of this very delivery, if the raw table holds it and nobody wrote the day since."""
+    """The result of an earlier ingest of the same delivery, if the raw day was not written since."""
     path = store_paths.raw_receipt(name, day)
     if not store.exists(path):
         return None
@@ -112,7 +112,7 @@ def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
         return Delivery(name, day, None, no_rows, faults)
     failures = []
     if (manifest.source, manifest.day) != (name, day):
-        failures.append(f"{MANIFEST} speaks of {manifest.source} {manifest.day}, not of {name} {day}")
+        failures.append(f"{MANIFEST} describes {manifest.source} {manifest.day}, not {name} {day}")
     listed = {file.name: file for file in manifest.files}
     failures += [
         f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.file}
@@ -121,7 +121,7 @@ def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
         return Delivery(name, day, manifest, no_rows, [*failures, f"{MANIFEST} does not list {source.file}"])
     path = store_paths.landing(name, day, source.file)
     if not store.exists(path):
-        return Delivery(name, day, manifest, no_rows, [*failures, f"{path} is listed but not there; deliver it again"])
+        return Delivery(name, day, manifest, no_rows, [*failures, f"{path} is listed but missing; deliver it again"])
     content = store.get(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != listed[source.file].sha256:

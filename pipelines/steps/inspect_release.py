@@ -1,4 +1,4 @@
-"""Inspects a bundle: reads its files, holds them against the registered model, tries them, and sizes the rollout."""
+"""Inspects a bundle: reads its files, compares them with the registered model, runs them, and sizes the rollout."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from pipelines.steps.rollouts.design import plan_faults, recent_traffic, rollout
 from pipelines.tables.encoding import FeatureInput, encode
 
 LATENCY_CALLS, WARM_UP, LATENCY_SECONDS = 200, 5, 2.0
-"""Calls with one row that the latency is taken from, and the most time spent on them."""
+"""Latency: calls with one row at most, calls before the measurement, and seconds at most."""
 TOO_LARGE = 1e39
-"""Beyond 32-bit floats: it must be refused, not answered."""
+"""Beyond 32-bit floats: the predictor must refuse it."""
 MAX_FAULTS = 20
 Predict = Callable[[pl.DataFrame], Array]
 
 
 def run(request: InspectionRequest, ports: Ports) -> Inspection:
-    """Read every file of the bundle, hold it against the registered model, try it, and size the rollout.
+    """Read every file of the bundle, compare it with the registered model, run it, and size the rollout.
 
-    Faults of the bundle are told in the result, not raised. Raises ``Unavailable`` when the store or MLflow does not
+    Faults of the bundle are listed in the result, not raised. Raises ``Unavailable`` when the store or MLflow does not
     answer, and ``Refused`` for a version that the registry does not know.
     """
     bundle = request.bundle
@@ -73,7 +73,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
 
 
 def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[str, bytes], dict[str, Any] | None]:
-    """Every file that is there, and the manifest if it is one; what is wrong with their digests goes to ``faults``."""
+    """Every stored file, and the manifest if valid; adds to ``faults`` what is missing or has another digest."""
     place = store_paths.bundle(bundle.model, bundle.version)
     try:
         content = ports.store.get(place + MANIFEST)
@@ -87,7 +87,7 @@ def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[s
         named = {str(name): str(value) for name, value in manifest["files"].items()}
         _ = manifest["features"], manifest["output"], manifest["entry"], manifest["version"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        faults.append(f"{MANIFEST} is no manifest: {type(error).__name__}: {error}")
+        faults.append(f"{MANIFEST} is not a manifest: {type(error).__name__}: {error}")
         return {MANIFEST: content}, None
     files = {MANIFEST: content}
     for name, expected in named.items():
@@ -122,7 +122,7 @@ def is_pickle(name: str, content: bytes) -> bool:
 
 
 def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleContract:
-    """What a manifest promises to callers, with the semantic version that the registry has for it."""
+    """The contract of a manifest with callers, with the semantic version from the registry."""
     version = str(manifest["version"])
     try:
         semantic = ports.registry.get(model, version).semantic
@@ -158,23 +158,23 @@ def _compare_with_champion(request: InspectionRequest, new: BundleContract, port
         live = contract(manifest, ports, model)
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{MANIFEST} of the live version {version} cannot be read ({error})"
-        return {"champion_fault": f"{fault}; deploy version {version} once more, and it is built again"}
+        return {"champion_fault": f"{fault}; deploy version {version} again to rebuild it"}
     return {"champion": live, "contract_changes": contract_changes(live, new), "narrowed": narrowed(live, new)}
 
 
 def contract_changes(live: BundleContract, candidate: BundleContract) -> list[str]:
     """What callers of the live version would have to change."""
     old, new = ({column.name: column.type for column in bundle.columns} for bundle in (live, candidate))
-    diffs = [f"column {name} is no longer taken" for name in old if name not in new]
+    diffs = [f"column {name} is no longer accepted" for name in old if name not in new]
     diffs += [f"column {name} is new" for name in new if name not in old]
     diffs += [f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]]
     if live.output != candidate.output:
-        diffs.append(f"it answers a {candidate.output}, was a {live.output}")
+        diffs.append(f"the output is a {candidate.output}, was a {live.output}")
     return diffs
 
 
 def narrowed(live: BundleContract, candidate: BundleContract) -> list[str]:
-    """Values that the live version takes and this one refuses."""
+    """Ranges that the live version accepts and the candidate refuses."""
     old = {column.name: column for column in live.columns}
     changes = []
     for column in candidate.columns:
@@ -197,11 +197,11 @@ def _load_registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> L
 
 
 def _altered_files(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
-    """Files that are not what the registered model gives, though their digests agree with the manifest."""
+    """Files that differ from the registered model's, though their digests agree with the manifest."""
     try:
         made = model_files(model, predictor)
     except (NotConvertible, KeyError) as error:
-        return [f"the registered model gives no {predictor}: {error}"]
+        return [f"the registered model has no {predictor}: {error}"]
     named: Mapping[str, str] = manifest["files"]
     altered = [name for name, content in made.items() if named.get(name) != _sha256(content)]
     return altered + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
@@ -210,7 +210,7 @@ def _altered_files(model: LoadedModel, predictor: str, manifest: Mapping[str, An
 def _try_predictor(
     model: LoadedModel, predictor: str, manifest: Mapping[str, Any], files: Mapping[str, bytes], threshold: float
 ) -> dict[str, Any]:
-    """Parity with the registered model, edge rows and latency of the predictor opened from these very bytes."""
+    """Parity with the registered model, edge rows and latency of the predictor opened from the bundle's bytes."""
     with tempfile.TemporaryDirectory(prefix="airworthy-bundle-") as folder:
         try:
             answer, prepare_call = _open_predictor(model, predictor, manifest["entry"], files, Path(folder))
@@ -220,7 +220,7 @@ def _try_predictor(
             parity = compare(answer(rows), model.predict(rows), (0.5, threshold) if classifies else ())
             edges = _edge_faults(answer, model.inputs, classifies)
             latencies = _latencies(prepare_call, rows.slice(rows.height // 2, 1))
-        except Exception as error:  # whatever a library says of a broken file, it is told and the answer is no
+        except Exception as error:  # a library may raise anything on a broken file: it is a fault
             return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
     return {
         "rows": parity.rows,
@@ -237,7 +237,7 @@ def _try_predictor(
 def _open_predictor(
     model: LoadedModel, predictor: str, entry: str, files: Mapping[str, bytes], folder: Path
 ) -> tuple[Predict, Callable[[pl.DataFrame], Callable[[], object]]]:
-    """What the bundle's predictor answers to rows, and what one call with a row costs the gateway."""
+    """A function that predicts rows, and one that prepares a call with one row as the gateway makes it."""
     if predictor == "pyfunc":
         import mlflow.pyfunc
 
@@ -258,7 +258,7 @@ def _open_predictor(
         from pipelines.steps.training.sklearn_estimator import predict
 
         estimator = skops_file.load(files[entry])
-        score = lambda matrix: predict(estimator, model.problem, matrix)  # noqa: E731 - one of three alike
+        score = lambda matrix: predict(estimator, model.problem, matrix)  # noqa: E731 - as in the other branches
 
     def call(row: pl.DataFrame) -> Callable[[], object]:
         matrix = encode(row, model.inputs)
@@ -268,7 +268,7 @@ def _open_predictor(
 
 
 def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
-    """Null throughout, every extreme throughout, and each column null alone."""
+    """Rows of nulls, of every extreme, and with each column null alone."""
     names = [feature.name for feature in inputs]
     text = {feature.name: UNSEEN for feature in inputs if feature.type == "categorical"}
     numbers = [feature.name for feature in inputs if feature.type == "numeric"]
@@ -278,10 +278,10 @@ def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
 
 
 def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) -> list[str]:
-    """Edge rows without an answer, and numbers beyond 32 bits that got one."""
+    """Edge rows without a valid prediction, and a number beyond 32 bits that was not refused."""
     faults = []
     for number, row in enumerate(_edge_rows(inputs)):
-        named = "null throughout" if number == 0 else f"edge row {number}"
+        named = "all columns null" if number == 0 else f"edge row {number}"
         try:
             scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
         except Exception as error:
@@ -290,7 +290,7 @@ def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) 
         if scores.shape != (1,) or not np.isfinite(scores[0]):
             faults.append(f"{named}: answers {scores.tolist()}")
         elif classifies and not 0 <= scores[0] <= 1:
-            faults.append(f"{named}: {scores[0]:g} is no probability")
+            faults.append(f"{named}: {scores[0]:g} is not a probability")
     numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     if numbers:
         row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: TOO_LARGE}
@@ -298,14 +298,14 @@ def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) 
             scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
             faults.append(f"a number beyond 32 bits: answers {scores.tolist()}")
         except Refused:
-            pass  # as it has to be
+            pass  # as required
         except Exception as error:
             faults.append(f"a number beyond 32 bits: {_first_line(error)}")
     return faults
 
 
 def _latencies(prepare_call: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
-    """Milliseconds of calls with one row."""
+    """Milliseconds of each call with one row."""
     call, latencies = prepare_call(row), list[float]()
     for _ in range(WARM_UP):
         call()

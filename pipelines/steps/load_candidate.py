@@ -1,4 +1,4 @@
-"""Load test: asks the prepared candidate at its declared rate, and keeps the figures and a picture."""
+"""Load test: sends requests to the prepared candidate at the declared rate, and stores the figures and a plot."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from pipelines.steps.rollouts.design import requests_to_show
 MAX_BODIES = 128
 WARM_UP, WARM_UP_SECONDS = 20, 5.0
 REAL_ROWS = 2000
-"""So many rows at the end of ``golden.parquet`` are real ones; those before are made to be awkward."""
+"""Rows at the end of ``golden.parquet`` that are real; those before are edge rows."""
 MAX_OPEN = 512
 TIMEOUT_SECONDS = 10.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 UNANSWERED_MS = 1e9
-"""Milliseconds that stand for an answer that never came."""
+"""Latency that is recorded in place of infinity, for a request without an answer."""
 
 
 def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
-    """Ask the prepared candidate at the declared rate, draw what came of it, and keep both under ``rollouts/``.
+    """Send requests to the prepared candidate at the declared rate, and store result and plot under ``rollouts/``.
 
-    Raises ``Refused`` where the rollout has no such candidate, it cannot be asked, or every request is turned away.
+    Raises ``Refused`` if the rollout has no such candidate, it cannot be reached, or every request is rejected.
     """
     deployment = ports.catalog.model(request.model).deployment
     declared = deployment.load_test
@@ -59,7 +59,7 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
 
 
 def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
-    """Requests of ``rows`` real rows each, from those that the bundle was compared with the model on."""
+    """Requests of ``rows`` real rows each, from those on which bundle and model were compared."""
     frame = pl.read_parquet(io.BytesIO(_file(request, "golden.parquet", ports)))
     manifest = json.loads(_file(request, "bundle.json", ports))
     real = frame.drop("prediction").tail(REAL_ROWS)
@@ -101,10 +101,7 @@ def _answer_check(version: str, rows: int) -> Any:
 
 
 async def _test(target: RequestTarget, declared: LoadTestSpec, alpha: float) -> tuple[RequestOutcome, RequestSchedule]:
-    """Warm up, leave out the bodies that are answered with a 4xx, then keep to the declared schedule.
-
-    A failure that is shown ends it early.
-    """
+    """Warm up, leave out bodies answered with a 4xx, then follow the schedule; a shown failure ends the test early."""
     accepted, errors, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
     for body in target.bodies:
         probe = RequestTarget(target.url, [body], target.find_fault, target.headers)
@@ -115,8 +112,8 @@ async def _test(target: RequestTarget, declared: LoadTestSpec, alpha: float) -> 
         if len(accepted) >= WARM_UP or asyncio.get_running_loop().time() > until:
             break
     if not accepted:
-        reason = f"the door answers {', '.join(errors)}; see the gateway's log and the key in {KEY_VARIABLE}"
-        raise Refused("the candidate could not be asked at all", [reason])
+        reason = f"the endpoint answers {', '.join(errors)}; see the gateway's log and the key in {KEY_VARIABLE}"
+        raise Refused("no request was accepted", [reason])
     schedule = RequestSchedule(declared.target_rps, declared.duration, declared.ramp_up_time)
     limits = sorted({limit for _, limit in slow_limits(declared)})
 

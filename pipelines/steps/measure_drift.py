@@ -23,8 +23,8 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
 
     The features' daily profiles are merged; the predictions are those the live version logged about these days. With
     no live version no column is measured and ``version`` is None. A column with too few rows, or that the training
-    profile lacks, is listed with blanks. A day without a profile is named in ``missing_days``. The report for people
-    is written when asked for, or by default when a column drifts; if it cannot be, a note says why.
+    profile lacks, is listed with None. A day without a profile is named in ``missing_days``. The HTML report
+    is written on request, or by default when a column drifts; if it cannot be, a note says why.
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift

@@ -1,4 +1,4 @@
-"""Turns the counts of a mirror into evidence, and its log into a report with the labels known so far."""
+"""Computes evidence from the counts of a mirror, and a report from its log with the labels known so far."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ PSI_BINS = 10
 
 
 def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
-    """Weigh the counts; with ``report``, pair the logged answers, join their labels and draw.
+    """Compute the evidence; with ``report``, pair the logged answers, join their labels and draw a plot.
 
-    Rows of one request are taken as one trial, for they come from one caller: the share of rows counts, at the weight
-    of the requests. A log that cannot be read leaves a note and costs nothing but the report.
+    Rows of one request come from one caller and count as one trial: the share of differing rows is weighted by the
+    number of requests. If the log cannot be read, there is a note in place of the report.
     """
     spec = ports.catalog.model(request.model)
     shadow = spec.deployment.shadows or Shadow()
     counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNT_FIELDS}
-    offered = counted["sent"] + counted["dropped"]
+    mirrored = counted["sent"] + counted["dropped"]
     result = ShadowMeasure(
         model=request.model,
         champion=request.champion,
         version=request.version,
         rollout_id=request.rollout_id,
         elapsed=(request.now - request.started).total_seconds(),
-        coverage=min(1.0, counted["requests"] / offered) if offered else None,
+        coverage=min(1.0, counted["requests"] / mirrored) if mirrored else None,
         errors=count_faults(request.arms),
         **counted,
     )
@@ -53,7 +53,7 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
 def count_faults(arms: Sequence[ArmCounts]) -> list[str]:
     """Every count that contradicts another."""
     return [
-        f"step {arm.step} counts {part} {name} of {whole} {of}"
+        f"stage {arm.step} counts {part} {name} of {whole} {of}"
         for arm in arms
         for name, part, of, whole in (
             ("failed", arm.failed, "requests", arm.requests),
@@ -94,7 +94,7 @@ def _with_report(measure: ShadowMeasure, request: ShadowRequest, spec: ModelSpec
     )
     try:
         return _with_picture(measure, pairs, spec, ports)
-    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
+    except Exception as error:  # a failed plot must not fail the measurement
         return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
 
 
@@ -134,7 +134,7 @@ def pair_answers(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFr
 
 
 def compare_labels(pairs: pl.DataFrame, spec: ModelSpec) -> PairedLabels | None:
-    """Who was wrong alone, once per entity; None where no truth is known yet."""
+    """How often only one of both was wrong, once per entity; None while no label is known."""
     known = pairs.filter(
         pl.col("label").is_not_null() & pl.col("candidate").is_finite() & pl.col("champion").is_finite()
     )

@@ -16,7 +16,7 @@ from pipelines.tables.profile import profile_frame
 def run(request: PublishRequest, ports: Ports) -> PublishResult:
     """Write what the audit staged; doing it again changes no content.
 
-    Quarantine first, so that at no moment a row is neither published nor quarantined. With ``accept=False`` only the
+    Quarantine first, so that no row is ever neither published nor quarantined. With ``accept=False`` only the
     quarantine is written. Each published partition gets its profile.
     """
     audit = request.audit

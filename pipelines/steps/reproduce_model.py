@@ -22,7 +22,7 @@ from pipelines.steps.training.snapshot import open_snapshot
 
 
 def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
-    """Fill the version's order again, from scratch: no checkpoint, and a search by its recorded result.
+    """Execute the version's plan again without checkpoints; a search is replaced by its recorded result.
 
     ``Refused`` if the version has no record of its training, or its snapshot is gone or altered, or it was trained on
     a CUDA device and none answers.
@@ -62,13 +62,13 @@ def _record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment,
 
 
 def _declaration_changes(plan: TrainingPlan, ports: Ports) -> list[str]:
-    """Where the declaration of today differs; the reproduction used the one of then."""
+    """Where today's declaration differs from the recorded one, which the reproduction used."""
     spec = ports.catalog.models.get(plan.request.model)
     if spec is None:
-        return [f"the declaration of {plan.request.model} is gone; the one of then was used"]
+        return [f"the declaration of {plan.request.model} is gone; the recorded one was used"]
     then, now = plan.training.model_dump(), spec.training.model_dump()
     return [
-        f"training.{name}: {then.get(name)} then, {now.get(name)} declared now (then was used)"
+        f"training.{name}: {then.get(name)} then, {now.get(name)} declared now (the recorded value was used)"
         for name in {**then, **now}
         if then.get(name) != now.get(name)
     ]

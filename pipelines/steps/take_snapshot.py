@@ -29,8 +29,8 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     """Freeze what was known by ``request.as_of`` as the model's training table.
 
     One row per entity whose label was known by then: key, ``prediction_time``, ``label_time``, features, ``target``
-    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. A snapshot that is
-    already there is left as it is; its ``snapshot.json`` tells which request and table versions made it first.
+    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. An existing
+    snapshot is not written again; its ``snapshot.json`` names the request and table versions that first made it.
 
     With ``training.out_of_core`` the same rows are read day by day and written as files of ``batch_rows`` rows, one
     part each and in order of day; the table is never in memory as a whole.
@@ -64,7 +64,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
 
 
 def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
-    """The frozen table, whole. ``Refused`` if there is none, or if its content no longer bears its name."""
+    """The frozen table, whole. ``Refused`` if there is none, or if its content has another digest."""
     if files := open_files(store, model, digest):
         return files.frame(*PARTS)
     path = store_paths.snapshot(model, digest, DATA_FILE)
@@ -77,7 +77,7 @@ def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
 
 
 def count_verified_rows(store: Store, model: str, digest: str) -> int:
-    """How many rows the snapshot has, after all of them were read and found as named; one file in memory at a time."""
+    """The number of rows, after verifying all of them by the digest; one file in memory at a time."""
     if files := open_files(store, model, digest):
         return sum(files.read(file).height for file in files.list.files)
     return read_snapshot(store, model, digest).height
@@ -114,10 +114,10 @@ def _labelled(
     table, entities = versions
     read_columns = list(dict.fromkeys([*view.key, "prediction_time", *features]))
     known = store.read(table, days=days, columns=[*read_columns, "day"], version=versions[table])
-    truth = store.read(entities, days=days, version=versions[entities])
+    outcomes = store.read(entities, days=days, version=versions[entities])
     value = pl.col(spec.target.column)
     target = value if spec.target.at_least is None else value >= spec.target.at_least
-    labels = truth.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
+    labels = outcomes.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
     labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
     frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
     if (earliest := _earliest(spec, as_of)) is not None:
@@ -138,7 +138,7 @@ def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
 
 
 def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
-    """The record is written last: where it lies, the data lie whole."""
+    """The record is written last: where it exists, the data are complete."""
     record = store_paths.snapshot(result.model, result.digest, RECORD_FILE)
     if store.exists(record):
         return

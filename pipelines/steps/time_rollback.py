@@ -1,4 +1,4 @@
-"""Rolls a drill back and times it by requests to the public listener before, during and after."""
+"""Rolls the rollout of a drill back and times it by requests to the public endpoint before, during and after."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.ports import DeploymentTarget, Ports
 
 PAUSE_SECONDS = 0.02
-"""Seconds between two requests; so exact is the time that is found."""
+"""Between two requests; it is also the resolution of the measured time."""
 WARM_ANSWERS = 5
 WARM_SECONDS = 10.0
 AFTER_ANSWERS = 5
 MAX_WAIT_SECONDS = 30.0
-"""How long the end of the candidate's answers is waited for."""
+"""Longest wait for the last answer of the candidate."""
 REJECTED_STATUSES = (429, 503)
 
 
 def run(request: DrillRequest, ports: Ports) -> DrillResult:
-    """Roll the drill's rollout back, whatever the requests beside it show. Raises what the target raises."""
+    """Roll the drill's rollout back, whatever the probe requests show. Raises what the target raises."""
     target = ports.target(request.model)
     embedded = ports.catalog.model(request.model).deployment.target.kind == "embedded"
     probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if embedded else None
@@ -63,12 +63,12 @@ def golden_request(request: DrillRequest, ports: Ports) -> bytes:
     golden = json.loads(ports.store.get(f"{request.bundle}/golden.json"))
     columns = [feature["name"] for feature in manifest["features"]]
     if not golden["rows"]:
-        raise Refused(f"bundle {request.bundle} holds no golden row; deploy version {request.candidate} anew")
+        raise Refused(f"bundle {request.bundle} holds no golden row; deploy version {request.candidate} again")
     return json.dumps({"dataframe_split": {"columns": columns, "data": golden["rows"][:1]}}).encode()
 
 
 def _wait_restored(target: DeploymentTarget, model: str, begun: float) -> bool:
-    """Whether the champion gets all traffic, at every worker, before patience ends."""
+    """Whether the champion gets all traffic, at every worker, within ``MAX_WAIT_SECONDS``."""
     while True:
         state = target.rollout(model)
         if state.applied and state.split.get(state.champion) == 10_000:
@@ -80,20 +80,20 @@ def _wait_restored(target: DeploymentTarget, model: str, begun: float) -> bool:
 
 @dataclass
 class AnswerTimes:
-    """When each answer came (monotonic seconds) and whose it was, oldest first."""
+    """Time (monotonic seconds) and version of each answer, oldest first."""
 
     answers: list[tuple[float, str]] = field(default_factory=list)
     failed: int = 0
     rejected: int = 0
 
     def count(self, version: str) -> int:
-        return sum(1 for _, who in list(self.answers) if who == version)
+        return sum(1 for _, answering in list(self.answers) if answering == version)
 
     def trailing_others(self, version: str) -> int:
-        """Answers at the end that were not this version's."""
+        """Number of the last answers in a row that were not this version's."""
         count = 0
-        for _, who in reversed(list(self.answers)):
-            if who == version:
+        for _, answering in reversed(list(self.answers)):
+            if answering == version:
                 break
             count += 1
         return count

@@ -1,4 +1,4 @@
-"""Trains, records and registers one candidate; the same request again goes on from a checkpoint or finds it."""
+"""Trains, records and registers one candidate; a repeated request resumes from a checkpoint or finds it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
 
 
 def _find_earlier(plan: TrainingPlan, ports: Ports) -> VersionInfo | None:
-    """The version that another attempt registered; if it may fall back, it can have run on the other device."""
+    """The version that an earlier attempt registered, with ``cpu_fallback`` on either device."""
     may_fall_back = ports.catalog.model(plan.request.model).runs("train").cpu_fallback
     same = [plan.with_device(device) for device in DEVICES] if may_fall_back else [plan]
     matching = (find_registered(ports.registry, plan.request.model, variant.digest()) for variant in same)
@@ -101,7 +101,7 @@ def _tags(plan: TrainingPlan, ports: Ports) -> dict[str, str]:
 
 
 def _log_inputs(record: RunRecord, plan: TrainingPlan, snapshot: Snapshot) -> None:
-    """What goes in, before the first round: a run that fails still says what it was."""
+    """Log the inputs before the first round, so that a failed run has them, too."""
     record.log_parameters(
         {
             **flatten(plan.training),
@@ -136,7 +136,7 @@ def _log_result(record: RunRecord, trained: TrainingResult) -> None:
     record.log_metrics(
         {"rounds": fitted.rounds, **({} if fitted.best_round is None else {"best_round": fitted.best_round})}
     )
-    if fitted.resumed_from_round is not None:  # its earlier curves went down with the killed attempt's run
+    if fitted.resumed_from_round is not None:  # the earlier curves are on the killed attempt's run
         for number in range(fitted.resumed_from_round):
             scores = {name: values[number] for name, values in fitted.curves.items()}
             record.log_metrics({**scores, "learning_rate": fitted.learning_rates[number]}, number)
@@ -167,7 +167,7 @@ def _register(
     started: datetime,
     ports: Ports,
 ) -> TrainResult:
-    """The result is kept with the run before the version exists, so that a retry can answer with it."""
+    """Log the result on the run before the version exists, so that a retry can return it."""
     fitted = trained.fitted
     facts = {name: value for name, value in tags.items() if name.startswith("airworthy.")}
     partial = {
@@ -196,7 +196,7 @@ def _register(
 
 
 def _earlier_result(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainResult:
-    """The result of the attempt that registered ``info``; what it had not finished when it was killed is done now."""
+    """The result of the attempt that registered ``info``; what it had not finished is done now."""
     client = open_client(ports.settings.tracking)
     with mlflow_answers(ports.settings.tracking):
         from mlflow.artifacts import load_text
@@ -223,7 +223,7 @@ def _earlier_result(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> Trai
 
 
 def _put_profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, version: str, predict: Predict) -> None:
-    """Keep what drift is measured against: the rows it was fitted on, and its own answers to them."""
+    """Store the profile that drift is measured against: of the fitted rows and the model's predictions of them."""
     row_sets = [snapshot.rows("train", "validation")] if snapshot.files is None else _fitted_batches(snapshot)
     profiles = [_profile_rows(rows, features, predict) for rows in row_sets]
     profile = profiles[0] if len(profiles) == 1 else merge_profiles(profiles)

@@ -15,13 +15,13 @@ CANDIDATE, CHAMPION = ("candidate", "variant"), ("champion", "control")
 
 
 def run(request: WeighRequest, ports: Ports) -> RolloutEvidence:  # noqa: ARG001 - every step is handed its ports
-    """Weigh all stages in which callers met both versions; shadow counts are weighed elsewhere."""
+    """Weigh all stages in which both versions answered callers; ``measure_shadow`` weighs shadow counts."""
     stages = read_stages(request.arms, keys=request.plan.unit == "key")
     return weigh(request.plan, list(stages.values()), newest=max(stages, default=None))
 
 
 def read_stages(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StageCounts]:
-    """By number each stage with a share between nothing and everything; an arm that met nobody counts nothing."""
+    """By number each stage with a share between 0 and 100 %; an arm without requests counts 0."""
     shares = {arm.step: arm.share for arm in arms if arm.role != "shadow" and 0 < arm.share < WHOLE}
     events = {slow(float(limit)) for arm in arms for limit in arm.slow} | {BAD}
     return {

@@ -208,7 +208,7 @@ Tamper = Callable[[Installation], Any]
         (lambda i: (i.folder / "model.ubj").unlink(), "model file", "no files"),
         (lambda i: i.ports.store.put("bundles/flight_delay/1/model.onnx", b"another"), "bundle", "model.onnx gives"),
         (lambda i: i.ports.store.delete("bundles/flight_delay/1/categories.json"), "bundle", "categories.json"),
-        (lambda i: i.ports.store.put("bundles/flight_delay/1/bundle.json", b"{}"), "bundle", "released was"),
+        (lambda i: i.ports.store.put("bundles/flight_delay/1/bundle.json", b"{}"), "bundle", "has digest"),
         (lambda i: i.ports.store.delete("bundles/flight_delay/1/bundle.json"), "bundle", "no file"),
         (lambda i: i.details("training").update(model_digest="f" * 64), "bundle", "was built from model"),
     ],

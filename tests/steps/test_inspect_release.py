@@ -207,9 +207,9 @@ LIVE = (("carrier", "categorical"), ("origin", "categorical"), ("distance", "num
         (features(*LIVE), "probability", [], []),
         (features(*reversed(LIVE)), "probability", [], []),
         (features(*LIVE[:3]), "probability", ["column hour is new"], []),
-        (features(*LIVE, ("seats", "numeric")), "probability", ["column seats is no longer taken"], []),
+        (features(*LIVE, ("seats", "numeric")), "probability", ["column seats is no longer accepted"], []),
         (features(*LIVE[:3], ("hour", "categorical")), "probability", ["column hour is numeric, was categorical"], []),
-        (features(*LIVE), "value", ["it answers a probability, was a value"], []),
+        (features(*LIVE), "value", ["the output is a probability, was a value"], []),
         (features(*LIVE, distance={"minimum": 5, "maximum": 10}), "probability", [], []),
     ],
 )

@@ -127,7 +127,7 @@ def test_what_the_door_turns_away_is_not_the_candidates_fault(tmp_path: Path, mo
     try:
         guarded = Rollout(gateway.start(), tmp_path / "bundles").champion()
         monkeypatch.delenv("AIRWORTHY_GATEWAY_KEY", raising=False)
-        with pytest.raises(Refused, match="the door answers status 401"):
+        with pytest.raises(Refused, match="the endpoint answers status 401"):
             tried(guarded, tmp_path, 2, "none", 7.0)
         monkeypatch.setenv("AIRWORTHY_GATEWAY_KEY", KEYS["caller"])
         result, verdict, ports = tried(guarded, tmp_path, 3, "none", 7.0, duration=1, ramp_up_time=0)

@@ -1,4 +1,4 @@
-"""Splits the rows of a table by a suite: every row that breaks an expectation is found, with all of its reasons."""
+"""Splits a table by an expectation suite into accepted and quarantined rows, these with all of their reasons."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFr
 
 
 def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
-    # Without temporary sites for documents: they would be left behind in the temporary folder, two for each audit.
+    # Without data-docs sites: each audit would leave two of them in the temporary folder.
     defaults = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
     context: Any = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=defaults))
     context.variables.progress_bars = {"globally": False}

@@ -31,13 +31,13 @@ EXTERNAL_CONTENT = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>|\s(?:href|src)=\"(?!#)[^\"]*\"|url\([^)]*\)",
     re.DOTALL | re.IGNORECASE,
 )
-"""What would be fetched from the network, or leads to pages that are not part of this one."""
+"""Elements that load from the network or link to other pages."""
 
 
 def render_report(title: str, audits: list[SourceAudit], results: dict[str, ExpectationSuiteValidationResult]) -> str:
-    """One page: a table of all sources, the reasons, and below it what Great Expectations says of each source."""
+    """One page: a table of all sources, the reasons, and below it Great Expectations' page of each source."""
     rows = "".join(_row(audit) for audit in audits)
-    view: Any = DefaultJinjaPageView()  # one for all sources: each compiles its templates anew
+    view: Any = DefaultJinjaPageView()  # one for all sources: each view compiles its templates again
     frames = "".join(
         f"<details open><summary>{escape(source)}</summary><iframe title='{escape(source)}' "
         f'srcdoc="{escape(_page(result, view), quote=True)}"></iframe></details>'

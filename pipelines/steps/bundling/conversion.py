@@ -40,7 +40,7 @@ def _convert_booster(booster: Any, width: int) -> Any:
     from onnxmltools.convert.common.data_types import FloatTensorType
 
     plain = booster.copy()
-    plain.feature_names = None  # the converter knows columns by their number alone
+    plain.feature_names = None  # the converter names columns by number
     plain.feature_types = None
     return convert_xgboost(plain, "model", [(INPUT, FloatTensorType([None, width]))], target_opset=OPSET)
 
@@ -59,7 +59,7 @@ def _convert_sklearn(estimator: Any, width: int) -> Any:
 
 
 def onnx_score(content: bytes, probability: bool) -> Score:
-    """What the ONNX model answers: the positive class's probability, or the value."""
+    """A function that scores with the ONNX model: the positive class's probability, or the value."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -77,7 +77,7 @@ def onnx_score(content: bytes, probability: bool) -> Score:
 
 
 def booster_score(content: bytes) -> Score:
-    """What the native booster answers once it is read back from its bytes."""
+    """A function that scores with the booster read from its bytes."""
     import xgboost
 
     booster = xgboost.Booster(params={"nthread": 1})

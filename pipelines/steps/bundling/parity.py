@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parity:
-    """``largest``: of ``|answer - expected| / max(1, |expected|)``; ``flips``: rows on another side of a threshold."""
+    """``largest_difference``: of ``|answer - expected| / max(1, |expected|)``; ``flips``: rows across a threshold."""
 
     rows: int
     largest_difference: float
@@ -29,7 +29,7 @@ class Parity:
 
 
 def compare(answers: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:
-    """Row by row; an answer that is not a number, or one too few, never agrees."""
+    """Compare row by row; an answer that is not finite, or another number of answers, never agrees."""
     if answers.shape != expected.shape:
         return Parity(len(expected), float("inf"), 0)
     difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))

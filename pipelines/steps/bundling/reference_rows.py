@@ -1,4 +1,4 @@
-"""The rows on which parity is tried: real ones, and nulls, unseen categories and extremes in every column."""
+"""The rows of the parity check: real ones, and nulls, unseen categories and extremes in every column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reference_rows(frame: pl.DataFrame, features: Sequence[FeatureInput]) -> pl.
     """
     names = [feature.name for feature in features]
     if frame.is_empty():
-        raise Refused("the snapshot has no rows to compare the bundle with the model on; take one that has")
+        raise Refused("the snapshot has no rows to compare bundle and model on; take one with rows")
     real = frame.select(
         pl.col(feature.name).cast(pl.String if feature.type == "categorical" else pl.Float64) for feature in features
     )
@@ -34,7 +34,7 @@ def reference_rows(frame: pl.DataFrame, features: Sequence[FeatureInput]) -> pl.
     for base in range(min(base_count, real.height) if base_count > 1 else 1):
         parts += _altered_rows(real.slice(base * real.height // base_count, 1), real, features)
     rows = pl.concat([*parts, sample])
-    while rows.height < MINIMUM_ROWS:  # a snapshot of a few rows: each combination more than once
+    while rows.height < MINIMUM_ROWS:  # a small snapshot: repeat its rows
         rows = pl.concat([rows, rows.head(MINIMUM_ROWS - rows.height)])
     return rows
 

@@ -1,4 +1,4 @@
-"""The chi-squared test of homogeneity on category counts, with rare categories pooled so that it holds."""
+"""The chi-squared test of homogeneity on category counts, with rare categories pooled so that it is valid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pooled_counts(
     """Categories and their counts on both sides, rare ones pooled under ``__other__``.
 
     Nulls are a category. A value that one side lists while the other may have it under ``__other__`` is pooled too,
-    for its count there is not known; so is a value of which either side expects fewer than five rows.
+    since its count there is not known; so is a value of which either side expects fewer than five rows.
     """
     ref, cur = dict(reference), dict(current)
     if any(nulls):
@@ -48,11 +48,11 @@ def pooled_counts(
 def chi_squared_test(reference: Floats, current: Floats) -> tuple[float, float]:
     """Pearson's statistic and p-value, with ``k - 1`` degrees of freedom for ``k`` categories.
 
-    One category alone cannot differ: 0 and 1. Raises ``ValueError`` for an empty side.
+    A single category gives 0 and 1. Raises ``ValueError`` for an empty side.
     """
     n, m = reference.sum(), current.sum()
     if not n or not m:
-        raise ValueError("a side without rows has no distribution")
+        raise ValueError("each side needs at least one row")
     total = reference + current
     reference, current, total = reference[total > 0], current[total > 0], total[total > 0]
     if len(total) < 2:

@@ -1,4 +1,4 @@
-"""The population stability index says how large a difference is, whatever the number of rows."""
+"""The population stability index measures the size of a difference, independent of the number of rows."""
 
 from __future__ import annotations
 

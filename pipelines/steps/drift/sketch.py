@@ -1,4 +1,4 @@
-"""A numeric column is compared as a distribution of kept points: exact at each of them, bounded in between."""
+"""A numeric column as the kept points of its profile: counts are exact at each point and bounded in between."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Sketch:
     def counts(self, edges: Floats) -> Floats:
         """Rows in ``(-inf, edges[0]]``, ``(edges[0], edges[1]]``, ..., ``(edges[-1], inf)``.
 
-        An edge that falls into the gap between two kept points takes the middle of what is likely: a kept point that
-        carries more than a gap's share of rows does so because they are tied at the point itself.
+        An edge between two kept points gets the middle of the likely range: a point with more rows than the share of
+        one gap has most of them tied at the point itself.
         """
         fewest, most = self.bounds(edges)
         rows = float(self.weights.sum())
@@ -56,8 +56,8 @@ class Sketch:
     def quantile_edges(self, bins: int) -> Floats:
         """The distinct inner quantiles that cut the values into at most ``bins`` bins of like size.
 
-        Where the outermost bin is one tied value alone (no rain at all), what lies beyond it gets a bin of its own:
-        otherwise a column that never varied could never be seen to move.
+        If the lowest bin is a single tied value (no rain at all), lower values get a bin of their own: otherwise a
+        shift of a constant column would not be detected.
         """
         if not len(self.points):
             return np.empty(0)

@@ -13,7 +13,7 @@ from pipelines.steps.evaluation.metrics import gain, measure_one
 from pipelines.steps.evaluation.weighted import Array, weighted_metric
 
 BATCH_CELLS = 1_000_000
-"""Counts held at once; keeps the passes over them inside a few megabytes."""
+"""Counts per batch, so that a batch needs a few megabytes."""
 MEASURED_SHARE = 0.95
 """Share of the resamples that must define the metric; below it there is no interval."""
 
@@ -31,7 +31,7 @@ def paired_bootstrap(
     """Percentile interval of ``candidate - champion`` over resampled rows, oriented so that positive is better.
 
     None if either model's metric, or too many resamples, could not be measured. Rows are drawn independently:
-    flights of one bad-weather day hang together, so the interval is somewhat too narrow.
+    rows of one day are correlated, so the interval is somewhat too narrow.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     metric = declared.metric

@@ -1,4 +1,4 @@
-"""The pictures a person judges a candidate by, the champion drawn over the same rows; as PNG, without a display."""
+"""Draws the evaluation plots of a candidate, with the champion on the same rows, as PNG without a display."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CALIBRATION_BINS = 10
 
 @dataclass(frozen=True)
 class PlotInput:
-    """What is drawn: the target of the compared rows and each model's answers under its legend name, candidate first.
+    """The target of the compared rows and each model's answers by legend name, candidate first.
 
-    ``title`` names model and rows; ``threshold`` is where a probability becomes a yes.
+    ``title`` names model and rows; ``threshold`` is from where on a probability is a yes.
     """
 
     title: str
@@ -33,7 +33,7 @@ class PlotInput:
 
 
 def draw(problem: str, drawing: PlotInput) -> dict[str, bytes]:
-    """Plot name to PNG. A classification with one class only has no curves: then only what is defined is drawn."""
+    """Plot name to PNG. A classification with one class only has no ROC and no precision-recall curve."""
     target = drawing.target
     if len(target) == 0:
         return {}
@@ -72,7 +72,7 @@ def precision_recall(drawing: PlotInput) -> Figure:
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
         precision, recall, thresholds = sk.precision_recall_curve(drawing.target, answers)
         area = sk.average_precision_score(drawing.target, answers)
-        # The first percent of the recall rests on a handful of rows and would be read as a peak.
+        # The first percent of recall comes from few rows and would look like a peak.
         steady = recall >= min(0.01, float(recall.max()))
         label = f"{name}  (average precision {area:.3f}; ● at {drawing.threshold:g})"
         axes.plot(recall[steady], precision[steady], color=colour, linewidth=2, label=label)
@@ -85,7 +85,7 @@ def precision_recall(drawing: PlotInput) -> Figure:
 
 
 def calibration(drawing: PlotInput) -> Figure:
-    """Mean answer against the share that came true, in ten bins of equally many rows, over the answers' histogram."""
+    """Mean prediction against the observed share, in ten bins of equally many rows, over the predictions' histogram."""
     figure = Figure(figsize=(6.4, 7.2), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     _title(figure, axes, "Calibration", drawing.title)
@@ -93,13 +93,13 @@ def calibration(drawing: PlotInput) -> Figure:
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
         bins = [part for part in np.array_split(np.argsort(answers, kind="stable"), CALIBRATION_BINS) if len(part)]
         predicted = [float(answers[part].mean()) for part in bins]
-        came_true = [float(drawing.target[part].mean()) for part in bins]
-        axes.plot(predicted, came_true, color=colour, linewidth=2, marker="o", markersize=5, label=name)
+        observed = [float(drawing.target[part].mean()) for part in bins]
+        axes.plot(predicted, observed, color=colour, linewidth=2, marker="o", markersize=5, label=name)
         below.hist(answers, bins=50, range=(0, 1), histtype="step", color=colour, linewidth=1.5)
     axes.set_ylim(-0.02, 1.02)
     below.set_xlim(-0.02, 1.02)
-    _label_axes(axes, "", "Share that came true", legend="upper left")
-    _label_axes(below, "Answered probability", "Rows")
+    _label_axes(axes, "", "Observed share", legend="upper left")
+    _label_axes(below, "Predicted probability", "Rows")
     return figure
 
 
@@ -119,13 +119,13 @@ def confusion(drawing: PlotInput) -> Figure:
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])
         axes.set_title(name, fontsize=10)
-        axes.set_xlabel("Answered")
+        axes.set_xlabel("Predicted")
         axes.set_ylabel("Actual")
     return figure
 
 
 def residuals(drawing: PlotInput) -> Figure:
-    """Actual minus answered, as distributions that share their bins; the outer 0.5 % at each end go to the edges."""
+    """Actual minus predicted, as distributions that share their bins; the outer 0.5 % at each end go to the edges."""
     figure, axes = _square_axes("Residuals", drawing.title)
     errors = {name: drawing.target - answers for name, answers in drawing.answers.items()}
     low, high = np.quantile(np.concatenate(list(errors.values())), [0.005, 0.995])
@@ -135,13 +135,13 @@ def residuals(drawing: PlotInput) -> Figure:
         axes.hist(np.clip(values, low, high), bins=edges, histtype="step", linewidth=2, color=colour, label=label)
     axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.18)
-    _label_axes(axes, "Actual minus answered", "Rows", legend="upper right")
+    _label_axes(axes, "Actual minus predicted", "Rows", legend="upper right")
     return figure
 
 
 def predicted_vs_actual(drawing: PlotInput) -> Figure:
-    """The candidate's rows as a density, and for both models the median actual value per tenth of the answers."""
-    figure, axes = _square_axes("Answered and actual", drawing.title)
+    """The candidate's rows as a density, and for both models the median actual value per tenth of the predictions."""
+    figure, axes = _square_axes("Predicted and actual", drawing.title)
     everything = np.concatenate([drawing.target, *drawing.answers.values()])
     low, high = np.quantile(everything, [0.005, 0.995])
     high = high if high > low else low + 1
@@ -155,7 +155,7 @@ def predicted_vs_actual(drawing: PlotInput) -> Figure:
         axes.plot(predicted, actual, color=colour, linewidth=2, marker="o", markersize=5, label=f"{name}: median")
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-    _label_axes(axes, "Answered", "Actual", legend="upper left")
+    _label_axes(axes, "Predicted", "Actual", legend="upper left")
     return figure
 
 
@@ -172,7 +172,7 @@ def _title(figure: Figure, axes: Any, what: str, title: str) -> None:
 
 
 def _mark_threshold(axes: Any, x: Array, y: Array, thresholds: Array, threshold: float, colour: str) -> None:
-    """The working point: the lowest cut that is not below the threshold."""
+    """Mark the operating point: the lowest of the curve's thresholds that is not below ``threshold``."""
     inside = np.flatnonzero(thresholds >= threshold)
     if len(inside):
         point = inside[np.argmin(thresholds[inside])]

@@ -28,7 +28,7 @@ def run_metrics(result: EvaluateResult) -> dict[str, float]:
 
 
 def record_evaluation(result: EvaluateResult, plots: Mapping[str, bytes], info: VersionInfo, ports: Ports) -> None:
-    """Log metrics and plots (artifact folder ``evaluation``); repeating it logs the same again and does no harm."""
+    """Log metrics and plots (artifact folder ``evaluation``); a repetition logs the same values again."""
     timestamp_ms = int(ports.clock().timestamp() * 1000)
     metrics = [Metric(name, value, timestamp_ms, 0) for name, value in run_metrics(result).items()]
     client = open_client(ports.settings.tracking)

@@ -115,7 +115,7 @@ def _r2(target: Array, prediction: Array) -> Metric:
 
 
 def _log_loss(target: Array, probability: Array) -> Array:
-    step = float(np.finfo(np.float64).eps)  # as scikit-learn does: a sure miss stays finite
+    step = float(np.finfo(np.float64).eps)  # as scikit-learn does: keeps the loss finite
     inside = np.clip(probability, step, 1 - step)
     return -np.where(target == 1, np.log(inside), np.log1p(-inside))
 

@@ -1,4 +1,4 @@
-"""Reads the validated tables of a view by day, and says which days a change of them meanwhile affects."""
+"""Reads the validated tables of a view by day, and finds the days that a change of them affects."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ViewInputs:
     def frames(self, days: Sequence[date]) -> Iterator[tuple[date, dict[str, pl.DataFrame]]]:
         """Each of ``days`` with, per source, exactly the rows that its features read, each with its ``day``.
 
-        Every table is read once, before the first day is handed out.
+        Every table is read once, before the first day is yielded.
         """
         needed = {source: self._needed_days(source, days) for source in self._sources}
         tables = {source: self._read(source, needed[source]) for source in self._sources}
@@ -55,7 +55,7 @@ class ViewInputs:
         ]
 
     def days_changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
-        """Those of the ``built`` days of whose inputs any was replaced after ``versions`` were read, ascending."""
+        """The ``built`` days with an input that was replaced after ``versions`` were read, ascending."""
         changed = {
             source: self._store.changed_days(store_paths.validated(source), version)
             for source, version in versions.items()

@@ -1,4 +1,4 @@
-"""Means and last values over rows known in a window before a moment: exact sums, whatever the order of the rows."""
+"""Means and last values over rows known in a window before a moment: exact sums, in any order of the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_SUM = 1 << 62
 def newest_before(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: str, by: Sequence[str]) -> pl.DataFrame:
     """``left`` in its order, each row with the newest row of ``right`` of its group where ``known <= moment``.
 
-    Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` finds nothing.
+    Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` matches nothing.
     """
     return left.join_asof(
         right, left_on=moment, right_on=known, by=list(by) or None, strategy="backward", check_sortedness=False
@@ -29,7 +29,7 @@ class KnownFacts:
     """Rows of the entity source, each known from its actual event: scheduled plus delay.
 
     Rows that never happened (null delay), and those with a delay outside ``(-lead_hours, max_delay_hours]``, are left
-    out; so a row is never known at its own prediction time, which is what keeps it out of its own features.
+    out; so a row is never known at its own prediction time, which keeps it out of its own features.
     """
 
     def __init__(self, view: FeatureView, entities: pl.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""The evidence on each assertion of a load test: a limit on a share of its requests, valid at every look."""
+"""The evidence on each assertion of a load test: a limit on a share of its requests, valid at any time of the test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.steps.rollouts.design import requests_to_show
 
 
 def slow_limits(declared: LoadTestSpec) -> list[tuple[float, float]]:
-    """Share that may be slower, and than how many milliseconds."""
+    """Share of requests that may be slower, and the limit in milliseconds."""
     asserted = declared.assertions
     limits = [(0.05, asserted.p95_latency), (0.01, asserted.p99_latency)]
     return [(share, limit.max) for share, limit in limits if limit is not None]
@@ -42,7 +42,7 @@ def assertion_evidence(declared: LoadTestSpec, outcome: RequestOutcome) -> list[
 
 
 def requests_needed(declared: LoadTestSpec, alpha: float) -> dict[str, int]:
-    """Requests of the plateau without which an assertion cannot be shown, however good the candidate is."""
+    """Plateau requests that each assertion needs to be shown if no request is bad."""
     latency_shares = [(name, share) for name, share in (("p95_latency", 0.05), ("p99_latency", 0.01))]
     shares = {name: share for name, share in latency_shares if getattr(declared.assertions, name) is not None}
     if declared.assertions.error_rate is not None:

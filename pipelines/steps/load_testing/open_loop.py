@@ -1,7 +1,7 @@
 """An open-loop load generator: requests are sent when they are due, whether or not earlier ones were answered.
 
-Latency counts from the moment at which a request was due. So a server that stalls is charged for all that had to wait,
-which a client that waits for answers would never have sent (coordinated omission).
+Latency counts from the moment at which a request was due. So a server that stalls is charged for every delayed request,
+which a client that waits for answers would not have sent (coordinated omission).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter  # a loop's own clock may stand still within a turn and count whole milliseconds
+from time import perf_counter  # an event loop's own clock may be too coarse
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ FINEST_MS, GROWTH = 0.01, 1.02
 """Buckets of a histogram grow by 2 %, so that a percentile read from it is at most 2 % too high."""
 SWEEP_SECONDS = 0.05
 PREOPEN = 16
-"""Connections that are opened before the start: a server deals connections, not requests, out to its workers."""
+"""Connections opened before the start: a server distributes connections, not requests, among its workers."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RequestSchedule:
 
 @dataclass
 class Histogram:
-    """Latencies in milliseconds; what was never answered rightly is beyond every bucket."""
+    """Latencies in milliseconds; ``unanswered`` counts failed requests, slower than every bucket."""
 
     counts: dict[int, int] = field(default_factory=dict)
     unanswered: int = 0
@@ -69,7 +69,7 @@ class Histogram:
         return sum(self.counts.values()) + self.unanswered
 
     def percentile(self, share: float) -> float:
-        """Upper edge of the bucket that holds it; infinite where it was never answered, NaN without requests."""
+        """Upper edge of its bucket; infinite if that request was not answered, NaN without requests."""
         rank, seen = max(1, math.ceil(share * self.total)), 0
         if not self.total:
             return math.nan
@@ -86,7 +86,7 @@ def bucket_edge_ms(bucket: int) -> float:
 
 @dataclass
 class SecondCounts:
-    """What was due in one second."""
+    """Counts of the requests that were due in one second."""
 
     sent: int = 0
     answered: int = 0
@@ -108,7 +108,7 @@ class RequestOutcome:
     answered: int = 0
     wrong_version_answers: int = 0
     unsent: int = 0
-    """Requests that were due and could not be sent before the hard stop."""
+    """Requests that were due but not sent before the hard stop."""
     seconds: dict[int, SecondCounts] = field(default_factory=dict)
     elapsed_seconds: float = 0.0
     last_sent: float = 0.0
@@ -135,7 +135,7 @@ class RequestOutcome:
 
 @dataclass(frozen=True)
 class RequestTarget:
-    """Where and how to ask: ``judge`` says of status, headers and body what was wrong with an answer, or ''."""
+    """URL and bodies; ``find_fault`` takes status, headers and body of an answer and returns its fault, or ''."""
 
     url: str
     bodies: Sequence[bytes]
@@ -153,7 +153,7 @@ class RequestTarget:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time on one kept connection; ``ended`` is told of each end."""
+    """A kept connection with one request at a time; ``on_end`` is called at the end of each."""
 
     def __init__(self, on_end: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
         self._ended = on_end
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(request)
 
     def abort(self, error: str) -> None:
-        """Give up the request and the connection."""
+        """Abort the request and the connection."""
         self._end(0, error)
         if self._transport is not None:
             self._transport.abort()
@@ -221,7 +221,7 @@ class Connection(asyncio.Protocol):
 
 
 class OpenLoop:
-    """One test. ``stop`` is asked about once a second and may end it early; ``most_open`` requests are under way."""
+    """One test. ``stop`` is called about once a second and may end it early; ``max_open``: most requests in flight."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class OpenLoop:
         self.outcome = RequestOutcome(limits)
 
     async def run(self) -> RequestOutcome:
-        """Send everything that is due, then wait for what is under way, at most twice ``timeout`` seconds."""
+        """Send everything that is due, then wait for the requests in flight, at most twice ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())
         await asyncio.gather(*(self._preopen(loop) for _ in range(min(PREOPEN, self._max_open, self._schedule.total))))
@@ -258,7 +258,7 @@ class OpenLoop:
             async with asyncio.timeout(2 * self._timeout):
                 await self._done.wait()
         except TimeoutError:
-            pass  # what is still under way is given up below, and counted
+            pass  # requests still in flight are aborted below, and counted
         finally:
             gc.enable()
             sweeper.cancel()
@@ -293,7 +293,7 @@ class OpenLoop:
                     self.outcome.stopped = True
                     return
             if number % 64 == 0:
-                await asyncio.sleep(0)  # answers are read while the client catches up, too
+                await asyncio.sleep(0)  # read answers also while the client catches up
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float) -> None:
         on_plateau = due >= self._schedule.ramp_up
@@ -314,7 +314,7 @@ class OpenLoop:
         try:
             connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
-            return  # the first requests will meet it, too, and count it
+            return  # the first requests fail in the same way and are counted
         self._open.add(connection)
         self._idle.append(connection)
 
@@ -361,7 +361,7 @@ class OpenLoop:
             self._done.set()
 
     async def _sweep(self) -> None:
-        """Give up what has waited too long; forget connections that the server closed."""
+        """Abort requests past their timeout; drop connections that the server closed."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = perf_counter() - self._start

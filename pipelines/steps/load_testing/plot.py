@@ -39,7 +39,7 @@ def _rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
     declared_rps = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
     axes.plot(x_label, declared_rps, color=GREY, linewidth=1, linestyle="--", label="declared")
     axes.plot(seconds[:, 0] + 0.5, seconds[:, 1], color=BLUE, linewidth=2, label="sent")
-    axes.plot(seconds[:, 0] + 0.5, seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered rightly")
+    axes.plot(seconds[:, 0] + 0.5, seconds[:, 2], color=ORANGE, linewidth=1.5, label="answered")
     if seconds[:, 3].any():
         axes.plot(seconds[:, 0] + 0.5, seconds[:, 3], color=RED, linewidth=1.5, label="errors")
     axes.set_ylim(bottom=0)
@@ -55,17 +55,17 @@ def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
 
 
 def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:
-    """Share of the requests that took longer; what never came is beyond every latency."""
+    """Share of the requests that took longer; an unanswered one took longer than any latency."""
     edges = np.array([float(edge) for edge in result.histogram if edge != "never"])
     counts = np.array([count for edge, count in result.histogram.items() if edge != "never"], dtype=np.float64)
     total = float(sum(result.histogram.values()))
     if total:
         beyond = np.maximum(total - np.cumsum(counts), 0) / total
-        axes.step(edges, np.maximum(beyond, 0.1 / total), where="post", color=BLUE, linewidth=2, label="found")
+        axes.step(edges, np.maximum(beyond, 0.1 / total), where="post", color=BLUE, linewidth=2, label="measured")
         axes.set_ylim(0.5 / total, 1.2)
     for name, limit in asserted.items():
         axes.plot([limit], [SHARES[name]], marker="v", markersize=9, color=RED, linestyle="none", label=f"{name} limit")
-    if len(edges) or asserted:  # a logarithm of nothing cannot be drawn
+    if len(edges) or asserted:  # a logarithmic axis needs data
         axes.set_xscale("log")
         axes.set_yscale("log")
     _label_axes(axes, "Milliseconds since due", "Share that took longer")

@@ -1,4 +1,4 @@
-"""Loads a registered model natively, once its files were found to have the digests it was registered with.
+"""Loads a registered model natively, after verifying that its files have the registered digests.
 
 A model folder holds the native model (``model.ubj`` or ``model.skops``), ``categories.json`` (the vocabularies) and
 ``predictor.json`` (what it answers and from which columns); no file of it is code, and none is a pickle. MLflow's
@@ -78,9 +78,9 @@ class LoadedModel:
 
 
 def load_model(info: VersionInfo, ports: Ports) -> LoadedModel:
-    """Fetch, verify, load. ``Refused`` for files that are not what was registered, ``Unavailable`` without MLflow.
+    """Fetch, verify, load. ``Refused`` for files with other digests, ``Unavailable`` without MLflow.
 
-    The files lie in a temporary folder that goes when the model does.
+    The files lie in a temporary folder that is deleted with the model.
     """
     holder = tempfile.mkdtemp(prefix="airworthy-model-")
     try:
@@ -108,7 +108,7 @@ def _verify(info: VersionInfo, folder: Path) -> None:
     except OSError as error:
         raise Refused(f"the files of {subject} are incomplete; it is not loaded", [str(error)]) from error
     faults = [
-        f"{tag} is {digests[tag]}, registered was {value}" for tag, value in registered.items() if digests[tag] != value
+        f"{tag} is {digests[tag]}, registered as {value}" for tag, value in registered.items() if digests[tag] != value
     ]
     if faults:
         raise Refused(f"{subject} was altered since it was registered; it is not loaded", faults)

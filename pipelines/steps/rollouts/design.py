@@ -25,14 +25,14 @@ from pipelines.steps.monitoring.prediction_log import INTERNAL_ROLES
 
 WINDOW = timedelta(days=7)
 MIN_OBSERVED = timedelta(hours=1)
-"""A rate is taken over at least so long, lest one burst pass for a day's traffic."""
+"""Shortest period for a rate, so that one burst is not taken for a day's traffic."""
 MAX_FILES = 200
 POWER = 0.8
 MAX_REQUESTS = 10**9
 
 
 def plan_faults(spec: ModelSpec) -> list[str]:
-    """Why the declared rollout could not fail, not be decided, or not be followed by its target; empty if it can."""
+    """Why the declared rollout could not fail, be decided, or be executed by its target; empty if it can."""
     if not spec.deployment.staged:
         return []
     faults = msgspec.convert(target_plan(spec), RolloutPlan).faults()
@@ -46,7 +46,7 @@ def plan_faults(spec: ModelSpec) -> list[str]:
 def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     """Requests that callers made in the last seven days, by the prediction log; None if there were none.
 
-    Of more than 200 files an even sample is read and counts for all.
+    Of more than 200 files an even sample is read and scaled up.
     """
     until = ports.clock()
     requests, since, paths = 0.0, until, _files(ports.store, model, until)
@@ -62,13 +62,13 @@ def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
 
 
 def rollout_design(spec: ModelSpec) -> list[StageDesign]:
-    """Each step of the declared rollout; empty where the release is one switch."""
-    declared, steps = spec.deployment, []
+    """Each stage of the declared rollout; empty if the release has none."""
+    declared, stages = spec.deployment, []
     if (shadow := declared.shadows) is not None:
         seconds = shadow.max_duration or 2 * shadow.duration
         needed = math.ceil(shadow.minimum_compared / shadow.sample_rate)
-        steps.append(StageDesign(share=0, requests_to_pass=needed, seconds=seconds))
-    return steps + [
+        stages.append(StageDesign(share=0, requests_to_pass=needed, seconds=seconds))
+    return stages + [
         StageDesign(
             share=share,
             requests_to_pass=_to_pass(declared, share / WHOLE),
@@ -80,7 +80,7 @@ def rollout_design(spec: ModelSpec) -> list[StageDesign]:
 
 
 def _max_seconds(declared: Deployment) -> float:
-    """Seconds that one step may last."""
+    """Seconds that one stage may last."""
     if declared.strategy == "canary":
         return (declared.canary or Canary()).max_step_duration
     if declared.strategy == "blue_green":
@@ -92,16 +92,14 @@ def _max_seconds(declared: Deployment) -> float:
 def _to_pass(declared: Deployment, weight: float) -> int | None:
     """Requests of both arms until a candidate with the expected rate is shown to keep the threshold.
 
-    An experiment asks for its declared number of users in the smaller arm, and to find the expected effect.
+    An experiment needs its declared number of users in the smaller arm, and enough to detect the expected effect.
     """
     least = declared.analysis.minimum_units
     if declared.strategy == "ab":
         least = (declared.ab or AbTestSpec()).minimum_sample_size
         needed = math.ceil(least / min(weight, 1 - weight))
-        if "error_rate" not in (declared.ab or AbTestSpec()).metrics:
-            return needed
-        to_detect = _to_detect(declared, weight)
-        return None if to_detect is None else max(needed, to_detect)
+        total = _to_detect(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
+        return None if total is None else max(needed, total)
     shown = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
     return None if shown is None else math.ceil(max(shown / weight, least / min(weight, 1 - weight)))
 
@@ -142,7 +140,7 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
 
 
 def _files(store: Store, model: str, until: datetime) -> list[str]:
-    """Files of the last days; where requests were dated otherwise (a replay), all there are."""
+    """Files of the last days; if they hold none (a replay), all files."""
     root = store_paths.predictions(model)
     dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
     paths = [path for on in dates for path in store.list(f"{root}date={on:%Y-%m-%d}/")] or store.list(root)
@@ -150,7 +148,7 @@ def _files(store: Store, model: str, until: datetime) -> list[str]:
 
 
 def _count_requests(content: bytes, since: datetime) -> tuple[float, datetime | None]:
-    """Requests since then, each weighed as it was sampled, and when the first of them was answered."""
+    """Requests since ``since``, weighted by their sampling, and the time of the first answer."""
     names = pl.read_parquet_schema(io.BytesIO(content))
     columns: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
     frame = pl.read_parquet(io.BytesIO(content), columns=columns).filter(pl.col("logged_at") >= since)

@@ -38,8 +38,8 @@ def read_rollout(store: Store, model: str, rollout_id: str, started: datetime) -
     """Rows of this rollout in all roles but ``probe``, with the columns of ``SCHEMA``, oldest first.
 
     ``unit`` names the routing key; where the log has no such column it is the key's bucket, which several keys share.
-    The log lies by the day that was asked about: read are the days since the rollout began, and if it is in none of
-    them (a replay of the past) all days. Raises ``Refused`` that names every unreadable file.
+    The log is partitioned by the day of the event: the days since the start of the rollout are read, or all days if
+    these hold none of its rows (a replay). Raises ``Refused`` that names every unreadable file.
     """
     paths = [path for path in store.list(store_paths.predictions(model)) if path.endswith(".parquet")]
     since = f"{started - timedelta(days=1):%Y-%m-%d}"
@@ -92,7 +92,7 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
     read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, spec.target.column, *columns])))
     if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
-        raise Refused(f"{table} cannot say what was asked", faults)
+        raise Refused(f"{table} does not have these outcomes", faults)
     value = pl.col(spec.target.column)
     label = value if spec.target.at_least is None else value >= spec.target.at_least
     outcomes = read.select(
@@ -104,7 +104,7 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
 
 
 def _event_days(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
-    """Published days in which an event may lie that these rows asked about."""
+    """Published days that may hold the events of these rows."""
     if rows.is_empty():
         return []
     dates = rows["prediction_time"].dt.date()

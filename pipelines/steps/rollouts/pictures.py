@@ -19,7 +19,7 @@ CANDIDATE, CHAMPION, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
 MAX_POINTS = 2000
 """Points of the scatter (drawn at random) and of a line at most."""
 MAX_SLOTS = 40
-"""Points at most of what is averaged over time."""
+"""Slots of the averages over time at most."""
 
 
 def shadow_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec) -> bytes:
@@ -107,7 +107,7 @@ def _latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
 
 
 def experiment_picture(measure: ExperimentMeasure, spec: ModelSpec) -> bytes:
-    """The interval of each metric's difference, each on a scale of its own; dashed: the loss that counts as none."""
+    """The interval of each metric's difference, each on a scale of its own; dashed: the accepted loss."""
     declared = spec.deployment.ab
     margin = declared.margin if declared else 0.0
     figure = Figure(figsize=(9.6, 2.4 + 1.05 * len(measure.metrics)), layout="constrained")

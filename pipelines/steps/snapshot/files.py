@@ -1,4 +1,4 @@
-"""A snapshot in batches is named by a digest over all its files, and each file read is what the digest says.
+"""A snapshot in batches is named by a digest over all its files, and every file is verified when it is read.
 
 The digest covers the rows, their order and where they are cut into files: XGBoost's quantiles depend on the cut, too.
 """
@@ -23,7 +23,7 @@ from pipelines.steps.snapshot.table_digest import table_digest
 FILES = "files.json"
 DIGEST_PREFIX = b"airworthy.table.batches.1\n"
 SAMPLE_ROWS = 1_000_000
-"""What cannot be done batch by batch (ranks, resamples) is done on so many rows of a part, and is said in notes."""
+"""Rows of a part used for what cannot be done batch by batch (ranks, resamples); notes say so."""
 
 
 class SnapshotFile(BaseModel):
@@ -75,7 +75,7 @@ class FrozenFiles:
     _checked: set[str] = field(default_factory=set)
 
     def read(self, file: SnapshotFile, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """``Refused`` if the file is not what was frozen, or lacks a column."""
+        """``Refused`` if the file was altered, or lacks a column."""
         path = store_paths.snapshot(self.model, self.digest, file.name)
         content = self.store.get(path)
         if hashlib.sha256(content).hexdigest() != file.sha256:
@@ -102,7 +102,7 @@ class FrozenFiles:
         return pl.concat(frames) if frames else pl.DataFrame()
 
     def sample(self, max_rows: int, *parts: str) -> pl.DataFrame:
-        """The parts, or where they have more rows, ``most`` of them: an equal share of every file, drawn by its place.
+        """The parts, or where they have more rows, ``most`` of them: an equal share of every file, drawn at random.
 
         The same snapshot gives the same rows. In memory are the sample and one file.
         """
@@ -121,14 +121,14 @@ class FrozenFiles:
 
 
 def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
-    """None where the snapshot is one file. ``Refused`` if the list of files does not bear the snapshot's name."""
+    """None where the snapshot is one file. ``Refused`` if the list of files has another digest."""
     path = store_paths.snapshot(model, digest, FILES)
     if not store.exists(path):
         return None
     try:
         file_list = FileList.model_validate_json(store.get(path))
     except ValidationError as error:
-        raise Refused(f"{path} is no list of files; restore it or take a new snapshot", [str(error)]) from error
+        raise Refused(f"{path} is not a list of files; restore it or take a new snapshot", [str(error)]) from error
     if file_list.digest() != digest:
         raise Refused(f"{path} was altered: its digest is {file_list.digest()}; restore it or take a new snapshot")
     return FrozenFiles(store, model, digest, file_list)

@@ -1,7 +1,7 @@
 """Writes a table to local disk in batches, with one day and about a batch of rows of each part in memory.
 
-The parts of a split by time are the very ones that the whole table would be given: days are counted first, and only
-the day in which a part ends is looked at row by row.
+A split by time gives the same parts as for the whole table: rows are counted per day first, and only the day in
+which a part ends is read row by row.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def spool(
 
 @dataclass
 class _SpooledDays:
-    """Days as they came, with the rows of each UTC date of prediction."""
+    """The days as files, with the number of rows of each UTC date of prediction."""
 
     paths: list[Path] = field(default_factory=list)
     dates: list[set[date]] = field(default_factory=list)
@@ -166,5 +166,5 @@ class _PartWriter:
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """An empty folder on local disk (``TMPDIR``), gone at the end."""
+    """An empty folder on local disk (``TMPDIR``), deleted at the end."""
     return tempfile.TemporaryDirectory(prefix="airworthy-snapshot-")

@@ -1,8 +1,8 @@
 """Fits by XGBoost: the same plan on the same rows gives the same bytes, also if it was killed and resumed.
 
 XGBoost's updater keeps a random state of its own that no model file holds, so a booster loaded from a checkpoint
-would sample other columns than one that was never stopped. Therefore the updater is made anew at every checkpoint
-round, in a training that runs through as well as in one that resumes there; each round's other randomness is seeded
+would sample other columns than one that was never stopped. Therefore the updater is rebuilt at every checkpoint
+round, in an uninterrupted training as well as in one that resumes there; each round's other randomness is seeded
 by its number (``seed_per_iteration``).
 """
 
@@ -31,7 +31,7 @@ Target = npt.NDArray[np.float64]
 
 
 class Resumable(Protocol):
-    """Where a training goes on from, and what it leaves for the next attempt: ``Checkpoints``, or a way to them."""
+    """Loads the newest checkpoint and saves new ones: ``Checkpoints``, or a rank's access to them."""
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None: ...
     def save(
@@ -67,7 +67,7 @@ def boost(
     checkpoints: Resumable | None = None,
     on_round: OnRound | None = None,
 ) -> BoostingResult:
-    """Fit. With ``checkpoints`` it goes on from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
+    """Fit. With ``checkpoints`` it resumes from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
     evals = [(train, "train"), (validation, "validation")]
     booster = _booster(plan, evals)
     schedule = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
@@ -78,7 +78,7 @@ def boost(
     checkpoint = checkpoints.newest() if checkpoints else None
     if checkpoint:
         content, index = checkpoint
-        booster = xgb.Booster(plan.parameters, [data for data, _ in evals])  # the checked one would forget parameters
+        booster = xgb.Booster(plan.parameters, [data for data, _ in evals])  # the validated one loses its parameters
         booster.load_model(bytearray(content))
         curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
         for score in curves[watched_metric]:
@@ -128,7 +128,7 @@ def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Bo
 
 
 def _rebuild_updater(booster: xgb.Booster, plan: BoostingPlan) -> None:
-    """Naming another tree method and back makes XGBoost build its updater anew; ``save_config`` applies the first."""
+    """Naming another tree method and back makes XGBoost rebuild its updater; ``save_config`` applies the first."""
     method = plan.parameters.get("tree_method", "hist")
     booster.set_param("tree_method", "approx" if method != "approx" else "hist")
     booster.save_config()

@@ -1,7 +1,7 @@
-"""Checkpoints of boosting: the newest and the best K are kept, and a killed training goes on from the newest.
+"""Checkpoints of boosting: the newest and the best K are kept, and a killed training resumes from the newest.
 
 A checkpoint is a model file per round and an index, written last, which names every file with its sha256: a kill
-between the two leaves the earlier index and all that it names in place.
+between the two leaves the earlier index and all files that it names.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Checkpoints:
     _index: CheckpointIndex | None = field(default=None, init=False)
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None:
-        """The newest checkpoint and the index, or None if there is none or its file is not what was written."""
+        """The newest checkpoint and the index, or None if there is none or its file was altered."""
         path = self._path(INDEX)
         if not self.store.exists(path):
             return None
@@ -69,7 +69,7 @@ class Checkpoints:
         return content, index
 
     def save(self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float) -> None:
-        """Write the model after ``len(learning_rates)`` rounds, then the index, then drop what is no longer kept."""
+        """Write the model after ``len(learning_rates)`` rounds, then the index, then delete files outside the index."""
         rounds = len(learning_rates)
         name = f"round-{rounds:06d}.ubj"
         self.store.put(self._path(name), content)
@@ -90,7 +90,7 @@ class Checkpoints:
                 self.store.delete(path)
 
     def save_fact(self, name: str, content: object) -> None:
-        """Keep a small JSON fact of the same attempt, such as the finished trials of a search."""
+        """Save a small JSON fact of the same attempt, such as the finished trials of a search."""
         self.store.put(self._path(name), json.dumps(content).encode())
 
     def load_fact(self, name: str) -> object | None:

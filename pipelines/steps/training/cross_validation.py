@@ -57,7 +57,7 @@ def cross_validate(
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Metrics per fold, and ``<metric>_mean`` and ``<metric>_std`` (of the sample) over the folds that define it.
 
-    Every fold boosts the same number of rounds, so that none stops by the very rows that score it.
+    Every fold boosts the same number of rounds, so that none stops early by the rows that score it.
     """
     if training.cross_validation is None:
         return [], {}

@@ -46,7 +46,7 @@ from pipelines.tables.encoding import FeatureInput
 JOIN_SECONDS = 600.0
 """How long the coordinator waits for all workers: a pod may have to wait for a node and an image."""
 GRACE_SECONDS, POD_GRACE_SECONDS = 3.0, 10.0
-"""When one rank is lost, another may still say the true reason: a process at once, a pod by the store."""
+"""Wait for another rank to report the cause after one is lost: a process directly, a pod by the store."""
 LOOPBACK = "127.0.0.1"
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 class Team:
     """The workers of one launch. ``run``: its folder in the store; None: all workers are processes on this machine.
 
-    ``root``: the store's root as the environment would say it (``Settings.store``).
+    ``root``: the store's root as in the environment (``Settings.store``).
     """
 
     store: Store
@@ -74,10 +74,10 @@ class Team:
         on_round: OnRound | None = None,
         last: bool = True,
     ) -> Fitted:
-        """Fit as ``fitting.fit`` does. ``last``: the launch has no more for its workers to do.
+        """Fit as ``fitting.fit`` does. ``last``: no other fit of the launch follows.
 
         ``Unavailable`` if the workers do not all join in ``join_seconds``, or one of them is lost: the next attempt
-        goes on from the newest checkpoint.
+        resumes from the newest checkpoint.
         """
         self._sessions += 1
         checkpoint = checkpoints.newest() if checkpoints else None
@@ -113,7 +113,7 @@ class Team:
         checkpoints: Checkpoints | None,
         on_round: OnRound | None,
     ) -> None:
-        """Hear rank 0 until it is done."""
+        """Process the events of the ranks until rank 0 is done."""
         curves: dict[str, list[float]] = {}
         rates: list[float] = []
         if work.resume:
@@ -125,7 +125,7 @@ class Team:
             if received is None:
                 raise Unavailable(
                     f"the {work.workers} workers of {work.model} did not all join in {self.join_seconds:g} s; "
-                    "see whether the pods of the other workers got a node, and what their logs say"
+                    "check that the pods of the other workers were scheduled, and read their logs"
                 )
             task, event = received
             if "tracker" in event:
@@ -165,7 +165,7 @@ class Team:
     def _loss_error(
         self, ranks: Ranks, work: SharedWork, task: str, event: Mapping[str, Any], rounds: int
     ) -> Refused | Unavailable:
-        """The reason that stands behind the loss of a rank, as far as anyone still says it."""
+        """The error for a lost rank, with the cause if any rank still reports it."""
         reason = str(event.get("unavailable", ""))
         deadline = time.monotonic() + (GRACE_SECONDS if self.run is None else POD_GRACE_SECONDS)
         while time.monotonic() < deadline:
@@ -180,11 +180,11 @@ class Team:
         how = reason or f"worker {task} ended with {describe_exit(int(event['ended']))}"
         return Unavailable(
             f"the shared training of {work.model} lost a worker after {rounds} rounds: {how}; "
-            "the next attempt goes on from the newest checkpoint"
+            "the next attempt resumes from the newest checkpoint"
         )
 
     def _reports(self) -> list[dict[str, Any]]:
-        """What workers in pods left in the store before they went."""
+        """Reports that workers in pods wrote to the store before they ended."""
         if self.run is None:
             return []
         return [json.loads(self.store.get(path)) for path in self.store.list(f"{self.run}/{REPORTS}")]
@@ -217,7 +217,7 @@ def own_address() -> str:
 
 
 def _visible_device(place: int) -> str:
-    """Processes on one machine share out its GPUs: the first visible one to rank 0, and so on."""
+    """The GPU of one of several processes on this machine: the first visible one to rank 0, and so on."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if not visible:
         return str(place)

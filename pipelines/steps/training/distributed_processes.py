@@ -16,13 +16,13 @@ from typing import Any
 
 RANK_MODULE = "pipelines.pod.training_rank"
 EXIT_WAIT_SECONDS = 20.0
-"""How long a rank whose work is done may take to leave."""
+"""How long a rank whose work is done may take to exit."""
 RankEvent = tuple[str, dict[str, Any]]
 """A task's name and one event of it; the last is ``{"ended": exit status}``."""
 
 
 class Ranks:
-    """Ranks on this machine, as a context: at its end every one of them is gone."""
+    """Ranks on this machine, as a context: at its end all of them are killed."""
 
     def __init__(self) -> None:
         self._events: queue.Queue[RankEvent] = queue.Queue()
@@ -52,7 +52,7 @@ class Ranks:
             return None
 
     def wait_to_end(self) -> None:
-        """Let the ranks that are done end by themselves, for a while."""
+        """Wait for the ranks that are done to exit, up to ``EXIT_WAIT_SECONDS`` each."""
         for process in self._running.values():
             try:
                 process.wait(EXIT_WAIT_SECONDS)

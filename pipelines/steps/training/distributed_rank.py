@@ -1,7 +1,7 @@
 """One rank of a distributed training: XGBoost's collective sums the histograms, so all ranks grow the same trees.
 
 The engine is XGBoost's own (``xgboost.collective``). It may end the whole process when a peer is lost, therefore a
-rank is never the process of the step: ``distributed_processes`` starts it, and listens to the events that it tells.
+rank is never the process of the step: ``distributed_processes`` starts it, and reads the events that it sends.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from pipelines.steps.training.fitting import Part
 from pipelines.steps.training.snapshot import Snapshot, encode_part, open_snapshot
 
 FIRST_TASK = "0"
-"""Task of the rank that keeps the meeting point; ranks are given in the order of the tasks' names, so it is rank 0."""
+"""Task of the rank that runs the tracker; ranks are numbered in the order of the tasks' names, so it is rank 0."""
 PEER_WAIT_SECONDS = 600
 """How long a rank waits for its peers, when it joins and in every sum, before it gives up."""
 _trackers: list[RabitTracker] = []
-"""Kept until the process ends: a meeting point that is tidied away after a loss prints pages of its own errors."""
+"""Referenced until the process ends: a tracker that is deleted after a loss prints pages of errors."""
 SendEvent = Callable[[Mapping[str, Any]], None]
 
 
 def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: SendEvent, wait_seconds: int) -> None:
-    """Do one rank's share of the work in ``folder``. Rank 0 leaves ``model.ubj`` and ``done.json`` there.
+    """Do one rank's share of the work in ``folder``. Rank 0 writes ``model.ubj`` and ``done.json`` there.
 
-    ``tell`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}``, ``{"checkpoint": ...}`` and
+    ``send`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}``, ``{"checkpoint": ...}`` and
     ``{"done": rounds}``, after which nothing is lost if the process ends.
-    ``Unavailable`` if a peer is lost or silent for ``silence`` seconds; ``Refused`` as a training of one worker.
+    ``Unavailable`` if a peer is lost or silent for ``wait_seconds``; ``Refused`` as a training of one worker.
     """
     work = SharedWork.model_validate_json((folder / WORK).read_bytes())
     if work.device == "cuda":
@@ -69,9 +69,9 @@ def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: 
         if collective.get_rank() == 0:
             _write_result(folder, done)
         send({"done": done.rounds})
-        collective.finalize()  # after a fault it would wait for the others; the process just ends then
+        collective.finalize()  # not after a fault: it would wait for the others
         if tracker:
-            tracker.wait_for(wait_seconds)  # who says farewell to a meeting point that is gone tries for minutes
+            tracker.wait_for(wait_seconds)  # a peer retries its sign-off for minutes if the tracker is gone
     except xgb.core.XGBoostError as error:
         text = " ".join(str(error).partition("Stack")[0].split())
         if "/collective/" in text:
@@ -80,13 +80,13 @@ def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: 
 
 
 def rows_of_rank(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> Part:
-    """The rank's rows of a part: every ``workers``-th, so that shares are alike in time and in their targets.
+    """The rank's rows of a part: every ``workers``-th, so that shares have like times and targets.
 
     In memory are the share and one batch. ``Refused`` for a part of fewer rows than workers.
     """
     features, total = work.features, snapshot.record.parts[part].rows
     if total < work.workers:
-        raise Refused(f"part {part!r} has {total} rows for {work.workers} workers; say fewer workers")
+        raise Refused(f"part {part!r} has {total} rows for {work.workers} workers; set fewer workers")
     size = len(range(rank, total, work.workers))
     rows, target = np.empty((size, len(features)), dtype=np.float32), np.empty(size)
     seen = filled = 0
@@ -101,7 +101,7 @@ def rows_of_rank(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> 
 
 
 def nccl_library() -> str:
-    """Path of NVIDIA's library by which GPUs add up. ``Refused`` where there is none."""
+    """Path of NCCL, by which GPUs sum the histograms. ``Refused`` where there is none."""
     package = importlib.util.find_spec("nvidia.nccl") if importlib.util.find_spec("nvidia") else None
     for root in (package.submodule_search_locations or []) if package else []:
         library = Path(root, "lib", "libnccl.so.2")
@@ -110,7 +110,7 @@ def nccl_library() -> str:
     try:
         ctypes.CDLL("libnccl.so.2")
     except OSError as error:
-        reasons = [str(error), "add the package nvidia-nccl-cu12 to the image, or say workers: 1 or gpus: 0"]
+        reasons = [str(error), "add the package nvidia-nccl-cu12 to the image, or set workers: 1 or gpus: 0"]
         raise Refused("several workers with GPUs need NCCL, and it is not installed here", reasons) from error
     return "libnccl.so.2"
 
@@ -137,7 +137,7 @@ def _boost_share(folder: Path, work: SharedWork, store: Store, send: SendEvent) 
 
 
 def _matrices(plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapshot) -> tuple[xgb.DMatrix, xgb.DMatrix]:
-    """The rows themselves are let go of as soon as they are quantised."""
+    """Each part's rows are freed as soon as they are quantised."""
 
     def quantised(part: str, reference: xgb.DMatrix | None) -> xgb.DMatrix:
         share = rows_of_rank(snapshot, part, work, rank)
@@ -148,7 +148,7 @@ def _matrices(plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapsho
 
 
 def _drop_event(event: Mapping[str, Any]) -> None:
-    """All ranks score the same; one of them tells it."""
+    """All ranks have the same scores; rank 0 alone sends them."""
     del event
 
 
@@ -166,7 +166,7 @@ def _write_result(folder: Path, done: BoostingResult) -> None:
 
 @dataclass(frozen=True)
 class _CoordinatorCheckpoints:
-    """Reads the checkpoint that the coordinator laid down; rank 0 hands it new ones, for it alone keeps them."""
+    """Reads the checkpoint that the coordinator wrote; rank 0 sends new ones, which the coordinator stores."""
 
     folder: Path
     work: SharedWork
@@ -179,12 +179,12 @@ class _CoordinatorCheckpoints:
         content = (self.folder / RESUME).read_bytes()
         if hashlib.sha256(content).hexdigest() != self.work.resume.sha256:
             raise Unavailable(
-                "the checkpoint to go on from is not what the coordinator laid down; the next try reads anew"
+                "the checkpoint is not the one that the coordinator wrote; the next attempt reads it again"
             )
         return content, self.work.resume.index
 
     def save(self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float) -> None:
-        del curves  # told round by round
+        del curves  # sent round by round
         if self.is_first:
             path = self.folder / f"round-{len(learning_rates):06d}.ubj"
             path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The environment of a training: Python, system and versions of the decisive packages, with a digest to compare."""
+"""The environment of a training: Python, system and versions of the packages that matter, with a digest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODEL_PACKAGES = (
 
 
 class Environment(BaseModel):
-    """``versions``: of the decisive distributions that are installed."""
+    """``versions``: of the ``MODEL_PACKAGES`` that are installed."""
 
     model_config = ConfigDict(frozen=True)
 

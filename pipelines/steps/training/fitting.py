@@ -49,7 +49,7 @@ class Fitted:
     learning_rates: list[float] = field(default_factory=list)
     importance: dict[str, float] = field(default_factory=dict)
     watched_metric: str | None = None
-    """The curve that early stopping looked at."""
+    """The curve that early stopping watched."""
 
 
 def fit(
@@ -78,8 +78,8 @@ def fit(
 
 
 def to_fitted(done: BoostingResult, plan: BoostingPlan, features: list[FeatureInput]) -> Fitted:
-    """What boosting made, wherever it was made; it predicts on this machine."""
-    done.booster.set_param({"device": "cpu"})  # whoever asks for predictions holds rows in main memory
+    """The fitted model of a boosting, wherever it ran; it predicts on this machine."""
+    done.booster.set_param({"device": "cpu"})  # rows to predict are in main memory
     gains = done.booster.get_score(importance_type="total_gain")
     return Fitted(
         native=bytes(done.booster.save_raw("ubj")),

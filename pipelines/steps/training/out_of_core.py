@@ -2,7 +2,7 @@
 
 XGBoost keeps the quantised rows in pages on local disk (``ExtMemQuantileDMatrix``) and goes through them once per
 level of a tree. In memory remain one page, and per row its gradient, target and score: about 40 bytes. The quantiles
-are sketched over the batches, so the cut of the snapshot decides the model, too; its digest covers the cut.
+are sketched over the batches, so the cut of the snapshot affects the model, too; its digest covers the cut.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CELL_BYTES = 10
 
 
 def learn_inputs_in_batches(snapshot: Snapshot, types: Mapping[str, Kind]) -> list[FeatureInput]:
-    """What ``learn_inputs`` learns of all training rows, from one batch after the other."""
+    """``learn_inputs`` of all training rows, from one batch after the other."""
     categories: dict[str, set[str]] = {name: set() for name in types}
     for batch in snapshot.batches("train", list(types)):
         for feature in learn_inputs(batch, types):
@@ -75,7 +75,7 @@ def _fit(
     checkpoints: Resumable | None,
     on_round: OnRound | None,
 ) -> Fitted:
-    """In a function of its own, so that the matrices let go of their pages before the folder goes."""
+    """In a function of its own, so that the matrices release their pages before the folder is deleted."""
     train = _matrix(plan, _EncodedBatches(snapshot, "train", features, folder))
     validation = _matrix(plan, _EncodedBatches(snapshot, "validation", features, folder), train)
     return to_fitted(boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round), plan, features)
@@ -134,7 +134,7 @@ class _EncodedBatches(xgb.DataIter):
 
 @contextmanager
 def _cache_folder(key: str) -> Iterator[Path]:
-    """A folder on local disk (``TMPDIR``) that goes at the end; those of killed processes at the same request go, too.
+    """A folder on local disk (``TMPDIR``) deleted at the end; so are those of killed attempts at the request.
 
     Its name ends with the process, so that an attempt that is still alive keeps its own.
     """

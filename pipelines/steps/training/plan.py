@@ -1,4 +1,4 @@
-"""A training order: the request with the declarations it meant, kept so that it can be filled again."""
+"""A training plan: the request with its declarations, recorded so that it can be executed again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TRIALS_FILE = "trials.json"
 
 
 class TrainingPlan(BaseModel):
-    """A request together with the declarations it meant when it was made. ``features``: name to type, in order."""
+    """A request with the declarations at its time. ``features``: name to type, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,9 +47,9 @@ class TrainingPlan(BaseModel):
     metric: str
     """The metric by which candidates are compared; a search maximises or minimises it on the validation part."""
     device: Device = Field(default="cpu", exclude_if=lambda device: device == "cpu")
-    """Where boosting really runs. Left out of the digest for the CPU, which needs no saying."""
+    """Where boosting runs. Left out of the digest for the CPU."""
     workers: int = Field(default=1, exclude_if=lambda workers: workers == 1)
-    """Among how many workers the rows are shared out; it decides the model, except that one needs no saying."""
+    """Workers that share the rows; the number determines the model. Left out of the digest if it is 1."""
 
     @property
     def seed(self) -> int:
@@ -63,13 +63,13 @@ class TrainingPlan(BaseModel):
         return self.model_copy(update={"device": device})
 
     def digest(self) -> str:
-        """sha256 of the whole order, 64 hex digits; retries of one request share it."""
+        """sha256 of the whole plan, 64 hex digits; retries of one request share it."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A filled order: ``training`` is the declaration with searched values put in."""
+    """The result of a plan: ``training`` is the declaration with the searched values."""
 
     fitted: Fitted
     training: Training
@@ -106,7 +106,7 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
 def _device(spec: ModelSpec) -> Device:
     kind, runner = spec.training.estimator.kind, spec.runs("train")
     if runner.gpus and kind != "xgboost":
-        raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; say gpus: 0")
+        raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; set gpus: 0")
     return choose_device(spec.model, runner)
 
 
@@ -116,9 +116,9 @@ def _workers(spec: ModelSpec) -> int:
     if training.estimator.kind != "xgboost":
         faults.append(f"training.estimator.kind: {training.estimator.kind} is fitted by one worker")
     if training.cross_validation:
-        faults.append("training.cross_validation: folds are not shared out; leave it out")
+        faults.append("training.cross_validation: folds are not distributed; leave it out")
     if workers > 1 and faults:
-        raise Refused(f"runner.train.workers of {spec.model} is {workers}; say workers: 1, or", faults)
+        raise Refused(f"runner.train.workers of {spec.model} is {workers}; set workers: 1, or", faults)
     return workers
 
 
@@ -128,7 +128,7 @@ def team_of(plan: TrainingPlan, ports: Ports, run: str | None) -> Team | None:
 
 
 def checkpoints_of(plan: TrainingPlan, ports: Ports) -> Checkpoints | None:
-    """None where checkpoints are not declared, or the estimator cannot go on from one."""
+    """None where checkpoints are not declared, or the estimator cannot resume from one."""
     if not plan.training.checkpointing.enabled or plan.training.estimator.kind != "xgboost":
         return None
     boosting = plan_boosting(plan.training, plan.problem, plan.seed, plan.device)
@@ -137,7 +137,7 @@ def checkpoints_of(plan: TrainingPlan, ports: Ports) -> Checkpoints | None:
 
 
 def _ignore(trial: Trial) -> None:
-    """Nobody follows the trials of a reproduction."""
+    """A reproduction records no trials."""
     del trial
 
 
@@ -154,7 +154,7 @@ def execute_plan(
 ) -> TrainingResult:
     """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one.
 
-    ``team``: the workers that share every fit, as ``team_of`` the order has them.
+    ``team``: the workers that share every fit (``team_of``).
     """
     check_rows(snapshot, plan.problem, plan.features)
     if plan.training.out_of_core:
@@ -225,7 +225,7 @@ def _execute_in_batches(
 
 
 def shared_work(plan: TrainingPlan, training: Training, features: list[FeatureInput]) -> SharedWork:
-    """What every worker of the order must know."""
+    """The message to every worker of the plan."""
     return SharedWork(
         model=plan.request.model,
         snapshot=plan.request.snapshot,

@@ -27,7 +27,7 @@ REQUEST_DIGEST_TAG = "airworthy.request_digest"
 
 
 class RunRecord:
-    """Facts of one run. What is only nice to have goes through ``attempt``: its failure is a tag, not the run's end."""
+    """Facts of one run. Optional ones go through ``attempt``: a failure becomes a tag and does not end the run."""
 
     def __init__(self, client: Any, experiment_id: str, run_id: str, clock: Clock) -> None:
         self.client = client
@@ -43,7 +43,7 @@ class RunRecord:
         self.attempt("system metrics", self._watch_system)
 
     def log_round(self, number: int, scores: Mapping[str, float], rate: float) -> None:
-        """Take note of one boosting round; sent now and then. An outage meanwhile is waited out until the end."""
+        """Queue the metrics of one boosting round, sent every 5 s; during an outage they stay queued until the end."""
         self._queue({**scores, "learning_rate": rate}, number)
         sample = self._system.sample() if self._system else None
         if sample:
@@ -58,7 +58,7 @@ class RunRecord:
         self._queue(values, step)
 
     def flush(self) -> None:
-        """Send what waits. ``Unavailable`` if MLflow does not answer; nothing is lost then."""
+        """Send the queued metrics. ``Unavailable`` if MLflow does not answer; nothing is lost then."""
         while self._pending:
             batch = self._pending[:BATCH_METRICS]
             with mlflow_answers(self._uri):
@@ -78,7 +78,7 @@ class RunRecord:
             )
 
     def log_files(self, contents: Mapping[str, bytes]) -> None:
-        """Keep files as artifacts of the run, by path."""
+        """Log files as artifacts of the run, by path."""
         with tempfile.TemporaryDirectory() as folder:
             for name, content in contents.items():
                 path = Path(folder, name)
@@ -88,14 +88,14 @@ class RunRecord:
                 self.client.log_artifacts(self.run_id, folder)
 
     def attempt(self, name: str, action: Callable[[], None]) -> None:
-        """Do something that the model does not depend on."""
+        """Log something that the model does not depend on."""
         try:
             action()
-        except Exception as error:  # whatever failed, the training is worth more
+        except Exception as error:  # an optional fact must not fail the training
             self._failures[name] = f"{type(error).__name__}: {error}"
 
     def end(self) -> None:
-        """Send the rest and finish the run, saying what was gone on without."""
+        """Send the rest and finish the run, with a tag of the facts that failed."""
         if self._system:
             self.attempt("system metrics", self._last_sample)
         self.flush()
@@ -114,7 +114,7 @@ class RunRecord:
                 self.client.set_terminated(self.run_id, "FAILED", end_time=self._now())
 
     def log_child_run(self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """A finished run below this one."""
+        """Log a finished run below this one."""
         now = self._now()
         with mlflow_answers(self._uri):
             run = self.client.create_run(

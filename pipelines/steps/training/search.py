@@ -1,4 +1,4 @@
-"""A search draws the same trials from the same seed, also when it is killed and goes on."""
+"""A search draws the same trials from the same seed, also when it is killed and resumed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def search(
 ) -> Trial:
     """The best of all trials; the first of equals. ``done``: trials of an earlier attempt, not tried again.
 
-    Each trial gets a sampler of its own, seeded by its number and told all earlier trials: what it draws does not
+    Each trial gets a sampler of its own, seeded by its number and given all earlier trials: what it draws does not
     depend on where an attempt began. ``timeout_minutes`` counts from this attempt's start; a search that ran into it
     depends on the machine's speed, and is repeated by its recorded result.
     """

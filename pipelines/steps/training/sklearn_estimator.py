@@ -36,7 +36,7 @@ def build(declared: Estimator, problem: str, seed: int, features: list[FeatureIn
     except (ImportError, AttributeError) as error:
         raise Refused(f"training.estimator.class_path {path!r} does not exist; correct the spelling") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
-        raise Refused(f"training.estimator.class_path {path!r} is no estimator")
+        raise Refused(f"training.estimator.class_path {path!r} is not an estimator")
     try:
         estimator = kind(**declared.parameters)
     except TypeError as error:

@@ -55,7 +55,7 @@ def trusted_types(content: bytes) -> list[str]:
     try:
         untrusted: list[str] = skops.io.get_untrusted_types(data=content)
     except Exception as error:  # skops raises whatever a broken zip or schema makes it raise
-        raise Refused("the model is no readable skops file", [f"{type(error).__name__}: {error}"]) from error
+        raise Refused("the model is not a readable skops file", [f"{type(error).__name__}: {error}"]) from error
     foreign = [name for name in untrusted if not name.startswith(TRUSTED_PREFIXES)]
     if foreign:
         raise Refused("the model holds types outside sklearn and numpy; it is not loaded", foreign)

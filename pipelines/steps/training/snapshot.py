@@ -26,7 +26,7 @@ BATCH_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """Targets of one part. ``missing``: null or NaN; ``odd``: known, and neither 0 nor 1."""
+    """Targets of one part. ``missing``: null or NaN; ``not_binary``: known, and neither 0 nor 1."""
 
     rows: int = 0
     missing: int = 0
@@ -56,7 +56,7 @@ class TargetFacts:
 class Snapshot:
     """One row per entity, with features, ``target``, ``part`` and ``prediction_time``.
 
-    ``table``: all rows, where they were frozen as one table; ``files``: where to find them otherwise.
+    ``table``: all rows, where they were frozen as one table; ``files``: the files otherwise.
     """
 
     record: SnapshotResult
@@ -122,7 +122,7 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
     try:
         record = SnapshotResult.model_validate_json(store.get(path))
     except ValidationError as error:
-        raise Refused(f"{path} is no record of a snapshot; take the snapshot again", [str(error)]) from error
+        raise Refused(f"{path} is not a record of a snapshot; take the snapshot again", [str(error)]) from error
     return Snapshot(record, frame, files)
 
 

@@ -24,7 +24,7 @@ class SystemMetrics:
         self._next = time.monotonic() + SAMPLE_SECONDS
 
     def sample(self, *, now: bool = False) -> dict[str, float] | None:
-        """A sample if it is time for one, or if it is asked for ``now``."""
+        """A sample if one is due, or if ``now`` is true."""
         if not now and time.monotonic() < self._next:
             return None
         self._next = time.monotonic() + SAMPLE_SECONDS

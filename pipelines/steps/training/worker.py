@@ -1,4 +1,4 @@
-"""A worker pod takes its share of every fit of its launch, and leaves when the coordinator is done or gone."""
+"""A worker pod takes its share of every fit of its launch, and exits when the coordinator is done or lost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation
                 invitation = Invitation.model_validate_json(store.get(path))
             except ValidationError as error:
                 raise Refused(
-                    f"{path} is no invitation; do all pods of the launch run one image?", [str(error)]
+                    f"{path} is not an invitation; do all pods of the launch run the same image?", [str(error)]
                 ) from error
             if invitation.session > done:
                 return invitation
@@ -87,4 +87,4 @@ def _run_session(run: str, invitation: Invitation, ports: Ports, peer_wait_secon
                 raise Unavailable(event["unavailable"])
             if "ended" in event:
                 how = describe_exit(event["ended"])
-                raise Unavailable(f"{task} ended with {how}: the coordinator or another worker was lost, or memory was")
+                raise Unavailable(f"{task} ended with {how}: lost the coordinator or a worker, or ran out of memory")

@@ -79,7 +79,7 @@ def test_without_a_cuda_device_a_training_with_gpus_is_refused_before_it_starts(
 @without_cuda
 def test_an_estimator_that_uses_no_gpu_is_refused_one(tmp_path: Path, shared: Path) -> None:
     estimator = {"kind": "sklearn", "class_path": "sklearn.ensemble.HistGradientBoostingClassifier"}
-    with pytest.raises(Refused, match="kind sklearn uses none; say gpus: 0"):
+    with pytest.raises(Refused, match="kind sklearn uses none; set gpus: 0"):
         order_of(ports(tmp_path, shared, on(spec(estimator=estimator), gpus=1, cpu_fallback=True)))
 
 
