@@ -27,7 +27,7 @@ class Component:
     health: str | None = None
 
 
-def program(name: str) -> str:
+def program_path(name: str) -> str:
     """The program of that name beside the running interpreter."""
     return str(Path(sys.executable).with_name(name))
 
@@ -54,7 +54,7 @@ def _free_port(port: int, taken: set[int]) -> int:
     raise OSError(f"no free port between {port} and {port + 199}")
 
 
-def _secret(folder: Path, name: str, size: int = 64) -> str:
+def _read_or_create_key(folder: Path, name: str, size: int = 64) -> str:
     """A key of ``size`` random bytes, generated once: HS512 needs 64, Fernet 32."""
     path = folder / name
     if not path.exists():
@@ -91,15 +91,15 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port['airflow']}/execution/",
         # Four slots feed two cores: the default of 32 would hold a gigabyte in idle workers.
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__FERNET_KEY": _secret(keys, "fernet", 32) + "=",  # base64, padded
+        "AIRFLOW__CORE__FERNET_KEY": _read_or_create_key(keys, "fernet", 32) + "=",  # base64, padded
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port["airflow"]),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port['airflow']}",
-        "AIRFLOW__API__SECRET_KEY": _secret(keys, "api"),
+        "AIRFLOW__API__SECRET_KEY": _read_or_create_key(keys, "api"),
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API_AUTH__JWT_SECRET": _secret(keys, "jwt"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": _read_or_create_key(keys, "jwt"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(port["airflow_logs"]),
@@ -144,7 +144,7 @@ def components(settings: Settings) -> list[Component]:
     return [
         Component(
             "mlflow",
-            [program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port["mlflow"]), "--workers", "1"]
+            [program_path("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port["mlflow"]), "--workers", "1"]
             + ["--backend-store-uri", store, "--artifacts-destination", str(mlflow / "artifacts")],
             f"http://127.0.0.1:{port['mlflow']}/health",
         ),
@@ -157,11 +157,11 @@ def components(settings: Settings) -> list[Component]:
             f"{gateway}/health",
         ),
         Component(
-            "api-server", [program("airflow"), "api-server"], f"http://127.0.0.1:{port['airflow']}/api/v2/version"
+            "api-server", [program_path("airflow"), "api-server"], f"http://127.0.0.1:{port['airflow']}/api/v2/version"
         ),
-        Component("scheduler", [program("airflow"), "scheduler"]),
-        Component("dag-processor", [program("airflow"), "dag-processor"]),
-        Component("triggerer", [program("airflow"), "triggerer", "--skip-serve-logs"]),
+        Component("scheduler", [program_path("airflow"), "scheduler"]),
+        Component("dag-processor", [program_path("airflow"), "dag-processor"]),
+        Component("triggerer", [program_path("airflow"), "triggerer", "--skip-serve-logs"]),
     ]
 
 

@@ -16,7 +16,7 @@ import httpx
 import psutil
 from rich.console import Console
 
-from pipelines.cli.components import Component, components, environment, passwords, ports, program
+from pipelines.cli.components import Component, components, environment, passwords, ports, program_path
 from pipelines.errors import Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -51,8 +51,8 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
     for folder in (logs, settings.home / "run", settings.home / "mlflow", Path(settings.store)):
         folder.mkdir(parents=True, exist_ok=True)
     selected = components(settings) if selected is None else selected
-    missing = [component for component in selected if alive(settings, component.name) is None]
-    if any(component.command[0] == program("airflow") for component in missing):
+    missing = [component for component in selected if running_process(settings, component.name) is None]
+    if any(component.command[0] == program_path("airflow") for component in missing):
         with console.status("preparing Airflow's database"):
             _migrate(env, logs)
     for component in missing:
@@ -65,7 +65,7 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
 
 def _migrate(env: dict[str, str], logs: Path) -> None:
     with (logs / "airflow-migrate.log").open("ab") as log:
-        done = subprocess.run([program("airflow"), "db", "migrate"], env=env, stdout=log, stderr=log, check=False)
+        done = subprocess.run([program_path("airflow"), "db", "migrate"], env=env, stdout=log, stderr=log, check=False)
     if done.returncode:
         raise Unavailable(f"`airflow db migrate` ended with {done.returncode}; read {log.name}")
 
@@ -90,7 +90,7 @@ def _record_file(settings: Settings, name: str) -> Path:
     return settings.home / "run" / f"{name}.pid.json"
 
 
-def alive(settings: Settings, name: str) -> psutil.Process | None:
+def running_process(settings: Settings, name: str) -> psutil.Process | None:
     """The process we started under that name, if it still runs. A reused pid does not count."""
     try:
         record = json.loads(_record_file(settings, name).read_text())
@@ -104,7 +104,7 @@ def alive(settings: Settings, name: str) -> psutil.Process | None:
 def _wait_until_ready(settings: Settings, selected: Sequence[Component], show: Any) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while waiting := [component for component in selected if not _is_healthy(component)]:
-        dead = [component.name for component in selected if alive(settings, component.name) is None]
+        dead = [component.name for component in selected if running_process(settings, component.name) is None]
         if dead:
             raise Unavailable(f"{', '.join(dead)} ended while starting; read {settings.home / 'logs' / dead[0]}.log")
         if time.monotonic() > deadline:
@@ -126,9 +126,8 @@ def _is_healthy(component: Component) -> bool:
 def stop(settings: Settings) -> list[str]:
     """End every component that this checkout started, with its children; returns their names."""
     records = sorted((settings.home / "run").glob("*.pid.json"), key=lambda path: path.stat().st_mtime)
-    processes = {
-        path.name.removesuffix(".pid.json"): alive(settings, path.name.removesuffix(".pid.json")) for path in records
-    }
+    names = [path.name.removesuffix(".pid.json") for path in records]
+    processes = {name: running_process(settings, name) for name in names}
     running = {name: process for name, process in processes.items() if process}
     # First those that start new work, last those that others write to.
     family = [member for process in running.values() for member in [process, *process.children(recursive=True)]]

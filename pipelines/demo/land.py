@@ -79,8 +79,8 @@ def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Seque
 def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
-    held = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
-    if not force and any(path.split("/")[2] <= day.isoformat() for path in held):
+    manifests = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
+    if not force and any(path.split("/")[2] <= day.isoformat() for path in manifests):
         return []
     return [_deliver(name, source, day, source_text(name), store)]
 

@@ -38,11 +38,11 @@ class DemoUsers:
             if question["task_instance"]["state"] != AWAITING_INPUT or age.total_seconds() < READING_SECONDS:
                 continue
             assigned = [user["id"] for user in question["assigned_users"]]
-            who = next((user for user in assigned if user in self._clients), None)
-            if who is None:
+            approver = next((user for user in assigned if user in self._clients), None)
+            if approver is None:
                 continue
-            self._clients[who].answer(question, "Approve", COMMENT)
-            self._progress.note(f"{question['subject']}  approved by {who}")
+            self._clients[approver].answer(question, "Approve", COMMENT)
+            self._progress.note(f"{question['subject']}  approved by {approver}")
             given += 1
         if given and not self._hint_shown:
             self._hint_shown = True

@@ -80,7 +80,7 @@ def replay(
         raise Refused(f"a request holds at least one row, not {batch}")
     started = time.monotonic()
     summary = ReplaySummary(days=list(days))
-    names = _live(models, ports, summary)
+    names = _live_models(models, ports, summary)
     by_view: dict[str, list[str]] = {}
     for name in names:
         by_view.setdefault(ports.catalog.model(name).view, []).append(name)
@@ -88,7 +88,7 @@ def replay(
         view = ports.catalog.view(view_name)
         columns = {name: _columns(name, summary.versions[name], view, ports) for name in of_view}
         frame = live_features(view, ports.catalog.dataset(view.dataset), days)
-        for moment, rows in _requests(view, frame, batch, until):
+        for moment, rows in _batches(view, frame, batch, until):
             ids = rows["entity_id"].to_list()
             for name in of_view:
                 values = rows.select(columns[name]).rows()
@@ -99,7 +99,7 @@ def replay(
     return summary
 
 
-def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
+def _live_models(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
     """Names of the models to request; their live versions are noted in the summary."""
     names = list(ports.catalog.models) if models is None else list(dict.fromkeys(models))
     for name in names:
@@ -125,7 +125,7 @@ def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[
 def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
     """The feature table of ``days`` from the source's own data: one row per entity, with its ``entity_id``."""
     from pipelines.steps.features.compute import compute_features
-    from pipelines.steps.features.reach import sources_of
+    from pipelines.steps.features.source_days import sources_of
     from pipelines.tables.entity_id import entity_id
 
     frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
@@ -138,7 +138,7 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
     import polars as pl
 
     from pipelines.demo.nycflights import source_text
-    from pipelines.steps.features.reach import first_day
+    from pipelines.steps.features.source_days import first_day
 
     source, text = dataset.sources[name], source_text(name)
     if source.cadence == "reference":
@@ -156,7 +156,7 @@ def _typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
     return parse(text, source.columns, source.null_values)[1]
 
 
-def _requests(
+def _batches(
     view: FeatureView, frame: pl.DataFrame, batch: int, until: datetime | None
 ) -> Iterator[tuple[datetime, pl.DataFrame]]:
     """Rows of one prediction time after the other, at most ``batch`` at once."""

@@ -134,23 +134,23 @@ class RolloutDemo:
 
         def poll() -> tuple[bool, str]:
             nonlocal answered_at
-            state = self._state()
+            state = self._rollout_state()
             if time.monotonic() - answered_at > 2:
                 answered_at = time.monotonic()
                 self.people.answer(deploy)
             if freeze_candidate and state is not None and state.phase == "BAKING" and state.split.get(version):
                 healthy_since.append(time.time())
                 if time.time() - healthy_since[0] > HEALTHY_SECONDS:
-                    self._freeze(version, frozen)
+                    self._freeze_candidate(version, frozen)
             if frozen and state is not None and state.phase == "ROLLED_BACK" and not rolled_back_at:
                 rolled_back_at.append(time.time())
                 self.incidents.append((rolled_back_at[0], "rolled back", f"version {version} rolled back"))
             dag_run = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
-            shares = "nothing is live" if state is None else self._shares(state)
+            shares = "nothing is live" if state is None else self._describe_shares(state)
             return dag_run["state"] in ENDED, f"{shares}; {self._busy_tasks(deploy, run)}"
 
         self.progress.wait(poll, timeout=420, what="the deployment")
-        state = self._state()
+        state = self._rollout_state()
         as_expected = rolled_back_at if freeze_candidate else state is not None and state.champion == version
         if state is None or not as_expected:
             why = state.reason if state is not None and state.reason else f"see {deploy} {run} in Airflow"
@@ -173,14 +173,14 @@ class RolloutDemo:
         busy = [run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
         return busy[0] if busy else None
 
-    def _state(self) -> RolloutState | None:
+    def _rollout_state(self) -> RolloutState | None:
         try:
             return self.target.rollout(self.model)
         except AirworthyError:
             return None
 
     @staticmethod
-    def _shares(state: RolloutState) -> str:
+    def _describe_shares(state: RolloutState) -> str:
         shadow = f", version {state.mirror} in the shadow" if state.mirror else ""
         phase = "" if state.phase in (None, "ROLLED_BACK", "SUCCEEDED", "SUPERSEDED") else f"{state.phase}: "
         return phase + ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
@@ -190,9 +190,9 @@ class RolloutDemo:
         busy = [task["task_id"] for task in self.airflow.tasks(dag_id, run) if task["state"] not in waits]
         return ", ".join(dict.fromkeys(busy)) or "between two tasks"
 
-    def _freeze(self, version: str, frozen: list[float]) -> None:
+    def _freeze_candidate(self, version: str, frozen: list[float]) -> None:
         """Stop the candidate's processes as a machine out of memory would: they stay alive but do not answer."""
-        gateway = stack.alive(self.ports.settings, "gateway")
+        gateway = stack.running_process(self.ports.settings, "gateway")
         for child in gateway.children(recursive=True) if gateway else []:
             if "pipelines.serving.traffic.candidate_process" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)

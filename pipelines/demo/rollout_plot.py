@@ -58,11 +58,11 @@ def read_timeline(lines: list[LedgerEntry], since: float) -> list[TimelineEvent]
 def count_answers(answers: pl.DataFrame) -> pl.DataFrame:
     """Per bin of two seconds, version and arm: ``second``, ``version``, ``arm``, ``answers``, ``errors``, ``instead``
     (the champion answered in the candidate's place)."""
-    begun = float(answers["at"].min() or 0.0)  # type: ignore[arg-type]
+    start = float(answers["at"].min() or 0.0)  # type: ignore[arg-type]
     return (
         answers.sort("at")
         .with_columns(instead=_is_fallback(answers))
-        .with_columns(second=((pl.col("at") - begun) / BIN_SECONDS).floor() * BIN_SECONDS)
+        .with_columns(second=((pl.col("at") - start) / BIN_SECONDS).floor() * BIN_SECONDS)
         .group_by("second", "version", "arm")
         .agg(answers=pl.len(), errors=(pl.col("status") != 200).sum(), instead=pl.col("instead").sum())
         .sort("second", "version", "arm")

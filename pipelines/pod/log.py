@@ -36,8 +36,8 @@ class LogCopy:
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(writing)
-        self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
-        self._writer = threading.Thread(target=self._write, daemon=True)
+        self._reader = threading.Thread(target=self._copy_output, args=(reading,), daemon=True)
+        self._writer = threading.Thread(target=self._store_regularly, daemon=True)
         self._reader.start()
         self._writer.start()
         return self
@@ -51,7 +51,7 @@ class LogCopy:
         self._writer.join(timeout=5)
         self._store_log()
 
-    def _read(self, reading: int) -> None:
+    def _copy_output(self, reading: int) -> None:
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             while chunk := pipe.read(65536):
                 os.write(self._saved[0], chunk)
@@ -60,7 +60,7 @@ class LogCopy:
                     self._total += len(chunk)
                     del self._buffer[: max(0, len(self._buffer) - MAX_BYTES)]
 
-    def _write(self) -> None:
+    def _store_regularly(self) -> None:
         while not self._closed.wait(self._interval):
             self._store_log()
 

@@ -32,7 +32,7 @@ from pipelines.wiring import RealPorts, open_ports, run_step
 
 WORKER_STEP = "work"
 """In place of a step: join the launch as one of its workers."""
-TERMINATED = 128 + signal.SIGTERM
+EXIT_TERMINATED = 128 + signal.SIGTERM
 TERMINATION_MESSAGE = Path("/dev/termination-log")
 MAX_MESSAGE_BYTES = 4000
 """Kubernetes keeps 4096 bytes of a termination message."""
@@ -135,4 +135,4 @@ def _write_termination_message(error: AirworthyError) -> None:
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001
     """The pod is deleted or evicted: raise ``SystemExit``, so that the log is written out."""
-    raise SystemExit(TERMINATED)
+    raise SystemExit(EXIT_TERMINATED)

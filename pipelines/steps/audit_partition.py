@@ -12,9 +12,9 @@ from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
 from pipelines.ports import Ports
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.steps.auditing.judged import SuiteFindings, judge_rows
 from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite
+from pipelines.steps.auditing.validation import SuiteFindings, split_by_suite
 
 
 def run(request: ValidateRequest, ports: Ports) -> AuditResult:
@@ -36,7 +36,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
     for name, landed in due.items():
         version = ports.store.version(store_paths.raw(name))
         rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
-        findings = judge_rows(rows, suites.get(name))
+        findings = split_by_suite(rows, suites.get(name))
         _stage(ports, f"{staged}/{name}", landed, findings)
         audits.append(
             SourceAudit(

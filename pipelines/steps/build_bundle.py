@@ -37,12 +37,12 @@ LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-le
 
 @dataclass(frozen=True)
 class PredictorChoice:
-    """One way to serve the model: its files, ``entry`` (the one to open), and ``answer``, which predicts a frame."""
+    """One way to serve the model: its files, ``entry`` (the one to open), and ``predict``, which takes a frame."""
 
     predictor: Literal["onnx", "native", "pyfunc"]
     entry: str
     files: dict[str, bytes]
-    answer: Callable[[pl.DataFrame], Array]
+    predict: Callable[[pl.DataFrame], Array]
 
 
 def run(request: BundleRequest, ports: Ports) -> BundleResult:
@@ -66,8 +66,8 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     rows = reference_rows(_snapshot(info, ports), model.inputs)
     expected = model.predict(rows)
     thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
-    chosen, parity, notes = _choose(model, rows, expected, thresholds)
-    files = chosen.files | _descriptions(model, rows, expected)
+    chosen, parity, notes = _choose_predictor(model, rows, expected, thresholds)
+    files = chosen.files | _description_files(model, rows, expected)
     content = _manifest(info, model, chosen, files, parity, notes, _columns(model, ports.catalog.views.get(spec.view)))
     for name, file in files.items():
         ports.store.put(store_paths.bundle(info.model, info.version, name), file)
@@ -84,7 +84,7 @@ def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
     return choice.files | {"categories.json": categories_json(model.inputs)}
 
 
-def _choose(
+def _choose_predictor(
     model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
 ) -> tuple[PredictorChoice, Parity, list[str]]:
     notes: list[str] = []
@@ -95,7 +95,7 @@ def _choose(
             notes.append(f"{attempt.__name__[1:]}: {error}")
             continue
         try:
-            parity = compare(candidate.answer(rows), expected, thresholds)
+            parity = compare(candidate.predict(rows), expected, thresholds)
         except Exception as error:  # a runtime that fails on an awkward row would fail on a request
             notes.append(f"{candidate.predictor}: fails on a reference row: {_first_line(error)}")
             continue
@@ -140,7 +140,7 @@ def _pyfunc(model: LoadedModel) -> PredictorChoice:
     )
 
 
-def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
+def _description_files(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
     """The files beside the model in every bundle."""
     golden = rows.with_columns(pl.Series("prediction", expected, dtype=pl.Float64))
     parquet = io.BytesIO()

@@ -34,7 +34,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     view = ports.catalog.view(request.view)
     dataset = ports.catalog.dataset(view.dataset)
     store, table, entities = ports.store, store_paths.features(view.view), store_paths.validated(view.entity_source)
-    _register(store, view)
+    _check_definitions(store, view)
     present = store.days(entities)
     if request.day not in present:
         raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
@@ -54,7 +54,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {MAX_REBUILDS} times; try later")
 
 
-def _register(store: Store, view: FeatureView) -> None:
+def _check_definitions(store: Store, view: FeatureView) -> None:
     path = store_paths.definitions(view.view)
     known: dict[str, tuple[int, str]] = {}
     if store.exists(path):
@@ -110,13 +110,13 @@ def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.Dat
         rows=built[day].height,
         table=table,
         version=version,
-        features=[_facts(built[day][name]) for name in view.features],
+        features=[_feature_facts(built[day][name]) for name in view.features],
         profile=store_paths.profile(table, day),
         definition_digests=view.definition_digests(),
     )
 
 
-def _facts(values: pl.Series) -> FeatureFacts:
+def _feature_facts(values: pl.Series) -> FeatureFacts:
     lowest = values.min() if values.dtype.is_numeric() else None
     highest = values.max() if values.dtype.is_numeric() else None
     return FeatureFacts(

@@ -88,7 +88,7 @@ def _compare(
     """Rows with both predictions, the end of the champion's training, and notes (why there is no comparison)."""
     test = test.with_columns(pl.Series("_candidate", candidate, dtype=pl.Float64))
     if request.champion is None:
-        return _compared(test, None), None, []
+        return _compared_rows(test, None), None, []
     champion = ports.registry.get(request.model, request.champion)
     champion_until = None
     try:
@@ -100,14 +100,14 @@ def _compare(
         answers = _predict(champion, rows, ports)
     except Refused as refusal:
         note = "; ".join([refusal.subject, *refusal.reasons])
-        return _compared(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
+        return _compared_rows(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
     notes = []
     if rows.height < test.height:
         notes.append(f"compared on {rows.height} of {test.height} test rows: those later than the training of both")
-    return _compared(rows, answers), champion_until, notes
+    return _compared_rows(rows, answers), champion_until, notes
 
 
-def _compared(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
+def _compared_rows(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
     target = rows.get_column("target").cast(pl.Float64).to_numpy()
     return ComparedRows(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
 

@@ -42,11 +42,11 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     ``Unavailable`` naming each source that has not been delivered.
     """
     spec = ports.catalog.dataset(request.dataset)
-    folders = _folders(spec, request.day, ports.store)
+    folders = _landing_days(spec, request.day, ports.store)
     deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
         earlier = _ingested_before(name, day, ports.store)
-        deliveries.append(earlier or _read(name, spec.sources[name], day, ports.store))
+        deliveries.append(earlier or _read_delivery(name, spec.sources[name], day, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
         item if isinstance(item, SourceIngest) else _failed_ingest(item) if failed else _write_raw(item, ports.store)
@@ -55,14 +55,14 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     return IngestResult(dataset=spec.dataset, day=request.day, sources=sources)
 
 
-def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
+def _landing_days(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
     """Source to the day whose landing folder is to be read."""
     folders: dict[str, date] = {}
     missing = []
     for name in spec.sources:
         if name in spec.reference():
             landed = [path.split("/")[2] for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
-            folder = max((on for on in landed if on <= day.isoformat()), default=None)
+            folder = max((folder_day for folder_day in landed if folder_day <= day.isoformat()), default=None)
         else:
             folder = day.isoformat() if store.exists(store_paths.landing(name, day, MANIFEST)) else None
         if folder is None:
@@ -74,7 +74,7 @@ def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
     return folders
 
 
-def _manifest(name: str, day: date, store: Store) -> DeliveryManifest:
+def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
     return DeliveryManifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
 
 
@@ -87,7 +87,7 @@ def _ingested_before(name: str, day: date, store: Store) -> SourceIngest | None:
     if day in store.changed_days(store_paths.raw(name), receipt.version):
         return None
     try:
-        manifest = _manifest(name, day, store)
+        manifest = _read_manifest(name, day, store)
     except ValidationError:
         return None
     if receipt.sha256 != {file.name: file.sha256 for file in manifest.files}:
@@ -103,10 +103,10 @@ def _ingested_before(name: str, day: date, store: Store) -> SourceIngest | None:
     )
 
 
-def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
+def _read_delivery(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
     no_rows = pl.DataFrame()
     try:
-        manifest = _manifest(name, day, store)
+        manifest = _read_manifest(name, day, store)
     except ValidationError as error:
         faults = [f"{MANIFEST}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
         return Delivery(name, day, None, no_rows, faults)

@@ -29,7 +29,7 @@ from pipelines.steps.models.registered_model import LoadedModel, load_model
 from pipelines.steps.rollouts.design import plan_faults, recent_traffic, rollout_design
 from pipelines.tables.encoding import FeatureInput, encode
 
-LATENCY_CALLS, WARM_UP, LATENCY_SECONDS = 200, 5, 2.0
+LATENCY_CALLS, WARM_UP_CALLS, LATENCY_SECONDS = 200, 5, 2.0
 """Latency: calls with one row at most, calls before the measurement, and seconds at most."""
 TOO_LARGE = 1e39
 """Beyond 32-bit floats: the predictor must refuse it."""
@@ -51,7 +51,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
     fields["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
     if manifest is not None:
         fields["contract"] = contract(manifest, ports, bundle.model)
-        fields["untyped"] = _untyped(fields["contract"], files.get("schema.json"))
+        fields["untyped"] = _untyped_columns(fields["contract"], files.get("schema.json"))
         fields |= _compare_with_champion(request, fields["contract"], ports)
     if (model := _load_registered(bundle, ports, fields["faults"])) is not None:
         fields["model_digest"] = model.model_digest
@@ -137,7 +137,7 @@ def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleCon
     return BundleContract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
 
 
-def _untyped(contract: BundleContract, schema: bytes | None) -> list[str]:
+def _untyped_columns(contract: BundleContract, schema: bytes | None) -> list[str]:
     try:
         typed = {column["name"]: column["type"] for column in json.loads(schema or b"{}").get("columns", [])}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -159,7 +159,7 @@ def _compare_with_champion(request: InspectionRequest, new: BundleContract, port
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{MANIFEST} of the live version {version} cannot be read ({error})"
         return {"champion_fault": f"{fault}; deploy version {version} again to rebuild it"}
-    return {"champion": live, "contract_changes": contract_changes(live, new), "narrowed": narrowed(live, new)}
+    return {"champion": live, "contract_changes": contract_changes(live, new), "narrowed": narrowed_ranges(live, new)}
 
 
 def contract_changes(live: BundleContract, candidate: BundleContract) -> list[str]:
@@ -173,7 +173,7 @@ def contract_changes(live: BundleContract, candidate: BundleContract) -> list[st
     return diffs
 
 
-def narrowed(live: BundleContract, candidate: BundleContract) -> list[str]:
+def narrowed_ranges(live: BundleContract, candidate: BundleContract) -> list[str]:
     """Ranges that the live version accepts and the candidate refuses."""
     old = {column.name: column for column in live.columns}
     changes = []
@@ -199,12 +199,12 @@ def _load_registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> L
 def _altered_files(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
     """Files that differ from the registered model's, though their digests agree with the manifest."""
     try:
-        made = model_files(model, predictor)
+        files = model_files(model, predictor)
     except (NotConvertible, KeyError) as error:
         return [f"the registered model has no {predictor}: {error}"]
     named: Mapping[str, str] = manifest["files"]
-    altered = [name for name, content in made.items() if named.get(name) != _sha256(content)]
-    return altered + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
+    altered = [name for name, content in files.items() if named.get(name) != _sha256(content)]
+    return altered + ([] if manifest["entry"] in (*files, "pyfunc") else [str(manifest["entry"])])
 
 
 def _try_predictor(
@@ -213,12 +213,12 @@ def _try_predictor(
     """Parity with the registered model, edge rows and latency of the predictor opened from the bundle's bytes."""
     with tempfile.TemporaryDirectory(prefix="airworthy-bundle-") as folder:
         try:
-            answer, prepare_call = _open_predictor(model, predictor, manifest["entry"], files, Path(folder))
+            predict_rows, prepare_call = _open_predictor(model, predictor, manifest["entry"], files, Path(folder))
             golden = pl.read_parquet(io.BytesIO(files["golden.parquet"]))
             rows = golden.select(_cast_columns(model.inputs))
             classifies = model.problem == "classification"
-            parity = compare(answer(rows), model.predict(rows), (0.5, threshold) if classifies else ())
-            edges = _edge_faults(answer, model.inputs, classifies)
+            parity = compare(predict_rows(rows), model.predict(rows), (0.5, threshold) if classifies else ())
+            edges = _edge_faults(predict_rows, model.inputs, classifies)
             latencies = _latencies(prepare_call, rows.slice(rows.height // 2, 1))
         except Exception as error:  # a library may raise anything on a broken file: it is a fault
             return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
@@ -277,13 +277,13 @@ def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
     return rows + [text | dict.fromkeys(numbers, 0.0) | {name: None} for name in names]
 
 
-def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) -> list[str]:
+def _edge_faults(predict_rows: Predict, inputs: list[FeatureInput], classifies: bool) -> list[str]:
     """Edge rows without a valid prediction, and a number beyond 32 bits that was not refused."""
     faults = []
     for number, row in enumerate(_edge_rows(inputs)):
         named = "all columns null" if number == 0 else f"edge row {number}"
         try:
-            scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
+            scores = predict_rows(pl.DataFrame([row], schema=_schema(inputs)))
         except Exception as error:
             faults.append(f"{named}: {_first_line(error)}")
             continue
@@ -295,7 +295,7 @@ def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) 
     if numbers:
         row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: TOO_LARGE}
         try:
-            scores = answer(pl.DataFrame([row], schema=_schema(inputs)))
+            scores = predict_rows(pl.DataFrame([row], schema=_schema(inputs)))
             faults.append(f"a number beyond 32 bits: answers {scores.tolist()}")
         except Refused:
             pass  # as required
@@ -307,7 +307,7 @@ def _edge_faults(answer: Predict, inputs: list[FeatureInput], classifies: bool) 
 def _latencies(prepare_call: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
     """Milliseconds of each call with one row."""
     call, latencies = prepare_call(row), list[float]()
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP_CALLS):
         call()
     begun = time.perf_counter()
     while len(latencies) < LATENCY_CALLS and (not latencies or time.perf_counter() - begun < LATENCY_SECONDS):

@@ -31,7 +31,7 @@ from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
 MAX_BODIES = 128
-WARM_UP, WARM_UP_SECONDS = 20, 5.0
+WARM_UP_REQUESTS, WARM_UP_SECONDS = 20, 5.0
 REAL_ROWS = 2000
 """Rows at the end of ``golden.parquet`` that are real; those before are edge rows."""
 MAX_OPEN = 512
@@ -60,8 +60,8 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
 
 def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
     """Requests of ``rows`` real rows each, from those on which bundle and model were compared."""
-    frame = pl.read_parquet(io.BytesIO(_file(request, "golden.parquet", ports)))
-    manifest = json.loads(_file(request, "bundle.json", ports))
+    frame = pl.read_parquet(io.BytesIO(_bundle_file(request, "golden.parquet", ports)))
+    manifest = json.loads(_bundle_file(request, "bundle.json", ports))
     real = frame.drop("prediction").tail(REAL_ROWS)
     for feature in manifest["features"]:
         low, high, column = feature.get("minimum"), feature.get("maximum"), pl.col(feature["name"])
@@ -79,7 +79,7 @@ def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[b
     return bodies
 
 
-def _file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
+def _bundle_file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
     return ports.store.get(store_paths.bundle(request.model, request.version, name))
 
 
@@ -109,7 +109,7 @@ async def _test(target: RequestTarget, declared: LoadTestSpec, alpha: float) -> 
         warm_outcome = await warm.run()
         errors |= warm_outcome.errors
         accepted += [] if any(error.startswith("status 4") for error in warm_outcome.errors) else [body]
-        if len(accepted) >= WARM_UP or asyncio.get_running_loop().time() > until:
+        if len(accepted) >= WARM_UP_REQUESTS or asyncio.get_running_loop().time() > until:
             break
     if not accepted:
         reason = f"the endpoint answers {', '.join(errors)}; see the gateway's log and the key in {KEY_VARIABLE}"

@@ -119,16 +119,16 @@ def _shares(arms: Sequence[ArmCounts]) -> list[int]:
 
 def _assigned_rows(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     """Rows of users that the router assigned to exactly one arm."""
-    drawn = rows.filter(pl.col("role").is_in([CONTROL, VARIANT]) & pl.col("unit").is_not_null())
-    if drawn.height and drawn["unit"].str.len_chars().max() < 16:  # type: ignore[operator]
+    assigned = rows.filter(pl.col("role").is_in([CONTROL, VARIANT]) & pl.col("unit").is_not_null())
+    if assigned.height and assigned["unit"].str.len_chars().max() < 16:  # type: ignore[operator]
         notes.append("the log names no users, only buckets: users who share a bucket are counted as one")
-    arms = drawn.group_by("unit").agg(pl.col("role").n_unique().alias("arms"))
+    arms = assigned.group_by("unit").agg(pl.col("role").n_unique().alias("arms"))
     both = arms.filter(pl.col("arms") > 1)
     if both.height:
         notes.append(f"{both.height} users were answered as both arms and are left out")
-    if drawn.height >= MIN_ROWS and arms.height == drawn.height:
+    if assigned.height >= MIN_ROWS and arms.height == assigned.height:
         notes.append("every user sent exactly one request; do callers send what routing.key names?")
-    return drawn.join(both.select("unit"), on="unit", how="anti", maintain_order="left")
+    return assigned.join(both.select("unit"), on="unit", how="anti", maintain_order="left")
 
 
 def metrics_per_user(rows: pl.DataFrame, metrics: Sequence[str], spec: ModelSpec, ports: Ports) -> pl.DataFrame:

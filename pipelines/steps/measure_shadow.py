@@ -141,7 +141,7 @@ def compare_labels(pairs: pl.DataFrame, spec: ModelSpec) -> PairedLabels | None:
     known = known.sort("logged_at").unique("entity_id", keep="first")
     if known.is_empty():
         return None
-    errors = {name: _error(known, name, spec) for name in ("candidate", "champion")}
+    errors = {name: _prediction_error(known, name, spec) for name in ("candidate", "champion")}
     candidate = int((errors["candidate"] > errors["champion"]).sum())
     champion = int((errors["champion"] > errors["candidate"]).sum())
     return PairedLabels(
@@ -153,7 +153,7 @@ def compare_labels(pairs: pl.DataFrame, spec: ModelSpec) -> PairedLabels | None:
     )
 
 
-def _error(known: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Series:
+def _prediction_error(known: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Series:
     """1 or 0 for a decision that was wrong or right; the distance for a regression."""
     if spec.problem == "regression":
         return (known[name] - known["label"]).abs()

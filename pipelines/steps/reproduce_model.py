@@ -29,7 +29,7 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     """
     info = ports.registry.get(request.model, request.version)
     registered = model_digest_of(info)
-    plan, then, best_trial = _record(info, ports)
+    plan, recorded, best_trial = _record(info, ports)
     if plan.device == "cuda":
         require_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
     snapshot = open_snapshot(ports.store, request.model, plan.request.snapshot)
@@ -40,7 +40,7 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
         registered_digest=registered,
         reproduced_digest=hashlib.sha256(trained.fitted.native).hexdigest(),
         snapshot=plan.request.snapshot,
-        differences=then.differences(environment()) + _declaration_changes(plan, ports),
+        differences=recorded.differences(environment()) + _declaration_changes(plan, ports),
     )
 
 
@@ -51,14 +51,14 @@ def _record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment,
             record_folder = Path(client.download_artifacts(info.run_id, str(Path(PLAN_FILE).parent), folder))
         try:
             plan = TrainingPlan.model_validate_json((record_folder / Path(PLAN_FILE).name).read_bytes())
-            then = Environment.model_validate_json((record_folder / Path(ENVIRONMENT_FILE).name).read_bytes())
+            recorded = Environment.model_validate_json((record_folder / Path(ENVIRONMENT_FILE).name).read_bytes())
             trial_file = record_folder / Path(TRIAL_FILE).name
             trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
         except (OSError, ValidationError) as error:
             raise Refused(f"{info.model} version {info.version} has no record of its training", [str(error)]) from error
     if plan.training.search is not None and trial is None:
         raise Refused(f"{info.model} version {info.version} has a search but no record of its result")
-    return plan, then, trial
+    return plan, recorded, trial
 
 
 def _declaration_changes(plan: TrainingPlan, ports: Ports) -> list[str]:

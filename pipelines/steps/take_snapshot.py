@@ -41,22 +41,22 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = [store_paths.features(view.view), store_paths.validated(view.entity_source)]
-    versions = {table: _version(ports.store, table) for table in tables}
+    versions = {table: _table_version(ports.store, table) for table in tables}
     facts = {"model": spec.model, "as_of": as_of, "features": features, "table_versions": versions}
     if spec.training.out_of_core:
-        days = _days(ports.store, spec, as_of, versions)
-        frames = (_labelled(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
+        days = _history_days(ports.store, spec, as_of, versions)
+        frames = (_labelled_rows(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
         return _freeze_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
-    history = _days(ports.store, spec, as_of, versions) if spec.training.history_days else None
-    frame = _labelled(ports.store, spec, view, features, as_of, versions, history)
-    frame = frame.with_columns(_parts(frame.with_columns(entity_id(view)), spec))
+    history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days else None
+    frame = _labelled_rows(ports.store, spec, view, features, as_of, versions, history)
+    frame = frame.with_columns(_assign_parts(frame.with_columns(entity_id(view)), spec))
     digest = table_digest(frame)
     result = SnapshotResult(
         **facts,
         digest=digest,
         uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA_FILE)),
         rows=frame.height,
-        parts={part: _measure(frame.filter(part=part), spec) for part in PARTS},
+        parts={part: _part_facts(frame.filter(part=part), spec) for part in PARTS},
         latest_label_time=frame.select(pl.col("label_time").max()).item(),
     )
     _freeze(ports.store, result, frame)
@@ -83,25 +83,25 @@ def count_verified_rows(store: Store, model: str, digest: str) -> int:
     return read_snapshot(store, model, digest).height
 
 
-def _version(store: Store, table: str) -> int:
+def _table_version(store: Store, table: str) -> int:
     version = store.version(table)
     if version is None:
         raise Refused(f"there is no table {table} yet; ingest, validate and build features first")
     return version
 
 
-def _earliest(spec: ModelSpec, as_of: datetime) -> datetime | None:
+def _history_start(spec: ModelSpec, as_of: datetime) -> datetime | None:
     return as_of - timedelta(days=spec.training.history_days) if spec.training.history_days else None
 
 
-def _days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> list[date]:
+def _history_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> list[date]:
     """Days of the feature table within the declared history, and one before: a day is local, a moment is UTC."""
-    earliest = _earliest(spec, as_of)
+    earliest = _history_start(spec, as_of)
     days = store.days(next(iter(versions)))
     return days if earliest is None else [day for day in days if day >= earliest.date() - timedelta(1)]
 
 
-def _labelled(
+def _labelled_rows(
     store: Store,
     spec: ModelSpec,
     view: FeatureView,
@@ -120,18 +120,18 @@ def _labelled(
     labels = outcomes.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
     labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
     frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
-    if (earliest := _earliest(spec, as_of)) is not None:
+    if (earliest := _history_start(spec, as_of)) is not None:
         frame = frame.filter(pl.col("prediction_time") >= earliest)
     columns = dict.fromkeys([*view.key, "prediction_time", "label_time", *features, "target"])
     return frame.sort("prediction_time", *view.key).select(*columns)
 
 
-def _parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
+def _assign_parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
     is_class = spec.problem == "classification"
     return assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
 
 
-def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
+def _part_facts(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
     first, last = part.select(pl.col("prediction_time").min().alias("first"), pl.col("prediction_time").max()).row(0)
     positives = int(part["target"].sum()) if spec.problem == "classification" else None
     return SplitPart(rows=part.height, first=first, last=last, positives=positives)

@@ -31,28 +31,28 @@ def run(request: DrillRequest, ports: Ports) -> DrillResult:
     probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if embedded else None
     if probes is not None:
         probes.start()
-        probes.wait(lambda received: received.count(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
-    begun = time.monotonic()
+        probes.wait(lambda times: times.count(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
+    started = time.monotonic()
     target.roll_back(request.model, request.rollout_id, request.reason, key=f"{request.rollout_id}/roll_back")
-    call_seconds = time.monotonic() - begun
-    restored = _wait_restored(target, request.model, begun)
-    restored_seconds = time.monotonic() - begun
+    call_seconds = time.monotonic() - started
+    restored = _wait_restored(target, request.model, started)
+    restored_seconds = time.monotonic() - started
     known = {"candidate": request.candidate, "call_seconds": call_seconds, "restored": restored}
     known |= {"restored_seconds": restored_seconds}
     if probes is None:
         return DrillResult.model_validate({**known, "asked": False})
-    probes.wait(lambda received: received.trailing_others(request.candidate) >= AFTER_ANSWERS, MAX_WAIT_SECONDS)
+    probes.wait(lambda times: times.trailing_others(request.candidate) >= AFTER_ANSWERS, MAX_WAIT_SECONDS)
     probes.stop()
-    received = probes.received
-    late = [at - begun for at, version in received.answers if version == request.candidate and at > begun]
+    times = probes.times
+    late = [at - started for at, version in times.answers if version == request.candidate and at > started]
     return DrillResult.model_validate(
         {
             **known,
-            "before": sum(1 for at, version in received.answers if version == request.candidate and at <= begun),
+            "before": sum(1 for at, version in times.answers if version == request.candidate and at <= started),
             "last_answer_seconds": max(late, default=0.0),
-            "after": received.trailing_others(request.candidate),
-            "failed": received.failed,
-            "turned_away": received.rejected,
+            "after": times.trailing_others(request.candidate),
+            "failed": times.failed,
+            "turned_away": times.rejected,
         }
     )
 
@@ -67,13 +67,13 @@ def golden_request(request: DrillRequest, ports: Ports) -> bytes:
     return json.dumps({"dataframe_split": {"columns": columns, "data": golden["rows"][:1]}}).encode()
 
 
-def _wait_restored(target: DeploymentTarget, model: str, begun: float) -> bool:
+def _wait_restored(target: DeploymentTarget, model: str, started: float) -> bool:
     """Whether the champion gets all traffic, at every worker, within ``MAX_WAIT_SECONDS``."""
     while True:
         state = target.rollout(model)
         if state.applied and state.split.get(state.champion) == 10_000:
             return True
-        if time.monotonic() - begun > MAX_WAIT_SECONDS:
+        if time.monotonic() - started > MAX_WAIT_SECONDS:
             return False
         time.sleep(PAUSE_SECONDS)
 
@@ -113,7 +113,7 @@ class ProbeRequests:
         self._body = body
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._send_until_stopped, daemon=True)
-        self.received = AnswerTimes()
+        self.times = AnswerTimes()
 
     def start(self) -> None:
         self._thread.start()
@@ -126,7 +126,7 @@ class ProbeRequests:
         """Return when ``enough(heard)`` is true or the time is up."""
         assert callable(is_enough)
         deadline = time.monotonic() + seconds
-        while not is_enough(self.received) and time.monotonic() < deadline:
+        while not is_enough(self.times) and time.monotonic() < deadline:
             time.sleep(PAUSE_SECONDS / 2)
 
     def _send_until_stopped(self) -> None:
@@ -141,13 +141,13 @@ class ProbeRequests:
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):
-            self.received.failed += 1
+            self.times.failed += 1
             return
         finally:
             connection.close()
         if answer.status in REJECTED_STATUSES:
-            self.received.rejected += 1
+            self.times.rejected += 1
         elif answer.status != 200:
-            self.received.failed += 1
+            self.times.failed += 1
         else:
-            self.received.answers.append((time.monotonic(), answer.getheader("x-model-version") or ""))
+            self.times.answers.append((time.monotonic(), answer.getheader("x-model-version") or ""))

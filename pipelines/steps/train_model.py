@@ -60,7 +60,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
             checkpoints=checkpoints_of(plan, ports),
             on_round=record.log_round,
             on_trial=lambda trial: _log_trial(record, plan, trial),
-            seconds=lambda: _seconds(started, ports.clock()),
+            seconds=lambda: _elapsed_seconds(started, ports.clock()),
             team=team_of(plan, ports, os.environ.get(LAUNCH_VARIABLE)),
         )
         _log_result(record, trained)
@@ -143,10 +143,10 @@ def _log_result(record: RunRecord, trained: TrainingResult) -> None:
     if trained.best_trial:
         record.log_files({TRIAL_FILE: trained.best_trial.model_dump_json(indent=1).encode()})
         record.log_parameters({f"best_trial.{name}": value for name, value in trained.best_trial.parameters.items()})
-    record.attempt("plots", lambda: record.log_files(_pictures(trained)))
+    record.attempt("plots", lambda: record.log_files(_plot_files(trained)))
 
 
-def _pictures(trained: TrainingResult) -> dict[str, bytes]:
+def _plot_files(trained: TrainingResult) -> dict[str, bytes]:
     fitted, pictures = trained.fitted, {}
     if fitted.curves:
         pictures["plots/learning_curves.png"] = plots.learning_curves(
@@ -175,7 +175,7 @@ def _register(
         "best_round": fitted.best_round,
         "resumed_from_round": fitted.resumed_from_round,
         "metrics": trained.metrics | {f"cv_{name}": value for name, value in trained.fold_summary.items()},
-        "seconds": _seconds(started, ports.clock()),
+        "seconds": _elapsed_seconds(started, ports.clock()),
         "device": plan.device,
         **({"notes": trained.notes} if trained.notes else {}),
     }
@@ -252,5 +252,5 @@ def _predict(trained: TrainingResult, rows: pl.DataFrame) -> Any:
     return trained.fitted.predict(encode(rows, trained.features))
 
 
-def _seconds(started: datetime, now: datetime) -> float:
+def _elapsed_seconds(started: datetime, now: datetime) -> float:
     return round((now - started).total_seconds(), 3)

@@ -117,7 +117,7 @@ class Airspace(Installation):
 
     def freeze_candidate(self) -> None:
         """Its process lives and answers nothing."""
-        gateway = stack.alive(self.settings, "gateway")
+        gateway = stack.running_process(self.settings, "gateway")
         assert gateway is not None
         for child in gateway.children(recursive=True):
             if "pipelines.serving.traffic.candidate_process" in child.cmdline():

@@ -27,9 +27,9 @@ def ks_test(reference: Sketch, current: Sketch) -> tuple[float, float]:
     n, m = reference.rows, current.rows
     if not n or not m:
         raise ValueError("each side needs at least one row")
-    at = np.union1d(reference.points, current.points)
-    low, high = (bound + reference.nulls for bound in reference.bounds(at))
-    other_low, other_high = (bound + current.nulls for bound in current.bounds(at))
+    points = np.union1d(reference.points, current.points)
+    low, high = (bound + reference.nulls for bound in reference.bounds(points))
+    other_low, other_high = (bound + current.nulls for bound in current.bounds(points))
     least = np.maximum(low / n - other_high / m, other_low / m - high / n)
     at_null = abs(reference.nulls / n - current.nulls / m)
     statistic = float(max(least.max(initial=0.0), at_null, 0.0))

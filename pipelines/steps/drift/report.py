@@ -101,7 +101,7 @@ def _heading(result: DriftResult, sides: str) -> str:
     measures = [*result.features, *([result.prediction] if result.prediction else [])]
     ranked = sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
     title = escape(f"{result.model}, {result.day}: the last {len(result.window)} days against version {result.version}")
-    remarks = [f"no profile of {on}" for on in result.missing_days] + result.notes
+    remarks = [f"no profile of {day}" for day in result.missing_days] + result.notes
     listed = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
     return (
         '<section style="font-family: sans-serif; margin: 2em">'

@@ -30,17 +30,17 @@ class Sketch:
         """Rows with and without a value."""
         return int(self.weights.sum()) + self.nulls
 
-    def bounds(self, at: Floats) -> tuple[Floats, Floats]:
-        """Rows with a value ``<= x``, for each ``x`` of ``at``: the fewest and the most there can be.
+    def bounds(self, values: Floats) -> tuple[Floats, Floats]:
+        """Rows with a value ``<= x``, for each ``x`` of ``values``: the fewest and the most there can be.
 
         Both are equal at every kept point, from the last one on, and everywhere if no value was merged.
         """
         below = np.concatenate(([0.0], np.cumsum(self.weights)))
-        fewest = below[np.searchsorted(self.points, at, side="right")]
+        fewest = below[np.searchsorted(self.points, values, side="right")]
         if len(self.points) < POINTS:  # fewer than a profile keeps: every distinct value is there
             return fewest, fewest
         # Rows merged into the next kept point may lie anywhere in the gap that `x` falls into.
-        return fewest, below[np.searchsorted(self.points, at, side="left") + (at <= self.points[-1])]
+        return fewest, below[np.searchsorted(self.points, values, side="left") + (values <= self.points[-1])]
 
     def counts(self, edges: Floats) -> Floats:
         """Rows in ``(-inf, edges[0]]``, ``(edges[0], edges[1]]``, ..., ``(edges[-1], inf)``.

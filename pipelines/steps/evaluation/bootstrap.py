@@ -45,7 +45,7 @@ def paired_bootstrap(
     def difference(counts: Array) -> Array:
         return measures[0](counts) - measures[1](counts)
 
-    gains = _resampled(difference, len(target), declared.resamples, random)
+    gains = _resample(difference, len(target), declared.resamples, random)
     gains = gains[np.isfinite(gains)]
     if len(gains) < MEASURED_SHARE * declared.resamples:
         return None
@@ -66,7 +66,7 @@ def paired_bootstrap(
     )
 
 
-def _resampled(
+def _resample(
     statistic: Callable[[Array], Array], rows: int, resamples: int, random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     batch = max(1, min(resamples, BATCH_CELLS // rows))

@@ -159,15 +159,15 @@ def predicted_vs_actual(drawing: PlotInput) -> Figure:
     return figure
 
 
-def _square_axes(what: str, title: str) -> tuple[Figure, Any]:
+def _square_axes(heading: str, title: str) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     axes = figure.subplots()
-    _title(figure, axes, what, title)
+    _title(figure, axes, heading, title)
     return figure, axes
 
 
-def _title(figure: Figure, axes: Any, what: str, title: str) -> None:
-    figure.suptitle(what, fontsize=13, fontweight="bold", x=0.02, ha="left")
+def _title(figure: Figure, axes: Any, heading: str, title: str) -> None:
+    figure.suptitle(heading, fontsize=13, fontweight="bold", x=0.02, ha="left")
     axes.set_title(title, fontsize=9, color="#505762", loc="left")
 
 

@@ -32,13 +32,13 @@ def roc_auc(target: Array, score: Array) -> Metric:
 
     Source: Mann and Whitney (1947) with weights; equal to scikit-learn's with ``sample_weight``.
     """
-    order, starts = _groups(score)
+    order, starts = _sort_by_score(score)
     positive = target[order] == 1
 
     def evaluate(counts: Counts) -> Array:
         drawn = counts[:, order]
-        positives = _by_group(drawn * positive, starts)
-        negatives = _by_group(drawn * ~positive, starts)
+        positives = _sum_by_group(drawn * positive, starts)
+        negatives = _sum_by_group(drawn * ~positive, starts)
         below = np.cumsum(negatives, axis=1) - negatives / 2
         return _ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
 
@@ -47,27 +47,27 @@ def roc_auc(target: Array, score: Array) -> Metric:
 
 def average_precision(target: Array, score: Array) -> Metric:
     """Sum over falling thresholds of precision times the gain in recall (scikit-learn's average precision)."""
-    order, starts = _groups(-score)
+    order, starts = _sort_by_score(-score)
     positive = target[order] == 1
 
     def evaluate(counts: Counts) -> Array:
         drawn = counts[:, order]
-        positives = _by_group(drawn * positive, starts)
-        answered = np.cumsum(_by_group(drawn, starts), axis=1)
+        positives = _sum_by_group(drawn * positive, starts)
+        answered = np.cumsum(_sum_by_group(drawn, starts), axis=1)
         precision = np.cumsum(positives, axis=1) / np.maximum(answered, 1)
         return _ratio((precision * positives).sum(axis=1), positives.sum(axis=1))
 
     return evaluate
 
 
-def _groups(score: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _sort_by_score(score: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows in rising order of score, and where each run of equal scores begins."""
     order = np.argsort(score, kind="stable")
     ranked = score[order]
     return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
 
 
-def _by_group(values: Array, starts: npt.NDArray[np.intp]) -> Array:
+def _sum_by_group(values: Array, starts: npt.NDArray[np.intp]) -> Array:
     if len(starts) == values.shape[1]:
         return values
     summed: Array = np.add.reduceat(values, starts, axis=1)

@@ -11,7 +11,7 @@ from pipelines import store_paths
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.spec.features import FeatureView
-from pipelines.steps.features.reach import days_read, is_affected, sources_of
+from pipelines.steps.features.source_days import days_read, is_affected, sources_of
 
 Versions = dict[str, int | None]
 DTYPES: dict[str, pl.DataType] = {

@@ -19,7 +19,7 @@ TYPES: dict[str, pl.DataType] = {
     "timestamp": pl.Datetime("us", "UTC"),
 }
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 
 
 def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.DataFrame, list[str]]:
@@ -106,10 +106,10 @@ def _read_header(text: str) -> tuple[list[str], list[str]]:
     return header, failures
 
 
-def _column_faults(header: list[str], promised: list[str]) -> list[str]:
-    missing = [f"column {name!r} is missing" for name in promised if name not in header]
+def _column_faults(header: list[str], declared: list[str]) -> list[str]:
+    missing = [f"column {name!r} is missing" for name in declared if name not in header]
     extra = [
-        f"column {name!r} is not in the contract; remove it, or declare it" for name in header if name not in promised
+        f"column {name!r} is not in the contract; remove it, or declare it" for name in header if name not in declared
     ]
     return missing + extra
 
@@ -144,7 +144,7 @@ def _value_faults(text: pl.Series, typed: pl.Series, column: ColumnSpec) -> list
 
 
 def _examples(values: pl.Series) -> str:
-    shown = [repr(value) for value in values.drop_nulls().unique(maintain_order=True).head(EXAMPLES)]
+    shown = [repr(value) for value in values.drop_nulls().unique(maintain_order=True).head(MAX_EXAMPLES)]
     return f", for example {', '.join(shown)}" if shown else ""
 
 

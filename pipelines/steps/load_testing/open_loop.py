@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-FINEST_MS, GROWTH = 0.01, 1.02
+FIRST_BUCKET_MS, BUCKET_GROWTH = 0.01, 1.02
 """Buckets of a histogram grow by 2 %, so that a percentile read from it is at most 2 % too high."""
 SWEEP_SECONDS = 0.05
 PREOPEN = 16
@@ -61,7 +61,7 @@ class Histogram:
         if math.isinf(latency_ms):
             self.unanswered += 1
             return
-        bucket = max(0, math.ceil(math.log(max(latency_ms, FINEST_MS) / FINEST_MS, GROWTH)))
+        bucket = max(0, math.ceil(math.log(max(latency_ms, FIRST_BUCKET_MS) / FIRST_BUCKET_MS, BUCKET_GROWTH)))
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
 
     @property
@@ -81,7 +81,7 @@ class Histogram:
 
 
 def bucket_edge_ms(bucket: int) -> float:
-    return FINEST_MS * GROWTH**bucket
+    return FIRST_BUCKET_MS * BUCKET_GROWTH**bucket
 
 
 @dataclass
@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
     """A kept connection with one request at a time; ``on_end`` is called at the end of each."""
 
     def __init__(self, on_end: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
-        self._ended = on_end
+        self._on_end = on_end
         self._transport: asyncio.Transport | None = None
         self.busy = False
         self.due = self.began = 0.0
@@ -169,18 +169,18 @@ class Connection(asyncio.Protocol):
         self.busy, self.due, self.began, self.on_plateau = True, due, began, on_plateau
         self._headers, self._body, self._parser = {}, bytearray(), httptools.HttpResponseParser(self)
         if self._transport is None:
-            self._end(0, "connection")
+            self._finish(0, "connection")
         else:
             self._transport.write(request)
 
     def abort(self, error: str) -> None:
         """Abort the request and the connection."""
-        self._end(0, error)
+        self._finish(0, error)
         if self._transport is not None:
             self._transport.abort()
 
     @property
-    def usable(self) -> bool:
+    def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     # ---- what asyncio calls -----------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
         self._transport = None
-        self._end(0, "connection")
+        self._finish(0, "connection")
 
     # ---- what the parser calls --------------------------------------------------------------------------------------
 
@@ -212,12 +212,12 @@ class Connection(asyncio.Protocol):
             return
         if not self._parser.should_keep_alive() and self._transport is not None:
             self._transport.close()
-        self._end(status, "")
+        self._finish(status, "")
 
-    def _end(self, status: int, error: str) -> None:
+    def _finish(self, status: int, error: str) -> None:
         if self.busy:
             self.busy = False
-            self._ended(self, status, self._headers, bytes(self._body), error)
+            self._on_end(self, status, self._headers, bytes(self._body), error)
 
 
 class OpenLoop:
@@ -300,13 +300,13 @@ class OpenLoop:
         self._in_flight += 1
         while self._idle:
             connection = self._idle.popleft()
-            if connection.usable:
+            if connection.is_open:
                 connection.send(request, due, perf_counter() - self._start, on_plateau)
                 return
         if len(self._open) + len(self._opening) >= self._max_open:
             self._record(due, math.inf, "overflow", on_plateau)
             return
-        task = loop.create_task(self._send_new(loop, request, due, on_plateau))
+        task = loop.create_task(self._send_on_new(loop, request, due, on_plateau))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
@@ -327,7 +327,7 @@ class OpenLoop:
             )
         return connection
 
-    async def _send_new(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
+    async def _send_on_new(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
         try:
             connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
@@ -346,7 +346,7 @@ class OpenLoop:
             self.outcome.wrong_version_answers += 1
             fault = ""
         self._record(connection.due, latency, fault, connection.on_plateau)
-        if not error and connection.usable:
+        if not error and connection.is_open:
             self._idle.append(connection)
         else:
             self._open.discard(connection)
@@ -368,5 +368,5 @@ class OpenLoop:
             for connection in list(self._open):
                 if connection.busy and now - connection.began > self._timeout:
                     connection.abort("timeout")
-                elif not connection.busy and not connection.usable:
+                elif not connection.busy and not connection.is_open:
                     self._open.discard(connection)

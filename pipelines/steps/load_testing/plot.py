@@ -25,16 +25,16 @@ def draw(result: LoadTestResult, declared: LoadTestSpec) -> bytes:
     seconds = np.array(result.per_second or [[0.0] * 5], dtype=np.float64)
     limits = {"p95": declared.assertions.p95_latency, "p99": declared.assertions.p99_latency}
     asserted = {name: limit.max for name, limit in limits.items() if limit is not None}
-    _rate(rate, seconds, declared)
-    _latency(latency, seconds, asserted)
-    _tail(tail, result, asserted)
+    _plot_rate(rate, seconds, declared)
+    _plot_latency(latency, seconds, asserted)
+    _plot_tail(tail, result, asserted)
     content = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
 
 
-def _rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
+def _plot_rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
     x_label = [0.0, declared.ramp_up_time, declared.duration]
     declared_rps = [0.0 if declared.ramp_up_time else declared.target_rps, declared.target_rps, declared.target_rps]
     axes.plot(x_label, declared_rps, color=GREY, linewidth=1, linestyle="--", label="declared")
@@ -46,7 +46,7 @@ def _rate(axes: Any, seconds: Any, declared: LoadTestSpec) -> None:
     _label_axes(axes, "Seconds at which they were due", "Requests per second")
 
 
-def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
+def _plot_latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
     axes.plot(seconds[:, 0] + 0.5, np.maximum(seconds[:, 4], 0.01), color=BLUE, linewidth=1.5, label="slowest answer")
     for name, limit in asserted.items():
         axes.axhline(limit, color=RED, linewidth=1, linestyle="--", label=f"{name} at most {limit:g} ms")
@@ -54,7 +54,7 @@ def _latency(axes: Any, seconds: Any, asserted: dict[str, float]) -> None:
     _label_axes(axes, "Seconds at which they were due", "Milliseconds since due")
 
 
-def _tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:
+def _plot_tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) -> None:
     """Share of the requests that took longer; an unanswered one took longer than any latency."""
     edges = np.array([float(edge) for edge in result.histogram if edge != "never"])
     counts = np.array([count for edge, count in result.histogram.items() if edge != "never"], dtype=np.float64)

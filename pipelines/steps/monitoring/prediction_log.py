@@ -74,8 +74,8 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
     """
     frames: list[pl.DataFrame] = []
     faults: list[str] = []
-    for on in dates:
-        for path in store.list(f"{store_paths.predictions(model)}date={on:%Y-%m-%d}/"):
+    for day in dates:
+        for path in store.list(f"{store_paths.predictions(model)}date={day:%Y-%m-%d}/"):
             if not path.endswith(".parquet"):
                 continue
             try:

@@ -49,7 +49,7 @@ def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     Of more than 200 files an even sample is read and scaled up.
     """
     until = ports.clock()
-    requests, since, paths = 0.0, until, _files(ports.store, model, until)
+    requests, since, paths = 0.0, until, _log_files(ports.store, model, until)
     read = paths[:: max(1, math.ceil(len(paths) / MAX_FILES))]
     for path in read:
         counted, earliest = _count_requests(ports.store.get(path), until - WINDOW)
@@ -139,11 +139,11 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
     return high
 
 
-def _files(store: Store, model: str, until: datetime) -> list[str]:
+def _log_files(store: Store, model: str, until: datetime) -> list[str]:
     """Files of the last days; if they hold none (a replay), all files."""
     root = store_paths.predictions(model)
     dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
-    paths = [path for on in dates for path in store.list(f"{root}date={on:%Y-%m-%d}/")] or store.list(root)
+    paths = [path for day in dates for path in store.list(f"{root}date={day:%Y-%m-%d}/")] or store.list(root)
     return [path for path in paths if path.endswith(".parquet")]
 
 

@@ -44,13 +44,13 @@ def read_rollout(store: Store, model: str, rollout_id: str, started: datetime) -
     paths = [path for path in store.list(store_paths.predictions(model)) if path.endswith(".parquet")]
     since = f"{started - timedelta(days=1):%Y-%m-%d}"
     recent = [path for path in paths if path.partition("date=")[2][:10] >= since]
-    frame = _rows(store, recent, model, rollout_id)
+    frame = _read_files(store, recent, model, rollout_id)
     if frame.is_empty() and len(recent) < len(paths):
-        frame = _rows(store, paths, model, rollout_id)
+        frame = _read_files(store, paths, model, rollout_id)
     return frame.sort("logged_at", "request_id", "row", "role")
 
 
-def _rows(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl.DataFrame:
+def _read_files(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl.DataFrame:
     frames, faults = [], []
     for path in paths:
         try:

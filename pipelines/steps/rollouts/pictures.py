@@ -30,14 +30,14 @@ def shadow_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec)
     counts = f"{measure.compared:,} answers compared, {measure.disagreed:,} differ by more than {shadow.tolerance:g}"
     subject = f"{measure.model}: version {measure.version} in the shadow of version {measure.champion}"
     figure.suptitle(f"{subject}\n{counts}", x=0.01, ha="left", fontsize=12, fontweight="bold")
-    _disagreement(over_time, pairs, shadow)
-    _scatter(scatter, pairs, shadow)
-    _scores(scores, pairs, measure)
-    _latencies(latency, pairs, measure)
+    _plot_disagreement(over_time, pairs, shadow)
+    _plot_scatter(scatter, pairs, shadow)
+    _plot_scores(scores, pairs, measure)
+    _plot_latencies(latency, pairs, measure)
     return _png(figure)
 
 
-def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
+def _plot_disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     differs = (pl.col("candidate") - pl.col("champion")).abs() > shadow.tolerance
     ordered = pairs.sort("logged_at").select("logged_at", differs.alias("differs"))
     size = max(1, -(-ordered.height // MAX_SLOTS))
@@ -62,7 +62,7 @@ def _disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     _label_axes(axes, "Disagreement over time", "UTC", "Share that differs (%)", legend="upper right")
 
 
-def _scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
+def _plot_scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     drawn = pairs.sample(min(MAX_POINTS, pairs.height), seed=0)
     champion, candidate = drawn["champion"].to_numpy(), drawn["candidate"].to_numpy()
     low, high = float(min(champion.min(), candidate.min())), float(max(champion.max(), candidate.max()))
@@ -77,7 +77,7 @@ def _scatter(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     _label_axes(axes, f"The same requests, answered by both ({shown})", "Champion", "Candidate", legend="upper left")
 
 
-def _scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
+def _plot_scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
     both = np.concatenate([pairs[name].to_numpy() for name in ("champion", "candidate")])
     edges = np.linspace(both.min(), both.max() if both.max() > both.min() else both.min() + 1, 41)
     for name, colour, version in (("champion", CHAMPION, measure.champion), ("candidate", CANDIDATE, measure.version)):
@@ -89,7 +89,7 @@ def _scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
     _label_axes(axes, f"Scores (stability index {shift})", "Prediction", "Answers", legend="upper right")
 
 
-def _latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
+def _plot_latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None:
     for name, colour, what in (
         ("champion_us", CHAMPION, "champion, the whole request"),
         ("candidate_us", CANDIDATE, "candidate, the prediction alone"),
@@ -116,18 +116,18 @@ def experiment_picture(measure: ExperimentMeasure, spec: ModelSpec) -> bytes:
     subject = f"{measure.model}: version {measure.variant} against version {measure.control}"
     figure.suptitle(f"{subject}\n{users}", x=0.01, ha="left", fontsize=12, fontweight="bold")
     for place, (axes, metric) in enumerate(zip(grid, measure.metrics, strict=True)):
-        _interval(axes, metric, margin if place else 0.0, decides=place == 0)
+        _plot_interval(axes, metric, margin if place else 0.0, decides=place == 0)
     grid[-1].set_xlabel("variant minus control, each in its own unit (latency: relative)", fontsize=9)
     return _png(figure)
 
 
-def _interval(axes: Any, metric: MetricInterval, margin: float, *, decides: bool) -> None:
+def _plot_interval(axes: Any, metric: MetricInterval, margin: float, *, decides: bool) -> None:
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_yticks([0], [metric.metric + (" (decides)" if decides else "")])
     axes.set_ylim(-1, 1)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    means = f"control {_shown(metric.control)}, variant {_shown(metric.variant)}"
+    means = f"control {_format_number(metric.control)}, variant {_format_number(metric.variant)}"
     if metric.estimate is None or metric.low is None or metric.high is None:
         axes.set_title(f"{means}: no interval yet", fontsize=9, loc="left", color="#505762")
         axes.set_xticks([])
@@ -148,7 +148,7 @@ def _interval(axes: Any, metric: MetricInterval, margin: float, *, decides: bool
     axes.set_title(f"{span}, {better}; {means}", fontsize=9, loc="left", color="#505762")
 
 
-def _shown(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 

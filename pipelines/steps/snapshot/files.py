@@ -72,7 +72,7 @@ class FrozenFiles:
     model: str
     digest: str
     list: FileList
-    _checked: set[str] = field(default_factory=set)
+    _verified: set[str] = field(default_factory=set)
 
     def read(self, file: SnapshotFile, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """``Refused`` if the file was altered, or lacks a column."""
@@ -80,11 +80,11 @@ class FrozenFiles:
         content = self.store.get(path)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise Refused(f"{path} was altered: its sha256 is not {file.sha256}; restore it or take a new snapshot")
-        if file.name not in self._checked:
+        if file.name not in self._verified:
             frame = pl.read_parquet(BytesIO(content))
             if table_digest(frame) != file.content:
                 raise Refused(f"{path} was altered: its content is not what {self.digest} names; take a new snapshot")
-            self._checked.add(file.name)
+            self._verified.add(file.name)
             return frame if columns is None else _select_columns(frame, columns, path)
         missing = [name for name in columns or [] if name not in pl.read_parquet_schema(BytesIO(content))]
         if missing:

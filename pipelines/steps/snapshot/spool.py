@@ -98,15 +98,15 @@ class _SpooledDays:
 
     def prediction_time_at(self, place: int) -> datetime | None:
         """Prediction time of the row at ``place`` (from 1) in order of time; None for place 0."""
-        for on in sorted(self.rows_by_date):
-            if place <= self.rows_by_date[on]:
+        for day in sorted(self.rows_by_date):
+            if place <= self.rows_by_date[day]:
                 break
-            place -= self.rows_by_date[on]
+            place -= self.rows_by_date[day]
         if not place:
             return None
-        holding = [path for path, dates in zip(self.paths, self.dates, strict=True) if on in dates]
+        holding = [path for path, dates in zip(self.paths, self.dates, strict=True) if day in dates]
         moments = pl.concat([pl.read_parquet(path, columns=["prediction_time"]) for path in holding]).to_series()
-        moment = moments.filter(moments.dt.date() == on).sort()[place - 1]
+        moment = moments.filter(moments.dt.date() == day).sort()[place - 1]
         assert isinstance(moment, datetime)
         return moment
 
@@ -125,7 +125,7 @@ class _PartWriter:
 
     def add(self, frame: pl.DataFrame) -> None:
         self._pending.append(frame)
-        if sum(held.height for held in self._pending) < self.batch_rows:
+        if sum(pending.height for pending in self._pending) < self.batch_rows:
             return
         rows = pl.concat(self._pending)
         whole = rows.height // self.batch_rows * self.batch_rows
@@ -134,7 +134,7 @@ class _PartWriter:
         self._pending = [rows.slice(whole)]
 
     def close(self) -> None:
-        if any(held.height for held in self._pending):
+        if any(pending.height for pending in self._pending):
             self._write(pl.concat(self._pending))
         self._pending = []
 

@@ -21,7 +21,7 @@ import xgboost as xgb
 from pipelines.errors import Refused
 from pipelines.steps.training.boosting_plan import BoostingPlan
 from pipelines.steps.training.checkpoints import CheckpointIndex
-from pipelines.steps.training.early_stopping import Stopper
+from pipelines.steps.training.early_stopping import EarlyStopper
 from pipelines.steps.training.learning_rate import LearningRateSchedule
 from pipelines.tables.encoding import Matrix
 
@@ -30,7 +30,7 @@ OnRound = Callable[[int, Mapping[str, float], float], None]
 Target = npt.NDArray[np.float64]
 
 
-class Resumable(Protocol):
+class CheckpointStore(Protocol):
     """Loads the newest checkpoint and saves new ones: ``Checkpoints``, or a rank's access to them."""
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None: ...
@@ -64,14 +64,14 @@ def boost(
     train: xgb.DMatrix,
     validation: xgb.DMatrix,
     *,
-    checkpoints: Resumable | None = None,
+    checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
 ) -> BoostingResult:
     """Fit. With ``checkpoints`` it resumes from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
     evals = [(train, "train"), (validation, "validation")]
-    booster = _booster(plan, evals)
+    booster = _create_booster(plan, evals)
     schedule = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
-    stopper = Stopper(plan.early_stopping, plan.mode)
+    stopper = EarlyStopper(plan.early_stopping, plan.mode)
     watched_metric = f"validation/{plan.metric}"
     curves: dict[str, list[float]] = {}
     rates: list[float] = []
@@ -93,7 +93,7 @@ def boost(
         if every and number and number % every == 0:
             _rebuild_updater(booster, plan)
         booster.update(train, number)
-        scores = _scores(booster.eval_set(evals, number))
+        scores = _parse_scores(booster.eval_set(evals, number))
         for name, value in scores.items():
             curves.setdefault(name, []).append(value)
         rates.append(rate)
@@ -109,7 +109,7 @@ def boost(
     return BoostingResult(best_booster, len(rates), best, start if checkpoint else None, curves, rates)
 
 
-def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:
+def _create_booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -135,7 +135,7 @@ def _rebuild_updater(booster: xgb.Booster, plan: BoostingPlan) -> None:
     booster.set_param("tree_method", method)
 
 
-def _scores(line: str) -> dict[str, float]:
+def _parse_scores(line: str) -> dict[str, float]:
     """``[7]\\ttrain-auc:0.71\\tvalidation-auc:0.69`` to ``{"train/auc": 0.71, "validation/auc": 0.69}``."""
     scores = {}
     for item in line.split("\t")[1:]:

@@ -99,14 +99,14 @@ class Checkpoints:
 
     def _best_files(self, files: list[CheckpointFile]) -> list[CheckpointFile]:
         best: list[CheckpointFile] = []
-        left = [file for file in files if file.score is not None]
-        while left and len(best) < self.keep_best:
-            top = left[0]
-            for file in left[1:]:
+        remaining = [file for file in files if file.score is not None]
+        while remaining and len(best) < self.keep_best:
+            top = remaining[0]
+            for file in remaining[1:]:
                 if file.score is not None and improves(file.score, top.score, self.mode):
                     top = file
             best.append(top)
-            left.remove(top)
+            remaining.remove(top)
         return best
 
     def _path(self, name: str) -> str:

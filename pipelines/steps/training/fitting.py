@@ -19,7 +19,7 @@ from pipelines.steps.training.device import Device
 from pipelines.tables.encoding import FeatureInput, Matrix
 
 Target = npt.NDArray[np.float64]
-NATIVE = {"xgboost": "model.ubj", "sklearn": "model.skops"}
+NATIVE_FILES = {"xgboost": "model.ubj", "sklearn": "model.skops"}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import xgboost as xgb
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.model import Training
-from pipelines.steps.training.boosting import OnRound, Resumable, boost
+from pipelines.steps.training.boosting import CheckpointStore, OnRound, boost
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.fitting import Fitted, to_fitted
 from pipelines.steps.training.snapshot import Snapshot, encode_part
@@ -49,7 +49,7 @@ def fit_in_batches(
     snapshot: Snapshot,
     *,
     key: str,
-    checkpoints: Resumable | None = None,
+    checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
 ) -> Fitted:
     """Fit as ``fitting.fit`` does, on ``train``, watching ``validation``.
@@ -72,7 +72,7 @@ def _fit(
     features: list[FeatureInput],
     snapshot: Snapshot,
     folder: Path,
-    checkpoints: Resumable | None,
+    checkpoints: CheckpointStore | None,
     on_round: OnRound | None,
 ) -> Fitted:
     """In a function of its own, so that the matrices release their pages before the folder is deleted."""
@@ -134,16 +134,16 @@ class _EncodedBatches(xgb.DataIter):
 
 @contextmanager
 def _cache_folder(key: str) -> Iterator[Path]:
-    """A folder on local disk (``TMPDIR``) deleted at the end; so are those of killed attempts at the request.
+    """A folder on local disk (``TMPDIR``), deleted at the end; so are those of killed attempts at the request.
 
     Its name ends with the process, so that an attempt that is still alive keeps its own.
     """
     prefix = f"{CACHE_PREFIX}{key[:16]}-"
     root = Path(tempfile.gettempdir())
-    for left in root.glob(f"{prefix}*"):
-        owner = left.name.removeprefix(prefix)
+    for stale in root.glob(f"{prefix}*"):
+        owner = stale.name.removeprefix(prefix)
         if not (owner.isdecimal() and psutil.pid_exists(int(owner))) or owner == str(os.getpid()):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(stale, ignore_errors=True)
     folder = root / f"{prefix}{os.getpid()}"
     folder.mkdir(mode=0o700)
     try:

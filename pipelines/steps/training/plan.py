@@ -136,7 +136,7 @@ def checkpoints_of(plan: TrainingPlan, ports: Ports) -> Checkpoints | None:
     return Checkpoints(ports.store, plan.request.model, plan.digest(), boosting.mode, keep)
 
 
-def _ignore(trial: Trial) -> None:
+def _ignore_trial(trial: Trial) -> None:
     """A reproduction records no trials."""
     del trial
 
@@ -147,7 +147,7 @@ def execute_plan(
     *,
     checkpoints: Checkpoints | None = None,
     on_round: OnRound | None = None,
-    on_trial: Callable[[Trial], None] = _ignore,
+    on_trial: Callable[[Trial], None] = _ignore_trial,
     seconds: Callable[[], float] = lambda: 0.0,
     best_trial: Trial | None = None,
     team: Team | None = None,
@@ -219,8 +219,8 @@ def _execute_in_batches(
         target = rows["target"].cast(pl.Float64).to_numpy()
         measured = measure(plan.problem, target, fitted.predict(encode(rows, features)), plan.threshold)
         metrics |= {f"{part}_{metric}": value for metric, value in measured.items() if value is not None}
-        if rows.height < (held := snapshot.targets[part].rows):
-            notes.append(f"metrics of {part} are those of {rows.height} of its {held} rows, drawn evenly over time")
+        if rows.height < (total := snapshot.targets[part].rows):
+            notes.append(f"metrics of {part} are those of {rows.height} of its {total} rows, drawn evenly over time")
     return TrainingResult(fitted, plan.training, features, metrics, notes=notes)
 
 

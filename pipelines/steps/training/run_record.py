@@ -149,8 +149,8 @@ def recorded_run(
     """A run in the experiment named as the model. Earlier attempts at the same request that were killed are closed."""
     uri = str(client.tracking_uri)
     with mlflow_answers(uri):
-        experiment_id = _experiment(client, model, home)
-        _close_killed(client, experiment_id, tags[REQUEST_DIGEST_TAG])
+        experiment_id = _experiment_id(client, model, home)
+        _close_killed_runs(client, experiment_id, tags[REQUEST_DIGEST_TAG])
         run = client.create_run(
             experiment_id,
             start_time=int(clock().timestamp() * 1000),
@@ -166,7 +166,7 @@ def recorded_run(
         raise
 
 
-def _experiment(client: Any, model: str, home: Path) -> str:
+def _experiment_id(client: Any, model: str, home: Path) -> str:
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(model)
@@ -182,10 +182,10 @@ def _experiment(client: Any, model: str, home: Path) -> str:
     return str(experiment.experiment_id)
 
 
-def _close_killed(client: Any, experiment_id: str, request_digest: str) -> None:
-    left = client.search_runs(
+def _close_killed_runs(client: Any, experiment_id: str, request_digest: str) -> None:
+    killed_runs = client.search_runs(
         [experiment_id], f"tags.`{REQUEST_DIGEST_TAG}` = '{request_digest}' AND attributes.status = 'RUNNING'"
     )
-    for run in left:
+    for run in killed_runs:
         client.set_tag(run.info.run_id, "airworthy.failure", "killed; a later attempt went on from its checkpoint")
         client.set_terminated(run.info.run_id, "KILLED")

@@ -29,12 +29,12 @@ TRIALS: TypeAdapter[list[Trial]] = TypeAdapter(list[Trial])
 
 def with_parameters(training: Training, chosen: dict[str, Any]) -> Training:
     """The declaration with searched values put in: ``learning_rate`` and ``rounds`` at their own places."""
-    left = dict(chosen)
+    remaining = dict(chosen)
     changes: dict[str, Any] = {}
-    if "learning_rate" in left:
-        changes["learning_rate"] = training.learning_rate.model_copy(update={"initial": left.pop("learning_rate")})
-    estimator: dict[str, Any] = {"rounds": left.pop("rounds")} if "rounds" in left else {}
-    estimator["parameters"] = {**training.estimator.parameters, **left}
+    if "learning_rate" in remaining:
+        changes["learning_rate"] = training.learning_rate.model_copy(update={"initial": remaining.pop("learning_rate")})
+    estimator: dict[str, Any] = {"rounds": remaining.pop("rounds")} if "rounds" in remaining else {}
+    estimator["parameters"] = {**training.estimator.parameters, **remaining}
     return training.model_copy(update={**changes, "estimator": training.estimator.model_copy(update=estimator)})
 
 

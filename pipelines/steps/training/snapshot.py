@@ -84,8 +84,8 @@ class Snapshot:
         facts = {}
         for part in PARTS:
             facts[part] = TargetFacts()
-            held = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
-            for frame in held:
+            frames = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
+            for frame in frames:
                 facts[part] = facts[part].add(frame["target"])
         return facts
 
@@ -104,9 +104,9 @@ class Snapshot:
         batches they are in order of day and, within it, of prediction time. ``Refused`` for a column that is not
         there, or a file that was altered.
         """
-        whole = [self.rows(part)] if self.files is None else self.files.batches(part, columns)
+        frames = [self.rows(part)] if self.files is None else self.files.batches(part, columns)
         size = batch_rows or (BATCH_ROWS if self.files is None else self.files.list.batch_rows)
-        for frame in whole:
+        for frame in frames:
             check_columns(frame.columns, list(columns or []))
             yield from (frame if columns is None else frame.select(columns)).iter_slices(size)
 

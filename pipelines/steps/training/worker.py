@@ -32,14 +32,14 @@ def join(
     coordinator or another worker is lost; ``Refused`` as a training of one worker.
     """
     done = 0
-    while invitation := _invitation(run, ports.store, done, wait_seconds):
+    while invitation := _await_invitation(run, ports.store, done, wait_seconds):
         _run_session(run, invitation, ports, peer_wait_seconds)
         done = invitation.session
         if invitation.last:
             return
 
 
-def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation | None:
+def _await_invitation(run: str, store: Store, done: int, seconds: float) -> Invitation | None:
     """The next session's; None if the launch is over without one."""
     deadline = time.monotonic() + seconds
     path = f"{run}/{INVITATION}"

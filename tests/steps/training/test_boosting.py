@@ -13,7 +13,7 @@ from pipelines.spec.model import EarlyStopping, LearningRate
 from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
-from pipelines.steps.training.early_stopping import Stopper
+from pipelines.steps.training.early_stopping import EarlyStopper
 from pipelines.steps.training.learning_rate import LearningRateSchedule
 from pipelines.steps.training.scores import improves, mode_of
 from pipelines.testing.ports import MemoryStore
@@ -169,7 +169,7 @@ def test_our_loop_gives_the_model_that_xgboost_train_gives() -> None:
 def test_training_stops_after_patience_rounds_without_a_gain_above_min_delta(
     scores: list[float], declared: dict[str, Any], mode: str, stops_at: int | None, best: int
 ) -> None:
-    stopper = Stopper(EarlyStopping(**declared), mode)
+    stopper = EarlyStopper(EarlyStopping(**declared), mode)
     stopped = next((number for number, score in enumerate(scores) if stopper.observe(score)), None)
     assert (stopped, stopper.best_round) == (stops_at, best)
 
