@@ -1,4 +1,4 @@
-"""Copies what a pod prints to the store every 5 seconds, so that it can be read once the pod is gone."""
+"""Copies what a pod prints to the store every 5 seconds, so that it can be read after the pod was deleted."""
 
 from __future__ import annotations
 

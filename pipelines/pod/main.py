@@ -77,7 +77,7 @@ def _run(step: str, run: str, ports: RealPorts) -> int:
     store, started = ports.store, ports.clock()
     ticket = _read_ticket(run, store)
     if ticket.step != step:
-        raise Refused(f"{run} asks for {ticket.step}, the pod was started for {step}; start the task again")
+        raise Refused(f"the ticket of {run} names {ticket.step}, the pod was started for {step}; start the task again")
     restore_declarations(store, ticket.declarations, ports.settings.include)
     result, error = _run_request(ticket, ports)
     if result is not None:

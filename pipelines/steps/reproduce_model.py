@@ -65,7 +65,7 @@ def _declaration_changes(plan: TrainingPlan, ports: Ports) -> list[str]:
     """Where today's declaration differs from the recorded one, which the reproduction used."""
     spec = ports.catalog.models.get(plan.request.model)
     if spec is None:
-        return [f"the declaration of {plan.request.model} is gone; the recorded one was used"]
+        return [f"the declaration of {plan.request.model} was removed; the recorded one was used"]
     then, now = plan.training.model_dump(), spec.training.model_dump()
     return [
         f"training.{name}: {then.get(name)} then, {now.get(name)} declared now (the recorded value was used)"

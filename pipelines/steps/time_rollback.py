@@ -123,7 +123,7 @@ class ProbeRequests:
         self._thread.join(MAX_WAIT_SECONDS)
 
     def wait(self, is_enough: object, seconds: float) -> None:
-        """Return when ``enough(heard)`` is true or the time is up."""
+        """Return when ``is_enough(times)`` is true or the time is up."""
         assert callable(is_enough)
         deadline = time.monotonic() + seconds
         while not is_enough(self.times) and time.monotonic() < deadline:

@@ -205,7 +205,7 @@ Tamper = Callable[[Installation], Any]
             "airworthy.semantic_version is 2.0.0, the ledger says 1.0.0",
         ),
         (lambda i: (i.folder / "model.ubj").write_bytes(MODEL + b" "), "model file", "has the registered digest"),
-        (lambda i: (i.folder / "model.ubj").unlink(), "model file", "no files"),
+        (lambda i: (i.folder / "model.ubj").unlink(), "model file", "…: none"),
         (lambda i: i.ports.store.put("bundles/flight_delay/1/model.onnx", b"another"), "bundle", "model.onnx gives"),
         (lambda i: i.ports.store.delete("bundles/flight_delay/1/categories.json"), "bundle", "categories.json"),
         (lambda i: i.ports.store.put("bundles/flight_delay/1/bundle.json", b"{}"), "bundle", "has digest"),

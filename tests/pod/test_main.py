@@ -92,7 +92,7 @@ def test_altered_declarations_are_refused_before_the_step_begins(store: DeltaSto
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "no such file"), (b"{}", "is no ticket"), (b"not json", "is no ticket")]
+    ("content", "said"), [(None, "no such file"), (b"{}", "is not a ticket"), (b"not json", "is not a ticket")]
 )
 def test_without_a_ticket_nothing_runs(store: DeltaStore, content: bytes | None, said: str) -> None:
     if content is not None:
@@ -106,7 +106,7 @@ def test_a_ticket_for_another_step_is_refused(store: DeltaStore) -> None:
     ticket(store, "take_snapshot", snapshot_request("flight_delay"))
     done = door(store, "train_model")
     assert done.returncode == 65
-    assert "asks for take_snapshot" in done.stdout + done.stderr
+    assert "names take_snapshot" in done.stdout + done.stderr
 
 
 def test_a_request_of_another_kind_is_refused_in_the_manifest(store: DeltaStore) -> None:

@@ -199,7 +199,7 @@ def test_a_manifest_that_is_none_is_refused(ports: FakePorts, content: bytes) ->
 
 def test_a_listed_file_that_is_not_there_is_refused(ports: FakePorts, tmp_path: Path) -> None:
     (tmp_path / "store" / "landing" / "flights" / "2013-01-05" / "flights.csv").unlink()
-    assert "is listed but not there" in failures(ingest(ports))[0]
+    assert "is listed but missing" in failures(ingest(ports))[0]
 
 
 def test_a_day_that_was_not_delivered_is_waited_for_by_name(ports: FakePorts) -> None:

@@ -278,9 +278,12 @@ def test_a_range_that_holds_less_than_before_is_told() -> None:
         )
 
     live = contract(minimum=1, maximum=100)
-    assert inspect_release.narrowed(live, contract(minimum=0, maximum=200)) == []
-    assert inspect_release.narrowed(live, contract(minimum=2, maximum=None)) == ["distance: least 2, was 1"]
-    assert inspect_release.narrowed(contract(), live) == ["distance: least 1, was none", "distance: most 100, was none"]
+    assert inspect_release.narrowed_ranges(live, contract(minimum=0, maximum=200)) == []
+    assert inspect_release.narrowed_ranges(live, contract(minimum=2, maximum=None)) == ["distance: least 2, was 1"]
+    assert inspect_release.narrowed_ranges(contract(), live) == [
+        "distance: least 1, was none",
+        "distance: most 100, was none",
+    ]
 
 
 def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ def test_a_target_says_how_its_candidate_is_reached_or_there_is_no_load_test(tmp
 
     declared = Deployment.model_validate({"strategy": "canary", "target": HTTP_ROUTE, "load_test": LOAD})
     request = LoadTestRequest(model=MODEL, version="2", rollout_id="r1")
-    for target, said in ((FakeTarget("1"), "target http_route has no door"), (WithDoor("1"), None)):
+    for target, said in ((FakeTarget("1"), "target http_route has no endpoint"), (WithDoor("1"), None)):
         ports = FakePorts.make(tmp_path, targets={MODEL: target})
         target.create_rollout(MODEL, "r1", PLAN, expect=1, key="c")
         target.prepare(MODEL, "r1", "2", "bundles/2", "s2", expect=target.rollout(MODEL).generation, key="p")

@@ -99,7 +99,7 @@ def _check_model_file(certificate: Certificate, info: VersionInfo, ports: Ports)
             return _to_check("model file", [str(refusal)], "")
         digests = {path.name: _sha256(path.read_bytes()) for path in sorted(model_path.rglob("*")) if path.is_file()}
     names = [name for name, digest in digests.items() if digest == certificate.model_digest]
-    fault = f"none of {', '.join(digests) or 'no file'} has the registered digest {str(certificate.model_digest)[:12]}…"
+    fault = f"no file has the registered digest {str(certificate.model_digest)[:12]}…: {', '.join(digests) or 'none'}"
     return _to_check("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
 
 

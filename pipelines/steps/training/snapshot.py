@@ -21,7 +21,7 @@ from pipelines.steps.training.fitting import Part
 from pipelines.tables.encoding import FeatureInput, Kind, check_columns, encode
 
 BATCH_ROWS = 1_000_000
-"""Rows per batch of a snapshot that is one table, unless another number is asked for."""
+"""Rows per batch of a snapshot that is one table, by default."""
 
 
 @dataclass(frozen=True)

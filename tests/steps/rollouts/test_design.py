@@ -33,8 +33,8 @@ def test_every_step_of_a_canary_is_sized_and_a_larger_share_needs_fewer_requests
     steps = design(strategy="canary", canary={"max_step_duration": 3600, "increment_interval": 60})
     assert [step.share for step in steps] == [500, 1500, 2500, 3500, 4500, 5000]
     assert [step.seconds for step in steps] == [3600] * 6
-    requests_needed = [step.requests_to_pass for step in steps]
-    assert requests_needed == sorted(requests_needed, reverse=True)
+    needed = [step.requests_to_pass for step in steps]
+    assert needed == sorted(needed, reverse=True)
     assert all(step.requests_to_find > 0 for step in steps)
 
 
@@ -56,9 +56,9 @@ def test_a_shadow_before_the_canary_comes_first_and_counts_what_is_sampled() -> 
         ),
     ],
 )
-def test_other_strategies_have_one_step(declared: dict[str, Any], requests_needed: int, seconds: float) -> None:
+def test_other_strategies_have_one_step(declared: dict[str, Any], needed: int, seconds: float) -> None:
     [step] = design(**declared)
-    assert step.requests_to_pass == pytest.approx(requests_needed, rel=0.05)
+    assert step.requests_to_pass == pytest.approx(needed, rel=0.05)
     assert step.seconds == seconds
 
 
