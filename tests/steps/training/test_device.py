@@ -48,7 +48,7 @@ def test_an_order_for_a_gpu_has_a_digest_of_its_own_and_is_read_back_with_its_de
     tmp_path: Path, shared: Path
 ) -> None:
     order = order_of(ports(tmp_path, shared))
-    accelerated = order.on("cuda")
+    accelerated = order.with_device("cuda")
     assert accelerated.digest() != order.digest()
     assert TrainingPlan.model_validate_json(accelerated.model_dump_json(by_alias=True)).device == "cuda"
 
@@ -112,7 +112,7 @@ def test_a_version_from_a_gpu_is_not_reproduced_without_one(
 
     def on_cuda(*given: Any) -> Any:
         order, then, trial = recorded(*given)
-        return order.on("cuda"), then, trial
+        return order.with_device("cuda"), then, trial
 
     monkeypatch.setattr(reproduce_model, "_record", on_cuda)
     with pytest.raises(Refused, match="which was trained on one, needs a CUDA device, and none answers here"):

@@ -50,7 +50,7 @@ from pipelines.errors import AirworthyError
 from pipelines.steps.training.worker import join
 from pipelines.wiring import open_ports
 try:
-    join(sys.argv[1], open_ports(), wait_seconds=float(sys.argv[2]), silence_seconds=30)
+    join(sys.argv[1], open_ports(), wait_seconds=float(sys.argv[2]), peer_wait_seconds=30)
 except AirworthyError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
