@@ -15,7 +15,7 @@ from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_p
 from pipelines.spec.catalog import Catalog
 
 USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
-"""Log-in name to Airflow role; passwords are drawn at the first start and lie in ``var/airflow``."""
+"""Log-in name to Airflow role; passwords are generated at the first start, in ``var/airflow``."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +27,24 @@ class Component:
     health: str | None = None
 
 
-def program(name: str) -> str:
+def program_path(name: str) -> str:
     """The program of that name beside the running interpreter."""
     return str(Path(sys.executable).with_name(name))
 
 
 def ports(settings: Settings) -> dict[str, int]:
-    """Ports of this installation: the preferred ones where free at the first start, the same ones ever after."""
+    """Ports of this installation: the preferred ones where free at the first start, the same ones from then on."""
     path = settings.home / "run" / "ports.json"
     if path.exists():
         return embedded_ports(settings.home)
     taken: set[int] = set()
-    chosen = {name: _free(port, taken) for name, port in PREFERRED_PORTS.items()}
+    chosen = {name: _free_port(port, taken) for name, port in PREFERRED_PORTS.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(chosen))
     return chosen
 
 
-def _free(port: int, taken: set[int]) -> int:
+def _free_port(port: int, taken: set[int]) -> int:
     for candidate in range(port, port + 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,8 +54,8 @@ def _free(port: int, taken: set[int]) -> int:
     raise OSError(f"no free port between {port} and {port + 199}")
 
 
-def _secret(folder: Path, name: str, size: int = 64) -> str:
-    """A key of so many random bytes, drawn once: HS512 wants 64, Fernet takes 32."""
+def _read_or_create_key(folder: Path, name: str, size: int = 64) -> str:
+    """A key of ``size`` random bytes, generated once: HS512 needs 64, Fernet 32."""
     path = folder / name
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -81,7 +81,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRWORTHY_GIT_REVISION": git_revision({}),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port['mlflow']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Threads that spin while they wait take the other processes' turns on a small machine.
+        # Threads that spin while they wait take CPU time from other processes on a small machine.
         "OMP_WAIT_POLICY": "PASSIVE",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
@@ -91,15 +91,15 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port['airflow']}/execution/",
         # Four slots feed two cores: the default of 32 would hold a gigabyte in idle workers.
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__FERNET_KEY": _secret(keys, "fernet", 32) + "=",  # base64, padded
+        "AIRFLOW__CORE__FERNET_KEY": _read_or_create_key(keys, "fernet", 32) + "=",  # base64, padded
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port["airflow"]),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port['airflow']}",
-        "AIRFLOW__API__SECRET_KEY": _secret(keys, "api"),
+        "AIRFLOW__API__SECRET_KEY": _read_or_create_key(keys, "api"),
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API_AUTH__JWT_SECRET": _secret(keys, "jwt"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": _read_or_create_key(keys, "jwt"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(port["airflow_logs"]),
@@ -107,7 +107,7 @@ def environment(settings: Settings) -> dict[str, str]:
         # A hop from task to task waits for the scheduler's loop: the default of 1 s would be most of its cost.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.15",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        # What a killed scheduler or task was doing is taken up again within a minute, not after five.
+        # What a killed scheduler or task was doing is resumed within a minute, not after five.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
@@ -121,14 +121,14 @@ def passwords_file(settings: Settings) -> Path:
     return settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
 
 
-def gateway_door(settings: Settings) -> list[str]:
+def gateway_config_option(settings: Settings) -> list[str]:
     """The gateway's option that names ``gateway.yaml``, unless the environment names one or there is none."""
     declared = settings.include / "gateway.yaml"
     return ["--config", str(declared)] if declared.exists() and not os.environ.get("AIRWORTHY_GATEWAY_CONFIG") else []
 
 
 def gateway_workers(settings: Settings) -> int:
-    """As many as the model wants that wants the most: ``deployment.resources.replicas``."""
+    """The largest ``deployment.resources.replicas`` of the models that the gateway serves."""
     models = Catalog.read(settings.include).models.values()
     served_here = [model.deployment for model in models if model.deployment.target.kind == "embedded"]
     return max((deployment.resources.replicas for deployment in served_here), default=1)
@@ -144,7 +144,7 @@ def components(settings: Settings) -> list[Component]:
     return [
         Component(
             "mlflow",
-            [program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port["mlflow"]), "--workers", "1"]
+            [program_path("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port["mlflow"]), "--workers", "1"]
             + ["--backend-store-uri", store, "--artifacts-destination", str(mlflow / "artifacts")],
             f"http://127.0.0.1:{port['mlflow']}/health",
         ),
@@ -153,15 +153,15 @@ def components(settings: Settings) -> list[Component]:
             [sys.executable, "-m", "pipelines.serving", "--host", "127.0.0.1", "--port", str(port["gateway"])]
             + ["--admin-port", str(port["gateway_admin"]), "--workers", str(gateway_workers(settings))]
             + ["--state", str(home / "gateway"), "--store", settings.store]
-            + gateway_door(settings),
+            + gateway_config_option(settings),
             f"{gateway}/health",
         ),
         Component(
-            "api-server", [program("airflow"), "api-server"], f"http://127.0.0.1:{port['airflow']}/api/v2/version"
+            "api-server", [program_path("airflow"), "api-server"], f"http://127.0.0.1:{port['airflow']}/api/v2/version"
         ),
-        Component("scheduler", [program("airflow"), "scheduler"]),
-        Component("dag-processor", [program("airflow"), "dag-processor"]),
-        Component("triggerer", [program("airflow"), "triggerer", "--skip-serve-logs"]),
+        Component("scheduler", [program_path("airflow"), "scheduler"]),
+        Component("dag-processor", [program_path("airflow"), "dag-processor"]),
+        Component("triggerer", [program_path("airflow"), "triggerer", "--skip-serve-logs"]),
     ]
 
 

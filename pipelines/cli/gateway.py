@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Serve where the installation's settings say, until SIGTERM or SIGINT; returns the gateway's exit status."""
-    from pipelines.cli.components import gateway_door
+    from pipelines.cli.components import gateway_config_option
     from pipelines.serving.__main__ import main
 
     settings = ports.settings
@@ -26,5 +26,5 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         ["--host", public.hostname or "127.0.0.1", "--port", str(public.port or 8900)]
         + ["--admin-host", private.hostname or "127.0.0.1", "--admin-port", str(private.port or 8901)]
         + ["--workers", str(options.workers), "--state", str(settings.home / "gateway"), "--store", settings.store]
-        + gateway_door(settings)
+        + gateway_config_option(settings)
     )

@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped by hand; what runs in the background goes on (`airworthy stop` ends it)", file=sys.stderr)
+        print("interrupted; background processes keep running (`airworthy stop` ends them)", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

@@ -1,4 +1,4 @@
-"""Shows how far long work is: a live line on a terminal, in a log at most a line every ten seconds."""
+"""Shows the progress of long work: a live line on a terminal, in a log at most a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.console import Console
 
 from pipelines.errors import Unavailable
 
-LOG_EVERY = 10.0
-POLL_EVERY = 0.5
+LOG_SECONDS = 10.0
+POLL_SECONDS = 0.5
 
 
 def open_console() -> Console:
@@ -20,7 +20,7 @@ def open_console() -> Console:
 
 
 class Progress:
-    """Says what is being waited for and how far it is."""
+    """Prints stages, notes and the progress of each wait."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -38,20 +38,20 @@ class Progress:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
         return f"{minutes:02d}:{seconds:02d}"
 
-    def wait(self, look: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
-        """Look until done. ``look`` returns whether it is done and how far it is. ``Unavailable`` on time-out."""
+    def wait(self, poll: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
+        """Call ``poll`` until it returns true and a status line. ``Unavailable`` on time-out."""
         deadline = time.monotonic() + timeout
         last_line, last_time = "", float("-inf")
         with self.console.status(what) as status:
             while True:
-                done, line = look()
+                done, line = poll()
                 status.update(f"{self.clock()}  {line}")
-                due = done or time.monotonic() - last_time > LOG_EVERY
+                due = done or time.monotonic() - last_time > LOG_SECONDS
                 if not self.console.is_terminal and line != last_line and due:
                     self.console.print(f"  {self.clock()}  {line}", highlight=False)
                     last_line, last_time = line, time.monotonic()
                 if done:
                     return
                 if time.monotonic() > deadline:
-                    raise Unavailable(f"{what} was not done within {timeout:.0f} s; it stood at: {line}")
-                time.sleep(POLL_EVERY)
+                    raise Unavailable(f"{what} was not done within {timeout:.0f} s; last status: {line}")
+                time.sleep(POLL_SECONDS)

@@ -13,7 +13,7 @@ from pipelines.ports import Ports, Store
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("restore", help="put a table back to an earlier version", description=__doc__)
     parser.add_argument("table", help="for example validated/flights")
-    parser.add_argument("version", type=int, nargs="?", help="version to go back to; none: only tell the versions")
+    parser.add_argument("version", type=int, nargs="?", help="version to go back to; none: only print the newest")
     parser.add_argument("--dry-run", action="store_true", help="say what would change and change nothing")
     parser.set_defaults(run=run)
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         print(f"{table} stays at version {newest}")
         return 0
     details = {"table": table, "from": newest, "to": options.version, "changes": changes}
-    ports.ledger.append("restore", table, None, details, actor=ports.settings.actor)  # first: no act without a record
+    ports.ledger.append("restore", table, None, details, actor=ports.settings.actor)  # no change without a record
     restored = store.restore(table, options.version)
     print(f"{table}: version {options.version} is the newest content again, as version {restored} (was {newest})")
     return 0

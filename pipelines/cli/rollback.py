@@ -1,4 +1,4 @@
-"""`airworthy rollback <model>` ends a rollout or puts the previous version back, also with Airflow and MLflow down."""
+"""`airworthy rollback <model>` ends a rollout or restores the previous version, also with Airflow and MLflow down."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("rollback", help="end a model's rollout, or else put its previous version back")
+    command = subparsers.add_parser("rollback", help="end a model's rollout, or else restore its previous version")
     command.add_argument("model")
     command.add_argument("--reason", required=True, help="why; it is written into the ledger")
-    command.add_argument("--version", help="take back this one or nothing (default: whatever is newest)")
+    command.add_argument("--version", help="roll back this version or nothing (default: the newest one)")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Traffic first; the ledger and the registry follow, and what of them is down is named, not waited for."""
-    model, target = options.model, reached(options.model, ports)
+    """Traffic first; ledger and registry follow, and one that is down is named, not waited for."""
+    model, target = options.model, open_target(options.model, ports)
     before = target.rollout(model)
     verdict, way = judge_rollback(before, options.version), rollback_target(before)
     if way is None or not verdict.passed:
-        raise Refused(f"nothing of {model} is taken back", verdict.reasons)
+        raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
     key = f"cli/{model}/{before.generation}"
-    take_back(target, model, way, options.reason, key, ports.settings.actor)
+    roll_back(target, model, way, options.reason, key, ports.settings.actor)
     after = target.state(model)
     lost = f"version {way.takes} has lost its traffic" if way.takes else f"rollout {way.rollout_id} is over"
-    print(f"{model}: {lost}, version {after.version} answers everybody")
+    print(f"{model}: {lost}, version {after.version} gets all traffic")
     details = {"from": way.takes, "to": after.version, "reason": options.reason, "generation": after.generation}
     details |= {"rollout_id": way.rollout_id}
 
-    def tell_ledger() -> None:
+    def record_in_ledger() -> None:
         ports.ledger.append("rollback", model, after.version, details, actor=ports.settings.actor, key=key)
 
-    def tell_registry() -> None:
+    def move_aliases() -> None:
         ports.registry.move_alias(model, "previous", after.previous)
         ports.registry.move_alias(model, "champion", after.version)
 
-    later = f"run the {model}__rollback DAG to tell it"
+    later = f"run the {model}__rollback DAG to update it"
     if way.takes != before.champion:
-        later = f"the run of {model}__deploy that it belongs to tells it"
-    for what, tell in (("ledger", tell_ledger), ("registry", tell_registry)):
+        later = f"the run of {model}__deploy that it belongs to updates it"
+    for what, record in (("ledger", record_in_ledger), ("registry", move_aliases)):
         try:
-            tell()
+            record()
         except AirworthyError as error:
-            print(f"the {what} does not know yet, {later}: {error}")
+            print(f"the {what} is not updated yet, {later}: {error}")
     return 0
 
 
-def reached(model: str, ports: Ports) -> DeploymentTarget:
-    """The declared target; the gateway, if the declaration is faulty just now."""
+def open_target(model: str, ports: Ports) -> DeploymentTarget:
+    """The declared target; the gateway, if the declaration has faults."""
     try:
         return ports.target(model)
     except Refused as error:
-        print(f"asking the gateway, for {model} has no good declaration: {error}")
+        print(f"using the gateway, since {model} has no valid declaration: {error}")
         return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
 
 
-def take_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason: str, key: str, who: str) -> None:
+def roll_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason: str, key: str, actor: str) -> None:
     """One call. ``Refused`` if the rollout was promoted and finished in between."""
     if way.rollout_id is None:
         target.rollback(model, key=key, reason=reason)
         return
-    ended = target.roll_back(model, way.rollout_id, full_reason(reason, way.takes, who), key=f"{key}/{way.rollout_id}")
+    ended = target.roll_back(model, way.rollout_id, signed(reason, way.takes, actor), key=f"{key}/{way.rollout_id}")
     if ended.phase != "ROLLED_BACK":
         raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")

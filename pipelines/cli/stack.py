@@ -16,7 +16,7 @@ import httpx
 import psutil
 from rich.console import Console
 
-from pipelines.cli.components import Component, components, environment, passwords, ports, program
+from pipelines.cli.components import Component, components, environment, passwords, ports, program_path
 from pipelines.errors import Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -32,40 +32,40 @@ def add_parser(subparsers: Any) -> None:
     down.set_defaults(run=lambda options, ports: _stop(options, ports))
 
 
-def _up(_: argparse.Namespace, found: Ports) -> int:
-    start(found.settings, Console())
-    print(describe(found.settings))
+def _up(_: argparse.Namespace, ports: Ports) -> int:
+    start(ports.settings, Console())
+    print(describe(ports.settings))
     return 0
 
 
-def _stop(_: argparse.Namespace, found: Ports) -> int:
-    stopped = stop(found.settings)
+def _stop(_: argparse.Namespace, ports: Ports) -> int:
+    stopped = stop(ports.settings)
     print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
 
 
-def start(settings: Settings, console: Console, wanted: Sequence[Component] | None = None) -> None:
+def start(settings: Settings, console: Console, selected: Sequence[Component] | None = None) -> None:
     """Start every component that is not alive and wait until all answer. ``Unavailable`` names what did not."""
     env = environment(settings)
     logs = settings.home / "logs"
     for folder in (logs, settings.home / "run", settings.home / "mlflow", Path(settings.store)):
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = components(settings) if wanted is None else wanted
-    missing = [component for component in wanted if alive(settings, component.name) is None]
-    if any(component.command[0] == program("airflow") for component in missing):
+    selected = components(settings) if selected is None else selected
+    missing = [component for component in selected if running_process(settings, component.name) is None]
+    if any(component.command[0] == program_path("airflow") for component in missing):
         with console.status("preparing Airflow's database"):
             _migrate(env, logs)
     for component in missing:
         _launch(settings, component, env)
     with console.status("starting") as status:
-        _await(settings, wanted, status.update)
+        _wait_until_ready(settings, selected, status.update)
     for component in missing:
         console.print(f"  started {component.name}")
 
 
 def _migrate(env: dict[str, str], logs: Path) -> None:
     with (logs / "airflow-migrate.log").open("ab") as log:
-        done = subprocess.run([program("airflow"), "db", "migrate"], env=env, stdout=log, stderr=log, check=False)
+        done = subprocess.run([program_path("airflow"), "db", "migrate"], env=env, stdout=log, stderr=log, check=False)
     if done.returncode:
         raise Unavailable(f"`airflow db migrate` ended with {done.returncode}; read {log.name}")
 
@@ -81,19 +81,19 @@ def _launch(settings: Settings, component: Component, env: dict[str, str]) -> No
             stderr=log,
             start_new_session=True,
         )
-    process.returncode = 0  # it outlives this command on purpose: nobody here will wait for it
+    process.returncode = 0  # it outlives this command on purpose: no wait for it
     record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
-    _record(settings, component.name).write_text(json.dumps(record))
+    _record_file(settings, component.name).write_text(json.dumps(record))
 
 
-def _record(settings: Settings, name: str) -> Path:
+def _record_file(settings: Settings, name: str) -> Path:
     return settings.home / "run" / f"{name}.pid.json"
 
 
-def alive(settings: Settings, name: str) -> psutil.Process | None:
-    """The process we started under that name, if it still runs. A reused pid is not taken for it."""
+def running_process(settings: Settings, name: str) -> psutil.Process | None:
+    """The process we started under that name, if it still runs. A reused pid does not count."""
     try:
-        record = json.loads(_record(settings, name).read_text())
+        record = json.loads(_record_file(settings, name).read_text())
         process = psutil.Process(record["pid"])
         same = abs(process.create_time() - record["created"]) < 1
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
@@ -101,20 +101,20 @@ def alive(settings: Settings, name: str) -> psutil.Process | None:
         return None
 
 
-def _await(settings: Settings, wanted: Sequence[Component], say: Any) -> None:
+def _wait_until_ready(settings: Settings, selected: Sequence[Component], show: Any) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    while waiting := [component for component in wanted if not _answers(component)]:
-        dead = [component.name for component in wanted if alive(settings, component.name) is None]
+    while waiting := [component for component in selected if not _is_healthy(component)]:
+        dead = [component.name for component in selected if running_process(settings, component.name) is None]
         if dead:
             raise Unavailable(f"{', '.join(dead)} ended while starting; read {settings.home / 'logs' / dead[0]}.log")
         if time.monotonic() > deadline:
             names = ", ".join(component.name for component in waiting)
             raise Unavailable(f"{names} did not answer within {START_TIMEOUT:.0f} s; read {settings.home / 'logs'}")
-        say(f"waiting for {', '.join(component.name for component in waiting)}")
+        show(f"waiting for {', '.join(component.name for component in waiting)}")
         time.sleep(0.3)
 
 
-def _answers(component: Component) -> bool:
+def _is_healthy(component: Component) -> bool:
     if component.health is None:
         return True
     try:
@@ -126,10 +126,9 @@ def _answers(component: Component) -> bool:
 def stop(settings: Settings) -> list[str]:
     """End every component that this checkout started, with its children; returns their names."""
     records = sorted((settings.home / "run").glob("*.pid.json"), key=lambda path: path.stat().st_mtime)
-    found = {
-        path.name.removesuffix(".pid.json"): alive(settings, path.name.removesuffix(".pid.json")) for path in records
-    }
-    running = {name: process for name, process in found.items() if process}
+    names = [path.name.removesuffix(".pid.json") for path in records]
+    processes = {name: running_process(settings, name) for name in names}
+    running = {name: process for name, process in processes.items() if process}
     # First those that start new work, last those that others write to.
     family = [member for process in running.values() for member in [process, *process.children(recursive=True)]]
     for process in reversed(list(running.values())):
@@ -138,8 +137,8 @@ def stop(settings: Settings) -> list[str]:
     for process in stubborn:
         process.kill()
     psutil.wait_procs(stubborn, timeout=5)
-    for name in found:
-        _record(settings, name).unlink(missing_ok=True)
+    for name in processes:
+        _record_file(settings, name).unlink(missing_ok=True)
     return list(running)
 
 
@@ -152,5 +151,5 @@ def describe(settings: Settings) -> str:
         f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
         f"MLflow       http://127.0.0.1:{port['mlflow']}\n"
         f"Gateway      http://127.0.0.1:{port['gateway']}   (metrics under /metrics)\n"
-        f"Everything written lies under {settings.home}; `make stop` ends the stack, `make clean` forgets it."
+        f"All data are below {settings.home}; `make stop` ends the stack, `make clean` deletes them."
     )

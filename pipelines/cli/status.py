@@ -1,4 +1,4 @@
-"""`airworthy status` says what was ingested, trained, decided, released and found drifting, and what did not answer."""
+"""`airworthy status` prints what was ingested, trained, decided, released and drifting, and what did not answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Answer = TypeVar("Answer")
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("status", help="say what is ingested, trained, live and drifting")
+    command = subparsers.add_parser("status", help="print what is ingested, trained, live and drifting")
     command.add_argument("--json", action="store_true", help="for a program to read")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Print the summary; 0 even where a part is down, since saying so is the answer."""
+    """Print the summary; 0 also if a part is down, which the summary says."""
     if options.json:
         print(json.dumps(summary(ports), indent=2, default=str))
         return 0
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def summary(ports: Ports) -> dict[str, Any]:
-    """Everything a person asks first, as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
+    """The state of all data and models as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
 
     ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
@@ -45,29 +45,29 @@ def summary(ports: Ports) -> dict[str, Any]:
     """
     unreachable: dict[str, str] = {}
 
-    def ask(what: str, question: Callable[..., Answer], *arguments: Any, otherwise: Answer) -> Answer:
+    def ask(what: str, question: Callable[..., Answer], *arguments: Any, default: Answer) -> Answer:
         try:
             return question(*arguments)
         except AirworthyError as error:
             unreachable[what] = str(error)
-            return otherwise
+            return default
 
     nothing: dict[str, Any] = {}
     datasets = {
-        name: ask(f"store ({name})", _dataset, dataset, ports, otherwise=nothing)
+        name: ask(f"store ({name})", _dataset, dataset, ports, default=nothing)
         for name, dataset in ports.catalog.datasets.items()
     }
     no_entries: list[LedgerEntry] = []
-    entries = ask("ledger", lambda: ports.ledger.entries(), otherwise=no_entries)
+    entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     models: dict[str, dict[str, Any]] = {}
     for name, spec in ports.catalog.models.items():
         no_versions: list[dict[str, Any]] = []
-        live = ask(f"endpoint ({name})", _live, name, ports, otherwise=nothing)
+        live = ask(f"endpoint ({name})", _live, name, ports, default=nothing)
         models[name] = {
-            "versions": ask("registry", _versions, name, ports, otherwise=no_versions),
+            "versions": ask("registry", _versions, name, ports, default=no_versions),
             "live": live or None,
-            "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, otherwise=None),
-            **_told(spec, [entry for entry in entries if entry.model == name]),
+            "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, default=None),
+            **_from_ledger(spec, [entry for entry in entries if entry.model == name]),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
     return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
@@ -86,8 +86,8 @@ def _source(source: str, ports: Ports) -> dict[str, Any]:
     if ports.store.days(bad):
         rows = ports.store.read(bad, columns=["reasons"])["reasons"]
         quarantined = len(rows)
-        for several in rows.to_list():
-            reasons.update(set(several or ["no reason given"]))
+        for row_reasons in rows.to_list():
+            reasons.update(set(row_reasons or ["no reason given"]))
     return {
         "days": len(days),
         "first": str(days[0]) if days else None,
@@ -101,13 +101,13 @@ def _source(source: str, ports: Ports) -> dict[str, Any]:
 def _versions(model: str, ports: Ports) -> list[dict[str, Any]]:
     return [
         {
-            "version": found.version,
-            "semantic": found.semantic,
-            "status": found.tags.get("airworthy.status"),
-            "aliases": sorted(found.aliases),
-            "metrics": found.metrics,
+            "version": info.version,
+            "semantic": info.semantic,
+            "status": info.tags.get("airworthy.status"),
+            "aliases": sorted(info.aliases),
+            "metrics": info.metrics,
         }
-        for found in ports.registry.versions(model)
+        for info in ports.registry.versions(model)
     ]
 
 
@@ -123,8 +123,8 @@ def _rollout(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] |
     return state.model_dump(mode="json", exclude={"probe"}) if state.rollout_id else None
 
 
-def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
-    """What the ledger says about one model. Of several lines on the same question the last one holds."""
+def _from_ledger(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
+    """The ledger's facts on one model; of several lines on one gate, or on one check and day, the last one counts."""
     gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
     checks = [entry.details for entry in entries if entry.kind == "monitoring_verdict"]
     per_day = {(check.get("check"), str(check.get("day"))): check for check in checks}
@@ -132,9 +132,10 @@ def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
     drifted: Counter[str] = Counter()
     for (name, day), check in sorted(per_day.items(), key=lambda item: item[0][1]):
         facts = check.get("facts") or {}
-        drifted.update(_drifting(facts))
+        drifted.update(_drifting_columns(facts))
         latest[str(name)] = {"day": day, "outcome": check.get("outcome"), "reasons": check.get("reasons", [])}
-    requests = [entry.details for entry in entries if entry.kind == "retrain_request"]
+    retrains = [entry.details for entry in entries if entry.kind == "retrain_request"]
+    retrain_requests = [{"day": str(entry.get("day")), "reasons": entry.get("reasons", [])} for entry in retrains]
     return {
         "gates": [
             {
@@ -149,11 +150,11 @@ def _told(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
         "checked_days": len({day for _, day in per_day}),
         "monitoring": latest,
         "drifted": dict(drifted.most_common()),
-        "retrain_requests": [{"day": str(one.get("day")), "reasons": one.get("reasons", [])} for one in requests],
+        "retrain_requests": retrain_requests,
     }
 
 
-def _drifting(facts: dict[str, Any]) -> list[str]:
+def _drifting_columns(facts: dict[str, Any]) -> list[str]:
     predictions = ["(predictions)"] if facts.get("prediction_drift") == "fail" else []
     return [*facts.get("drifting", []), *predictions]
 

@@ -12,12 +12,12 @@ from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
-TOP = 6
-"""Lines of a list before the rest is only counted."""
+MAX_LINES = 6
+"""Most lines of a list; the rest is counted."""
 
 
 def renderables(summary: dict[str, Any]) -> Iterator[Any]:
-    """Tables and lines, in the order of a model's life."""
+    """Tables and lines, in the order of a model's life cycle."""
     for name, sources in summary["datasets"].items():
         yield _data(name, sources)
     for name, model in summary["models"].items():
@@ -36,15 +36,15 @@ def _data(name: str, sources: dict[str, Any]) -> Table:
     for heading in ("accepted", "quarantined"):
         table.add_column(heading, justify="right")
     table.add_column("why quarantined (rows)")
-    for source, found in sources.items():
+    for source, facts in sources.items():
         table.add_row(
             source,
-            str(found["days"]),
-            found["first"] or "-",
-            found["last"] or "-",
-            f"{found['accepted']:,}",
-            f"{found['quarantined']:,}",
-            _counted(found["reasons"]),
+            str(facts["days"]),
+            facts["first"] or "-",
+            facts["last"] or "-",
+            f"{facts['accepted']:,}",
+            f"{facts['quarantined']:,}",
+            _show_counts(facts["reasons"]),
         )
     return table
 
@@ -53,16 +53,16 @@ def _versions(name: str, model: dict[str, Any]) -> Table:
     table = Table(title=f"Model: {name}", title_justify="left")
     for heading in ("version", "status", "alias", f"test {model['metric']}", "other test metrics", "gates"):
         table.add_column(heading)
-    for one in model["versions"]:
-        metrics = {name: one["metrics"][f"test_{name}"] for name in METRICS if f"test_{name}" in one["metrics"]}
+    for version in model["versions"]:
+        metrics = {name: version["metrics"][f"test_{name}"] for name in METRICS if f"test_{name}" in version["metrics"]}
         own = metrics.pop(model["metric"], None)
         table.add_row(
-            f"{one['version']} ({one['semantic']})" if one["semantic"] else one["version"],
-            one["status"] or "-",
-            ", ".join(one["aliases"]) or "-",
+            f"{version['version']} ({version['semantic']})" if version["semantic"] else version["version"],
+            version["status"] or "-",
+            ", ".join(version["aliases"]) or "-",
             "-" if own is None else f"{own:.4f}",
             ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items()),
-            "\n".join(_gate(gate) for gate in model["gates"] if gate["version"] == one["version"]) or "-",
+            "\n".join(_gate(gate) for gate in model["gates"] if gate["version"] == version["version"]) or "-",
         )
     return table
 
@@ -75,8 +75,8 @@ def _gate(gate: dict[str, Any]) -> str:
 def _lines(model: dict[str, Any]) -> Iterator[str]:
     live = model["live"]
     if live and live["version"]:
-        before = f", before it {live['previous']}" if live["previous"] else ""
-        yield f"  live: version [bold]{live['version']}[/bold]{before} ({live['workers']} workers)"
+        previous = f", previous {live['previous']}" if live["previous"] else ""
+        yield f"  live: version [bold]{live['version']}[/bold]{previous} ({live['workers']} workers)"
     else:
         yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
     if rollout := model["rollout"]:
@@ -88,13 +88,13 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
         yield "  monitoring: no day was checked yet"
     for check, verdict in model["monitoring"].items():
         yield f"  {check} of {verdict['day']}: {_outcome(verdict['outcome'])} ({model['checked_days']} days checked)"
-        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:TOP])
-        if len(verdict["reasons"]) > TOP:
-            yield f"    - and {len(verdict['reasons']) - TOP} more"
+        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:MAX_LINES])
+        if len(verdict["reasons"]) > MAX_LINES:
+            yield f"    - and {len(verdict['reasons']) - MAX_LINES} more"
     if model["drifted"]:
-        yield f"  drifted (days): {_counted(model['drifted'])}"
+        yield f"  drifted (days): {_show_counts(model['drifted'])}"
     for request in model["retrain_requests"]:
-        yield f"  retraining asked for on {request['day']}: {escape('; '.join(request['reasons']))}"
+        yield f"  retraining requested on {request['day']}: {escape('; '.join(request['reasons']))}"
 
 
 def _outcome(outcome: Any) -> str:
@@ -102,7 +102,7 @@ def _outcome(outcome: Any) -> str:
     return f"[{colour}]{str(outcome).upper()}[/{colour}]"
 
 
-def _counted(counts: dict[str, int]) -> str:
-    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:TOP]]
+def _show_counts(counts: dict[str, int]) -> str:
+    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:MAX_LINES]]
     rest = len(counts) - len(shown)
     return ", ".join([*shown, f"and {rest} more"] if rest else shown) or "-"

@@ -1,4 +1,4 @@
-"""`airworthy verify <model> <version>` checks a model version's certificate item by item and says what is wrong."""
+"""`airworthy verify <model> <version>` checks a model version's certificate item by item and prints every fault."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Land and say what was landed."""
+    """Land the days and print what was landed."""
     landed = land(options.first, options.last, ports, options.dataset, options.source, force=options.force)
     rows = sum(file.rows for manifest in landed for file in manifest.files)
     print(f"landed {len(landed)} deliveries with {rows:,} rows below {ports.store.uri('landing')}")
@@ -49,13 +49,13 @@ def land(
     """Deliver every day from ``first`` to ``last``; returns the manifests written, one per source and day.
 
     A daily source delivers one folder a day. A reference source delivers its full copy on ``first``, unless an earlier
-    or equal day has one. What was delivered before stays as it is unless ``force``. Raises ``Refused`` for days
+    or equal day has one. A delivered day is not delivered again unless ``force``. Raises ``Refused`` for days
     outside the dataset's calendar and for unknown sources, all at once, before anything is written.
     """
     spec = ports.catalog.dataset(dataset)
-    wanted = _wanted(spec, first, last, sources)
+    names = _selected_sources(spec, first, last, sources)
     landed: list[DeliveryManifest] = []
-    for name in wanted:
+    for name in names:
         source = spec.sources[name]
         landed += (
             _land_reference(name, source, first, ports.store, force=force)
@@ -65,7 +65,7 @@ def land(
     return landed
 
 
-def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
+def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
     faults = [f"{name!r} is no source of {spec.dataset}" for name in sources or [] if name not in spec.sources]
     if first > last:
         faults.append(f"the first day {first} is later than the last day {last}")
@@ -79,8 +79,8 @@ def _wanted(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] |
 def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
-    held = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
-    if not force and any(path.split("/")[2] <= day.isoformat() for path in held):
+    manifests = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
+    if not force and any(path.split("/")[2] <= day.isoformat() for path in manifests):
         return []
     return [_deliver(name, source, day, source_text(name), store)]
 
@@ -103,7 +103,7 @@ def _land_daily(
 
 
 def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
-    """A second delivery takes back the first one's manifest, which at no moment lies beside a file it does not tell."""
+    """Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe."""
     content = rows.write_csv(None).encode()
     file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
     manifest = DeliveryManifest(source=name, day=day, files=[file])

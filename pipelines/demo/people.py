@@ -1,4 +1,4 @@
-"""Answers the approval requests of the demonstration through Airflow's API, each as the user who is asked."""
+"""Answers the approval requests of the demonstration through Airflow's API, each as the user to whom it is assigned."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from pipelines.cli.components import passwords, passwords_file, ports
 from pipelines.cli.progress import Progress
 from pipelines.settings import Settings
 
-PARKED = "awaiting_input"
-READING = 4.0
-"""Seconds that a person takes. Airflow takes some, too: a task that was answered before it slept is asked anew."""
+AWAITING_INPUT = "awaiting_input"
+READING_SECONDS = 4.0
+"""Age of a request before it is answered: Airflow repeats one that was answered before its task was deferred."""
 COMMENT = "Seen in the demonstration."
 
 
-class People:
-    """The users of the embedded stack; whoever is asked says yes, by the password that lies in ``var/airflow``."""
+class DemoUsers:
+    """The users of the embedded stack; each approves what is assigned to it, by its password in ``var/airflow``."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         base = f"http://127.0.0.1:{ports(settings)['airflow']}"
-        self._known = {user: AirflowApi(base, user, password) for user, password in passwords(settings).items()}
+        self._clients = {user: AirflowApi(base, user, password) for user, password in passwords(settings).items()}
         self._progress = progress
         self._file = passwords_file(settings)
-        self._told = False
+        self._hint_shown = False
 
     def close(self) -> None:
-        """Let go of their connections."""
-        for user in self._known.values():
+        """Close their connections."""
+        for user in self._clients.values():
             user.close()
 
     def answer(self, dag_id: str) -> int:
-        """Approve whatever is asked in runs of this DAG; returns how many answers were given."""
+        """Approve the pending requests of this DAG's runs; returns the number of answers."""
         given = 0
-        for question in self._known["admin"].questions(dag_id):
+        for question in self._clients["admin"].questions(dag_id):
             age = datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
-            if question["task_instance"]["state"] != PARKED or age.total_seconds() < READING:
+            if question["task_instance"]["state"] != AWAITING_INPUT or age.total_seconds() < READING_SECONDS:
                 continue
-            asked = [user["id"] for user in question["assigned_users"]]
-            who = next((user for user in asked if user in self._known), None)
-            if who is None:
+            assigned = [user["id"] for user in question["assigned_users"]]
+            approver = next((user for user in assigned if user in self._clients), None)
+            if approver is None:
                 continue
-            self._known[who].answer(question, "Approve", COMMENT)
-            self._progress.note(f"{question['subject']}  {who}: yes")
+            self._clients[approver].answer(question, "Approve", COMMENT)
+            self._progress.note(f"{question['subject']}  approved by {approver}")
             given += 1
-        if given and not self._told:
-            self._told = True
-            self._progress.note(f"(you can answer yourself next time: the passwords are in {self._file})")
+        if given and not self._hint_shown:
+            self._hint_shown = True
+            self._progress.note(f"(you can answer such requests yourself: the passwords are in {self._file})")
         return given

@@ -19,14 +19,14 @@ from pipelines.spec.features import FeatureView
 if TYPE_CHECKING:
     import polars as pl
 
-BATCH = 200
+BATCH_ROWS = 200
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 0.2
 
 
 @dataclass
 class ReplaySummary:
-    """What was asked. ``answered``: rows per model; ``versions``: which version each model answered with."""
+    """The requests of a replay. ``answered``: rows per model; ``versions``: which version each model answered with."""
 
     days: list[date]
     answered: dict[str, int] = field(default_factory=dict)
@@ -42,14 +42,14 @@ def add_parser(subparsers: Any) -> None:
     command.add_argument(
         "--model", action="append", help="only this model; may be repeated (default: all that are live)"
     )
-    command.add_argument("--batch", type=int, default=BATCH, help="most rows in one request")
+    command.add_argument("--batch", type=int, default=BATCH_ROWS, help="most rows in one request")
     command.add_argument("--single", action="store_true", help="one row per request")
     command.add_argument("--until-now", action="store_true", help="leave out flights that cannot be asked about yet")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Replay and say what was answered."""
+    """Replay and print what was answered."""
     if options.first > options.last:
         raise Refused(f"the first day {options.first} is later than the last day {options.last}")
     days = [options.first + timedelta(days=number) for number in range((options.last - options.first).days + 1)]
@@ -66,21 +66,21 @@ def replay(
     models: Sequence[str] | None,
     ports: Ports,
     *,
-    batch: int = BATCH,
+    batch: int = BATCH_ROWS,
     until: datetime | None = None,
 ) -> ReplaySummary:
     """Ask every model about every flight of ``days`` in order of prediction time, with entity ids.
 
-    ``models`` None: all that are live. Features come from the source's own data by the engine that trains, so a day
-    needs not be ingested. A request holds rows of one prediction time, at most ``batch``. Rows later than ``until``
-    are left out. Asking again about a day logs its predictions again; monitoring counts the first of each entity and
-    version. Raises ``Refused`` for a model that is not live, ``Unavailable`` when the gateway does not come back.
+    ``models`` None: all that are live. Features are computed from the source's own data by training's code, so a day
+    need not be ingested. A request holds rows of one prediction time, at most ``batch``. Rows later than ``until`` are
+    left out. Replaying a day again logs its predictions again; monitoring counts the first of each entity and
+    version. Raises ``Refused`` for a model that is not live, ``Unavailable`` if the gateway stays down.
     """
     if batch < 1:
         raise Refused(f"a request holds at least one row, not {batch}")
     started = time.monotonic()
     summary = ReplaySummary(days=list(days))
-    names = _live(models, ports, summary)
+    names = _live_models(models, ports, summary)
     by_view: dict[str, list[str]] = {}
     for name in names:
         by_view.setdefault(ports.catalog.model(name).view, []).append(name)
@@ -88,34 +88,34 @@ def replay(
         view = ports.catalog.view(view_name)
         columns = {name: _columns(name, summary.versions[name], view, ports) for name in of_view}
         frame = live_features(view, ports.catalog.dataset(view.dataset), days)
-        for moment, rows in _requests(view, frame, batch, until):
+        for moment, rows in _batches(view, frame, batch, until):
             ids = rows["entity_id"].to_list()
             for name in of_view:
                 values = rows.select(columns[name]).rows()
-                _ask(ports.endpoint, name, columns[name], values, ids, moment)
+                _predict_with_retry(ports.endpoint, name, columns[name], values, ids, moment)
                 summary.answered[name] = summary.answered.get(name, 0) + len(ids)
                 summary.requests += 1
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _live(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
-    """Names of the models to ask; their live versions are noted in the summary."""
+def _live_models(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
+    """Names of the models to request; their live versions are noted in the summary."""
     names = list(ports.catalog.models) if models is None else list(dict.fromkeys(models))
     for name in names:
         version = ports.endpoint.state(ports.catalog.model(name).model).version
         if version is not None:
             summary.versions[name] = version
             summary.answered[name] = 0
-    idle = [name for name in names if name not in summary.versions]
-    if idle and (models is not None or not summary.versions):
-        reasons = [f"{name} has no live version; release one by its deploy DAG" for name in idle]
-        raise Refused("these models cannot be asked", reasons or ["no model is declared"])
+    not_live = [name for name in names if name not in summary.versions]
+    if not_live and (models is not None or not summary.versions):
+        reasons = [f"{name} has no live version; release one by its deploy DAG" for name in not_live]
+        raise Refused("these models cannot be requested", reasons or ["no model is declared"])
     return list(summary.versions)
 
 
 def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[str]:
-    """The columns that the live version takes, as its bundle says; without one, the declared ones."""
+    """The columns of the live version by its bundle; without one, the declared ones."""
     path = store_paths.bundle(model, version, "schema.json")
     if ports.store.exists(path):
         return [column["name"] for column in json.loads(ports.store.get(path))["columns"]]
@@ -125,7 +125,7 @@ def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[
 def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
     """The feature table of ``days`` from the source's own data: one row per entity, with its ``entity_id``."""
     from pipelines.steps.features.compute import compute_features
-    from pipelines.steps.features.reach import sources_of
+    from pipelines.steps.features.source_days import sources_of
     from pipelines.tables.entity_id import entity_id
 
     frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
@@ -138,7 +138,7 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
     import polars as pl
 
     from pipelines.demo.nycflights import source_text
-    from pipelines.steps.features.reach import first_day
+    from pipelines.steps.features.source_days import first_day
 
     source, text = dataset.sources[name], source_text(name)
     if source.cadence == "reference":
@@ -150,13 +150,13 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
 
 
 def _typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
-    """Text columns as the contract's types; what is no such value is null, as a quarantined cell would be."""
+    """Text columns as the contract's types; a text that does not parse is null."""
     from pipelines.steps.ingestion.contract import parse
 
     return parse(text, source.columns, source.null_values)[1]
 
 
-def _requests(
+def _batches(
     view: FeatureView, frame: pl.DataFrame, batch: int, until: datetime | None
 ) -> Iterator[tuple[datetime, pl.DataFrame]]:
     """Rows of one prediction time after the other, at most ``batch`` at once."""
@@ -170,7 +170,7 @@ def _requests(
             yield moment, part
 
 
-def _ask(
+def _predict_with_retry(
     endpoint: Endpoint,
     model: str,
     columns: Sequence[str],
@@ -178,7 +178,7 @@ def _ask(
     ids: Sequence[str],
     moment: datetime,
 ) -> None:
-    """One request; a gateway that is away for some seconds (a worker was replaced) is waited for."""
+    """One request, repeated if the gateway is down for some seconds (a worker was replaced)."""
     for attempt in range(ATTEMPTS):
         try:
             endpoint.predict(model, columns, rows, ids=ids, prediction_time=moment)

@@ -15,18 +15,18 @@ from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.components import environment
 from pipelines.cli.progress import Progress
-from pipelines.demo.people import People
+from pipelines.demo.people import DemoUsers
 from pipelines.errors import AirworthyError
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
 
 if TYPE_CHECKING:
-    from pipelines.demo.rollout_plot import Mark
+    from pipelines.demo.rollout_plot import TimelineEvent
 
 RPS = 60.0
 SECONDS = 900.0
-CALM_SECONDS = 4.0
-"""How long the candidate answers well before the storm."""
+HEALTHY_SECONDS = 4.0
+"""How long the candidate answers before it is frozen."""
 ENDED = ("success", "failed")
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
@@ -37,9 +37,9 @@ class RolloutDemo:
     def __init__(self, model: str, first: date, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
         self.model, self.first, self.ports, self.airflow, self.progress = model, first, ports, airflow, progress
         self.target = ports.target(model)
-        self.people = People(ports.settings, progress)
+        self.people = DemoUsers(ports.settings, progress)
         self.folder = ports.settings.home / "rollout"
-        self.storms: list[Mark] = []
+        self.incidents: list[TimelineEvent] = []
         self.begun = time.time()
 
     @property
@@ -51,56 +51,56 @@ class RolloutDemo:
         return self.folder / "rollout.png"
 
     @property
-    def shown(self) -> Path:
-        """Says that all of this was shown; once is enough."""
+    def shown_marker(self) -> Path:
+        """Marks that this part of the demonstration is complete."""
         return self.folder / "shown"
 
-    def waiting(self) -> str | None:
+    def undeployed_version(self) -> str | None:
         """The newest approved version that was never live."""
         live = {line.version for line in self.ports.ledger.entries(self.model, kind="release")}
         status = ("approved", "rolled_back")
-        found = [v for v in self.ports.registry.versions(self.model) if v.tags.get("airworthy.status") in status]
-        return next((v.version for v in found if v.version not in live), None)
+        approved = [v for v in self.ports.registry.versions(self.model) if v.tags.get("airworthy.status") in status]
+        return next((v.version for v in approved if v.version not in live), None)
 
-    def fly(self) -> None:
-        """The whole act, unless it was played before; what an earlier demonstration began is gone on with."""
+    def run(self) -> None:
+        """Run this part of the demonstration unless it is complete; an interrupted one is continued."""
         self.progress.stage(f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure")
-        if self.shown.exists():
-            self.progress.note("was shown before")
+        if self.shown_marker.exists():
+            self.progress.note("is complete already")
             return
-        flown = len({line.version for line in self.ports.ledger.entries(self.model, kind="release")}) > 1
-        if self.waiting() is None and not flown:
+        deployed_before = len({line.version for line in self.ports.ledger.entries(self.model, kind="release")}) > 1
+        if self.undeployed_version() is None and not deployed_before:
             self._train()
         self.airflow.unpause(f"{self.model}__deploy")
-        version = self.waiting()
-        if version is None and not flown:
+        version = self.undeployed_version()
+        if version is None and not deployed_before:
             self.progress.note("no candidate passed the gates; nothing is to be deployed")
             return
         self.begun = time.time()
-        traffic = self._send()
+        traffic = self._start_traffic()
         try:
             if version is not None:
-                self.progress.note(f"version {version} begins its flight, under {RPS:g} requests per second")
-                self._deploy(version, storm=False)
-                self._drill()
-            self._break()
+                self.progress.note(f"version {version} is deployed in stages, under {RPS:g} requests per second")
+                self._deploy(version, freeze_candidate=False)
+                self._run_drill()
+            self._deploy_failing_version()
         finally:
             traffic.send_signal(signal.SIGTERM)
             traffic.wait(60)
-        self._tell()
+        self._summarize()
 
-    def _break(self) -> None:
-        """Deploy the former champion once more, as somebody might, and freeze it while it has traffic."""
-        broken = self.target.state(self.model).previous
-        if broken is None:
-            self.progress.note("there is no second version to break")
+    def _deploy_failing_version(self) -> None:
+        """Deploy the former champion again by hand, and freeze it while it has traffic."""
+        former = self.target.state(self.model).previous
+        if former is None:
+            self.progress.note("there is no second version to freeze")
             return
-        self.progress.note(f"version {broken} is sent up again by hand, and will break in the air")
-        self._deploy(broken, storm=True)
-        self.shown.touch()
+        self.progress.note(f"version {former} is deployed again by hand, and will freeze under traffic")
+        self._deploy(former, freeze_candidate=True)
+        self.shown_marker.touch()
 
     def _train(self) -> None:
-        """Monitoring has led to no new version yet: train one on all that is known by now, and let the gates judge."""
+        """Train a version on all data so far, for the gates to judge: monitoring has not led to a new one yet."""
         conf = {"hypothesis": HYPOTHESIS, "as_of": (self.first - timedelta(days=1)).isoformat()}
         train = self.airflow.trigger(f"{self.model}__train", conf)
         before = len(self.ports.registry.versions(self.model))
@@ -115,54 +115,54 @@ class RolloutDemo:
 
         self.progress.wait(judged, timeout=600, what="the next version")
 
-    def _send(self) -> subprocess.Popen[bytes]:
-        """Callers, in a process of their own, until it is told to end."""
+    def _start_traffic(self) -> subprocess.Popen[bytes]:
+        """Start a process that sends requests until SIGTERM."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pipelines.cli.main", "traffic", self.model, "--from", f"{self.first}"]
         command += ["--days", "60", "--rps", f"{RPS:g}", "--seconds", f"{SECONDS:g}", "--to", str(self.answers)]
         with (self.ports.settings.home / "logs" / "traffic.log").open("ab") as log:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
 
-    def _deploy(self, version: str, *, storm: bool) -> None:
-        """Trigger the deployment and see it to its end; with a storm the candidate is frozen while it has traffic."""
+    def _deploy(self, version: str, *, freeze_candidate: bool) -> None:
+        """Trigger the deployment and wait for its end; ``freeze_candidate``: freeze it while it has traffic."""
         deploy = f"{self.model}__deploy"
-        run = self._going_on(deploy, version) or self.airflow.trigger(deploy, {"version": version})
+        run = self._running_deployment(deploy, version) or self.airflow.trigger(deploy, {"version": version})
         frozen: list[float] = []
-        calm: list[float] = []
-        back: list[float] = []
-        asked = 0.0
+        healthy_since: list[float] = []
+        rolled_back_at: list[float] = []
+        answered_at = 0.0
 
-        def look() -> tuple[bool, str]:
-            nonlocal asked
-            state = self._state()
-            if time.monotonic() - asked > 2:
-                asked = time.monotonic()
+        def poll() -> tuple[bool, str]:
+            nonlocal answered_at
+            state = self._rollout_state()
+            if time.monotonic() - answered_at > 2:
+                answered_at = time.monotonic()
                 self.people.answer(deploy)
-            if storm and state is not None and state.phase == "BAKING" and state.split.get(version):
-                calm.append(time.time())
-                if time.time() - calm[0] > CALM_SECONDS:
-                    self._freeze(version, frozen)
-            if frozen and state is not None and state.phase == "ROLLED_BACK" and not back:
-                back.append(time.time())
-                self.storms.append((back[0], "rolled back", f"version {version} rolled back"))
-            found = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
-            said = "nothing is live" if state is None else self._shares(state)
-            return found["state"] in ENDED, f"{said}; {self._task(deploy, run)}"
+            if freeze_candidate and state is not None and state.phase == "BAKING" and state.split.get(version):
+                healthy_since.append(time.time())
+                if time.time() - healthy_since[0] > HEALTHY_SECONDS:
+                    self._freeze_candidate(version, frozen)
+            if frozen and state is not None and state.phase == "ROLLED_BACK" and not rolled_back_at:
+                rolled_back_at.append(time.time())
+                self.incidents.append((rolled_back_at[0], "rolled back", f"version {version} rolled back"))
+            dag_run = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
+            shares = "nothing is live" if state is None else self._describe_shares(state)
+            return dag_run["state"] in ENDED, f"{shares}; {self._busy_tasks(deploy, run)}"
 
-        self.progress.wait(look, timeout=420, what="the deployment")
-        state = self._state()
-        meant = back if storm else state is not None and state.champion == version
-        if state is None or not meant:
+        self.progress.wait(poll, timeout=420, what="the deployment")
+        state = self._rollout_state()
+        as_expected = rolled_back_at if freeze_candidate else state is not None and state.champion == version
+        if state is None or not as_expected:
             why = state.reason if state is not None and state.reason else f"see {deploy} {run} in Airflow"
-            self.progress.note(f"this went otherwise than it was meant to: {why}")
-        elif storm:
-            seconds = f" {back[0] - frozen[0]:.1f} s after it froze" if back else ""
-            self.progress.note(f"rolled back by itself{seconds}: {state.reason}")
+            self.progress.note(f"the deployment did not end as expected: {why}")
+        elif freeze_candidate:
+            seconds = f" {rolled_back_at[0] - frozen[0]:.1f} s after it froze" if rolled_back_at else ""
+            self.progress.note(f"rolled back automatically{seconds}: {state.reason}")
         else:
-            self.progress.note(f"version {version} is the champion, version {state.previous} can be put back")
+            self.progress.note(f"version {version} is the champion, version {state.previous} can be restored")
 
-    def _going_on(self, deploy: str, version: str) -> str | None:
-        """The run of this version that was cut off with an earlier demonstration, once no other one runs."""
+    def _running_deployment(self, deploy: str, version: str) -> str | None:
+        """The active run of this version from an interrupted demonstration, once no other one is active."""
 
         def others_ended() -> tuple[bool, str]:
             busy = [run for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
@@ -173,36 +173,36 @@ class RolloutDemo:
         busy = [run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
         return busy[0] if busy else None
 
-    def _state(self) -> RolloutState | None:
+    def _rollout_state(self) -> RolloutState | None:
         try:
             return self.target.rollout(self.model)
         except AirworthyError:
             return None
 
     @staticmethod
-    def _shares(state: RolloutState) -> str:
+    def _describe_shares(state: RolloutState) -> str:
         shadow = f", version {state.mirror} in the shadow" if state.mirror else ""
         phase = "" if state.phase in (None, "ROLLED_BACK", "SUCCEEDED", "SUPERSEDED") else f"{state.phase}: "
         return phase + ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
 
-    def _task(self, dag_id: str, run: str) -> str:
+    def _busy_tasks(self, dag_id: str, run: str) -> str:
         waits = (None, *ENDED, "skipped", "upstream_failed", "removed")
         busy = [task["task_id"] for task in self.airflow.tasks(dag_id, run) if task["state"] not in waits]
         return ", ".join(dict.fromkeys(busy)) or "between two tasks"
 
-    def _freeze(self, version: str, frozen: list[float]) -> None:
-        """Stop the candidate's processes as a machine out of memory would: they live, and answer nothing."""
-        gateway = stack.alive(self.ports.settings, "gateway")
+    def _freeze_candidate(self, version: str, frozen: list[float]) -> None:
+        """Stop the candidate's processes as a machine out of memory would: they stay alive but do not answer."""
+        gateway = stack.running_process(self.ports.settings, "gateway")
         for child in gateway.children(recursive=True) if gateway else []:
             if "pipelines.serving.traffic.candidate_process" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)
                 if not frozen:
-                    self.progress.note(f"trouble: the process of version {version} freezes (SIGSTOP)")
-                    self.storms.append((time.time(), "trouble", "process frozen"))
+                    self.progress.note(f"failure: the process of version {version} freezes (SIGSTOP)")
+                    self.incidents.append((time.time(), "trouble", "process frozen"))
                 frozen.append(time.time())
 
-    def _drill(self) -> None:
-        """Try the way back once, as the schedule would."""
+    def _run_drill(self) -> None:
+        """Run the rollback drill once, as its schedule would."""
         dag_id = f"{self.model}__drill"
         if dag_id not in {dag["dag_id"] for dag in self.airflow.dags()}:
             return
@@ -210,8 +210,8 @@ class RolloutDemo:
         run = self.airflow.trigger(dag_id, {})
 
         def ended() -> tuple[bool, str]:
-            found = next(each for each in self.airflow.runs(dag_id) if each["dag_run_id"] == run)
-            return found["state"] in ENDED, f"rollback drill {found['state']}"
+            dag_run = next(each for each in self.airflow.runs(dag_id) if each["dag_run_id"] == run)
+            return dag_run["state"] in ENDED, f"rollback drill {dag_run['state']}"
 
         self.progress.wait(ended, timeout=120, what="the rollback drill")
         for line in self.ports.ledger.entries(self.model, kind="rollback_drill")[-1:]:
@@ -221,23 +221,23 @@ class RolloutDemo:
                 f" {1000 * float(facts['seconds']):.0f} ms after the call ({facts['failed']} requests failed)"
             )
 
-    def _tell(self) -> None:
-        """Draw the picture, and say what callers saw."""
+    def _summarize(self) -> None:
+        """Draw the plot, and print what callers saw."""
         import polars as pl
 
-        from pipelines.demo.rollout_plot import by_time, draw, marks
-        from pipelines.demo.traffic import errors
+        from pipelines.demo.rollout_plot import count_answers, draw, read_timeline
+        from pipelines.demo.traffic import count_errors
 
         answers = pl.read_parquet(self.answers)
-        told = marks(self.ports.ledger.entries(self.model), self.begun)
-        if any(kind == "rolled back" for _, kind, _ in self.storms):  # when traffic moved, not when it was written down
-            told = [mark for mark in told if mark[1] != "rolled back"]
-        told = sorted([*told, *self.storms])
-        bins = by_time(answers)
+        timeline = read_timeline(self.ports.ledger.entries(self.model), self.begun)
+        if any(kind == "rolled back" for _, kind, _ in self.incidents):  # these tell when traffic moved
+            timeline = [mark for mark in timeline if mark[1] != "rolled back"]
+        timeline = sorted([*timeline, *self.incidents])
+        bins = count_answers(answers)
         bins.write_csv(self.folder / "answers.csv")
-        pl.DataFrame(told, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
-        draw(answers, told, self.picture, title=f"{self.model}: who answered, and what went wrong")
+        pl.DataFrame(timeline, schema=["at", "kind", "text"], orient="row").write_csv(self.folder / "marks.csv")
+        draw(answers, timeline, self.picture, title=f"{self.model}: who answered, and what went wrong")
         instead = int(bins["instead"].sum())
-        said = f"{answers.height:,} requests during all of this: {errors(answers)} errors for callers"
-        self.progress.note(f"{said}; the champion answered {instead} of them in the candidate's place")
+        summary = f"{answers.height:,} requests during the rollouts: {count_errors(answers)} errors for callers"
+        self.progress.note(f"{summary}; the champion answered {instead} of them in the candidate's place")
         self.progress.note(f"the picture: {self.picture} (data beside it)")

@@ -1,4 +1,4 @@
-"""Draws a rollout as one picture: who answered, what went wrong, and what was decided when."""
+"""Draws a rollout as one picture: which version answered, which requests failed, and each decision."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BIN_SECONDS = 2.0
-LETTER = 0.0054
-"""Width of a letter of the marks, as a share of the panel's."""
-SETTLED = 0.5
-"""Seconds after which a promotion is no news any more."""
+LETTER_WIDTH = 0.0054
+"""Width of a letter of the labels, as a share of the panel's."""
+PROMOTION_SECONDS = 0.5
+"""Seconds after which an answer shows who the champion is: a promotion reaches all workers by then."""
 COLORS = ("#9fb8d0", "#e8a33d", "#7fb069", "#b07fa6")
-MARKS = {
+KIND_COLORS = {
     "passed": "#7f8c8d",
     "shift": "#555555",
     "approval": "#3d7ab5",
@@ -27,75 +27,75 @@ MARKS = {
     "rolled back": "#c0392b",
     "trouble": "#8e44ad",
 }
-PASSED = {"load_test": "load test passed", "shadow_comparison": "shadow passed"}
-"""Stages whose end is marked."""
+PASSED_LABELS = {"load_test": "load test passed", "shadow_comparison": "shadow passed"}
+"""Practices whose pass is shown."""
 
-Mark = tuple[float, str, str]
-"""Seconds since 1970, kind (of ``MARKS``), text."""
+TimelineEvent = tuple[float, str, str]
+"""Seconds since 1970, kind (of ``KIND_COLORS``), text."""
 
 
-def marks(lines: list[LedgerEntry], since: float) -> list[Mark]:
-    """What the ledger says was decided since then, oldest first."""
-    found: list[Mark] = []
+def read_timeline(lines: list[LedgerEntry], since: float) -> list[TimelineEvent]:
+    """The decisions in the ledger since then, oldest first."""
+    timeline: list[TimelineEvent] = []
     for line in lines:
         at, details = line.at.timestamp(), line.details
         if at < since:
             continue
         if line.kind == "approval_answer" and details.get("choice") == "approve":
-            found.append((at, "approval", str(details.get("person") or details.get("role"))))
+            timeline.append((at, "approval", str(details.get("person") or details.get("role"))))
         elif line.kind == "release":
-            found.append((at, "promoted", f"version {line.version} is champion"))
+            timeline.append((at, "promoted", f"version {line.version} is champion"))
         elif line.kind == "rollback":
-            found.append((at, "rolled back", f"version {details.get('from')} rolled back"))
-        elif line.kind == "rollout" and details.get("practice") in PASSED and details.get("outcome") == "pass":
-            found.append((at, "passed", PASSED[details["practice"]]))
+            timeline.append((at, "rolled back", f"version {details.get('from')} rolled back"))
+        elif line.kind == "rollout" and details.get("practice") in PASSED_LABELS and details.get("outcome") == "pass":
+            timeline.append((at, "passed", PASSED_LABELS[details["practice"]]))
         elif line.kind == "rollout" and details.get("practice") == "canary_step":
             share = details.get("share") or (details.get("facts") or {}).get("share")
-            found.append((at, "shift", f"{float(share) / 100:g} %" if share is not None else "shift"))
-    return found
+            timeline.append((at, "shift", f"{float(share) / 100:g} %" if share is not None else "shift"))
+    return timeline
 
 
-def by_time(answers: pl.DataFrame) -> pl.DataFrame:
+def count_answers(answers: pl.DataFrame) -> pl.DataFrame:
     """Per bin of two seconds, version and arm: ``second``, ``version``, ``arm``, ``answers``, ``errors``, ``instead``
     (the champion answered in the candidate's place)."""
-    begun = float(answers["at"].min() or 0.0)  # type: ignore[arg-type]
+    start = float(answers["at"].min() or 0.0)  # type: ignore[arg-type]
     return (
         answers.sort("at")
-        .with_columns(instead=_instead(answers))
-        .with_columns(second=((pl.col("at") - begun) / BIN_SECONDS).floor() * BIN_SECONDS)
+        .with_columns(instead=_is_fallback(answers))
+        .with_columns(second=((pl.col("at") - start) / BIN_SECONDS).floor() * BIN_SECONDS)
         .group_by("second", "version", "arm")
         .agg(answers=pl.len(), errors=(pl.col("status") != 200).sum(), instead=pl.col("instead").sum())
         .sort("second", "version", "arm")
     )
 
 
-def _instead(answers: pl.DataFrame) -> pl.Series:
+def _is_fallback(answers: pl.DataFrame) -> pl.Series:
     """For each answer, by time: whether it came from the version that was the champion a moment before, though the
     request was the candidate's."""
     ordered = answers.sort("at")
     champions = ordered.filter(pl.col("arm") == "champion", pl.col("status") == 200)
-    known = champions.select(pl.col("at") + SETTLED, champion="version")
-    found = ordered.join_asof(known, on="at")
-    return ((found["arm"] == "candidate") & (found["version"] == found["champion"]).fill_null(False)).cast(pl.Int64)
+    known = champions.select(pl.col("at") + PROMOTION_SECONDS, champion="version")
+    joined = ordered.join_asof(known, on="at")
+    return ((joined["arm"] == "candidate") & (joined["version"] == joined["champion"]).fill_null(False)).cast(pl.Int64)
 
 
-def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> None:
-    """Write the picture as PNG: above the shares of the answers by version, below what went wrong."""
+def draw(answers: pl.DataFrame, timeline: list[TimelineEvent], path: Path, *, title: str) -> None:
+    """Write the picture as PNG: above the shares of the answers by version, below the errors and fallbacks."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    begun, bins = float(answers["at"].min() or 0.0), by_time(answers)  # type: ignore[arg-type]
+    begun, bins = float(answers["at"].min() or 0.0), count_answers(answers)  # type: ignore[arg-type]
     figure = Figure(figsize=(11, 6.2), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    _shares(upper, bins)
-    _trouble(lower, bins)
+    _plot_shares(upper, bins)
+    _plot_errors(lower, bins)
     for axes in (upper, lower):
-        for at, kind, _ in told:
+        for at, kind, _ in timeline:
             axes.axvline(
-                at - begun, color=MARKS[kind], linewidth=1, linestyle="--" if kind in ("shift", "passed") else "-"
+                at - begun, color=KIND_COLORS[kind], linewidth=1, linestyle="--" if kind in ("shift", "passed") else "-"
             )
-    _labels(upper, [(at - begun, kind, text) for at, kind, text in told])
+    _label_events(upper, [(at - begun, kind, text) for at, kind, text in timeline])
     moment = datetime.fromtimestamp(begun, UTC)
     lower.set_xlabel(f"seconds since {moment:%Y-%m-%d %H:%M:%S} UTC")
     figure.suptitle(title, fontsize=12)
@@ -103,7 +103,7 @@ def draw(answers: pl.DataFrame, told: list[Mark], path: Path, *, title: str) -> 
     figure.savefig(path)
 
 
-def _shares(axes: Axes, bins: pl.DataFrame) -> None:
+def _plot_shares(axes: Axes, bins: pl.DataFrame) -> None:
     good = bins.filter(pl.col("version") != "").group_by("second", "version").agg(pl.col("answers").sum())
     wide = good.pivot(on="version", index="second", values="answers").fill_null(0).sort("second")
     versions = sorted((name for name in wide.columns if name != "second"), key=lambda name: (len(name), name))
@@ -117,7 +117,7 @@ def _shares(axes: Axes, bins: pl.DataFrame) -> None:
     axes.legend(loc="lower left", framealpha=0.9, ncols=len(versions))
 
 
-def _trouble(axes: Axes, bins: pl.DataFrame) -> None:
+def _plot_errors(axes: Axes, bins: pl.DataFrame) -> None:
     """Callers' errors, and the share of the candidate's requests that the champion had to answer."""
     every = bins.group_by("second").agg(pl.col("answers").sum(), pl.col("errors").sum()).sort("second")
     rate = (every["errors"] / every["answers"] * 100).to_list()
@@ -133,13 +133,13 @@ def _trouble(axes: Axes, bins: pl.DataFrame) -> None:
     axes.legend(loc="upper left", framealpha=0.9)
 
 
-def _labels(axes: Axes, told: list[Mark]) -> None:
+def _label_events(axes: Axes, timeline: list[TimelineEvent]) -> None:
     """Texts above the upper panel, on levels so that neighbours do not cover each other."""
     low, high = axes.get_xlim()
     free = [low] * 6
-    for at, kind, text in told:
+    for at, kind, text in timeline:
         level = next((number for number, until in enumerate(free) if until <= at), len(free) - 1)
-        free[level] = at + (len(text) + 2) * (high - low) * LETTER
+        free[level] = at + (len(text) + 2) * (high - low) * LETTER_WIDTH
         axes.annotate(
             text,
             xy=(at, 1.0),
@@ -147,5 +147,5 @@ def _labels(axes: Axes, told: list[Mark]) -> None:
             xytext=(1, 3 + 11 * level),
             textcoords="offset points",
             fontsize=7.5,
-            color=MARKS[kind],
+            color=KIND_COLORS[kind],
         )

@@ -1,4 +1,4 @@
-"""`airworthy demo` lands real flights, triggers the DAGs of the models' whole life, and waits for each to end."""
+"""`airworthy demo` lands real flights, triggers every DAG of the models' life cycle, and waits for each to end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.cli import stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
-from pipelines.demo.people import People
+from pipelines.demo.people import DemoUsers
 from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
 from pipelines.ports import Ports
@@ -26,11 +26,11 @@ from pipelines.wiring import open_ports
 DATASET = "flights"
 HYPOTHESIS = "Weather and the delays of the last hours tell late flights from punctual ones."
 ENDED = {"success", "failed"}
-FOR_LIVE_DAYS = {"arrive", "monitor"}
+LIVE_STAGES = {"arrive", "monitor"}
 
 
 def add_parser(subparsers: Any) -> None:
-    demo = subparsers.add_parser("demo", help="land real flights and drive a model's whole life through Airflow")
+    demo = subparsers.add_parser("demo", help="land real flights and run a model's whole life cycle in Airflow")
     demo.add_argument("--first", type=date.fromisoformat, default=date(2013, 1, 1), help="first day of history")
     demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 2, 28), help="last day of history")
     demo.add_argument("--live", type=int, default=14, help="days that arrive one by one after the history")
@@ -38,24 +38,24 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """The whole story in seven acts; those that change something look first whether it was done before."""
+    """Run all parts of the demonstration; each skips what an earlier run has done."""
     progress = Progress(open_console())
     progress.stage("Starting Airflow, MLflow and the gateway")
     stack.start(settings, progress.console)
-    ports = open_ports()  # anew: the first start has just chosen the ports
+    ports = open_ports()  # again: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
     story = Demonstration(options, ports, airflow, progress)
-    story.wake_airflow()
-    story.bring_history()
+    story.unpause_dags()
+    story.backfill_history()
     story.train_and_release()
-    story.live_day_by_day()
-    story.settle()
-    story.fly_the_next_version()
-    return story.tell()
+    story.serve_live_days()
+    story.wait_until_idle()
+    story.deploy_next_version()
+    return story.summarize()
 
 
 class Demonstration:
-    """The acts of the demonstration. Every change is made by a DAG; this class lands files, asks and waits."""
+    """The parts of the demonstration. DAGs make every change; this class lands files, sends requests and waits."""
 
     def __init__(self, options: argparse.Namespace, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
         self.ports, self.airflow, self.progress = ports, airflow, progress
@@ -65,10 +65,10 @@ class Demonstration:
         self.models: list[ModelSpec] = list(ports.catalog.models.values())
         self.view = self.models[0].view
 
-    def wake_airflow(self) -> None:
+    def unpause_dags(self) -> None:
         """Wait until every DAG is there, then unpause all but those that only the live days need.
 
-        Monitoring has nothing to watch yet, and each day of 2013 is late: the watcher would take the history up, too.
+        Monitoring has nothing to watch yet, and each day of 2013 is late: the arrival watcher would ingest it, too.
         """
         expected = {f"{DATASET}__{stage}" for stage in ("ingest", "arrive", "validate")} | {
             f"{model.model}__{stage}"
@@ -78,47 +78,47 @@ class Demonstration:
         expected |= {f"{model.model}__drill" for model in self.models if model.deployment.rollback.drill}
 
         def parsed() -> tuple[bool, str]:
-            found = {dag["dag_id"] for dag in self.airflow.dags()}
-            return expected <= found, f"{len(expected & found)} of {len(expected)} DAGs are parsed"
+            dag_ids = {dag["dag_id"] for dag in self.airflow.dags()}
+            return expected <= dag_ids, f"{len(expected & dag_ids)} of {len(expected)} DAGs are parsed"
 
         self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
         for error in self.airflow.import_errors():
             self.progress.note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
-        self._unpause(lambda stage: stage not in FOR_LIVE_DAYS)
+        self._unpause(lambda stage: stage not in LIVE_STAGES)
 
-    def _unpause(self, wanted: Callable[[str], bool]) -> None:
+    def _unpause(self, is_selected: Callable[[str], bool]) -> None:
         for dag in self.airflow.dags():
-            if dag["is_paused"] and wanted(dag["dag_id"].rpartition("__")[2]):
+            if dag["is_paused"] and is_selected(dag["dag_id"].rpartition("__")[2]):
                 self.airflow.unpause(dag["dag_id"])
 
-    def bring_history(self) -> None:
+    def backfill_history(self) -> None:
         """Land the history and backfill it day by day."""
         from pipelines.demo.land import land
 
         first, last = self.history[0], self.history[-1]
-        wanted = set(self.history)
-        self.progress.stage(f"History: {first} to {last}, {len(wanted)} days, backfilled by Airflow")
-        missing = wanted - self._built()
+        days = set(self.history)
+        self.progress.stage(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
+        missing = days - self._built_days()
         if not missing:
-            self.progress.note("was there already")
+            self.progress.note("is complete already")
             return
         land(first, last, self.ports)
         dag = f"{DATASET}__ingest"
         if not any(backfill["completed_at"] is None for backfill in self.airflow.backfills(dag)):
             self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, reprocess="failed")
         self.progress.wait(
-            lambda: self._history_built(wanted), timeout=1200, what="ingesting, validating and building features"
+            lambda: self._history_built(days), timeout=1200, what="ingesting, validating and building features"
         )
 
-    def _built(self) -> set[date]:
+    def _built_days(self) -> set[date]:
         return set(self.ports.store.days(store_paths.features(self.view)))
 
-    def _history_built(self, wanted: set[date]) -> tuple[bool, str]:
-        built = self._built() & wanted
+    def _history_built(self, days: set[date]) -> tuple[bool, str]:
+        built = self._built_days() & days
         states = Counter(run["state"] for run in self.airflow.runs(f"{DATASET}__ingest"))
         refused = {run["partition_key"] for run in self.airflow.runs(f"{DATASET}__validate", state="failed")}
-        ended = states["failed"] + len(refused) + len(built) >= len(wanted)
-        return ended, f"{len(built)} of {len(wanted)} days have features, {states['failed'] + len(refused)} failed"
+        ended = states["failed"] + len(refused) + len(built) >= len(days)
+        return ended, f"{len(built)} of {len(days)} days have features, {states['failed'] + len(refused)} failed"
 
     def train_and_release(self) -> None:
         """Train each model that is not live yet on all that is known by the end of the history."""
@@ -130,7 +130,7 @@ class Demonstration:
                     f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()}
                 )
         if waiting:
-            people = People(self.ports.settings, self.progress)
+            people = DemoUsers(self.ports.settings, self.progress)
 
             def released() -> tuple[bool, str]:
                 for model in waiting:
@@ -151,17 +151,17 @@ class Demonstration:
             if any(run["state"] == "failed" for run in self.airflow.runs(f"{model}__{stage}")[:1])
         }
         if failed:
-            raise Refused("the first models did not get into the air; open the runs in Airflow", sorted(failed))
+            raise Refused("the first models were not deployed; open the runs in Airflow", sorted(failed))
         rejected = {model for model in models if not live[model] and self._rejected(model)}
-        said = {
+        statuses = {
             model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
             for model in models
         }
         ended = all(live[model] or model in rejected for model in models)
-        return ended, ", ".join(f"{model}: {what}" for model, what in said.items())
+        return ended, ", ".join(f"{model}: {what}" for model, what in statuses.items())
 
     def _rejected(self, model: str) -> bool:
-        """Whether the newest candidate was refused: an answer, after which nothing follows."""
+        """Whether a gate rejected the newest candidate, after which no DAG follows."""
         newest = self.ports.registry.versions(model)[:1]
         runs = self.airflow.runs(f"{model}__evaluate")[:1]
         ended = bool(runs) and runs[0]["state"] in ENDED
@@ -173,16 +173,16 @@ class Demonstration:
                 return f"{stage} {runs[0]['state']}"
         return "waiting"
 
-    def live_day_by_day(self) -> None:
-        """Each day: answer its flights before they depart, then let its files arrive, as life does."""
+    def serve_live_days(self) -> None:
+        """For each day: predict its flights before they depart, then land its files."""
         from pipelines.demo.land import land
         from pipelines.demo.replay import replay
 
         self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
-        self._unpause(lambda stage: stage in FOR_LIVE_DAYS)
+        self._unpause(lambda stage: stage in LIVE_STAGES)
         answered = self._answered()
-        for model in self.staged if len(answered) < len(self.live) else []:  # its next version waits for the last act
-            self.progress.wait(lambda model=model: self._landed(model), timeout=300, what="the deployment to end")  # type: ignore[misc]
+        for model in self.staged_models if len(answered) < len(self.live) else []:  # its next version is deployed last
+            self.progress.wait(lambda model=model: self._deploys_ended(model), timeout=300, what="deployments to end")  # type: ignore[misc]
             self.airflow.pause(f"{model}__deploy")
         for day in self.live:
             if day.isoformat() not in answered:
@@ -192,10 +192,10 @@ class Demonstration:
             land(day, day, self.ports)
             self.progress.wait(lambda day=day: self._arrived(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
 
-    def _landed(self, model: str) -> tuple[bool, str]:
-        """Whether no deployment goes on: Airflow would leave it where it is once its DAG is paused."""
+    def _deploys_ended(self, model: str) -> tuple[bool, str]:
+        """Whether no deployment is active: Airflow would not continue it once its DAG is paused."""
         going_on = [run for run in self.airflow.runs(f"{model}__deploy") if run["state"] not in ENDED]
-        return not going_on, f"{len(going_on)} deployment(s) of {model} come to their end"
+        return not going_on, f"{len(going_on)} deployment(s) of {model} are active"
 
     def _answered_file(self) -> Any:
         return self.ports.settings.home / "run" / "answered.json"
@@ -206,15 +206,15 @@ class Demonstration:
 
     def _arrived(self, day: date) -> tuple[bool, str]:
         refused = self.airflow.runs(f"{DATASET}__validate", state="failed", partition_key_pattern=day.isoformat())
-        return day in self._built() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
+        return day in self._built_days() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
 
-    def settle(self) -> None:
-        """Wait until no run is queued or running: monitoring, and what it asked for, has come to its end."""
-        self.progress.stage("Monitoring, and what it asks for")
-        quiet = 0
+    def wait_until_idle(self) -> None:
+        """Wait until no run is queued or running: neither monitoring nor what it triggers."""
+        self.progress.stage("Monitoring, and the runs that it triggers")
+        idle_polls = 0
 
         def idle() -> tuple[bool, str]:
-            nonlocal quiet
+            nonlocal idle_polls
             busy = Counter(
                 run["dag_id"]
                 for dag in self.airflow.dags()
@@ -222,22 +222,22 @@ class Demonstration:
                 for state in ("running", "queued")
                 for run in self.airflow.runs(dag["dag_id"], state=state)
             )
-            quiet = 0 if busy else quiet + 1
-            return quiet >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs have ended"
+            idle_polls = 0 if busy else idle_polls + 1
+            return idle_polls >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs ended"
 
         self.progress.wait(idle, timeout=600, what="the last runs to end")
 
     @property
-    def staged(self) -> list[str]:
+    def staged_models(self) -> list[str]:
         return [model.model for model in self.models if model.deployment.staged]
 
-    def fly_the_next_version(self) -> None:
+    def deploy_next_version(self) -> None:
         """Deploy in stages what was approved meanwhile, under the traffic of callers."""
         after = self.live[-1] + timedelta(days=1)
-        for model in self.staged:
-            RolloutDemo(model, after, self.ports, self.airflow, self.progress).fly()
+        for model in self.staged_models:
+            RolloutDemo(model, after, self.ports, self.airflow, self.progress).run()
 
-    def tell(self) -> int:
+    def summarize(self) -> int:
         """Print what happened and where to look."""
         from pipelines.cli.status import print_summary
 

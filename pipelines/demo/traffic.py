@@ -1,4 +1,4 @@
-"""`airworthy traffic` asks at a steady rate about real flights, and writes down who answered each request, and when."""
+"""`airworthy traffic` requests real flights at a steady rate, and records which version answered each, and when."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 TIMEOUT = 10.0
-MOST_OPEN = 400
+MAX_OPEN = 400
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,26 +38,26 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Ask until the time is up or somebody ends it (SIGTERM, SIGINT); then say who answered."""
+    """Send requests until the time is up or SIGTERM or SIGINT comes; then print which versions answered."""
     if options.rps <= 0 or options.seconds <= 0 or options.days < 1:
         raise Refused("--rps, --seconds and --days must be more than 0")
-    bodies = flights(options.model, options.first, options.days, ports)
-    answers = asyncio.run(ask(options.model, bodies, options.rps, options.seconds, ports))
+    bodies = flight_requests(options.model, options.first, options.days, ports)
+    answers = asyncio.run(send_requests(options.model, bodies, options.rps, options.seconds, ports))
     if options.to is not None:
         options.to.parent.mkdir(parents=True, exist_ok=True)
         answers.write_parquet(options.to)
     versions = Counter(answers.filter(answers["status"] == 200)["version"].to_list())
-    told = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))
-    print(f"{answers.height:,} requests, {errors(answers)} errors; {told or 'nobody answered'}")
+    counts = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))
+    print(f"{answers.height:,} requests, {count_errors(answers)} errors; {counts or 'no version answered'}")
     return 0
 
 
-def errors(answers: pl.DataFrame) -> int:
-    """Requests that a caller got no prediction for."""
+def count_errors(answers: pl.DataFrame) -> int:
+    """Number of requests without a prediction."""
     return int((answers["status"] != 200).sum())
 
 
-def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
+def flight_requests(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
     """One request for each flight of these days, in order of prediction time; its id is its routing key.
 
     A flight with a feature outside its declared range is left out: no caller could ask about it.
@@ -67,10 +67,10 @@ def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
     spec = ports.catalog.model(model)
     view = ports.catalog.view(spec.view)
     columns = list(spec.training.features or view.features)
-    several = [first + timedelta(days=number) for number in range(days)]
-    frame = live_features(view, ports.catalog.dataset(view.dataset), several).sort("prediction_time", "entity_id")
+    dates = [first + timedelta(days=number) for number in range(days)]
+    frame = live_features(view, ports.catalog.dataset(view.dataset), dates).sort("prediction_time", "entity_id")
     for name in columns:
-        frame = frame.filter(_within(name, view))
+        frame = frame.filter(_in_range(name, view))
     if frame.is_empty():
         raise Refused(f"there are no flights from {first} for {days} day(s)")
     rows = frame.select("entity_id", *columns).iter_rows()
@@ -80,7 +80,7 @@ def flights(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
     ]
 
 
-def _within(name: str, view: FeatureView) -> pl.Expr:
+def _in_range(name: str, view: FeatureView) -> pl.Expr:
     """Whether a feature is missing or lies in its declared range."""
     import polars as pl
 
@@ -93,35 +93,35 @@ def _within(name: str, view: FeatureView) -> pl.Expr:
     return value.is_null() | fits
 
 
-async def ask(model: str, bodies: list[bytes], rps: float, seconds: float, ports: Ports) -> pl.DataFrame:
+async def send_requests(model: str, bodies: list[bytes], rps: float, seconds: float, ports: Ports) -> pl.DataFrame:
     """Every request that was due with its answer: ``at`` (seconds since 1970), ``status`` (0: none came), ``version``,
     ``arm``."""
     import polars as pl
 
     from pipelines.steps.load_testing.open_loop import OpenLoop, RequestOutcome, RequestSchedule, RequestTarget
 
-    ended = False
-    told: list[tuple[float, int, str, str]] = []
+    stopped = False
+    answers: list[tuple[float, int, str, str]] = []
 
-    def end() -> None:
-        nonlocal ended
-        ended = True
+    def stop_sending() -> None:
+        nonlocal stopped
+        stopped = True
 
     def judge(status: int, headers: dict[bytes, bytes], _: bytes) -> str:
         version, arm = headers.get(b"x-model-version", b""), headers.get(b"x-model-arm", b"champion")
-        told.append((time.time(), status, version.decode(), arm.decode()))
+        answers.append((time.time(), status, version.decode(), arm.decode()))
         return "" if status == 200 else f"status {status}"
 
     def stop(_: RequestOutcome) -> bool:
-        return ended
+        return stopped
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end)
+        asyncio.get_running_loop().add_signal_handler(number, stop_sending)
     key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
     url = f"{ports.settings.gateway.rstrip('/')}/models/{model}/invocations"
-    door = RequestTarget(url, bodies, judge, {"x-api-key": key} if key else {})
+    target = RequestTarget(url, bodies, judge, {"x-api-key": key} if key else {})
     schedule = RequestSchedule(rps, seconds)
-    found = await OpenLoop(door, schedule, [], timeout=TIMEOUT, most_open=MOST_OPEN, stop=stop).run()
-    silent = found.sent - len(told)
-    told += [(time.time(), 0, "", "")] * silent
-    return pl.DataFrame(told, schema=["at", "status", "version", "arm"], orient="row")
+    outcome = await OpenLoop(target, schedule, [], timeout=TIMEOUT, max_open=MAX_OPEN, stop=stop).run()
+    unanswered = outcome.sent - len(answers)
+    answers += [(time.time(), 0, "", "")] * unanswered
+    return pl.DataFrame(answers, schema=["at", "status", "version", "arm"], orient="row")

@@ -197,10 +197,10 @@ class LoadTestResult(Message):
     sent: int
     answered: int
     errors: dict[str, int] = {}
-    """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (the answer does not match the request),
-    ``overflow`` (the client already has its maximum of open requests)."""
-    strangers: int = 0
-    """Answers of another version, which make the test invalid."""
+    """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (none that fits the question), ``overflow`` (as
+    many requests under way as the client holds open)."""
+    wrong_version_answers: int = 0
+    """Answers that another version gave: what was measured is not this candidate."""
     unsent: int = 0
     """Requests that were due and were not sent, because the client could not keep up."""
     stopped_early: bool = False

@@ -1,4 +1,4 @@
-"""A pod reads the YAML and SQL declarations of the task that launched it, whatever its image holds."""
+"""A pod reads the YAML and SQL declarations of the task that launched it, not those of its image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.ports import Store
 SUFFIXES = (".yaml", ".yml", ".sql")
 
 
-def declare(store: Store, include: Path) -> str:
+def store_declarations(store: Store, include: Path) -> str:
     """Put all declarations below ``include`` into the store under their digest, once; returns the digest."""
     files = sorted(path for path in include.rglob("*") if path.suffix in SUFFIXES and path.is_file())
     texts = {path.relative_to(include).as_posix(): path.read_text(encoding="utf-8") for path in files}
@@ -24,12 +24,12 @@ def declare(store: Store, include: Path) -> str:
     return digest
 
 
-def unfold(store: Store, digest: str, include: Path) -> None:
-    """Write the declarations out as a folder again. ``Refused`` if they are not what bore the digest."""
+def restore_declarations(store: Store, digest: str, include: Path) -> None:
+    """Write the declarations out as a folder again. ``Refused`` if their digest differs."""
     content = store.get(store_paths.declarations(digest))
-    if (found := hashlib.sha256(content).hexdigest()) != digest:
+    if (actual := hashlib.sha256(content).hexdigest()) != digest:
         raise Refused(
-            f"{store_paths.declarations(digest)} was altered: its content has digest {found}; start the task again"
+            f"{store_paths.declarations(digest)} was altered: its content has digest {actual}; start the task again"
         )
     texts: dict[str, str] = json.loads(content)
     for name, text in texts.items():

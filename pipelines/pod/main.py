@@ -1,4 +1,4 @@
-"""Runs the step that a ticket in the store asks for, and writes result and manifest beside the ticket.
+"""Runs the step that a ticket in the store names, and writes result and manifest beside the ticket.
 
 ``python -m pipelines <step> --run runs/…`` reads ``ticket.json`` and the declarations that it names from the store,
 runs the step, and writes ``log.txt`` (as it goes), ``result.json`` and, last, ``manifest.json`` with the digests.
@@ -24,51 +24,51 @@ from pydantic import ValidationError
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.pod_run import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
-from pipelines.pod.declarations import unfold
+from pipelines.pod.declarations import restore_declarations
 from pipelines.pod.log import LogCopy
 from pipelines.ports import Store
 from pipelines.settings import Settings
 from pipelines.wiring import RealPorts, open_ports, run_step
 
-WORK = "work"
+WORKER_STEP = "work"
 """In place of a step: join the launch as one of its workers."""
-TERMINATED = 128 + signal.SIGTERM
+EXIT_TERMINATED = 128 + signal.SIGTERM
 TERMINATION_MESSAGE = Path("/dev/termination-log")
-LONGEST_MESSAGE = 4000
+MAX_MESSAGE_BYTES = 4000
 """Kubernetes keeps 4096 bytes of a termination message."""
 Outcome = Literal["done", "refused", "unavailable"]
 
 
 def run_ticket(step: str, run: str) -> int:
-    """Do what the ticket of ``run`` asks; returns the exit code. ``run`` is a path in the store."""
-    worker = step == WORK
-    signal.signal(signal.SIGTERM, _terminated)
+    """Run the step of the ticket of ``run``; returns the exit code. ``run`` is a path in the store."""
+    worker = step == WORKER_STEP
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
     os.environ["AIRWORTHY_RUN"] = run
     log = f"{run}/{socket.gethostname()}.txt" if worker else f"{run}/{LOG}"
     with tempfile.TemporaryDirectory() as folder:
         ports = open_ports(Settings.from_environment().model_copy(update={"include": Path(folder)}))
         with LogCopy(ports.store, log):
-            return _told(step, run, ports)
+            return _run_and_report(step, run, ports)
 
 
-def _told(step: str, run: str, ports: RealPorts) -> int:
-    """The exit code; whatever is raised is in the log by then."""
+def _run_and_report(step: str, run: str, ports: RealPorts) -> int:
+    """Run, and return the exit code; every exception is written to the log."""
     try:
-        return _work(run, ports) if step == WORK else _run(step, run, ports)
+        return _run_worker(run, ports) if step == WORKER_STEP else _run(step, run, ports)
     except AirworthyError as error:
-        _last_words(error)
+        _write_termination_message(error)
         return error.exit_code
     except Exception:
         traceback.print_exc()
         return 1
 
 
-def _work(run: str, ports: RealPorts) -> int:
+def _run_worker(run: str, ports: RealPorts) -> int:
     """Take a share of the training that another pod of the same launch leads."""
     from pipelines.steps.training.worker import join
 
     ticket = _read_ticket(run, ports.store)
-    unfold(ports.store, ticket.declarations, ports.settings.include)
+    restore_declarations(ports.store, ticket.declarations, ports.settings.include)
     join(run, ports)
     return 0
 
@@ -77,21 +77,21 @@ def _run(step: str, run: str, ports: RealPorts) -> int:
     store, started = ports.store, ports.clock()
     ticket = _read_ticket(run, store)
     if ticket.step != step:
-        raise Refused(f"{run} asks for {ticket.step}, the pod was started for {step}; start the task again")
-    unfold(store, ticket.declarations, ports.settings.include)
-    result, error = _answer(ticket, ports)
+        raise Refused(f"the ticket of {run} names {ticket.step}, the pod was started for {step}; start the task again")
+    restore_declarations(store, ticket.declarations, ports.settings.include)
+    result, error = _run_request(ticket, ports)
     if result is not None:
         store.put(f"{run}/{RESULT}", result)
     manifest = _manifest(ticket, result, error, started, ports.clock())
     store.put(f"{run}/{MANIFEST}", manifest.model_dump_json(by_alias=True, indent=1).encode())
     if error is not None:
-        _last_words(error)
+        _write_termination_message(error)
         return error.exit_code
     return 0
 
 
-def _answer(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, AirworthyError | None]:
-    """The result as JSON, or why there is none; a fault of ours passes through, for it is no answer."""
+def _run_request(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, AirworthyError | None]:
+    """The result as JSON, or the error; any other exception is raised."""
     try:
         return run_step(ticket.step, ticket.request, ports).model_dump_json(by_alias=True).encode(), None
     except ValidationError as fault:
@@ -105,7 +105,7 @@ def _read_ticket(run: str, store: Store) -> RunTicket:
     try:
         return RunTicket.model_validate_json(store.get(path))
     except ValidationError as fault:
-        raise Refused(f"{path} is no ticket; start the task again", [str(fault)]) from fault
+        raise Refused(f"{path} is not a ticket; start the task again", [str(fault)]) from fault
 
 
 def _manifest(
@@ -126,13 +126,13 @@ def _manifest(
     )
 
 
-def _last_words(error: AirworthyError) -> None:
-    """For a task that cannot reach the store either: Kubernetes keeps this text with the pod."""
+def _write_termination_message(error: AirworthyError) -> None:
+    """For a task that cannot reach the store: Kubernetes keeps this text with the pod."""
     print(error, file=sys.stderr, flush=True)
     if TERMINATION_MESSAGE.exists():
-        TERMINATION_MESSAGE.write_text(str(error)[:LONGEST_MESSAGE], encoding="utf-8")
+        TERMINATION_MESSAGE.write_text(str(error)[:MAX_MESSAGE_BYTES], encoding="utf-8")
 
 
-def _terminated(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001
-    """A pod is told to go (deleted, evicted): raise ``SystemExit``, so that the log is written out."""
-    raise SystemExit(TERMINATED)
+def _exit_on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001
+    """The pod is deleted or evicted: raise ``SystemExit``, so that the log is written out."""
+    raise SystemExit(EXIT_TERMINATED)

@@ -18,25 +18,25 @@ from typing import Any
 
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError, Refused
 from pipelines.settings import let_waiting_threads_sleep
-from pipelines.steps.training.distributed_rank import take_part
+from pipelines.steps.training.distributed_rank import run_rank
 from pipelines.wiring import open_ports
 
 
 def main(arguments: list[str]) -> int:
     let_waiting_threads_sleep()
-    folder, host, port, task, descriptor, silence = arguments
-    threading.Thread(target=_end_with_the_starter, daemon=True).start()
+    folder, host, port, task, descriptor, peer_wait_seconds = arguments
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
-    def tell(event: Mapping[str, Any]) -> None:
+    def send_event(event: Mapping[str, Any]) -> None:
         os.write(int(descriptor), json.dumps(event).encode() + b"\n")
 
     try:
-        take_part(Path(folder), host, int(port), task, open_ports().store, tell, int(silence))
+        run_rank(Path(folder), host, int(port), task, open_ports().store, send_event, int(peer_wait_seconds))
     except Refused as error:
-        tell({"refused": error.subject, "reasons": error.reasons})
+        send_event({"refused": error.subject, "reasons": error.reasons})
         return error.exit_code
     except AirworthyError as error:
-        tell({"unavailable": str(error)})
+        send_event({"unavailable": str(error)})
         return error.exit_code
     except Exception:
         traceback.print_exc()
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _end_with_the_starter() -> None:
+def _exit_with_parent() -> None:
     sys.stdin.buffer.read()
     os._exit(EXIT_UNAVAILABLE)
 
@@ -53,4 +53,4 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # no farewell to peers that may be gone: XGBoost would wait for them
+    os._exit(code)  # without XGBoost's shutdown, which would wait for lost peers

@@ -12,17 +12,17 @@ from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
 from pipelines.ports import Ports
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.steps.auditing.judged import SuiteFindings, judge_rows
 from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite
+from pipelines.steps.auditing.validation import SuiteFindings, split_by_suite
 
 
 def run(request: ValidateRequest, ports: Ports) -> AuditResult:
     """Judge the raw partitions of one day and stage what is to be published.
 
     Daily sources are judged on their own day, a reference source on the newest copy landed by then, and only if that
-    copy is the day's own or is not published yet. Raises ``Refused`` if a source has no raw partition or a suite is
-    faulty, all at once.
+    copy is the day's own or is not published yet. Raises ``Refused`` listing every
+    source without a raw partition, or the faults of a suite.
     """
     spec = ports.catalog.dataset(request.dataset)
     due = _partitions_due(spec, request.day, ports)
@@ -36,46 +36,46 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
     for name, landed in due.items():
         version = ports.store.version(store_paths.raw(name))
         rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
-        found = judge_rows(rows, suites.get(name))
-        _stage(ports, f"{staged}/{name}", landed, found)
+        findings = split_by_suite(rows, suites.get(name))
+        _stage(ports, f"{staged}/{name}", landed, findings)
         audits.append(
             SourceAudit(
                 source=name,
                 landed_day=landed,
                 received=rows.height,
-                accepted=found.accepted.height,
-                quarantined=found.quarantined.height,
-                reasons=found.reasons,
-                failures=found.failures,
+                accepted=findings.accepted.height,
+                quarantined=findings.quarantined.height,
+                reasons=findings.reasons,
+                failures=findings.failures,
                 raw_version=version or 0,
             )
         )
-        if found.result is not None:
-            results[name] = found.result
+        if findings.result is not None:
+            results[name] = findings.result
     page = render_report(f"{spec.dataset} {request.day}", audits, results)
     report = ports.store.put(store_paths.data_docs(spec.dataset, request.day), page.encode())
     return AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged, report=report)
 
 
 def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, date]:
-    """Source to the raw partition to judge. Raises ``Refused`` naming every source that was not ingested."""
+    """Source to the day of the raw partition to judge. Raises ``Refused`` naming every source that was not ingested."""
     due: dict[str, date] = {}
     missing = []
     for name, source in spec.sources.items():
-        held = [on for on in ports.store.days(store_paths.raw(name)) if on <= day]
+        landed = [other for other in ports.store.days(store_paths.raw(name)) if other <= day]
         if source.minimum_rows == 0 and ports.store.version(store_paths.raw(name)) is not None:
-            due[name] = day  # a silent day leaves no partition behind
-        elif not held or (source.cadence == "daily" and held[-1] != day):
-            missing.append(f"{name}: {store_paths.raw(name)} holds nothing for {day}")
-        elif held[-1] == day or held[-1] not in ports.store.days(store_paths.validated(name)):
-            due[name] = held[-1]
+            due[name] = day  # a day without rows has no partition
+        elif not landed or (source.cadence == "daily" and landed[-1] != day):
+            missing.append(f"{name}: {store_paths.raw(name)} has no partition of {day}")
+        elif landed[-1] == day or landed[-1] not in ports.store.days(store_paths.validated(name)):
+            due[name] = landed[-1]
     if missing:
         raise Refused(f"{spec.dataset} {day} cannot be audited; ingest it first", missing)
     return due
 
 
-def _stage(ports: Ports, prefix: str, landed: date, found: SuiteFindings) -> None:
-    for part, rows in (("accepted", found.accepted), ("quarantined", found.quarantined)):
+def _stage(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> None:
+    for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
         buffer = io.BytesIO()
         rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)
         ports.store.put(f"{prefix}.{part}.parquet", buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Builds a version's bundle by the first of ONNX, native and pyfunc that answers as the registered model does."""
+"""Builds a version's bundle with the first of ONNX, native and pyfunc that predicts as the registered model does."""
 
 from __future__ import annotations
 
@@ -29,45 +29,45 @@ from pipelines.tables.encoding import categories_json, encode
 SNAPSHOT_TAG = "airworthy.snapshot"
 MANIFEST = "bundle.json"
 GOLDEN_ROWS = 64
-"""Rows that each worker scores before it lets a bundle go live."""
-DRAWN_ROWS = 100_000
-"""Of a snapshot in batches, so many rows stand for all of it."""
+"""Rows that each worker scores before it serves a bundle."""
+SNAPSHOT_SAMPLE_ROWS = 100_000
+"""Rows sampled from a snapshot in batches."""
 LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops", "xgboost")
 
 
 @dataclass(frozen=True)
 class PredictorChoice:
-    """One way to serve the model: its files, the one to open, and what it answers to a frame of features."""
+    """One way to serve the model: its files, ``entry`` (the one to open), and ``predict``, which takes a frame."""
 
     predictor: Literal["onnx", "native", "pyfunc"]
     entry: str
     files: dict[str, bytes]
-    answer: Callable[[pl.DataFrame], Array]
+    predict: Callable[[pl.DataFrame], Array]
 
 
 def run(request: BundleRequest, ports: Ports) -> BundleResult:
-    """Write ``bundles/<model>/<version>/`` by the first of ONNX, native and pyfunc whose answers agree.
+    """Write ``bundles/<model>/<version>/`` with the first of ONNX, native and pyfunc whose answers agree.
 
     Files: the model, ``categories.json``, ``schema.json`` (name and type of each column), ``golden.parquet`` (the
     reference rows and the registered model's answers), ``golden.json`` (64 of them) and, written last,
     ``bundle.json`` (sha256 of every file). The bundle's digest is that of ``bundle.json``; the same version and
-    libraries give the same digest, and a bundle that is there and whole is not built again.
-    Raises ``Refused`` for a model whose files are not what was registered, and when nothing agrees with it.
+    libraries give the same digest, and a complete bundle is not built again.
+    Raises ``Refused`` if the model's files differ from the registered ones, or if no predictor agrees with it.
     """
     info = ports.registry.get(request.model, request.version)
     model = load_model(info, ports)
     spec = ports.catalog.model(request.model)
     if model.problem != spec.problem:
-        subject = f"{request.model} {request.version} answers a {model.problem}, the declaration asks a {spec.problem}"
+        subject = f"{request.model} {request.version} is a {model.problem} model, the declaration says {spec.problem}"
         raise Refused(subject)
-    there = _built_before(info, model, ports)
-    if there is not None:
-        return there
+    existing = _existing_bundle(info, model, ports)
+    if existing is not None:
+        return existing
     rows = reference_rows(_snapshot(info, ports), model.inputs)
     expected = model.predict(rows)
     thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
-    chosen, parity, notes = _choose(model, rows, expected, thresholds)
-    files = chosen.files | _descriptions(model, rows, expected)
+    chosen, parity, notes = _choose_predictor(model, rows, expected, thresholds)
+    files = chosen.files | _description_files(model, rows, expected)
     content = _manifest(info, model, chosen, files, parity, notes, _columns(model, ports.catalog.views.get(spec.view)))
     for name, file in files.items():
         ports.store.put(store_paths.bundle(info.model, info.version, name), file)
@@ -76,15 +76,15 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
 
 
 def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
-    """What a bundle of this model holds for one predictor: the same model and libraries give the same bytes.
+    """The files of one predictor in a bundle of this model: the same model and libraries give the same bytes.
 
     Raises ``NotConvertible`` where the model has no such predictor, ``KeyError`` for an unknown one.
     """
-    made = {"onnx": _onnx, "native": _native, "pyfunc": _pyfunc}[predictor](model)
-    return made.files | {"categories.json": categories_json(model.inputs)}
+    choice = {"onnx": _onnx, "native": _native, "pyfunc": _pyfunc}[predictor](model)
+    return choice.files | {"categories.json": categories_json(model.inputs)}
 
 
-def _choose(
+def _choose_predictor(
     model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
 ) -> tuple[PredictorChoice, Parity, list[str]]:
     notes: list[str] = []
@@ -95,21 +95,21 @@ def _choose(
             notes.append(f"{attempt.__name__[1:]}: {error}")
             continue
         try:
-            parity = compare(candidate.answer(rows), expected, thresholds)
+            parity = compare(candidate.predict(rows), expected, thresholds)
         except Exception as error:  # a runtime that fails on an awkward row would fail on a request
             notes.append(f"{candidate.predictor}: fails on a reference row: {_first_line(error)}")
             continue
         if parity.holds:
             return candidate, parity, notes
         notes.append(f"{candidate.predictor}: {parity}")
-    raise Refused("no predictor answers as the registered model does; mend the model or its libraries", notes)
+    raise Refused("no predictor agrees with the registered model; correct the model or its libraries", notes)
 
 
 def _onnx(model: LoadedModel) -> PredictorChoice:
     content = to_onnx(model.native, len(model.inputs))
     try:
         score = onnx_score(content, model.problem == "classification")
-    except Exception as error:  # a graph that the runtime cannot open is no predictor, whatever it raises
+    except Exception as error:  # the runtime may raise anything on a graph that it cannot open
         raise NotConvertible(_first_line(error)) from error
     return PredictorChoice(
         "onnx", "model.onnx", {"model.onnx": content}, lambda rows: score(encode(rows, model.inputs))
@@ -117,17 +117,17 @@ def _onnx(model: LoadedModel) -> PredictorChoice:
 
 
 def _native(model: LoadedModel) -> PredictorChoice:
-    """The very file that was registered: XGBoost's own, or skops for scikit-learn."""
+    """The registered file itself: XGBoost's own, or skops for scikit-learn."""
     name, content = model.native_file.name, model.native_file.read_bytes()
     if model.estimator == "xgboost":
         score = booster_score(content)
         return PredictorChoice("native", name, {name: content}, lambda rows: score(encode(rows, model.inputs)))
-    again = read_model_folder(model.folder)
-    return PredictorChoice("native", name, {name: content}, again.predict)
+    reloaded = read_model_folder(model.folder)
+    return PredictorChoice("native", name, {name: content}, reloaded.predict)
 
 
 def _pyfunc(model: LoadedModel) -> PredictorChoice:
-    """MLflow's own loader on the whole folder: slow and heavy, and always there."""
+    """MLflow's own loader on the whole folder: slow, but available for every model."""
     import mlflow.pyfunc
 
     if not (model.folder / "MLmodel").exists():
@@ -140,12 +140,12 @@ def _pyfunc(model: LoadedModel) -> PredictorChoice:
     )
 
 
-def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
-    """What is beside the model in every bundle."""
+def _description_files(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
+    """The files beside the model in every bundle."""
     golden = rows.with_columns(pl.Series("prediction", expected, dtype=pl.Float64))
     parquet = io.BytesIO()
     golden.write_parquet(parquet, compression="zstd")
-    few = golden.gather_every(max(1, golden.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
+    golden_rows = golden.gather_every(max(1, golden.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
     schema = [{"name": feature.name, "type": feature.type} for feature in model.inputs]
     return {
         "categories.json": categories_json(model.inputs),
@@ -153,8 +153,8 @@ def _descriptions(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> di
         "golden.parquet": parquet.getvalue(),
         "golden.json": _json(
             {
-                "rows": [list(row) for row in few.drop("prediction").iter_rows()],
-                "predictions": few["prediction"].to_list(),
+                "rows": [list(row) for row in golden_rows.drop("prediction").iter_rows()],
+                "predictions": golden_rows["prediction"].to_list(),
             }
         ),
     }
@@ -190,14 +190,14 @@ def _manifest(
             "model_digest": model.model_digest,
             "entry": chosen.entry,
             "libraries": _libraries(),
-            "parity": {"rows": parity.rows, "largest_difference": parity.largest},
+            "parity": {"rows": parity.rows, "largest_difference": parity.largest_difference},
             "notes": notes,
         }
     )
 
 
-def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
-    """The bundle that is there already, if it is of this very model and whole."""
+def _existing_bundle(info: VersionInfo, model: LoadedModel, ports: Ports) -> BundleResult | None:
+    """The stored bundle, if it is complete and built from this model."""
     path = store_paths.bundle(info.model, info.version, MANIFEST)
     if not ports.store.exists(path):
         return None
@@ -208,7 +208,7 @@ def _built_before(info: VersionInfo, model: LoadedModel, ports: Ports) -> Bundle
             manifest["model_digest"] == model.model_digest
             and manifest["files"]["categories.json"] == _sha256(categories_json(model.inputs))
             and manifest["libraries"] == _libraries()
-            and all(_sha256(found) == manifest["files"][name] for name, found in _files(info, manifest, ports))
+            and all(_sha256(file) == manifest["files"][name] for name, file in _files(info, manifest, ports))
         )
     except (ValueError, KeyError, TypeError, AttributeError, Refused):
         return None
@@ -240,7 +240,7 @@ def _snapshot(info: VersionInfo, ports: Ports) -> pl.DataFrame:
     if not digest:
         raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
     if files := open_files(ports.store, info.model, digest):
-        return files.sample(DRAWN_ROWS, *PARTS)
+        return files.sample(SNAPSHOT_SAMPLE_ROWS, *PARTS)
     return pl.read_parquet(io.BytesIO(ports.store.get(store_paths.snapshot(info.model, digest, "data.parquet"))))
 
 

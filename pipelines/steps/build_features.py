@@ -1,8 +1,8 @@
-"""Builds the features of one day, and again those of later days that read it, whatever the order of arrival.
+"""Builds the features of one day and rebuilds those of later days that read it, in any order of arrival.
 
-Several builds may run at once. Each reads the versions of its inputs first, writes, and then looks whether any input
-of a day it wrote was replaced meanwhile; if so it builds that day again. So the last writer of a day has always seen
-its newest inputs, and a day whose content did not change is not written at all.
+Several builds may run at once. Each reads the versions of its inputs, writes, and then checks whether an input of a
+day that it wrote was replaced meanwhile; if so, it builds that day again. So the last writer of a day has read its
+newest inputs. A day whose content did not change is not written.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from pipelines.messages.features import FeatureDefinitions, FeatureFacts, Featur
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
-from pipelines.steps.features.inputs import Inputs
+from pipelines.steps.features.inputs import ViewInputs
 from pipelines.tables.profile import profile_frame
 
-ROUNDS = 25
-"""How often a build starts over because its inputs changed, before it asks to be tried again later."""
+MAX_REBUILDS = 25
+"""How often a build is repeated because its inputs changed, before it raises ``Unavailable``."""
 
 
 def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
-    """Build the features of one day, and again those later days that read it.
+    """Build the features of one day, and those of later days that read it again.
 
-    Raises ``Refused`` if the day is not validated or a feature changed its meaning under its old version (nothing is
-    written then), ``Unavailable`` if the inputs do not come to rest.
+    Raises ``Refused`` if the day is not validated or a feature's definition changed without a new version (nothing is
+    written then), ``Unavailable`` if the inputs keep changing.
     """
     view = ports.catalog.view(request.view)
     dataset = ports.catalog.dataset(view.dataset)
     store, table, entities = ports.store, store_paths.features(view.view), store_paths.validated(view.entity_source)
-    _register(store, view)
+    _check_definitions(store, view)
     present = store.days(entities)
     if request.day not in present:
         raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
-    inputs = Inputs(store, view, dataset)
-    later = inputs.reached_by(request.day, set(store.days(table)) & set(present))
+    inputs = ViewInputs(store, view, dataset)
+    later = inputs.days_affected_by(request.day, set(store.days(table)) & set(present))
     built: dict[date, pl.DataFrame] = {}
     pending, versions = [request.day, *later], inputs.versions()
-    for _ in range(ROUNDS):
-        there = _there(store, table, pending)
+    for _ in range(MAX_REBUILDS):
+        stored = _stored_rows(store, table, pending)
         for day, frames in inputs.frames(pending):
             built[day] = compute_features(view, frames, [day], timezone=dataset.calendar.timezone)
-            _write(store, view, day, built[day], there.get(day))
+            _write(store, view, day, built[day], stored.get(day))
         newest = inputs.versions()
-        pending, versions = inputs.changed_since(versions, built), newest
+        pending, versions = inputs.days_changed_since(versions, built), newest
         if not pending:
             return _result(store, view, request.day, built)
-    raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {ROUNDS} times; try again later")
+    raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {MAX_REBUILDS} times; try later")
 
 
-def _register(store: Store, view: FeatureView) -> None:
+def _check_definitions(store: Store, view: FeatureView) -> None:
     path = store_paths.definitions(view.view)
     known: dict[str, tuple[int, str]] = {}
     if store.exists(path):
@@ -67,19 +67,19 @@ def _register(store: Store, view: FeatureView) -> None:
         store.put(path, FeatureDefinitions(view=view.view, features=named).model_dump_json(by_alias=True).encode())
 
 
-def _there(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.DataFrame]:
-    """What the feature table holds of each of these days."""
-    held = sorted(set(days) & set(store.days(table)))
-    if not held:
+def _stored_rows(store: Store, table: str, days: Sequence[date]) -> dict[date, pl.DataFrame]:
+    """The stored rows of each of these days."""
+    stored_days = sorted(set(days) & set(store.days(table)))
+    if not stored_days:
         return {}
-    rows = store.read(table, days=held)
-    return {day: rows.filter(day=day) for day in held}
+    rows = store.read(table, days=stored_days)
+    return {day: rows.filter(day=day) for day in stored_days}
 
 
-def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, there: pl.DataFrame | None) -> None:
-    """The day's rows, if they differ from those there, and the profile of its features."""
+def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, stored: pl.DataFrame | None) -> None:
+    """Write the day's rows, if they differ from the stored ones, and the profile of its features."""
     table = store_paths.features(view.view)
-    if there is None or not _same(there, frame, view.key):
+    if stored is None or not _is_same(stored, frame, view.key):
         store.replace_partition(table, day, frame.drop("day"))
     kinds = {name: feature.type for name, feature in view.features.items()}
     profile = profile_frame(
@@ -90,12 +90,12 @@ def _write(store: Store, view: FeatureView, day: date, frame: pl.DataFrame, ther
     store.put(store_paths.profile(table, day), profile.model_dump_json(by_alias=True).encode())
 
 
-def _same(there: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
+def _is_same(stored: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
     """Columns of features since removed stay in the table as nulls: they do not count as a difference."""
-    removed = [name for name in there.columns if name not in frame.columns]
-    if any(there[name].null_count() < there.height for name in removed) or set(frame.columns) - set(there.columns):
+    removed = [name for name in stored.columns if name not in frame.columns]
+    if any(stored[name].null_count() < stored.height for name in removed) or set(frame.columns) - set(stored.columns):
         return False
-    ordered = there.select(frame.columns).sort("day", *key)
+    ordered = stored.select(frame.columns).sort("day", *key)
     return ordered.schema == frame.schema and ordered.equals(frame)
 
 
@@ -110,13 +110,13 @@ def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.Dat
         rows=built[day].height,
         table=table,
         version=version,
-        features=[_facts(built[day][name]) for name in view.features],
+        features=[_feature_facts(built[day][name]) for name in view.features],
         profile=store_paths.profile(table, day),
         definition_digests=view.definition_digests(),
     )
 
 
-def _facts(values: pl.Series) -> FeatureFacts:
+def _feature_facts(values: pl.Series) -> FeatureFacts:
     lowest = values.min() if values.dtype.is_numeric() else None
     highest = values.max() if values.dtype.is_numeric() else None
     return FeatureFacts(

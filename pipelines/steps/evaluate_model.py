@@ -1,4 +1,4 @@
-"""Measures a candidate on its test part, and beside the champion on those rows that neither was trained on."""
+"""Measures a candidate on its test part, and against the champion on rows that neither was trained on."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array, measure
-from pipelines.steps.evaluation.plots import Drawing, draw
-from pipelines.steps.evaluation.recording import record
-from pipelines.steps.evaluation.rows import completed, end_of_training, later_than, seen_of, snapshot_digest, span
+from pipelines.steps.evaluation.plots import PlotInput, draw
+from pipelines.steps.evaluation.recording import record_evaluation
+from pipelines.steps.evaluation.rows import add_columns, end_of_training, later_than, read_facts, snapshot_digest, span
 from pipelines.steps.evaluation.slices import slice_metrics
 from pipelines.steps.models.registered_model import load_model
 
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """The rows both models answered, row by row; ``champion`` is None where it did not answer."""
+    """Rows with the predictions of both models; ``champion`` is None if it could not predict."""
 
     rows: pl.DataFrame
     target: Array
@@ -35,19 +35,19 @@ class ComparedRows:
 def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     """Measure metrics, gain over the champion, slices and plots; log them on the version's run.
 
-    Metrics are those of the whole test part; of one in batches that is larger than a sample, ``notes`` says on how
-    many rows they are. Comparison, slices and plots use the rows of it that are later than the champion's training and,
-    with a ``time_ordered`` split, than the candidate's; where the champion cannot answer, ``notes`` says why and no
-    comparison is given.
+    Metrics are those of the whole test part; of a large one in batches a sample is measured, whose size is in
+    ``notes``. Comparison, slices and plots use its rows that are later than the champion's training and, with a
+    ``time_ordered`` split, than the candidate's; if the champion cannot predict, ``notes`` says why and no comparison
+    is given.
     """
     spec = ports.catalog.model(request.model)
     info = ports.registry.get(request.model, request.version)
-    seen = seen_of(info, ports)
-    test, until = seen.test, seen.until
+    snapshot = read_facts(info, ports)
+    test, until = snapshot.test, snapshot.trained_until
     target = test.get_column("target").cast(pl.Float64).to_numpy()
-    candidate = _answers(info, test, ports)
+    candidate = _predict(info, test, ports)
     compared, champion_until, notes = _compare(request, spec, test, candidate, until, ports)
-    notes = [*seen.notes, *notes]
+    notes = [*snapshot.notes, *notes]
     comparison = _interval(spec, compared)
     if compared.champion is not None and comparison is None:
         notes.append(f"{spec.evaluation.comparison.metric} is not defined on the {compared.rows.height} compared rows")
@@ -69,11 +69,11 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
         compared_from=span(compared.rows)[0] if compared.champion is not None else None,
         notes=notes,
     )
-    plots = draw(spec.problem, _drawing(request, spec, compared))
+    plots = draw(spec.problem, _plot_input(request, spec, compared))
     paths = [store_paths.plot(request.model, request.version, name) for name in plots]
     uris = [ports.store.put(path, content) for path, content in zip(paths, plots.values(), strict=True)]
     result = result.model_copy(update={"plots": uris})
-    record(result, plots, info, ports)
+    record_evaluation(result, plots, info, ports)
     return result
 
 
@@ -85,44 +85,44 @@ def _compare(
     until: datetime | None,
     ports: Ports,
 ) -> tuple[ComparedRows, datetime | None, list[str]]:
-    """Rows, answers of both, the end of the champion's training, and what stood in the way of a comparison."""
+    """Rows with both predictions, the end of the champion's training, and notes (why there is no comparison)."""
     test = test.with_columns(pl.Series("_candidate", candidate, dtype=pl.Float64))
     if request.champion is None:
-        return _compared(test, None), None, []
+        return _compared_rows(test, None), None, []
     champion = ports.registry.get(request.model, request.champion)
     champion_until = None
     try:
         champion_until = end_of_training(champion, ports)
-        own = until if spec.training.split.strategy == "time_ordered" else None
-        rows = later_than(test, own, champion_until)
+        candidate_until = until if spec.training.split.strategy == "time_ordered" else None
+        rows = later_than(test, candidate_until, champion_until)
         if rows.is_empty():
-            raise Refused(f"none of {test.height} test rows is later than {champion_until}, where its training ends")
-        answers = _answers(champion, rows, ports)
+            raise Refused(f"none of {test.height} test rows is later than {champion_until}, the end of its training")
+        answers = _predict(champion, rows, ports)
     except Refused as refusal:
         note = "; ".join([refusal.subject, *refusal.reasons])
-        return _compared(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
+        return _compared_rows(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
     notes = []
     if rows.height < test.height:
         notes.append(f"compared on {rows.height} of {test.height} test rows: those later than the training of both")
-    return _compared(rows, answers), champion_until, notes
+    return _compared_rows(rows, answers), champion_until, notes
 
 
-def _compared(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
+def _compared_rows(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
     target = rows.get_column("target").cast(pl.Float64).to_numpy()
     return ComparedRows(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
 
 
-def _answers(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
-    """One number per row. ``Refused`` if the model answers another question or another number of rows."""
+def _predict(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
+    """One number per row. ``Refused`` if the model has another problem or returns another number of rows."""
     model = load_model(info, ports)
     declared = ports.catalog.model(info.model).problem
     if model.problem != declared:
-        raise Refused(f"{info.model} {info.version} answers a {model.problem}, the declaration asks a {declared}")
+        raise Refused(f"{info.model} {info.version} is a {model.problem} model, the declaration says {declared}")
     if rows.is_empty():
         return np.empty(0)
-    answers = np.asarray(model.predict(completed(rows, model.features, info.model, ports)), dtype=np.float64)
+    answers = np.asarray(model.predict(add_columns(rows, model.features, info.model, ports)), dtype=np.float64)
     if answers.shape != (rows.height,):
-        raise Refused(f"{info.model} {info.version} gave {answers.shape} answers to {rows.height} rows")
+        raise Refused(f"{info.model} {info.version} returned {answers.shape} predictions for {rows.height} rows")
     return answers
 
 
@@ -153,7 +153,7 @@ def _slices(spec: ModelSpec, compared: ComparedRows, ports: Ports) -> list[Slice
     return slice_metrics(
         spec.problem,
         declared,
-        completed(compared.rows, declared.columns, spec.model, ports),
+        add_columns(compared.rows, declared.columns, spec.model, ports),
         compared.target,
         compared.candidate,
         compared.champion,
@@ -161,11 +161,11 @@ def _slices(spec: ModelSpec, compared: ComparedRows, ports: Ports) -> list[Slice
     )
 
 
-def _drawing(request: EvaluateRequest, spec: ModelSpec, compared: ComparedRows) -> Drawing:
+def _plot_input(request: EvaluateRequest, spec: ModelSpec, compared: ComparedRows) -> PlotInput:
     answers = {f"candidate {request.version}": compared.candidate}
     if compared.champion is not None:
         answers[f"champion {request.champion}"] = compared.champion
     first, last = span(compared.rows)
     times = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last else ""
     title = f"{request.model} {request.version} · {compared.rows.height:,} rows{times}"
-    return Drawing(title, compared.target, answers, spec.evaluation.threshold)
+    return PlotInput(title, compared.target, answers, spec.evaluation.threshold)

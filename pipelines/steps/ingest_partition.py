@@ -1,4 +1,4 @@
-"""Writes one day of each source to the raw tables, if every delivered file keeps its manifest and its contract."""
+"""Writes one day of each source to the raw tables, if every delivered file matches its manifest and its contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.store_paths import MANIFEST
 
 @dataclass(frozen=True)
 class Delivery:
-    """What was found in one landing folder: rows to keep, or failures."""
+    """The content of one landing folder: rows to write, or failures."""
 
     source: str
     day: date
@@ -35,34 +35,34 @@ class Delivery:
 
 
 def run(request: IngestRequest, ports: Ports) -> IngestResult:
-    """Read, check and keep one day of a dataset.
+    """Read, check and write one day of a dataset.
 
-    Every source is read and checked before anything is written; if one fails, nothing is, and the result lists every
-    failure of every source. A delivery that the raw table holds already is not written again. Raises ``Unavailable``
-    naming each source that has not been delivered.
+    Every source is read and checked before anything is written; if one fails, nothing is written, and the result
+    lists every failure of every source. A delivery that is in the raw table already is not written again. Raises
+    ``Unavailable`` naming each source that has not been delivered.
     """
     spec = ports.catalog.dataset(request.dataset)
-    folders = _folders(spec, request.day, ports.store)
-    found: list[SourceIngest | Delivery] = []
+    folders = _landing_days(spec, request.day, ports.store)
+    deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
-        held = _held(name, day, ports.store)
-        found.append(held or _read(name, spec.sources[name], day, ports.store))
-    failed = any(isinstance(item, Delivery) and item.failures for item in found)
+        earlier = _ingested_before(name, day, ports.store)
+        deliveries.append(earlier or _read_delivery(name, spec.sources[name], day, ports.store))
+    failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
-        item if isinstance(item, SourceIngest) else _refused(item) if failed else _keep(item, ports.store)
-        for item in found
+        item if isinstance(item, SourceIngest) else _failed_ingest(item) if failed else _write_raw(item, ports.store)
+        for item in deliveries
     ]
     return IngestResult(dataset=spec.dataset, day=request.day, sources=sources)
 
 
-def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
+def _landing_days(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
     """Source to the day whose landing folder is to be read."""
     folders: dict[str, date] = {}
     missing = []
     for name in spec.sources:
         if name in spec.reference():
             landed = [path.split("/")[2] for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
-            folder = max((on for on in landed if on <= day.isoformat()), default=None)
+            folder = max((folder_day for folder_day in landed if folder_day <= day.isoformat()), default=None)
         else:
             folder = day.isoformat() if store.exists(store_paths.landing(name, day, MANIFEST)) else None
         if folder is None:
@@ -74,12 +74,12 @@ def _folders(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
     return folders
 
 
-def _manifest(name: str, day: date, store: Store) -> DeliveryManifest:
+def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
     return DeliveryManifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
 
 
-def _held(name: str, day: date, store: Store) -> SourceIngest | None:
-    """The receipt of this very delivery, if the raw table holds it and nobody wrote the day since."""
+def _ingested_before(name: str, day: date, store: Store) -> SourceIngest | None:
+    """The result of an earlier ingest of the same delivery, if the raw day was not written since."""
     path = store_paths.raw_receipt(name, day)
     if not store.exists(path):
         return None
@@ -87,7 +87,7 @@ def _held(name: str, day: date, store: Store) -> SourceIngest | None:
     if day in store.changed_days(store_paths.raw(name), receipt.version):
         return None
     try:
-        manifest = _manifest(name, day, store)
+        manifest = _read_manifest(name, day, store)
     except ValidationError:
         return None
     if receipt.sha256 != {file.name: file.sha256 for file in manifest.files}:
@@ -103,25 +103,25 @@ def _held(name: str, day: date, store: Store) -> SourceIngest | None:
     )
 
 
-def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
-    nothing = pl.DataFrame()
+def _read_delivery(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
+    no_rows = pl.DataFrame()
     try:
-        manifest = _manifest(name, day, store)
+        manifest = _read_manifest(name, day, store)
     except ValidationError as error:
         faults = [f"{MANIFEST}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
-        return Delivery(name, day, None, nothing, faults)
+        return Delivery(name, day, None, no_rows, faults)
     failures = []
     if (manifest.source, manifest.day) != (name, day):
-        failures.append(f"{MANIFEST} speaks of {manifest.source} {manifest.day}, not of {name} {day}")
+        failures.append(f"{MANIFEST} describes {manifest.source} {manifest.day}, not {name} {day}")
     listed = {file.name: file for file in manifest.files}
     failures += [
         f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.file}
     ]
     if source.file not in listed:
-        return Delivery(name, day, manifest, nothing, [*failures, f"{MANIFEST} does not list {source.file}"])
+        return Delivery(name, day, manifest, no_rows, [*failures, f"{MANIFEST} does not list {source.file}"])
     path = store_paths.landing(name, day, source.file)
     if not store.exists(path):
-        return Delivery(name, day, manifest, nothing, [*failures, f"{path} is listed but not there; deliver it again"])
+        return Delivery(name, day, manifest, no_rows, [*failures, f"{path} is listed but missing; deliver it again"])
     content = store.get(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != listed[source.file].sha256:
@@ -135,7 +135,7 @@ def _read(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
     return Delivery(name, day, manifest, rows, failures + broken)
 
 
-def _refused(delivery: Delivery) -> SourceIngest:
+def _failed_ingest(delivery: Delivery) -> SourceIngest:
     return SourceIngest(
         source=delivery.source,
         landed_day=delivery.day,
@@ -145,7 +145,7 @@ def _refused(delivery: Delivery) -> SourceIngest:
     )
 
 
-def _keep(delivery: Delivery, store: Store) -> SourceIngest:
+def _write_raw(delivery: Delivery, store: Store) -> SourceIngest:
     table = store_paths.raw(delivery.source)
     version = store.replace_partition(table, delivery.day, delivery.rows)
     receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version)

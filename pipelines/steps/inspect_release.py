@@ -1,4 +1,4 @@
-"""Inspects a bundle: reads its files, holds them against the registered model, tries them, and sizes the rollout."""
+"""Inspects a bundle: reads its files, compares them with the registered model, runs them, and sizes the rollout."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
 from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
-from pipelines.steps.load_testing.candidate_endpoint import door_fault
-from pipelines.steps.load_testing.evidence import needed
+from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault
+from pipelines.steps.load_testing.evidence import requests_needed
 from pipelines.steps.models.registered_model import LoadedModel, load_model
 from pipelines.steps.rollouts.design import plan_faults, recent_traffic, rollout_design
 from pipelines.tables.encoding import FeatureInput, encode
 
-TRIES, WARM_UP, PATIENCE_SECONDS = 200, 5, 2.0
-"""Calls with one row that the latency is taken from, and the most time spent on them."""
+LATENCY_CALLS, WARM_UP_CALLS, LATENCY_SECONDS = 200, 5, 2.0
+"""Latency: calls with one row at most, calls before the measurement, and seconds at most."""
 TOO_LARGE = 1e39
-"""Beyond 32-bit floats: it must be refused, not answered."""
-MOST_FAULTS = 20
-Answer = Callable[[pl.DataFrame], Array]
+"""Beyond 32-bit floats: the predictor must refuse it."""
+MAX_FAULTS = 20
+Predict = Callable[[pl.DataFrame], Array]
 
 
 def run(request: InspectionRequest, ports: Ports) -> Inspection:
-    """Read every file of the bundle, hold it against the registered model, try it, and size the rollout.
+    """Read every file of the bundle, compare it with the registered model, run it, and size the rollout.
 
-    Faults of the bundle are told in the result, not raised. Raises ``Unavailable`` when the store or MLflow does not
+    Faults of the bundle are listed in the result, not raised. Raises ``Unavailable`` when the store or MLflow does not
     answer, and ``Refused`` for a version that the registry does not know.
     """
     bundle = request.bundle
     spec = ports.catalog.model(bundle.model)
-    tried = spec.deployment.load_test
-    found: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
-    files, manifest = _read(bundle, ports, found["faults"])
-    found["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
+    load_test = spec.deployment.load_test
+    fields: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
+    files, manifest = _read(bundle, ports, fields["faults"])
+    fields["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
     if manifest is not None:
-        found["contract"] = contract(manifest, ports, bundle.model)
-        found["untyped"] = _untyped(found["contract"], files.get("schema.json"))
-        found |= _against_the_champion(request, found["contract"], ports)
-    if (model := _registered(bundle, ports, found["faults"])) is not None:
-        found["model_digest"] = model.model_digest
-        if manifest is not None and not found["faults"] and not found["pickles"]:
-            found["altered"] = _altered(model, bundle.predictor, manifest)
-            found |= _trial(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
+        fields["contract"] = contract(manifest, ports, bundle.model)
+        fields["untyped"] = _untyped_columns(fields["contract"], files.get("schema.json"))
+        fields |= _compare_with_champion(request, fields["contract"], ports)
+    if (model := _load_registered(bundle, ports, fields["faults"])) is not None:
+        fields["model_digest"] = model.model_digest
+        if manifest is not None and not fields["faults"] and not fields["pickles"]:
+            fields["altered"] = _altered_files(model, bundle.predictor, manifest)
+            fields |= _try_predictor(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
     return Inspection(
         model=bundle.model,
         version=bundle.version,
@@ -66,14 +66,14 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
         traffic=recent_traffic(ports, bundle.model),
         design=rollout_design(spec) if request.champion is not None else [],
         plan_faults=plan_faults(spec),
-        load_test_fault=door_fault(spec.deployment, ports.target(bundle.model)) if tried else None,
-        load_test_needs=needed(tried, spec.deployment.analysis.alpha) if tried else {},
-        **found,
+        load_test_fault=endpoint_fault(spec.deployment, ports.target(bundle.model)) if load_test else None,
+        load_test_needs=requests_needed(load_test, spec.deployment.analysis.alpha) if load_test else {},
+        **fields,
     )
 
 
 def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[str, bytes], dict[str, Any] | None]:
-    """Every file that is there, and the manifest if it is one; what is wrong with their digests goes to ``faults``."""
+    """Every stored file, and the manifest if valid; adds to ``faults`` what is missing or has another digest."""
     place = store_paths.bundle(bundle.model, bundle.version)
     try:
         content = ports.store.get(place + MANIFEST)
@@ -87,10 +87,10 @@ def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[s
         named = {str(name): str(value) for name, value in manifest["files"].items()}
         _ = manifest["features"], manifest["output"], manifest["entry"], manifest["version"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        faults.append(f"{MANIFEST} is no manifest: {type(error).__name__}: {error}")
+        faults.append(f"{MANIFEST} is not a manifest: {type(error).__name__}: {error}")
         return {MANIFEST: content}, None
     files = {MANIFEST: content}
-    for name, wanted in named.items():
+    for name, expected in named.items():
         if name.startswith("/") or ".." in name.split("/"):
             faults.append(f"{name!r} points outside the bundle")
             continue
@@ -99,8 +99,8 @@ def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[s
         except Refused:
             faults.append(f"{name} is missing")
             continue
-        if (digest := _sha256(files[name])) != wanted:
-            faults.append(f"{name} has sha256 {digest}, the manifest says {wanted}")
+        if (digest := _sha256(files[name])) != expected:
+            faults.append(f"{name} has sha256 {digest}, the manifest says {expected}")
     return files, manifest
 
 
@@ -116,13 +116,13 @@ def is_pickle(name: str, content: bytes) -> bool:
         return False
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return any(is_pickle(one, archive.read(one)) for one in archive.namelist())
+            return any(is_pickle(member, archive.read(member)) for member in archive.namelist())
     except zipfile.BadZipFile:
         return False
 
 
 def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleContract:
-    """What a manifest promises to callers, with the semantic version that the registry has for it."""
+    """The contract of a manifest with callers, with the semantic version from the registry."""
     version = str(manifest["version"])
     try:
         semantic = ports.registry.get(model, version).semantic
@@ -130,26 +130,26 @@ def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleCon
         semantic = None
     columns = [
         BundleColumn(
-            name=one["name"], type=one.get("type") or "", minimum=one.get("minimum"), maximum=one.get("maximum")
+            name=col["name"], type=col.get("type") or "", minimum=col.get("minimum"), maximum=col.get("maximum")
         )
-        for one in manifest["features"]
+        for col in manifest["features"]
     ]
     return BundleContract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
 
 
-def _untyped(contract: BundleContract, schema: bytes | None) -> list[str]:
+def _untyped_columns(contract: BundleContract, schema: bytes | None) -> list[str]:
     try:
-        typed = {one["name"]: one["type"] for one in json.loads(schema or b"{}").get("columns", [])}
+        typed = {column["name"]: column["type"] for column in json.loads(schema or b"{}").get("columns", [])}
     except (ValueError, KeyError, TypeError, AttributeError):
         typed = {}
     return [
-        one.name
-        for one in contract.columns
-        if one.type not in ("numeric", "categorical") or typed.get(one.name) != one.type
+        column.name
+        for column in contract.columns
+        if column.type not in ("numeric", "categorical") or typed.get(column.name) != column.type
     ]
 
 
-def _against_the_champion(request: InspectionRequest, mine: BundleContract, ports: Ports) -> dict[str, Any]:
+def _compare_with_champion(request: InspectionRequest, new: BundleContract, ports: Ports) -> dict[str, Any]:
     if request.champion is None:
         return {}
     model, version = request.bundle.model, request.champion
@@ -157,38 +157,38 @@ def _against_the_champion(request: InspectionRequest, mine: BundleContract, port
         manifest = json.loads(ports.store.get(store_paths.bundle(model, version, MANIFEST)))
         live = contract(manifest, ports, model)
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{MANIFEST} of the live version {version} cannot be read ({error})"
-        return {"champion_fault": f"{said}; deploy version {version} once more, and it is built again"}
-    return {"champion": live, "contract_changes": contract_changes(live, mine), "narrowed": narrowed(live, mine)}
+        fault = f"{MANIFEST} of the live version {version} cannot be read ({error})"
+        return {"champion_fault": f"{fault}; deploy version {version} again to rebuild it"}
+    return {"champion": live, "contract_changes": contract_changes(live, new), "narrowed": narrowed_ranges(live, new)}
 
 
-def contract_changes(live: BundleContract, mine: BundleContract) -> list[str]:
+def contract_changes(live: BundleContract, candidate: BundleContract) -> list[str]:
     """What callers of the live version would have to change."""
-    old, new = ({one.name: one.type for one in each.columns} for each in (live, mine))
-    found = [f"column {name} is no longer taken" for name in old if name not in new]
-    found += [f"column {name} is new" for name in new if name not in old]
-    found += [f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]]
-    if live.output != mine.output:
-        found.append(f"it answers a {mine.output}, was a {live.output}")
-    return found
+    old, new = ({column.name: column.type for column in bundle.columns} for bundle in (live, candidate))
+    diffs = [f"column {name} is no longer accepted" for name in old if name not in new]
+    diffs += [f"column {name} is new" for name in new if name not in old]
+    diffs += [f"column {name} is {new[name]}, was {old[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    if live.output != candidate.output:
+        diffs.append(f"the output is a {candidate.output}, was a {live.output}")
+    return diffs
 
 
-def narrowed(live: BundleContract, mine: BundleContract) -> list[str]:
-    """Values that the live version takes and this one refuses."""
-    old = {one.name: one for one in live.columns}
-    found = []
-    for one in mine.columns:
-        before = old.get(one.name)
+def narrowed_ranges(live: BundleContract, candidate: BundleContract) -> list[str]:
+    """Ranges that the live version accepts and the candidate refuses."""
+    old = {column.name: column for column in live.columns}
+    changes = []
+    for column in candidate.columns:
+        before = old.get(column.name)
         if before is None:
             continue
-        if one.minimum is not None and (before.minimum is None or one.minimum > before.minimum):
-            found.append(f"{one.name}: least {one.minimum:g}, was {_bound(before.minimum)}")
-        if one.maximum is not None and (before.maximum is None or one.maximum < before.maximum):
-            found.append(f"{one.name}: most {one.maximum:g}, was {_bound(before.maximum)}")
-    return found
+        if column.minimum is not None and (before.minimum is None or column.minimum > before.minimum):
+            changes.append(f"{column.name}: least {column.minimum:g}, was {_show_bound(before.minimum)}")
+        if column.maximum is not None and (before.maximum is None or column.maximum < before.maximum):
+            changes.append(f"{column.name}: most {column.maximum:g}, was {_show_bound(before.maximum)}")
+    return changes
 
 
-def _registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
+def _load_registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
     try:
         return load_model(ports.registry.get(bundle.model, bundle.version), ports)
     except Refused as error:
@@ -196,48 +196,48 @@ def _registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> Loaded
         return None
 
 
-def _altered(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
-    """Files that are not what the registered model gives, though their digests agree with the manifest."""
+def _altered_files(model: LoadedModel, predictor: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Files that differ from the registered model's, though their digests agree with the manifest."""
     try:
-        made = model_files(model, predictor)
+        files = model_files(model, predictor)
     except (NotConvertible, KeyError) as error:
-        return [f"the registered model gives no {predictor}: {error}"]
+        return [f"the registered model has no {predictor}: {error}"]
     named: Mapping[str, str] = manifest["files"]
-    found = [name for name, content in made.items() if named.get(name) != _sha256(content)]
-    return found + ([] if manifest["entry"] in (*made, "pyfunc") else [str(manifest["entry"])])
+    altered = [name for name, content in files.items() if named.get(name) != _sha256(content)]
+    return altered + ([] if manifest["entry"] in (*files, "pyfunc") else [str(manifest["entry"])])
 
 
-def _trial(
+def _try_predictor(
     model: LoadedModel, predictor: str, manifest: Mapping[str, Any], files: Mapping[str, bytes], threshold: float
 ) -> dict[str, Any]:
-    """Parity with the registered model, edge rows and latency of the predictor opened from these very bytes."""
+    """Parity with the registered model, edge rows and latency of the predictor opened from the bundle's bytes."""
     with tempfile.TemporaryDirectory(prefix="airworthy-bundle-") as folder:
         try:
-            answer, one_row = _open(model, predictor, manifest["entry"], files, Path(folder))
+            predict_rows, prepare_call = _open_predictor(model, predictor, manifest["entry"], files, Path(folder))
             golden = pl.read_parquet(io.BytesIO(files["golden.parquet"]))
-            rows = golden.select(_typed(model.inputs))
+            rows = golden.select(_cast_columns(model.inputs))
             classifies = model.problem == "classification"
-            parity = compare(answer(rows), model.predict(rows), (0.5, threshold) if classifies else ())
-            edges = _edge_faults(answer, model.inputs, classifies)
-            took = _latencies(one_row, rows.slice(rows.height // 2, 1))
-        except Exception as error:  # whatever a library says of a broken file, it is told and the answer is no
-            return {"edge_faults": [f"the {predictor} cannot be used: {_said(error)}"]}
+            parity = compare(predict_rows(rows), model.predict(rows), (0.5, threshold) if classifies else ())
+            edges = _edge_faults(predict_rows, model.inputs, classifies)
+            latencies = _latencies(prepare_call, rows.slice(rows.height // 2, 1))
+        except Exception as error:  # a library may raise anything on a broken file: it is a fault
+            return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
     return {
         "rows": parity.rows,
-        "largest_difference": parity.largest if np.isfinite(parity.largest) else None,
+        "largest_difference": parity.largest_difference if np.isfinite(parity.largest_difference) else None,
         "flips": parity.flips,
-        "edge_rows": len(_edges(model.inputs)),
-        "edge_faults": edges[:MOST_FAULTS],
-        "latency_p50_ms": float(np.percentile(took, 50)),
-        "latency_p99_ms": float(np.percentile(took, 99)),
-        "calls": len(took),
+        "edge_rows": len(_edge_rows(model.inputs)),
+        "edge_faults": edges[:MAX_FAULTS],
+        "latency_p50_ms": float(np.percentile(latencies, 50)),
+        "latency_p99_ms": float(np.percentile(latencies, 99)),
+        "calls": len(latencies),
     }
 
 
-def _open(
+def _open_predictor(
     model: LoadedModel, predictor: str, entry: str, files: Mapping[str, bytes], folder: Path
-) -> tuple[Answer, Callable[[pl.DataFrame], Callable[[], object]]]:
-    """What the bundle's predictor answers to rows, and what one call with a row costs the gateway."""
+) -> tuple[Predict, Callable[[pl.DataFrame], Callable[[], object]]]:
+    """A function that predicts rows, and one that prepares a call with one row as the gateway makes it."""
     if predictor == "pyfunc":
         import mlflow.pyfunc
 
@@ -258,7 +258,7 @@ def _open(
         from pipelines.steps.training.sklearn_estimator import predict
 
         estimator = skops_file.load(files[entry])
-        score = lambda matrix: predict(estimator, model.problem, matrix)  # noqa: E731 - one of three alike
+        score = lambda matrix: predict(estimator, model.problem, matrix)  # noqa: E731 - as in the other branches
 
     def call(row: pl.DataFrame) -> Callable[[], object]:
         matrix = encode(row, model.inputs)
@@ -267,69 +267,69 @@ def _open(
     return lambda rows: score(encode(rows, model.inputs)), call
 
 
-def _edges(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
-    """Null throughout, every extreme throughout, and each column null alone."""
-    names = [one.name for one in inputs]
-    text = {one.name: UNSEEN for one in inputs if one.type == "categorical"}
-    numbers = [one.name for one in inputs if one.type == "numeric"]
+def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
+    """Rows of nulls, of every extreme, and with each column null alone."""
+    names = [feature.name for feature in inputs]
+    text = {feature.name: UNSEEN for feature in inputs if feature.type == "categorical"}
+    numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     rows: list[dict[str, Any]] = [dict.fromkeys(names)]
     rows += [text | dict.fromkeys(numbers, value) for value in EXTREMES]
     return rows + [text | dict.fromkeys(numbers, 0.0) | {name: None} for name in names]
 
 
-def _edge_faults(answer: Answer, inputs: list[FeatureInput], classifies: bool) -> list[str]:
-    """Edge rows without an answer, and numbers beyond 32 bits that got one."""
+def _edge_faults(predict_rows: Predict, inputs: list[FeatureInput], classifies: bool) -> list[str]:
+    """Edge rows without a valid prediction, and a number beyond 32 bits that was not refused."""
     faults = []
-    for number, row in enumerate(_edges(inputs)):
-        named = "null throughout" if number == 0 else f"edge row {number}"
+    for number, row in enumerate(_edge_rows(inputs)):
+        named = "all columns null" if number == 0 else f"edge row {number}"
         try:
-            found = answer(pl.DataFrame([row], schema=_schema(inputs)))
+            scores = predict_rows(pl.DataFrame([row], schema=_schema(inputs)))
         except Exception as error:
-            faults.append(f"{named}: {_said(error)}")
+            faults.append(f"{named}: {_first_line(error)}")
             continue
-        if found.shape != (1,) or not np.isfinite(found[0]):
-            faults.append(f"{named}: answers {found.tolist()}")
-        elif classifies and not 0 <= found[0] <= 1:
-            faults.append(f"{named}: {found[0]:g} is no probability")
-    numbers = [one.name for one in inputs if one.type == "numeric"]
+        if scores.shape != (1,) or not np.isfinite(scores[0]):
+            faults.append(f"{named}: answers {scores.tolist()}")
+        elif classifies and not 0 <= scores[0] <= 1:
+            faults.append(f"{named}: {scores[0]:g} is not a probability")
+    numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     if numbers:
-        row = dict.fromkeys((one.name for one in inputs), None) | {numbers[0]: TOO_LARGE}
+        row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: TOO_LARGE}
         try:
-            found = answer(pl.DataFrame([row], schema=_schema(inputs)))
-            faults.append(f"a number beyond 32 bits: answers {found.tolist()}")
+            scores = predict_rows(pl.DataFrame([row], schema=_schema(inputs)))
+            faults.append(f"a number beyond 32 bits: answers {scores.tolist()}")
         except Refused:
-            pass  # as it has to be
+            pass  # as required
         except Exception as error:
-            faults.append(f"a number beyond 32 bits: {_said(error)}")
+            faults.append(f"a number beyond 32 bits: {_first_line(error)}")
     return faults
 
 
-def _latencies(one_row: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
-    """Milliseconds of calls with one row."""
-    call, took = one_row(row), list[float]()
-    for _ in range(WARM_UP):
+def _latencies(prepare_call: Callable[[pl.DataFrame], Callable[[], object]], row: pl.DataFrame) -> list[float]:
+    """Milliseconds of each call with one row."""
+    call, latencies = prepare_call(row), list[float]()
+    for _ in range(WARM_UP_CALLS):
         call()
     begun = time.perf_counter()
-    while len(took) < TRIES and (not took or time.perf_counter() - begun < PATIENCE_SECONDS):
+    while len(latencies) < LATENCY_CALLS and (not latencies or time.perf_counter() - begun < LATENCY_SECONDS):
         started = time.perf_counter()
         call()
-        took.append((time.perf_counter() - started) * 1000)
-    return took
+        latencies.append((time.perf_counter() - started) * 1000)
+    return latencies
 
 
-def _typed(inputs: list[FeatureInput]) -> list[pl.Expr]:
+def _cast_columns(inputs: list[FeatureInput]) -> list[pl.Expr]:
     return [pl.col(name).cast(kind) for name, kind in _schema(inputs).items()]
 
 
 def _schema(inputs: list[FeatureInput]) -> dict[str, Any]:
-    return {one.name: pl.String if one.type == "categorical" else pl.Float64 for one in inputs}
+    return {feature.name: pl.String if feature.type == "categorical" else pl.Float64 for feature in inputs}
 
 
-def _bound(value: float | None) -> str:
+def _show_bound(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
 
 

@@ -1,4 +1,4 @@
-"""Load test: asks the prepared candidate at its declared rate, and keeps the figures and a picture."""
+"""Load test: sends requests to the prepared candidate at the declared rate, and stores the figures and a plot."""
 
 from __future__ import annotations
 
@@ -17,73 +17,74 @@ from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
 from pipelines.spec.sizing import LoadTestSpec
-from pipelines.steps.load_testing.candidate_endpoint import KEY, find_door
-from pipelines.steps.load_testing.evidence import shown, slow_limits
+from pipelines.steps.load_testing.candidate_endpoint import KEY_VARIABLE, find_endpoint
+from pipelines.steps.load_testing.evidence import assertion_evidence, slow_limits
 from pipelines.steps.load_testing.open_loop import (
     Histogram,
     OpenLoop,
     RequestOutcome,
     RequestSchedule,
     RequestTarget,
-    edge,
+    bucket_edge_ms,
 )
 from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
-MOST_BODIES = 128
-WARM_UP, WARM_UP_SECONDS = 20, 5.0
+MAX_BODIES = 128
+WARM_UP_REQUESTS, WARM_UP_SECONDS = 20, 5.0
 REAL_ROWS = 2000
-"""So many rows at the end of ``golden.parquet`` are real ones; those before are made to be awkward."""
-MOST_OPEN = 512
+"""Rows at the end of ``golden.parquet`` that are real; those before are edge rows."""
+MAX_OPEN = 512
 TIMEOUT_SECONDS = 10.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-NEVER = 1e9
-"""Milliseconds that stand for an answer that never came."""
+UNANSWERED_MS = 1e9
+"""Latency that is recorded in place of infinity, for a request without an answer."""
 
 
 def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
-    """Ask the prepared candidate at the declared rate, draw what came of it, and keep both under ``rollouts/``.
+    """Send requests to the prepared candidate at the declared rate, and store result and plot under ``rollouts/``.
 
-    Raises ``Refused`` where the rollout has no such candidate, it cannot be asked, or every request is turned away.
+    Raises ``Refused`` if the rollout has no such candidate, it cannot be reached, or every request is rejected.
     """
     deployment = ports.catalog.model(request.model).deployment
     declared = deployment.load_test
     if declared is None:
         raise Refused(f"deployment.load_test of {request.model} is not declared")
-    url, headers = find_door(request, deployment, ports)
-    door = RequestTarget(url, _bodies(request, declared.rows, ports), _judge(request.version, declared.rows), headers)
+    url, headers = find_endpoint(request, deployment, ports)
+    bodies, check = _request_bodies(request, declared.rows, ports), _answer_check(request.version, declared.rows)
+    target = RequestTarget(url, bodies, check, headers)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome, schedule = runner.run(_test(door, declared, deployment.analysis.alpha))
+        outcome, schedule = runner.run(_test(target, declared, deployment.analysis.alpha))
     return _result(request, declared, schedule, outcome, deployment.analysis.alpha, ports)
 
 
-def _bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
-    """Requests of ``rows`` real rows each, from those that the bundle was compared with the model on."""
-    frame = pl.read_parquet(io.BytesIO(_file(request, "golden.parquet", ports)))
-    manifest = json.loads(_file(request, "bundle.json", ports))
+def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
+    """Requests of ``rows`` real rows each, from those on which bundle and model were compared."""
+    frame = pl.read_parquet(io.BytesIO(_bundle_file(request, "golden.parquet", ports)))
+    manifest = json.loads(_bundle_file(request, "bundle.json", ports))
     real = frame.drop("prediction").tail(REAL_ROWS)
-    for one in manifest["features"]:
-        low, high, column = one.get("minimum"), one.get("maximum"), pl.col(one["name"])
+    for feature in manifest["features"]:
+        low, high, column = feature.get("minimum"), feature.get("maximum"), pl.col(feature["name"])
         if low is not None:
             real = real.filter(column.is_null() | (column >= low))
         if high is not None:
             real = real.filter(column.is_null() | (column <= high))
     if real.is_empty():
         raise Refused(f"the bundle of {request.model} {request.version} has no row within its own ranges to send")
-    found = [list(row) for row in real.iter_rows()]
+    records = [list(row) for row in real.iter_rows()]
     bodies = []
-    for number in range(min(MOST_BODIES, len(found))):
-        data = [found[(number * rows + place) % len(found)] for place in range(rows)]
+    for number in range(min(MAX_BODIES, len(records))):
+        data = [records[(number * rows + place) % len(records)] for place in range(rows)]
         bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}}))
     return bodies
 
 
-def _file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
+def _bundle_file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
     return ports.store.get(store_paths.bundle(request.model, request.version, name))
 
 
-def _judge(version: str, rows: int) -> Any:
-    wanted = version.encode("latin-1")
+def _answer_check(version: str, rows: int) -> Any:
+    expected = version.encode("latin-1")
 
     def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
         if status != 200:
@@ -92,39 +93,36 @@ def _judge(version: str, rows: int) -> Any:
             predictions = orjson.loads(body)["predictions"]
         except (ValueError, KeyError, TypeError):
             return "answer"
-        if len(predictions) != rows or not all(isinstance(one, int | float) for one in predictions):
+        if len(predictions) != rows or not all(isinstance(prediction, int | float) for prediction in predictions):
             return "answer"
-        return "" if headers.get(b"x-model-version", wanted) == wanted else "stranger"
+        return "" if headers.get(b"x-model-version", expected) == expected else "wrong_version"
 
     return judge
 
 
-async def _test(door: RequestTarget, declared: LoadTestSpec, alpha: float) -> tuple[RequestOutcome, RequestSchedule]:
-    """Warm up, leave out the bodies that are answered with a 4xx, then keep to the declared schedule.
-
-    A failure that is shown ends it early.
-    """
-    taken, said, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
-    for body in door.bodies:
-        one = RequestTarget(door.url, [body], door.judge, door.headers)
-        warm = OpenLoop(one, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, most_open=1, stop=lambda _: False)
-        found = await warm.run()
-        said |= found.errors
-        taken += [] if any(error.startswith("status 4") for error in found.errors) else [body]
-        if len(taken) >= WARM_UP or asyncio.get_running_loop().time() > until:
+async def _test(target: RequestTarget, declared: LoadTestSpec, alpha: float) -> tuple[RequestOutcome, RequestSchedule]:
+    """Warm up, leave out bodies answered with a 4xx, then follow the schedule; a shown failure ends the test early."""
+    accepted, errors, until = [], dict[str, int](), asyncio.get_running_loop().time() + WARM_UP_SECONDS
+    for body in target.bodies:
+        probe = RequestTarget(target.url, [body], target.find_fault, target.headers)
+        warm = OpenLoop(probe, RequestSchedule(1, 1), [], timeout=TIMEOUT_SECONDS, max_open=1, stop=lambda _: False)
+        warm_outcome = await warm.run()
+        errors |= warm_outcome.errors
+        accepted += [] if any(error.startswith("status 4") for error in warm_outcome.errors) else [body]
+        if len(accepted) >= WARM_UP_REQUESTS or asyncio.get_running_loop().time() > until:
             break
-    if not taken:
-        reason = f"the door answers {', '.join(said)}; see the gateway's log and the key in {KEY}"
-        raise Refused("the candidate could not be asked at all", [reason])
+    if not accepted:
+        reason = f"the endpoint answers {', '.join(errors)}; see the gateway's log and the key in {KEY_VARIABLE}"
+        raise Refused("no request was accepted", [reason])
     schedule = RequestSchedule(declared.target_rps, declared.duration, declared.ramp_up_time)
     limits = sorted({limit for _, limit in slow_limits(declared)})
 
     def failed(outcome: RequestOutcome) -> bool:
-        found = shown(declared, outcome)
-        return any(one.above >= math.log(len(found) / alpha) for one in found)
+        shares = assertion_evidence(declared, outcome)
+        return any(share.above >= math.log(len(shares) / alpha) for share in shares)
 
-    ready = RequestTarget(door.url, taken, door.judge, door.headers)
-    loop = OpenLoop(ready, schedule, limits, timeout=TIMEOUT_SECONDS, most_open=MOST_OPEN, stop=failed)
+    checked_target = RequestTarget(target.url, accepted, target.find_fault, target.headers)
+    loop = OpenLoop(checked_target, schedule, limits, timeout=TIMEOUT_SECONDS, max_open=MAX_OPEN, stop=failed)
     return await loop.run(), schedule
 
 
@@ -136,11 +134,11 @@ def _result(
     alpha: float,
     ports: Ports,
 ) -> LoadTestResult:
-    found = [
-        one.model_copy(update={"needed_total": requests_to_show(one.bad / one.total, one.limit, alpha)})
-        if one.total and one.below < -math.log(alpha)
-        else one
-        for one in shown(declared, outcome)
+    shares = [
+        share.model_copy(update={"needed_total": requests_to_show(share.bad / share.total, share.limit, alpha)})
+        if share.total and share.below < -math.log(alpha)
+        else share
+        for share in assertion_evidence(declared, outcome)
     ]
     lasted = outcome.last_sent - schedule.ramp_up
     result = LoadTestResult(
@@ -150,40 +148,40 @@ def _result(
         sent=outcome.sent,
         answered=outcome.answered,
         errors=dict(sorted(outcome.errors.items())),
-        strangers=outcome.strangers,
+        wrong_version_answers=outcome.wrong_version_answers,
         unsent=outcome.unsent,
         stopped_early=outcome.stopped,
-        seconds=outcome.took,
+        seconds=outcome.elapsed_seconds,
         declared_rps=declared.target_rps,
         plateau_rps=outcome.plateau.total / lasted if lasted > 0 else 0.0,
-        lag_p99_ms=_finite(outcome.lag.percentile(0.99)),
-        percentiles_ms={name: _finite(outcome.plateau.percentile(share)) for name, share in PERCENTILES.items()},
-        shown=found,
+        lag_p99_ms=_finite_ms(outcome.lag.percentile(0.99)),
+        percentiles_ms={name: _finite_ms(outcome.plateau.percentile(share)) for name, share in PERCENTILES.items()},
+        shown=shares,
         histogram=_histogram(outcome.plateau),
         per_second=_per_second(outcome),
     )
     plot = draw(result, declared)
-    where = {
+    uris = {
         "plot": ports.store.put(store_paths.rollout(request.model, request.rollout_id, "load_test.png"), plot),
         "report": ports.store.uri(store_paths.rollout(request.model, request.rollout_id, "load_test.json")),
     }
-    result = result.model_copy(update=where)
+    result = result.model_copy(update=uris)
     content = result.model_dump_json(by_alias=True, indent=1).encode()
     ports.store.put(store_paths.rollout(request.model, request.rollout_id, "load_test.json"), content)
     return result
 
 
-def _histogram(found: Histogram) -> dict[str, int]:
-    counts = {f"{edge(place):.4g}": found.counts[place] for place in sorted(found.counts)}
-    return counts | ({"never": found.beyond} if found.beyond else {})
+def _histogram(histogram: Histogram) -> dict[str, int]:
+    counts = {f"{bucket_edge_ms(place):.4g}": histogram.counts[place] for place in sorted(histogram.counts)}
+    return counts | ({"never": histogram.unanswered} if histogram.unanswered else {})
 
 
 def _per_second(outcome: RequestOutcome) -> list[list[float]]:
     return [
-        [second, found.sent, found.answered, found.errors, round(found.worst_ms, 3)]
-        for second, found in sorted(outcome.seconds.items())
+        [second, counts.sent, counts.answered, counts.errors, round(counts.worst_ms, 3)]
+        for second, counts in sorted(outcome.seconds.items())
     ]
 
 
-def _finite(value: float) -> float:
-    return round(value, 4) if math.isfinite(value) else NEVER
+def _finite_ms(value: float) -> float:
+    return round(value, 4) if math.isfinite(value) else UNANSWERED_MS

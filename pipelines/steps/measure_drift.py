@@ -23,8 +23,8 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
 
     The features' daily profiles are merged; the predictions are those the live version logged about these days. With
     no live version no column is measured and ``version`` is None. A column with too few rows, or that the training
-    profile lacks, is listed with blanks. A day without a profile is named in ``missing_days``. The report for people
-    is written when asked for, or by default when a column drifts; if it cannot be, a note says why.
+    profile lacks, is listed with None. A day without a profile is named in ``missing_days``. The HTML report
+    is written on request, or by default when a column drifts; if it cannot be, a note says why.
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift
@@ -38,7 +38,7 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
     reference = _read(ports, path)
     if reference is None:
         notes.append(f"{path} is missing: version {live.version} has no training profile to compare with")
-    daily = {on: _read(ports, store_paths.profile(store_paths.features(spec.view), on)) for on in window}
+    daily = {day: _read(ports, store_paths.profile(store_paths.features(spec.view), day)) for day in window}
     present = [profile for profile in daily.values() if profile is not None]
     current = merge_profiles(present) if present else None
     names = [name for name in _features(spec, ports) if name not in drift.exclude]
@@ -53,7 +53,7 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         reference=ports.store.uri(path),
         features=measures,
         prediction=prediction,
-        missing_days=[on for on, profile in daily.items() if profile is None],
+        missing_days=[day for day, profile in daily.items() if profile is None],
         notes=notes,
     )
     if request.report is True or (request.report == "when_drifted" and _any_drifts(result, drift)):

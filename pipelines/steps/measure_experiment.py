@@ -1,4 +1,4 @@
-"""Measures each metric of an A/B test per user, and the difference of the arms with bounds that hold at every look."""
+"""Measures each metric of an A/B test per user, and the difference of the arms with bounds that hold at any time."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.steps.rollouts.log import OUTCOME, read_rollout, with_outcomes
 
 CONTROL, VARIANT = "control", "variant"
-ENOUGH = 100
-"""Rows from which it is odd that nobody came back."""
+MIN_ROWS = 100
+"""From so many rows on, a note says if no user has returned."""
 
 
 def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
-    """Measure both arms as they were assigned, or draw what was found before.
+    """Measure both arms as they were assigned, or draw the earlier measurement ``request.found``.
 
-    An answer in which control stood in for the variant is the variant's. A user counts once, by the mean over all
+    An answer of control in the variant's place counts for the variant. A user counts once, by the mean over all
     their answers (over those with a label where one is needed, each entity once). ``error_rate`` is the share of users
-    who met a bad answer, from the target's counts. A log that cannot be read and an outcome that is no number are
-    ``errors``: a look that could not measure.
+    with a bad answer, from the target's counts. An unreadable log and a column of outcomes that is not
+    numeric are listed in ``errors``.
     """
     spec = ports.catalog.model(request.model)
     if request.found:
-        return _drawn(request.found, spec, ports)
+        return _with_picture(request.found, spec, ports)
     declared = spec.deployment.ab or AbTestSpec()
-    users = {role: sum(arm.units for arm in _longest(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)}
+    users = {role: sum(arm.units for arm in _largest(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)}
     alpha, notes = 1 - declared.confidence_level, []
     logged = [name for name in declared.metrics if name != "error_rate"]
     values = pl.DataFrame()
-    errors = impossible(request.arms)
+    errors = count_faults(request.arms)
     if logged:
         notes += flush_log(ports, request.model)
         try:
-            values = _logged(request, logged, spec, ports, notes)
+            values = _logged_metrics(request, logged, spec, ports, notes)
         except Refused as error:
             errors.append(str(error))
     metrics = [
-        _of_errors(request.arms, users, alpha, alpha / len(declared.metrics))
+        _error_rate(request.arms, users, alpha, alpha / len(declared.metrics))
         if name == "error_rate"
-        else _of_means(name, values, declared, alpha, alpha / len(declared.metrics))
+        else _mean(name, values, declared, alpha, alpha / len(declared.metrics))
         for name in declared.metrics
     ]
     return ExperimentMeasure(
@@ -72,79 +72,79 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
     )
 
 
-def _logged(
+def _logged_metrics(
     request: ExperimentRequest, metrics: Sequence[str], spec: ModelSpec, ports: Ports, notes: list[str]
 ) -> pl.DataFrame:
     rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
-    rows = rows.filter(pl.col("logged_at") >= request.started)  # before the split nobody was drawn
-    values = per_user(_assigned(rows, notes), metrics, spec, ports)
+    rows = rows.filter(pl.col("logged_at") >= request.started)  # before the split no user was assigned
+    values = metrics_per_user(_assigned_rows(rows, notes), metrics, spec, ports)
     if unknown := [name for name in metrics if values[name].count() == 0]:
         notes.append(f"no answer has a value yet of {', '.join(unknown)}: outcomes come when the days are validated")
     return values
 
 
-def _drawn(found: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
-    where = store_paths.rollout(found.model, found.rollout_id, "experiment.png")
+def _with_picture(measure: ExperimentMeasure, spec: ModelSpec, ports: Ports) -> ExperimentMeasure:
+    where = store_paths.rollout(measure.model, measure.rollout_id, "experiment.png")
     try:
         from pipelines.steps.rollouts.pictures import experiment_picture
 
-        return found.model_copy(update={"picture": ports.store.put(where, experiment_picture(found, spec))})
-    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
-        return found.model_copy(update={"notes": [*found.notes, f"no picture: {error}"]})
+        return measure.model_copy(update={"picture": ports.store.put(where, experiment_picture(measure, spec))})
+    except Exception as error:  # a failed plot must not fail the measurement
+        return measure.model_copy(update={"notes": [*measure.notes, f"no picture: {error}"]})
 
 
-def impossible(arms: Sequence[ArmCounts]) -> list[str]:
+def count_faults(arms: Sequence[ArmCounts]) -> list[str]:
     """Every count that contradicts another."""
     return [
-        f"step {arm.step} counts {arm.bad_units} users with a bad answer among {arm.units} of the {arm.role}"
+        f"stage {arm.step} counts {arm.bad_units} users with a bad answer among {arm.units} of the {arm.role}"
         for arm in arms
         if not 0 <= arm.bad_units <= arm.units
     ]
 
 
-def _longest(arms: Sequence[ArmCounts]) -> list[ArmCounts]:
-    """The arms of the step that met most users: one who comes back in a later step is no other user."""
-    baking = {arm.step: 0 for arm in arms if arm.share}
+def _largest(arms: Sequence[ArmCounts]) -> list[ArmCounts]:
+    """The arms of the stage with most users: a user who returns in a later stage is not a new one."""
+    users_by_stage = {arm.step: 0 for arm in arms if arm.share}
     for arm in arms:
-        if arm.step in baking:
-            baking[arm.step] += arm.units
-    most = max(baking, key=lambda step: (baking[step], step), default=None)
+        if arm.step in users_by_stage:
+            users_by_stage[arm.step] += arm.units
+    most = max(users_by_stage, key=lambda stage: (users_by_stage[stage], stage), default=None)
     return [arm for arm in arms if arm.step == most]
 
 
 def _shares(arms: Sequence[ArmCounts]) -> list[int]:
-    """Basis points of the variant in that step; none before it began."""
-    return sorted({arm.share for arm in _longest(arms)})[:1]
+    """Basis points of the variant in that stage; none before it began."""
+    return sorted({arm.share for arm in _largest(arms)})[:1]
 
 
-def _assigned(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """Rows of users whom the lottery assigned, each to one arm."""
-    drawn = rows.filter(pl.col("role").is_in([CONTROL, VARIANT]) & pl.col("unit").is_not_null())
-    if drawn.height and drawn["unit"].str.len_chars().max() < 16:  # type: ignore[operator]
+def _assigned_rows(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """Rows of users that the router assigned to exactly one arm."""
+    assigned = rows.filter(pl.col("role").is_in([CONTROL, VARIANT]) & pl.col("unit").is_not_null())
+    if assigned.height and assigned["unit"].str.len_chars().max() < 16:  # type: ignore[operator]
         notes.append("the log names no users, only buckets: users who share a bucket are counted as one")
-    arms = drawn.group_by("unit").agg(pl.col("role").n_unique().alias("arms"))
+    arms = assigned.group_by("unit").agg(pl.col("role").n_unique().alias("arms"))
     both = arms.filter(pl.col("arms") > 1)
     if both.height:
         notes.append(f"{both.height} users were answered as both arms and are left out")
-    if drawn.height >= ENOUGH and arms.height == drawn.height:
-        notes.append("every user has asked exactly once; do callers send what routing.key names?")
-    return drawn.join(both.select("unit"), on="unit", how="anti", maintain_order="left")
+    if assigned.height >= MIN_ROWS and arms.height == assigned.height:
+        notes.append("every user sent exactly one request; do callers send what routing.key names?")
+    return assigned.join(both.select("unit"), on="unit", how="anti", maintain_order="left")
 
 
-def per_user(rows: pl.DataFrame, metrics: Sequence[str], spec: ModelSpec, ports: Ports) -> pl.DataFrame:
-    """One row per user: ``role``, and each metric's mean over the user's answers (null: none that counts)."""
+def metrics_per_user(rows: pl.DataFrame, metrics: Sequence[str], spec: ModelSpec, ports: Ports) -> pl.DataFrame:
+    """One row per user: ``role``, and each metric's mean over the user's answers (null: no value)."""
     columns = [column for name in metrics if (column := outcome_of(name))]
     if columns or LABELLED & set(metrics):
         rows = with_outcomes(rows, ports, spec, columns)
     else:
         rows = rows.with_columns(label=pl.lit(None, pl.Float64))
-    # An entity that is asked for again has no other label.
+    # A repeated prediction of an entity has the same label.
     first = pl.col("entity_id").is_null() | pl.struct("unit", "entity_id").is_first_distinct()
     rows = rows.sort("logged_at", maintain_order=True).with_columns(first.alias("first"))
-    return rows.group_by("role", "unit").agg(_value(name, spec).mean().alias(name) for name in metrics)
+    return rows.group_by("role", "unit").agg(_metric_value(name, spec).mean().alias(name) for name in metrics)
 
 
-def _value(name: str, spec: ModelSpec) -> pl.Expr:
+def _metric_value(name: str, spec: ModelSpec) -> pl.Expr:
     """The metric of one answer, null where it does not count."""
     prediction, label = pl.col("prediction"), pl.when(pl.col("first")).then(pl.col("label"))
     if name == "latency":
@@ -152,8 +152,8 @@ def _value(name: str, spec: ModelSpec) -> pl.Expr:
     if name == "prediction":
         return prediction
     if name == "accuracy":
-        said = prediction >= spec.evaluation.threshold
-        return pl.when(label.is_not_null()).then((said == (label >= 0.5)).cast(pl.Float64))
+        decision = prediction >= spec.evaluation.threshold
+        return pl.when(label.is_not_null()).then((decision == (label >= 0.5)).cast(pl.Float64))
     if name == "absolute_error":
         return (prediction - label).abs()
     if name in ("squared_error", "brier"):
@@ -161,7 +161,7 @@ def _value(name: str, spec: ModelSpec) -> pl.Expr:
     return pl.when(pl.col("first")).then(pl.col(f"{OUTCOME}{outcome_of(name)}"))
 
 
-def _of_means(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: float, shared: float) -> MetricInterval:
+def _mean(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: float, shared: float) -> MetricInterval:
     arms = {
         role: values.filter(pl.col("role") == role)[name].drop_nulls() if values.width else pl.Series(dtype=pl.Float64)
         for role in (CONTROL, VARIANT)
@@ -177,10 +177,10 @@ def _of_means(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: floa
 
 
 def _bounds(moments: dict[str, Moments], alpha: float, tightest_at: int) -> Difference:
-    """Where nothing has varied yet (no user has bought anything), nothing is known."""
-    found = mean_difference(moments[VARIANT], moments[CONTROL], alpha=alpha, tightest_at=tightest_at)
+    """Without bounds while no value has varied (no user has bought anything)."""
+    difference = mean_difference(moments[VARIANT], moments[CONTROL], alpha=alpha, tightest_at=tightest_at)
     varied = any(arm.variance for arm in moments.values())
-    return found if varied else Difference(found.estimate, -math.inf, math.inf)
+    return difference if varied else Difference(difference.estimate, -math.inf, math.inf)
 
 
 def _moments(arm: pl.Series) -> Moments:
@@ -189,14 +189,14 @@ def _moments(arm: pl.Series) -> Moments:
     return Moments(arm.len(), float(arm.mean()), float(arm.var()))  # type: ignore[arg-type]
 
 
-def _of_errors(arms: Sequence[ArmCounts], users: dict[str, int], alpha: float, shared: float) -> MetricInterval:
-    """Users who met a bad answer count in the step of their first one; all steps of one experiment split alike."""
-    baking = [arm for arm in arms if arm.share]
-    bad = {role: sum(arm.bad_units for arm in baking if arm.role == role) for role in (CONTROL, VARIANT)}
+def _error_rate(arms: Sequence[ArmCounts], users: dict[str, int], alpha: float, shared: float) -> MetricInterval:
+    """A user with bad answers counts in the stage of the first one; all stages of an experiment have one split."""
+    users_by_stage = [arm for arm in arms if arm.share]
+    bad = {role: sum(arm.bad_units for arm in users_by_stage if arm.role == role) for role in (CONTROL, VARIANT)}
     units = {role: max(users[role], bad[role]) for role in (CONTROL, VARIANT)}
-    steps = [StageEvents(share / WHOLE, bad[VARIANT], bad[CONTROL]) for share in _shares(arms)]
+    stages = [StageEvents(share / WHOLE, bad[VARIANT], bad[CONTROL]) for share in _shares(arms)]
     bounds = [
-        rate_difference(steps, (bad[VARIANT], units[VARIANT]), (bad[CONTROL], units[CONTROL]), alpha=level)
+        rate_difference(stages, (bad[VARIANT], units[VARIANT]), (bad[CONTROL], units[CONTROL]), alpha=level)
         for level in (alpha, shared)
     ]
     rates = {role: bad[role] / units[role] if units[role] else None for role in (CONTROL, VARIANT)}

@@ -34,12 +34,12 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     window = _days(request.day, spec.monitoring.performance.window_days)
     answers = _with_labels(spec, ports, min(joined_again[0], window[0]), request.day, notes)
 
-    days = [_measure_day(on, answers.filter(pl.col("day") == on), spec) for on in joined_again]
+    days = [_measure_day(day, answers.filter(pl.col("day") == day), spec) for day in joined_again]
     for measured in days:
-        ports.store.replace_partition(store_paths.performance(request.model), measured.day, _row(measured, spec))
+        ports.store.replace_partition(store_paths.performance(request.model), measured.day, _table_row(measured, spec))
 
     in_window = answers.filter(pl.col("day").is_in(window))
-    version = _most_answering(in_window)
+    version = _main_version(in_window)
     of_version = in_window.filter(pl.col("version") == version) if version else in_window
     return PerformanceResult(
         model=request.model,
@@ -49,7 +49,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         window_predictions=of_version.height,
         window_labelled=of_version["label"].count(),
         version=version,
-        reference=_reference(request.model, version, ports, notes),
+        reference=_test_metrics(request.model, version, ports, notes),
         notes=notes,
     )
 
@@ -63,13 +63,13 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says."""
     view = ports.catalog.view_of(spec.model)
     table = store_paths.validated(view.entity_source)
-    wanted = _days(last, (last - first).days + 1)
+    days = _days(last, (last - first).days + 1)
     published = set(ports.store.days(table))
-    absent = [on for on in wanted if on not in published]
+    absent = [day for day in days if day not in published]
     if absent:
         notes.append(f"{table} has no rows yet of {', '.join(map(str, absent))}: no labels of these days")
     answers = read_answers(ports, spec.model, first, last)
-    present = [on for on in wanted if on in published]
+    present = [day for day in days if day in published]
     if not present:
         return answers.with_columns(label=pl.lit(None, pl.Float64)).filter(pl.col("day").is_between(first, last))
     columns = list(dict.fromkeys([*view.key, spec.target.column]))
@@ -86,10 +86,10 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     )
 
 
-def _measure_day(on: date, answers: pl.DataFrame, spec: ModelSpec) -> DayPerformance:
+def _measure_day(day: date, answers: pl.DataFrame, spec: ModelSpec) -> DayPerformance:
     counted = answers.group_by("version").len().sort("version")
     return DayPerformance(
-        day=on,
+        day=day,
         predictions=answers.height,
         labelled=answers["label"].count(),
         metrics=_metrics(answers, spec),
@@ -104,13 +104,13 @@ def _metrics(answers: pl.DataFrame, spec: ModelSpec) -> dict[str, float | None]:
     )
 
 
-def _most_answering(answers: pl.DataFrame) -> str | None:
+def _main_version(answers: pl.DataFrame) -> str | None:
     """The version with most answers; of equals, the newest."""
     counted = answers.group_by("version").agg(n=pl.len(), latest=pl.col("prediction_time").max())
     return None if counted.is_empty() else str(counted.sort("n", "latest", "version")["version"][-1])
 
 
-def _reference(model: str, version: str | None, ports: Ports, notes: list[str]) -> dict[str, float]:
+def _test_metrics(model: str, version: str | None, ports: Ports, notes: list[str]) -> dict[str, float]:
     """Test metrics of a version by their bare names; empty, with a note, if the registry does not know the version."""
     if version is None:
         return {}
@@ -123,7 +123,7 @@ def _reference(model: str, version: str | None, ports: Ports, notes: list[str]) 
     return {name: metrics[TEST_PREFIX + name] for name in known if TEST_PREFIX + name in metrics}
 
 
-def _row(measured: DayPerformance, spec: ModelSpec) -> pl.DataFrame:
+def _table_row(measured: DayPerformance, spec: ModelSpec) -> pl.DataFrame:
     """The day's row of the performance table: the same columns every day, a metric that was not measured null."""
     names = CLASSIFICATION_METRICS if spec.problem == "classification" else REGRESSION_METRICS
     counts = {"predictions": measured.predictions, "labelled": measured.labelled}

@@ -1,4 +1,4 @@
-"""Turns the counts of a mirror into evidence, and its log into a report with the labels known so far."""
+"""Computes evidence from the counts of a mirror, and a report from its log with the labels known so far."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from pipelines.steps.drift.psi import psi
 from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.steps.rollouts.log import read_rollout, with_outcomes
 
-COUNTED = ("requests", "failed", "compared", "disagreed", "flipped", "sent", "dropped")
+COUNT_FIELDS = ("requests", "failed", "compared", "disagreed", "flipped", "sent", "dropped")
 PSI_BINS = 10
 
 
 def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
-    """Weigh the counts; with ``report``, pair the logged answers, join their labels and draw.
+    """Compute the evidence; with ``report``, pair the logged answers, join their labels and draw a plot.
 
-    Rows of one request are taken as one trial, for they come from one caller: the share of rows counts, at the weight
-    of the requests. A log that cannot be read leaves a note and costs nothing but the report.
+    Rows of one request come from one caller and count as one trial: the share of differing rows is weighted by the
+    number of requests. If the log cannot be read, there is a note in place of the report.
     """
     spec = ports.catalog.model(request.model)
     shadow = spec.deployment.shadows or Shadow()
-    counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNTED}
-    offered = counted["sent"] + counted["dropped"]
-    found = ShadowMeasure(
+    counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNT_FIELDS}
+    mirrored = counted["sent"] + counted["dropped"]
+    result = ShadowMeasure(
         model=request.model,
         champion=request.champion,
         version=request.version,
         rollout_id=request.rollout_id,
         elapsed=(request.now - request.started).total_seconds(),
-        coverage=min(1.0, counted["requests"] / offered) if offered else None,
-        errors=impossible(request.arms),
+        coverage=min(1.0, counted["requests"] / mirrored) if mirrored else None,
+        errors=count_faults(request.arms),
         **counted,
     )
-    if not found.errors:
-        found = found.model_copy(update=_evidence(found, shadow.max_disagreement, spec.deployment.error_threshold))
-    return _reported(found, request, spec, ports) if request.report else found
+    if not result.errors:
+        result = result.model_copy(update=_evidence(result, shadow.max_disagreement, spec.deployment.error_threshold))
+    return _with_report(result, request, spec, ports) if request.report else result
 
 
-def impossible(arms: Sequence[ArmCounts]) -> list[str]:
+def count_faults(arms: Sequence[ArmCounts]) -> list[str]:
     """Every count that contradicts another."""
     return [
-        f"step {arm.step} counts {part} {name} of {whole} {of}"
+        f"stage {arm.step} counts {part} {name} of {whole} {of}"
         for arm in arms
         for name, part, of, whole in (
             ("failed", arm.failed, "requests", arm.requests),
@@ -64,27 +64,27 @@ def impossible(arms: Sequence[ArmCounts]) -> list[str]:
     ]
 
 
-def _evidence(found: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float]:
-    trials = min(found.compared, found.requests - found.failed)
-    differing = found.disagreed * trials / found.compared if found.compared else 0.0
+def _evidence(measure: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float]:
+    trials = min(measure.compared, measure.requests - measure.failed)
+    differing = measure.disagreed * trials / measure.compared if measure.compared else 0.0
     return {
         "disagreement_above_log_e": log_e_value(math.floor(differing), trials, max_disagreement),
         "disagreement_below_log_e": log_e_value(math.ceil(differing), trials, max_disagreement, alternative="less"),
-        "bad_above_log_e": log_e_value(found.failed, found.requests, max_bad),
-        "bad_below_log_e": log_e_value(found.failed, found.requests, max_bad, alternative="less"),
+        "bad_above_log_e": log_e_value(measure.failed, measure.requests, max_bad),
+        "bad_below_log_e": log_e_value(measure.failed, measure.requests, max_bad, alternative="less"),
     }
 
 
-def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+def _with_report(measure: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     """The same with labels, distances of the scores, and the URIs of the report."""
     notes = flush_log(ports, request.model)
     try:
         rows = read_rollout(ports.store, request.model, request.rollout_id, request.started)
-        pairs = paired(rows, request.champion, request.version)
+        pairs = pair_answers(rows, request.champion, request.version)
         labels = compare_labels(with_outcomes(pairs, ports, spec), spec)
     except AirworthyError as error:
-        return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
-    found = found.model_copy(
+        return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
+    measure = measure.model_copy(
         update={
             "labels": labels,
             "score_psi": _score_psi(pairs),
@@ -93,35 +93,35 @@ def _reported(found: ShadowMeasure, request: ShadowRequest, spec: ModelSpec, por
         }
     )
     try:
-        return _drawn(found, pairs, spec, ports)
-    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
-        return found.model_copy(update={"notes": [*notes, f"no report: {error}"]})
+        return _with_picture(measure, pairs, spec, ports)
+    except Exception as error:  # a failed plot must not fail the measurement
+        return measure.model_copy(update={"notes": [*notes, f"no report: {error}"]})
 
 
-def _drawn(found: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
+def _with_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec, ports: Ports) -> ShadowMeasure:
     if pairs.is_empty():
         raise Refused("the prediction log holds no pair of answers yet, so there is nothing to draw")
     from pipelines.steps.rollouts.pictures import shadow_picture
 
-    where = store_paths.rollout(found.model, found.rollout_id, "shadow.png")
-    found = found.model_copy(update={"picture": ports.store.put(where, shadow_picture(found, pairs, spec))})
-    content = json.dumps(found.model_dump(mode="json", by_alias=True), indent=2).encode()
-    report = ports.store.put(store_paths.rollout(found.model, found.rollout_id, "shadow.json"), content)
-    return found.model_copy(update={"report": report})
+    where = store_paths.rollout(measure.model, measure.rollout_id, "shadow.png")
+    measure = measure.model_copy(update={"picture": ports.store.put(where, shadow_picture(measure, pairs, spec))})
+    content = json.dumps(measure.model_dump(mode="json", by_alias=True), indent=2).encode()
+    report = ports.store.put(store_paths.rollout(measure.model, measure.rollout_id, "shadow.json"), content)
+    return measure.model_copy(update={"report": report})
 
 
-def paired(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:
+def pair_answers(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:
     """One row per row that both answered: ``champion``, ``candidate`` (predictions), their latencies in microseconds,
     ``logged_at`` of the mirrored answer, ``entity_id``, ``prediction_time``."""
-    mine = rows.filter((pl.col("role") == "shadow") & (pl.col("version") == candidate))
-    theirs = rows.filter((pl.col("role") != "shadow") & (pl.col("version") == champion))
-    known = theirs.select(
+    candidate_rows = rows.filter((pl.col("role") == "shadow") & (pl.col("version") == candidate))
+    champion_rows = rows.filter((pl.col("role") != "shadow") & (pl.col("version") == champion))
+    known = champion_rows.select(
         "request_id",
         "row",
         pl.col("prediction").alias("champion"),
         pl.when(pl.col("cache_hit").fill_null(value=False)).then(None).otherwise("latency_us").alias("champion_us"),
     )
-    return mine.join(known.unique(["request_id", "row"]), on=["request_id", "row"], how="inner").select(
+    return candidate_rows.join(known.unique(["request_id", "row"]), on=["request_id", "row"], how="inner").select(
         "logged_at",
         "prediction_time",
         "entity_id",
@@ -134,14 +134,14 @@ def paired(rows: pl.DataFrame, champion: str, candidate: str) -> pl.DataFrame:
 
 
 def compare_labels(pairs: pl.DataFrame, spec: ModelSpec) -> PairedLabels | None:
-    """Who was wrong alone, once per entity; None where no truth is known yet."""
+    """How often only one of both was wrong, once per entity; None while no label is known."""
     known = pairs.filter(
         pl.col("label").is_not_null() & pl.col("candidate").is_finite() & pl.col("champion").is_finite()
     )
     known = known.sort("logged_at").unique("entity_id", keep="first")
     if known.is_empty():
         return None
-    errors = {name: _error(known, name, spec) for name in ("candidate", "champion")}
+    errors = {name: _prediction_error(known, name, spec) for name in ("candidate", "champion")}
     candidate = int((errors["candidate"] > errors["champion"]).sum())
     champion = int((errors["champion"] > errors["candidate"]).sum())
     return PairedLabels(
@@ -153,7 +153,7 @@ def compare_labels(pairs: pl.DataFrame, spec: ModelSpec) -> PairedLabels | None:
     )
 
 
-def _error(known: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Series:
+def _prediction_error(known: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Series:
     """1 or 0 for a decision that was wrong or right; the distance for a regression."""
     if spec.problem == "regression":
         return (known[name] - known["label"]).abs()
@@ -170,5 +170,5 @@ def _score_psi(pairs: pl.DataFrame) -> float | None:
 
 
 def _latency_ratio(pairs: pl.DataFrame) -> float | None:
-    mine, theirs = pairs["candidate_us"].median(), pairs["champion_us"].median()
-    return round(float(mine) / float(theirs), 4) if mine and theirs else None  # type: ignore[arg-type]
+    candidate_rows, champion_rows = pairs["candidate_us"].median(), pairs["champion_us"].median()
+    return round(float(candidate_rows) / float(champion_rows), 4) if candidate_rows and champion_rows else None  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from pipelines.tables.profile import profile_frame
 def run(request: PublishRequest, ports: Ports) -> PublishResult:
     """Write what the audit staged; doing it again changes no content.
 
-    Quarantine first, so that at no moment a row is neither published nor quarantined. With ``accept=False`` only the
+    Quarantine first, so that no row is ever neither published nor quarantined. With ``accept=False`` only the
     quarantine is written. Each published partition gets its profile.
     """
     audit = request.audit
@@ -26,10 +26,10 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     for source in audit.sources:
         table = store_paths.quarantine(source.source)
         versions[table] = ports.store.replace_partition(
-            table, source.landed_day, _staged(request, source, "quarantined", ports)
+            table, source.landed_day, _read_staged(request, source, "quarantined", ports)
         )
     for source in audit.sources if request.accept else []:
-        table, rows = store_paths.validated(source.source), _staged(request, source, "accepted", ports)
+        table, rows = store_paths.validated(source.source), _read_staged(request, source, "accepted", ports)
         versions[table] = ports.store.replace_partition(table, source.landed_day, rows)
         labelled = rows.with_columns(**_labels(source.source, audit.dataset, ports))
         profile = profile_frame(labelled, **_columns(spec.sources[source.source], labelled))
@@ -38,7 +38,7 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     return PublishResult(dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles)
 
 
-def _staged(request: PublishRequest, source: SourceAudit, part: str, ports: Ports) -> pl.DataFrame:
+def _read_staged(request: PublishRequest, source: SourceAudit, part: str, ports: Ports) -> pl.DataFrame:
     content = ports.store.get(f"{request.audit.staged}/{source.source}.{part}.parquet")
     return pl.read_parquet(io.BytesIO(content)).drop("day")
 

@@ -12,35 +12,35 @@ from pipelines.errors import Refused
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
 from pipelines.mlflow_client import mlflow_answers, open_client
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.train_model import ENVIRONMENT, ORDER, TRIAL
-from pipelines.steps.training.device import expect_cuda
+from pipelines.steps.train_model import ENVIRONMENT_FILE, PLAN_FILE, TRIAL_FILE
+from pipelines.steps.training.device import require_cuda
 from pipelines.steps.training.environment import Environment, environment
-from pipelines.steps.training.order import TrainingPlan, execute_plan, team_of
-from pipelines.steps.training.registration import digest_of
+from pipelines.steps.training.plan import TrainingPlan, execute_plan, team_of
+from pipelines.steps.training.registration import model_digest_of
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import open_snapshot
 
 
 def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
-    """Fill the version's order again, from scratch: no checkpoint, and a search by its recorded result.
+    """Execute the version's plan again without checkpoints; a search is replaced by its recorded result.
 
     ``Refused`` if the version has no record of its training, or its snapshot is gone or altered, or it was trained on
     a CUDA device and none answers.
     """
     info = ports.registry.get(request.model, request.version)
-    registered = digest_of(info)
-    order, then, best_trial = _record(info, ports)
-    if order.device == "cuda":
-        expect_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
-    snapshot = open_snapshot(ports.store, request.model, order.request.snapshot)
-    filled = execute_plan(order, snapshot, best_trial=best_trial, team=team_of(order, ports, None))
+    registered = model_digest_of(info)
+    plan, recorded, best_trial = _record(info, ports)
+    if plan.device == "cuda":
+        require_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
+    snapshot = open_snapshot(ports.store, request.model, plan.request.snapshot)
+    trained = execute_plan(plan, snapshot, best_trial=best_trial, team=team_of(plan, ports, None))
     return ReproduceResult(
         model=request.model,
         version=request.version,
         registered_digest=registered,
-        reproduced_digest=hashlib.sha256(filled.fitted.native).hexdigest(),
-        snapshot=order.request.snapshot,
-        differences=then.differences(environment()) + _declaration_changes(order, ports),
+        reproduced_digest=hashlib.sha256(trained.fitted.native).hexdigest(),
+        snapshot=plan.request.snapshot,
+        differences=recorded.differences(environment()) + _declaration_changes(plan, ports),
     )
 
 
@@ -48,27 +48,27 @@ def _record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment,
     client = open_client(ports.settings.tracking)
     with tempfile.TemporaryDirectory() as folder:
         with mlflow_answers(ports.settings.tracking):
-            kept = Path(client.download_artifacts(info.run_id, str(Path(ORDER).parent), folder))
+            record_folder = Path(client.download_artifacts(info.run_id, str(Path(PLAN_FILE).parent), folder))
         try:
-            order = TrainingPlan.model_validate_json((kept / Path(ORDER).name).read_bytes())
-            then = Environment.model_validate_json((kept / Path(ENVIRONMENT).name).read_bytes())
-            trial_file = kept / Path(TRIAL).name
+            plan = TrainingPlan.model_validate_json((record_folder / Path(PLAN_FILE).name).read_bytes())
+            recorded = Environment.model_validate_json((record_folder / Path(ENVIRONMENT_FILE).name).read_bytes())
+            trial_file = record_folder / Path(TRIAL_FILE).name
             trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
         except (OSError, ValidationError) as error:
             raise Refused(f"{info.model} version {info.version} has no record of its training", [str(error)]) from error
-    if order.training.search is not None and trial is None:
+    if plan.training.search is not None and trial is None:
         raise Refused(f"{info.model} version {info.version} has a search but no record of its result")
-    return order, then, trial
+    return plan, recorded, trial
 
 
-def _declaration_changes(order: TrainingPlan, ports: Ports) -> list[str]:
-    """Where the declaration of today differs; the reproduction used the one of then."""
-    spec = ports.catalog.models.get(order.request.model)
+def _declaration_changes(plan: TrainingPlan, ports: Ports) -> list[str]:
+    """Where today's declaration differs from the recorded one, which the reproduction used."""
+    spec = ports.catalog.models.get(plan.request.model)
     if spec is None:
-        return [f"the declaration of {order.request.model} is gone; the one of then was used"]
-    then, now = order.training.model_dump(), spec.training.model_dump()
+        return [f"the declaration of {plan.request.model} was removed; the recorded one was used"]
+    then, now = plan.training.model_dump(), spec.training.model_dump()
     return [
-        f"training.{name}: {then.get(name)} then, {now.get(name)} declared now (then was used)"
+        f"training.{name}: {then.get(name)} then, {now.get(name)} declared now (the recorded value was used)"
         for name in {**then, **now}
         if then.get(name) != now.get(name)
     ]

@@ -18,19 +18,19 @@ from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.snapshot.files import FILES, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
-from pipelines.steps.snapshot.spool import local_folder, spool
+from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.entity_id import entity_id, label_time
 
-DATA, RECORD = "data.parquet", "snapshot.json"
+DATA_FILE, RECORD_FILE = "data.parquet", "snapshot.json"
 
 
 def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     """Freeze what was known by ``request.as_of`` as the model's training table.
 
     One row per entity whose label was known by then: key, ``prediction_time``, ``label_time``, features, ``target``
-    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. A snapshot that is
-    already there is left as it is; its ``snapshot.json`` tells which request and table versions made it first.
+    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. An existing
+    snapshot is not written again; its ``snapshot.json`` names the request and table versions that first made it.
 
     With ``training.out_of_core`` the same rows are read day by day and written as files of ``batch_rows`` rows, one
     part each and in order of day; the table is never in memory as a whole.
@@ -41,22 +41,22 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = [store_paths.features(view.view), store_paths.validated(view.entity_source)]
-    versions = {table: _version(ports.store, table) for table in tables}
+    versions = {table: _table_version(ports.store, table) for table in tables}
     facts = {"model": spec.model, "as_of": as_of, "features": features, "table_versions": versions}
     if spec.training.out_of_core:
-        days = _days(ports.store, spec, as_of, versions)
-        frames = (_labelled(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
+        days = _history_days(ports.store, spec, as_of, versions)
+        frames = (_labelled_rows(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
         return _freeze_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
-    asked = _days(ports.store, spec, as_of, versions) if spec.training.history_days else None
-    frame = _labelled(ports.store, spec, view, features, as_of, versions, asked)
-    frame = frame.with_columns(_parts(frame.with_columns(entity_id(view)), spec))
+    history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days else None
+    frame = _labelled_rows(ports.store, spec, view, features, as_of, versions, history)
+    frame = frame.with_columns(_assign_parts(frame.with_columns(entity_id(view)), spec))
     digest = table_digest(frame)
     result = SnapshotResult(
         **facts,
         digest=digest,
-        uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA)),
+        uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA_FILE)),
         rows=frame.height,
-        parts={part: _measure(frame.filter(part=part), spec) for part in PARTS},
+        parts={part: _part_facts(frame.filter(part=part), spec) for part in PARTS},
         latest_label_time=frame.select(pl.col("label_time").max()).item(),
     )
     _freeze(ports.store, result, frame)
@@ -64,44 +64,44 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
 
 
 def read_snapshot(store: Store, model: str, digest: str) -> pl.DataFrame:
-    """The frozen table, whole. ``Refused`` if there is none, or if its content no longer bears its name."""
+    """The frozen table, whole. ``Refused`` if there is none, or if its content has another digest."""
     if files := open_files(store, model, digest):
         return files.frame(*PARTS)
-    path = store_paths.snapshot(model, digest, DATA)
+    path = store_paths.snapshot(model, digest, DATA_FILE)
     if not store.exists(path):
         raise Refused(f"model {model} has no snapshot {digest}; take one, or correct the digest")
     frame = pl.read_parquet(BytesIO(store.get(path)))
-    if (found := table_digest(frame)) != digest:
-        raise Refused(f"{path} was altered: its content has digest {found}; restore the file or take a new snapshot")
+    if (actual := table_digest(frame)) != digest:
+        raise Refused(f"{path} was altered: its content has digest {actual}; restore the file or take a new snapshot")
     return frame
 
 
-def verified_rows(store: Store, model: str, digest: str) -> int:
-    """How many rows the snapshot has, after all of them were read and found as named; one file in memory at a time."""
+def count_verified_rows(store: Store, model: str, digest: str) -> int:
+    """The number of rows, after verifying all of them by the digest; one file in memory at a time."""
     if files := open_files(store, model, digest):
         return sum(files.read(file).height for file in files.list.files)
     return read_snapshot(store, model, digest).height
 
 
-def _version(store: Store, table: str) -> int:
+def _table_version(store: Store, table: str) -> int:
     version = store.version(table)
     if version is None:
         raise Refused(f"there is no table {table} yet; ingest, validate and build features first")
     return version
 
 
-def _earliest(spec: ModelSpec, as_of: datetime) -> datetime | None:
+def _history_start(spec: ModelSpec, as_of: datetime) -> datetime | None:
     return as_of - timedelta(days=spec.training.history_days) if spec.training.history_days else None
 
 
-def _days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> list[date]:
+def _history_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> list[date]:
     """Days of the feature table within the declared history, and one before: a day is local, a moment is UTC."""
-    earliest = _earliest(spec, as_of)
+    earliest = _history_start(spec, as_of)
     days = store.days(next(iter(versions)))
     return days if earliest is None else [day for day in days if day >= earliest.date() - timedelta(1)]
 
 
-def _labelled(
+def _labelled_rows(
     store: Store,
     spec: ModelSpec,
     view: FeatureView,
@@ -112,39 +112,39 @@ def _labelled(
 ) -> pl.DataFrame:
     """Rows of the days (None: all) whose label was known by ``as_of``, within the history, by prediction time."""
     table, entities = versions
-    asked = list(dict.fromkeys([*view.key, "prediction_time", *features]))
-    known = store.read(table, days=days, columns=[*asked, "day"], version=versions[table])
-    truth = store.read(entities, days=days, version=versions[entities])
+    read_columns = list(dict.fromkeys([*view.key, "prediction_time", *features]))
+    known = store.read(table, days=days, columns=[*read_columns, "day"], version=versions[table])
+    outcomes = store.read(entities, days=days, version=versions[entities])
     value = pl.col(spec.target.column)
     target = value if spec.target.at_least is None else value >= spec.target.at_least
-    labels = truth.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
+    labels = outcomes.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
     labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
     frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
-    if (earliest := _earliest(spec, as_of)) is not None:
+    if (earliest := _history_start(spec, as_of)) is not None:
         frame = frame.filter(pl.col("prediction_time") >= earliest)
     columns = dict.fromkeys([*view.key, "prediction_time", "label_time", *features, "target"])
     return frame.sort("prediction_time", *view.key).select(*columns)
 
 
-def _parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
+def _assign_parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
     is_class = spec.problem == "classification"
     return assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
 
 
-def _measure(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
+def _part_facts(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
     first, last = part.select(pl.col("prediction_time").min().alias("first"), pl.col("prediction_time").max()).row(0)
     positives = int(part["target"].sum()) if spec.problem == "classification" else None
     return SplitPart(rows=part.height, first=first, last=last, positives=positives)
 
 
 def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
-    """The record is written last: where it lies, the data lie whole."""
-    record = store_paths.snapshot(result.model, result.digest, RECORD)
+    """The record is written last: where it exists, the data are complete."""
+    record = store_paths.snapshot(result.model, result.digest, RECORD_FILE)
     if store.exists(record):
         return
     content = BytesIO()
     frame.write_parquet(content, compression="zstd")
-    store.put(store_paths.snapshot(result.model, result.digest, DATA), content.getvalue())
+    store.put(store_paths.snapshot(result.model, result.digest, DATA_FILE), content.getvalue())
     store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
 
 
@@ -153,22 +153,22 @@ def _freeze_in_batches(
 ) -> SnapshotResult:
     """The same, file by file: then the list of them, then the record."""
     is_class = spec.problem == "classification"
-    with local_folder() as name:
-        made = spool(days, spec.training.split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
-        digest = made.list.digest()
+    with temporary_folder() as name:
+        table = spool(days, spec.training.split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
+        digest = table.list.digest()
         result = SnapshotResult(
             **facts,
             digest=digest,
             uri=store.uri(store_paths.snapshot(spec.model, digest, FILES)),
-            rows=made.rows,
-            parts=made.parts,
-            latest_label_time=made.latest_label_time,
+            rows=table.rows,
+            parts=table.parts,
+            latest_label_time=table.latest_label_time,
             batch_rows=batch_rows,
         )
-        record = store_paths.snapshot(spec.model, digest, RECORD)
+        record = store_paths.snapshot(spec.model, digest, RECORD_FILE)
         if not store.exists(record):
-            for file in made.list.files:
-                store.put(store_paths.snapshot(spec.model, digest, file.name), (made.folder / file.name).read_bytes())
-            store.put(store_paths.snapshot(spec.model, digest, FILES), made.list.model_dump_json(indent=1).encode())
+            for file in table.list.files:
+                store.put(store_paths.snapshot(spec.model, digest, file.name), (table.folder / file.name).read_bytes())
+            store.put(store_paths.snapshot(spec.model, digest, FILES), table.list.model_dump_json(indent=1).encode())
             store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
     return result

@@ -1,4 +1,4 @@
-"""Rolls a drill back and times it by requests to the public listener before, during and after."""
+"""Rolls the rollout of a drill back and times it by requests to the public endpoint before, during and after."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from pipelines.errors import Refused
 from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.ports import DeploymentTarget, Ports
 
-PAUSE = 0.02
-"""Seconds between two requests; so exact is the time that is found."""
+PAUSE_SECONDS = 0.02
+"""Between two requests; it is also the resolution of the measured time."""
 WARM_ANSWERS = 5
 WARM_SECONDS = 10.0
 AFTER_ANSWERS = 5
-PATIENCE = 30.0
-"""How long the end of the candidate's answers is waited for."""
-TURNED_AWAY = (429, 503)
+MAX_WAIT_SECONDS = 30.0
+"""Longest wait for the last answer of the candidate."""
+REJECTED_STATUSES = (429, 503)
 
 
 def run(request: DrillRequest, ports: Ports) -> DrillResult:
-    """Roll the drill's rollout back, whatever the requests beside it show. Raises what the target raises."""
+    """Roll the drill's rollout back, whatever the probe requests show. Raises what the target raises."""
     target = ports.target(request.model)
-    asked = ports.catalog.model(request.model).deployment.target.kind == "embedded"
-    probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if asked else None
+    embedded = ports.catalog.model(request.model).deployment.target.kind == "embedded"
+    probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if embedded else None
     if probes is not None:
         probes.start()
-        probes.wait(lambda heard: heard.of(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
-    begun = time.monotonic()
+        probes.wait(lambda times: times.count(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
+    started = time.monotonic()
     target.roll_back(request.model, request.rollout_id, request.reason, key=f"{request.rollout_id}/roll_back")
-    call_seconds = time.monotonic() - begun
-    restored = _restored(target, request.model, begun)
-    restored_seconds = time.monotonic() - begun
+    call_seconds = time.monotonic() - started
+    restored = _wait_restored(target, request.model, started)
+    restored_seconds = time.monotonic() - started
     known = {"candidate": request.candidate, "call_seconds": call_seconds, "restored": restored}
     known |= {"restored_seconds": restored_seconds}
     if probes is None:
         return DrillResult.model_validate({**known, "asked": False})
-    probes.wait(lambda heard: heard.others_in_a_row(request.candidate) >= AFTER_ANSWERS, PATIENCE)
+    probes.wait(lambda times: times.trailing_others(request.candidate) >= AFTER_ANSWERS, MAX_WAIT_SECONDS)
     probes.stop()
-    heard = probes.heard
-    late = [at - begun for at, version in heard.answers if version == request.candidate and at > begun]
+    times = probes.times
+    late = [at - started for at, version in times.answers if version == request.candidate and at > started]
     return DrillResult.model_validate(
         {
             **known,
-            "before": sum(1 for at, version in heard.answers if version == request.candidate and at <= begun),
+            "before": sum(1 for at, version in times.answers if version == request.candidate and at <= started),
             "last_answer_seconds": max(late, default=0.0),
-            "after": heard.others_in_a_row(request.candidate),
-            "failed": heard.failed,
-            "turned_away": heard.turned_away,
+            "after": times.trailing_others(request.candidate),
+            "failed": times.failed,
+            "turned_away": times.rejected,
         }
     )
 
@@ -63,37 +63,37 @@ def golden_request(request: DrillRequest, ports: Ports) -> bytes:
     golden = json.loads(ports.store.get(f"{request.bundle}/golden.json"))
     columns = [feature["name"] for feature in manifest["features"]]
     if not golden["rows"]:
-        raise Refused(f"bundle {request.bundle} holds no golden row; deploy version {request.candidate} anew")
+        raise Refused(f"bundle {request.bundle} holds no golden row; deploy version {request.candidate} again")
     return json.dumps({"dataframe_split": {"columns": columns, "data": golden["rows"][:1]}}).encode()
 
 
-def _restored(target: DeploymentTarget, model: str, begun: float) -> bool:
-    """Whether the champion gets all traffic, at every worker, before patience ends."""
+def _wait_restored(target: DeploymentTarget, model: str, started: float) -> bool:
+    """Whether the champion gets all traffic, at every worker, within ``MAX_WAIT_SECONDS``."""
     while True:
         state = target.rollout(model)
         if state.applied and state.split.get(state.champion) == 10_000:
             return True
-        if time.monotonic() - begun > PATIENCE:
+        if time.monotonic() - started > MAX_WAIT_SECONDS:
             return False
-        time.sleep(PAUSE)
+        time.sleep(PAUSE_SECONDS)
 
 
 @dataclass
 class AnswerTimes:
-    """When each answer came (monotonic seconds) and whose it was, oldest first."""
+    """Time (monotonic seconds) and version of each answer, oldest first."""
 
     answers: list[tuple[float, str]] = field(default_factory=list)
     failed: int = 0
-    turned_away: int = 0
+    rejected: int = 0
 
-    def of(self, version: str) -> int:
-        return sum(1 for _, who in list(self.answers) if who == version)
+    def count(self, version: str) -> int:
+        return sum(1 for _, answering in list(self.answers) if answering == version)
 
-    def others_in_a_row(self, version: str) -> int:
-        """Answers at the end that were not this version's."""
+    def trailing_others(self, version: str) -> int:
+        """Number of the last answers in a row that were not this version's."""
         count = 0
-        for _, who in reversed(list(self.answers)):
-            if who == version:
+        for _, answering in reversed(list(self.answers)):
+            if answering == version:
                 break
             count += 1
         return count
@@ -102,52 +102,52 @@ class AnswerTimes:
 class ProbeRequests:
     """Requests one after the other, each on a connection of its own so that every worker gets some."""
 
-    def __init__(self, door: str, request: DrillRequest, body: bytes) -> None:
-        found = urlsplit(door)
-        self._host, self._port = found.hostname or "127.0.0.1", found.port
-        self._connect = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
-        self._path = f"{found.path.rstrip('/')}/models/{request.model}/invocations"
+    def __init__(self, gateway_url: str, request: DrillRequest, body: bytes) -> None:
+        url = urlsplit(gateway_url)
+        self._host, self._port = url.hostname or "127.0.0.1", url.port
+        self._connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._path = f"{url.path.rstrip('/')}/models/{request.model}/invocations"
         self._headers = {"content-type": "application/json", request.header: request.rollout_id}
         if key := os.environ.get("AIRWORTHY_GATEWAY_KEY"):
             self._headers["x-api-key"] = key
         self._body = body
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._ask_on, daemon=True)
-        self.heard = AnswerTimes()
+        self._thread = threading.Thread(target=self._send_until_stopped, daemon=True)
+        self.times = AnswerTimes()
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         self._done.set()
-        self._thread.join(PATIENCE)
+        self._thread.join(MAX_WAIT_SECONDS)
 
-    def wait(self, enough: object, seconds: float) -> None:
-        """Return when ``enough(heard)`` is true or the time is up."""
-        assert callable(enough)
+    def wait(self, is_enough: object, seconds: float) -> None:
+        """Return when ``is_enough(times)`` is true or the time is up."""
+        assert callable(is_enough)
         deadline = time.monotonic() + seconds
-        while not enough(self.heard) and time.monotonic() < deadline:
-            time.sleep(PAUSE / 2)
+        while not is_enough(self.times) and time.monotonic() < deadline:
+            time.sleep(PAUSE_SECONDS / 2)
 
-    def _ask_on(self) -> None:
+    def _send_until_stopped(self) -> None:
         while not self._done.is_set():
-            self._ask()
-            self._done.wait(PAUSE)
+            self._send()
+            self._done.wait(PAUSE_SECONDS)
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         connection = self._connect(self._host, self._port, timeout=10)
         try:
             connection.request("POST", self._path, self._body, self._headers)
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):
-            self.heard.failed += 1
+            self.times.failed += 1
             return
         finally:
             connection.close()
-        if answer.status in TURNED_AWAY:
-            self.heard.turned_away += 1
+        if answer.status in REJECTED_STATUSES:
+            self.times.rejected += 1
         elif answer.status != 200:
-            self.heard.failed += 1
+            self.times.failed += 1
         else:
-            self.heard.answers.append((time.monotonic(), answer.getheader("x-model-version") or ""))
+            self.times.answers.append((time.monotonic(), answer.getheader("x-model-version") or ""))

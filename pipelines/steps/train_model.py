@@ -1,4 +1,4 @@
-"""Trains, records and registers one candidate; the same request again goes on from a checkpoint or finds it."""
+"""Trains, records and registers one candidate; a repeated request resumes from a checkpoint or finds it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.models.registered_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
-from pipelines.steps.training.environment import environment, installed
-from pipelines.steps.training.facts import data_metrics, dataset_input, flattened, previous_best
-from pipelines.steps.training.order import (
+from pipelines.steps.training.environment import environment, installed_packages
+from pipelines.steps.training.facts import data_metrics, flatten, log_dataset_input, previous_best
+from pipelines.steps.training.plan import (
     TrainingPlan,
     TrainingResult,
     checkpoints_of,
@@ -34,9 +34,9 @@ from pipelines.steps.training.snapshot import Snapshot, open_snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 
-ORDER, RESULT, ENVIRONMENT = "training/order.json", "training/result.json", "training/environment.json"
-LOCK, TRIAL, SNAPSHOT = "training/environment.txt", "training/best_trial.json", "training/snapshot.json"
-LAUNCH = "AIRWORTHY_RUN"
+PLAN_FILE, RESULT_FILE, ENVIRONMENT_FILE = "training/order.json", "training/result.json", "training/environment.json"
+LOCK_FILE, TRIAL_FILE, SNAPSHOT_FILE = "training/environment.txt", "training/best_trial.json", "training/snapshot.json"
+LAUNCH_VARIABLE = "AIRWORTHY_RUN"
 """Set where the step runs in a pod: the launch's folder in the store, which other pods of it may join."""
 Predict = Callable[[pl.DataFrame], Any]
 
@@ -45,109 +45,109 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     """Train, record, register, profile. ``Refused`` for a faulty plan or snapshot, ``Unavailable`` without MLflow."""
     started = ports.clock()
     snapshot = open_snapshot(ports.store, request.model, request.snapshot)
-    order = plan_training(request, snapshot.record.features, ports)
-    earlier = _earlier(order, ports)
+    plan = plan_training(request, snapshot.record.features, ports)
+    earlier = _find_earlier(plan, ports)
     if earlier:
-        return _found_again(earlier, snapshot, ports)
+        return _earlier_result(earlier, snapshot, ports)
     client = open_client(ports.settings.tracking)
-    tags = _tags(order, ports)
+    tags = _tags(plan, ports)
     name = f"{request.trigger}-{started:%Y%m%d-%H%M%S}"
     with recorded_run(client, request.model, ports.settings.home, ports.clock, name=name, tags=tags) as record:
-        _describe(record, order, snapshot)
-        filled = execute_plan(
-            order,
+        _log_inputs(record, plan, snapshot)
+        trained = execute_plan(
+            plan,
             snapshot,
-            checkpoints=checkpoints_of(order, ports),
-            on_round=record.round,
-            on_trial=lambda trial: _keep_trial(record, order, trial),
-            seconds=lambda: _seconds(started, ports.clock()),
-            team=team_of(order, ports, os.environ.get(LAUNCH)),
+            checkpoints=checkpoints_of(plan, ports),
+            on_round=record.log_round,
+            on_trial=lambda trial: _log_trial(record, plan, trial),
+            seconds=lambda: _elapsed_seconds(started, ports.clock()),
+            team=team_of(plan, ports, os.environ.get(LAUNCH_VARIABLE)),
         )
-        _report(record, filled)
-        result = _register(record, order, filled, snapshot, tags, started, ports)
-    _profile(order.features, snapshot, ports, result.version, lambda rows: _answers(filled, rows))
+        _log_result(record, trained)
+        result = _register(record, plan, trained, snapshot, tags, started, ports)
+    _put_profile(plan.features, snapshot, ports, result.version, lambda rows: _predict(trained, rows))
     return result
 
 
-def _earlier(order: TrainingPlan, ports: Ports) -> VersionInfo | None:
-    """The version that another attempt registered; if it may fall back, it can have run on the other device."""
-    either = ports.catalog.model(order.request.model).runs("train").cpu_fallback
-    same = [order.on(device) for device in DEVICES] if either else [order]
-    found = (find_registered(ports.registry, order.request.model, one.digest()) for one in same)
-    return next((info for info in found if info), None)
+def _find_earlier(plan: TrainingPlan, ports: Ports) -> VersionInfo | None:
+    """The version that an earlier attempt registered, with ``cpu_fallback`` on either device."""
+    may_fall_back = ports.catalog.model(plan.request.model).runs("train").cpu_fallback
+    same = [plan.with_device(device) for device in DEVICES] if may_fall_back else [plan]
+    matching = (find_registered(ports.registry, plan.request.model, variant.digest()) for variant in same)
+    return next((info for info in matching if info), None)
 
 
-def _tags(order: TrainingPlan, ports: Ports) -> dict[str, str]:
+def _tags(plan: TrainingPlan, ports: Ports) -> dict[str, str]:
     """Tags of the run; those that start with ``airworthy.`` are on the model version, too."""
-    request = order.request
+    request = plan.request
     return {
-        REQUEST_DIGEST_TAG: order.digest(),
+        REQUEST_DIGEST_TAG: plan.digest(),
         "airworthy.run_key": request.run_key,
         "airworthy.snapshot": request.snapshot,
         "airworthy.hypothesis": request.hypothesis,
         "airworthy.trigger": request.trigger,
         "airworthy.requested_by": request.requested_by,
         "airworthy.git_revision": request.git_revision,
-        "airworthy.seed": str(order.seed),
-        "airworthy.device": order.device,
-        "airworthy.workers": str(order.workers),
-        "airworthy.experiment_tags": ", ".join(order.training.experiment_tags),
+        "airworthy.seed": str(plan.seed),
+        "airworthy.device": plan.device,
+        "airworthy.workers": str(plan.workers),
+        "airworthy.experiment_tags": ", ".join(plan.training.experiment_tags),
         "airworthy.environment_digest": environment().digest(),
-        "airworthy.previous_best": previous_best(ports.registry, request.model, order.metric),
+        "airworthy.previous_best": previous_best(ports.registry, request.model, plan.metric),
         "mlflow.source.git.commit": request.git_revision,
         "mlflow.source.name": "pipelines train_model",
         "mlflow.user": request.requested_by,
     }
 
 
-def _describe(record: RunRecord, order: TrainingPlan, snapshot: Snapshot) -> None:
-    """What goes in, before the first round: a run that fails still says what it was."""
-    record.parameters(
+def _log_inputs(record: RunRecord, plan: TrainingPlan, snapshot: Snapshot) -> None:
+    """Log the inputs before the first round, so that a failed run has them, too."""
+    record.log_parameters(
         {
-            **flattened(order.training),
-            "seed_used": order.seed,
-            "device_used": order.device,
-            "features": ", ".join(order.features),
+            **flatten(plan.training),
+            "seed_used": plan.seed,
+            "device_used": plan.device,
+            "features": ", ".join(plan.features),
         }
     )
-    record.metrics(data_metrics(snapshot, order.problem))
-    record.files(
+    record.log_metrics(data_metrics(snapshot, plan.problem))
+    record.log_files(
         {
-            ORDER: order.model_dump_json(by_alias=True, indent=1).encode(),
-            SNAPSHOT: snapshot.record.model_dump_json(by_alias=True, indent=1).encode(),
-            ENVIRONMENT: environment().model_dump_json(indent=1).encode(),
-            LOCK: installed().encode(),
+            PLAN_FILE: plan.model_dump_json(by_alias=True, indent=1).encode(),
+            SNAPSHOT_FILE: snapshot.record.model_dump_json(by_alias=True, indent=1).encode(),
+            ENVIRONMENT_FILE: environment().model_dump_json(indent=1).encode(),
+            LOCK_FILE: installed_packages().encode(),
         }
     )
-    record.attempt("dataset input", lambda: dataset_input(record, snapshot))
+    record.attempt("dataset input", lambda: log_dataset_input(record, snapshot))
 
 
-def _keep_trial(record: RunRecord, order: TrainingPlan, trial: Trial) -> None:
-    values = {f"validation_{order.metric}": trial.score}
-    record.attempt("trials", lambda: record.child(f"trial-{trial.number:03d}", trial.parameters, values))
+def _log_trial(record: RunRecord, plan: TrainingPlan, trial: Trial) -> None:
+    values = {f"validation_{plan.metric}": trial.score}
+    record.attempt("trials", lambda: record.log_child_run(f"trial-{trial.number:03d}", trial.parameters, values))
 
 
-def _report(record: RunRecord, filled: TrainingResult) -> None:
-    fitted = filled.fitted
-    record.metrics(filled.metrics)
-    record.metrics({f"cv_{name}": value for name, value in filled.fold_summary.items()})
-    for number, fold in enumerate(filled.folds):
-        record.metrics({f"cv_fold/{name}": value for name, value in fold.items()}, number)
-    record.metrics(
+def _log_result(record: RunRecord, trained: TrainingResult) -> None:
+    fitted = trained.fitted
+    record.log_metrics(trained.metrics)
+    record.log_metrics({f"cv_{name}": value for name, value in trained.fold_summary.items()})
+    for number, fold in enumerate(trained.folds):
+        record.log_metrics({f"cv_fold/{name}": value for name, value in fold.items()}, number)
+    record.log_metrics(
         {"rounds": fitted.rounds, **({} if fitted.best_round is None else {"best_round": fitted.best_round})}
     )
-    if fitted.resumed_from_round is not None:  # its earlier curves went down with the killed attempt's run
+    if fitted.resumed_from_round is not None:  # the earlier curves are on the killed attempt's run
         for number in range(fitted.resumed_from_round):
             scores = {name: values[number] for name, values in fitted.curves.items()}
-            record.metrics({**scores, "learning_rate": fitted.learning_rates[number]}, number)
-    if filled.best_trial:
-        record.files({TRIAL: filled.best_trial.model_dump_json(indent=1).encode()})
-        record.parameters({f"best_trial.{name}": value for name, value in filled.best_trial.parameters.items()})
-    record.attempt("plots", lambda: record.files(_pictures(filled)))
+            record.log_metrics({**scores, "learning_rate": fitted.learning_rates[number]}, number)
+    if trained.best_trial:
+        record.log_files({TRIAL_FILE: trained.best_trial.model_dump_json(indent=1).encode()})
+        record.log_parameters({f"best_trial.{name}": value for name, value in trained.best_trial.parameters.items()})
+    record.attempt("plots", lambda: record.log_files(_plot_files(trained)))
 
 
-def _pictures(filled: TrainingResult) -> dict[str, bytes]:
-    fitted, pictures = filled.fitted, {}
+def _plot_files(trained: TrainingResult) -> dict[str, bytes]:
+    fitted, pictures = trained.fitted, {}
     if fitted.curves:
         pictures["plots/learning_curves.png"] = plots.learning_curves(
             fitted.curves, fitted.learning_rates, fitted.best_round
@@ -160,55 +160,55 @@ def _pictures(filled: TrainingResult) -> dict[str, bytes]:
 
 def _register(
     record: RunRecord,
-    order: TrainingPlan,
-    filled: TrainingResult,
+    plan: TrainingPlan,
+    trained: TrainingResult,
     snapshot: Snapshot,
     tags: Mapping[str, str],
     started: datetime,
     ports: Ports,
 ) -> TrainResult:
-    """The result is kept with the run before the version exists, so that a retry can answer with it."""
-    fitted = filled.fitted
+    """Log the result on the run before the version exists, so that a retry can return it."""
+    fitted = trained.fitted
     facts = {name: value for name, value in tags.items() if name.startswith("airworthy.")}
     partial = {
         "rounds": fitted.rounds,
         "best_round": fitted.best_round,
         "resumed_from_round": fitted.resumed_from_round,
-        "metrics": filled.metrics | {f"cv_{name}": value for name, value in filled.fold_summary.items()},
-        "seconds": _seconds(started, ports.clock()),
-        "device": order.device,
-        **({"notes": filled.notes} if filled.notes else {}),
+        "metrics": trained.metrics | {f"cv_{name}": value for name, value in trained.fold_summary.items()},
+        "seconds": _elapsed_seconds(started, ports.clock()),
+        "device": plan.device,
+        **({"notes": trained.notes} if trained.notes else {}),
     }
-    record.files({RESULT: json.dumps(partial).encode()})
+    record.log_files({RESULT_FILE: json.dumps(partial).encode()})
     record.flush()
-    done = register(record, order, filled, _first_rows(snapshot), facts)
+    registered = register(record, plan, trained, _first_rows(snapshot), facts)
     return TrainResult(
-        model=order.request.model,
+        model=plan.request.model,
         run_id=record.run_id,
-        version=done.version,
-        model_uri=done.model_uri,
-        model_digest=done.model_digest,
-        snapshot=order.request.snapshot,
-        request_digest=order.digest(),
+        version=registered.version,
+        model_uri=registered.model_uri,
+        model_digest=registered.model_digest,
+        snapshot=plan.request.snapshot,
+        request_digest=plan.digest(),
         environment_digest=tags["airworthy.environment_digest"],
         **partial,
     )
 
 
-def _found_again(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainResult:
-    """The result of the attempt that registered ``info``; what it had not finished when it was killed is done now."""
+def _earlier_result(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainResult:
+    """The result of the attempt that registered ``info``; what it had not finished is done now."""
     client = open_client(ports.settings.tracking)
     with mlflow_answers(ports.settings.tracking):
         from mlflow.artifacts import load_text
 
         run = client.get_run(info.run_id)
-        partial = json.loads(load_text(f"{run.info.artifact_uri}/{RESULT}"))
+        partial = json.loads(load_text(f"{run.info.artifact_uri}/{RESULT_FILE}"))
         if run.info.status != "FINISHED":
             client.set_terminated(info.run_id, "FINISHED")
     if not ports.store.exists(store_paths.training_profile(info.model, info.version)):
         model = load_model(info, ports)
         features = {feature.name: feature.type for feature in model.inputs}
-        _profile(features, snapshot, ports, info.version, model.predict)
+        _put_profile(features, snapshot, ports, info.version, model.predict)
     return TrainResult(
         model=info.model,
         run_id=info.run_id,
@@ -222,20 +222,20 @@ def _found_again(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainRe
     )
 
 
-def _profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, version: str, predict: Predict) -> None:
-    """Keep what drift is measured against: the rows it was fitted on, and its own answers to them."""
-    held = [snapshot.rows("train", "validation")] if snapshot.files is None else _fitted_on(snapshot)
-    profiles = [_profiled(rows, features, predict) for rows in held]
+def _put_profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, version: str, predict: Predict) -> None:
+    """Store the profile that drift is measured against: of the fitted rows and the model's predictions of them."""
+    row_sets = [snapshot.rows("train", "validation")] if snapshot.files is None else _fitted_batches(snapshot)
+    profiles = [_profile_rows(rows, features, predict) for rows in row_sets]
     profile = profiles[0] if len(profiles) == 1 else merge_profiles(profiles)
     path = store_paths.training_profile(snapshot.record.model, version)
     ports.store.put(path, profile.model_dump_json().encode())
 
 
-def _fitted_on(snapshot: Snapshot) -> Iterator[pl.DataFrame]:
+def _fitted_batches(snapshot: Snapshot) -> Iterator[pl.DataFrame]:
     return (batch for part in ("train", "validation") for batch in snapshot.batches(part))
 
 
-def _profiled(rows: pl.DataFrame, features: Mapping[str, str], predict: Predict) -> TableProfile:
+def _profile_rows(rows: pl.DataFrame, features: Mapping[str, str], predict: Predict) -> TableProfile:
     frame = rows.select(list(features)).with_columns(pl.Series("prediction", predict(rows), dtype=pl.Float64))
     return profile_frame(
         frame,
@@ -248,9 +248,9 @@ def _first_rows(snapshot: Snapshot) -> pl.DataFrame:
     return next(snapshot.batches("train"))
 
 
-def _answers(filled: TrainingResult, rows: pl.DataFrame) -> Any:
-    return filled.fitted.predict(encode(rows, filled.features))
+def _predict(trained: TrainingResult, rows: pl.DataFrame) -> Any:
+    return trained.fitted.predict(encode(rows, trained.features))
 
 
-def _seconds(started: datetime, now: datetime) -> float:
+def _elapsed_seconds(started: datetime, now: datetime) -> float:
     return round((now - started).total_seconds(), 3)

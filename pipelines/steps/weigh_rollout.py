@@ -15,26 +15,26 @@ CANDIDATE, CHAMPION = ("candidate", "variant"), ("champion", "control")
 
 
 def run(request: WeighRequest, ports: Ports) -> RolloutEvidence:  # noqa: ARG001 - every step is handed its ports
-    """Weigh all stages in which callers met both versions; shadow counts are weighed elsewhere."""
+    """Weigh all stages in which both versions answered callers; ``measure_shadow`` weighs shadow counts."""
     stages = read_stages(request.arms, keys=request.plan.unit == "key")
     return weigh(request.plan, list(stages.values()), newest=max(stages, default=None))
 
 
 def read_stages(arms: Sequence[ArmCounts], *, keys: bool) -> dict[int, StageCounts]:
-    """By number each stage with a share between nothing and everything; an arm that met nobody counts nothing."""
+    """By number each stage with a share between 0 and 100 %; an arm without requests counts 0."""
     shares = {arm.step: arm.share for arm in arms if arm.role != "shadow" and 0 < arm.share < WHOLE}
     events = {slow(float(limit)) for arm in arms for limit in arm.slow} | {BAD_EVENT}
     return {
         number: StageCounts(
             weight=share / WHOLE,
-            candidate=_sum([arm for arm in arms if arm.step == number and arm.role in CANDIDATE], events, keys=keys),
-            champion=_sum([arm for arm in arms if arm.step == number and arm.role in CHAMPION], events, keys=keys),
+            candidate=_total([arm for arm in arms if arm.step == number and arm.role in CANDIDATE], events, keys=keys),
+            champion=_total([arm for arm in arms if arm.step == number and arm.role in CHAMPION], events, keys=keys),
         )
         for number, share in sorted(shares.items())
     }
 
 
-def _sum(arms: Sequence[ArmCounts], events: set[str], *, keys: bool) -> ArmEvents:
+def _total(arms: Sequence[ArmCounts], events: set[str], *, keys: bool) -> ArmEvents:
     requests = sum(arm.requests for arm in arms)
     request_events = _sum_events([(arm.failed, arm.slow) for arm in arms], events)
     if not keys:

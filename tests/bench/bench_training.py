@@ -35,7 +35,7 @@ from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.steps.training.boosting import boost, matrix
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
-from pipelines.steps.training.snapshot import part_of
+from pipelines.steps.training.snapshot import encode_part
 from pipelines.steps.training.system_metrics import SystemMetrics
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
@@ -80,7 +80,7 @@ def overhead(rows: pl.DataFrame, repeats: int, rounds: int | None, threads: int 
     plan = plan_boosting(training, "classification", training.seed)
     fit_rows = rows.filter(pl.col("part") == "train")
     features = learn_inputs(fit_rows, {name: feature.type for name, feature in view.features.items()})
-    train_part, validation_part = part_of(fit_rows, features), part_of(rows.filter(part="validation"), features)
+    train_part, validation_part = encode_part(fit_rows, features), encode_part(rows.filter(part="validation"), features)
     train = matrix(plan, train_part.rows, train_part.target)
     validation = matrix(plan, validation_part.rows, validation_part.target, train)
     parameters = {**plan.parameters, "learning_rate": training.learning_rate.initial}

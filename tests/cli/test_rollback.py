@@ -60,7 +60,7 @@ def test_an_active_rollout_is_ended_and_the_champion_stays(
     assert rollback(ports) == 0
     after = ports.targets[MODEL].rollout(MODEL)
     assert (after.phase, after.champion, after.previous) == ("ROLLED_BACK", "2", "1")
-    assert "version 3 has lost its traffic, version 2 answers everybody" in capsys.readouterr().out
+    assert "version 3 has lost its traffic, version 2 gets all traffic" in capsys.readouterr().out
     [line] = ports.ledger.entries(model=MODEL, kind="rollback")
     assert (line.details["from"], line.details["rollout_id"]) == ("3", "r1")
 
@@ -83,9 +83,9 @@ def test_traffic_goes_back_with_ledger_and_registry_down(
     assert rollback(ports) == 0
     assert ports.targets[MODEL].state(MODEL).version == ("2" if canary else "1")
     said = capsys.readouterr().out
-    who = f"the run of {MODEL}__deploy that it belongs to tells it" if canary else f"run the {MODEL}__rollback DAG"
-    assert f"the ledger does not know yet, {who}" in said
-    assert "the registry does not know yet" in said
+    who = f"the run of {MODEL}__deploy that it belongs to updates it" if canary else f"run the {MODEL}__rollback DAG"
+    assert f"the ledger is not updated yet, {who}" in said
+    assert "the registry is not updated yet" in said
 
 
 def test_a_model_whose_declaration_is_faulty_just_now_is_taken_back_on_the_gateway(
@@ -145,8 +145,8 @@ def test_on_a_real_gateway_with_everything_else_down_traffic_goes_back_and_the_r
         assert main(["rollback", MODEL, "--reason", "the live one is bad, too"]) == 0
         assert target.state(MODEL).version == "1"
         said = capsys.readouterr().out
-        assert said.count("the ledger does not know yet") == 2
-        assert said.count("the registry does not know yet") == 2
+        assert said.count("the ledger is not updated yet") == 2
+        assert said.count("the registry is not updated yet") == 2
     finally:
         target.close()
         gateway.stop()

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 
 from pipelines.cli import stack
-from pipelines.cli.components import Component, components, environment, gateway_door, passwords, ports
+from pipelines.cli.components import Component, components, environment, gateway_config_option, passwords, ports
 from pipelines.errors import Unavailable
 from pipelines.settings import Settings
 from tests.free_port import free_port
@@ -41,25 +41,25 @@ def server(name: str) -> Component:
 
 def test_a_started_component_answers_and_is_known_by_its_pid(settings: Settings) -> None:
     stack.start(settings, Console(quiet=True), [server("one")])
-    assert stack.alive(settings, "one") is not None
+    assert stack.running_process(settings, "one") is not None
 
 
 def test_starting_again_leaves_the_living_alone_and_replaces_the_dead(settings: Settings) -> None:
     wanted = [server("one"), server("two")]
     stack.start(settings, Console(quiet=True), wanted)
-    before = {name: stack.alive(settings, name) for name in ("one", "two")}
+    before = {name: stack.running_process(settings, name) for name in ("one", "two")}
     killed = before["two"]
     assert killed is not None
     killed.kill()
     killed.wait()
     stack.start(settings, Console(quiet=True), wanted)
-    assert stack.alive(settings, "one") == before["one"]
-    assert stack.alive(settings, "two") not in {None, killed}
+    assert stack.running_process(settings, "one") == before["one"]
+    assert stack.running_process(settings, "two") not in {None, killed}
 
 
 def test_stopping_ends_what_was_started_and_nothing_else(settings: Settings) -> None:
     stack.start(settings, Console(quiet=True), [server("one"), server("two")])
-    processes = [stack.alive(settings, name) for name in ("one", "two")]
+    processes = [stack.running_process(settings, name) for name in ("one", "two")]
     assert sorted(stack.stop(settings)) == ["one", "two"]
     assert not any(process.is_running() for process in processes if process)
     assert psutil.Process(os.getpid()).is_running()
@@ -70,7 +70,7 @@ def test_a_reused_pid_is_not_taken_for_ours(settings: Settings) -> None:
     record = settings.home / "run" / "one.pid.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"pid": os.getpid(), "created": 0.0}))
-    assert stack.alive(settings, "one") is None
+    assert stack.running_process(settings, "one") is None
     assert stack.stop(settings) == []
 
 
@@ -124,9 +124,9 @@ def test_the_gateway_reads_the_door_that_is_declared_unless_the_environment_name
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRWORTHY_GATEWAY_CONFIG", raising=False)
-    assert gateway_door(settings) == ["--config", str(settings.include / "gateway.yaml")]
+    assert gateway_config_option(settings) == ["--config", str(settings.include / "gateway.yaml")]
     monkeypatch.setenv("AIRWORTHY_GATEWAY_CONFIG", "/etc/airworthy/gateway.yaml")
-    assert gateway_door(settings) == []
+    assert gateway_config_option(settings) == []
 
 
 def test_secrets_are_drawn_once_and_readable_by_the_owner_only(settings: Settings) -> None:

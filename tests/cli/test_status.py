@@ -205,11 +205,11 @@ def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(por
         "champion",
         "0.7012",
         "slice_gate: PASS",
-        "live: version 2, before it 1",
+        "live: version 2, previous 1",
         "rollout r-7: PAUSED: version 3 at 5 % of the traffic (too few [keys])",
         "drift_check of 2013-02-02: FAIL",
         "drifted (days): temp 2",
-        "retraining asked for on 2013-02-02: data_drift detected on 3 checked days",
+        "retraining requested on 2013-02-02: data_drift detected on 3 checked days",
         "models/typo.yaml is left out:",
     ):
         assert part in shown

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.demo.rollout_plot import by_time, draw, marks
-from pipelines.demo.traffic import errors
+from pipelines.demo.rollout_plot import count_answers, draw, read_timeline
+from pipelines.demo.traffic import count_errors
 from pipelines.testing.ports import MemoryLedger
 
 BEGUN = 1_000_000.0
@@ -27,10 +27,10 @@ def answers() -> pl.DataFrame:
 
 
 def test_an_answer_of_the_champion_in_the_candidates_arm_is_a_fallback_and_no_error(answers: pl.DataFrame) -> None:
-    found = by_time(answers)
+    found = count_answers(answers)
     assert int(found["answers"].sum()) == 101
     assert int(found["instead"].sum()) == 25
-    assert errors(answers) == 1
+    assert count_errors(answers) == 1
     assert int(found["errors"].sum()) == 1
 
 
@@ -41,7 +41,7 @@ def test_a_promotion_makes_no_fallbacks_of_the_candidates_last_answers() -> None
     ]
     rows += [(BEGUN + 2.01, 200, "2", "champion"), (BEGUN + 2.02, 200, "2", "candidate")]
     answers = pl.DataFrame(rows, schema=["at", "status", "version", "arm"], orient="row")
-    assert int(by_time(answers)["instead"].sum()) == 0
+    assert int(count_answers(answers)["instead"].sum()) == 0
 
 
 def test_the_ledger_says_what_was_decided(answers: pl.DataFrame) -> None:
@@ -58,7 +58,7 @@ def test_the_ledger_says_what_was_decided(answers: pl.DataFrame) -> None:
     write("rollout", "2", practice="rollout_analysis", share=2000)
     write("rollback", "1", **{"from": "2", "to": "1"})
     write("release", "2", uri="b")
-    told = [(kind, text) for _, kind, text in marks(ledger.entries(), 0.0)]
+    told = [(kind, text) for _, kind, text in read_timeline(ledger.entries(), 0.0)]
     assert told == [
         ("approval", "ml_lead"),
         ("passed", "load test passed"),
@@ -66,7 +66,7 @@ def test_the_ledger_says_what_was_decided(answers: pl.DataFrame) -> None:
         ("rolled back", "version 2 rolled back"),
         ("promoted", "version 2 is champion"),
     ]
-    assert marks(ledger.entries(), 1e12) == []
+    assert read_timeline(ledger.entries(), 1e12) == []
 
 
 @pytest.mark.parametrize("arms", ["both", "champion"])

@@ -66,10 +66,10 @@ class Installation:
 
     def kill(self, component: str) -> None:
         """``kill -9`` a component and all that it has started (the scheduler: every task)."""
-        process = stack.alive(self.settings, component)
+        process = stack.running_process(self.settings, component)
         assert process is not None
         os.killpg(process.pid, signal.SIGKILL)
-        self.until(lambda: stack.alive(self.settings, component) is None, f"the end of {component}")
+        self.until(lambda: stack.running_process(self.settings, component) is None, f"the end of {component}")
 
     def down(self) -> None:
         self.airflow.close()

@@ -24,8 +24,8 @@ import yaml
 from pipelines.cli import stack
 from pipelines.cli.components import environment
 from pipelines.cli.progress import Progress, open_console
-from pipelines.demo.people import People
-from pipelines.demo.traffic import errors
+from pipelines.demo.people import DemoUsers
+from pipelines.demo.traffic import count_errors
 from pipelines.errors import AirworthyError
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.rollout import RolloutState
@@ -61,8 +61,8 @@ class RolloutStack(Installation):
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
-    def people(self) -> People:
-        return People(self.settings, Progress(open_console()))
+    def people(self) -> DemoUsers:
+        return DemoUsers(self.settings, Progress(open_console()))
 
     def watch(self) -> None:
         """Look at the split all the time, from a thread of its own."""
@@ -117,7 +117,7 @@ class RolloutStack(Installation):
 
     def freeze_candidate(self) -> None:
         """Its process lives and answers nothing."""
-        gateway = stack.alive(self.settings, "gateway")
+        gateway = stack.running_process(self.settings, "gateway")
         assert gateway is not None
         for child in gateway.children(recursive=True):
             if "pipelines.serving.traffic.candidate_process" in child.cmdline():
@@ -178,7 +178,7 @@ def rollout_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolloutS
         callers.wait(60)
         answers = pl.read_parquet(home / "answers.parquet")
         assert answers.height > 100
-        assert errors(answers) == 0, "a caller saw an error"
+        assert count_errors(answers) == 0, "a caller saw an error"
     finally:
         made._ended.set()
         made.people.close()

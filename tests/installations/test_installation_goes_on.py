@@ -85,7 +85,7 @@ class InFlight(Installation):
         if "airflow" in self.__dict__:
             self.airflow.close()
         for component in reversed(components(self.settings)):
-            if stack.alive(self.settings, component.name) is not None:
+            if stack.running_process(self.settings, component.name) is not None:
                 self.kill(component.name)
 
 

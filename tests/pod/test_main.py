@@ -19,7 +19,7 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.pod_run import RunManifest, RunTicket
 from pipelines.messages.training import SnapshotRequest
 from pipelines.messages.validation import AuditResult, ValidateRequest
-from pipelines.pod.declarations import declare
+from pipelines.pod.declarations import store_declarations
 from pipelines.settings import REPOSITORY
 
 RUN = store_paths.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
@@ -31,7 +31,9 @@ def store(tmp_path: Path) -> DeltaStore:
 
 
 def ticket(store: DeltaStore, step: str, request: str, declarations: str | None = None) -> RunTicket:
-    written = RunTicket(step=step, request=request, declarations=declarations or declare(store, REPOSITORY / "include"))
+    written = RunTicket(
+        step=step, request=request, declarations=declarations or store_declarations(store, REPOSITORY / "include")
+    )
     store.put(f"{RUN}/ticket.json", written.model_dump_json(by_alias=True).encode())
     return written
 
@@ -90,7 +92,7 @@ def test_altered_declarations_are_refused_before_the_step_begins(store: DeltaSto
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "no such file"), (b"{}", "is no ticket"), (b"not json", "is no ticket")]
+    ("content", "said"), [(None, "no such file"), (b"{}", "is not a ticket"), (b"not json", "is not a ticket")]
 )
 def test_without_a_ticket_nothing_runs(store: DeltaStore, content: bytes | None, said: str) -> None:
     if content is not None:
@@ -104,7 +106,7 @@ def test_a_ticket_for_another_step_is_refused(store: DeltaStore) -> None:
     ticket(store, "take_snapshot", snapshot_request("flight_delay"))
     done = door(store, "train_model")
     assert done.returncode == 65
-    assert "asks for take_snapshot" in done.stdout + done.stderr
+    assert "names take_snapshot" in done.stdout + done.stderr
 
 
 def test_a_request_of_another_kind_is_refused_in_the_manifest(store: DeltaStore) -> None:
@@ -175,11 +177,11 @@ def test_declarations_bear_the_digest_of_their_content_and_are_written_once(stor
     (include / "models").mkdir(parents=True)
     (include / "models" / "a.yaml").write_text("a: 1\n")
     (include / "notes.txt").write_text("not a declaration")
-    first = declare(store, include)
+    first = store_declarations(store, include)
     assert json.loads(store.get(store_paths.declarations(first))) == {"models/a.yaml": "a: 1\n"}
-    assert declare(store, include) == first
+    assert store_declarations(store, include) == first
     (include / "models" / "a.yaml").write_text("a: 2\n")
-    assert declare(store, include) != first
+    assert store_declarations(store, include) != first
 
 
 def test_a_result_is_named_by_its_digest(store: DeltaStore, monkeypatch: pytest.MonkeyPatch) -> None:

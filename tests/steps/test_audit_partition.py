@@ -162,8 +162,8 @@ def test_a_faulty_suite_is_refused_with_every_fault(tmp_path: Path) -> None:
 
 def test_an_expectation_on_a_column_that_is_not_there_is_refused_by_name(ports: FakePorts) -> None:
     ports.store.replace_partition(store_paths.raw("weather"), date(2013, 2, 13), weather().drop("visib"))
-    from pipelines.steps.auditing.judged import judge_rows
+    from pipelines.steps.auditing.validation import split_by_suite
 
     suite = read_suite(ports.settings.include / "expectations" / "weather.yaml")
     with pytest.raises(Refused, match="visib"):
-        judge_rows(weather().drop("visib"), suite)
+        split_by_suite(weather().drop("visib"), suite)

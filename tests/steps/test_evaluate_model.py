@@ -243,7 +243,7 @@ def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(wor
     ("model", "note"),
     [
         ({"features": ["gone"]}, "has the columns gone"),
-        ({"problem": "regression"}, "answers a regression, the declaration asks a classification"),
+        ({"problem": "regression"}, "is a regression model, the declaration says classification"),
     ],
 )
 def test_a_champion_that_cannot_answer_is_not_compared_and_the_result_says_why(
@@ -259,7 +259,7 @@ def test_a_champion_that_cannot_answer_is_not_compared_and_the_result_says_why(
 
 def test_a_candidate_that_answers_too_few_rows_is_refused(world: World) -> None:
     world.register("1", snapshot(), lambda frame: np.zeros(3))
-    with pytest.raises(Refused, match="answers to 300 rows"):
+    with pytest.raises(Refused, match="predictions for 300 rows"):
         world.evaluate("1")
 
 

@@ -159,7 +159,7 @@ def test_a_broken_promise_is_named_and_nothing_is_written(ports: FakePorts, mend
     [
         (b"", "the file is empty"),
         ("carrier,flight\nÄ,1\n".encode("latin-1"), "line 2 is not UTF-8 (byte 0xc4)"),
-        (b"a,b\n1,2\n1,2,3\n", "the file is no readable CSV"),
+        (b"a,b\n1,2\n1,2,3\n", "the file is not readable as CSV"),
     ],
 )
 def test_an_unreadable_file_is_refused_for_what_it_is(ports: FakePorts, content: bytes, expected: str) -> None:
@@ -199,7 +199,7 @@ def test_a_manifest_that_is_none_is_refused(ports: FakePorts, content: bytes) ->
 
 def test_a_listed_file_that_is_not_there_is_refused(ports: FakePorts, tmp_path: Path) -> None:
     (tmp_path / "store" / "landing" / "flights" / "2013-01-05" / "flights.csv").unlink()
-    assert "is listed but not there" in failures(ingest(ports))[0]
+    assert "is listed but missing" in failures(ingest(ports))[0]
 
 
 def test_a_day_that_was_not_delivered_is_waited_for_by_name(ports: FakePorts) -> None:

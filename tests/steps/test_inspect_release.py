@@ -207,9 +207,9 @@ LIVE = (("carrier", "categorical"), ("origin", "categorical"), ("distance", "num
         (features(*LIVE), "probability", [], []),
         (features(*reversed(LIVE)), "probability", [], []),
         (features(*LIVE[:3]), "probability", ["column hour is new"], []),
-        (features(*LIVE, ("seats", "numeric")), "probability", ["column seats is no longer taken"], []),
+        (features(*LIVE, ("seats", "numeric")), "probability", ["column seats is no longer accepted"], []),
         (features(*LIVE[:3], ("hour", "categorical")), "probability", ["column hour is numeric, was categorical"], []),
-        (features(*LIVE), "value", ["it answers a probability, was a value"], []),
+        (features(*LIVE), "value", ["the output is a probability, was a value"], []),
         (features(*LIVE, distance={"minimum": 5, "maximum": 10}), "probability", [], []),
     ],
 )
@@ -278,13 +278,16 @@ def test_a_range_that_holds_less_than_before_is_told() -> None:
         )
 
     live = contract(minimum=1, maximum=100)
-    assert inspect_release.narrowed(live, contract(minimum=0, maximum=200)) == []
-    assert inspect_release.narrowed(live, contract(minimum=2, maximum=None)) == ["distance: least 2, was 1"]
-    assert inspect_release.narrowed(contract(), live) == ["distance: least 1, was none", "distance: most 100, was none"]
+    assert inspect_release.narrowed_ranges(live, contract(minimum=0, maximum=200)) == []
+    assert inspect_release.narrowed_ranges(live, contract(minimum=2, maximum=None)) == ["distance: least 2, was 1"]
+    assert inspect_release.narrowed_ranges(contract(), live) == [
+        "distance: least 1, was none",
+        "distance: most 100, was none",
+    ]
 
 
 def test_of_very_many_files_an_even_sample_counts_for_all(ports: FakePorts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(design, "MOST_FILES", 10)
+    monkeypatch.setattr(design, "MAX_FILES", 10)
     moment = ports.clock() - timedelta(days=1)
     content = io.BytesIO()
     pl.DataFrame({"logged_at": [moment] * 4}).write_parquet(content)

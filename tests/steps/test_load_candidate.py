@@ -22,7 +22,7 @@ from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.steps import load_candidate
-from pipelines.steps.load_testing.candidate_endpoint import door_fault, find_door
+from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault, find_endpoint
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
 from pipelines.verdict import Outcome, Verdict
@@ -82,7 +82,7 @@ def test_a_good_candidate_keeps_what_is_asserted_and_nobody_else_notices(rollout
     result, verdict, ports = tried(rollout, tmp_path, 2, "none", 7.0, rows=3)
     assert verdict.passed or result.lag_p99_ms > 80, verdict  # a busy machine may be too slow for the client
     assert result.errors == {}
-    assert result.strangers == 0
+    assert result.wrong_version_answers == 0
     assert result.sent == result.answered == 210
     assert result.shown[0].total == 180
     assert rollout.state()["rollout"]["phase"] == "READY"
@@ -127,7 +127,7 @@ def test_what_the_door_turns_away_is_not_the_candidates_fault(tmp_path: Path, mo
     try:
         guarded = Rollout(gateway.start(), tmp_path / "bundles").champion()
         monkeypatch.delenv("AIRWORTHY_GATEWAY_KEY", raising=False)
-        with pytest.raises(Refused, match="the door answers status 401"):
+        with pytest.raises(Refused, match="the endpoint answers status 401"):
             tried(guarded, tmp_path, 2, "none", 7.0)
         monkeypatch.setenv("AIRWORTHY_GATEWAY_KEY", KEYS["caller"])
         result, verdict, ports = tried(guarded, tmp_path, 3, "none", 7.0, duration=1, ramp_up_time=0)
@@ -158,14 +158,14 @@ def test_a_target_says_how_its_candidate_is_reached_or_there_is_no_load_test(tmp
 
     declared = Deployment.model_validate({"strategy": "canary", "target": HTTP_ROUTE, "load_test": LOAD})
     request = LoadTestRequest(model=MODEL, version="2", rollout_id="r1")
-    for target, said in ((FakeTarget("1"), "target http_route has no door"), (WithDoor("1"), None)):
+    for target, said in ((FakeTarget("1"), "target http_route has no endpoint"), (WithDoor("1"), None)):
         ports = FakePorts.make(tmp_path, targets={MODEL: target})
         target.create_rollout(MODEL, "r1", PLAN, expect=1, key="c")
         target.prepare(MODEL, "r1", "2", "bundles/2", "s2", expect=target.rollout(MODEL).generation, key="p")
-        fault = door_fault(declared, target)
+        fault = endpoint_fault(declared, target)
         assert (fault or "").startswith(said or "")
         if said:
             with pytest.raises(Refused, match=said):
-                find_door(request, declared, ports)
+                find_endpoint(request, declared, ports)
         else:
-            assert find_door(request, declared, ports) == (f"http://127.0.0.1/{MODEL}", {"x-candidate": "r1"})
+            assert find_endpoint(request, declared, ports) == (f"http://127.0.0.1/{MODEL}", {"x-candidate": "r1"})

@@ -244,7 +244,7 @@ def test_a_door_that_cannot_flush_its_log_is_noted() -> None:
 
 def test_counts_that_cannot_be_are_named() -> None:
     found = measure("error_rate", arms=[arm("variant", units=5, bad_units=6)])
-    assert found.errors == ["step 1 counts 6 users with a bad answer among 5 of the variant"]
+    assert found.errors == ["stage 1 counts 6 users with a bad answer among 5 of the variant"]
 
 
 def test_the_intervals_are_drawn_where_a_report_is_wanted() -> None:

@@ -73,7 +73,7 @@ def test_nothing_mirrored_is_no_evidence_and_no_coverage() -> None:
 
 def test_counts_that_cannot_be_are_named_and_not_weighed() -> None:
     found = measure(arm(step=2, requests=10, failed=11, compared=5, disagreed=6))
-    assert found.errors == ["step 2 counts 11 failed of 10 requests", "step 2 counts 6 disagreed of 5 compared"]
+    assert found.errors == ["stage 2 counts 11 failed of 10 requests", "stage 2 counts 6 disagreed of 5 compared"]
     assert found.bad_above_log_e == 0.0
 
 

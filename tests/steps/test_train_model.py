@@ -212,7 +212,7 @@ def test_a_reproduction_uses_the_declaration_of_then_and_says_what_changed(
     )
     found = reproduce_model.run(ReproduceRequest(model=MODEL, version=result.version), changed)
     assert found.reproduced_digest == found.registered_digest
-    assert found.differences == ["training.seed: 7 then, 8 declared now (then was used)"]
+    assert found.differences == ["training.seed: 7 then, 8 declared now (the recorded value was used)"]
 
 
 def test_an_altered_model_file_is_not_loaded(tmp_path: Path, shared: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_failure_ends_the_run_as_failed_with_its_reason(
     def interrupted(*_: object, **__: object) -> None:
         raise Unavailable("the store went away")
 
-    monkeypatch.setattr(train_model, "fill_order", interrupted)
+    monkeypatch.setattr(train_model, "execute_plan", interrupted)
     world = ports(tmp_path, shared)
     with pytest.raises(Unavailable, match="the store went away"):
         train_model.run(request(keep_snapshot(world.store, rows())), world)

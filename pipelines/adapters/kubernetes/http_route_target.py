@@ -155,7 +155,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             time.sleep(0.5)
 
     def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
-        """URL and headers of a request that the Gateway sends to the candidate at any share."""
+        """URL and headers by which the Gateway sends a request to the candidate, whatever its share."""
         state, url = self.rollout(model), self._target.url
         if url is None:
             raise Refused(f"{model}: deployment.target.url is not declared; declare the Gateway's URL")

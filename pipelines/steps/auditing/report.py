@@ -27,17 +27,17 @@ th,td{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;vertic
 .fa-times{color:#b3261e}.fa-check-circle::before{content:"\\2713"}.fa-times::before{content:"\\2717"}
 .collapse{display:block}ul{padding-left:1.2rem}.hide-failed-validation-content-block{display:none}
 """
-OUTSIDE = re.compile(
+EXTERNAL_CONTENT = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>|\s(?:href|src)=\"(?!#)[^\"]*\"|url\([^)]*\)",
     re.DOTALL | re.IGNORECASE,
 )
-"""What would be fetched from the network, or leads to pages that are not part of this one."""
+"""Elements that load from the network or link to other pages."""
 
 
 def render_report(title: str, audits: list[SourceAudit], results: dict[str, ExpectationSuiteValidationResult]) -> str:
-    """One page: a table of all sources, the reasons, and below it what Great Expectations says of each source."""
+    """One page: a table of all sources, the reasons, and below it Great Expectations' page of each source."""
     rows = "".join(_row(audit) for audit in audits)
-    view: Any = DefaultJinjaPageView()  # one for all sources: each compiles its templates anew
+    view: Any = DefaultJinjaPageView()  # one for all sources: each view compiles its templates again
     frames = "".join(
         f"<details open><summary>{escape(source)}</summary><iframe title='{escape(source)}' "
         f'srcdoc="{escape(_page(result, view), quote=True)}"></iframe></details>'
@@ -53,10 +53,10 @@ def render_report(title: str, audits: list[SourceAudit], results: dict[str, Expe
 def _row(audit: SourceAudit) -> str:
     why = [f"{escape(reason)} ({count} rows)" for reason, count in sorted(audit.reasons.items())]
     why += [f"<span class='bad'>{escape(failure)}</span>" for failure in audit.failures]
-    tone = "bad" if audit.quarantined or audit.failures else "good"
+    css_class = "bad" if audit.quarantined or audit.failures else "good"
     return (
         f"<tr><td>{escape(audit.source)}<td class='n'>{audit.received:,}<td class='n'>{audit.accepted:,}"
-        f"<td class='n {tone}'>{audit.quarantined:,}<td>{'<br>'.join(why)}</tr>"
+        f"<td class='n {css_class}'>{audit.quarantined:,}<td>{'<br>'.join(why)}</tr>"
     )
 
 
@@ -65,4 +65,4 @@ def _page(result: ExpectationSuiteValidationResult, view: Any) -> str:
     meta: Any = result.meta
     meta.setdefault("run_id", {"run_name": "", "run_time": ""})
     page = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
-    return OUTSIDE.sub("", page).replace("</head>", f"<style>{FRAME_STYLE}</style></head>", 1)
+    return EXTERNAL_CONTENT.sub("", page).replace("</head>", f"<style>{FRAME_STYLE}</style></head>", 1)

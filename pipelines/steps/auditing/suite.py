@@ -1,4 +1,4 @@
-"""A suite of expectations is read from its file and refused with every fault before any row is judged."""
+"""Reads an expectation suite from its YAML file, or refuses it with a list of all its faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.spec.declared import Declared, Identifier
 
 
 class DeclaredExpectation(Declared):
-    """One expectation. ``reason`` is what a quarantined row is told."""
+    """One expectation. ``reason`` is stored with every row that it quarantines."""
 
     type: str
     kwargs: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def read_suite(path: Path) -> ExpectationSuite:
             expectation = get_expectation_impl(item.type)
             expectations.append(expectation(**item.kwargs, meta={"reason": item.reason}))
         except Exception as error:
-            # Whatever Great Expectations raises here, the file is at fault.
+            # Whatever Great Expectations raises here, the cause is in the file.
             faults.append(f"expectation {number} ({item.type}): {' '.join(str(error).split())[:300]}")
     if faults:
         raise Refused(f"suite {path.name} has {len(faults)} fault(s); correct them", faults)

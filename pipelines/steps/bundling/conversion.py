@@ -24,7 +24,7 @@ def to_onnx(estimator: Any, width: int) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _of_booster(estimator, width) if _is_booster(estimator) else _of_sklearn(estimator, width)
+            model = _convert_booster(estimator, width) if _is_booster(estimator) else _convert_sklearn(estimator, width)
     except Exception as error:  # converters fail in many ways; each only means that there is no ONNX
         raise NotConvertible(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}") from error
     content: bytes = model.SerializeToString(deterministic=True)
@@ -35,17 +35,17 @@ def _is_booster(estimator: Any) -> bool:
     return type(estimator).__module__.startswith("xgboost")
 
 
-def _of_booster(booster: Any, width: int) -> Any:
+def _convert_booster(booster: Any, width: int) -> Any:
     from onnxmltools import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
 
     plain = booster.copy()
-    plain.feature_names = None  # the converter knows columns by their number alone
+    plain.feature_names = None  # the converter names columns by number
     plain.feature_types = None
     return convert_xgboost(plain, "model", [(INPUT, FloatTensorType([None, width]))], target_opset=OPSET)
 
 
-def _of_sklearn(estimator: Any, width: int) -> Any:
+def _convert_sklearn(estimator: Any, width: int) -> Any:
     from skl2onnx import to_onnx as convert
     from skl2onnx.common.data_types import FloatTensorType
 
@@ -59,7 +59,7 @@ def _of_sklearn(estimator: Any, width: int) -> Any:
 
 
 def onnx_score(content: bytes, probability: bool) -> Score:
-    """What the ONNX model answers: the positive class's probability, or the value."""
+    """A function that scores with the ONNX model: the positive class's probability, or the value."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -77,7 +77,7 @@ def onnx_score(content: bytes, probability: bool) -> Score:
 
 
 def booster_score(content: bytes) -> Score:
-    """What the native booster answers once it is read back from its bytes."""
+    """A function that scores with the booster read from its bytes."""
     import xgboost
 
     booster = xgboost.Booster(params={"nthread": 1})

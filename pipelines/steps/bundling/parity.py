@@ -14,25 +14,25 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parity:
-    """``largest``: of ``|found - expected| / max(1, |expected|)``; ``flips``: rows on another side of a threshold."""
+    """``largest_difference``: of ``|answer - expected| / max(1, |expected|)``; ``flips``: rows across a threshold."""
 
     rows: int
-    largest: float
+    largest_difference: float
     flips: int
 
     @property
     def holds(self) -> bool:
-        return self.largest <= MAX_DIFFERENCE and self.flips == 0
+        return self.largest_difference <= MAX_DIFFERENCE and self.flips == 0
 
     def __str__(self) -> str:
-        return f"largest difference {self.largest:.3g} (limit {MAX_DIFFERENCE:g}), {self.flips} label flips"
+        return f"largest difference {self.largest_difference:.3g} (limit {MAX_DIFFERENCE:g}), {self.flips} label flips"
 
 
-def compare(found: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:
-    """Row by row; an answer that is not a number, or one too few, never agrees."""
-    if found.shape != expected.shape:
+def compare(answers: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:
+    """Compare row by row; an answer that is not finite, or another number of answers, never agrees."""
+    if answers.shape != expected.shape:
         return Parity(len(expected), float("inf"), 0)
-    difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
-    largest = float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0.0))
-    flips = sum(int(((found >= threshold) != (expected >= threshold)).sum()) for threshold in thresholds)
-    return Parity(len(expected), largest, flips)
+    difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
+    largest_difference = float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0.0))
+    flips = sum(int(((answers >= threshold) != (expected >= threshold)).sum()) for threshold in thresholds)
+    return Parity(len(expected), largest_difference, flips)

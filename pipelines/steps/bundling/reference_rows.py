@@ -1,4 +1,4 @@
-"""The rows on which parity is tried: real ones, and nulls, unseen categories and extremes in every column."""
+"""The rows of the parity check: real ones, and nulls, unseen categories and extremes in every column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.errors import Refused
 from pipelines.tables.encoding import FeatureInput
 
 MINIMUM_ROWS = 1000
-SAMPLE = 2000
+SAMPLE_ROWS = 2000
 UNSEEN = "never seen ✈"
 EXTREMES = (0.0, -1.0, 1e-30, -1e30, 1e30)
 """Far outside of any training range, and inside of 32-bit floats."""
@@ -24,26 +24,26 @@ def reference_rows(frame: pl.DataFrame, features: Sequence[FeatureInput]) -> pl.
     """
     names = [feature.name for feature in features]
     if frame.is_empty():
-        raise Refused("the snapshot has no rows to compare the bundle with the model on; take one that has")
+        raise Refused("the snapshot has no rows to compare bundle and model on; take one with rows")
     real = frame.select(
         pl.col(feature.name).cast(pl.String if feature.type == "categorical" else pl.Float64) for feature in features
     )
-    sample = real.gather_every(max(1, real.height // SAMPLE)).head(SAMPLE)
+    sample = real.gather_every(max(1, real.height // SAMPLE_ROWS)).head(SAMPLE_ROWS)
     parts = [pl.DataFrame({name: [None] for name in names}, schema=real.schema)]
-    wanted = max(1, -(-(MINIMUM_ROWS - sample.height) // max(1, _edges(features))))
-    for base in range(min(wanted, real.height) if wanted > 1 else 1):
-        parts += _altered(real.slice(base * real.height // wanted, 1), real, features)
+    base_count = max(1, -(-(MINIMUM_ROWS - sample.height) // max(1, _edge_row_count(features))))
+    for base in range(min(base_count, real.height) if base_count > 1 else 1):
+        parts += _altered_rows(real.slice(base * real.height // base_count, 1), real, features)
     rows = pl.concat([*parts, sample])
-    while rows.height < MINIMUM_ROWS:  # a snapshot of a few rows: each combination more than once
+    while rows.height < MINIMUM_ROWS:  # a small snapshot: repeat its rows
         rows = pl.concat([rows, rows.head(MINIMUM_ROWS - rows.height)])
     return rows
 
 
-def _edges(features: Sequence[FeatureInput]) -> int:
+def _edge_row_count(features: Sequence[FeatureInput]) -> int:
     return sum(2 if feature.type == "categorical" else 3 + len(EXTREMES) for feature in features)
 
 
-def _altered(row: pl.DataFrame, real: pl.DataFrame, features: Sequence[FeatureInput]) -> list[pl.DataFrame]:
+def _altered_rows(row: pl.DataFrame, real: pl.DataFrame, features: Sequence[FeatureInput]) -> list[pl.DataFrame]:
     """The row with each column in turn null, unseen, at its smallest, at its largest, and extreme."""
     altered = []
     for feature in features:

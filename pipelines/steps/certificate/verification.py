@@ -1,4 +1,4 @@
-"""A certificate holds only if the stored bytes still have the digests that its ledger lines name."""
+"""Verifies a certificate: the stored bytes must still have the digests that its ledger lines name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.ledger.certificate import Certificate, Check, check_lines, collec
 from pipelines.ledger.hash_chain import head_faults
 from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.take_snapshot import verified_rows
+from pipelines.steps.take_snapshot import count_verified_rows
 
 TAGS = {
     "model_digest": "airworthy.model_digest",
@@ -29,11 +29,11 @@ TAGS = {
 def verify(
     model: str, version: str, ports: Ports, *, heads: Sequence[str] = (), ask_registry: bool = True
 ) -> tuple[Certificate, list[Check]]:
-    """Look at every item; one that fails hides no other.
+    """Check every item, also after one has failed.
 
     ``heads``: heads of the ledger kept elsewhere (``<number>:<digest>``). Needs ledger and store only: a registry
-    that does not answer is noted, and the released bundle must then stand for the model. Raises ``Unavailable`` if
-    ledger or store do not answer.
+    that does not answer is noted, and the released bundle is verified instead of the model. Raises ``Unavailable``
+    if ledger or store do not answer.
     """
     chain, certificate = _check_ledger(model, version, ports, heads)
     bundle = _check_bundle(certificate, ports)
@@ -41,7 +41,7 @@ def verify(
     if not any(check.name == "model file" for check in registered):
         proven = bundle is not None and bundle.state == "ok"
         why = "the registry was not asked" if not ask_registry else registered[0].detail
-        detail = f"{why}; " + ("the bundle stands for it" if proven else "no copy of the model could be read")
+        detail = f"{why}; " + ("its bundle is verified instead" if proven else "no copy of the model could be read")
         registered.append(Check(name="model file", state="noted" if proven else "FAIL", detail=detail))
     checks = [chain, *check_lines(certificate), _check_snapshot(certificate, ports), *registered]
     return certificate, checks + ([bundle] if bundle else [])
@@ -52,21 +52,21 @@ def _check_ledger(model: str, version: str, ports: Ports, heads: Sequence[str]) 
     try:
         lines = ports.ledger.entries()
     except Refused as refusal:
-        return _judge("ledger", faults or [str(refusal)], ""), collect(model, version, [])
+        return _to_check("ledger", faults or [str(refusal)], ""), collect(model, version, [])
     faults += head_faults(lines, heads)
     detail = f"{len(lines)} lines, chain whole" + (f", holds {len(heads)} given head(s)" if heads else "")
-    return _judge("ledger", faults, detail), collect(model, version, lines)
+    return _to_check("ledger", faults, detail), collect(model, version, lines)
 
 
 def _check_snapshot(certificate: Certificate, ports: Ports) -> Check:
-    named = certificate.snapshot
-    if named is None:
-        return _judge("snapshot", ["the training names none"], "")
+    digest = certificate.snapshot
+    if digest is None:
+        return _to_check("snapshot", ["the training names no snapshot"], "")
     try:
-        rows = verified_rows(ports.store, certificate.model, named)
+        rows = count_verified_rows(ports.store, certificate.model, digest)
     except (Refused, pl.exceptions.PolarsError, OSError) as error:
-        return _judge("snapshot", [str(error)], "")
-    return _judge("snapshot", [], f"{rows} rows, {named}")
+        return _to_check("snapshot", [str(error)], "")
+    return _to_check("snapshot", [], f"{rows} rows, {digest}")
 
 
 def _check_registered(certificate: Certificate, ports: Ports) -> Iterator[Check]:
@@ -77,14 +77,14 @@ def _check_registered(certificate: Certificate, ports: Ports) -> Iterator[Check]
         yield Check(name="registry", state="noted", detail=str(unavailable))
         return
     except Refused as refusal:
-        yield _judge("registry", [str(refusal)], "")
+        yield _to_check("registry", [str(refusal)], "")
         return
-    held = {name: info.tags.get(tag) for name, tag in TAGS.items()}
+    tags = {name: info.tags.get(tag) for name, tag in TAGS.items()}
     known = {name: getattr(certificate, name) for name in TAGS}
     differing = [
-        f"{TAGS[name]} is {held[name]}, the ledger says {known[name]}" for name in TAGS if held[name] != known[name]
+        f"{TAGS[name]} is {tags[name]}, the ledger says {known[name]}" for name in TAGS if tags[name] != known[name]
     ]
-    yield _judge("registry", differing, "tags agree with the ledger")
+    yield _to_check("registry", differing, "tags agree with the ledger")
     try:
         yield _check_model_file(certificate, info, ports)
     except Unavailable as unavailable:
@@ -94,13 +94,13 @@ def _check_registered(certificate: Certificate, ports: Ports) -> Iterator[Check]
 def _check_model_file(certificate: Certificate, info: VersionInfo, ports: Ports) -> Check:
     with tempfile.TemporaryDirectory(prefix="airworthy-verify-") as folder:
         try:
-            place = fetch_model(open_client(ports.settings.tracking), info.source, Path(folder))
+            model_path = fetch_model(open_client(ports.settings.tracking), info.source, Path(folder))
         except Refused as refusal:
-            return _judge("model file", [str(refusal)], "")
-        found = {path.name: _sha256(path.read_bytes()) for path in sorted(place.rglob("*")) if path.is_file()}
-    names = [name for name, digest in found.items() if digest == certificate.model_digest]
-    fault = f"none of {', '.join(found) or 'no files'} has the registered digest {str(certificate.model_digest)[:12]}…"
-    return _judge("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
+            return _to_check("model file", [str(refusal)], "")
+        digests = {path.name: _sha256(path.read_bytes()) for path in sorted(model_path.rglob("*")) if path.is_file()}
+    names = [name for name, digest in digests.items() if digest == certificate.model_digest]
+    fault = f"no file has the registered digest {str(certificate.model_digest)[:12]}…: {', '.join(digests) or 'none'}"
+    return _to_check("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
 
 
 def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
@@ -111,25 +111,25 @@ def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
     try:
         content = ports.store.get(store_paths.bundle(certificate.model, certificate.version, "bundle.json"))
     except Refused as refusal:
-        return _judge("bundle", [str(refusal)], "")
+        return _to_check("bundle", [str(refusal)], "")
     if _sha256(content) != released:
-        return _judge("bundle", [f"bundle.json gives {_sha256(content)[:12]}…, released was {released[:12]}…"], "")
+        return _to_check("bundle", [f"bundle.json has digest {_sha256(content)[:12]}…, not {released[:12]}…"], "")
     manifest: dict[str, Any] = json.loads(content)
     faults = []
     if manifest["model_digest"] != certificate.model_digest:
         faults.append(f"was built from model {manifest['model_digest'][:12]}…, not {certificate.model_digest}")
     for name, expected in manifest["files"].items():
         try:
-            found = _sha256(ports.store.get(store_paths.bundle(certificate.model, certificate.version, name)))
+            digest = _sha256(ports.store.get(store_paths.bundle(certificate.model, certificate.version, name)))
         except Refused as refusal:
             faults.append(str(refusal))
             continue
-        if found != expected:
-            faults.append(f"{name} gives {found[:12]}…, the manifest says {expected[:12]}…")
-    return _judge("bundle", faults, f"{len(manifest['files'])} files, {released}")
+        if digest != expected:
+            faults.append(f"{name} gives {digest[:12]}…, the manifest says {expected[:12]}…")
+    return _to_check("bundle", faults, f"{len(manifest['files'])} files, {released}")
 
 
-def _judge(name: str, faults: Sequence[str], detail: str) -> Check:
+def _to_check(name: str, faults: Sequence[str], detail: str) -> Check:
     if faults:
         return Check(name=name, state="FAIL", detail="; ".join(faults))
     return Check(name=name, state="ok", detail=detail)

@@ -1,4 +1,4 @@
-"""The chi-squared test of homogeneity on category counts, with rare categories pooled so that it holds."""
+"""The chi-squared test of homogeneity on category counts, with rare categories pooled so that it is valid."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ def pooled_counts(
     """Categories and their counts on both sides, rare ones pooled under ``__other__``.
 
     Nulls are a category. A value that one side lists while the other may have it under ``__other__`` is pooled too,
-    for its count there is not known; so is a value of which either side expects fewer than five rows.
+    since its count there is not known; so is a value of which either side expects fewer than five rows.
     """
-    ours, theirs = dict(reference), dict(current)
+    ref, cur = dict(reference), dict(current)
     if any(nulls):
-        ours[NULL], theirs[NULL] = nulls
-    n, m = sum(ours.values()), sum(theirs.values())
+        ref[NULL], cur[NULL] = nulls
+    n, m = sum(ref.values()), sum(cur.values())
     smaller_share = min(n, m) / (n + m) if n + m else 0.0
 
     def is_rare(name: str) -> bool:
-        hidden = (OTHER in ours and name not in ours) or (OTHER in theirs and name not in theirs)
-        return hidden or (ours.get(name, 0) + theirs.get(name, 0)) * smaller_share < SMALLEST_EXPECTED
+        hidden = (OTHER in ref and name not in ref) or (OTHER in cur and name not in cur)
+        return hidden or (ref.get(name, 0) + cur.get(name, 0)) * smaller_share < SMALLEST_EXPECTED
 
-    names = sorted(set(ours) | set(theirs))
-    kept = [name for name in names if name != OTHER and not is_rare(name)]
-    rare = [name for name in names if name not in set(kept)]
-    first = [float(ours.get(name, 0)) for name in kept]
-    second = [float(theirs.get(name, 0)) for name in kept]
+    names = sorted(set(ref) | set(cur))
+    common = [name for name in names if name != OTHER and not is_rare(name)]
+    rare = [name for name in names if name not in set(common)]
+    first = [float(ref.get(name, 0)) for name in common]
+    second = [float(cur.get(name, 0)) for name in common]
     if rare:
-        kept = [*kept, OTHER]
-        first.append(float(sum(ours.get(name, 0) for name in rare)))
-        second.append(float(sum(theirs.get(name, 0) for name in rare)))
-    return kept, np.array(first), np.array(second)
+        common = [*common, OTHER]
+        first.append(float(sum(ref.get(name, 0) for name in rare)))
+        second.append(float(sum(cur.get(name, 0) for name in rare)))
+    return common, np.array(first), np.array(second)
 
 
 def chi_squared_test(reference: Floats, current: Floats) -> tuple[float, float]:
     """Pearson's statistic and p-value, with ``k - 1`` degrees of freedom for ``k`` categories.
 
-    One category alone cannot differ: 0 and 1. Raises ``ValueError`` for an empty side.
+    A single category gives 0 and 1. Raises ``ValueError`` for an empty side.
     """
     n, m = reference.sum(), current.sum()
     if not n or not m:
-        raise ValueError("a side without rows has no distribution")
+        raise ValueError("each side needs at least one row")
     total = reference + current
     reference, current, total = reference[total > 0], current[total > 0], total[total > 0]
     if len(total) < 2:

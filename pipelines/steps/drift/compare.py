@@ -16,38 +16,38 @@ def compare(name: str, reference: TableProfile | None, current: TableProfile | N
     Statistic, p-value and PSI are None where the column is missing on either side, is of another kind there, or has
     fewer than ``minimum_rows`` rows in either.
     """
-    ours = _column(reference, name)
-    theirs = _column(current, name)
-    categorical = isinstance(theirs if theirs is not None else ours, CategoricalProfile)
+    ref = _column(reference, name)
+    cur = _column(current, name)
+    categorical = isinstance(cur if cur is not None else ref, CategoricalProfile)
     blank = DriftMeasure(
         name=name,
         kind="categorical" if categorical else "numeric",
         method="chi_squared" if categorical else "ks",
-        rows=_rows(theirs),
+        rows=_rows(cur),
         statistic=None,
         p_value=None,
         psi=None,
     )
-    if min(_rows(ours), _rows(theirs)) < max(minimum_rows, 1):
+    if min(_rows(ref), _rows(cur)) < max(minimum_rows, 1):
         return blank
-    if isinstance(ours, NumericProfile) and isinstance(theirs, NumericProfile):
-        return blank.model_copy(update=_numeric(ours, theirs))
-    if isinstance(ours, CategoricalProfile) and isinstance(theirs, CategoricalProfile):
-        return blank.model_copy(update=_categorical(ours, theirs))
+    if isinstance(ref, NumericProfile) and isinstance(cur, NumericProfile):
+        return blank.model_copy(update=_numeric(ref, cur))
+    if isinstance(ref, CategoricalProfile) and isinstance(cur, CategoricalProfile):
+        return blank.model_copy(update=_categorical(ref, cur))
     return blank
 
 
 def _numeric(reference: NumericProfile, current: NumericProfile) -> dict[str, float]:
-    ours = Sketch.of(reference.points, reference.weights, reference.nulls)
-    theirs = Sketch.of(current.points, current.weights, current.nulls)
-    statistic, p_value = ks_test(ours, theirs)
-    return {"statistic": statistic, "p_value": p_value, "psi": psi_numeric(ours, theirs)}
+    ref = Sketch.of(reference.points, reference.weights, reference.nulls)
+    cur = Sketch.of(current.points, current.weights, current.nulls)
+    statistic, p_value = ks_test(ref, cur)
+    return {"statistic": statistic, "p_value": p_value, "psi": psi_numeric(ref, cur)}
 
 
 def _categorical(reference: CategoricalProfile, current: CategoricalProfile) -> dict[str, float]:
-    _, ours, theirs = pooled_counts(reference.counts, current.counts, (reference.nulls, current.nulls))
-    statistic, p_value = chi_squared_test(ours, theirs)
-    return {"statistic": statistic, "p_value": p_value, "psi": psi(ours, theirs)}
+    _, ref, cur = pooled_counts(reference.counts, current.counts, (reference.nulls, current.nulls))
+    statistic, p_value = chi_squared_test(ref, cur)
+    return {"statistic": statistic, "p_value": p_value, "psi": psi(ref, cur)}
 
 
 def _column(profile: TableProfile | None, name: str) -> NumericProfile | CategoricalProfile | None:

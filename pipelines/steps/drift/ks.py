@@ -15,21 +15,21 @@ def ks_test(reference: Sketch, current: Sketch) -> tuple[float, float]:
 
     The statistic is the largest distance of the two empirical distribution functions over the union of kept points.
     Where a point of one falls between two of the other, the least possible distance is taken: the result is a lower
-    bound, short of the statistic on the rows by no more than the weight of one gap (about 1/512). Of days that had
-    each more distinct values than a profile keeps, merging adds as much uncertainty, either way.
+    bound, short of the statistic on the rows by no more than the weight of one gap (about 1/512). Merging days
+    with more distinct values than a profile keeps adds as much uncertainty, either way.
 
-    A null counts as a value below all others, so that a sensor which falls silent is seen, and a column that is all
-    null on both sides is the same on both sides. Without nulls this is the plain test.
+    A null counts as a value below all others, so that a failed sensor is detected, and two columns of nulls only are
+    equal. Without nulls this is the plain test.
 
     The p-value is the asymptotic one, ``K(D * sqrt(nm / (n + m)))`` with Kolmogorov's distribution (Smirnov 1939); it
     is too large, never too small, where values are tied. Raises ``ValueError`` for an empty side.
     """
     n, m = reference.rows, current.rows
     if not n or not m:
-        raise ValueError("a side without rows has no distribution")
-    at = np.union1d(reference.points, current.points)
-    low, high = (bound + reference.nulls for bound in reference.bounds(at))
-    other_low, other_high = (bound + current.nulls for bound in current.bounds(at))
+        raise ValueError("each side needs at least one row")
+    points = np.union1d(reference.points, current.points)
+    low, high = (bound + reference.nulls for bound in reference.bounds(points))
+    other_low, other_high = (bound + current.nulls for bound in current.bounds(points))
     least = np.maximum(low / n - other_high / m, other_low / m - high / n)
     at_null = abs(reference.nulls / n - current.nulls / m)
     statistic = float(max(least.max(initial=0.0), at_null, 0.0))

@@ -1,4 +1,4 @@
-"""The population stability index says how large a difference is, whatever the number of rows."""
+"""The population stability index measures the size of a difference, independent of the number of rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def psi(reference: Floats, current: Floats) -> float:
 def psi_numeric(reference: Sketch, current: Sketch, bins: int = BINS) -> float:
     """PSI over the reference's quantile bins; nulls are a bin of their own where either side has any."""
     edges = reference.quantile_edges(bins)
-    ours, theirs = reference.counts(edges), current.counts(edges)
+    ref, cur = reference.counts(edges), current.counts(edges)
     if reference.nulls or current.nulls:
-        ours, theirs = np.append(ours, reference.nulls), np.append(theirs, current.nulls)
-    return psi(ours, theirs)
+        ref, cur = np.append(ref, reference.nulls), np.append(cur, current.nulls)
+    return psi(ref, cur)

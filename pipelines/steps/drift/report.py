@@ -1,4 +1,4 @@
-"""Writes the drift report: one HTML page with what the profiles say, and pictures of a sample of the rows."""
+"""Writes the drift report: one HTML page with the measures of the profiles and plots of a sample of the rows."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.snapshot.files import open_files
 
 SAMPLE_ROWS = 2000
-"""Rows per side at most: enough to see a shape, few enough to take seconds."""
+"""Rows per side at most, so that plotting takes seconds."""
 
 
 def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> str:
     """Write ``store_paths.drift_report`` and return its URI.
 
     The samples are drawn with the day as seed, so the same day gives the same rows: from the live version's training
-    snapshot (train and validation parts) and from the feature table's days of the window. Raises ``Refused`` that
-    says why there is no report.
+    snapshot (train and validation parts) and from the feature table's days of the window. Raises ``Refused`` with
+    the reason why there is no report.
     """
     view, drift = ports.catalog.view_of(result.model), ports.catalog.model(result.model).monitoring.drift
     kinds = {name: view.features[name].type for name in names}
@@ -40,7 +40,7 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
         page = _evidently_page(reference, current, kinds, drift.psi_threshold)
     except AirworthyError as error:
         raise Refused(str(error)) from error
-    except Exception as error:  # a page for people must never cost the measures, whatever goes wrong in drawing it
+    except Exception as error:  # a failed plot must not fail the measurement
         raise Refused(f"{type(error).__name__}: {error}") from error
     sides = (
         f"{reference.height} of {reference_rows} training rows of version {live.version}, "
@@ -55,13 +55,13 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
 
 
 def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> tuple[pl.DataFrame, int]:
-    """Rows that may be drawn, and how many the training saw: a snapshot in batches is not read into memory whole."""
+    """Rows to sample from and the number of training rows; a snapshot in batches is not read into memory whole."""
     digest = live.tags.get("airworthy.snapshot")
     if digest is None:
         raise Refused(f"version {live.version} has no tag airworthy.snapshot, so its training rows are not known")
     parts = ("train", "validation")
     if files := open_files(ports.store, live.model, digest):
-        return files.sample(SAMPLE_ROWS, *parts).select(names), sum(file.rows for file in files.list.of(*parts))
+        return files.sample(SAMPLE_ROWS, *parts).select(names), sum(file.rows for file in files.list.of_parts(*parts))
     rows = pl.read_parquet(BytesIO(ports.store.get(store_paths.snapshot(live.model, digest, "data.parquet"))))
     rows = rows.filter(pl.col("part").is_in(parts)).select(names)
     return rows, rows.height
@@ -82,7 +82,7 @@ def _sample(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, int]:
 def _evidently_page(
     reference: pl.DataFrame, current: pl.DataFrame, kinds: Mapping[str, str], psi_threshold: float
 ) -> str:
-    # A column without any value in a sample has no shape to draw, and Evidently fails on it.
+    # Evidently fails on a column without any value.
     drawn = [name for name in kinds if reference[name].count() and current[name].count()]
     definition = DataDefinition(
         numerical_columns=[name for name in drawn if kinds[name] == "numeric"],
@@ -90,7 +90,7 @@ def _evidently_page(
     )
     report = Report([DataDriftPreset(columns=drawn, method="psi", threshold=psi_threshold)])
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # of empty bins in a sample: the sample decides nothing
+        warnings.simplefilter("ignore")  # about empty bins of the sample
         sides = [Dataset.from_pandas(side.select(drawn).to_pandas(), definition) for side in (current, reference)]
         page = Path(folder) / "report.html"
         report.run(*sides).save_html(str(page))
@@ -101,15 +101,15 @@ def _heading(result: DriftResult, sides: str) -> str:
     measures = [*result.features, *([result.prediction] if result.prediction else [])]
     ranked = sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
     title = escape(f"{result.model}, {result.day}: the last {len(result.window)} days against version {result.version}")
-    remarks = [f"no profile of {on}" for on in result.missing_days] + result.notes
+    remarks = [f"no profile of {day}" for day in result.missing_days] + result.notes
     listed = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
     return (
         '<section style="font-family: sans-serif; margin: 2em">'
         f"<h1>Drift of {title}</h1>"
-        "<p>The table is measured from the profiles of all rows; the verdict rests on it.</p>"
+        "<p>The table is measured from the profiles of all rows; the verdict is based on it.</p>"
         "<table><tr><th>column</th><th>test</th><th>statistic</th><th>p-value</th><th>PSI</th><th>rows</th></tr>"
         f"{''.join(map(_table_row, ranked))}</table><ul>{listed}</ul>"
-        f"<p>The pictures below are of a random sample: {escape(sides)}.</p></section>"
+        f"<p>The plots below show a random sample: {escape(sides)}.</p></section>"
     )
 
 

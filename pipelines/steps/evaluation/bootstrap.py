@@ -13,7 +13,7 @@ from pipelines.steps.evaluation.metrics import gain, measure_one
 from pipelines.steps.evaluation.weighted import Array, weighted_metric
 
 BATCH_CELLS = 1_000_000
-"""Counts held at once; keeps the passes over them inside a few megabytes."""
+"""Counts per batch, so that a batch needs a few megabytes."""
 MEASURED_SHARE = 0.95
 """Share of the resamples that must define the metric; below it there is no interval."""
 
@@ -31,7 +31,7 @@ def paired_bootstrap(
     """Percentile interval of ``candidate - champion`` over resampled rows, oriented so that positive is better.
 
     None if either model's metric, or too many resamples, could not be measured. Rows are drawn independently:
-    flights of one bad-weather day hang together, so the interval is somewhat too narrow.
+    rows of one day are correlated, so the interval is somewhat too narrow.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     metric = declared.metric
@@ -45,7 +45,7 @@ def paired_bootstrap(
     def difference(counts: Array) -> Array:
         return measures[0](counts) - measures[1](counts)
 
-    gains = _resampled(difference, len(target), declared.resamples, random)
+    gains = _resample(difference, len(target), declared.resamples, random)
     gains = gains[np.isfinite(gains)]
     if len(gains) < MEASURED_SHARE * declared.resamples:
         return None
@@ -66,14 +66,14 @@ def paired_bootstrap(
     )
 
 
-def _resampled(
+def _resample(
     statistic: Callable[[Array], Array], rows: int, resamples: int, random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     batch = max(1, min(resamples, BATCH_CELLS // rows))
-    found = []
+    statistics = []
     for start in range(0, resamples, batch):
         size = min(batch, resamples - start)
         drawn = random.integers(0, rows, size=(size, rows)) + np.arange(size)[:, None] * rows
         counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        found.append(statistic(counts.astype(np.float64)))
-    return np.concatenate(found)
+        statistics.append(statistic(counts.astype(np.float64)))
+    return np.concatenate(statistics)

@@ -38,13 +38,13 @@ def gain(metric: str, candidate: float | None, champion: float | None) -> float 
 def classification_metrics(target: Array, probability: Array, threshold: float) -> dict[str, float | None]:
     """The declared metrics and the counts of the confusion matrix at ``threshold`` (from it on, the answer is yes)."""
     compute = _classification(threshold)
-    found = {name: _finite(compute[name], target, probability) for name in CLASSIFICATION_METRICS}
+    metrics = {name: _finite(compute[name], target, probability) for name in CLASSIFICATION_METRICS}
     if not _measurable(target, probability):
-        return found | dict.fromkeys(COUNTS)
+        return metrics | dict.fromkeys(COUNTS)
     yes = probability >= threshold
     true = target == 1
     counts = (np.sum(true & yes), np.sum(~true & yes), np.sum(true & ~yes), np.sum(~true & ~yes))
-    return found | {name: float(count) for name, count in zip(COUNTS, counts, strict=True)}
+    return metrics | {name: float(count) for name, count in zip(COUNTS, counts, strict=True)}
 
 
 def regression_metrics(target: Array, prediction: Array) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""The pictures a person judges a candidate by, the champion drawn over the same rows; as PNG, without a display."""
+"""Draws the evaluation plots of a candidate, with the champion on the same rows, as PNG without a display."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """What is drawn: the target of the compared rows and each model's answers under its legend name, candidate first.
+class PlotInput:
+    """The target of the compared rows and each model's answers by legend name, candidate first.
 
-    ``title`` names model and rows; ``threshold`` is where a probability becomes a yes.
+    ``title`` names model and rows; ``threshold`` is from where on a probability is a yes.
     """
 
     title: str
@@ -32,13 +32,13 @@ class Drawing:
     threshold: float = 0.5
 
 
-def draw(problem: str, drawing: Drawing) -> dict[str, bytes]:
-    """Plot name to PNG. A classification with one class only has no curves: then only what is defined is drawn."""
+def draw(problem: str, drawing: PlotInput) -> dict[str, bytes]:
+    """Plot name to PNG. A classification with one class only has no ROC and no precision-recall curve."""
     target = drawing.target
     if len(target) == 0:
         return {}
     if problem == "regression":
-        plots: dict[str, Callable[[Drawing], Figure]] = {
+        plots: dict[str, Callable[[PlotInput], Figure]] = {
             "residuals": residuals,
             "predicted_vs_actual": predicted_vs_actual,
         }
@@ -49,10 +49,10 @@ def draw(problem: str, drawing: Drawing) -> dict[str, bytes]:
     return {name: _png(plot(drawing)) for name, plot in plots.items()}
 
 
-def roc(drawing: Drawing) -> Figure:
-    figure, axes = _square("ROC curve", drawing.title)
+def roc(drawing: PlotInput) -> Figure:
+    figure, axes = _square_axes("ROC curve", drawing.title)
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
-        false_rate, true_rate, cuts = sk.roc_curve(drawing.target, answers)
+        false_rate, true_rate, thresholds = sk.roc_curve(drawing.target, answers)
         area = sk.roc_auc_score(drawing.target, answers)
         axes.plot(
             false_rate,
@@ -61,49 +61,49 @@ def roc(drawing: Drawing) -> Figure:
             linewidth=2,
             label=f"{name}  (area {area:.3f}; ● at {drawing.threshold:g})",
         )
-        _mark(axes, false_rate, true_rate, cuts, drawing.threshold, colour)
+        _mark_threshold(axes, false_rate, true_rate, thresholds, drawing.threshold, colour)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="chance  (area 0.500)")
-    _finish(axes, "False positive rate", "True positive rate", legend="lower right")
+    _label_axes(axes, "False positive rate", "True positive rate", legend="lower right")
     return figure
 
 
-def precision_recall(drawing: Drawing) -> Figure:
-    figure, axes = _square("Precision and recall", drawing.title)
+def precision_recall(drawing: PlotInput) -> Figure:
+    figure, axes = _square_axes("Precision and recall", drawing.title)
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
-        precision, recall, cuts = sk.precision_recall_curve(drawing.target, answers)
+        precision, recall, thresholds = sk.precision_recall_curve(drawing.target, answers)
         area = sk.average_precision_score(drawing.target, answers)
-        # The first percent of the recall rests on a handful of rows and would be read as a peak.
+        # The first percent of recall comes from few rows and would look like a peak.
         steady = recall >= min(0.01, float(recall.max()))
         label = f"{name}  (average precision {area:.3f}; ● at {drawing.threshold:g})"
         axes.plot(recall[steady], precision[steady], color=colour, linewidth=2, label=label)
-        _mark(axes, recall[:-1], precision[:-1], cuts, drawing.threshold, colour)
+        _mark_threshold(axes, recall[:-1], precision[:-1], thresholds, drawing.threshold, colour)
     share = float(drawing.target.mean())
     axes.axhline(share, color=GREY, linewidth=1, linestyle="--", label=f"share of positives  ({share:.3f})")
     axes.set_ylim(0, 1.02)
-    _finish(axes, "Recall", "Precision", legend="upper right")
+    _label_axes(axes, "Recall", "Precision", legend="upper right")
     return figure
 
 
-def calibration(drawing: Drawing) -> Figure:
-    """Mean answer against the share that came true, in ten bins of equally many rows, over the answers' histogram."""
+def calibration(drawing: PlotInput) -> Figure:
+    """Mean prediction against the observed share, in ten bins of equally many rows, over the predictions' histogram."""
     figure = Figure(figsize=(6.4, 7.2), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     _title(figure, axes, "Calibration", drawing.title)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect")
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
         bins = [part for part in np.array_split(np.argsort(answers, kind="stable"), CALIBRATION_BINS) if len(part)]
-        said = [float(answers[part].mean()) for part in bins]
-        came_true = [float(drawing.target[part].mean()) for part in bins]
-        axes.plot(said, came_true, color=colour, linewidth=2, marker="o", markersize=5, label=name)
+        predicted = [float(answers[part].mean()) for part in bins]
+        observed = [float(drawing.target[part].mean()) for part in bins]
+        axes.plot(predicted, observed, color=colour, linewidth=2, marker="o", markersize=5, label=name)
         below.hist(answers, bins=50, range=(0, 1), histtype="step", color=colour, linewidth=1.5)
     axes.set_ylim(-0.02, 1.02)
     below.set_xlim(-0.02, 1.02)
-    _finish(axes, "", "Share that came true", legend="upper left")
-    _finish(below, "Answered probability", "Rows")
+    _label_axes(axes, "", "Observed share", legend="upper left")
+    _label_axes(below, "Predicted probability", "Rows")
     return figure
 
 
-def confusion(drawing: Drawing) -> Figure:
+def confusion(drawing: PlotInput) -> Figure:
     """Counts and row shares at the declared threshold, one matrix per model."""
     figure = Figure(figsize=(4.6 * len(drawing.answers) + 0.6, 5.0), layout="constrained")
     grid = figure.subplots(1, len(drawing.answers), squeeze=False)[0]
@@ -119,29 +119,29 @@ def confusion(drawing: Drawing) -> Figure:
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])
         axes.set_title(name, fontsize=10)
-        axes.set_xlabel("Answered")
+        axes.set_xlabel("Predicted")
         axes.set_ylabel("Actual")
     return figure
 
 
-def residuals(drawing: Drawing) -> Figure:
-    """Actual minus answered, as distributions that share their bins; the outer 0.5 % at each end go to the edges."""
-    figure, axes = _square("Residuals", drawing.title)
-    found = {name: drawing.target - answers for name, answers in drawing.answers.items()}
-    low, high = np.quantile(np.concatenate(list(found.values())), [0.005, 0.995])
+def residuals(drawing: PlotInput) -> Figure:
+    """Actual minus predicted, as distributions that share their bins; the outer 0.5 % at each end go to the edges."""
+    figure, axes = _square_axes("Residuals", drawing.title)
+    errors = {name: drawing.target - answers for name, answers in drawing.answers.items()}
+    low, high = np.quantile(np.concatenate(list(errors.values())), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, 61)
-    for (name, values), colour in zip(found.items(), COLOURS, strict=False):
+    for (name, values), colour in zip(errors.items(), COLOURS, strict=False):
         label = f"{name}  (mean {values.mean():+.2f}, mean size {np.abs(values).mean():.2f})"
         axes.hist(np.clip(values, low, high), bins=edges, histtype="step", linewidth=2, color=colour, label=label)
     axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.18)
-    _finish(axes, "Actual minus answered", "Rows", legend="upper right")
+    _label_axes(axes, "Actual minus predicted", "Rows", legend="upper right")
     return figure
 
 
-def predicted_vs_actual(drawing: Drawing) -> Figure:
-    """The candidate's rows as a density, and for both models the median actual value per tenth of the answers."""
-    figure, axes = _square("Answered and actual", drawing.title)
+def predicted_vs_actual(drawing: PlotInput) -> Figure:
+    """The candidate's rows as a density, and for both models the median actual value per tenth of the predictions."""
+    figure, axes = _square_axes("Predicted and actual", drawing.title)
     everything = np.concatenate([drawing.target, *drawing.answers.values()])
     low, high = np.quantile(everything, [0.005, 0.995])
     high = high if high > low else low + 1
@@ -150,38 +150,38 @@ def predicted_vs_actual(drawing: Drawing) -> Figure:
     axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="perfect")
     for (name, answers), colour in zip(drawing.answers.items(), COLOURS, strict=False):
         bins = [part for part in np.array_split(np.argsort(answers, kind="stable"), CALIBRATION_BINS) if len(part)]
-        said = [float(np.median(answers[part])) for part in bins]
+        predicted = [float(np.median(answers[part])) for part in bins]
         actual = [float(np.median(drawing.target[part])) for part in bins]
-        axes.plot(said, actual, color=colour, linewidth=2, marker="o", markersize=5, label=f"{name}: median")
+        axes.plot(predicted, actual, color=colour, linewidth=2, marker="o", markersize=5, label=f"{name}: median")
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-    _finish(axes, "Answered", "Actual", legend="upper left")
+    _label_axes(axes, "Predicted", "Actual", legend="upper left")
     return figure
 
 
-def _square(what: str, title: str) -> tuple[Figure, Any]:
+def _square_axes(heading: str, title: str) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     axes = figure.subplots()
-    _title(figure, axes, what, title)
+    _title(figure, axes, heading, title)
     return figure, axes
 
 
-def _title(figure: Figure, axes: Any, what: str, title: str) -> None:
-    figure.suptitle(what, fontsize=13, fontweight="bold", x=0.02, ha="left")
+def _title(figure: Figure, axes: Any, heading: str, title: str) -> None:
+    figure.suptitle(heading, fontsize=13, fontweight="bold", x=0.02, ha="left")
     axes.set_title(title, fontsize=9, color="#505762", loc="left")
 
 
-def _mark(axes: Any, across: Array, up: Array, cuts: Array, threshold: float, colour: str) -> None:
-    """The working point: the lowest cut that is not below the threshold."""
-    inside = np.flatnonzero(cuts >= threshold)
+def _mark_threshold(axes: Any, x: Array, y: Array, thresholds: Array, threshold: float, colour: str) -> None:
+    """Mark the operating point: the lowest of the curve's thresholds that is not below ``threshold``."""
+    inside = np.flatnonzero(thresholds >= threshold)
     if len(inside):
-        point = inside[np.argmin(cuts[inside])]
-        axes.plot(across[point], up[point], marker="o", markersize=8, color=colour, markeredgecolor="white")
+        point = inside[np.argmin(thresholds[inside])]
+        axes.plot(x[point], y[point], marker="o", markersize=8, color=colour, markeredgecolor="white")
 
 
-def _finish(axes: Any, across: str, up: str, legend: str | None = None) -> None:
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
+def _label_axes(axes: Any, x_label: str, y_label: str, legend: str | None = None) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.grid(color="#e3e6ea", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

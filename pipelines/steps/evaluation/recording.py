@@ -19,18 +19,18 @@ def run_metrics(result: EvaluateResult) -> dict[str, float]:
     """Metric name on the run to value: ``test_*``, ``champion_test_*``, the gain. What was not measured is left out."""
     named = {f"test_{name}": value for name, value in result.metrics.items()}
     named |= {f"champion_test_{name}": value for name, value in result.champion_metrics.items()}
-    found = {name: value for name, value in named.items() if value is not None}
-    found["test_rows"] = float(result.rows)
+    metrics = {name: value for name, value in named.items() if value is not None}
+    metrics["test_rows"] = float(result.rows)
     if result.comparison is not None:
         gain = result.comparison
-        found |= {"test_gain": gain.gain, "test_gain_low": gain.low, "test_gain_high": gain.high}
-    return found
+        metrics |= {"test_gain": gain.gain, "test_gain_low": gain.low, "test_gain_high": gain.high}
+    return metrics
 
 
-def record(result: EvaluateResult, plots: Mapping[str, bytes], info: VersionInfo, ports: Ports) -> None:
-    """Log metrics and plots (artifact folder ``evaluation``); repeating it logs the same again and does no harm."""
-    moment = int(ports.clock().timestamp() * 1000)
-    metrics = [Metric(name, value, moment, 0) for name, value in run_metrics(result).items()]
+def record_evaluation(result: EvaluateResult, plots: Mapping[str, bytes], info: VersionInfo, ports: Ports) -> None:
+    """Log metrics and plots (artifact folder ``evaluation``); a repetition logs the same values again."""
+    timestamp_ms = int(ports.clock().timestamp() * 1000)
+    metrics = [Metric(name, value, timestamp_ms, 0) for name, value in run_metrics(result).items()]
     client = open_client(ports.settings.tracking)
     with mlflow_answers(ports.settings.tracking), tempfile.TemporaryDirectory() as folder:
         client.log_batch(info.run_id, metrics=metrics)

@@ -1,4 +1,4 @@
-"""The test rows that candidate and champion answer, none of which was seen in the training of either."""
+"""The test rows on which candidate and champion are compared: neither was trained on any of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SNAPSHOT_TAG = "airworthy.snapshot"
 
 
 def snapshot_digest(info: VersionInfo) -> str:
-    """Digest of the snapshot a version was trained on. ``Refused`` for a version that does not say."""
+    """Digest of the snapshot a version was trained on. ``Refused`` for a version without that tag."""
     digest = info.tags.get(SNAPSHOT_TAG)
     if not digest:
         raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
@@ -29,23 +29,23 @@ def snapshot_digest(info: VersionInfo) -> str:
 class SnapshotFacts:
     """What an evaluation needs of a version's snapshot.
 
-    ``test``: labelled rows of the test part, in order of prediction time; ``held``: how many there are, of which
-    ``test`` is a sample where a snapshot in batches holds more than ``SAMPLE_ROWS``; ``until``: the last prediction
-    time of its train and validation parts, None if there are none.
+    ``test``: labelled rows of the test part, in order of prediction time; ``test_rows``: their number, of which
+    ``test`` is a sample if a snapshot in batches has more than ``SAMPLE_ROWS``; ``trained_until``: the last
+    prediction time of its train and validation parts, None if there are none.
     """
 
     test: pl.DataFrame
-    held: int
-    until: datetime | None
+    test_rows: int
+    trained_until: datetime | None
 
     @property
     def notes(self) -> list[str]:
-        if self.test.height >= self.held:
+        if self.test.height >= self.test_rows:
             return []
-        return [f"measured on {self.test.height} of {self.held} test rows, drawn evenly over time"]
+        return [f"measured on {self.test.height} of {self.test_rows} test rows, drawn evenly over time"]
 
 
-def seen_of(info: VersionInfo, ports: Ports) -> SnapshotFacts:
+def read_facts(info: VersionInfo, ports: Ports) -> SnapshotFacts:
     """``Refused`` if the snapshot is gone or was altered."""
     digest = snapshot_digest(info)
     files = open_files(ports.store, info.model, digest)
@@ -54,14 +54,14 @@ def seen_of(info: VersionInfo, ports: Ports) -> SnapshotFacts:
         test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
         return SnapshotFacts(test, test.height, trained_until(snapshot))
     rows = files.sample(SAMPLE_ROWS, "test")
-    held = sum(file.rows for file in files.list.of("test"))
+    test_rows = sum(file.rows for file in files.list.of_parts("test"))
     return SnapshotFacts(
-        rows.sort("prediction_time", maintain_order=True), held, files.list.last("train", "validation")
+        rows.sort("prediction_time", maintain_order=True), test_rows, files.list.last("train", "validation")
     )
 
 
 def end_of_training(info: VersionInfo, ports: Ports) -> datetime | None:
-    """Last prediction time that the version's training saw. ``Refused`` if its snapshot is gone or was altered."""
+    """Last prediction time in the version's training. ``Refused`` if its snapshot is gone or was altered."""
     digest = snapshot_digest(info)
     files = open_files(ports.store, info.model, digest)
     if files is not None:
@@ -91,10 +91,10 @@ def later_than(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
     return frame
 
 
-def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:
+def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:
     """The rows with the named columns; those that the snapshot lacks come from the feature table, by key.
 
-    ``Refused`` if the feature table has not got them either, or has lost a row.
+    ``Refused`` if the feature table lacks a column or a row.
     """
     missing = [name for name in columns if name not in frame.columns]
     if not missing or frame.is_empty():
@@ -106,19 +106,19 @@ def completed(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Po
     if first is not None and last is not None:  # a day is local, a prediction time is UTC
         margin = timedelta(days=2)
         days = [day for day in days if first.date() - margin <= day <= last.date() + margin]
-    held = ports.store.read(table, days=days[:1]).columns
-    unknown = [name for name in missing if name not in held]
+    known_columns = ports.store.read(table, days=days[:1]).columns
+    unknown = [name for name in missing if name not in known_columns]
     if unknown:
         raise Refused(f"neither the snapshot nor {table} has the columns {', '.join(unknown)}")
-    wanted = frame.select(view.key)
-    asked = [*view.key, *missing]
-    by_day = [  # a day at a time, of which only the wanted rows stay: the days together may be larger than memory
-        ports.store.read(table, days=[day], columns=asked).select(asked).join(wanted, on=view.key, how="semi")
+    keys = frame.select(view.key)
+    needed = [*view.key, *missing]
+    by_day = [  # one day at a time, reduced to the rows of the frame: all days together may exceed memory
+        ports.store.read(table, days=[day], columns=needed).select(needed).join(keys, on=view.key, how="semi")
         for day in days
     ]
-    known = pl.concat(by_day).with_columns(pl.lit(True).alias("_found"))
+    known = pl.concat(by_day).with_columns(pl.lit(True).alias("_matched"))
     joined = frame.join(known, on=view.key, how="left", maintain_order="left")
-    lost = joined.get_column("_found").null_count()
+    lost = joined.get_column("_matched").null_count()
     if lost or joined.height != frame.height:
-        raise Refused(f"{lost} of {frame.height} rows of the snapshot are not once in {table}; build its features")
-    return joined.drop("_found")
+        raise Refused(f"{lost} of {frame.height} snapshot rows are not exactly once in {table}; build its features")
+    return joined.drop("_matched")

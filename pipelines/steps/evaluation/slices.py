@@ -25,26 +25,26 @@ def slice_metrics(
 
     ``frame`` holds the declared columns, row by row beside the arrays. Below ``min_rows`` nothing is measured.
     """
-    found = []
+    metrics = []
     for column in declared.columns:
         values = frame.get_column(column).cast(pl.String).fill_null(MISSING).to_numpy()
         names, counts = np.unique(values.astype(str), return_counts=True)
         for name, rows in sorted(zip(names, counts, strict=True), key=lambda item: (-item[1], item[0])):
             inside = values == name
-            ours = theirs = None
+            candidate_value = champion_value = None
             if rows >= declared.min_rows:
-                ours = measure_one(problem, declared.metric, target[inside], candidate[inside], threshold)
+                candidate_value = measure_one(problem, declared.metric, target[inside], candidate[inside], threshold)
                 if champion is not None:
-                    theirs = measure_one(problem, declared.metric, target[inside], champion[inside], threshold)
-            found.append(
+                    champion_value = measure_one(problem, declared.metric, target[inside], champion[inside], threshold)
+            metrics.append(
                 SliceMetric(
                     column=column,
                     value=str(name),
                     rows=int(rows),
                     metric=declared.metric,
-                    candidate=ours,
-                    champion=theirs,
-                    gain=gain(declared.metric, ours, theirs),
+                    candidate=candidate_value,
+                    champion=champion_value,
+                    gain=gain(declared.metric, candidate_value, champion_value),
                 )
             )
-    return found
+    return metrics

@@ -24,7 +24,7 @@ def weighted_metric(metric: str, target: Array, prediction: Array, threshold: fl
         return _RANKED[metric](target, prediction)
     if metric in ("accuracy", "precision", "recall", "f1"):
         return _confusion(metric, target == 1, prediction >= threshold)
-    return _mean_of(metric, target, prediction)
+    return _mean_loss(metric, target, prediction)
 
 
 def roc_auc(target: Array, score: Array) -> Metric:
@@ -32,42 +32,42 @@ def roc_auc(target: Array, score: Array) -> Metric:
 
     Source: Mann and Whitney (1947) with weights; equal to scikit-learn's with ``sample_weight``.
     """
-    order, starts = _groups(score)
+    order, starts = _sort_by_score(score)
     positive = target[order] == 1
 
-    def of(counts: Counts) -> Array:
+    def evaluate(counts: Counts) -> Array:
         drawn = counts[:, order]
-        positives = _by_group(drawn * positive, starts)
-        negatives = _by_group(drawn * ~positive, starts)
+        positives = _sum_by_group(drawn * positive, starts)
+        negatives = _sum_by_group(drawn * ~positive, starts)
         below = np.cumsum(negatives, axis=1) - negatives / 2
         return _ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
 
-    return of
+    return evaluate
 
 
 def average_precision(target: Array, score: Array) -> Metric:
     """Sum over falling thresholds of precision times the gain in recall (scikit-learn's average precision)."""
-    order, starts = _groups(-score)
+    order, starts = _sort_by_score(-score)
     positive = target[order] == 1
 
-    def of(counts: Counts) -> Array:
+    def evaluate(counts: Counts) -> Array:
         drawn = counts[:, order]
-        positives = _by_group(drawn * positive, starts)
-        answered = np.cumsum(_by_group(drawn, starts), axis=1)
+        positives = _sum_by_group(drawn * positive, starts)
+        answered = np.cumsum(_sum_by_group(drawn, starts), axis=1)
         precision = np.cumsum(positives, axis=1) / np.maximum(answered, 1)
         return _ratio((precision * positives).sum(axis=1), positives.sum(axis=1))
 
-    return of
+    return evaluate
 
 
-def _groups(score: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _sort_by_score(score: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows in rising order of score, and where each run of equal scores begins."""
     order = np.argsort(score, kind="stable")
     ranked = score[order]
     return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
 
 
-def _by_group(values: Array, starts: npt.NDArray[np.intp]) -> Array:
+def _sum_by_group(values: Array, starts: npt.NDArray[np.intp]) -> Array:
     if len(starts) == values.shape[1]:
         return values
     summed: Array = np.add.reduceat(values, starts, axis=1)
@@ -77,7 +77,7 @@ def _by_group(values: Array, starts: npt.NDArray[np.intp]) -> Array:
 def _confusion(metric: str, true: npt.NDArray[np.bool_], yes: npt.NDArray[np.bool_]) -> Metric:
     kinds = np.stack([true & yes, ~true & yes, true & ~yes, ~true & ~yes], axis=1).astype(float)
 
-    def of(counts: Counts) -> Array:
+    def evaluate(counts: Counts) -> Array:
         tp, fp, fn, tn = (counts @ kinds).T
         if metric == "accuracy":
             return _ratio(tp + tn, tp + fp + fn + tn)
@@ -87,35 +87,35 @@ def _confusion(metric: str, true: npt.NDArray[np.bool_], yes: npt.NDArray[np.boo
             return _ratio(tp, tp + fn)
         return _ratio(2 * tp, 2 * tp + fp + fn)
 
-    return of
+    return evaluate
 
 
-def _mean_of(metric: str, target: Array, prediction: Array) -> Metric:
+def _mean_loss(metric: str, target: Array, prediction: Array) -> Metric:
     """Metrics that are a mean over rows of a loss, or follow from one."""
     if metric == "r2":
         return _r2(target, prediction)
     loss = _LOSS[metric](target, prediction)
 
-    def of(counts: Counts) -> Array:
+    def evaluate(counts: Counts) -> Array:
         mean = _ratio(counts @ loss, counts.sum(axis=1))
         return np.sqrt(mean) if metric == "rmse" else mean
 
-    return of
+    return evaluate
 
 
 def _r2(target: Array, prediction: Array) -> Metric:
     centred = target - target.mean()  # keeps the sums of squares small
     columns = np.stack([(target - prediction) ** 2, centred, centred**2], axis=1)
 
-    def of(counts: Counts) -> Array:
+    def evaluate(counts: Counts) -> Array:
         residual, total, square = (counts @ columns).T
         return 1 - _ratio(residual, square - total**2 / counts.sum(axis=1))
 
-    return of
+    return evaluate
 
 
 def _log_loss(target: Array, probability: Array) -> Array:
-    step = float(np.finfo(np.float64).eps)  # as scikit-learn does: a sure miss stays finite
+    step = float(np.finfo(np.float64).eps)  # as scikit-learn does: keeps the loss finite
     inside = np.clip(probability, step, 1 - step)
     return -np.where(target == 1, np.log(inside), np.log1p(-inside))
 

@@ -21,7 +21,7 @@ from pipelines.steps.features.known_facts import KnownFacts, newest_before
 from pipelines.tables.entity_id import duration_of, scheduled
 
 Frames = Mapping[str, pl.DataFrame]
-MOMENT = pl.Datetime("us", "UTC")
+UTC_TIMESTAMP = pl.Datetime("us", "UTC")
 
 
 def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *, timezone: str) -> pl.DataFrame:
@@ -42,10 +42,10 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *,
         .sort("prediction_time", *view.key)
     )
     columns: dict[str, pl.Series] = {}
-    columns |= _own(view, rows, timezone)
-    columns |= _looked_up(view, rows, frames, timezone)
-    columns |= _observed(view, rows, frames)
-    columns |= _windowed(view, rows, entities)
+    columns |= _row_features(view, rows, timezone)
+    columns |= _lookup_features(view, rows, frames, timezone)
+    columns |= _observation_features(view, rows, frames)
+    columns |= _window_features(view, rows, entities)
     label = pl.col(view.label.column) >= view.label.at_least
     return (
         rows.select(*view.key, "prediction_time")
@@ -61,61 +61,61 @@ def _typed(series: pl.Series, feature: Feature) -> pl.Series:
     return series.cast(pl.Float64).fill_nan(None)
 
 
-def _of_type(view: FeatureView, kind: type) -> dict[str, Feature]:
+def _features_of_type(view: FeatureView, kind: type) -> dict[str, Feature]:
     return {name: feature for name, feature in view.features.items() if isinstance(feature.transformation, kind)}
 
 
-def _own(view: FeatureView, rows: pl.DataFrame, timezone: str) -> dict[str, pl.Series]:
+def _row_features(view: FeatureView, rows: pl.DataFrame, timezone: str) -> dict[str, pl.Series]:
     """Columns of the row itself, and parts of its scheduled local time."""
     local = pl.col("__scheduled").dt.convert_time_zone(timezone)
     parts: dict[str, Callable[[], pl.Expr]] = {"hour_local": local.dt.hour, "day_of_week": local.dt.weekday}
-    found = {}
+    columns = {}
     for name, feature in view.features.items():
         if isinstance(feature.transformation, DirectColumn):
-            found[name] = rows[feature.transformation.column]
+            columns[name] = rows[feature.transformation.column]
         elif isinstance(feature.transformation, CalendarPart):
-            found[name] = rows.select(parts[feature.transformation.part]()).to_series()
-    return found
+            columns[name] = rows.select(parts[feature.transformation.part]()).to_series()
+    return columns
 
 
-def _looked_up(view: FeatureView, rows: pl.DataFrame, frames: Frames, timezone: str) -> dict[str, pl.Series]:
+def _lookup_features(view: FeatureView, rows: pl.DataFrame, frames: Frames, timezone: str) -> dict[str, pl.Series]:
     """Columns of the newest copy of a reference source that landed on or before the row's day."""
-    found: dict[str, pl.Series] = {}
-    for name, feature in _of_type(view, Lookup).items():
-        how = feature.transformation
-        assert isinstance(how, Lookup)
-        right = frames[how.source]
+    columns: dict[str, pl.Series] = {}
+    for name, feature in _features_of_type(view, Lookup).items():
+        spec = feature.transformation
+        assert isinstance(spec, Lookup)
+        right = frames[spec.source]
         copies = right.select(pl.col("day").alias("__copy")).unique().sort("__copy")
         days = rows.select("day").unique().sort("day")
         newest = days.join_asof(copies, left_on="day", right_on="__copy", strategy="backward")
-        value = right.select(*how.on, pl.col("day").alias("__copy"), pl.col(how.column).alias("__value"))
+        value = right.select(*spec.on, pl.col("day").alias("__copy"), pl.col(spec.column).alias("__value"))
         joined = (
-            rows.select(*how.on, "day", "__scheduled")
+            rows.select(*spec.on, "day", "__scheduled")
             .join(newest, on="day", how="left", maintain_order="left")
-            .join(value, on=[*how.on, "__copy"], how="left", maintain_order="left", validate="m:1")
+            .join(value, on=[*spec.on, "__copy"], how="left", maintain_order="left", validate="m:1")
         )
         year = pl.col("__scheduled").dt.convert_time_zone(timezone).dt.year()
-        answer = year - pl.col("__value") if how.as_ == "age_years" else pl.col("__value")
-        found[name] = joined.select(answer).to_series()
-    return found
+        answer = year - pl.col("__value") if spec.as_ == "age_years" else pl.col("__value")
+        columns[name] = joined.select(answer).to_series()
+    return columns
 
 
-def _observed(view: FeatureView, rows: pl.DataFrame, frames: Frames) -> dict[str, pl.Series]:
+def _observation_features(view: FeatureView, rows: pl.DataFrame, frames: Frames) -> dict[str, pl.Series]:
     """Values of the newest observation known at ``t``; null where it is too old, or left the value empty."""
-    found: dict[str, pl.Series] = {}
+    columns: dict[str, pl.Series] = {}
     groups: dict[tuple[str, tuple[str, ...], str], dict[str, LatestObservation]] = {}
-    for name, feature in _of_type(view, LatestObservation).items():
-        how = feature.transformation
-        assert isinstance(how, LatestObservation)
-        groups.setdefault((how.source, tuple(how.by), how.time_column), {})[name] = how
+    for name, feature in _features_of_type(view, LatestObservation).items():
+        spec = feature.transformation
+        assert isinstance(spec, LatestObservation)
+        groups.setdefault((spec.source, tuple(spec.by), spec.time_column), {})[name] = spec
     for (source, by, time_column), features in groups.items():
         observations = (
             frames[source]
             .select(
                 *by,
-                pl.col(time_column).cast(MOMENT).alias("__observed"),
+                pl.col(time_column).cast(UTC_TIMESTAMP).alias("__observed"),
                 "day",
-                *(pl.col(how.column).alias(f"__{name}") for name, how in features.items()),
+                *(pl.col(spec.column).alias(f"__{name}") for name, spec in features.items()),
             )
             .drop_nulls([*by, "__observed"])
             .sort("__observed", "day")
@@ -123,20 +123,20 @@ def _observed(view: FeatureView, rows: pl.DataFrame, frames: Frames) -> dict[str
         )
         joined = newest_before(rows.select(*by, "prediction_time"), "prediction_time", observations, "__observed", by)
         age = pl.col("prediction_time") - pl.col("__observed")
-        for name, how in features.items():
-            fresh = age <= duration_of(pl.lit(how.max_age_hours * 60))
-            found[name] = joined.select(pl.when(fresh).then(pl.col(f"__{name}")).alias(name)).to_series()
-    return found
+        for name, spec in features.items():
+            fresh = age <= duration_of(pl.lit(spec.max_age_hours * 60))
+            columns[name] = joined.select(pl.when(fresh).then(pl.col(f"__{name}")).alias(name)).to_series()
+    return columns
 
 
-def _windowed(view: FeatureView, rows: pl.DataFrame, entities: pl.DataFrame) -> dict[str, pl.Series]:
+def _window_features(view: FeatureView, rows: pl.DataFrame, entities: pl.DataFrame) -> dict[str, pl.Series]:
     """Means and last values over the facts of other rows known in ``(t - window, t]``."""
     facts = KnownFacts(view, entities)
-    found: dict[str, pl.Series] = {}
+    columns: dict[str, pl.Series] = {}
     for name, feature in view.features.items():
-        how = feature.transformation
-        if isinstance(how, WindowMean):
-            found[name] = facts.mean(rows, how)
-        elif isinstance(how, LastValue):
-            found[name] = facts.last(rows, how)
-    return found
+        spec = feature.transformation
+        if isinstance(spec, WindowMean):
+            columns[name] = facts.mean(rows, spec)
+        elif isinstance(spec, LastValue):
+            columns[name] = facts.last(rows, spec)
+    return columns

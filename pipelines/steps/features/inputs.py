@@ -1,4 +1,4 @@
-"""Reads the validated tables of a view by day, and says which days a change of them meanwhile affects."""
+"""Reads the validated tables of a view by day, and finds the days that a change of them affects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines import store_paths
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.spec.features import FeatureView
-from pipelines.steps.features.reach import days_read, is_affected, sources_of
+from pipelines.steps.features.source_days import days_read, is_affected, sources_of
 
 Versions = dict[str, int | None]
 DTYPES: dict[str, pl.DataType] = {
@@ -22,7 +22,7 @@ DTYPES: dict[str, pl.DataType] = {
 }
 
 
-class Inputs:
+class ViewInputs:
     """The validated tables that one view reads."""
 
     def __init__(self, store: Store, view: FeatureView, dataset: DatasetSpec) -> None:
@@ -37,36 +37,36 @@ class Inputs:
     def frames(self, days: Sequence[date]) -> Iterator[tuple[date, dict[str, pl.DataFrame]]]:
         """Each of ``days`` with, per source, exactly the rows that its features read, each with its ``day``.
 
-        Every table is read once, before the first day is handed out.
+        Every table is read once, before the first day is yielded.
         """
-        wanted = {source: self._wanted(source, days) for source in self._sources}
-        tables = {source: self._read(source, wanted[source]) for source in self._sources}
+        needed = {source: self._needed_days(source, days) for source in self._sources}
+        tables = {source: self._read(source, needed[source]) for source in self._sources}
         for day in days:
-            yield day, {source: tables[source].filter(pl.col("day").is_in(wanted[source][day])) for source in tables}
+            yield (day, {source: tables[source].filter(pl.col("day").is_in(needed[source][day])) for source in tables})
 
-    def reached_by(self, day: date, candidates: Iterable[date]) -> list[date]:
+    def days_affected_by(self, day: date, candidates: Iterable[date]) -> list[date]:
         """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
-        holding = {source: self._days(source) for source in self._sources}
+        published = {source: self._days(source) for source in self._sources}
         return [
             later
             for later in sorted(candidates)
             if later > day
-            and any(day in days_read(self._view, source, later, holding[source], self._zone) for source in holding)
+            and any(day in days_read(self._view, source, later, published[source], self._zone) for source in published)
         ]
 
-    def changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
-        """Those of the ``built`` days of whose inputs any was replaced after ``versions`` were read, ascending."""
+    def days_changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
+        """The ``built`` days with an input that was replaced after ``versions`` were read, ascending."""
         changed = {
             source: self._store.changed_days(store_paths.validated(source), version)
             for source, version in versions.items()
             if self._store.version(store_paths.validated(source)) != version
         }
-        holding = {source: self._days(source) for source in changed}
+        published = {source: self._days(source) for source in changed}
         return [
             day
             for day in sorted(built)
             if any(
-                is_affected(self._view, source, day, other, holding[source], self._zone)
+                is_affected(self._view, source, day, other, published[source], self._zone)
                 for source, others in changed.items()
                 for other in others
             )
@@ -75,18 +75,18 @@ class Inputs:
     def _days(self, source: str) -> list[date]:
         return self._store.days(store_paths.validated(source))
 
-    def _wanted(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
+    def _needed_days(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
         present = self._days(source)
         return {day: days_read(self._view, source, day, present, self._zone) for day in days}
 
-    def _read(self, source: str, wanted: dict[date, list[date]]) -> pl.DataFrame:
-        days = sorted({other for others in wanted.values() for other in others})
+    def _read(self, source: str, needed: dict[date, list[date]]) -> pl.DataFrame:
+        days = sorted({other for others in needed.values() for other in others})
         if not days:
-            return _empty(self._dataset.sources[source])
+            return _empty_frame(self._dataset.sources[source])
         return self._store.read(store_paths.validated(source), days=days)
 
 
-def _empty(source: SourceSpec) -> pl.DataFrame:
+def _empty_frame(source: SourceSpec) -> pl.DataFrame:
     return pl.DataFrame(
         schema={name: DTYPES[column.type] for name, column in source.columns.items()} | {"day": pl.Date}
     )

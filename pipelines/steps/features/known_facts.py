@@ -1,4 +1,4 @@
-"""Means and last values over rows known in a window before a moment: exact sums, whatever the order of the rows."""
+"""Means and last values over rows known in a window before a moment: exact sums, in any order of the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_SUM = 1 << 62
 def newest_before(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: str, by: Sequence[str]) -> pl.DataFrame:
     """``left`` in its order, each row with the newest row of ``right`` of its group where ``known <= moment``.
 
-    Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` finds nothing.
+    Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` matches nothing.
     """
     return left.join_asof(
         right, left_on=moment, right_on=known, by=list(by) or None, strategy="backward", check_sortedness=False
@@ -29,7 +29,7 @@ class KnownFacts:
     """Rows of the entity source, each known from its actual event: scheduled plus delay.
 
     Rows that never happened (null delay), and those with a delay outside ``(-lead_hours, max_delay_hours]``, are left
-    out; so a row is never known at its own prediction time, which is what keeps it out of its own features.
+    out; so a row is never known at its own prediction time, which keeps it out of its own features.
     """
 
     def __init__(self, view: FeatureView, entities: pl.DataFrame) -> None:
@@ -40,42 +40,42 @@ class KnownFacts:
             (pl.col("__scheduled") + duration_of(delay)).alias("__known")
         )
 
-    def mean(self, rows: pl.DataFrame, how: WindowMean) -> pl.Series:
+    def mean(self, rows: pl.DataFrame, spec: WindowMean) -> pl.Series:
         """Mean of ``how.column`` over the group's rows known in ``(t - window, t]``; Float64, null when none.
 
         The difference of two running sums of integers (``sum(<= t) - sum(<= t - window)``), so nothing cancels.
         """
-        values = self._facts.drop_nulls([*how.by, how.column])
-        integer = values.schema[how.column].is_integer()
+        values = self._facts.drop_nulls([*spec.by, spec.column])
+        integer = values.schema[spec.column].is_integer()
         scale = 1 if integer else FRACTION
-        exact = pl.col(how.column) if integer else (pl.col(how.column) * FRACTION).round()
-        _refuse_overflow(values, how.column, scale)
+        exact = pl.col(spec.column) if integer else (pl.col(spec.column) * FRACTION).round()
+        _refuse_overflow(values, spec.column, scale)
         running = (
-            values.group_by(*how.by, "__known")
+            values.group_by(*spec.by, "__known")
             .agg(exact.cast(pl.Int64).sum().alias("__sum"), pl.len().cast(pl.Int64).alias("__count"))
             .sort("__known")
-            .with_columns(pl.col("__sum", "__count").cum_sum().over(how.by))
+            .with_columns(pl.col("__sum", "__count").cum_sum().over(spec.by))
         )
-        window = duration_of(pl.lit(how.window_hours * 60))
-        asked = rows.select(*how.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
-        upper = newest_before(asked, "prediction_time", running, "__known", how.by)
-        lower = newest_before(asked, "__start", running, "__known", how.by)
+        window = duration_of(pl.lit(spec.window_hours * 60))
+        windows = rows.select(*spec.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
+        upper = newest_before(windows, "prediction_time", running, "__known", spec.by)
+        lower = newest_before(windows, "__start", running, "__known", spec.by)
         count, total = (upper[column].fill_null(0) - lower[column].fill_null(0) for column in ("__count", "__sum"))
         frame = pl.DataFrame({"count": count, "total": total})
         mean = pl.col("total").cast(pl.Float64) / pl.col("count") / scale
         return frame.select(pl.when(pl.col("count") > 0).then(mean)).to_series()
 
-    def last(self, rows: pl.DataFrame, how: LastValue) -> pl.Series:
+    def last(self, rows: pl.DataFrame, spec: LastValue) -> pl.Series:
         """``how.column`` of the group's row known last in ``(t - window, t]``; of several at once, the last by key."""
         newest = (
-            self._facts.drop_nulls(how.by)
+            self._facts.drop_nulls(spec.by)
             .sort("__known", *self._key)
-            .select(*how.by, "__known", pl.col(how.column).alias("__value"))
-            .unique([*how.by, "__known"], keep="last", maintain_order=True)
+            .select(*spec.by, "__known", pl.col(spec.column).alias("__value"))
+            .unique([*spec.by, "__known"], keep="last", maintain_order=True)
         )
-        asked = rows.select(*how.by, "prediction_time")
-        joined = newest_before(asked, "prediction_time", newest, "__known", how.by)
-        window = duration_of(pl.lit(how.window_hours * 60))
+        moments = rows.select(*spec.by, "prediction_time")
+        joined = newest_before(moments, "prediction_time", newest, "__known", spec.by)
+        window = duration_of(pl.lit(spec.window_hours * 60))
         inside = pl.col("__known") > pl.col("prediction_time") - window
         return joined.select(pl.when(inside).then(pl.col("__value"))).to_series()
 

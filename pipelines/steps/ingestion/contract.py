@@ -1,4 +1,4 @@
-"""Reads a delivered file as text and checks it against its contract; all faults found are reported together."""
+"""Reads a delivered file as text and checks it against its contract; all of its faults are reported together."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TYPES: dict[str, pl.DataType] = {
     "timestamp": pl.Datetime("us", "UTC"),
 }
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 
 
 def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.DataFrame, list[str]]:
     """Rows in the contract's columns and types, and every failure; with failures the rows are not to be used.
 
-    The source's own column ``day`` (the day of the month) gives way to the partition column of that name, which says
-    the same: it is checked against ``day`` and dropped.
+    The source's own column ``day`` (the day of the month) is checked against ``day`` and dropped, since the partition
+    column has the same name.
     """
     text, failures = _decode(content, source)
     if text is None:
@@ -48,9 +48,9 @@ def read_delivery(content: bytes, source: SourceSpec, day: date) -> tuple[pl.Dat
 def parse(
     text: pl.DataFrame, columns: Mapping[str, ColumnSpec], null_values: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The named columns as text, and in the types that the contract promises.
+    """The named columns as text, and in the types of the contract.
 
-    A word that stands for null is null in both; what is no value of its type is null in the second alone.
+    A declared null value is null in both; a text that does not parse is null in the second alone.
     """
     rows = text.select(list(columns)).with_columns(
         pl.when(pl.all().is_in(null_values)).then(None).otherwise(pl.all()).name.keep()
@@ -65,29 +65,29 @@ def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, li
         try:
             return _as_text(pl.read_parquet(io.BytesIO(content))), []
         except (pl.exceptions.PolarsError, OSError) as error:
-            return None, [f"the file is no readable Parquet: {error}"]
+            return None, [f"the file is not readable as Parquet: {error}"]
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return None, [f"line {line} is not UTF-8 (byte {content[error.start]:#04x}); deliver the file as UTF-8"]
-    header, failures = _shape(text)
+    header, failures = _read_header(text)
     if failures:
         return None, failures + _column_faults(header, list(source.columns))
     try:
         return pl.read_csv(content, infer_schema=False), []
     except pl.exceptions.PolarsError as error:
-        return None, [f"the file is no readable CSV: {' '.join(str(error).split())[:200]}"]
+        return None, [f"the file is not readable as CSV: {' '.join(str(error).split())[:200]}"]
 
 
 def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
-    """Typed rows as a CSV would write them; a time without a zone is taken as UTC."""
+    """Typed rows as a CSV would write them; a time without a zone is UTC."""
     zoned = selectors.datetime(time_zone="*").dt.convert_time_zone("UTC")
     return rows.with_columns(zoned).with_columns(selectors.datetime().dt.strftime(TIMESTAMP)).cast(pl.String)
 
 
-def _shape(text: str) -> tuple[list[str], list[str]]:
-    """The header, and every way in which the lines are no table: the fast reader fills a short line up with nulls."""
+def _read_header(text: str) -> tuple[list[str], list[str]]:
+    """The header and the faults of the lines; polars would fill a short line up with nulls."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     failures = []
@@ -98,18 +98,18 @@ def _shape(text: str) -> tuple[list[str], list[str]]:
         uneven = [(lines.line_num, len(fields)) for fields in lines if len(fields) != len(header)]
         if uneven:
             failures.append(
-                f"the file is no readable CSV: {len(uneven)} lines have not the header's {len(header)} fields, "
+                f"the file is not readable as CSV: {len(uneven)} lines do not have the header's {len(header)} fields, "
                 f"for example line {uneven[0][0]} with {uneven[0][1]}"
             )
     except csv.Error as error:
-        failures.append(f"the file is no readable CSV: line {lines.line_num}: {error}")
+        failures.append(f"the file is not readable as CSV: line {lines.line_num}: {error}")
     return header, failures
 
 
-def _column_faults(found: list[str], promised: list[str]) -> list[str]:
-    missing = [f"column {name!r} is missing" for name in promised if name not in found]
+def _column_faults(header: list[str], declared: list[str]) -> list[str]:
+    missing = [f"column {name!r} is missing" for name in declared if name not in header]
     extra = [
-        f"column {name!r} is not in the contract; remove it, or declare it" for name in found if name not in promised
+        f"column {name!r} is not in the contract; remove it, or declare it" for name in header if name not in declared
     ]
     return missing + extra
 
@@ -144,7 +144,7 @@ def _value_faults(text: pl.Series, typed: pl.Series, column: ColumnSpec) -> list
 
 
 def _examples(values: pl.Series) -> str:
-    shown = [repr(value) for value in values.drop_nulls().unique(maintain_order=True).head(EXAMPLES)]
+    shown = [repr(value) for value in values.drop_nulls().unique(maintain_order=True).head(MAX_EXAMPLES)]
     return f", for example {', '.join(shown)}" if shown else ""
 
 
@@ -157,9 +157,9 @@ def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]
 
 
 def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date) -> list[str]:
-    wanted = (day.year, day.month, day.day)
+    expected = (day.year, day.month, day.day)
     other = rows.select(day_columns).filter(
-        ~pl.all_horizontal(pl.col(name).eq_missing(part) for name, part in zip(day_columns, wanted, strict=True))
+        ~pl.all_horizontal(pl.col(name).eq_missing(part) for name, part in zip(day_columns, expected, strict=True))
     )
     if other.is_empty():
         return []

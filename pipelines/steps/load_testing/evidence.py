@@ -1,4 +1,4 @@
-"""The evidence on each assertion of a load test: a limit on a share of its requests, valid at every look."""
+"""The evidence on each assertion of a load test: a limit on a share of its requests, valid at any time of the test."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pipelines.steps.rollouts.design import requests_to_show
 
 
 def slow_limits(declared: LoadTestSpec) -> list[tuple[float, float]]:
-    """Share that may be slower, and than how many milliseconds."""
+    """Share of requests that may be slower, and the limit in milliseconds."""
     asserted = declared.assertions
-    found = [(0.05, asserted.p95_latency), (0.01, asserted.p99_latency)]
-    return [(share, limit.max) for share, limit in found if limit is not None]
+    limits = [(0.05, asserted.p95_latency), (0.01, asserted.p99_latency)]
+    return [(share, limit.max) for share, limit in limits if limit is not None]
 
 
-def shown(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
+def assertion_evidence(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
     """The evidence on each assertion, from the requests of the plateau."""
     total = outcome.plateau.total
     names = {0.05: "p95_latency", 0.01: "p99_latency"}
-    asked: list[tuple[str, float, float | None, int]] = [
+    assertions: list[tuple[str, float, float | None, int]] = [
         (names[share], share, over, outcome.slow.get(over, 0)) for share, over in slow_limits(declared)
     ]
     if declared.assertions.error_rate is not None:
-        asked.append(("error_rate", declared.assertions.error_rate.max, None, outcome.plateau_errors))
+        assertions.append(("error_rate", declared.assertions.error_rate.max, None, outcome.plateau_errors))
     return [
         ShareShown.model_validate(
             {
@@ -37,14 +37,14 @@ def shown(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
                 "below": log_e_value(bad, total, share, alternative="less"),
             }
         )
-        for name, share, over, bad in asked
+        for name, share, over, bad in assertions
     ]
 
 
-def needed(declared: LoadTestSpec, alpha: float) -> dict[str, int]:
-    """Requests of the plateau without which an assertion cannot be shown, however good the candidate is."""
-    found = [(name, one) for name, one in (("p95_latency", 0.05), ("p99_latency", 0.01))]
-    shares = {name: share for name, share in found if getattr(declared.assertions, name) is not None}
+def requests_needed(declared: LoadTestSpec, alpha: float) -> dict[str, int]:
+    """Plateau requests that each assertion needs to be shown if no request is bad."""
+    latency_shares = [(name, share) for name, share in (("p95_latency", 0.05), ("p99_latency", 0.01))]
+    shares = {name: share for name, share in latency_shares if getattr(declared.assertions, name) is not None}
     if declared.assertions.error_rate is not None:
         shares["error_rate"] = declared.assertions.error_rate.max
     return {name: requests_to_show(0.0, share, alpha) or 0 for name, share in shares.items()}

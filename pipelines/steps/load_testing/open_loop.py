@@ -1,7 +1,7 @@
 """An open-loop load generator: requests are sent when they are due, whether or not earlier ones were answered.
 
-Latency counts from the moment at which a request was due. So a server that stalls is charged for all that had to wait,
-which a client that waits for answers would never have sent (coordinated omission).
+Latency counts from the moment at which a request was due. So a server that stalls is charged for every delayed request,
+which a client that waits for answers would not have sent (coordinated omission).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter  # a loop's own clock may stand still within a turn and count whole milliseconds
+from time import perf_counter  # an event loop's own clock may be too coarse
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
-FINEST_MS, GROWTH = 0.01, 1.02
+FIRST_BUCKET_MS, BUCKET_GROWTH = 0.01, 1.02
 """Buckets of a histogram grow by 2 %, so that a percentile read from it is at most 2 % too high."""
 SWEEP_SECONDS = 0.05
-SPREAD = 16
-"""Connections that are opened before the start: a server deals connections, not requests, out to its workers."""
+PREOPEN = 16
+"""Connections opened before the start: a server distributes connections, not requests, among its workers."""
 
 
 @dataclass(frozen=True)
@@ -35,58 +35,58 @@ class RequestSchedule:
     ramp_up: float = 0.0
 
     @property
-    def ramped(self) -> float:
+    def ramp_requests(self) -> float:
         """Requests of the ramp."""
         return self.rps * self.ramp_up / 2
 
     @property
     def total(self) -> int:
-        return math.floor(self.ramped + self.rps * (self.seconds - self.ramp_up))
+        return math.floor(self.ramp_requests + self.rps * (self.seconds - self.ramp_up))
 
     def due(self, number: int) -> float:
         """Seconds from the start at which the request is due; the first has number 0."""
-        if number < self.ramped:
+        if number < self.ramp_requests:
             return math.sqrt(2 * number * self.ramp_up / self.rps)
-        return self.ramp_up + (number - self.ramped) / self.rps
+        return self.ramp_up + (number - self.ramp_requests) / self.rps
 
 
 @dataclass
 class Histogram:
-    """Latencies in milliseconds; what was never answered rightly is beyond every bucket."""
+    """Latencies in milliseconds; ``unanswered`` counts failed requests, slower than every bucket."""
 
     counts: dict[int, int] = field(default_factory=dict)
-    beyond: int = 0
+    unanswered: int = 0
 
     def add(self, latency_ms: float) -> None:
         if math.isinf(latency_ms):
-            self.beyond += 1
+            self.unanswered += 1
             return
-        place = max(0, math.ceil(math.log(max(latency_ms, FINEST_MS) / FINEST_MS, GROWTH)))
-        self.counts[place] = self.counts.get(place, 0) + 1
+        bucket = max(0, math.ceil(math.log(max(latency_ms, FIRST_BUCKET_MS) / FIRST_BUCKET_MS, BUCKET_GROWTH)))
+        self.counts[bucket] = self.counts.get(bucket, 0) + 1
 
     @property
     def total(self) -> int:
-        return sum(self.counts.values()) + self.beyond
+        return sum(self.counts.values()) + self.unanswered
 
     def percentile(self, share: float) -> float:
-        """Upper edge of the bucket that holds it; infinite where it was never answered, NaN without requests."""
-        wanted, seen = max(1, math.ceil(share * self.total)), 0
+        """Upper edge of its bucket; infinite if that request was not answered, NaN without requests."""
+        rank, seen = max(1, math.ceil(share * self.total)), 0
         if not self.total:
             return math.nan
-        for place in sorted(self.counts):
-            seen += self.counts[place]
-            if seen >= wanted:
-                return edge(place)
+        for bucket in sorted(self.counts):
+            seen += self.counts[bucket]
+            if seen >= rank:
+                return bucket_edge_ms(bucket)
         return math.inf
 
 
-def edge(place: int) -> float:
-    return FINEST_MS * GROWTH**place
+def bucket_edge_ms(bucket: int) -> float:
+    return FIRST_BUCKET_MS * BUCKET_GROWTH**bucket
 
 
 @dataclass
 class SecondCounts:
-    """What was due in one second."""
+    """Counts of the requests that were due in one second."""
 
     sent: int = 0
     answered: int = 0
@@ -106,11 +106,11 @@ class RequestOutcome:
     plateau_errors: int = 0
     sent: int = 0
     answered: int = 0
-    strangers: int = 0
+    wrong_version_answers: int = 0
     unsent: int = 0
-    """Requests that were due and could not be sent before the hard stop."""
+    """Requests that were due but not sent before the hard stop."""
     seconds: dict[int, SecondCounts] = field(default_factory=dict)
-    took: float = 0.0
+    elapsed_seconds: float = 0.0
     last_sent: float = 0.0
     stopped: bool = False
 
@@ -135,11 +135,11 @@ class RequestOutcome:
 
 @dataclass(frozen=True)
 class RequestTarget:
-    """Where and how to ask: ``judge`` says of status, headers and body what was wrong with an answer, or ''."""
+    """URL and bodies; ``find_fault`` takes status, headers and body of an answer and returns its fault, or ''."""
 
     url: str
     bodies: Sequence[bytes]
-    judge: Callable[[int, dict[bytes, bytes], bytes], str]
+    find_fault: Callable[[int, dict[bytes, bytes], bytes], str]
     headers: dict[str, str] = field(default_factory=dict)
 
     def requests(self) -> list[bytes]:
@@ -153,10 +153,10 @@ class RequestTarget:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time on one kept connection; ``ended`` is told of each end."""
+    """A kept connection with one request at a time; ``on_end`` is called at the end of each."""
 
-    def __init__(self, ended: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
-        self._ended = ended
+    def __init__(self, on_end: Callable[[Connection, int, dict[bytes, bytes], bytes, str], None]) -> None:
+        self._on_end = on_end
         self._transport: asyncio.Transport | None = None
         self.busy = False
         self.due = self.began = 0.0
@@ -165,22 +165,22 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._parser = httptools.HttpResponseParser(self)
 
-    def ask(self, request: bytes, due: float, began: float, on_plateau: bool) -> None:
+    def send(self, request: bytes, due: float, began: float, on_plateau: bool) -> None:
         self.busy, self.due, self.began, self.on_plateau = True, due, began, on_plateau
         self._headers, self._body, self._parser = {}, bytearray(), httptools.HttpResponseParser(self)
         if self._transport is None:
-            self._end(0, "connection")
+            self._finish(0, "connection")
         else:
             self._transport.write(request)
 
     def abort(self, error: str) -> None:
-        """Give up the request and the connection."""
-        self._end(0, error)
+        """Abort the request and the connection."""
+        self._finish(0, error)
         if self._transport is not None:
             self._transport.abort()
 
     @property
-    def usable(self) -> bool:
+    def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     # ---- what asyncio calls -----------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
         self._transport = None
-        self._end(0, "connection")
+        self._finish(0, "connection")
 
     # ---- what the parser calls --------------------------------------------------------------------------------------
 
@@ -212,53 +212,53 @@ class Connection(asyncio.Protocol):
             return
         if not self._parser.should_keep_alive() and self._transport is not None:
             self._transport.close()
-        self._end(status, "")
+        self._finish(status, "")
 
-    def _end(self, status: int, error: str) -> None:
+    def _finish(self, status: int, error: str) -> None:
         if self.busy:
             self.busy = False
-            self._ended(self, status, self._headers, bytes(self._body), error)
+            self._on_end(self, status, self._headers, bytes(self._body), error)
 
 
 class OpenLoop:
-    """One test. ``stop`` is asked about once a second and may end it early; ``most_open`` requests are under way."""
+    """One test. ``stop`` is called about once a second and may end it early; ``max_open``: most requests in flight."""
 
     def __init__(
         self,
-        door: RequestTarget,
+        target: RequestTarget,
         schedule: RequestSchedule,
         limits: Sequence[float],
         *,
         timeout: float,
-        most_open: int,
+        max_open: int,
         stop: Callable[[RequestOutcome], bool],
     ) -> None:
-        self._door, self._schedule, self._timeout, self._most, self._stop = door, schedule, timeout, most_open, stop
-        self._requests = door.requests()
-        self._secure = ssl.create_default_context() if door.url.startswith("https:") else None
+        self._target, self._schedule, self._timeout, self._max_open = target, schedule, timeout, max_open
+        self._requests, self._should_stop = target.requests(), stop
+        self._secure = ssl.create_default_context() if target.url.startswith("https:") else None
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._start = 0.0
-        self._under_way, self._all_sent, self._done = 0, False, asyncio.Event()
+        self._in_flight, self._all_sent, self._done = 0, False, asyncio.Event()
         self.outcome = RequestOutcome(limits)
 
     async def run(self) -> RequestOutcome:
-        """Send everything that is due, then wait for what is under way, at most twice ``timeout`` seconds."""
+        """Send everything that is due, then wait for the requests in flight, at most twice ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())
-        await asyncio.gather(*(self._spread(loop) for _ in range(min(SPREAD, self._most, self._schedule.total))))
+        await asyncio.gather(*(self._preopen(loop) for _ in range(min(PREOPEN, self._max_open, self._schedule.total))))
         gc.collect()
         gc.disable()
         self._start = perf_counter()
         try:
             await self._send(loop)
             self._all_sent = True
-            self._note_if_done()
+            self._check_done()
             async with asyncio.timeout(2 * self._timeout):
                 await self._done.wait()
         except TimeoutError:
-            pass  # what is still under way is given up below, and counted
+            pass  # requests still in flight are aborted below, and counted
         finally:
             gc.enable()
             sweeper.cancel()
@@ -267,11 +267,11 @@ class OpenLoop:
             for connection in list(self._open):
                 connection.abort("timeout")
             await asyncio.sleep(0.01)  # the loop closes what was aborted only when it runs on
-            self.outcome.took = perf_counter() - self._start
+            self.outcome.elapsed_seconds = perf_counter() - self._start
         return self.outcome
 
     async def _send(self, loop: asyncio.AbstractEventLoop) -> None:
-        schedule, total, number, looked = self._schedule, self._schedule.total, 0, 0.0
+        schedule, total, number, stop_checked = self._schedule, self._schedule.total, 0, 0.0
         while number < total:
             due = schedule.due(number)
             now = perf_counter() - self._start
@@ -287,39 +287,39 @@ class OpenLoop:
             self.outcome.last_sent = now
             self._dispatch(loop, self._requests[number % len(self._requests)], due)
             number += 1
-            if now - looked >= 1:
-                looked = now
-                if self._stop(self.outcome):
+            if now - stop_checked >= 1:
+                stop_checked = now
+                if self._should_stop(self.outcome):
                     self.outcome.stopped = True
                     return
             if number % 64 == 0:
-                await asyncio.sleep(0)  # answers are read while the client catches up, too
+                await asyncio.sleep(0)  # read answers also while the client catches up
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float) -> None:
         on_plateau = due >= self._schedule.ramp_up
-        self._under_way += 1
+        self._in_flight += 1
         while self._idle:
             connection = self._idle.popleft()
-            if connection.usable:
-                connection.ask(request, due, perf_counter() - self._start, on_plateau)
+            if connection.is_open:
+                connection.send(request, due, perf_counter() - self._start, on_plateau)
                 return
-        if len(self._open) + len(self._opening) >= self._most:
+        if len(self._open) + len(self._opening) >= self._max_open:
             self._record(due, math.inf, "overflow", on_plateau)
             return
-        task = loop.create_task(self._connect(loop, request, due, on_plateau))
+        task = loop.create_task(self._send_on_new(loop, request, due, on_plateau))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _spread(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _preopen(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            connection = await self._opened(loop)
+            connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
-            return  # the first requests will meet it, too, and count it
+            return  # the first requests fail in the same way and are counted
         self._open.add(connection)
         self._idle.append(connection)
 
-    async def _opened(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        parts = urlsplit(self._door.url)
+    async def _open_connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        parts = urlsplit(self._target.url)
         port = parts.port or (443 if self._secure else 80)
         async with asyncio.timeout(self._timeout):
             _, connection = await loop.create_connection(
@@ -327,9 +327,9 @@ class OpenLoop:
             )
         return connection
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
+    async def _send_on_new(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
         try:
-            connection = await self._opened(loop)
+            connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
             self._record(due, math.inf, "connection", on_plateau)
             return
@@ -337,36 +337,36 @@ class OpenLoop:
             self._record(due, math.inf, "timeout", on_plateau)
             raise
         self._open.add(connection)
-        connection.ask(request, due, perf_counter() - self._start, on_plateau)
+        connection.send(request, due, perf_counter() - self._start, on_plateau)
 
     def _ended(self, connection: Connection, status: int, headers: dict[bytes, bytes], body: bytes, error: str) -> None:
         latency = (perf_counter() - self._start - connection.due) * 1000
-        said = error or self._door.judge(status, headers, body)
-        if said == "stranger":
-            self.outcome.strangers += 1
-            said = ""
-        self._record(connection.due, latency, said, connection.on_plateau)
-        if not error and connection.usable:
+        fault = error or self._target.find_fault(status, headers, body)
+        if fault == "wrong_version":
+            self.outcome.wrong_version_answers += 1
+            fault = ""
+        self._record(connection.due, latency, fault, connection.on_plateau)
+        if not error and connection.is_open:
             self._idle.append(connection)
         else:
             self._open.discard(connection)
 
     def _record(self, due: float, latency_ms: float, error: str, on_plateau: bool) -> None:
         self.outcome.record(due, latency_ms, error, on_plateau)
-        self._under_way -= 1
-        self._note_if_done()
+        self._in_flight -= 1
+        self._check_done()
 
-    def _note_if_done(self) -> None:
-        if self._all_sent and not self._under_way:
+    def _check_done(self) -> None:
+        if self._all_sent and not self._in_flight:
             self._done.set()
 
     async def _sweep(self) -> None:
-        """Give up what has waited too long; forget connections that the server closed."""
+        """Abort requests past their timeout; drop connections that the server closed."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = perf_counter() - self._start
             for connection in list(self._open):
                 if connection.busy and now - connection.began > self._timeout:
                     connection.abort("timeout")
-                elif not connection.busy and not connection.usable:
+                elif not connection.busy and not connection.is_open:
                     self._open.discard(connection)

@@ -1,4 +1,4 @@
-"""Loads a registered model natively, once its files were found to have the digests it was registered with.
+"""Loads a registered model natively, after verifying that its files have the registered digests.
 
 A model folder holds the native model (``model.ubj`` or ``model.skops``), ``categories.json`` (the vocabularies) and
 ``predictor.json`` (what it answers and from which columns); no file of it is code, and none is a pickle. MLflow's
@@ -78,9 +78,9 @@ class LoadedModel:
 
 
 def load_model(info: VersionInfo, ports: Ports) -> LoadedModel:
-    """Fetch, verify, load. ``Refused`` for files that are not what was registered, ``Unavailable`` without MLflow.
+    """Fetch, verify, load. ``Refused`` for files with other digests, ``Unavailable`` without MLflow.
 
-    The files lie in a temporary folder that goes when the model does.
+    The files lie in a temporary folder that is deleted with the model.
     """
     holder = tempfile.mkdtemp(prefix="airworthy-model-")
     try:
@@ -101,14 +101,14 @@ def _verify(info: VersionInfo, folder: Path) -> None:
     if missing:
         raise Refused(f"{subject} was not registered by training; it is not loaded", missing)
     try:
-        found = {
+        digests = {
             MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
             INPUTS_DIGEST_TAG: inputs_digest(folder),
         }
     except OSError as error:
         raise Refused(f"the files of {subject} are incomplete; it is not loaded", [str(error)]) from error
     faults = [
-        f"{tag} is {found[tag]}, registered was {value}" for tag, value in registered.items() if found[tag] != value
+        f"{tag} is {digests[tag]}, registered as {value}" for tag, value in registered.items() if digests[tag] != value
     ]
     if faults:
         raise Refused(f"{subject} was altered since it was registered; it is not loaded", faults)

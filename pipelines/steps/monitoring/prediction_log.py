@@ -23,12 +23,12 @@ SCHEMA = pl.Schema(
 )
 """The columns that monitoring reads; the log holds more (the features, the latency, the correlation id)."""
 
-UNANSWERED = ["shadow", "probe"]
-"""Roles of rows that no caller got: mirrored requests, and those that try a candidate out."""
+INTERNAL_ROLES = ["shadow", "probe"]
+"""Roles of rows that no caller received: mirrored requests and probes of a candidate."""
 
 
 def flush_log(ports: Ports, model: str) -> list[str]:
-    """Have every answer given so far written out; if the endpoint cannot, say so and go on with what is logged."""
+    """Have the endpoint write its buffered answers; if it cannot, return a note and use what is logged."""
     try:
         ports.endpoint.flush_log(model)
     except AirworthyError as error:
@@ -39,7 +39,7 @@ def flush_log(ports: Ports, model: str) -> list[str]:
 def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFrame:
     """Answers about entities whose event lies on the local days ``first`` to ``last`` (both inclusive).
 
-    One row per entity and version, the answer logged first; an answer without an entity id stands for itself.
+    One row per entity and version, the answer logged first; every answer without an entity id.
     Columns are those of ``SCHEMA`` and ``day``: the local date of ``prediction_time`` plus the view's lead. Rows of
     neighbouring days may be among them, since a local day lies in several UTC dates: filter by ``day``.
     """
@@ -55,10 +55,10 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
 
 
 def utc_dates(first: date, last: date, zone: ZoneInfo, lead: timedelta) -> list[date]:
-    """UTC dates in which an answer about an event of these local days may have been asked for.
+    """UTC dates in which an answer about an event of these local days may have been requested.
 
-    Asked at the earliest a day ahead of, or at the declared lead before, the first local midnight; at the latest when
-    the last local day ends.
+    At the earliest a day or the declared lead before the first local midnight; at the latest when the last local day
+    ends.
     """
     start = datetime(first.year, first.month, first.day, tzinfo=zone) - max(lead, timedelta(days=1))
     following = last + timedelta(days=1)
@@ -74,12 +74,12 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
     """
     frames: list[pl.DataFrame] = []
     faults: list[str] = []
-    for on in dates:
-        for path in store.list(f"{store_paths.predictions(model)}date={on:%Y-%m-%d}/"):
+    for day in dates:
+        for path in store.list(f"{store_paths.predictions(model)}date={day:%Y-%m-%d}/"):
             if not path.endswith(".parquet"):
                 continue
             try:
-                frames.append(_answered(store.get(path)))
+                frames.append(_served_rows(store.get(path)))
             except (pl.exceptions.PolarsError, OSError) as error:
                 faults.append(f"{path}: {str(error).splitlines()[0]}")
     if faults:
@@ -87,10 +87,10 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
 
-def _answered(content: bytes) -> pl.DataFrame:
-    """Rows that callers got. A file of before there were roles has no others."""
+def _served_rows(content: bytes) -> pl.DataFrame:
+    """Rows that callers received; all rows of a file without the column ``role``."""
     roles = ["role"] if "role" in pl.read_parquet_schema(BytesIO(content)) else []
     frame = pl.read_parquet(BytesIO(content), columns=[*SCHEMA, *roles])
     if roles:
-        frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
+        frame = frame.filter(~pl.col("role").is_in(INTERNAL_ROLES))
     return frame.select(SCHEMA.names()).cast(SCHEMA)

@@ -21,18 +21,18 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import WHOLE, AbTestSpec, BlueGreen, Canary
 from pipelines.statistics.e_values import log_e_value
 from pipelines.statistics.sample_size import sample_size
-from pipelines.steps.monitoring.prediction_log import UNANSWERED
+from pipelines.steps.monitoring.prediction_log import INTERNAL_ROLES
 
 WINDOW = timedelta(days=7)
-SHORTEST = timedelta(hours=1)
-"""A rate is taken over at least so long, lest one burst pass for a day's traffic."""
-MOST_FILES = 200
+MIN_OBSERVED = timedelta(hours=1)
+"""Shortest period for a rate, so that one burst is not taken for a day's traffic."""
+MAX_FILES = 200
 POWER = 0.8
-BEYOND = 10**9
+MAX_REQUESTS = 10**9
 
 
 def plan_faults(spec: ModelSpec) -> list[str]:
-    """Why the declared rollout could not fail, not be decided, or not be followed by its target; empty if it can."""
+    """Why the declared rollout could not fail, be decided, or be executed by its target; empty if it can."""
     if not spec.deployment.staged:
         return []
     faults = msgspec.convert(target_plan(spec), RolloutPlan).faults()
@@ -46,41 +46,41 @@ def plan_faults(spec: ModelSpec) -> list[str]:
 def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     """Requests that callers made in the last seven days, by the prediction log; None if there were none.
 
-    Of more than 200 files an even sample is read and counts for all.
+    Of more than 200 files an even sample is read and scaled up.
     """
     until = ports.clock()
-    requests, since, paths = 0.0, until, _files(ports.store, model, until)
-    read = paths[:: max(1, math.ceil(len(paths) / MOST_FILES))]
+    requests, since, paths = 0.0, until, _log_files(ports.store, model, until)
+    read = paths[:: max(1, math.ceil(len(paths) / MAX_FILES))]
     for path in read:
-        counted, earliest = _counted(ports.store.get(path), until - WINDOW)
+        counted, earliest = _count_requests(ports.store.get(path), until - WINDOW)
         if earliest is not None:
             requests, since = requests + counted * len(paths) / len(read), min(since, earliest)
     if not requests:
         return None
-    observed = max(until - since, SHORTEST)
+    observed = max(until - since, MIN_OBSERVED)
     return LoggedTraffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
 
 
 def rollout_design(spec: ModelSpec) -> list[StageDesign]:
-    """Each step of the declared rollout; empty where the release is one switch."""
-    declared, steps = spec.deployment, []
+    """Each stage of the declared rollout; empty if the release has none."""
+    declared, stages = spec.deployment, []
     if (shadow := declared.shadows) is not None:
         seconds = shadow.max_duration or 2 * shadow.duration
         needed = math.ceil(shadow.minimum_compared / shadow.sample_rate)
-        steps.append(StageDesign(share=0, requests_to_pass=needed, seconds=seconds))
-    return steps + [
+        stages.append(StageDesign(share=0, requests_to_pass=needed, seconds=seconds))
+    return stages + [
         StageDesign(
             share=share,
             requests_to_pass=_to_pass(declared, share / WHOLE),
-            requests_to_find=_to_find(declared, share / WHOLE),
-            seconds=_longest(declared),
+            requests_to_find=_to_detect(declared, share / WHOLE),
+            seconds=_max_seconds(declared),
         )
         for share in declared.shares()
     ]
 
 
-def _longest(declared: Deployment) -> float:
-    """Seconds that one step may last."""
+def _max_seconds(declared: Deployment) -> float:
+    """Seconds that one stage may last."""
     if declared.strategy == "canary":
         return (declared.canary or Canary()).max_step_duration
     if declared.strategy == "blue_green":
@@ -92,19 +92,19 @@ def _longest(declared: Deployment) -> float:
 def _to_pass(declared: Deployment, weight: float) -> int | None:
     """Requests of both arms until a candidate with the expected rate is shown to keep the threshold.
 
-    An experiment asks for its declared number of users in the smaller arm, and to find the expected effect.
+    An experiment needs its declared number of users in the smaller arm, and enough to detect the expected effect.
     """
     least = declared.analysis.minimum_units
     if declared.strategy == "ab":
         least = (declared.ab or AbTestSpec()).minimum_sample_size
         needed = math.ceil(least / min(weight, 1 - weight))
-        found = _to_find(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
-        return None if found is None else max(needed, found)
-    alone = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
-    return None if alone is None else math.ceil(max(alone / weight, least / min(weight, 1 - weight)))
+        total = _to_detect(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
+        return None if total is None else max(needed, total)
+    shown = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
+    return None if shown is None else math.ceil(max(shown / weight, least / min(weight, 1 - weight)))
 
 
-def _to_find(declared: Deployment, weight: float) -> int | None:
+def _to_detect(declared: Deployment, weight: float) -> int | None:
     analysis = declared.analysis
     try:
         return sample_size(
@@ -123,40 +123,40 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
     if rate >= limit:
         return None
 
-    def shown(total: int) -> bool:
+    def is_shown(total: int) -> bool:
         bad = int(stats.binom.ppf(POWER, total, rate))
         return log_e_value(bad, total, limit, alternative="less") >= -math.log(alpha)
 
     high = 1
-    while not shown(high):
+    while not is_shown(high):
         high *= 2
-        if high > BEYOND:
+        if high > MAX_REQUESTS:
             return None
     low = high // 2
     while low + 1 < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if shown(middle) else (middle, high)
+        low, high = (low, middle) if is_shown(middle) else (middle, high)
     return high
 
 
-def _files(store: Store, model: str, until: datetime) -> list[str]:
-    """Files of the last days; where requests were dated otherwise (a replay), all there are."""
+def _log_files(store: Store, model: str, until: datetime) -> list[str]:
+    """Files of the last days; if they hold none (a replay), all files."""
     root = store_paths.predictions(model)
     dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
-    paths = [path for on in dates for path in store.list(f"{root}date={on:%Y-%m-%d}/")] or store.list(root)
+    paths = [path for day in dates for path in store.list(f"{root}date={day:%Y-%m-%d}/")] or store.list(root)
     return [path for path in paths if path.endswith(".parquet")]
 
 
-def _counted(content: bytes, since: datetime) -> tuple[float, datetime | None]:
-    """Requests since then, each weighed as it was sampled, and when the first of them was answered."""
+def _count_requests(content: bytes, since: datetime) -> tuple[float, datetime | None]:
+    """Requests since ``since``, weighted by their sampling, and the time of the first answer."""
     names = pl.read_parquet_schema(io.BytesIO(content))
-    wanted: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
-    frame = pl.read_parquet(io.BytesIO(content), columns=wanted).filter(pl.col("logged_at") >= since)
-    if "row" in wanted:
+    columns: list[str] = [name for name in ("logged_at", "row", "role", "weight") if name in names]
+    frame = pl.read_parquet(io.BytesIO(content), columns=columns).filter(pl.col("logged_at") >= since)
+    if "row" in columns:
         frame = frame.filter(pl.col("row") == 0)
-    if "role" in wanted:
-        frame = frame.filter(~pl.col("role").is_in(UNANSWERED))
+    if "role" in columns:
+        frame = frame.filter(~pl.col("role").is_in(INTERNAL_ROLES))
     if frame.is_empty():
         return 0.0, None
     earliest = frame["logged_at"].min()
-    return float(frame["weight"].sum() if "weight" in wanted else frame.height), earliest  # type: ignore[return-value]
+    return float(frame["weight"].sum() if "weight" in columns else frame.height), earliest  # type: ignore[return-value]

@@ -38,42 +38,42 @@ def read_rollout(store: Store, model: str, rollout_id: str, started: datetime) -
     """Rows of this rollout in all roles but ``probe``, with the columns of ``SCHEMA``, oldest first.
 
     ``unit`` names the routing key; where the log has no such column it is the key's bucket, which several keys share.
-    The log lies by the day that was asked about: read are the days since the rollout began, and if it is in none of
-    them (a replay of the past) all days. Raises ``Refused`` that names every unreadable file.
+    The log is partitioned by the day of the event: the days since the start of the rollout are read, or all days if
+    these hold none of its rows (a replay). Raises ``Refused`` that names every unreadable file.
     """
     paths = [path for path in store.list(store_paths.predictions(model)) if path.endswith(".parquet")]
     since = f"{started - timedelta(days=1):%Y-%m-%d}"
     recent = [path for path in paths if path.partition("date=")[2][:10] >= since]
-    frame = _rows(store, recent, model, rollout_id)
+    frame = _read_files(store, recent, model, rollout_id)
     if frame.is_empty() and len(recent) < len(paths):
-        frame = _rows(store, paths, model, rollout_id)
+        frame = _read_files(store, paths, model, rollout_id)
     return frame.sort("logged_at", "request_id", "row", "role")
 
 
-def _rows(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl.DataFrame:
+def _read_files(store: Store, paths: Sequence[str], model: str, rollout_id: str) -> pl.DataFrame:
     frames, faults = [], []
     for path in paths:
         try:
-            found = _of_rollout(store.get(path), rollout_id)
+            rows = _read_rollout_rows(store.get(path), rollout_id)
         except (pl.exceptions.PolarsError, OSError) as error:
             faults.append(f"{path}: {str(error).splitlines()[0]}")
             continue
-        if found.height:
-            frames.append(found)
+        if rows.height:
+            frames.append(rows)
     if faults:
         raise Refused(f"the prediction log of {model} has unreadable files; restore or move them away", faults)
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
 
-def _of_rollout(content: bytes, rollout_id: str) -> pl.DataFrame:
-    held = pl.read_parquet_schema(BytesIO(content))
-    if "rollout_id" not in held or "role" not in held:
+def _read_rollout_rows(content: bytes, rollout_id: str) -> pl.DataFrame:
+    schema = pl.read_parquet_schema(BytesIO(content))
+    if "rollout_id" not in schema or "role" not in schema:
         return pl.DataFrame(schema=SCHEMA)
-    wanted = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in held]
-    frame = pl.read_parquet(BytesIO(content), columns=wanted)
+    columns = [name for name in (*SCHEMA, "bucket", "rollout_id") if name in schema]
+    frame = pl.read_parquet(BytesIO(content), columns=columns)
     frame = frame.filter((pl.col("rollout_id") == rollout_id) & (pl.col("role") != "probe"))
-    missing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name not in held}
-    if "unit" in missing and "bucket" in held:
+    missing = {name: pl.lit(None, kind) for name, kind in SCHEMA.items() if name not in schema}
+    if "unit" in missing and "bucket" in schema:
         missing["unit"] = pl.col("bucket").cast(pl.String)
     return frame.with_columns(**missing).select(SCHEMA.names()).cast(SCHEMA)
 
@@ -85,30 +85,30 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table, asked = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
+    table, with_entity = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME}{name}" for name in columns}
-    days = _days_asked_about(asked, ports.store.days(table), view.lead_hours)
+    days = _event_days(with_entity, ports.store.days(table), view.lead_hours)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
     read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, spec.target.column, *columns])))
     if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
-        raise Refused(f"{table} cannot say what was asked", faults)
+        raise Refused(f"{table} does not have these outcomes", faults)
     value = pl.col(spec.target.column)
     label = value if spec.target.at_least is None else value >= spec.target.at_least
-    truth = read.select(
+    outcomes = read.select(
         entity_id(view),
         label.cast(pl.Float64).alias("label"),
         *(pl.col(name).cast(pl.Float64).alias(alias) for name, alias in named.items()),
     )
-    return frame.join(truth.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
+    return frame.join(outcomes.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
 
 
-def _days_asked_about(asked: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
-    """Published days in which an event may lie that these rows asked about."""
-    if asked.is_empty():
+def _event_days(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
+    """Published days that may hold the events of these rows."""
+    if rows.is_empty():
         return []
-    about = asked["prediction_time"].dt.date()
-    first, last = about.min(), about.max()
+    dates = rows["prediction_time"].dt.date()
+    first, last = dates.min(), dates.max()
     reach = timedelta(days=2, hours=lead_hours)
     return [day for day in published if first - timedelta(days=1) <= day <= last + reach]  # type: ignore[operator]
 

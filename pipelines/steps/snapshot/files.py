@@ -1,4 +1,4 @@
-"""A snapshot in batches is named by a digest over all its files, and each file read is what the digest says.
+"""A snapshot in batches is named by a digest over all its files, and every file is verified when it is read.
 
 The digest covers the rows, their order and where they are cut into files: XGBoost's quantiles depend on the cut, too.
 """
@@ -21,9 +21,9 @@ from pipelines.ports import Store
 from pipelines.steps.snapshot.table_digest import table_digest
 
 FILES = "files.json"
-FORM = b"airworthy.table.batches.1\n"
+DIGEST_PREFIX = b"airworthy.table.batches.1\n"
 SAMPLE_ROWS = 1_000_000
-"""What cannot be done batch by batch (ranks, resamples) is done on so many rows of a part, and is said in notes."""
+"""Rows of a part used for what cannot be done batch by batch (ranks, resamples); notes say so."""
 
 
 class SnapshotFile(BaseModel):
@@ -51,17 +51,17 @@ class FileList(BaseModel):
 
     def digest(self) -> str:
         """sha256, 64 hex digits, over part, rows, prediction times and content of every file in order."""
-        digest = hashlib.sha256(FORM)
+        digest = hashlib.sha256(DIGEST_PREFIX)
         for file in self.files:
             digest.update(f"{file.part}|{file.rows}|{file.first!s}|{file.last!s}|{file.content}\n".encode())
         return digest.hexdigest()
 
-    def of(self, *parts: str) -> list[SnapshotFile]:
+    def of_parts(self, *parts: str) -> list[SnapshotFile]:
         return [file for part in parts for file in self.files if file.part == part]
 
     def last(self, *parts: str) -> datetime | None:
         """Last prediction time of the named parts."""
-        return max((file.last for file in self.of(*parts)), default=None)
+        return max((file.last for file in self.of_parts(*parts)), default=None)
 
 
 @dataclass
@@ -72,47 +72,47 @@ class FrozenFiles:
     model: str
     digest: str
     list: FileList
-    _checked: set[str] = field(default_factory=set)
+    _verified: set[str] = field(default_factory=set)
 
     def read(self, file: SnapshotFile, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """``Refused`` if the file is not what was frozen, or lacks a column."""
+        """``Refused`` if the file was altered, or lacks a column."""
         path = store_paths.snapshot(self.model, self.digest, file.name)
-        bytes_ = self.store.get(path)
-        if hashlib.sha256(bytes_).hexdigest() != file.sha256:
+        content = self.store.get(path)
+        if hashlib.sha256(content).hexdigest() != file.sha256:
             raise Refused(f"{path} was altered: its sha256 is not {file.sha256}; restore it or take a new snapshot")
-        if file.name not in self._checked:
-            frame = pl.read_parquet(BytesIO(bytes_))
+        if file.name not in self._verified:
+            frame = pl.read_parquet(BytesIO(content))
             if table_digest(frame) != file.content:
                 raise Refused(f"{path} was altered: its content is not what {self.digest} names; take a new snapshot")
-            self._checked.add(file.name)
-            return frame if columns is None else _selected(frame, columns, path)
-        lacking = [name for name in columns or [] if name not in pl.read_parquet_schema(BytesIO(bytes_))]
-        if lacking:
-            raise Refused(f"{path} lacks columns", lacking)
-        return pl.read_parquet(BytesIO(bytes_), columns=None if columns is None else [*columns])
+            self._verified.add(file.name)
+            return frame if columns is None else _select_columns(frame, columns, path)
+        missing = [name for name in columns or [] if name not in pl.read_parquet_schema(BytesIO(content))]
+        if missing:
+            raise Refused(f"{path} lacks columns", missing)
+        return pl.read_parquet(BytesIO(content), columns=None if columns is None else [*columns])
 
     def batches(self, part: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The rows of a part, one file after the other."""
-        for file in self.list.of(part):
+        for file in self.list.of_parts(part):
             yield self.read(file, columns)
 
     def frame(self, *parts: str) -> pl.DataFrame:
         """The parts as one table, which must fit in memory."""
-        frames = [self.read(file) for file in self.list.of(*parts)]
+        frames = [self.read(file) for file in self.list.of_parts(*parts)]
         return pl.concat(frames) if frames else pl.DataFrame()
 
-    def sample(self, most: int, *parts: str) -> pl.DataFrame:
-        """The parts, or where they have more rows, ``most`` of them: an equal share of every file, drawn by its place.
+    def sample(self, max_rows: int, *parts: str) -> pl.DataFrame:
+        """The parts, or where they have more rows, ``most`` of them: an equal share of every file, drawn at random.
 
         The same snapshot gives the same rows. In memory are the sample and one file.
         """
-        files = self.list.of(*parts)
+        files = self.list.of_parts(*parts)
         total = sum(file.rows for file in files)
-        if total <= most:
+        if total <= max_rows:
             return self.frame(*parts)
         drawn, before = [], 0
         for number, file in enumerate(files):
-            share = (before + file.rows) * most // total - before * most // total
+            share = (before + file.rows) * max_rows // total - before * max_rows // total
             before += file.rows
             random = np.random.default_rng([int(self.digest[:16], 16), number])
             places = np.sort(random.choice(file.rows, share, replace=False))
@@ -121,21 +121,21 @@ class FrozenFiles:
 
 
 def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
-    """None where the snapshot is one file. ``Refused`` if the list of files does not bear the snapshot's name."""
+    """None where the snapshot is one file. ``Refused`` if the list of files has another digest."""
     path = store_paths.snapshot(model, digest, FILES)
     if not store.exists(path):
         return None
     try:
-        found = FileList.model_validate_json(store.get(path))
+        file_list = FileList.model_validate_json(store.get(path))
     except ValidationError as error:
-        raise Refused(f"{path} is no list of files; restore it or take a new snapshot", [str(error)]) from error
-    if found.digest() != digest:
-        raise Refused(f"{path} was altered: its digest is {found.digest()}; restore it or take a new snapshot")
-    return FrozenFiles(store, model, digest, found)
+        raise Refused(f"{path} is not a list of files; restore it or take a new snapshot", [str(error)]) from error
+    if file_list.digest() != digest:
+        raise Refused(f"{path} was altered: its digest is {file_list.digest()}; restore it or take a new snapshot")
+    return FrozenFiles(store, model, digest, file_list)
 
 
-def _selected(frame: pl.DataFrame, columns: Sequence[str], path: str) -> pl.DataFrame:
-    lacking = [name for name in columns if name not in frame.columns]
-    if lacking:
-        raise Refused(f"{path} lacks columns", lacking)
+def _select_columns(frame: pl.DataFrame, columns: Sequence[str], path: str) -> pl.DataFrame:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise Refused(f"{path} lacks columns", missing)
     return frame.select(columns)

@@ -1,7 +1,7 @@
 """Writes a table to local disk in batches, with one day and about a batch of rows of each part in memory.
 
-The parts of a split by time are the very ones that the whole table would be given: days are counted first, and only
-the day in which a part ends is looked at row by row.
+A split by time gives the same parts as for the whole table: rows are counted per day first, and only the day in
+which a part ends is read row by row.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def spool(
     ``days``: frames with ``prediction_time``, ``label_time`` and ``target``, sorted, one after the other in order of
     day. They need up to twice the disk that they take as Parquet.
     """
-    waiting = _Waiting.of(days, folder)
-    ends = part_ends(waiting.rows, split)
-    train, validation = (waiting.moment(end) for end in ends)
-    writers = {part: _Writer(folder, part, batch_rows, classification) for part in PARTS}
-    for path in waiting.paths:
+    spooled = _SpooledDays.spool(days, folder)
+    ends = part_ends(spooled.rows, split)
+    train, validation = (spooled.prediction_time_at(end) for end in ends)
+    writers = {part: _PartWriter(folder, part, batch_rows, classification) for part in PARTS}
+    for path in spooled.paths:
         frame = pl.read_parquet(path)
         frame = frame.with_columns(parts_until(frame["prediction_time"], train, validation))
         for part, writer in writers.items():
@@ -61,58 +61,58 @@ def spool(
     return SpooledTable(
         folder=folder,
         list=FileList(batch_rows=batch_rows, files=files),
-        parts={part: writer.measured() for part, writer in writers.items()},
-        latest_label_time=waiting.latest_label_time,
+        parts={part: writer.summary() for part, writer in writers.items()},
+        latest_label_time=spooled.latest_label_time,
     )
 
 
 @dataclass
-class _Waiting:
-    """Days as they came, with the rows of each UTC date of prediction."""
+class _SpooledDays:
+    """The days as files, with the number of rows of each UTC date of prediction."""
 
     paths: list[Path] = field(default_factory=list)
     dates: list[set[date]] = field(default_factory=list)
-    counted: Counter[date] = field(default_factory=Counter)
+    rows_by_date: Counter[date] = field(default_factory=Counter)
     latest_label_time: datetime | None = None
 
     @classmethod
-    def of(cls, days: Iterable[pl.DataFrame], folder: Path) -> _Waiting:
-        waiting = cls()
+    def spool(cls, days: Iterable[pl.DataFrame], folder: Path) -> _SpooledDays:
+        spooled = cls()
         for number, frame in enumerate(days):
             if frame.is_empty():
                 continue
             path = folder / f"day-{number:06d}.parquet"
             frame.write_parquet(path, compression="lz4")
             dates = frame["prediction_time"].dt.date().value_counts()
-            waiting.paths.append(path)
-            waiting.dates.append(set(dates["prediction_time"].to_list()))
-            waiting.counted.update(dict(dates.iter_rows()))
+            spooled.paths.append(path)
+            spooled.dates.append(set(dates["prediction_time"].to_list()))
+            spooled.rows_by_date.update(dict(dates.iter_rows()))
             latest = frame["label_time"].max()
             assert isinstance(latest, datetime)
-            waiting.latest_label_time = max(latest, waiting.latest_label_time or latest)
-        return waiting
+            spooled.latest_label_time = max(latest, spooled.latest_label_time or latest)
+        return spooled
 
     @property
     def rows(self) -> int:
-        return self.counted.total()
+        return self.rows_by_date.total()
 
-    def moment(self, place: int) -> datetime | None:
+    def prediction_time_at(self, place: int) -> datetime | None:
         """Prediction time of the row at ``place`` (from 1) in order of time; None for place 0."""
-        for on in sorted(self.counted):
-            if place <= self.counted[on]:
+        for day in sorted(self.rows_by_date):
+            if place <= self.rows_by_date[day]:
                 break
-            place -= self.counted[on]
+            place -= self.rows_by_date[day]
         if not place:
             return None
-        holding = [path for path, dates in zip(self.paths, self.dates, strict=True) if on in dates]
+        holding = [path for path, dates in zip(self.paths, self.dates, strict=True) if day in dates]
         moments = pl.concat([pl.read_parquet(path, columns=["prediction_time"]) for path in holding]).to_series()
-        found = moments.filter(moments.dt.date() == on).sort()[place - 1]
-        assert isinstance(found, datetime)
-        return found
+        moment = moments.filter(moments.dt.date() == day).sort()[place - 1]
+        assert isinstance(moment, datetime)
+        return moment
 
 
 @dataclass
-class _Writer:
+class _PartWriter:
     """Cuts the rows of one part into files."""
 
     folder: Path
@@ -121,24 +121,24 @@ class _Writer:
     classification: bool
     files: list[SnapshotFile] = field(default_factory=list)
     positives: int = 0
-    _held: list[pl.DataFrame] = field(default_factory=list)
+    _pending: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, frame: pl.DataFrame) -> None:
-        self._held.append(frame)
-        if sum(held.height for held in self._held) < self.batch_rows:
+        self._pending.append(frame)
+        if sum(pending.height for pending in self._pending) < self.batch_rows:
             return
-        rows = pl.concat(self._held)
+        rows = pl.concat(self._pending)
         whole = rows.height // self.batch_rows * self.batch_rows
         for batch in rows.head(whole).iter_slices(self.batch_rows):
             self._write(batch)
-        self._held = [rows.slice(whole)]
+        self._pending = [rows.slice(whole)]
 
     def close(self) -> None:
-        if any(held.height for held in self._held):
-            self._write(pl.concat(self._held))
-        self._held = []
+        if any(pending.height for pending in self._pending):
+            self._write(pl.concat(self._pending))
+        self._pending = []
 
-    def measured(self) -> SplitPart:
+    def summary(self) -> SplitPart:
         return SplitPart(
             rows=sum(file.rows for file in self.files),
             first=min((file.first for file in self.files), default=None),
@@ -165,6 +165,6 @@ class _Writer:
         )
 
 
-def local_folder() -> tempfile.TemporaryDirectory[str]:
-    """An empty folder on local disk (``TMPDIR``), gone at the end."""
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """An empty folder on local disk (``TMPDIR``), deleted at the end."""
     return tempfile.TemporaryDirectory(prefix="airworthy-snapshot-")

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipelines.errors import Refused
 
-FORM = b"airworthy.table.1\n"
+DIGEST_PREFIX = b"airworthy.table.1\n"
 
 
 def table_digest(frame: pl.DataFrame) -> str:
@@ -21,17 +21,17 @@ def table_digest(frame: pl.DataFrame) -> str:
     in bytes (8 bytes each) followed by all their UTF-8 bytes; a missing value is zero or empty.
     ``Refused`` for a column of another type.
     """
-    digest = hashlib.sha256(FORM)
+    digest = hashlib.sha256(DIGEST_PREFIX)
     digest.update(f"{frame.height} rows\n".encode())
     for column in frame.get_columns():
-        kind, content = _canonical(column)
+        kind, content = _canonical_bytes(column)
         digest.update(f"{column.name}|{kind}\n".encode())
         digest.update(column.is_not_null().cast(pl.UInt8).to_numpy().tobytes())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _canonical(column: pl.Series) -> tuple[str, bytes]:
+def _canonical_bytes(column: pl.Series) -> tuple[str, bytes]:
     kind = column.dtype
     if kind == pl.String:
         values = column.fill_null("")
@@ -44,13 +44,13 @@ def _canonical(column: pl.Series) -> tuple[str, bytes]:
         numbers[np.isnan(numbers)] = np.nan  # one of the many bit patterns of "not a number"
         return "number", numbers.tobytes()
     if kind.is_integer():
-        return "integer", _whole(column)
+        return "integer", _int64_bytes(column)
     if kind == pl.Date:
-        return "date", _whole(column.cast(pl.Int32))
+        return "date", _int64_bytes(column.cast(pl.Int32))
     if kind == pl.Datetime("us", "UTC"):
-        return "timestamp", _whole(column.cast(pl.Int64))
+        return "timestamp", _int64_bytes(column.cast(pl.Int64))
     raise Refused(f"column {column.name!r} is {kind}, which has no canonical form; store it as text or a number")
 
 
-def _whole(column: pl.Series) -> bytes:
+def _int64_bytes(column: pl.Series) -> bytes:
     return column.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()

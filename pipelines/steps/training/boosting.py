@@ -1,8 +1,8 @@
 """Fits by XGBoost: the same plan on the same rows gives the same bytes, also if it was killed and resumed.
 
 XGBoost's updater keeps a random state of its own that no model file holds, so a booster loaded from a checkpoint
-would sample other columns than one that was never stopped. Therefore the updater is made anew at every checkpoint
-round, in a training that runs through as well as in one that resumes there; each round's other randomness is seeded
+would sample other columns than one that was never stopped. Therefore the updater is rebuilt at every checkpoint
+round, in an uninterrupted training as well as in one that resumes there; each round's other randomness is seeded
 by its number (``seed_per_iteration``).
 """
 
@@ -21,7 +21,7 @@ import xgboost as xgb
 from pipelines.errors import Refused
 from pipelines.steps.training.boosting_plan import BoostingPlan
 from pipelines.steps.training.checkpoints import CheckpointIndex
-from pipelines.steps.training.early_stopping import Stopper
+from pipelines.steps.training.early_stopping import EarlyStopper
 from pipelines.steps.training.learning_rate import LearningRateSchedule
 from pipelines.tables.encoding import Matrix
 
@@ -30,8 +30,8 @@ OnRound = Callable[[int, Mapping[str, float], float], None]
 Target = npt.NDArray[np.float64]
 
 
-class Resumable(Protocol):
-    """Where a training goes on from, and what it leaves for the next attempt: ``Checkpoints``, or a way to them."""
+class CheckpointStore(Protocol):
+    """Loads the newest checkpoint and saves new ones: ``Checkpoints``, or a rank's access to them."""
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None: ...
     def save(
@@ -40,7 +40,7 @@ class Resumable(Protocol):
 
 
 @dataclass(frozen=True)
-class Boosted:
+class BoostingResult:
     """``booster`` holds the rounds up to the best one; ``rounds`` were done in all; rounds count from 0."""
 
     booster: xgb.Booster
@@ -64,24 +64,24 @@ def boost(
     train: xgb.DMatrix,
     validation: xgb.DMatrix,
     *,
-    checkpoints: Resumable | None = None,
+    checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
-) -> Boosted:
-    """Fit. With ``checkpoints`` it goes on from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
+) -> BoostingResult:
+    """Fit. With ``checkpoints`` it resumes from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
     evals = [(train, "train"), (validation, "validation")]
-    booster = _booster(plan, evals)
+    booster = _create_booster(plan, evals)
     schedule = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
-    stopper = Stopper(plan.early_stopping, plan.mode)
-    watched = f"validation/{plan.metric}"
+    stopper = EarlyStopper(plan.early_stopping, plan.mode)
+    watched_metric = f"validation/{plan.metric}"
     curves: dict[str, list[float]] = {}
     rates: list[float] = []
-    found = checkpoints.newest() if checkpoints else None
-    if found:
-        content, index = found
-        booster = xgb.Booster(plan.parameters, [data for data, _ in evals])  # the checked one would forget parameters
+    checkpoint = checkpoints.newest() if checkpoints else None
+    if checkpoint:
+        content, index = checkpoint
+        booster = xgb.Booster(plan.parameters, [data for data, _ in evals])  # the validated one loses its parameters
         booster.load_model(bytearray(content))
         curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
-        for score in curves[watched]:
+        for score in curves[watched_metric]:
             schedule.observe(score)
             stopper.observe(score)
     start = len(rates)
@@ -91,25 +91,25 @@ def boost(
         if not rates or rate != rates[-1] or number == start:
             booster.set_param("learning_rate", repr(rate))
         if every and number and number % every == 0:
-            _renew_updater(booster, plan)
+            _rebuild_updater(booster, plan)
         booster.update(train, number)
-        scores = _scores(booster.eval_set(evals, number))
+        scores = _parse_scores(booster.eval_set(evals, number))
         for name, value in scores.items():
             curves.setdefault(name, []).append(value)
         rates.append(rate)
         if on_round:
             on_round(number, scores, rate)
-        schedule.observe(scores[watched])
-        if stopper.observe(scores[watched]):
+        schedule.observe(scores[watched_metric])
+        if stopper.observe(scores[watched_metric]):
             break
         if checkpoints and every and (number + 1) % every == 0 and number + 1 < plan.rounds:
-            checkpoints.save(bytes(booster.save_raw("ubj")), curves, rates, scores[watched])
+            checkpoints.save(bytes(booster.save_raw("ubj")), curves, rates, scores[watched_metric])
     best = stopper.best_round if plan.early_stopping.enabled else None
-    kept = booster[: best + 1] if best is not None else booster
-    return Boosted(kept, len(rates), best, start if found else None, curves, rates)
+    best_booster = booster[: best + 1] if best is not None else booster
+    return BoostingResult(best_booster, len(rates), best, start if checkpoint else None, curves, rates)
 
 
-def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:
+def _create_booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -127,15 +127,15 @@ def _booster(plan: BoostingPlan, evals: list[tuple[xgb.DMatrix, str]]) -> xgb.Bo
     return booster
 
 
-def _renew_updater(booster: xgb.Booster, plan: BoostingPlan) -> None:
-    """Naming another tree method and back makes XGBoost build its updater anew; ``save_config`` applies the first."""
+def _rebuild_updater(booster: xgb.Booster, plan: BoostingPlan) -> None:
+    """Naming another tree method and back makes XGBoost rebuild its updater; ``save_config`` applies the first."""
     method = plan.parameters.get("tree_method", "hist")
     booster.set_param("tree_method", "approx" if method != "approx" else "hist")
     booster.save_config()
     booster.set_param("tree_method", method)
 
 
-def _scores(line: str) -> dict[str, float]:
+def _parse_scores(line: str) -> dict[str, float]:
     """``[7]\\ttrain-auc:0.71\\tvalidation-auc:0.69`` to ``{"train/auc": 0.71, "validation/auc": 0.69}``."""
     scores = {}
     for item in line.split("\t")[1:]:

@@ -34,7 +34,7 @@ RESERVED = {
 
 @dataclass(frozen=True)
 class BoostingPlan:
-    """All that decides the model besides the data. ``metric``: the one that early stopping and checkpoints watch."""
+    """All that determines the model besides the data. ``metric``: the one that early stopping and checkpoints watch."""
 
     parameters: dict[str, Any]
     rounds: int
@@ -65,7 +65,7 @@ def plan_boosting(training: Training, problem: str, seed: int, device: Device = 
         faults.append(f"objective: {objective!r} does not answer a {problem}; leave it out or use {OBJECTIVE[problem]}")
     threads = given.get("nthread", THREADS)
     if not isinstance(threads, int) or threads < 1:
-        faults.append(f"nthread: {threads!r} is no fixed number of threads; give 1 or more")
+        faults.append(f"nthread: {threads!r} is not a fixed number of threads; give 1 or more")
     if faults:
         raise Refused("training.estimator.parameters cannot be used", faults)
     metrics = METRICS[problem]

@@ -1,7 +1,7 @@
-"""Checkpoints of boosting: the newest and the best K are kept, and a killed training goes on from the newest.
+"""Checkpoints of boosting: the newest and the best K are kept, and a killed training resumes from the newest.
 
 A checkpoint is a model file per round and an index, written last, which names every file with its sha256: a kill
-between the two leaves the earlier index and all that it names in place.
+between the two leaves the earlier index and all files that it names.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Checkpoints:
     _index: CheckpointIndex | None = field(default=None, init=False)
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None:
-        """The newest checkpoint and the index, or None if there is none or its file is not what was written."""
+        """The newest checkpoint and the index, or None if there is none or its file was altered."""
         path = self._path(INDEX)
         if not self.store.exists(path):
             return None
@@ -69,44 +69,44 @@ class Checkpoints:
         return content, index
 
     def save(self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float) -> None:
-        """Write the model after ``len(learning_rates)`` rounds, then the index, then drop what is no longer kept."""
+        """Write the model after ``len(learning_rates)`` rounds, then the index, then delete files outside the index."""
         rounds = len(learning_rates)
         name = f"round-{rounds:06d}.ubj"
         self.store.put(self._path(name), content)
-        fresh = CheckpointFile(
+        newest_file = CheckpointFile(
             rounds=rounds,
             file=name,
             sha256=hashlib.sha256(content).hexdigest(),
             score=score if score == score else None,
         )
-        earlier = [kept for kept in (self._index.kept if self._index else []) if kept.rounds < rounds]
-        best = self._best([*earlier, fresh])
-        kept = sorted({*best, fresh}, key=lambda one: one.rounds)
-        self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=kept)
+        earlier = [file for file in (self._index.kept if self._index else []) if file.rounds < rounds]
+        best = self._best_files([*earlier, newest_file])
+        files = sorted({*best, newest_file}, key=lambda file: file.rounds)
+        self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=files)
         self.store.put(self._path(INDEX), self._index.model_dump_json().encode())
-        named = {one.file for one in kept}
+        named = {file.file for file in files}
         for path in self.store.list(self._path("")):
             if path.rpartition("/")[2].startswith("round-") and path.rpartition("/")[2] not in named:
                 self.store.delete(path)
 
-    def remember(self, name: str, content: object) -> None:
-        """Keep a small JSON fact of the same attempt, such as the finished trials of a search."""
+    def save_fact(self, name: str, content: object) -> None:
+        """Save a small JSON fact of the same attempt, such as the finished trials of a search."""
         self.store.put(self._path(name), json.dumps(content).encode())
 
-    def recall(self, name: str) -> object | None:
+    def load_fact(self, name: str) -> object | None:
         path = self._path(name)
         return json.loads(self.store.get(path)) if self.store.exists(path) else None
 
-    def _best(self, kept: list[CheckpointFile]) -> list[CheckpointFile]:
+    def _best_files(self, files: list[CheckpointFile]) -> list[CheckpointFile]:
         best: list[CheckpointFile] = []
-        left = [one for one in kept if one.score is not None]
-        while left and len(best) < self.keep_best:
-            top = left[0]
-            for one in left[1:]:
-                if one.score is not None and improves(one.score, top.score, self.mode):
-                    top = one
+        remaining = [file for file in files if file.score is not None]
+        while remaining and len(best) < self.keep_best:
+            top = remaining[0]
+            for file in remaining[1:]:
+                if file.score is not None and improves(file.score, top.score, self.mode):
+                    top = file
             best.append(top)
-            left.remove(top)
+            remaining.remove(top)
         return best
 
     def _path(self, name: str) -> str:

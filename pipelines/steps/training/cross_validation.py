@@ -16,12 +16,12 @@ from pipelines.steps.training.device import Device
 from pipelines.steps.training.fitting import Part, fit
 from pipelines.tables.encoding import FeatureInput
 
-Places = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 
 def folds(
     declared: CrossValidation, times: npt.NDArray[np.datetime64], target: npt.NDArray[np.float64], seed: int
-) -> Iterator[tuple[Places, Places]]:
+) -> Iterator[tuple[RowIndices, RowIndices]]:
     """Places of the rows to train on and of those to score, fold by fold; ``times`` ascends.
 
     forward_chaining: the rows are cut into ``folds + 1`` blocks of nearly equal size along time; fold *i* trains on
@@ -57,11 +57,11 @@ def cross_validate(
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Metrics per fold, and ``<metric>_mean`` and ``<metric>_std`` (of the sample) over the folds that define it.
 
-    Every fold boosts the same number of rounds, so that none stops by the very rows that score it.
+    Every fold boosts the same number of rounds, so that none stops early by the rows that score it.
     """
     if training.cross_validation is None:
         return [], {}
-    alike = training.model_copy(
+    fold_training = training.model_copy(
         update={
             "estimator": training.estimator.model_copy(update={"rounds": rounds}),
             "early_stopping": training.early_stopping.model_copy(update={"enabled": False}),
@@ -70,7 +70,7 @@ def cross_validate(
     scores = []
     for train, held_out in folds(training.cross_validation, times, rows.target, seed):
         part = rows.take(held_out)
-        model = fit(alike, problem, seed, features, rows.take(train), part, device=device)
+        model = fit(fold_training, problem, seed, features, rows.take(train), part, device=device)
         measured = measure(problem, part.target, model.predict(part.rows), threshold)
         scores.append({name: value for name, value in measured.items() if value is not None})
     summary = {}

@@ -1,7 +1,7 @@
 """Chooses the device of a training: a declared GPU that does not answer is refused or, with ``cpu_fallback``, logged.
 
-XGBoost itself goes on with the CPU, and a warning, where no CUDA device answers. So XGBoost is asked first, with a
-matrix of one row, on which device it would train.
+Without a CUDA device XGBoost itself trains on the CPU, with a warning. So its device is determined first, with a
+matrix of one row.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ def choose_device(model: str, runner: StageRunner) -> Device:
         return "cpu"
     if xgboost_device() == "cuda":
         return "cuda"
-    found = cuda_faults()
+    faults = cuda_faults()
     if not runner.cpu_fallback:
-        raise Refused(f"no CUDA device answers here, and runner.train.gpus of {model} is {runner.gpus}", [*found, CURE])
-    log.warning("no CUDA device answers (%s); %s is trained on the CPU, as cpu_fallback allows", found[0], model)
+        raise Refused(f"no CUDA device answers, and runner.train.gpus of {model} is {runner.gpus}", [*faults, REMEDY])
+    log.warning("no CUDA device answers (%s); %s is trained on the CPU, as cpu_fallback allows", faults[0], model)
     return "cpu"
 
 
-CURE = "run it where a GPU is (runner.train.on: kubernetes, a GPU node), say gpus: 0, or allow cpu_fallback: true"
+REMEDY = "run it on a GPU node (runner.train.on: kubernetes), set gpus: 0, or allow cpu_fallback: true"
 
 
 def xgboost_device() -> Device:
-    """On which device XGBoost trains where it is told to take ``cuda``."""
+    """The device on which XGBoost trains if its parameter ``device`` is ``cuda``."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it warns of is what is asked
-        one = xgb.DMatrix(np.zeros((1, 1), dtype=np.float32), np.zeros(1), nthread=1)
-        config = json.loads(xgb.Booster({"device": "cuda"}, [one]).save_config())
+        warnings.simplefilter("ignore")  # the warning is what this function detects
+        matrix = xgb.DMatrix(np.zeros((1, 1), dtype=np.float32), np.zeros(1), nthread=1)
+        config = json.loads(xgb.Booster({"device": "cuda"}, [matrix]).save_config())
     return "cuda" if config["learner"]["generic_param"]["device"].startswith("cuda") else "cpu"
 
 
-def expect_cuda(purpose: str) -> None:
-    """``Refused`` if no CUDA device answers; nothing is said of falling back."""
+def require_cuda(purpose: str) -> None:
+    """``Refused`` if no CUDA device answers; whatever ``cpu_fallback`` says."""
     if xgboost_device() != "cuda":
         raise Refused(f"{purpose} needs a CUDA device, and none answers here", cuda_faults())
 
@@ -68,10 +68,10 @@ def cuda_faults() -> list[str]:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
         return [f"there is no CUDA driver: {error}{hidden}"]
-    return [_driver_says(driver, build) + hidden]
+    return [_driver_fault(driver, build) + hidden]
 
 
-def _driver_says(driver: Any, build: dict[str, Any]) -> str:
+def _driver_fault(driver: Any, build: dict[str, Any]) -> str:
     version, count = ctypes.c_int(), ctypes.c_int()
     status = driver.cuInit(0)
     if status:

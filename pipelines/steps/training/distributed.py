@@ -24,11 +24,11 @@ import xgboost as xgb
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
-from pipelines.steps.training.boosting import Boosted, OnRound
+from pipelines.steps.training.boosting import BoostingResult, OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
-from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
-from pipelines.steps.training.distributed_rank import FIRST, SILENCE_SECONDS
+from pipelines.steps.training.distributed_processes import Ranks, describe_exit
+from pipelines.steps.training.distributed_rank import FIRST_TASK, PEER_WAIT_SECONDS
 from pipelines.steps.training.distributed_work import (
     DONE,
     INVITATION,
@@ -40,13 +40,13 @@ from pipelines.steps.training.distributed_work import (
     Resume,
     SharedWork,
 )
-from pipelines.steps.training.fitting import Fitted, boosted
+from pipelines.steps.training.fitting import Fitted, to_fitted
 from pipelines.tables.encoding import FeatureInput
 
 JOIN_SECONDS = 600.0
 """How long the coordinator waits for all workers: a pod may have to wait for a node and an image."""
 GRACE_SECONDS, POD_GRACE_SECONDS = 3.0, 10.0
-"""When one rank is lost, another may still say the true reason: a process at once, a pod by the store."""
+"""Wait for another rank to report the cause after one is lost: a process directly, a pod by the store."""
 LOOPBACK = "127.0.0.1"
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ log = logging.getLogger(__name__)
 class Team:
     """The workers of one launch. ``run``: its folder in the store; None: all workers are processes on this machine.
 
-    ``root``: the store's root as the environment would say it (``Settings.store``).
+    ``root``: the store's root as in the environment (``Settings.store``).
     """
 
     store: Store
     root: str
     run: str | None
     join_seconds: float = JOIN_SECONDS
-    silence_seconds: float = SILENCE_SECONDS
+    peer_wait_seconds: float = PEER_WAIT_SECONDS
     _sessions: int = field(default=0, init=False)
 
     def fit(
@@ -74,37 +74,37 @@ class Team:
         on_round: OnRound | None = None,
         last: bool = True,
     ) -> Fitted:
-        """Fit as ``fitting.fit`` does. ``last``: the launch has no more for its workers to do.
+        """Fit as ``fitting.fit`` does. ``last``: no other fit of the launch follows.
 
         ``Unavailable`` if the workers do not all join in ``join_seconds``, or one of them is lost: the next attempt
-        goes on from the newest checkpoint.
+        resumes from the newest checkpoint.
         """
         self._sessions += 1
-        found = checkpoints.newest() if checkpoints else None
+        checkpoint = checkpoints.newest() if checkpoints else None
         with tempfile.TemporaryDirectory(prefix="airworthy-ranks-") as name, Ranks() as ranks:
             folder = Path(name)
-            if found:
-                content, index = found
+            if checkpoint:
+                content, index = checkpoint
                 (folder / RESUME).write_bytes(content)
                 resume = Resume(sha256=hashlib.sha256(content).hexdigest(), index=index)
                 work = work.model_copy(update={"resume": resume})
             (folder / WORK).write_text(work.model_dump_json(), encoding="utf-8")
             host = LOOPBACK if self.run is None else own_address()
-            self._start(ranks, FIRST, folder, host, 0, work)
-            self._follow(ranks, folder, work, last, checkpoints, on_round)
-            ranks.leave()
-            done = _read_done(folder)
+            self._start(ranks, FIRST_TASK, folder, host, 0, work)
+            self._process_events(ranks, folder, work, last, checkpoints, on_round)
+            ranks.wait_to_end()
+            done = _read_result(folder)
         plan = plan_boosting(work.training, work.problem, work.seed, work.device)
-        return boosted(done, plan, features)
+        return to_fitted(done, plan, features)
 
     def _start(self, ranks: Ranks, task: str, folder: Path, host: str, port: int, work: SharedWork) -> None:
-        root = self._root_for_ranks(folder, work) if self.run is None else self.root
+        root = self._store_for_ranks(folder, work) if self.run is None else self.root
         environment = {"AIRWORTHY_STORE": root}
         if self.run is None and work.device == "cuda":
-            environment["CUDA_VISIBLE_DEVICES"] = _own_device(int(task))
-        ranks.start(task, folder, host, port, self.silence_seconds, environment)
+            environment["CUDA_VISIBLE_DEVICES"] = _visible_device(int(task))
+        ranks.start(task, folder, host, port, self.peer_wait_seconds, environment)
 
-    def _follow(
+    def _process_events(
         self,
         ranks: Ranks,
         folder: Path,
@@ -113,7 +113,7 @@ class Team:
         checkpoints: Checkpoints | None,
         on_round: OnRound | None,
     ) -> None:
-        """Hear rank 0 until it is done."""
+        """Process the events of the ranks until rank 0 is done."""
         curves: dict[str, list[float]] = {}
         rates: list[float] = []
         if work.resume:
@@ -121,16 +121,16 @@ class Team:
             curves, rates = {name: list(values) for name, values in index.curves.items()}, list(index.learning_rates)
         deadline: float | None = time.monotonic() + self.join_seconds
         while True:
-            heard = ranks.hear(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            if heard is None:
+            received = ranks.next_event(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if received is None:
                 raise Unavailable(
                     f"the {work.workers} workers of {work.model} did not all join in {self.join_seconds:g} s; "
-                    "see whether the pods of the other workers got a node, and what their logs say"
+                    "check that the pods of the other workers were scheduled, and read their logs"
                 )
-            task, event = heard
+            task, event = received
             if "tracker" in event:
                 self._invite(ranks, folder, work, last, event["tracker"])
-            elif task == FIRST and "joined" in event:
+            elif task == FIRST_TASK and "joined" in event:
                 deadline = None
                 log.info("all %d workers of %s have joined", work.workers, work.model)
             elif "round" in event:
@@ -144,15 +144,15 @@ class Team:
                 if checkpoints:
                     checkpoints.save(path.read_bytes(), curves, rates, event["score"])
                 path.unlink()
-            elif task == FIRST and "done" in event:
+            elif task == FIRST_TASK and "done" in event:
                 return
             elif "refused" in event:
                 raise Refused(event["refused"], event["reasons"])
             elif "unavailable" in event or event.get("ended"):
-                raise self._lost(ranks, work, task, event, len(rates))
+                raise self._loss_error(ranks, work, task, event, len(rates))
 
-    def _invite(self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, meeting: Mapping[str, Any]) -> None:
-        host, port = str(meeting["host"]), int(meeting["port"])
+    def _invite(self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, tracker: Mapping[str, Any]) -> None:
+        host, port = str(tracker["host"]), int(tracker["port"])
         if self.run is None:
             for number in range(1, work.workers):
                 self._start(ranks, str(number), folder, host, port, work)
@@ -162,34 +162,34 @@ class Team:
         invitation = Invitation(session=self._sessions, last=last, host=host, port=port, work=work)
         self.store.put(f"{self.run}/{INVITATION}", invitation.model_dump_json().encode())
 
-    def _lost(
+    def _loss_error(
         self, ranks: Ranks, work: SharedWork, task: str, event: Mapping[str, Any], rounds: int
     ) -> Refused | Unavailable:
-        """The reason that stands behind the loss of a rank, as far as anyone still says it."""
-        said = str(event.get("unavailable", ""))
+        """The error for a lost rank, with the cause if any rank still reports it."""
+        reason = str(event.get("unavailable", ""))
         deadline = time.monotonic() + (GRACE_SECONDS if self.run is None else POD_GRACE_SECONDS)
         while time.monotonic() < deadline:
             for report in self._reports():
                 if "refused" in report:
                     return Refused(report["refused"], report["reasons"])
-            heard = ranks.hear(0.5)
-            if heard and "refused" in heard[1]:
-                return Refused(heard[1]["refused"], heard[1]["reasons"])
-            if heard and heard[1].get("ended") and not said and task == FIRST:
-                task, event = heard
-        how = said or f"worker {task} ended with {how_it_ended(int(event['ended']))}"
+            received = ranks.next_event(0.5)
+            if received and "refused" in received[1]:
+                return Refused(received[1]["refused"], received[1]["reasons"])
+            if received and received[1].get("ended") and not reason and task == FIRST_TASK:
+                task, event = received
+        how = reason or f"worker {task} ended with {describe_exit(int(event['ended']))}"
         return Unavailable(
             f"the shared training of {work.model} lost a worker after {rounds} rounds: {how}; "
-            "the next attempt goes on from the newest checkpoint"
+            "the next attempt resumes from the newest checkpoint"
         )
 
     def _reports(self) -> list[dict[str, Any]]:
-        """What workers in pods left in the store before they went."""
+        """Reports that workers in pods wrote to the store before they ended."""
         if self.run is None:
             return []
         return [json.loads(self.store.get(path)) for path in self.store.list(f"{self.run}/{REPORTS}")]
 
-    def _root_for_ranks(self, folder: Path, work: SharedWork) -> str:
+    def _store_for_ranks(self, folder: Path, work: SharedWork) -> str:
         """A root that a process on this machine reaches without credentials: the store itself or a copy of the rows."""
         prefix = store_paths.snapshot(work.model, work.snapshot, "")
         paths = self.store.list(prefix)
@@ -216,14 +216,14 @@ def own_address() -> str:
     return address
 
 
-def _own_device(place: int) -> str:
-    """Processes on one machine share out its GPUs: the first visible one to rank 0, and so on."""
+def _visible_device(place: int) -> str:
+    """The GPU of one of several processes on this machine: the first visible one to rank 0, and so on."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if not visible:
         return str(place)
     return visible[place] if place < len(visible) else ""
 
 
-def _read_done(folder: Path) -> Boosted:
+def _read_result(folder: Path) -> BoostingResult:
     facts = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    return Boosted(booster=xgb.Booster(model_file=bytearray((folder / MODEL).read_bytes())), **facts)
+    return BoostingResult(booster=xgb.Booster(model_file=bytearray((folder / MODEL).read_bytes())), **facts)

@@ -14,26 +14,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-DOOR = "pipelines.pod.training_rank"
-END_SECONDS = 20.0
-"""How long a rank whose work is done may take to leave."""
-Heard = tuple[str, dict[str, Any]]
+RANK_MODULE = "pipelines.pod.training_rank"
+EXIT_WAIT_SECONDS = 20.0
+"""How long a rank whose work is done may take to exit."""
+RankEvent = tuple[str, dict[str, Any]]
 """A task's name and one event of it; the last is ``{"ended": exit status}``."""
 
 
 class Ranks:
-    """Ranks on this machine, as a context: at its end every one of them is gone."""
+    """Ranks on this machine, as a context: at its end all of them are killed."""
 
     def __init__(self) -> None:
-        self._heard: queue.Queue[Heard] = queue.Queue()
+        self._events: queue.Queue[RankEvent] = queue.Queue()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
-        self, task: str, folder: Path, host: str, port: int, silence: float, environment: Mapping[str, str]
+        self, task: str, folder: Path, host: str, port: int, wait_seconds: float, environment: Mapping[str, str]
     ) -> None:
         """Start one rank; ``environment`` is added to this process's."""
         reading, writing = os.pipe()
-        command = [sys.executable, "-m", DOOR, str(folder), host, str(port), task, str(writing), str(int(silence))]
+        command = [sys.executable, "-m", RANK_MODULE, *map(str, (folder, host, port, task, writing, int(wait_seconds)))]
         inherited = {name: value for name, value in os.environ.items() if name != "AIRWORTHY_RUN"}
         try:
             process = subprocess.Popen(
@@ -42,29 +42,29 @@ class Ranks:
         finally:
             os.close(writing)
         self._running[task] = process
-        threading.Thread(target=self._listen, args=(task, process, reading), daemon=True).start()
+        threading.Thread(target=self._read_events, args=(task, process, reading), daemon=True).start()
 
-    def hear(self, seconds: float | None = None) -> Heard | None:
+    def next_event(self, seconds: float | None = None) -> RankEvent | None:
         """The next event of any rank; None if there was none for ``seconds``."""
         try:
-            return self._heard.get(timeout=seconds)
+            return self._events.get(timeout=seconds)
         except queue.Empty:
             return None
 
-    def leave(self) -> None:
-        """Let the ranks that are done end by themselves, for a while."""
+    def wait_to_end(self) -> None:
+        """Wait for the ranks that are done to exit, up to ``EXIT_WAIT_SECONDS`` each."""
         for process in self._running.values():
             try:
-                process.wait(END_SECONDS)
+                process.wait(EXIT_WAIT_SECONDS)
             except subprocess.TimeoutExpired:
                 return
 
-    def _listen(self, task: str, process: subprocess.Popen[bytes], reading: int) -> None:
+    def _read_events(self, task: str, process: subprocess.Popen[bytes], reading: int) -> None:
         with os.fdopen(reading, "rb") as lines:
             for line in lines:
                 if line.endswith(b"\n"):  # a rank killed while it wrote leaves half a line
-                    self._heard.put((task, json.loads(line)))
-        self._heard.put((task, {"ended": process.wait()}))
+                    self._events.put((task, json.loads(line)))
+        self._events.put((task, {"ended": process.wait()}))
 
     def __enter__(self) -> Ranks:
         return self
@@ -80,7 +80,7 @@ class Ranks:
                 process.stdin.close()
 
 
-def how_it_ended(status: int) -> str:
+def describe_exit(status: int) -> str:
     """``exit status 1``, or ``signal SIGKILL`` for a negative status."""
     if status >= 0:
         return f"exit status {status}"

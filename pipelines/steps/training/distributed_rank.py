@@ -1,7 +1,7 @@
 """One rank of a distributed training: XGBoost's collective sums the histograms, so all ranks grow the same trees.
 
 The engine is XGBoost's own (``xgboost.collective``). It may end the whole process when a peer is lost, therefore a
-rank is never the process of the step: ``distributed_processes`` starts it, and listens to the events that it tells.
+rank is never the process of the step: ``distributed_processes`` starts it, and reads the events that it sends.
 """
 
 from __future__ import annotations
@@ -22,56 +22,56 @@ from xgboost.tracker import RabitTracker
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
-from pipelines.steps.training.boosting import Boosted, boost, matrix
+from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import CheckpointIndex
-from pipelines.steps.training.device import expect_cuda
+from pipelines.steps.training.device import require_cuda
 from pipelines.steps.training.distributed_work import DONE, MODEL, RESUME, WORK, SharedWork
 from pipelines.steps.training.fitting import Part
-from pipelines.steps.training.snapshot import Snapshot, open_snapshot, part_of
+from pipelines.steps.training.snapshot import Snapshot, encode_part, open_snapshot
 
-FIRST = "0"
-"""Task of the rank that keeps the meeting point; ranks are given in the order of the tasks' names, so it is rank 0."""
-SILENCE_SECONDS = 600
+FIRST_TASK = "0"
+"""Task of the rank that runs the tracker; ranks are numbered in the order of the tasks' names, so it is rank 0."""
+PEER_WAIT_SECONDS = 600
 """How long a rank waits for its peers, when it joins and in every sum, before it gives up."""
-_open: list[RabitTracker] = []
-"""Kept until the process ends: a meeting point that is tidied away after a loss prints pages of its own errors."""
-Tell = Callable[[Mapping[str, Any]], None]
+_trackers: list[RabitTracker] = []
+"""Referenced until the process ends: a tracker that is deleted after a loss prints pages of errors."""
+SendEvent = Callable[[Mapping[str, Any]], None]
 
 
-def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell: Tell, silence: int) -> None:
-    """Do one rank's share of the work in ``folder``. Rank 0 leaves ``model.ubj`` and ``done.json`` there.
+def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: SendEvent, wait_seconds: int) -> None:
+    """Do one rank's share of the work in ``folder``. Rank 0 writes ``model.ubj`` and ``done.json`` there.
 
-    ``tell`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}``, ``{"checkpoint": ...}`` and
+    ``send`` is called with ``{"tracker": ...}``, ``{"joined": rank}``, ``{"round": ...}``, ``{"checkpoint": ...}`` and
     ``{"done": rounds}``, after which nothing is lost if the process ends.
-    ``Unavailable`` if a peer is lost or silent for ``silence`` seconds; ``Refused`` as a training of one worker.
+    ``Unavailable`` if a peer is lost or silent for ``wait_seconds``; ``Refused`` as a training of one worker.
     """
     work = SharedWork.model_validate_json((folder / WORK).read_bytes())
     if work.device == "cuda":
-        expect_cuda(f"worker {task} of {work.model}")
-    tracker = _meeting_point(work.workers, host) if task == FIRST else None
+        require_cuda(f"worker {task} of {work.model}")
+    tracker = _start_tracker(work.workers, host) if task == FIRST_TASK else None
     if tracker:
         host, port = str(tracker.worker_args()["dmlc_tracker_uri"]), int(tracker.worker_args()["dmlc_tracker_port"])
-        tell({"tracker": {"host": host, "port": port}})
-    ring: dict[str, Any] = {
+        send({"tracker": {"host": host, "port": port}})
+    communicator: dict[str, Any] = {
         "dmlc_communicator": "rabit",
         "dmlc_tracker_uri": host,
         "dmlc_tracker_port": port,
         "dmlc_task_id": task,
-        "dmlc_timeout": silence,
+        "dmlc_timeout": wait_seconds,
         "dmlc_retry": 3,
-        **({"dmlc_nccl_path": nccl()} if work.device == "cuda" else {}),
+        **({"dmlc_nccl_path": nccl_library()} if work.device == "cuda" else {}),
     }
     try:
-        collective.init(**ring)
-        tell({"joined": collective.get_rank()})
-        done = _boosted(folder, work, store, tell)
+        collective.init(**communicator)
+        send({"joined": collective.get_rank()})
+        done = _boost_share(folder, work, store, send)
         if collective.get_rank() == 0:
-            _leave(folder, done)
-        tell({"done": done.rounds})
-        collective.finalize()  # after a fault it would wait for the others; the process just ends then
+            _write_result(folder, done)
+        send({"done": done.rounds})
+        collective.finalize()  # not after a fault: it would wait for the others
         if tracker:
-            tracker.wait_for(silence)  # who says farewell to a meeting point that is gone tries for minutes
+            tracker.wait_for(wait_seconds)  # a peer retries its sign-off for minutes if the tracker is gone
     except xgb.core.XGBoostError as error:
         text = " ".join(str(error).partition("Stack")[0].split())
         if "/collective/" in text:
@@ -79,79 +79,80 @@ def take_part(folder: Path, host: str, port: int, task: str, store: Store, tell:
         raise Refused("XGBoost does not accept the declared training", [text]) from error
 
 
-def share_of(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> Part:
-    """The rank's rows of a part: every ``workers``-th, so that shares are alike in time and in their targets.
+def rows_of_rank(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> Part:
+    """The rank's rows of a part: every ``workers``-th, so that shares have like times and targets.
 
     In memory are the share and one batch. ``Refused`` for a part of fewer rows than workers.
     """
     features, total = work.features, snapshot.record.parts[part].rows
     if total < work.workers:
-        raise Refused(f"part {part!r} has {total} rows for {work.workers} workers; say fewer workers")
+        raise Refused(f"part {part!r} has {total} rows for {work.workers} workers; set fewer workers")
     size = len(range(rank, total, work.workers))
     rows, target = np.empty((size, len(features)), dtype=np.float32), np.empty(size)
     seen = filled = 0
     for batch in snapshot.batches(part, [*(feature.name for feature in features), "target"]):
-        mine = part_of(batch.gather_every(work.workers, (rank - seen) % work.workers), features)
-        rows[filled : filled + len(mine.target)], target[filled : filled + len(mine.target)] = mine.rows, mine.target
-        seen, filled = seen + batch.height, filled + len(mine.target)
+        own = encode_part(batch.gather_every(work.workers, (rank - seen) % work.workers), features)
+        end = filled + len(own.target)
+        rows[filled:end], target[filled:end] = own.rows, own.target
+        seen, filled = seen + batch.height, end
     if (seen, filled) != (total, size):
         raise Refused(f"part {part!r} has {seen} rows, its record says {total}; take the snapshot again")
     return Part(rows, target)
 
 
-def nccl() -> str:
-    """Path of NVIDIA's library by which GPUs add up. ``Refused`` where there is none."""
+def nccl_library() -> str:
+    """Path of NCCL, by which GPUs sum the histograms. ``Refused`` where there is none."""
     package = importlib.util.find_spec("nvidia.nccl") if importlib.util.find_spec("nvidia") else None
     for root in (package.submodule_search_locations or []) if package else []:
-        found = Path(root, "lib", "libnccl.so.2")
-        if found.exists():
-            return str(found)
+        library = Path(root, "lib", "libnccl.so.2")
+        if library.exists():
+            return str(library)
     try:
         ctypes.CDLL("libnccl.so.2")
     except OSError as error:
-        reasons = [str(error), "add the package nvidia-nccl-cu12 to the image, or say workers: 1 or gpus: 0"]
+        reasons = [str(error), "add the package nvidia-nccl-cu12 to the image, or set workers: 1 or gpus: 0"]
         raise Refused("several workers with GPUs need NCCL, and it is not installed here", reasons) from error
     return "libnccl.so.2"
 
 
-def _meeting_point(workers: int, host: str) -> RabitTracker:
+def _start_tracker(workers: int, host: str) -> RabitTracker:
     tracker = RabitTracker(n_workers=workers, host_ip=host, sortby="task")
     tracker.start()
-    _open.append(tracker)
+    _trackers.append(tracker)
     return tracker
 
 
-def _boosted(folder: Path, work: SharedWork, store: Store, tell: Tell) -> Boosted:
+def _boost_share(folder: Path, work: SharedWork, store: Store, send: SendEvent) -> BoostingResult:
     rank = collective.get_rank()
     plan = plan_boosting(work.training, work.problem, work.seed, work.device)
     train, held_out = _matrices(plan, work, rank, open_snapshot(store, work.model, work.snapshot))
-    speak = tell if rank == 0 else _silent
+    send_first = send if rank == 0 else _drop_event
     return boost(
         plan,
         train,
         held_out,
-        checkpoints=_ToldCheckpoints(folder, work, speak, rank == 0),
-        on_round=lambda number, scores, rate: speak({"round": number, "scores": dict(scores), "rate": rate}),
+        checkpoints=_CoordinatorCheckpoints(folder, work, send_first, rank == 0),
+        on_round=lambda number, scores, rate: send_first({"round": number, "scores": dict(scores), "rate": rate}),
     )
 
 
 def _matrices(plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapshot) -> tuple[xgb.DMatrix, xgb.DMatrix]:
-    """The rows themselves are let go of as soon as they are quantised."""
+    """Each part's rows are freed as soon as they are quantised."""
 
     def quantised(part: str, reference: xgb.DMatrix | None) -> xgb.DMatrix:
-        share = share_of(snapshot, part, work, rank)
+        share = rows_of_rank(snapshot, part, work, rank)
         return matrix(plan, share.rows, share.target, reference)
 
     train = quantised("train", None)
     return train, quantised("validation", train if plan.quantile else None)
 
 
-def _silent(event: Mapping[str, Any]) -> None:
-    """All ranks score the same; one of them tells it."""
+def _drop_event(event: Mapping[str, Any]) -> None:
+    """All ranks have the same scores; rank 0 alone sends them."""
     del event
 
 
-def _leave(folder: Path, done: Boosted) -> None:
+def _write_result(folder: Path, done: BoostingResult) -> None:
     facts = {
         "rounds": done.rounds,
         "best_round": done.best_round,
@@ -164,13 +165,13 @@ def _leave(folder: Path, done: Boosted) -> None:
 
 
 @dataclass(frozen=True)
-class _ToldCheckpoints:
-    """Reads the checkpoint that the coordinator laid down; rank 0 hands it new ones, for it alone keeps them."""
+class _CoordinatorCheckpoints:
+    """Reads the checkpoint that the coordinator wrote; rank 0 sends new ones, which the coordinator stores."""
 
     folder: Path
     work: SharedWork
-    tell: Tell
-    speaks: bool
+    send: SendEvent
+    is_first: bool
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None:
         if self.work.resume is None:
@@ -178,13 +179,13 @@ class _ToldCheckpoints:
         content = (self.folder / RESUME).read_bytes()
         if hashlib.sha256(content).hexdigest() != self.work.resume.sha256:
             raise Unavailable(
-                "the checkpoint to go on from is not what the coordinator laid down; the next try reads anew"
+                "the checkpoint is not the one that the coordinator wrote; the next attempt reads it again"
             )
         return content, self.work.resume.index
 
     def save(self, content: bytes, curves: dict[str, list[float]], learning_rates: list[float], score: float) -> None:
-        del curves  # told round by round
-        if self.speaks:
+        del curves  # sent round by round
+        if self.is_first:
             path = self.folder / f"round-{len(learning_rates):06d}.ubj"
             path.write_bytes(content)
-            self.tell({"checkpoint": path.name, "score": score})
+            self.send({"checkpoint": path.name, "score": score})

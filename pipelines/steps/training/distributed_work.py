@@ -1,4 +1,4 @@
-"""The message from which every worker of a distributed training reads the same work."""
+"""The messages by which every worker of a distributed training gets the same work."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipelines.steps.training.device import Device
 from pipelines.tables.encoding import FeatureInput, Kind, with_vocabularies
 
 WORK, RESUME, MODEL, DONE = "work.json", "resume.ubj", "model.ubj", "done.json"
-"""Files of a rank's folder: what it is told, where it goes on from, and what rank 0 has made of it."""
+"""Files of a rank's folder: its work, the checkpoint to resume from, and the model and facts of rank 0."""
 INVITATION = "workers.json"
 """Written by the coordinator into the launch's folder in the store when the workers may join."""
 
 REPORTS = "workers/"
-"""Where a worker leaves why it was refused, so that the coordinator can say it."""
+"""Where a worker writes why it was refused, for the coordinator to report."""
 
 
 class Resume(BaseModel):
-    """The checkpoint that all workers go on from; its bytes are in a file beside."""
+    """The checkpoint that all workers resume from; its bytes are in a file of their own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 

@@ -6,7 +6,7 @@ from pipelines.spec.model import EarlyStopping
 from pipelines.steps.training.scores import improves
 
 
-class Stopper:
+class EarlyStopper:
     """``observe`` each round's validation score; ``best_round`` counts from 0 and is None before the first."""
 
     def __init__(self, declared: EarlyStopping, mode: str) -> None:

@@ -1,4 +1,4 @@
-"""The environment of a training: Python, system and versions of the decisive packages, with a digest to compare."""
+"""The environment of a training: Python, system and versions of the packages that matter, with a digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 
 from pydantic import BaseModel, ConfigDict
 
-DECISIVE = (
+MODEL_PACKAGES = (
     "airworthy",
     "numpy",
     "polars",
@@ -26,7 +26,7 @@ DECISIVE = (
 
 
 class Environment(BaseModel):
-    """``versions``: of the decisive distributions that are installed."""
+    """``versions``: of the ``MODEL_PACKAGES`` that are installed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +38,7 @@ class Environment(BaseModel):
     def digest(self) -> str:
         """sha256 of the sorted lines, 64 hex digits."""
         lines = [f"python=={self.python}", f"{self.system}-{self.machine}"]
-        lines += sorted(f"{name}=={found}" for name, found in self.versions.items())
+        lines += sorted(f"{name}=={version}" for name, version in self.versions.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def differences(self, other: Environment) -> list[str]:
@@ -56,7 +56,7 @@ class Environment(BaseModel):
 def environment() -> Environment:
     """Of this process."""
     versions = {}
-    for name in DECISIVE:
+    for name in MODEL_PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -67,7 +67,7 @@ def environment() -> Environment:
 
 
 @cache
-def installed() -> str:
+def installed_packages() -> str:
     """Every installed distribution as ``name==version`` lines, sorted: the lock of this environment."""
-    found = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
-    return "\n".join(sorted(found, key=str.lower)) + "\n"
+    lines = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
+    return "\n".join(sorted(lines, key=str.lower)) + "\n"

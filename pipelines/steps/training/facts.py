@@ -13,11 +13,11 @@ from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.steps.training.run_record import RunRecord
 from pipelines.steps.training.snapshot import Snapshot
 
-LONGEST_DIGEST = 36
+MAX_DIGEST_LENGTH = 36
 """MLflow keeps no more of a dataset's digest."""
 
 
-def flattened(declared: BaseModel) -> dict[str, Any]:
+def flatten(declared: BaseModel) -> dict[str, Any]:
     """``{"estimator.parameters.max_depth": 6, ...}``: every declared value under its path."""
     flat: dict[str, Any] = {}
 
@@ -34,24 +34,24 @@ def flattened(declared: BaseModel) -> dict[str, Any]:
 
 def data_metrics(snapshot: Snapshot, problem: str) -> dict[str, float]:
     """Rows per part, and their share of positives or their mean target."""
-    found: dict[str, float] = {"data/rows": float(sum(facts.rows for facts in snapshot.targets.values()))}
+    metrics: dict[str, float] = {"data/rows": float(sum(facts.rows for facts in snapshot.targets.values()))}
     for part, facts in snapshot.targets.items():
         if not facts.rows:
             continue
-        found[f"data/{part}_rows"] = float(facts.rows)
+        metrics[f"data/{part}_rows"] = float(facts.rows)
         if facts.mean is not None:
-            found[f"data/{part}_{'positive_share' if problem == 'classification' else 'mean_target'}"] = facts.mean
-    return found
+            metrics[f"data/{part}_{'positive_share' if problem == 'classification' else 'mean_target'}"] = facts.mean
+    return metrics
 
 
-def dataset_input(record: RunRecord, snapshot: Snapshot) -> None:
+def log_dataset_input(record: RunRecord, snapshot: Snapshot) -> None:
     """Link the snapshot to the run by digest and address; its rows are not uploaded."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     facts = snapshot.record
     dataset = Dataset(
         name=f"{facts.model} snapshot",
-        digest=facts.digest[:LONGEST_DIGEST],
+        digest=facts.digest[:MAX_DIGEST_LENGTH],
         source_type="local",
         source=json.dumps({"uri": facts.uri}),
         schema=json.dumps({"mlflow_colspec": _columns(snapshot)}),

@@ -12,14 +12,14 @@ import xgboost as xgb
 from pipelines.errors import Refused
 from pipelines.spec.model import Training
 from pipelines.steps.training import sklearn_estimator, skops_file
-from pipelines.steps.training.boosting import Boosted, OnRound, boost, matrix
+from pipelines.steps.training.boosting import BoostingResult, OnRound, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.device import Device
 from pipelines.tables.encoding import FeatureInput, Matrix
 
 Target = npt.NDArray[np.float64]
-NATIVE = {"xgboost": "model.ubj", "sklearn": "model.skops"}
+NATIVE_FILES = {"xgboost": "model.ubj", "sklearn": "model.skops"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Fitted:
     curves: dict[str, list[float]] = field(default_factory=dict)
     learning_rates: list[float] = field(default_factory=list)
     importance: dict[str, float] = field(default_factory=dict)
-    watched: str | None = None
-    """The curve that early stopping looked at."""
+    watched_metric: str | None = None
+    """The curve that early stopping watched."""
 
 
 def fit(
@@ -74,12 +74,12 @@ def fit(
         done = boost(plan, quantised, held_out, checkpoints=checkpoints, on_round=on_round)
     except xgb.core.XGBoostError as error:
         raise Refused("XGBoost does not accept the declared training", [str(error).partition("Stack")[0]]) from error
-    return boosted(done, plan, features)
+    return to_fitted(done, plan, features)
 
 
-def boosted(done: Boosted, plan: BoostingPlan, features: list[FeatureInput]) -> Fitted:
-    """What boosting made, wherever it was made; it predicts on this machine."""
-    done.booster.set_param({"device": "cpu"})  # whoever asks for predictions holds rows in main memory
+def to_fitted(done: BoostingResult, plan: BoostingPlan, features: list[FeatureInput]) -> Fitted:
+    """The fitted model of a boosting, wherever it ran; it predicts on this machine."""
+    done.booster.set_param({"device": "cpu"})  # rows to predict are in main memory
     gains = done.booster.get_score(importance_type="total_gain")
     return Fitted(
         native=bytes(done.booster.save_raw("ubj")),
@@ -90,14 +90,14 @@ def boosted(done: Boosted, plan: BoostingPlan, features: list[FeatureInput]) -> 
         curves=done.curves,
         learning_rates=done.learning_rates,
         importance={feature.name: float(np.sum(gains.get(f"f{place}", 0.0))) for place, feature in enumerate(features)},
-        watched=f"validation/{plan.metric}",
+        watched_metric=f"validation/{plan.metric}",
     )
 
 
 def _fit_sklearn(training: Training, problem: str, seed: int, features: list[FeatureInput], train: Part) -> Fitted:
     estimator = sklearn_estimator.build(training.estimator, problem, seed, features)
     fitted = sklearn_estimator.fit(estimator, problem, train.rows, train.target)
-    found = getattr(fitted, "feature_importances_", None)
+    gains = getattr(fitted, "feature_importances_", None)
     names = [feature.name for feature in features]
     return Fitted(
         native=skops_file.dump(fitted),
@@ -105,5 +105,5 @@ def _fit_sklearn(training: Training, problem: str, seed: int, features: list[Fea
         best_round=None,
         resumed_from_round=None,
         predict=lambda rows: sklearn_estimator.predict(fitted, problem, rows),
-        importance={} if found is None else {name: float(value) for name, value in zip(names, found, strict=True)},
+        importance={} if gains is None else {name: float(value) for name, value in zip(names, gains, strict=True)},
     )

@@ -35,7 +35,7 @@ class LearningRateSchedule:
         return max(min(declared.minimum, declared.initial), declared.initial * declared.factor**reductions)
 
     def observe(self, score: float) -> None:
-        """Take note of the validation score of the round just done."""
+        """Record the validation score of the round just done."""
         if improves(score, self._best, self._mode):
             self._best, self._waited = score, 0
             return

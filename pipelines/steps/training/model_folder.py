@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 
 from pipelines.steps.models.registered_model import CATEGORIES, PREDICTOR, EstimatorKind, PredictorFile, Problem
-from pipelines.steps.training.fitting import NATIVE
+from pipelines.steps.training.fitting import NATIVE_FILES
 from pipelines.tables.encoding import FeatureInput, categories_json
 
 LOADER = "pipelines.steps.models.registered_model"
@@ -41,13 +41,13 @@ def write_model_folder(
     from mlflow.types.schema import ColSpec, DataType, Schema
     from mlflow.utils.environment import _PythonEnv
 
-    (folder / NATIVE[estimator]).write_bytes(native)
+    (folder / NATIVE_FILES[estimator]).write_bytes(native)
     (folder / CATEGORIES).write_bytes(categories_json(features))
     predictor = PredictorFile(
         model=model,
         problem=problem,
         estimator=estimator,
-        native=NATIVE[estimator],
+        native=NATIVE_FILES[estimator],
         features={feature.name: feature.type for feature in features},
     )
     (folder / PREDICTOR).write_text(predictor.model_dump_json(indent=1), encoding="utf-8")
@@ -75,7 +75,7 @@ def _add_flavour(description: Any, estimator: str) -> None:
         description.add_flavor(
             "xgboost",
             xgb_version=xgboost.__version__,
-            data=NATIVE[estimator],
+            data=NATIVE_FILES[estimator],
             model_class="xgboost.core.Booster",
             model_format="ubj",
             code=None,

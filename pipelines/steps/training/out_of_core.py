@@ -2,7 +2,7 @@
 
 XGBoost keeps the quantised rows in pages on local disk (``ExtMemQuantileDMatrix``) and goes through them once per
 level of a tree. In memory remain one page, and per row its gradient, target and score: about 40 bytes. The quantiles
-are sketched over the batches, so the cut of the snapshot decides the model, too; its digest covers the cut.
+are sketched over the batches, so the cut of the snapshot affects the model, too; its digest covers the cut.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import xgboost as xgb
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.model import Training
-from pipelines.steps.training.boosting import OnRound, Resumable, boost
+from pipelines.steps.training.boosting import CheckpointStore, OnRound, boost
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
-from pipelines.steps.training.fitting import Fitted, boosted
-from pipelines.steps.training.snapshot import Snapshot, part_of
+from pipelines.steps.training.fitting import Fitted, to_fitted
+from pipelines.steps.training.snapshot import Snapshot, encode_part
 from pipelines.tables.encoding import FeatureInput, Kind, learn_inputs
 
-CACHE = "airworthy-out-of-core-"
+CACHE_PREFIX = "airworthy-out-of-core-"
 CELL_BYTES = 10
 """Disk that one value of one row may take: 4 as encoded, until it is quantised, and up to 6 in XGBoost's pages."""
 
 
 def learn_inputs_in_batches(snapshot: Snapshot, types: Mapping[str, Kind]) -> list[FeatureInput]:
-    """What ``learn_inputs`` learns of all training rows, from one batch after the other."""
-    found: dict[str, set[str]] = {name: set() for name in types}
+    """``learn_inputs`` of all training rows, from one batch after the other."""
+    categories: dict[str, set[str]] = {name: set() for name in types}
     for batch in snapshot.batches("train", list(types)):
         for feature in learn_inputs(batch, types):
-            found[feature.name].update(feature.categories)
-    return [FeatureInput(name, kind, tuple(sorted(found[name]))) for name, kind in types.items()]
+            categories[feature.name].update(feature.categories)
+    return [FeatureInput(name, kind, tuple(sorted(categories[name]))) for name, kind in types.items()]
 
 
 def fit_in_batches(
@@ -49,7 +49,7 @@ def fit_in_batches(
     snapshot: Snapshot,
     *,
     key: str,
-    checkpoints: Resumable | None = None,
+    checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
 ) -> Fitted:
     """Fit as ``fitting.fit`` does, on ``train``, watching ``validation``.
@@ -58,8 +58,8 @@ def fit_in_batches(
     disk has too little room for the quantised rows.
     """
     plan = plan_boosting(training, problem, seed)
-    with _cache(key) as folder:
-        _expect_room(folder, snapshot, features)
+    with _cache_folder(key) as folder:
+        _check_disk_space(folder, snapshot, features)
         try:
             return _fit(plan, features, snapshot, folder, checkpoints, on_round)
         except xgb.core.XGBoostError as error:
@@ -72,78 +72,78 @@ def _fit(
     features: list[FeatureInput],
     snapshot: Snapshot,
     folder: Path,
-    checkpoints: Resumable | None,
+    checkpoints: CheckpointStore | None,
     on_round: OnRound | None,
 ) -> Fitted:
-    """In a function of its own, so that the matrices let go of their pages before the folder goes."""
-    train = _matrix(plan, _Encoded(snapshot, "train", features, folder))
-    validation = _matrix(plan, _Encoded(snapshot, "validation", features, folder), train)
-    return boosted(boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round), plan, features)
+    """In a function of its own, so that the matrices release their pages before the folder is deleted."""
+    train = _matrix(plan, _EncodedBatches(snapshot, "train", features, folder))
+    validation = _matrix(plan, _EncodedBatches(snapshot, "validation", features, folder), train)
+    return to_fitted(boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round), plan, features)
 
 
-def _matrix(plan: BoostingPlan, rows: _Encoded, reference: xgb.DMatrix | None = None) -> xgb.DMatrix:
+def _matrix(plan: BoostingPlan, rows: _EncodedBatches, reference: xgb.DMatrix | None = None) -> xgb.DMatrix:
     bins = plan.parameters.get("max_bin")
     settings: dict[str, Any] = {"max_bin": bins} if bins else {}
-    made = xgb.ExtMemQuantileDMatrix(rows, nthread=plan.threads, ref=reference, **settings)
-    rows.forget()
-    return made
+    matrix = xgb.ExtMemQuantileDMatrix(rows, nthread=plan.threads, ref=reference, **settings)
+    rows.delete_batches()
+    return matrix
 
 
-class _Encoded(xgb.DataIter):
+class _EncodedBatches(xgb.DataIter):
     """A part in batches. XGBoost asks for all of them several times; each is read, verified and encoded once."""
 
     def __init__(self, snapshot: Snapshot, part: str, features: list[FeatureInput], folder: Path) -> None:
         super().__init__(cache_prefix=str(folder / part))
-        self._fresh: Iterator[tuple[Any, Any]] = (
+        self._unread: Iterator[tuple[Any, Any]] = (
             (encoded.rows, encoded.target)
             for encoded in (
-                part_of(batch, features)
+                encode_part(batch, features)
                 for batch in snapshot.batches(part, [*(feature.name for feature in features), "target"])
             )
         )
         self._folder = folder / f"{part}-encoded"
         self._folder.mkdir()
-        self._kept = self._next = 0
+        self._saved = self._next = 0
 
     def next(self, input_data: Callable[..., Any]) -> bool:
-        found = self._take()
-        if found is None:
+        batch = self._next_batch()
+        if batch is None:
             return False
-        input_data(data=found[0], label=found[1])
+        input_data(data=batch[0], label=batch[1])
         self._next += 1
         return True
 
     def reset(self) -> None:
         self._next = 0
 
-    def forget(self) -> None:
+    def delete_batches(self) -> None:
         """Remove the encoded batches; the quantised pages hold all that is needed."""
         shutil.rmtree(self._folder)
 
-    def _take(self) -> tuple[Any, Any] | None:
+    def _next_batch(self) -> tuple[Any, Any] | None:
         rows, target = (self._folder / f"{self._next:06d}-{name}.npy" for name in ("rows", "target"))
-        if self._next < self._kept:
+        if self._next < self._saved:
             return np.load(rows), np.load(target)
-        found = next(self._fresh, None)
-        if found is not None:
-            np.save(rows, found[0])
-            np.save(target, found[1])
-            self._kept += 1
-        return found
+        batch = next(self._unread, None)
+        if batch is not None:
+            np.save(rows, batch[0])
+            np.save(target, batch[1])
+            self._saved += 1
+        return batch
 
 
 @contextmanager
-def _cache(key: str) -> Iterator[Path]:
-    """A folder on local disk (``TMPDIR``) that goes at the end; those of killed processes at the same request go, too.
+def _cache_folder(key: str) -> Iterator[Path]:
+    """A folder on local disk (``TMPDIR``), deleted at the end; so are those of killed attempts at the request.
 
     Its name ends with the process, so that an attempt that is still alive keeps its own.
     """
-    prefix = f"{CACHE}{key[:16]}-"
+    prefix = f"{CACHE_PREFIX}{key[:16]}-"
     root = Path(tempfile.gettempdir())
-    for left in root.glob(f"{prefix}*"):
-        owner = left.name.removeprefix(prefix)
+    for stale in root.glob(f"{prefix}*"):
+        owner = stale.name.removeprefix(prefix)
         if not (owner.isdecimal() and psutil.pid_exists(int(owner))) or owner == str(os.getpid()):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(stale, ignore_errors=True)
     folder = root / f"{prefix}{os.getpid()}"
     folder.mkdir(mode=0o700)
     try:
@@ -152,7 +152,7 @@ def _cache(key: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _expect_room(folder: Path, snapshot: Snapshot, features: list[FeatureInput]) -> None:
+def _check_disk_space(folder: Path, snapshot: Snapshot, features: list[FeatureInput]) -> None:
     rows = sum(snapshot.record.parts[part].rows for part in ("train", "validation"))
     needed, free = rows * (len(features) + 4) * CELL_BYTES, shutil.disk_usage(folder).free
     if free < needed:

@@ -21,14 +21,14 @@ from pipelines.steps.models.registered_model import (
     read_predictor,
 )
 from pipelines.steps.training.model_folder import write_model_folder
-from pipelines.steps.training.order import TrainingPlan, TrainingResult
+from pipelines.steps.training.plan import TrainingPlan, TrainingResult
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord
 
-CANDIDATE = {"airworthy.status": "candidate"}
+CANDIDATE_TAGS = {"airworthy.status": "candidate"}
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredVersion:
     version: str
     model_uri: str
     model_digest: str
@@ -43,10 +43,10 @@ def find_registered(registry: Registry, model: str, request_digest: str) -> Vers
 
 
 def register(
-    record: RunRecord, order: TrainingPlan, filled: TrainingResult, example: pl.DataFrame, tags: Mapping[str, str]
-) -> Registered:
+    record: RunRecord, plan: TrainingPlan, trained: TrainingResult, example: pl.DataFrame, tags: Mapping[str, str]
+) -> RegisteredVersion:
     """Upload the model folder, link it to the run, and add the version with its tags in one call."""
-    client, model = record.client, order.request.model
+    client, model = record.client, plan.request.model
     uri = str(client.tracking_uri)
     with tempfile.TemporaryDirectory(prefix="airworthy-model-") as name, mlflow_answers(uri):
         folder = Path(name)
@@ -54,10 +54,10 @@ def register(
         write_model_folder(
             folder,
             model=model,
-            problem=order.problem,
-            estimator=order.training.estimator.kind,
-            native=filled.fitted.native,
-            features=filled.features,
+            problem=plan.problem,
+            estimator=plan.training.estimator.kind,
+            native=trained.fitted.native,
+            features=trained.features,
             example=example,
             run_id=record.run_id,
             model_id=logged.model_id,
@@ -66,21 +66,21 @@ def register(
         digests = {MODEL_DIGEST_TAG: digest, INPUTS_DIGEST_TAG: inputs_digest(folder)}
         client.log_model_artifacts(logged.model_id, name)
         client.finalize_logged_model(logged.model_id, "READY")
-        _link(client, record.run_id, logged.model_id)
+        _link_model(client, record.run_id, logged.model_id)
         _create_registered_model(client, model)
         source = logged.artifact_location if keeps_artifacts_locally(uri) else logged.model_uri
         version = client.create_model_version(
             model,
             source,
             run_id=record.run_id,
-            tags={**CANDIDATE, **tags, **digests},
+            tags={**CANDIDATE_TAGS, **tags, **digests},
             model_id=logged.model_id,
             await_creation_for=None,
         )
-    return Registered(str(version.version), str(logged.model_uri), digest)
+    return RegisteredVersion(str(version.version), str(logged.model_uri), digest)
 
 
-def _link(client: Any, run_id: str, model_id: str) -> None:
+def _link_model(client: Any, run_id: str, model_id: str) -> None:
     from mlflow.entities import LoggedModelOutput
 
     client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
@@ -96,7 +96,7 @@ def _create_registered_model(client: Any, model: str) -> None:
             raise
 
 
-def digest_of(info: VersionInfo) -> str:
+def model_digest_of(info: VersionInfo) -> str:
     """``Refused`` for a version that training did not register."""
     if MODEL_DIGEST_TAG not in info.tags:
         raise Refused(f"{info.model} version {info.version} has no tag {MODEL_DIGEST_TAG}; it was not trained here")

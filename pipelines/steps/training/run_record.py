@@ -21,13 +21,13 @@ FLUSH_SECONDS = 5.0
 """A long training can be watched while it runs; a short one sends its curves once, at its end."""
 BATCH_METRICS, BATCH_PARAMETERS = 1000, 100
 """MLflow takes no more in one call."""
-LONGEST_VALUE = 6000
-LONGEST_TAG = 8000
+MAX_PARAMETER_LENGTH = 6000
+MAX_TAG_LENGTH = 8000
 REQUEST_DIGEST_TAG = "airworthy.request_digest"
 
 
 class RunRecord:
-    """Facts of one run. What is only nice to have goes through ``attempt``: its failure is a tag, not the run's end."""
+    """Facts of one run. Optional ones go through ``attempt``: a failure becomes a tag and does not end the run."""
 
     def __init__(self, client: Any, experiment_id: str, run_id: str, clock: Clock) -> None:
         self.client = client
@@ -35,50 +35,50 @@ class RunRecord:
         self.run_id = run_id
         self._clock = clock
         self._uri = str(client.tracking_uri)
-        self._waiting: list[Metric] = []
-        self._flushed = time.monotonic()
-        self._degraded: dict[str, str] = {}
+        self._pending: list[Metric] = []
+        self._flushed_at = time.monotonic()
+        self._failures: dict[str, str] = {}
         self._system: SystemMetrics | None = None
         self._samples = 0
         self.attempt("system metrics", self._watch_system)
 
-    def round(self, number: int, scores: Mapping[str, float], rate: float) -> None:
-        """Take note of one boosting round; sent now and then. An outage meanwhile is waited out until the end."""
-        self._keep({**scores, "learning_rate": rate}, number)
+    def log_round(self, number: int, scores: Mapping[str, float], rate: float) -> None:
+        """Queue the metrics of one boosting round, sent every 5 s; during an outage they stay queued until the end."""
+        self._queue({**scores, "learning_rate": rate}, number)
         sample = self._system.sample() if self._system else None
         if sample:
             self._samples += 1
-            self._keep(sample, self._samples)
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self._queue(sample, self._samples)
+        if time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
             with suppress(Unavailable):
                 self.flush()
-            self._flushed = time.monotonic()
+            self._flushed_at = time.monotonic()
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        self._keep(values, step)
+    def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        self._queue(values, step)
 
     def flush(self) -> None:
-        """Send what waits. ``Unavailable`` if MLflow does not answer; nothing is lost then."""
-        while self._waiting:
-            batch = self._waiting[:BATCH_METRICS]
+        """Send the queued metrics. ``Unavailable`` if MLflow does not answer; nothing is lost then."""
+        while self._pending:
+            batch = self._pending[:BATCH_METRICS]
             with mlflow_answers(self._uri):
                 self.client.log_batch(self.run_id, metrics=batch)
-            self._waiting = self._waiting[BATCH_METRICS:]
+            self._pending = self._pending[BATCH_METRICS:]
 
-    def parameters(self, values: Mapping[str, Any]) -> None:
-        parameters = [Param(name, str(value)[:LONGEST_VALUE]) for name, value in values.items()]
+    def log_parameters(self, values: Mapping[str, Any]) -> None:
+        parameters = [Param(name, str(value)[:MAX_PARAMETER_LENGTH]) for name, value in values.items()]
         with mlflow_answers(self._uri):
             for start in range(0, len(parameters), BATCH_PARAMETERS):
                 self.client.log_batch(self.run_id, params=parameters[start : start + BATCH_PARAMETERS])
 
-    def tags(self, values: Mapping[str, str]) -> None:
+    def log_tags(self, values: Mapping[str, str]) -> None:
         with mlflow_answers(self._uri):
             self.client.log_batch(
-                self.run_id, tags=[RunTag(name, value[:LONGEST_TAG]) for name, value in values.items()]
+                self.run_id, tags=[RunTag(name, value[:MAX_TAG_LENGTH]) for name, value in values.items()]
             )
 
-    def files(self, contents: Mapping[str, bytes]) -> None:
-        """Keep files as artifacts of the run, by path."""
+    def log_files(self, contents: Mapping[str, bytes]) -> None:
+        """Log files as artifacts of the run, by path."""
         with tempfile.TemporaryDirectory() as folder:
             for name, content in contents.items():
                 path = Path(folder, name)
@@ -87,20 +87,20 @@ class RunRecord:
             with mlflow_answers(self._uri):
                 self.client.log_artifacts(self.run_id, folder)
 
-    def attempt(self, name: str, act: Callable[[], None]) -> None:
-        """Do something that the model does not depend on."""
+    def attempt(self, name: str, action: Callable[[], None]) -> None:
+        """Log something that the model does not depend on."""
         try:
-            act()
-        except Exception as error:  # whatever failed, the training is worth more
-            self._degraded[name] = f"{type(error).__name__}: {error}"
+            action()
+        except Exception as error:  # an optional fact must not fail the training
+            self._failures[name] = f"{type(error).__name__}: {error}"
 
     def end(self) -> None:
-        """Send the rest and finish the run, saying what was gone on without."""
+        """Send the rest and finish the run, with a tag of the facts that failed."""
         if self._system:
             self.attempt("system metrics", self._last_sample)
         self.flush()
-        if self._degraded:
-            self.tags({"airworthy.degraded": "; ".join(f"{name}: {why}" for name, why in self._degraded.items())})
+        if self._failures:
+            self.log_tags({"airworthy.degraded": "; ".join(f"{name}: {why}" for name, why in self._failures.items())})
         with mlflow_answers(self._uri):
             self.client.set_terminated(self.run_id, "FINISHED", end_time=self._now())
 
@@ -109,12 +109,12 @@ class RunRecord:
         with suppress(AirworthyError):
             self.flush()
         with suppress(AirworthyError):
-            self.tags({"airworthy.failure": f"{type(error).__name__}: {error}"})
+            self.log_tags({"airworthy.failure": f"{type(error).__name__}: {error}"})
             with mlflow_answers(self._uri):
                 self.client.set_terminated(self.run_id, "FAILED", end_time=self._now())
 
-    def child(self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """A finished run below this one."""
+    def log_child_run(self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Log a finished run below this one."""
         now = self._now()
         with mlflow_answers(self._uri):
             run = self.client.create_run(
@@ -127,16 +127,16 @@ class RunRecord:
             )
             self.client.set_terminated(run.info.run_id, "FINISHED", end_time=now)
 
-    def _keep(self, values: Mapping[str, float], step: int) -> None:
+    def _queue(self, values: Mapping[str, float], step: int) -> None:
         now = self._now()
-        self._waiting += [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
+        self._pending += [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
 
     def _watch_system(self) -> None:
         self._system = SystemMetrics()
 
     def _last_sample(self) -> None:
         assert self._system is not None
-        self._keep(self._system.sample(now=True) or {}, self._samples + 1)
+        self._queue(self._system.sample(now=True) or {}, self._samples + 1)
 
     def _now(self) -> int:
         return int(self._clock().timestamp() * 1000)
@@ -149,13 +149,13 @@ def recorded_run(
     """A run in the experiment named as the model. Earlier attempts at the same request that were killed are closed."""
     uri = str(client.tracking_uri)
     with mlflow_answers(uri):
-        experiment_id = _experiment(client, model, home)
-        _close_killed(client, experiment_id, tags[REQUEST_DIGEST_TAG])
+        experiment_id = _experiment_id(client, model, home)
+        _close_killed_runs(client, experiment_id, tags[REQUEST_DIGEST_TAG])
         run = client.create_run(
             experiment_id,
             start_time=int(clock().timestamp() * 1000),
             run_name=name,
-            tags={tag: value[:LONGEST_TAG] for tag, value in tags.items()},
+            tags={tag: value[:MAX_TAG_LENGTH] for tag, value in tags.items()},
         )
     record = RunRecord(client, experiment_id, run.info.run_id, clock)
     try:
@@ -166,11 +166,11 @@ def recorded_run(
         raise
 
 
-def _experiment(client: Any, model: str, home: Path) -> str:
+def _experiment_id(client: Any, model: str, home: Path) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(model)
-    if found is None:
+    experiment = client.get_experiment_by_name(model)
+    if experiment is None:
         local = keeps_artifacts_locally(str(client.tracking_uri))
         location = (home / "mlflow" / "artifacts" / model).as_uri() if local else None
         try:
@@ -178,14 +178,14 @@ def _experiment(client: Any, model: str, home: Path) -> str:
         except MlflowException as error:  # another training of the same model was faster
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(model)
-    return str(found.experiment_id)
+            experiment = client.get_experiment_by_name(model)
+    return str(experiment.experiment_id)
 
 
-def _close_killed(client: Any, experiment_id: str, request_digest: str) -> None:
-    left = client.search_runs(
+def _close_killed_runs(client: Any, experiment_id: str, request_digest: str) -> None:
+    killed_runs = client.search_runs(
         [experiment_id], f"tags.`{REQUEST_DIGEST_TAG}` = '{request_digest}' AND attributes.status = 'RUNNING'"
     )
-    for run in left:
+    for run in killed_runs:
         client.set_tag(run.info.run_id, "airworthy.failure", "killed; a later attempt went on from its checkpoint")
         client.set_terminated(run.info.run_id, "KILLED")

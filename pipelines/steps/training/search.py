@@ -1,4 +1,4 @@
-"""A search draws the same trials from the same seed, also when it is killed and goes on."""
+"""A search draws the same trials from the same seed, also when it is killed and resumed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ TRIALS: TypeAdapter[list[Trial]] = TypeAdapter(list[Trial])
 
 def with_parameters(training: Training, chosen: dict[str, Any]) -> Training:
     """The declaration with searched values put in: ``learning_rate`` and ``rounds`` at their own places."""
-    left = dict(chosen)
+    remaining = dict(chosen)
     changes: dict[str, Any] = {}
-    if "learning_rate" in left:
-        changes["learning_rate"] = training.learning_rate.model_copy(update={"initial": left.pop("learning_rate")})
-    estimator: dict[str, Any] = {"rounds": left.pop("rounds")} if "rounds" in left else {}
-    estimator["parameters"] = {**training.estimator.parameters, **left}
+    if "learning_rate" in remaining:
+        changes["learning_rate"] = training.learning_rate.model_copy(update={"initial": remaining.pop("learning_rate")})
+    estimator: dict[str, Any] = {"rounds": remaining.pop("rounds")} if "rounds" in remaining else {}
+    estimator["parameters"] = {**training.estimator.parameters, **remaining}
     return training.model_copy(update={**changes, "estimator": training.estimator.model_copy(update=estimator)})
 
 
@@ -51,7 +51,7 @@ def search(
 ) -> Trial:
     """The best of all trials; the first of equals. ``done``: trials of an earlier attempt, not tried again.
 
-    Each trial gets a sampler of its own, seeded by its number and told all earlier trials: what it draws does not
+    Each trial gets a sampler of its own, seeded by its number and given all earlier trials: what it draws does not
     depend on where an attempt began. ``timeout_minutes`` counts from this attempt's start; a search that ran into it
     depends on the machine's speed, and is repeated by its recorded result.
     """

@@ -23,7 +23,7 @@ from pipelines.spec.model import Estimator
 from pipelines.tables.encoding import FeatureInput, Matrix
 
 Target = npt.NDArray[np.float64]
-RARE = 20
+MIN_CATEGORY_ROWS = 20
 """A category with fewer training rows than this shares one column with the other rare ones."""
 
 
@@ -36,18 +36,18 @@ def build(declared: Estimator, problem: str, seed: int, features: list[FeatureIn
     except (ImportError, AttributeError) as error:
         raise Refused(f"training.estimator.class_path {path!r} does not exist; correct the spelling") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
-        raise Refused(f"training.estimator.class_path {path!r} is no estimator")
+        raise Refused(f"training.estimator.class_path {path!r} is not an estimator")
     try:
         estimator = kind(**declared.parameters)
     except TypeError as error:
         raise Refused(f"training.estimator.parameters do not fit {path}", [str(error)]) from error
     fits = is_classifier(estimator) if problem == "classification" else is_regressor(estimator)
     if not fits or (problem == "classification" and not hasattr(estimator, "predict_proba")):
-        wanted = "a classifier with probabilities" if problem == "classification" else "a regressor"
-        raise Refused(f"training.estimator.class_path {path!r} is not {wanted}; a {problem} needs one")
+        expected = "a classifier with probabilities" if problem == "classification" else "a regressor"
+        raise Refused(f"training.estimator.class_path {path!r} is not {expected}; a {problem} needs one")
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=seed)
-    return estimator if get_tags(estimator).input_tags.allow_nan else _without_missing(estimator, features)
+    return estimator if get_tags(estimator).input_tags.allow_nan else _with_imputation(estimator, features)
 
 
 def fit(estimator: BaseEstimator, problem: str, rows: Matrix, target: Target) -> BaseEstimator:
@@ -66,12 +66,12 @@ def predict(estimator: Any, problem: str, rows: Matrix) -> npt.NDArray[np.float6
     return np.asarray(answers, dtype=np.float64).reshape(-1)
 
 
-def _without_missing(estimator: BaseEstimator, features: list[FeatureInput]) -> Pipeline:
+def _with_imputation(estimator: BaseEstimator, features: list[FeatureInput]) -> Pipeline:
     categorical = [place for place, feature in enumerate(features) if feature.type == "categorical"]
     numeric = [place for place, feature in enumerate(features) if feature.type == "numeric"]
     categories = make_pipeline(
         SimpleImputer(strategy="constant", fill_value=-1),
-        OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE, sparse_output=False),
+        OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=MIN_CATEGORY_ROWS, sparse_output=False),
     )
     numbers = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     return make_pipeline(

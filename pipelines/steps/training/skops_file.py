@@ -53,13 +53,13 @@ def trusted_types(content: bytes) -> list[str]:
     import skops.io
 
     try:
-        found: list[str] = skops.io.get_untrusted_types(data=content)
+        untrusted: list[str] = skops.io.get_untrusted_types(data=content)
     except Exception as error:  # skops raises whatever a broken zip or schema makes it raise
-        raise Refused("the model is no readable skops file", [f"{type(error).__name__}: {error}"]) from error
-    foreign = [name for name in found if not name.startswith(TRUSTED_PREFIXES)]
+        raise Refused("the model is not a readable skops file", [f"{type(error).__name__}: {error}"]) from error
+    foreign = [name for name in untrusted if not name.startswith(TRUSTED_PREFIXES)]
     if foreign:
         raise Refused("the model holds types outside sklearn and numpy; it is not loaded", foreign)
-    return found
+    return untrusted
 
 
 def _renumber(node: Any, numbers: dict[str, str]) -> None:
@@ -76,5 +76,5 @@ def _renumber(node: Any, numbers: dict[str, str]) -> None:
 
 
 def _renamed(name: str, numbers: dict[str, str]) -> str:
-    found = re.fullmatch(r"(\d+)\.(\w+)", name)
-    return f"{numbers.setdefault(found[1], str(len(numbers)))}.{found[2]}" if found else name
+    match = re.fullmatch(r"(\d+)\.(\w+)", name)
+    return f"{numbers.setdefault(match[1], str(len(numbers)))}.{match[2]}" if match else name

@@ -16,21 +16,21 @@ from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
 from pipelines.steps.snapshot.files import FrozenFiles, open_files
 from pipelines.steps.snapshot.split import PARTS
-from pipelines.steps.take_snapshot import RECORD, read_snapshot
+from pipelines.steps.take_snapshot import RECORD_FILE, read_snapshot
 from pipelines.steps.training.fitting import Part
 from pipelines.tables.encoding import FeatureInput, Kind, check_columns, encode
 
 BATCH_ROWS = 1_000_000
-"""Rows per batch of a snapshot that is one table, unless another number is asked for."""
+"""Rows per batch of a snapshot that is one table, by default."""
 
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """Targets of one part. ``missing``: null or NaN; ``odd``: known, and neither 0 nor 1."""
+    """Targets of one part. ``missing``: null or NaN; ``not_binary``: known, and neither 0 nor 1."""
 
     rows: int = 0
     missing: int = 0
-    odd: int = 0
+    not_binary: int = 0
     total: float = 0.0
     smallest: float = float("inf")
     largest: float = float("-inf")
@@ -40,12 +40,12 @@ class TargetFacts:
         known = self.rows - self.missing
         return self.total / known if known else None
 
-    def and_those_of(self, targets: pl.Series) -> TargetFacts:
+    def add(self, targets: pl.Series) -> TargetFacts:
         known = targets.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
         return TargetFacts(
             rows=self.rows + targets.len(),
             missing=self.missing + targets.len() - len(known),
-            odd=self.odd + int(np.sum((known != 0) & (known != 1))),
+            not_binary=self.not_binary + int(np.sum((known != 0) & (known != 1))),
             total=self.total + float(known.sum()),
             smallest=float(known.min(initial=self.smallest)),
             largest=float(known.max(initial=self.largest)),
@@ -56,7 +56,7 @@ class TargetFacts:
 class Snapshot:
     """One row per entity, with features, ``target``, ``part`` and ``prediction_time``.
 
-    ``table``: all rows, where they were frozen as one table; ``files``: where to find them otherwise.
+    ``table``: all rows, where they were frozen as one table; ``files``: the files otherwise.
     """
 
     record: SnapshotResult
@@ -81,13 +81,13 @@ class Snapshot:
     @cached_property
     def targets(self) -> dict[str, TargetFacts]:
         """By part. In a snapshot in batches this reads, and so verifies, every file."""
-        found = {}
+        facts = {}
         for part in PARTS:
-            found[part] = TargetFacts()
-            held = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
-            for frame in held:
-                found[part] = found[part].and_those_of(frame["target"])
-        return found
+            facts[part] = TargetFacts()
+            frames = self.files.batches(part, ["target"]) if self.files else [self.frame.filter(pl.col("part") == part)]
+            for frame in frames:
+                facts[part] = facts[part].add(frame["target"])
+        return facts
 
     def rows(self, *parts: str) -> pl.DataFrame:
         """Rows of the named parts, in order of prediction time; all of them in memory."""
@@ -104,9 +104,9 @@ class Snapshot:
         batches they are in order of day and, within it, of prediction time. ``Refused`` for a column that is not
         there, or a file that was altered.
         """
-        whole = [self.rows(part)] if self.files is None else self.files.batches(part, columns)
+        frames = [self.rows(part)] if self.files is None else self.files.batches(part, columns)
         size = batch_rows or (BATCH_ROWS if self.files is None else self.files.list.batch_rows)
-        for frame in whole:
+        for frame in frames:
             check_columns(frame.columns, list(columns or []))
             yield from (frame if columns is None else frame.select(columns)).iter_slices(size)
 
@@ -118,18 +118,18 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
     """
     files = open_files(store, model, digest)
     frame = None if files else read_snapshot(store, model, digest)
-    path = store_paths.snapshot(model, digest, RECORD)
+    path = store_paths.snapshot(model, digest, RECORD_FILE)
     try:
         record = SnapshotResult.model_validate_json(store.get(path))
     except ValidationError as error:
-        raise Refused(f"{path} is no record of a snapshot; take the snapshot again", [str(error)]) from error
+        raise Refused(f"{path} is not a record of a snapshot; take the snapshot again", [str(error)]) from error
     return Snapshot(record, frame, files)
 
 
 def check_rows(snapshot: Snapshot, problem: str, features: dict[str, Kind]) -> None:
     """``Refused`` with everything that makes the rows unfit for a training."""
-    wanted = [*features, "target", "part", "prediction_time"]
-    faults = [f"column {name!r} is missing" for name in wanted if snapshot.columns and name not in snapshot.columns]
+    required = [*features, "target", "part", "prediction_time"]
+    faults = [f"column {name!r} is missing" for name in required if snapshot.columns and name not in snapshot.columns]
     if faults:
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
     unlabelled = sum(facts.missing for facts in snapshot.targets.values())
@@ -140,17 +140,17 @@ def check_rows(snapshot: Snapshot, problem: str, features: dict[str, Kind]) -> N
         if not facts.rows:
             faults.append(f"part {part!r} has no rows")
         elif problem == "classification":
-            if facts.odd:
-                faults.append(f"part {part!r} has {facts.odd} targets that are neither 0 nor 1")
+            if facts.not_binary:
+                faults.append(f"part {part!r} has {facts.not_binary} targets that are neither 0 nor 1")
             elif facts.smallest == facts.largest:
                 faults.append(f"part {part!r} has only targets of {facts.smallest:g}; a classification needs both")
     if faults:
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
 
 
-def part_of(rows: pl.DataFrame, features: list[FeatureInput]) -> Part:
+def encode_part(rows: pl.DataFrame, features: list[FeatureInput]) -> Part:
     return Part(encode(rows, features), rows["target"].cast(pl.Float64).to_numpy())
 
 
-def times_of(rows: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+def prediction_times(rows: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
     return rows["prediction_time"].dt.replace_time_zone(None).to_numpy()

@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-EVERY_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
 MEGABYTE = 1024 * 1024
 
 
@@ -21,13 +21,13 @@ class SystemMetrics:
         self._process = psutil.Process()
         self._process.cpu_percent()
         psutil.cpu_percent()
-        self._next = time.monotonic() + EVERY_SECONDS
+        self._next = time.monotonic() + SAMPLE_SECONDS
 
     def sample(self, *, now: bool = False) -> dict[str, float] | None:
-        """A sample if it is time for one, or if it is asked for ``now``."""
+        """A sample if one is due, or if ``now`` is true."""
         if not now and time.monotonic() < self._next:
             return None
-        self._next = time.monotonic() + EVERY_SECONDS
+        self._next = time.monotonic() + SAMPLE_SECONDS
         memory = psutil.virtual_memory()
         return {
             "system/cpu_utilization_percentage": psutil.cpu_percent(),

@@ -1,4 +1,4 @@
-"""A worker pod takes its share of every fit of its launch, and leaves when the coordinator is done or gone."""
+"""A worker pod takes its share of every fit of its launch, and exits when the coordinator is done or lost."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pydantic import ValidationError
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.pod_run import MANIFEST
 from pipelines.ports import Ports, Store
-from pipelines.steps.training.distributed_processes import Ranks, how_it_ended
-from pipelines.steps.training.distributed_rank import SILENCE_SECONDS
+from pipelines.steps.training.distributed_processes import Ranks, describe_exit
+from pipelines.steps.training.distributed_rank import PEER_WAIT_SECONDS
 from pipelines.steps.training.distributed_work import INVITATION, REPORTS, RESUME, WORK, Invitation
 
 WAIT_SECONDS = 600.0
 """How long a worker waits to be invited: the coordinator's pod may have to wait for a node and an image."""
-PAUSE_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 def join(
-    run: str, ports: Ports, *, wait_seconds: float = WAIT_SECONDS, silence_seconds: float = SILENCE_SECONDS
+    run: str, ports: Ports, *, wait_seconds: float = WAIT_SECONDS, peer_wait_seconds: float = PEER_WAIT_SECONDS
 ) -> None:
     """Wait for ``<run>/workers.json``, take part, and return when the coordinator needs no more.
 
@@ -32,14 +32,14 @@ def join(
     coordinator or another worker is lost; ``Refused`` as a training of one worker.
     """
     done = 0
-    while invitation := _invitation(run, ports.store, done, wait_seconds):
-        _take_part(run, invitation, ports, silence_seconds)
+    while invitation := _await_invitation(run, ports.store, done, wait_seconds):
+        _run_session(run, invitation, ports, peer_wait_seconds)
         done = invitation.session
         if invitation.last:
             return
 
 
-def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation | None:
+def _await_invitation(run: str, store: Store, done: int, seconds: float) -> Invitation | None:
     """The next session's; None if the launch is over without one."""
     deadline = time.monotonic() + seconds
     path = f"{run}/{INVITATION}"
@@ -49,7 +49,7 @@ def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation
                 invitation = Invitation.model_validate_json(store.get(path))
             except ValidationError as error:
                 raise Refused(
-                    f"{path} is no invitation; do all pods of the launch run one image?", [str(error)]
+                    f"{path} is not an invitation; do all pods of the launch run the same image?", [str(error)]
                 ) from error
             if invitation.session > done:
                 return invitation
@@ -59,10 +59,10 @@ def _invitation(run: str, store: Store, done: int, seconds: float) -> Invitation
             raise Unavailable(
                 f"{path} did not appear in {seconds:g} s: the coordinator of the training does not answer"
             )
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def _take_part(run: str, invitation: Invitation, ports: Ports, silence: float) -> None:
+def _run_session(run: str, invitation: Invitation, ports: Ports, peer_wait_seconds: float) -> None:
     task = f"worker-{socket.gethostname()}"
     with tempfile.TemporaryDirectory(prefix="airworthy-rank-") as name, Ranks() as ranks:
         folder = Path(name)
@@ -73,18 +73,18 @@ def _take_part(run: str, invitation: Invitation, ports: Ports, silence: float) -
                 raise Unavailable(f"{run}/{RESUME} is not the checkpoint that the invitation names")
             (folder / RESUME).write_bytes(content)
         environment = {"AIRWORTHY_STORE": ports.settings.store}
-        ranks.start(task, folder, invitation.host, invitation.port, silence, environment)
-        while heard := ranks.hear():
-            _, event = heard
+        ranks.start(task, folder, invitation.host, invitation.port, peer_wait_seconds, environment)
+        while received := ranks.next_event():
+            _, event = received
             if "refused" in event:
                 report = f"{run}/{REPORTS}{task}.json"
                 ports.store.put(report, json.dumps(event).encode())
                 raise Refused(event["refused"], event["reasons"])
             if "done" in event:
-                ranks.leave()
+                ranks.wait_to_end()
                 return
             if "unavailable" in event:
                 raise Unavailable(event["unavailable"])
             if "ended" in event:
-                how = how_it_ended(event["ended"])
-                raise Unavailable(f"{task} ended with {how}: the coordinator or another worker was lost, or memory was")
+                how = describe_exit(event["ended"])
+                raise Unavailable(f"{task} ended with {how}: lost the coordinator or a worker, or ran out of memory")

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from pipelines.errors import AirworthyError
 from pipelines.messages.message import Message
 from pipelines.messages.pod_run import LOG
-from pipelines.pod.declarations import declare
+from pipelines.pod.declarations import store_declarations
 from pipelines.rules.pod_end import PodEnd, judge_pod
 from pipelines.spec.runner import StageRunner
 from practices._connections import installation
@@ -99,8 +99,8 @@ def _start_pods(cluster: Cluster, launch: Launch, runner: StageRunner, context: 
             log.info("pod %s belongs to an earlier try or request; deleting it", other.metadata.name)
             cluster.delete(other.metadata.name)
     pod = cluster.build(pod_arguments(launch, launch.attempt, runner, cluster.settings), context)
-    launch.write_ticket(declare(launch.store, cluster.settings.include), runner.workers)
-    _started_pods.append((cluster, name))
+    launch.begin(store_declarations(launch.store, cluster.settings.include), runner.workers)
+    _started.append((cluster, name))
     created = cluster.create(pod)
     for worker in worker_pods(pod, created, launch.path(launch.attempt), runner.workers - 1):
         cluster.create(worker)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.steps.monitoring.prediction_log import UNANSWERED
+from pipelines.steps.monitoring.prediction_log import INTERNAL_ROLES
 from tests.serving.candidates import ANSWER, TRIGGER, Fault, write_candidate
 from tests.serving.gateway_process import Gateway
 from tests.serving.load import Load
@@ -361,7 +361,7 @@ def test_mirrored_answers_are_compared_and_logged_and_never_reach_a_caller(rollo
     assert pairs.height == 30
     assert set(pairs["prediction"]) == {CHAMPION}
     assert set(pairs["prediction_right"]) == {ANSWER}
-    assert log.filter(~pl.col("role").is_in(UNANSWERED)).height == 30
+    assert log.filter(~pl.col("role").is_in(INTERNAL_ROLES)).height == 30
 
 
 def test_a_mirror_takes_its_share_and_what_does_not_fit_is_dropped_and_counted(rollout: Rollout) -> None:

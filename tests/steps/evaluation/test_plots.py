@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pipelines.steps.evaluation import plots
 from pipelines.steps.evaluation.metrics import Array
-from pipelines.steps.evaluation.plots import Drawing, draw
+from pipelines.steps.evaluation.plots import PlotInput, draw
 
 RANDOM = np.random.default_rng(0)
 SCORES: Array = RANDOM.random(500)
@@ -16,8 +16,8 @@ LATE: Array = (RANDOM.random(500) < SCORES).astype(np.float64)
 MINUTES: Array = RANDOM.normal(10, 30, 500)
 
 
-def classification(**answers: Array) -> Drawing:
-    return Drawing("flight_delay 4", LATE, answers, threshold=0.35)
+def classification(**answers: Array) -> PlotInput:
+    return PlotInput("flight_delay 4", LATE, answers, threshold=0.35)
 
 
 def legend(figure: Figure) -> list[str]:
@@ -33,7 +33,7 @@ def test_a_classification_has_four_plots_and_a_regression_two() -> None:
         "confusion",
     ]
     pair = {"candidate": MINUTES * 0.5, "champion": MINUTES * 0}
-    found = draw("regression", Drawing("arrival_delay_minutes 4", MINUTES, pair))
+    found = draw("regression", PlotInput("arrival_delay_minutes 4", MINUTES, pair))
     assert list(found) == ["residuals", "predicted_vs_actual"]
     assert all(content.startswith(b"\x89PNG") for content in found.values())
 
@@ -57,15 +57,15 @@ def test_the_confusion_shows_counts_that_sum_to_the_rows() -> None:
 
 
 def test_rows_of_one_class_have_no_curves() -> None:
-    one_class = Drawing("flight_delay 4", np.zeros(20), {"candidate": SCORES[:20]})
+    one_class = PlotInput("flight_delay 4", np.zeros(20), {"candidate": SCORES[:20]})
     assert list(draw("classification", one_class)) == ["calibration", "confusion"]
 
 
 @pytest.mark.parametrize("problem", ["classification", "regression"])
 def test_constant_answers_can_be_drawn(problem: str) -> None:
     target = LATE if problem == "classification" else MINUTES * 0
-    assert len(draw(problem, Drawing("m 4", target, {"candidate": np.full(500, 0.5)}))) in (2, 4)
+    assert len(draw(problem, PlotInput("m 4", target, {"candidate": np.full(500, 0.5)}))) in (2, 4)
 
 
 def test_no_rows_give_no_plots() -> None:
-    assert draw("classification", Drawing("m 4", np.empty(0), {"candidate": np.empty(0)})) == {}
+    assert draw("classification", PlotInput("m 4", np.empty(0), {"candidate": np.empty(0)})) == {}

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView, WindowMean
 from pipelines.steps.features.compute import compute_features
-from pipelines.steps.features.reach import days_read, first_day
+from pipelines.steps.features.source_days import days_read, first_day
 from pipelines.tables.entity_id import entity_id, label_time
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, by_hand, flight, observation, random_days, tables, utc
 

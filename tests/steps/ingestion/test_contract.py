@@ -42,17 +42,17 @@ def test_a_good_file_is_typed_as_declared() -> None:
     [
         (
             GOOD + "3,2013-01-05T12:00:00Z\n",
-            "the file is no readable CSV: 1 lines have not the header's 4 fields, for example line 4 with 2",
+            "the file is not readable as CSV: 1 lines do not have the header's 4 fields, for example line 4 with 2",
         ),
         (
             GOOD.replace("\n1,", "\n\n1,"),
-            "the file is no readable CSV: 1 lines have not the header's 4 fields, for example line 2 with 0",
+            "the file is not readable as CSV: 1 lines do not have the header's 4 fields, for example line 2 with 0",
         ),
         (
             GOOD + "3,2013-01-05T12:00:00Z,1,a,b\n",
-            "the file is no readable CSV: 1 lines have not the header's 4 fields, for example line 4 with 5",
+            "the file is not readable as CSV: 1 lines do not have the header's 4 fields, for example line 4 with 5",
         ),
-        (GOOD + '3,2013-01-05T12:00:00Z,1,"a\n', "the file is no readable CSV: line 4: unexpected end of data"),
+        (GOOD + '3,2013-01-05T12:00:00Z,1,"a\n', "the file is not readable as CSV: line 4: unexpected end of data"),
         (GOOD.replace("kind", "id"), "column 'id' is in the header more than once"),
     ],
 )
@@ -93,4 +93,4 @@ def test_a_parquet_file_is_held_to_the_same_contract() -> None:
     rows, found = read_delivery(buffer.getvalue(), source(format="parquet", file="data.parquet"), DAY)
     assert found == ["column 'score': 1 of 2 values below 0, for example '-1.0'"]
     assert rows["at"].to_list() == [datetime(2013, 1, 5, 11, tzinfo=UTC)] * 2
-    assert read_delivery(b"PAR1", source(format="parquet"), DAY)[1][0].startswith("the file is no readable Parquet")
+    assert read_delivery(b"PAR1", source(format="parquet"), DAY)[1][0].startswith("the file is not readable as Parquet")

@@ -26,11 +26,11 @@ async def good(number: int, reader: asyncio.StreamReader, writer: asyncio.Stream
 def judge(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
     if status != 200:
         return f"status {status}"
-    return "stranger" if headers.get(b"x-model-version") == b"9" else "" if body == OK else "answer"
+    return "wrong_version" if headers.get(b"x-model-version") == b"9" else "" if body == OK else "answer"
 
 
 def tried(
-    answer: Answer, schedule: RequestSchedule, *, timeout: float = 5, most_open: int = 64, **how: Any
+    answer: Answer, schedule: RequestSchedule, *, timeout: float = 5, max_open: int = 64, **how: Any
 ) -> tuple[RequestOutcome, int]:
     """The outcome against a server, and how many requests it saw."""
     seen = 0
@@ -53,7 +53,7 @@ def tried(
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         door = RequestTarget(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x", [b"{}"], judge)
         stop = how.get("stop", lambda _: False)
-        loop = OpenLoop(door, schedule, how.get("limits", [200.0]), timeout=timeout, most_open=most_open, stop=stop)
+        loop = OpenLoop(door, schedule, how.get("limits", [200.0]), timeout=timeout, max_open=max_open, stop=stop)
         try:
             return await loop.run()
         finally:
@@ -155,16 +155,16 @@ def test_answers_that_never_come_are_given_up_and_what_exceeds_the_bound_is_an_e
     async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(60)
 
-    outcome, _ = tried(answer, RequestSchedule(100, 0.5), timeout=1, most_open=20)
+    outcome, _ = tried(answer, RequestSchedule(100, 0.5), timeout=1, max_open=20)
     assert outcome.errors == {"overflow": 30, "timeout": 20}
-    assert outcome.took < 4
+    assert outcome.elapsed_seconds < 4
 
 
 def test_nobody_at_the_door_is_counted_as_well() -> None:
     async def run() -> RequestOutcome:
         door = RequestTarget("http://127.0.0.1:9/x", [b"{}"], judge)
         schedule = RequestSchedule(50, 0.5)
-        return await OpenLoop(door, schedule, [], timeout=2, most_open=64, stop=lambda _: False).run()
+        return await OpenLoop(door, schedule, [], timeout=2, max_open=64, stop=lambda _: False).run()
 
     assert asyncio.run(run()).errors == {"connection": 25}
 
@@ -174,11 +174,11 @@ def test_another_versions_answers_are_counted_apart() -> None:
         writer.write(http(more="X-Model-Version: 9\r\n"))
 
     outcome, _ = tried(answer, RequestSchedule(40, 0.5))
-    assert (outcome.strangers, outcome.errors) == (20, {})
+    assert (outcome.wrong_version_answers, outcome.errors) == (20, {})
 
 
 def test_it_ends_early_once_it_is_told_to() -> None:
     outcome, seen = tried(good, RequestSchedule(50, 30), stop=lambda found: found.sent > 50)
     assert outcome.stopped
     assert outcome.sent == seen < 500
-    assert outcome.took < 10
+    assert outcome.elapsed_seconds < 10

@@ -15,7 +15,7 @@ from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
-from pipelines.steps.load_testing.evidence import needed as load_test_needs
+from pipelines.steps.load_testing.evidence import requests_needed as load_test_needs
 from pipelines.steps.rollouts.design import plan_faults, requests_to_show, rollout_design
 
 STICKY = {"routing": {"key": "header:x-user-id"}}

@@ -10,10 +10,10 @@ import xgboost as xgb
 
 from pipelines.errors import Refused
 from pipelines.spec.model import EarlyStopping, LearningRate
-from pipelines.steps.training.boosting import Boosted, boost, matrix
+from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
-from pipelines.steps.training.early_stopping import Stopper
+from pipelines.steps.training.early_stopping import EarlyStopper
 from pipelines.steps.training.learning_rate import LearningRateSchedule
 from pipelines.steps.training.scores import improves, mode_of
 from pipelines.testing.ports import MemoryStore
@@ -28,13 +28,13 @@ def a_plan(**training: Any) -> BoostingPlan:
     return plan_boosting(spec(**training).training, "classification", seed=7)
 
 
-def grow(plan: BoostingPlan, checkpoints: Checkpoints | None = None, on_round: Any = None) -> Boosted:
+def grow(plan: BoostingPlan, checkpoints: Checkpoints | None = None, on_round: Any = None) -> BoostingResult:
     train = matrix(plan, ROWS[:1000], TARGET[:1000])
     validation = matrix(plan, ROWS[1000:], TARGET[1000:], train if plan.quantile else None)
     return boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round)
 
 
-def content(done: Boosted) -> bytes:
+def content(done: BoostingResult) -> bytes:
     return bytes(done.booster.save_raw("ubj"))
 
 
@@ -169,7 +169,7 @@ def test_our_loop_gives_the_model_that_xgboost_train_gives() -> None:
 def test_training_stops_after_patience_rounds_without_a_gain_above_min_delta(
     scores: list[float], declared: dict[str, Any], mode: str, stops_at: int | None, best: int
 ) -> None:
-    stopper = Stopper(EarlyStopping(**declared), mode)
+    stopper = EarlyStopper(EarlyStopping(**declared), mode)
     stopped = next((number for number, score in enumerate(scores) if stopper.observe(score)), None)
     assert (stopped, stopper.best_round) == (stops_at, best)
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipelines.spec.runner import StageRunner
-from pipelines.steps.training.boosting import Boosted, boost, matrix
+from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.device import Device, choose_device, xgboost_device
@@ -37,14 +37,14 @@ def a_plan(device: Device, **parameters: Any) -> BoostingPlan:
     return plan_boosting(spec(estimator={"rounds": 40, "parameters": given}).training, "classification", 7, device)
 
 
-def grow(plan: BoostingPlan, store: MemoryStore, on_round: Any = None) -> Boosted:
+def grow(plan: BoostingPlan, store: MemoryStore, on_round: Any = None) -> BoostingResult:
     train = matrix(plan, ROWS[:TRAIN], TARGET[:TRAIN])
     validation = matrix(plan, ROWS[TRAIN:], TARGET[TRAIN:], train if plan.quantile else None)
     checkpoints = Checkpoints(store, "small_delay", "d" * 64, plan.mode, 2)
     return boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round)
 
 
-def digest(done: Boosted) -> str:
+def digest(done: BoostingResult) -> str:
     return hashlib.sha256(bytes(done.booster.save_raw("ubj"))).hexdigest()
 
 

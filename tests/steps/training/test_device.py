@@ -16,7 +16,7 @@ from pipelines.spec.runner import StageRunner
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import device
 from pipelines.steps.training.boosting_plan import plan_boosting
-from pipelines.steps.training.order import TrainingPlan, plan_training
+from pipelines.steps.training.plan import TrainingPlan, plan_training
 from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
 
@@ -48,7 +48,7 @@ def test_an_order_for_a_gpu_has_a_digest_of_its_own_and_is_read_back_with_its_de
     tmp_path: Path, shared: Path
 ) -> None:
     order = order_of(ports(tmp_path, shared))
-    accelerated = order.on("cuda")
+    accelerated = order.with_device("cuda")
     assert accelerated.digest() != order.digest()
     assert TrainingPlan.model_validate_json(accelerated.model_dump_json(by_alias=True)).device == "cuda"
 
@@ -69,7 +69,7 @@ def test_the_device_is_declared_by_the_runner_and_not_among_the_parameters() -> 
 @without_cuda
 def test_without_a_cuda_device_a_training_with_gpus_is_refused_before_it_starts(tmp_path: Path, shared: Path) -> None:
     world = ports(tmp_path, shared, on(spec(), gpus=1))
-    with pytest.raises(Refused, match=r"no CUDA device answers here, .* of small_delay is 1") as no:
+    with pytest.raises(Refused, match=r"no CUDA device answers, .* of small_delay is 1") as no:
         train_model.run(request(keep_snapshot(world.store, rows())), world)
     assert len(no.value.reasons) >= 2
     assert "cpu_fallback: true" in no.value.reasons[-1]
@@ -79,7 +79,7 @@ def test_without_a_cuda_device_a_training_with_gpus_is_refused_before_it_starts(
 @without_cuda
 def test_an_estimator_that_uses_no_gpu_is_refused_one(tmp_path: Path, shared: Path) -> None:
     estimator = {"kind": "sklearn", "class_path": "sklearn.ensemble.HistGradientBoostingClassifier"}
-    with pytest.raises(Refused, match="kind sklearn uses none; say gpus: 0"):
+    with pytest.raises(Refused, match="kind sklearn uses none; set gpus: 0"):
         order_of(ports(tmp_path, shared, on(spec(estimator=estimator), gpus=1, cpu_fallback=True)))
 
 
@@ -112,7 +112,7 @@ def test_a_version_from_a_gpu_is_not_reproduced_without_one(
 
     def on_cuda(*given: Any) -> Any:
         order, then, trial = recorded(*given)
-        return order.on("cuda"), then, trial
+        return order.with_device("cuda"), then, trial
 
     monkeypatch.setattr(reproduce_model, "_record", on_cuda)
     with pytest.raises(Refused, match="which was trained on one, needs a CUDA device, and none answers here"):

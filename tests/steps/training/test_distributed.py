@@ -30,11 +30,11 @@ from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import distributed, snapshot
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.distributed import Team
-from pipelines.steps.training.distributed_processes import DOOR
-from pipelines.steps.training.distributed_rank import share_of
+from pipelines.steps.training.distributed_processes import RANK_MODULE
+from pipelines.steps.training.distributed_rank import rows_of_rank
 from pipelines.steps.training.distributed_work import INVITATION, SharedWork
 from pipelines.steps.training.fitting import Fitted
-from pipelines.steps.training.order import TrainingPlan, plan_training, shared_work
+from pipelines.steps.training.plan import TrainingPlan, plan_training, shared_work
 from pipelines.steps.training.worker import join
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
@@ -50,7 +50,7 @@ from pipelines.errors import AirworthyError
 from pipelines.steps.training.worker import join
 from pipelines.wiring import open_ports
 try:
-    join(sys.argv[1], open_ports(), wait_seconds=float(sys.argv[2]), silence_seconds=30)
+    join(sys.argv[1], open_ports(), wait_seconds=float(sys.argv[2]), peer_wait_seconds=30)
 except AirworthyError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -106,7 +106,7 @@ class Laid:
         self.work: SharedWork = shared_work(self.order, self.order.training, self.features)
 
     def fit(self, **given: Any) -> Fitted:
-        team = Team(self.store, str(self.folder), self.run, join_seconds=BOUND, silence_seconds=30)
+        team = Team(self.store, str(self.folder), self.run, join_seconds=BOUND, peer_wait_seconds=30)
         return team.fit(self.work, self.features, **given)
 
     def checkpoints(self) -> Checkpoints:
@@ -149,7 +149,7 @@ def an_order(model: ModelSpec, digest: str) -> TrainingPlan:
 def ranks() -> list[psutil.Process]:
     """The ranks that this process has started, in the order of their tasks."""
     alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return sorted((child for child in alive if DOOR in child.cmdline()), key=lambda child: child.cmdline()[6])
+    return sorted((child for child in alive if RANK_MODULE in child.cmdline()), key=lambda child: child.cmdline()[6])
 
 
 def digest(fitted: Fitted) -> str:
@@ -263,7 +263,7 @@ def test_a_worker_in_a_pod_goes_on_from_the_checkpoint_of_a_killed_launch(
 
 def test_workers_stay_for_every_trial_of_a_search_and_leave_after_the_last_fit(tmp_path: Path, nearby: None) -> None:
     laid = Laid(tmp_path, run=RUN)
-    team = Team(laid.store, str(tmp_path), RUN, join_seconds=BOUND, silence_seconds=30)
+    team = Team(laid.store, str(tmp_path), RUN, join_seconds=BOUND, peer_wait_seconds=30)
     with worker_of(laid) as worker:
         first = team.fit(laid.work, laid.features, last=False)
         second = team.fit(laid.work, laid.features)
@@ -306,9 +306,9 @@ def test_shares_are_every_nth_row_whatever_the_batches(
     laid = Laid(tmp_path)
     held = snapshot.open_snapshot(laid.store, MODEL, laid.work.snapshot)
     work = laid.work.model_copy(update={"workers": workers})
-    whole = snapshot.part_of(held.rows("train"), laid.features)
+    whole = snapshot.encode_part(held.rows("train"), laid.features)
     for rank in range(workers):
-        share = share_of(held, "train", work, rank)
+        share = rows_of_rank(held, "train", work, rank)
         assert np.array_equal(share.rows, whole.rows[rank::workers], equal_nan=True)
         assert np.array_equal(share.target, whole.target[rank::workers])
 
@@ -317,7 +317,7 @@ def test_fewer_rows_than_workers_are_refused(tmp_path: Path) -> None:
     laid = Laid(tmp_path)
     held = snapshot.open_snapshot(laid.store, MODEL, laid.work.snapshot)
     with pytest.raises(Refused, match=r"part 'validation' has 180 rows for 200 workers"):
-        share_of(held, "validation", laid.work.model_copy(update={"workers": 200}), 0)
+        rows_of_rank(held, "validation", laid.work.model_copy(update={"workers": 200}), 0)
 
 
 def test_a_worker_that_nobody_invites_gives_up(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_an_invitation_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_workers_that_never_come_are_waited_for_in_bounds(tmp_path: Path, nearby: None) -> None:
     laid = Laid(tmp_path, run=RUN)
-    team = Team(laid.store, str(tmp_path), RUN, join_seconds=12, silence_seconds=30)
+    team = Team(laid.store, str(tmp_path), RUN, join_seconds=12, peer_wait_seconds=30)
     started = time.monotonic()
     with pytest.raises(Unavailable, match="the 2 workers of small_delay did not all join in 12 s"):
         team.fit(laid.work, laid.features)

@@ -30,9 +30,9 @@ from pipelines.settings import REPOSITORY
 from pipelines.spec.model import ModelSpec, OutOfCore, SplitSpec
 from pipelines.steps import build_bundle, evaluate_model, reproduce_model, train_model
 from pipelines.steps.drift import report
-from pipelines.steps.snapshot.spool import local_folder, spool
-from pipelines.steps.take_snapshot import read_snapshot, run, verified_rows
-from pipelines.steps.training.order import TrainingPlan, checkpoints_of, execute_plan, plan_training
+from pipelines.steps.snapshot.spool import spool, temporary_folder
+from pipelines.steps.take_snapshot import count_verified_rows, read_snapshot, run
+from pipelines.steps.training.plan import TrainingPlan, checkpoints_of, execute_plan, plan_training
 from pipelines.steps.training.snapshot import open_snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, histogram, profile_frame
@@ -162,7 +162,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keep_batches(store: MemoryStore, frame: pl.DataFrame, batch_rows: int = 100) -> str:
     """Write ``frame`` as ``take_snapshot`` does out of core; returns the digest."""
     days = frame.drop("part").with_columns(day=pl.col("prediction_time").dt.date()).partition_by("day")
-    with local_folder() as folder:
+    with temporary_folder() as folder:
         made = spool(
             (day.drop("day") for day in days),
             SplitSpec(),
@@ -353,7 +353,7 @@ def test_metrics_of_a_part_larger_than_the_sample_say_on_how_many_rows_they_are(
     asked = order(world, keep_batches(world.store, rows(count=3000)))
     snapshot = open_snapshot(world.store, MODEL, asked.request.snapshot)
     everything = execute_plan(asked, snapshot)
-    monkeypatch.setattr("pipelines.steps.training.order.SAMPLE_ROWS", 1000)
+    monkeypatch.setattr("pipelines.steps.training.plan.SAMPLE_ROWS", 1000)
     sampled = execute_plan(asked, snapshot)
     assert sampled.notes == ["metrics of train are those of 1000 of its 2100 rows, drawn evenly over time"]
     assert sampled.fitted.native == everything.fitted.native
@@ -425,10 +425,10 @@ def test_all_that_follows_a_training_reads_the_snapshot_in_batches(tmp_path: Pat
     live = world.registry.get(MODEL, version)
     reference, held = report._training_rows(live, ["distance"], world)
     assert (reference.height, held) == (2000, 2550)
-    assert verified_rows(world.store, MODEL, digest) == 3000
+    assert count_verified_rows(world.store, MODEL, digest) == 3000
     altered(world.store, store_paths.snapshot(MODEL, digest, "train-00003.parquet"))
     with pytest.raises(Refused, match="was altered"):
-        verified_rows(world.store, MODEL, digest)
+        count_verified_rows(world.store, MODEL, digest)
 
 
 def test_an_evaluation_of_more_test_rows_than_a_sample_says_so(

@@ -18,11 +18,11 @@ def first_day(view: FeatureView, source: str, day: date, timezone: str) -> date 
     """
     hours = 0.0 if source == view.entity_source else None
     for feature in view.features.values():
-        how = feature.transformation
-        if isinstance(how, WindowMean | LastValue) and source == view.entity_source:
-            hours = max(hours or 0.0, view.lead_hours + how.window_hours + view.max_delay_hours)
-        if isinstance(how, LatestObservation) and how.source == source:
-            hours = max(hours or 0.0, view.lead_hours + how.max_age_hours)
+        spec = feature.transformation
+        if isinstance(spec, WindowMean | LastValue) and source == view.entity_source:
+            hours = max(hours or 0.0, view.lead_hours + spec.window_hours + view.max_delay_hours)
+        if isinstance(spec, LatestObservation) and spec.source == source:
+            hours = max(hours or 0.0, view.lead_hours + spec.max_age_hours)
     if hours is None:
         return None
     zone = ZoneInfo(timezone)
@@ -40,7 +40,7 @@ def sources_of(view: FeatureView) -> list[str]:
     return list(dict.fromkeys([view.entity_source, *named]))
 
 
-def looked_up(view: FeatureView, source: str) -> bool:
+def is_looked_up(view: FeatureView, source: str) -> bool:
     """True if a feature takes the newest copy of ``source``."""
     return any(
         isinstance(feature.transformation, Lookup) and feature.transformation.source == source
@@ -56,7 +56,7 @@ def days_read(view: FeatureView, source: str, day: date, present: Iterable[date]
     known = sorted(other for other in present if other <= day)
     first = first_day(view, source, day, timezone)
     within = [] if first is None else [other for other in known if other >= first]
-    copy = known[-1:] if looked_up(view, source) else []
+    copy = known[-1:] if is_looked_up(view, source) else []
     return sorted({*within, *copy})
 
 

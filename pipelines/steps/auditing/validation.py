@@ -1,4 +1,4 @@
-"""Splits the rows of a table by a suite: every row that breaks an expectation is found, with all of its reasons."""
+"""Splits a table by an expectation suite into accepted and quarantined rows, these with all of their reasons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SuiteFindings:
     result: ExpectationSuiteValidationResult | None = None
 
 
-def judge_rows(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteFindings:
+def split_by_suite(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteFindings:
     """Split ``rows`` by a suite; without a suite, or without rows, everything is accepted.
 
     Raises ``Refused`` listing every expectation that could not be evaluated (a column that is not there, say).
@@ -42,7 +42,7 @@ def judge_rows(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteFindi
     result = _validate(rows, suite)
     by_row: defaultdict[int, list[str]] = defaultdict(list)
     failures: list[str] = []
-    for item, reason in _labelled(result, "reason"):
+    for item, reason in _with_label(result, "reason"):
         if item.success:
             continue
         bad = item.result.get("unexpected_index_list")
@@ -62,7 +62,7 @@ def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFr
 
 
 def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
-    # Without temporary sites for documents: they would be left behind in the temporary folder, two for each audit.
+    # Without data-docs sites: each audit would leave two of them in the temporary folder.
     defaults = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
     context: Any = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=defaults))
     context.variables.progress_bars = {"globally": False}
@@ -74,27 +74,27 @@ def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteVa
     )
     result: ExpectationSuiteValidationResult = batch.validate(suite, result_format={"result_format": "COMPLETE"})
     broken = [
-        f"{kind}: {_message(item.exception_info)}"
-        for item, kind in _labelled(result, "type")
-        if _message(item.exception_info)
+        f"{kind}: {_exception_message(item.exception_info)}"
+        for item, kind in _with_label(result, "type")
+        if _exception_message(item.exception_info)
     ]
     if broken:
         raise Refused(f"suite {suite.name} could not be evaluated; correct these expectations", broken)
     return result
 
 
-def _labelled(result: ExpectationSuiteValidationResult, label: str) -> list[tuple[Any, str]]:
+def _with_label(result: ExpectationSuiteValidationResult, label: str) -> list[tuple[Any, str]]:
     """Each expectation's result with its declared reason, or its type."""
     configs: list[Any] = [item.expectation_config for item in result.results]
     labels = [config.type if label == "type" else config.meta["reason"] for config in configs]
     return list(zip(result.results, labels, strict=True))
 
 
-def _message(info: Any) -> str | None:
+def _exception_message(info: Any) -> str | None:
     """The exception's message; Great Expectations nests it one level deeper for metrics than for expectations."""
     if not isinstance(info, dict):
         return None
-    for found in [info, *(value for value in info.values() if isinstance(value, dict))]:
-        if found.get("raised_exception"):
-            return str(found.get("exception_message"))
+    for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message"))
     return None

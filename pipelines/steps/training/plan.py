@@ -1,4 +1,4 @@
-"""A training order: the request with the declarations it meant, kept so that it can be filled again."""
+"""A training plan: the request with its declarations, recorded so that it can be executed again."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from pipelines.steps.training.distributed_work import SharedWork
 from pipelines.steps.training.fitting import Fitted, Part, fit
 from pipelines.steps.training.out_of_core import fit_in_batches, learn_inputs_in_batches
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
-from pipelines.steps.training.snapshot import Snapshot, check_rows, part_of, times_of
+from pipelines.steps.training.snapshot import Snapshot, check_rows, encode_part, prediction_times
 from pipelines.tables.encoding import FeatureInput, Kind, encode, learn_inputs, vocabularies
 
 TRIALS_FILE = "trials.json"
 
 
 class TrainingPlan(BaseModel):
-    """A request together with the declarations it meant when it was made. ``features``: name to type, in order."""
+    """A request with the declarations at its time. ``features``: name to type, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,9 +47,9 @@ class TrainingPlan(BaseModel):
     metric: str
     """The metric by which candidates are compared; a search maximises or minimises it on the validation part."""
     device: Device = Field(default="cpu", exclude_if=lambda device: device == "cpu")
-    """Where boosting really runs. Left out of the digest for the CPU, which needs no saying."""
+    """Where boosting runs. Left out of the digest for the CPU."""
     workers: int = Field(default=1, exclude_if=lambda workers: workers == 1)
-    """Among how many workers the rows are shared out; it decides the model, except that one needs no saying."""
+    """Workers that share the rows; the number determines the model. Left out of the digest if it is 1."""
 
     @property
     def seed(self) -> int:
@@ -59,17 +59,17 @@ class TrainingPlan(BaseModel):
     def mode(self) -> Any:
         return "min" if self.metric in LOWER_IS_BETTER else "max"
 
-    def on(self, device: Device) -> TrainingPlan:
+    def with_device(self, device: Device) -> TrainingPlan:
         return self.model_copy(update={"device": device})
 
     def digest(self) -> str:
-        """sha256 of the whole order, 64 hex digits; retries of one request share it."""
+        """sha256 of the whole plan, 64 hex digits; retries of one request share it."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A filled order: ``training`` is the declaration with searched values put in."""
+    """The result of a plan: ``training`` is the declaration with the searched values."""
 
     fitted: Fitted
     training: Training
@@ -88,7 +88,7 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
     unknown = [name for name in features if name not in view.features]
     if unknown:
         raise Refused(f"snapshot {request.snapshot} has features that view {view.view} does not declare", unknown)
-    order = TrainingPlan(
+    plan = TrainingPlan(
         request=request,
         problem=spec.problem,
         training=spec.training,
@@ -99,14 +99,14 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
         workers=_workers(spec),
     )
     if spec.training.estimator.kind == "xgboost":
-        plan_boosting(spec.training, spec.problem, order.seed, order.device)
-    return order
+        plan_boosting(spec.training, spec.problem, plan.seed, plan.device)
+    return plan
 
 
 def _device(spec: ModelSpec) -> Device:
     kind, runner = spec.training.estimator.kind, spec.runs("train")
     if runner.gpus and kind != "xgboost":
-        raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; say gpus: 0")
+        raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; set gpus: 0")
     return choose_device(spec.model, runner)
 
 
@@ -116,99 +116,99 @@ def _workers(spec: ModelSpec) -> int:
     if training.estimator.kind != "xgboost":
         faults.append(f"training.estimator.kind: {training.estimator.kind} is fitted by one worker")
     if training.cross_validation:
-        faults.append("training.cross_validation: folds are not shared out; leave it out")
+        faults.append("training.cross_validation: folds are not distributed; leave it out")
     if workers > 1 and faults:
-        raise Refused(f"runner.train.workers of {spec.model} is {workers}; say workers: 1, or", faults)
+        raise Refused(f"runner.train.workers of {spec.model} is {workers}; set workers: 1, or", faults)
     return workers
 
 
-def team_of(order: TrainingPlan, ports: Ports, run: str | None) -> Team | None:
+def team_of(plan: TrainingPlan, ports: Ports, run: str | None) -> Team | None:
     """None for a training of one worker. ``run``: the launch whose pods are the other workers; None: processes here."""
-    return Team(ports.store, ports.settings.store, run) if order.workers > 1 else None
+    return Team(ports.store, ports.settings.store, run) if plan.workers > 1 else None
 
 
-def checkpoints_of(order: TrainingPlan, ports: Ports) -> Checkpoints | None:
-    """None where checkpoints are not declared, or the estimator cannot go on from one."""
-    if not order.training.checkpointing.enabled or order.training.estimator.kind != "xgboost":
+def checkpoints_of(plan: TrainingPlan, ports: Ports) -> Checkpoints | None:
+    """None where checkpoints are not declared, or the estimator cannot resume from one."""
+    if not plan.training.checkpointing.enabled or plan.training.estimator.kind != "xgboost":
         return None
-    plan = plan_boosting(order.training, order.problem, order.seed, order.device)
-    keep = order.training.checkpointing.keep_best
-    return Checkpoints(ports.store, order.request.model, order.digest(), plan.mode, keep)
+    boosting = plan_boosting(plan.training, plan.problem, plan.seed, plan.device)
+    keep = plan.training.checkpointing.keep_best
+    return Checkpoints(ports.store, plan.request.model, plan.digest(), boosting.mode, keep)
 
 
-def _ignore(trial: Trial) -> None:
-    """Nobody follows the trials of a reproduction."""
+def _ignore_trial(trial: Trial) -> None:
+    """A reproduction records no trials."""
     del trial
 
 
 def execute_plan(
-    order: TrainingPlan,
+    plan: TrainingPlan,
     snapshot: Snapshot,
     *,
     checkpoints: Checkpoints | None = None,
     on_round: OnRound | None = None,
-    on_trial: Callable[[Trial], None] = _ignore,
+    on_trial: Callable[[Trial], None] = _ignore_trial,
     seconds: Callable[[], float] = lambda: 0.0,
     best_trial: Trial | None = None,
     team: Team | None = None,
 ) -> TrainingResult:
     """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one.
 
-    ``team``: the workers that share every fit, as ``team_of`` the order has them.
+    ``team``: the workers that share every fit (``team_of``).
     """
-    check_rows(snapshot, order.problem, order.features)
-    if order.training.out_of_core:
-        return _fill_in_batches(order, snapshot, checkpoints, on_round)
+    check_rows(snapshot, plan.problem, plan.features)
+    if plan.training.out_of_core:
+        return _execute_in_batches(plan, snapshot, checkpoints, on_round)
     train_rows, validation_rows = snapshot.rows("train"), snapshot.rows("validation")
-    features = learn_inputs(train_rows, order.features)
-    train, validation = part_of(train_rows, features), part_of(validation_rows, features)
-    training = order.training
+    features = learn_inputs(train_rows, plan.features)
+    train, validation = encode_part(train_rows, features), encode_part(validation_rows, features)
+    training = plan.training
     if training.search and best_trial is None:
-        best_trial = _search(order, features, train, validation, checkpoints, on_trial, seconds, team)
+        best_trial = _search(plan, features, train, validation, checkpoints, on_trial, seconds, team)
     if best_trial is not None:
         training = with_parameters(training, best_trial.parameters)
     if team:
-        fitted = team.fit(shared_work(order, training, features), features, checkpoints=checkpoints, on_round=on_round)
+        fitted = team.fit(shared_work(plan, training, features), features, checkpoints=checkpoints, on_round=on_round)
     else:
         fitted = fit(
             training,
-            order.problem,
-            order.seed,
+            plan.problem,
+            plan.seed,
             features,
             train,
             validation,
-            device=order.device,
+            device=plan.device,
             checkpoints=checkpoints,
             on_round=on_round,
         )
     metrics = {
         f"{name}_{metric}": value
         for name, part in (("train", train), ("validation", validation))
-        for metric, value in measure(order.problem, part.target, fitted.predict(part.rows), order.threshold).items()
+        for metric, value in measure(plan.problem, part.target, fitted.predict(part.rows), plan.threshold).items()
         if value is not None
     }
     return TrainingResult(
-        fitted, training, features, metrics, *_folds(order, training, features, snapshot, fitted), best_trial
+        fitted, training, features, metrics, *_folds(plan, training, features, snapshot, fitted), best_trial
     )
 
 
-def _fill_in_batches(
-    order: TrainingPlan, snapshot: Snapshot, checkpoints: Checkpoints | None, on_round: OnRound | None
+def _execute_in_batches(
+    plan: TrainingPlan, snapshot: Snapshot, checkpoints: Checkpoints | None, on_round: OnRound | None
 ) -> TrainingResult:
     """The same with one batch in memory. Metrics are of a sample where a part is larger than one; notes say so."""
     if snapshot.files is None:
         raise Refused(
-            f"snapshot {snapshot.record.digest} is one table, and {order.request.model} declares training.out_of_core; "
+            f"snapshot {snapshot.record.digest} is one table, and {plan.request.model} declares training.out_of_core; "
             "take a new snapshot"
         )
-    features = learn_inputs_in_batches(snapshot, order.features)
+    features = learn_inputs_in_batches(snapshot, plan.features)
     fitted = fit_in_batches(
-        order.training,
-        order.problem,
-        order.seed,
+        plan.training,
+        plan.problem,
+        plan.seed,
         features,
         snapshot,
-        key=order.digest(),
+        key=plan.digest(),
         checkpoints=checkpoints,
         on_round=on_round,
     )
@@ -217,30 +217,30 @@ def _fill_in_batches(
     for part in ("train", "validation"):
         rows = snapshot.files.sample(SAMPLE_ROWS, part)
         target = rows["target"].cast(pl.Float64).to_numpy()
-        found = measure(order.problem, target, fitted.predict(encode(rows, features)), order.threshold)
-        metrics |= {f"{part}_{metric}": value for metric, value in found.items() if value is not None}
-        if rows.height < (held := snapshot.targets[part].rows):
-            notes.append(f"metrics of {part} are those of {rows.height} of its {held} rows, drawn evenly over time")
-    return TrainingResult(fitted, order.training, features, metrics, notes=notes)
+        measured = measure(plan.problem, target, fitted.predict(encode(rows, features)), plan.threshold)
+        metrics |= {f"{part}_{metric}": value for metric, value in measured.items() if value is not None}
+        if rows.height < (total := snapshot.targets[part].rows):
+            notes.append(f"metrics of {part} are those of {rows.height} of its {total} rows, drawn evenly over time")
+    return TrainingResult(fitted, plan.training, features, metrics, notes=notes)
 
 
-def shared_work(order: TrainingPlan, training: Training, features: list[FeatureInput]) -> SharedWork:
-    """What every worker of the order must know."""
+def shared_work(plan: TrainingPlan, training: Training, features: list[FeatureInput]) -> SharedWork:
+    """The message to every worker of the plan."""
     return SharedWork(
-        model=order.request.model,
-        snapshot=order.request.snapshot,
-        problem=order.problem,
+        model=plan.request.model,
+        snapshot=plan.request.snapshot,
+        problem=plan.problem,
         training=training,
-        seed=order.seed,
-        device=order.device,
-        workers=order.workers,
+        seed=plan.seed,
+        device=plan.device,
+        workers=plan.workers,
         types={feature.name: feature.type for feature in features},
         vocabularies=vocabularies(features),
     )
 
 
 def _search(
-    order: TrainingPlan,
+    plan: TrainingPlan,
     features: list[FeatureInput],
     train: Part,
     validation: Part,
@@ -249,8 +249,8 @@ def _search(
     seconds: Callable[[], float],
     team: Team | None,
 ) -> Trial:
-    assert order.training.search is not None
-    recalled = checkpoints.recall(TRIALS_FILE) if checkpoints else None
+    assert plan.training.search is not None
+    recalled = checkpoints.load_fact(TRIALS_FILE) if checkpoints else None
     done = TRIALS.validate_python(recalled or [])
     for trial in done:
         on_trial(trial)
@@ -259,33 +259,33 @@ def _search(
     def keep(trial: Trial) -> None:
         finished.append(trial)
         if checkpoints:
-            checkpoints.remember(TRIALS_FILE, [one.model_dump() for one in finished])
+            checkpoints.save_fact(TRIALS_FILE, [earlier_trial.model_dump() for earlier_trial in finished])
         on_trial(trial)
 
     def score(training: Training) -> float:
         if team:
-            model = team.fit(shared_work(order, training, features), features, last=False)
+            model = team.fit(shared_work(plan, training, features), features, last=False)
         else:
-            model = fit(training, order.problem, order.seed, features, train, validation, device=order.device)
-        found = measure(order.problem, validation.target, model.predict(validation.rows), order.threshold)[order.metric]
-        if found is None:
-            raise Refused(f"{order.metric} is not defined on the validation part; search by another metric")
-        return found
+            model = fit(training, plan.problem, plan.seed, features, train, validation, device=plan.device)
+        measured = measure(plan.problem, validation.target, model.predict(validation.rows), plan.threshold)[plan.metric]
+        if measured is None:
+            raise Refused(f"{plan.metric} is not defined on the validation part; search by another metric")
+        return measured
 
     return search(
-        order.training.search, order.training, order.seed, order.mode, score, done=done, on_trial=keep, seconds=seconds
+        plan.training.search, plan.training, plan.seed, plan.mode, score, done=done, on_trial=keep, seconds=seconds
     )
 
 
 def _folds(
-    order: TrainingPlan, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: Fitted
+    plan: TrainingPlan, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: Fitted
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     if training.cross_validation is None:
         return [], {}
     seen = snapshot.rows("train", "validation")
     rounds = fitted.rounds if fitted.best_round is None else fitted.best_round + 1
-    times = times_of(seen).astype("datetime64[us]")
-    part = part_of(seen, features)
+    times = prediction_times(seen).astype("datetime64[us]")
+    part = encode_part(seen, features)
     return cross_validate(
-        training, order.problem, order.seed, features, part, np.asarray(times), rounds, order.threshold, order.device
+        training, plan.problem, plan.seed, features, part, np.asarray(times), rounds, plan.threshold, plan.device
     )
