@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from pipelines.cli.components import environment, program
+from pipelines.cli.components import environment, program_path
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 
@@ -22,4 +22,4 @@ def _run(options: argparse.Namespace, ports: Ports) -> int:
     database = ports.settings.home / "airflow" / "airflow.db"
     if not database.exists():
         raise Refused(f"there is no embedded Airflow at {database}; start the stack once with `airworthy up`")
-    os.execve(program("airflow"), ["airflow", *options.arguments], environment(ports.settings))  # noqa: S606 - no shell
+    os.execve(program_path("airflow"), ["airflow", *options.arguments], environment(ports.settings))  # noqa: S606 - no shell

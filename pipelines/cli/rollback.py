@@ -65,6 +65,8 @@ def roll_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason:
     if way.rollout_id is None:
         target.rollback(model, key=key, reason=reason)
         return
-    ended = target.roll_back(model, way.rollout_id, signed(reason, way.takes, actor), key=f"{key}/{way.rollout_id}")
+    ended = target.roll_back(
+        model, way.rollout_id, full_reason(reason, way.takes, actor), key=f"{key}/{way.rollout_id}"
+    )
     if ended.phase != "ROLLED_BACK":
         raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")

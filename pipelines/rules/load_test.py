@@ -54,12 +54,12 @@ def _measurement_faults(result: LoadTestResult, declared: LoadTestSpec) -> list[
         faults.append(f"the client could not send {result.unsent} requests in time; give it more CPU or a lower rate")
     elif result.plateau_rps < MIN_RATE_SHARE * declared.target_rps and not result.stopped_early:
         rates = f"{result.plateau_rps:.0f} requests/s of {declared.target_rps:g}"
-        found.append(f"the client sent {rates}; give it more CPU or a lower rate")
+        faults.append(f"the client sent {rates}; give it more CPU or a lower rate")
     if result.wrong_version_answers:
-        found.append(f"{result.wrong_version_answers} answers came from another version than {result.version}")
-    if away := {kind: count for kind, count in result.errors.items() if kind in TURNED_AWAY}:
-        found.append(f"the door turned requests away ({_told(away)}); mind the rate and the key of this client")
-    return found
+        faults.append(f"{result.wrong_version_answers} answers came from another version than {result.version}")
+    if refused := {kind: count for kind, count in result.errors.items() if kind in CALLER_ERRORS}:
+        faults.append(f"the endpoint refused requests ({_format_errors(refused)}); check the client's rate and key")
+    return faults
 
 
 def _client_lag(result: LoadTestResult, declared: LoadTestSpec) -> str:

@@ -1,6 +1,6 @@
 """`make mutants` changes the deciding code in small ways, one at a time, and lists the changes that no test notices.
 
-``python -m tests.mutants [--share 0.1] [--seed 1] [--jobs 2] [path ...]``. A mutant runs in a process of its own that is
+``python -m tests.mutants [--share 0.1] [--seed 1] [--jobs 2] [path ...]``. A mutant runs in a process of its own,
 forked from one with the libraries loaded: first by the tests that bear its module's name, then by all tests of deciding
 code. Exit status 1 if fewer than 95 of 100 are killed, equivalent ones aside, or if one survives that is not explained.
 """
@@ -142,9 +142,10 @@ def main() -> int:
     for mutation in survivors:
         print(f"survived: {mutation.path}:{mutation.line} {mutation.function}: {mutation.before} -> {mutation.after}")
     share = 1 - len(survivors) / max(1, len(tried))
+    seconds = time.monotonic() - began
     print(
-        f"{len(tried) - len(survivors)} of {len(tried)} mutants killed ({share:.1%}), {len(chosen) - len(tried)} known to"
-        f" be equivalent, in {time.monotonic() - began:.0f} s"
+        f"{len(tried) - len(survivors)} of {len(tried)} mutants killed ({share:.1%}), {len(chosen) - len(tried)} known"
+        f" to be equivalent, in {seconds:.0f} s"
     )
     return 0 if share >= LEAST else 1
 

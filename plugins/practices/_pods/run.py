@@ -99,8 +99,8 @@ def _start_pods(cluster: Cluster, launch: Launch, runner: StageRunner, context: 
             log.info("pod %s belongs to an earlier try or request; deleting it", other.metadata.name)
             cluster.delete(other.metadata.name)
     pod = cluster.build(pod_arguments(launch, launch.attempt, runner, cluster.settings), context)
-    launch.begin(store_declarations(launch.store, cluster.settings.include), runner.workers)
-    _started.append((cluster, name))
+    launch.write_ticket(store_declarations(launch.store, cluster.settings.include), runner.workers)
+    _started_pods.append((cluster, name))
     created = cluster.create(pod)
     for worker in worker_pods(pod, created, launch.path(launch.attempt), runner.workers - 1):
         cluster.create(worker)
