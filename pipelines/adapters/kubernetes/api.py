@@ -81,13 +81,13 @@ class KubernetesApi:
         served = ", ".join(self._group_versions[group]) or "none"
         raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(versions)} is needed: install it")
 
-    def read_pod_page(self, pod: str, port: int, path: str, headers: Mapping[str, str]) -> str:
-        """The text of a pod's HTTP page, read through the API server's proxy."""
-        where = f"{self._path('v1', 'Pod', f'{pod}:{port}')}/proxy{path}"
+    def read_page(self, kind: str, name: str, port: int, path: str, headers: Mapping[str, str]) -> str:
+        """The text of an HTTP page of a pod or of a Service, read through the API server's proxy."""
+        where = f"{self._path('v1', kind, f'{name}:{port}')}/proxy{path}"
         try:
             return str(self._send("GET", where, None, [], {"Accept": "*/*", **headers}).data.decode())
         except _NotFound as error:
-            raise Unavailable(f"pod {pod} is gone or has no page {path}") from error
+            raise Unavailable(f"{kind.lower()} {name} is gone or has no page {path}") from error
 
     # ---- one call ---------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,14 @@ from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import PORT, labels_of, name_of, route_spec
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
-from pipelines.adapters.kubernetes.served_pods import apply_all, await_ready, key_headers, no_ready_pod, read_counters
+from pipelines.adapters.kubernetes.served_pods import (
+    apply_all,
+    await_answer,
+    await_ready,
+    key_headers,
+    no_ready_pod,
+    read_counters,
+)
 from pipelines.errors import Refused
 from pipelines.ports import Clock
 from pipelines.rollout.plan import RolloutPlan
@@ -123,6 +130,7 @@ class HttpRouteTarget(AnnotatedRollouts):
         write()
         name, seconds = name_of(model, served), self._timeouts.ready_seconds
         await_ready(self._api, name, {"airworthy.dev/serves": name}, seconds=seconds, recreate=write)
+        await_answer(self._api, name, objects.SERVICE_PORT, self._deployment.health_check.path, seconds=seconds)
 
     def _delete_version(self, model: str, served: Served) -> None:
         for document in reversed(self._documents(model, served)):

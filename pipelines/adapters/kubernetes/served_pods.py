@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import httpx
 
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.pod_readings import GATEWAY, MetricNames, PodCounts, parse_metrics
@@ -13,6 +16,8 @@ from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Un
 from pipelines.rollout.transitions import Route, Served
 
 FATAL_REASONS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
+ROUTED_SECONDS, POLL_SECONDS = 10.0, 0.2
+"""How long nodes may take to route a Service that has endpoints, and how often it is asked."""
 TEMPORARY_REASONS = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
 """Reasons why a container waits: those that never pass by themselves, and those that may."""
 
@@ -65,6 +70,30 @@ def await_ready(
                 raise Refused(subject, problems)
             raise Unavailable(f"{subject}: {'; '.join(problems) or 'the cluster gives no reason'}")
         time.sleep(0.5)
+
+
+def await_answer(api: KubernetesApi, service: str, port: int, path: str, *, seconds: float) -> None:
+    """Return once the Service answers with 200, by its endpoints and by the address that the cluster's nodes route.
+
+    Pods are ready some moments before every node routes their Service. An address that does not answer for
+    ``ROUTED_SECONDS`` although the endpoints do is one that this machine cannot reach, as outside of the cluster: the
+    endpoints' answer then suffices. ``Unavailable`` if they give none in time.
+    """
+    deadline, address = time.monotonic() + seconds, ""
+    while not address:
+        try:
+            api.read_page("Service", service, port, path, {})
+            address = (api.read("v1", "Service", service) or {"spec": {}})["spec"].get("clusterIP", "None")
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Service {service} did not answer within {seconds:g} s: {error}") from error
+            time.sleep(POLL_SECONDS)
+    routed_by = time.monotonic() + ROUTED_SECONDS
+    while time.monotonic() < routed_by:
+        with suppress(httpx.HTTPError, httpx.InvalidURL):
+            if httpx.get(f"http://{address}:{port}{path}", timeout=1, trust_env=False).is_success:
+                return
+        time.sleep(POLL_SECONDS)
 
 
 def _is_complete(deployment: Document) -> bool:
@@ -129,7 +158,7 @@ def read_counters(
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
-            counts[name] = parse_metrics(api.read_pod_page(name, port, "/metrics", headers), limits, names)
+            counts[name] = parse_metrics(api.read_page("Pod", name, port, "/metrics", headers), limits, names)
     return counts
 
 
