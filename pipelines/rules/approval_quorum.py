@@ -29,11 +29,11 @@ def judge_quorum(
     reasons: list[str] = []
     agreed: dict[str, set[str]] = {role: set() for role in roles}
     for answer in answers:
-        why_not = _rejection_reasons(answer, ticket, roles.get(answer.role), authors)
-        if not why_not and answer.person in agreed[answer.role]:
-            why_not = [f"{answer.person} answered for {answer.role} more than once and counts once"]
-        reasons += why_not
-        if not why_not and answer.person:
+        rejections = _rejection_reasons(answer, ticket, roles.get(answer.role), authors)
+        if not rejections and answer.person in agreed[answer.role]:
+            rejections = [f"{answer.person} answered for {answer.role} more than once and counts once"]
+        reasons += rejections
+        if not rejections and answer.person:
             agreed[answer.role].add(answer.person)
     for role, approver in roles.items():
         if len(agreed[role]) < approver.count:

@@ -193,7 +193,7 @@ def test_whoever_trained_it_or_started_the_run_is_not_asked(
 def test_an_author_who_answers_all_the_same_does_not_count(harness: PracticeHarness, screen: Screen) -> None:
     answers = both(harness)
     harness.ledger.append("training", MODEL, "3", {"requested_by": "ada"}, actor="airworthy")
-    with pytest.raises(AirflowSkipException, match="ada for ml_lead: who trained or started it"):
+    with pytest.raises(AirflowSkipException, match="ada for ml_lead: a person who trained or started it"):
         count(harness, answers)
 
 

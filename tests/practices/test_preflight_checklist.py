@@ -172,7 +172,7 @@ def test_only_a_declared_deployer_starts_it_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "refused"), [([], "the ledger has no drill"), (["fail"], "ended fail"), (["fail", "pass"], "")]
+    ("outcomes", "refused"), [([], "the ledger has no drill"), (["fail"], "has outcome fail"), (["fail", "pass"], "")]
 )
 def test_a_declared_drill_must_have_passed_last(harness: PracticeHarness, outcomes: list[str], refused: str) -> None:
     harness.declare(deployment=Deployment.model_validate({"strategy": "canary", "rollback": {"drill": "0 5 * * 1"}}))

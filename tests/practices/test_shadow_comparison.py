@@ -98,7 +98,7 @@ def test_what_was_not_shown_is_waited_for_twice_the_duration_and_then_refused(sh
 
 def test_without_any_traffic_nothing_is_shown(shadow: Compared) -> None:
     shadow.start()
-    with pytest.raises(Refused, match="does anybody ask flight_delay"):
+    with pytest.raises(Refused, match="check that flight_delay gets requests"):
         shadow.look(after=1200)
 
 

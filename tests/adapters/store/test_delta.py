@@ -145,7 +145,7 @@ class TestStoreContract:
         assert refusal.value.reasons == [
             "rows have another day than 2013-01-02",
             "column 'flight' is String, but the table has Int64",
-            "column 'carrier' is Float64, the table holds String",
+            "column 'carrier' is Float64, but the table has String",
             "column 'gate' is all null and has no type; cast it to a type",
         ]
         assert store.version(TABLE) == before
