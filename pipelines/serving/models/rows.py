@@ -136,7 +136,7 @@ def parse_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except RecursionError:
-        raise Problem(400, ["the body is not readable JSON: it is nested too deeply"]) from None
+        raise Problem(400, ["the body is not JSON that can be parsed: it is nested too deeply"]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, [f"the body is not JSON: {error}; a missing value is null"]) from None
 

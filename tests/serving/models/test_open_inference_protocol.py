@@ -59,7 +59,7 @@ def test_columns_may_come_as_n_by_1_and_in_any_order(gateway: Gateway) -> None:
         ({"inputs": tensors(shape=[2, 2])}, 400, ["shape is neither [n]"]),
         ({"inputs": tensors(shape="4")}, 400, ["shape is neither [n]"]),
         ({"inputs": tensors(shape=[5])}, 400, ["shape gives 5 values, data has 4"]),
-        ({"inputs": tensors(data="AAAA")}, 400, ["data is no array"]),
+        ({"inputs": tensors(data="AAAA")}, 400, ["data is not an array"]),
         ({"inputs": tensors(data=[1, "far", None, True])}, 400, ["row 1, column 'distance'", "row 3, column"]),
         (
             {"inputs": [1, {}], "outputs": [{"name": "label"}], "id": 7, "x": 1},
