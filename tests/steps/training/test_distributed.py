@@ -220,7 +220,7 @@ def test_a_killed_worker_fails_the_attempt_in_bounded_time_and_the_retry_ends_wi
             os.kill(ranks()[lost].pid, signal.SIGKILL)
             killed_at.append(time.monotonic())
 
-    with pytest.raises(Unavailable, match=r"lost a worker after .* the next attempt goes on from"):
+    with pytest.raises(Unavailable, match=r"lost a worker after .* the next attempt resumes from"):
         laid.fit(checkpoints=laid.checkpoints(), on_round=kill)
     assert time.monotonic() - killed_at[0] < BOUND
     assert ranks() == []
@@ -335,7 +335,7 @@ def test_a_worker_leaves_when_the_launch_ends_without_a_training(tmp_path: Path)
 def test_an_invitation_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     world = FakePorts.make(tmp_path)
     world.store.put(f"{RUN}/{INVITATION}", b'{"session": 1}')
-    with pytest.raises(Refused, match="is no invitation; do all pods of the launch run one image"):
+    with pytest.raises(Refused, match="is not an invitation; do all pods of the launch run the same image"):
         join(RUN, world, wait_seconds=0)
 
 
