@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from pydantic import AliasChoices, Field
+
 from pipelines.messages.message import Message
 
 
@@ -199,7 +201,7 @@ class LoadTestResult(Message):
     errors: dict[str, int] = {}
     """By kind: ``status 503``, ``timeout``, ``connection``, ``answer`` (none that fits the question), ``overflow`` (as
     many requests under way as the client holds open)."""
-    wrong_version_answers: int = 0
+    wrong_version_answers: int = Field(default=0, validation_alias=AliasChoices("wrong_version_answers", "strangers"))
     """Answers that another version gave: what was measured is not this candidate."""
     unsent: int = 0
     """Requests that were due and were not sent, because the client could not keep up."""

@@ -16,7 +16,13 @@ from pipelines.cli.main import parser
 from pipelines.settings import REPOSITORY
 from tests.docs.pages import Page, dag_pages, pages
 
-PLACEHOLDERS = {"<model>": "flight_delay", "<version>": "3", "<dataset>": "flights", "<day>": "2013-03-01"}
+PLACEHOLDERS = {
+    "<model>": "flight_delay",
+    "<version>": "3",
+    "<dataset>": "flights",
+    "<day>": "2013-03-01",
+    "<shell>": "bash",
+}
 ASSIGNMENT = re.compile(r"^[A-Z_]+=")
 
 
@@ -40,10 +46,10 @@ def parse_make(arguments: list[str]) -> None:
 def parse_gateway(arguments: list[str]) -> None:
     import argparse
 
-    from pipelines.serving.__main__ import options
+    from pipelines.serving.__main__ import add_options
 
     gateway = argparse.ArgumentParser()
-    options(gateway)
+    add_options(gateway)
     gateway.parse_args(arguments)
 
 
@@ -66,6 +72,8 @@ def words_of(command: str) -> list[str]:
     for place, word in enumerate(words):
         if word in ("|", "||", "&&", ";", "&", "2>&1") or word.startswith((">", "2>")):
             return words[:place]
+    if words and words[-1] == "…":
+        words.pop()
     if words:
         words[0] = words[0].removeprefix(".venv/bin/")
     return words

@@ -88,7 +88,7 @@ def test_a_short_secret_is_refused_without_being_shown(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "gateway.example"])
 def test_a_listener_that_others_reach_needs_authentication(tmp_path: Path, host: str) -> None:
-    with pytest.raises(Refused, match="nobody is asked who they are"):
+    with pytest.raises(Refused, match="reachable from outside without authentication"):
         load_config(None, host, 1)
     assert door(tmp_path, {"authentication": {"keys": [KEY]}}, host).authentication
 
@@ -100,7 +100,7 @@ def test_a_shared_secret_for_tokens_is_for_loopback_alone(tmp_path: Path, monkey
     assert settings.security_warnings(found) == [
         "tokens are signed with a shared secret (HS256); use that for development only"
     ]
-    with pytest.raises(Refused, match="HS256 is for development"):
+    with pytest.raises(Refused, match="HS256 is only for development"):
         door(tmp_path, content, "0.0.0.0")
 
 

@@ -130,7 +130,7 @@ def test_another_models_onnx_under_a_fitting_manifest_is_found_out(ports: FakePo
     other = built(ports, tmp_path, rounds=3)
     foreign = ports.store.get(store_paths.bundle(MODEL, other.version, "model.onnx"))
     reasons = refused(ports, inspected(ports, forge(ports, bundle, "model.onnx", foreign)))
-    assert "7 security: model.onnx is not what the registered model gives" in reasons
+    assert "7 security: model.onnx differs from a new conversion of the registered model" in reasons
     assert any(reason.startswith("2 size: onnx answers differ from the model's by up to") for reason in reasons)
 
 
@@ -190,7 +190,7 @@ def test_a_pickle_is_known_by_name_and_by_content(name: str, content: bytes, fou
 def test_a_pickle_in_the_bundle_is_refused_and_never_loaded(ports: FakePorts, tmp_path: Path) -> None:
     bundle = built(ports, tmp_path)
     found = inspected(ports, forge(ports, bundle, "extra.bin", pickle.dumps({"a": 1})))
-    assert "7 security: extra.bin holds a pickle, and loading a pickle runs code" in refused(ports, found)
+    assert "7 security: extra.bin contains a pickle, and loading a pickle runs code" in refused(ports, found)
     assert found.rows == 0
 
 
