@@ -34,7 +34,7 @@ def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts
         candidate=candidate,
         champion=registry.get(ticket.model, ticket.champion) if ticket.champion else None,
         lines=_version_lines(ticket, ports),
-        of_the_run=_verdicts(context, ticket, ports),
+        run_verdicts=_verdicts(context, ticket, ports),
         snapshot=_snapshot(ticket.model, candidate.tags.get("airworthy.snapshot"), ports),
         authors=authors(ticket, ports, context),
         links=_links(ticket, ports, context),
