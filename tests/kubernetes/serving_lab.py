@@ -134,7 +134,7 @@ class UnawaitedKServe(KServeTarget):
 
     counted: Mapping[str, tuple[str, PodCounts]] = {}
 
-    def _await(self, model: str, served: Served) -> None:
+    def _wait_ready(self, model: str, served: Served) -> None:
         pass
 
     def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:

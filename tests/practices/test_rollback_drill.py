@@ -66,7 +66,7 @@ def test_a_slow_way_back_turns_the_drill_red(harness: PracticeHarness, target: F
 
 
 def test_no_drill_is_held_while_a_deployment_goes_on(harness: PracticeHarness, target: FakeTarget) -> None:
-    with pytest.raises(AirflowSkipException, match="flight_delay__deploy go on"):
+    with pytest.raises(AirflowSkipException, match="flight_delay__deploy are active"):
         drill(harness, deploying=1)
     target.create_rollout(MODEL, "r1", PLAN, expect=2, key="c")
     with pytest.raises(AirflowSkipException, match="rollout r1 of flight_delay is PENDING"):

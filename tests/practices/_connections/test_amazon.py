@@ -169,7 +169,7 @@ def test_no_log_line_repr_or_setting_shows_a_credential(
     settings = Settings.from_environment({"AIRWORTHY_STORE": ROOT, "AIRWORTHY_STORE_CONNECTION": "lake"})
     ports = installation._open(settings)
     ports.store.put("a.json", b"x")
-    options = ports.store._access._given
+    options = ports.store._access._configured
     seen = [caplog.text, repr(settings), repr(ports), repr(ports.store), repr(options), repr(ports.store._access)]
     for text in seen:
         for secret in (KEYS["aws_secret_access_key"], "a-token-for-nobody"):
