@@ -19,7 +19,7 @@ Runs every 5 minutes, and by hand (*Trigger*, with a form).
 FORM = {"dry_run": dry_run_field("Log what would be done, and change nothing.")}
 DAG_ID = "airworthy__reap_rollouts"
 
-if should_build(DAG_ID) and any(spec.deployment.staged for spec in load_catalog().models.values()):
+if should_build(DAG_ID) and any(spec.deployment.is_staged for spec in load_catalog().models.values()):
     with stage_dag(
         DAG_ID,
         "airworthy",

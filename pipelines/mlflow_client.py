@@ -18,7 +18,7 @@ CLIENT_DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """Timeouts of seconds, because Airflow's task retries wait out an outage."""
-REFUSED_CODES = {
+REFUSED_ERROR_CODES = {
     "RESOURCE_DOES_NOT_EXIST",
     "RESOURCE_ALREADY_EXISTS",
     "INVALID_PARAMETER_VALUE",
@@ -39,27 +39,27 @@ def open_client(uri: str) -> Any:
     """
     for name, value in CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    with mlflow_answers(uri):
+    with translate_mlflow_errors(uri):
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @contextmanager
-def mlflow_answers(uri: str) -> Iterator[None]:
+def translate_mlflow_errors(uri: str) -> Iterator[None]:
     """Translate MLflow's errors inside the block into ``Unavailable`` or ``Refused``."""
     try:
         yield
     except AirworthyError:
         raise
     except Exception as error:
-        raise _translated(uri, error) from error
+        raise _translate_error(uri, error) from error
 
 
 def fetch_model(client: Any, source: str, folder: Path) -> Path:
     """Copy a registered model's folder (``source`` of its version) below ``folder``; returns the copy's path."""
     uri = str(client.tracking_uri)
-    with mlflow_answers(uri):
+    with translate_mlflow_errors(uri):
         from mlflow.artifacts import download_artifacts
 
         if source.startswith("models:/"):
@@ -72,12 +72,12 @@ def keeps_artifacts_locally(uri: str) -> bool:
     return not uri.startswith(("http://", "https://"))
 
 
-def _translated(uri: str, error: Exception) -> AirworthyError | Exception:
+def _translate_error(uri: str, error: Exception) -> AirworthyError | Exception:
     import requests
     from mlflow.exceptions import MlflowException
 
     text = " ".join(str(_cause(error)).split())[:500]
-    if isinstance(error, MlflowException) and error.error_code in REFUSED_CODES:
+    if isinstance(error, MlflowException) and error.error_code in REFUSED_ERROR_CODES:
         return Refused(f"MLflow at {_without_password(uri)} refused", [text])
     if isinstance(error, MlflowException | requests.RequestException | OSError) or _is_database_error(error):
         return Unavailable(f"MLflow at {_without_password(uri)} did not answer: {text}")

@@ -80,7 +80,7 @@ class Store(Protocol):
         """Paths of all files below a prefix, ascending."""
         ...
 
-    def stamps(self, prefix: str) -> dict[str, str]:
+    def etags(self, prefix: str) -> dict[str, str]:
         """The same paths, each with a text that changes when the file is written again."""
         ...
 
@@ -174,7 +174,7 @@ class LiveVersion(Protocol):
         """Make a version live atomically; the former version becomes ``previous``. Idempotent by ``key``."""
         ...
 
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+    def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         """Restore the previous version. Idempotent by ``key``; ``Refused`` if there is none."""
         ...
 

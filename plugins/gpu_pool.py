@@ -47,7 +47,7 @@ def pool_size(gpus: int | None, catalog: Catalog, slots: int | None) -> int:
         return max(1, gpus)
     if slots == -1:
         return slots
-    return max(1, slots or 0, *(spec.gpus_at_once for spec in catalog.models.values()))
+    return max(1, slots or 0, *(spec.gpus_per_training for spec in catalog.models.values()))
 
 
 def ensure_pool(gpus: int | None, catalog: Catalog) -> None:

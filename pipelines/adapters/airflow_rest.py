@@ -45,10 +45,10 @@ class AirflowApi:
 
     def dags(self) -> list[dict[str, Any]]:
         """All DAGs that have been parsed, paused ones included."""
-        return self._pages("/dags", "dags", exclude_stale=True)
+        return self._list_all("/dags", "dags", exclude_stale=True)
 
     def import_errors(self) -> list[dict[str, Any]]:
-        return self._pages("/importErrors", "import_errors")
+        return self._list_all("/importErrors", "import_errors")
 
     def unpause(self, dag_id: str) -> None:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
@@ -78,32 +78,32 @@ class AirflowApi:
         return number
 
     def backfills(self, dag_id: str) -> list[dict[str, Any]]:
-        return self._pages("/backfills", "backfills", dag_id=dag_id)
+        return self._list_all("/backfills", "backfills", dag_id=dag_id)
 
     def runs(self, dag_id: str, **filters: Any) -> list[dict[str, Any]]:
         """All runs, newest first."""
-        return self._pages(f"/dags/{dag_id}/dagRuns", "dag_runs", order_by="-run_after", **filters)
+        return self._list_all(f"/dags/{dag_id}/dagRuns", "dag_runs", order_by="-run_after", **filters)
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        return self._pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
+        return self._list_all(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
 
-    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """Set a task's state to ``failed`` or ``success``, as a person does in the UI."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._call("PATCH", path, json={"new_state": state})
 
-    def questions(self, dag_id: str) -> list[dict[str, Any]]:
+    def unanswered_requests(self, dag_id: str) -> list[dict[str, Any]]:
         """Unanswered human-in-the-loop requests in all runs of a DAG."""
-        return self._pages(f"/dags/{dag_id}/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
+        return self._list_all(f"/dags/{dag_id}/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
 
-    def answer(self, question: dict[str, Any], option: str, comment: str = "") -> None:
-        """Answer one of ``questions`` as the logged-in user. ``Refused`` if that user is not assigned to it."""
-        task = question["task_instance"]
+    def answer_request(self, request: dict[str, Any], option: str, comment: str = "") -> None:
+        """Answer a request as the logged-in user. ``Refused`` if it is not assigned to that user."""
+        task = request["task_instance"]
         at = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/{task['map_index']}"
         body = {"chosen_options": [option], "params_input": {"comment": comment} if comment else {}}
         self._call("PATCH", f"{at}/hitlDetails", json=body)
 
-    def _pages(self, path: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
+    def _list_all(self, path: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
         while True:
             page = self._call("GET", path, params=parameters | {"limit": 100, "offset": len(entries)})

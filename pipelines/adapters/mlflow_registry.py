@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from pipelines.errors import Refused
-from pipelines.mlflow_client import mlflow_answers, open_client
+from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import VersionInfo
 
 PAGE_SIZE = 100
@@ -26,20 +26,20 @@ class MlflowRegistry:
     def get(self, model: str, version: str) -> VersionInfo:
         if not version.isdigit():
             raise Refused(f"{model} has no version {version!r}; MLflow's versions are whole numbers")
-        with mlflow_answers(self._uri):
-            return self._info(self._client.get_model_version(model, version), self._aliases(model))
+        with translate_mlflow_errors(self._uri):
+            return self._version_info(self._client.get_model_version(model, version), self._aliases(model))
 
     def by_alias(self, model: str, alias: str) -> VersionInfo | None:
-        with mlflow_answers(self._uri):
-            registered = self._registered(model)
+        with translate_mlflow_errors(self._uri):
+            registered = self._find_registered_model(model)
             version = registered.aliases.get(alias) if registered else None
             if version is None:
                 return None
-            return self._info(self._client.get_model_version(model, str(version)), self._aliases(model))
+            return self._version_info(self._client.get_model_version(model, str(version)), self._aliases(model))
 
     def versions(self, model: str) -> list[VersionInfo]:
-        with mlflow_answers(self._uri):
-            if self._registered(model) is None:
+        with translate_mlflow_errors(self._uri):
+            if self._find_registered_model(model) is None:
                 return []
             versions, token = [], None
             while True:
@@ -51,22 +51,22 @@ class MlflowRegistry:
             aliases = self._aliases(model)
             metrics = self._metrics(model, [version.run_id for version in versions if version.run_id])
             newest_first = sorted(versions, key=lambda version: int(version.version), reverse=True)
-            return [self._info(version, aliases, metrics.get(version.run_id)) for version in newest_first]
+            return [self._version_info(version, aliases, metrics.get(version.run_id)) for version in newest_first]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         self.get(model, version)
-        with mlflow_answers(self._uri):
+        with translate_mlflow_errors(self._uri):
             for name, value in tags.items():
                 self._client.set_model_version_tag(model, version, name, value)
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
-        with mlflow_answers(self._uri):
+        with translate_mlflow_errors(self._uri):
             if version is not None:
                 self._client.set_registered_model_alias(model, alias, self.get(model, version).version)
-            elif self._registered(model) is not None:
+            elif self._find_registered_model(model) is not None:
                 self._client.delete_registered_model_alias(model, alias)
 
-    def _registered(self, model: str) -> Any | None:
+    def _find_registered_model(self, model: str) -> Any | None:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -77,7 +77,7 @@ class MlflowRegistry:
             raise
 
     def _aliases(self, model: str) -> dict[str, str]:
-        registered = self._registered(model)
+        registered = self._find_registered_model(model)
         return {alias: str(version) for alias, version in registered.aliases.items()} if registered else {}
 
     def _metrics(self, model: str, run_ids: list[str]) -> dict[str, dict[str, float]]:
@@ -90,7 +90,7 @@ class MlflowRegistry:
             metrics.update({run.info.run_id: dict(run.data.metrics) for run in runs})
         return metrics
 
-    def _info(
+    def _version_info(
         self, version: Any, aliases: Mapping[str, str], metrics: Mapping[str, float] | None = None
     ) -> VersionInfo:
         number = str(version.version)

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports, git_revision
 from pipelines.spec.catalog import Catalog
 
-USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
+AIRFLOW_USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
 """Log-in name to Airflow role; passwords are generated at the first start, in ``var/airflow``."""
 
 
@@ -92,7 +92,7 @@ def environment(settings: Settings) -> dict[str, str]:
         # Four slots feed two cores: the default of 32 would hold a gigabyte in idle workers.
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__FERNET_KEY": _read_or_create_key(keys, "fernet", 32) + "=",  # base64, padded
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in AIRFLOW_USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port["airflow"]),

@@ -12,7 +12,7 @@ from pipelines.errors import AirworthyError
 from pipelines.settings import git_revision, let_waiting_threads_sleep
 from pipelines.wiring import open_ports
 
-GROUPS = {
+COMMAND_GROUPS = {
     "the embedded stack": {
         "up": "pipelines.cli.stack",
         "stop": "pipelines.cli.stack",
@@ -45,7 +45,7 @@ class GroupedParser(argparse.ArgumentParser):
         helps = {action.dest: action.help for action in commands._choices_actions}
         groups = "\n".join(
             f"{heading}:\n" + "\n".join(f"  {name:<12}{helps[name]}" for name in group) + "\n"
-            for heading, group in GROUPS.items()
+            for heading, group in COMMAND_GROUPS.items()
         )
         return (
             f"{self.format_usage()}\n{self.description}\n\n{groups}\noptions:\n"
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     subparsers = root.add_subparsers(
         dest="command", required=True, metavar="<command>", parser_class=argparse.ArgumentParser
     )
-    for module in dict.fromkeys(module for group in GROUPS.values() for module in group.values()):
+    for module in dict.fromkeys(module for group in COMMAND_GROUPS.values() for module in group.values()):
         import_module(module).add_parser(subparsers)
     return root
 

@@ -26,11 +26,11 @@ class Progress:
         self.console = console
         self._began = time.monotonic()
 
-    def stage(self, title: str) -> None:
+    def begin_part(self, title: str) -> None:
         """Begin a new part of the work."""
         self.console.print(f"[bold]{self.clock()}  {title}[/bold]", highlight=False)
 
-    def note(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         self.console.print(f"       {text}", highlight=False)
 
     def clock(self) -> str:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     if options.version == newest:
         print(f"{table} is at version {newest} already; nothing changed")
         return 0
-    changes = compare(store, table, options.version)
+    changes = describe_changes(store, table, options.version)
     for line in changes:
         print(f"  {line}")
     if not changes:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     return 0
 
 
-def compare(store: Store, table: str, version: int) -> list[str]:
+def describe_changes(store: Store, table: str, version: int) -> list[str]:
     """One line per day that a return to ``version`` would change: rows now and rows then."""
     now, then = (rows_by_day(store, table, at) for at in (None, version))
     touched = store.changed_days(table, version)

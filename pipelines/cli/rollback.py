@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, rollback_target
+from pipelines.rules.release_rollback import PlannedRollback, judge_rollback, plan_rollback, rollback_reason
 
 
 def add_parser(subparsers: Any) -> None:
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Traffic first; ledger and registry follow, and one that is down is named, not waited for."""
     model, target = options.model, open_target(options.model, ports)
     before = target.rollout(model)
-    verdict, way = judge_rollback(before, options.version), rollback_target(before)
+    verdict, way = judge_rollback(before, options.version), plan_rollback(before)
     if way is None or not verdict.passed:
         raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
     key = f"cli/{model}/{before.generation}"
@@ -60,13 +60,13 @@ def open_target(model: str, ports: Ports) -> DeploymentTarget:
         return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
 
 
-def roll_back(target: DeploymentTarget, model: str, way: RollbackTarget, reason: str, key: str, actor: str) -> None:
+def roll_back(target: DeploymentTarget, model: str, way: PlannedRollback, reason: str, key: str, actor: str) -> None:
     """One call. ``Refused`` if the rollout was promoted and finished in between."""
     if way.rollout_id is None:
-        target.rollback(model, key=key, reason=reason)
+        target.restore_previous(model, key=key, reason=reason)
         return
     ended = target.roll_back(
-        model, way.rollout_id, full_reason(reason, way.takes, actor), key=f"{key}/{way.rollout_id}"
+        model, way.rollout_id, rollback_reason(reason, way.takes, actor), key=f"{key}/{way.rollout_id}"
     )
     if ended.phase != "ROLLED_BACK":
         raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")

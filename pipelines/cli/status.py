@@ -54,7 +54,7 @@ def summary(ports: Ports) -> dict[str, Any]:
 
     nothing: dict[str, Any] = {}
     datasets = {
-        name: ask(f"store ({name})", _dataset, dataset, ports, default=nothing)
+        name: ask(f"store ({name})", _dataset_status, dataset, ports, default=nothing)
         for name, dataset in ports.catalog.datasets.items()
     }
     no_entries: list[LedgerEntry] = []
@@ -62,22 +62,22 @@ def summary(ports: Ports) -> dict[str, Any]:
     models: dict[str, dict[str, Any]] = {}
     for name, spec in ports.catalog.models.items():
         no_versions: list[dict[str, Any]] = []
-        live = ask(f"endpoint ({name})", _live, name, ports, default=nothing)
+        live = ask(f"endpoint ({name})", _live_status, name, ports, default=nothing)
         models[name] = {
-            "versions": ask("registry", _versions, name, ports, default=no_versions),
+            "versions": ask("registry", _version_status, name, ports, default=no_versions),
             "live": live or None,
-            "rollout": ask(f"endpoint ({name})", _rollout, name, live, ports, default=None),
-            **_from_ledger(spec, [entry for entry in entries if entry.model == name]),
+            "rollout": ask(f"endpoint ({name})", _rollout_status, name, live, ports, default=None),
+            **_ledger_status(spec, [entry for entry in entries if entry.model == name]),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
     return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
 
 
-def _dataset(dataset: DatasetSpec, ports: Ports) -> dict[str, Any]:
-    return {source: _source(source, ports) for source in dataset.sources}
+def _dataset_status(dataset: DatasetSpec, ports: Ports) -> dict[str, Any]:
+    return {source: _source_status(source, ports) for source in dataset.sources}
 
 
-def _source(source: str, ports: Ports) -> dict[str, Any]:
+def _source_status(source: str, ports: Ports) -> dict[str, Any]:
     table, bad = store_paths.validated(source), store_paths.quarantine(source)
     days = ports.store.days(table)
     accepted = ports.store.read(table, columns=["day"]).height if days else 0
@@ -98,7 +98,7 @@ def _source(source: str, ports: Ports) -> dict[str, Any]:
     }
 
 
-def _versions(model: str, ports: Ports) -> list[dict[str, Any]]:
+def _version_status(model: str, ports: Ports) -> list[dict[str, Any]]:
     return [
         {
             "version": info.version,
@@ -111,11 +111,11 @@ def _versions(model: str, ports: Ports) -> list[dict[str, Any]]:
     ]
 
 
-def _live(model: str, ports: Ports) -> dict[str, Any]:
+def _live_status(model: str, ports: Ports) -> dict[str, Any]:
     return ports.target(model).state(model).model_dump(mode="json", by_alias=True)
 
 
-def _rollout(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] | None:
+def _rollout_status(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] | None:
     """The newest rollout, running or ended; None where there was none, or nothing is live."""
     if not live.get("version"):
         return None
@@ -123,7 +123,7 @@ def _rollout(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] |
     return state.model_dump(mode="json", exclude={"probe"}) if state.rollout_id else None
 
 
-def _from_ledger(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
+def _ledger_status(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
     """The ledger's facts on one model; of several lines on one gate, or on one check and day, the last one counts."""
     gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
     checks = [entry.details for entry in entries if entry.kind == "monitoring_verdict"]
@@ -161,7 +161,7 @@ def _drifting_columns(facts: dict[str, Any]) -> list[str]:
 
 def print_summary(ports: Ports, console: Any) -> None:
     """Write the summary as tables that a person can read onto a ``rich`` console."""
-    from pipelines.cli.status_page import renderables
+    from pipelines.cli.status_page import render_summary
 
-    for part in renderables(summary(ports)):
+    for part in render_summary(summary(ports)):
         console.print(part)

@@ -82,7 +82,7 @@ def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, f
     manifests = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
     if not force and any(path.split("/")[2] <= day.isoformat() for path in manifests):
         return []
-    return [_deliver(name, source, day, source_text(name), store)]
+    return [_write_delivery(name, source, day, source_text(name), store)]
 
 
 def _land_daily(
@@ -99,10 +99,10 @@ def _land_daily(
         date(*(int(part) for part in key)): rows
         for key, rows in text.partition_by(source.day_columns or [], as_dict=True, maintain_order=True).items()
     }
-    return [_deliver(name, source, day, parts.get(day, text.clear()), store) for day in missing]
+    return [_write_delivery(name, source, day, parts.get(day, text.clear()), store) for day in missing]
 
 
-def _deliver(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
+def _write_delivery(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
     """Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe."""
     content = rows.write_csv(None).encode()
     file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())

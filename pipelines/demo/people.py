@@ -10,9 +10,9 @@ from pipelines.cli.progress import Progress
 from pipelines.settings import Settings
 
 AWAITING_INPUT = "awaiting_input"
-READING_SECONDS = 4.0
+ANSWER_DELAY_SECONDS = 4.0
 """Age of a request before it is answered: Airflow repeats one that was answered before its task was deferred."""
-COMMENT = "Seen in the demonstration."
+ANSWER_COMMENT = "Seen in the demonstration."
 
 
 class DemoUsers:
@@ -33,18 +33,18 @@ class DemoUsers:
     def answer(self, dag_id: str) -> int:
         """Approve the pending requests of this DAG's runs; returns the number of answers."""
         given = 0
-        for question in self._clients["admin"].questions(dag_id):
+        for question in self._clients["admin"].unanswered_requests(dag_id):
             age = datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
-            if question["task_instance"]["state"] != AWAITING_INPUT or age.total_seconds() < READING_SECONDS:
+            if question["task_instance"]["state"] != AWAITING_INPUT or age.total_seconds() < ANSWER_DELAY_SECONDS:
                 continue
             assigned = [user["id"] for user in question["assigned_users"]]
             approver = next((user for user in assigned if user in self._clients), None)
             if approver is None:
                 continue
-            self._clients[approver].answer(question, "Approve", COMMENT)
-            self._progress.note(f"{question['subject']}  approved by {approver}")
+            self._clients[approver].answer_request(question, "Approve", ANSWER_COMMENT)
+            self._progress.print_note(f"{question['subject']}  approved by {approver}")
             given += 1
         if given and not self._hint_shown:
             self._hint_shown = True
-            self._progress.note(f"(you can answer such requests yourself: the passwords are in {self._file})")
+            self._progress.print_note(f"(you can answer such requests yourself: the passwords are in {self._file})")
         return given

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BATCH_ROWS = 200
-ATTEMPTS = 6
+MAX_ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 0.2
 
 
@@ -138,18 +138,18 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
     import polars as pl
 
     from pipelines.demo.nycflights import source_text
-    from pipelines.steps.features.source_days import first_day
+    from pipelines.steps.features.source_days import first_day_read
 
     source, text = dataset.sources[name], source_text(name)
     if source.cadence == "reference":
-        return _typed(source, text).with_columns(day=pl.lit(dataset.calendar.start))
+        return _parse_columns(source, text).with_columns(day=pl.lit(dataset.calendar.start))
     parts = [pl.col(column).cast(pl.Int32) for column in source.day_columns or []]
-    reached = first_day(view, name, min(days), dataset.calendar.timezone) or min(days)
+    reached = first_day_read(view, name, min(days), dataset.calendar.timezone) or min(days)
     within = text.with_columns(pl.date(*parts).alias("__day")).filter(pl.col("__day").is_between(reached, max(days)))
-    return _typed(source, within.drop("__day")).with_columns(within["__day"].alias("day"))
+    return _parse_columns(source, within.drop("__day")).with_columns(within["__day"].alias("day"))
 
 
-def _typed(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
+def _parse_columns(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
     """Text columns as the contract's types; a text that does not parse is null."""
     from pipelines.steps.ingestion.contract import parse
 
@@ -179,11 +179,11 @@ def _predict_with_retry(
     moment: datetime,
 ) -> None:
     """One request, repeated if the gateway is down for some seconds (a worker was replaced)."""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         try:
             endpoint.predict(model, columns, rows, ids=ids, prediction_time=moment)
         except Unavailable:
-            if attempt == ATTEMPTS - 1:
+            if attempt == MAX_ATTEMPTS - 1:
                 raise
             time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
         else:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pipelines.demo.rollout_plot import TimelineEvent
 
 RPS = 60.0
-SECONDS = 900.0
-HEALTHY_SECONDS = 4.0
+TRAFFIC_SECONDS = 900.0
+HEALTHY_SECONDS_BEFORE_FREEZE = 4.0
 """How long the candidate answers before it is frozen."""
-ENDED = ("success", "failed")
+ENDED_RUN_STATES = ("success", "failed")
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
@@ -51,7 +51,7 @@ class RolloutDemo:
         return self.folder / "rollout.png"
 
     @property
-    def shown_marker(self) -> Path:
+    def completion_marker(self) -> Path:
         """Marks that this part of the demonstration is complete."""
         return self.folder / "shown"
 
@@ -64,9 +64,9 @@ class RolloutDemo:
 
     def run(self) -> None:
         """Run this part of the demonstration unless it is complete; an interrupted one is continued."""
-        self.progress.stage(f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure")
-        if self.shown_marker.exists():
-            self.progress.note("is complete already")
+        self.progress.begin_part(f"{self.model} in stages: shadow, two approvals, canary, promotion; then a failure")
+        if self.completion_marker.exists():
+            self.progress.print_note("is complete already")
             return
         deployed_before = len({line.version for line in self.ports.ledger.entries(self.model, kind="release")}) > 1
         if self.undeployed_version() is None and not deployed_before:
@@ -74,13 +74,13 @@ class RolloutDemo:
         self.airflow.unpause(f"{self.model}__deploy")
         version = self.undeployed_version()
         if version is None and not deployed_before:
-            self.progress.note("no candidate passed the gates; nothing is to be deployed")
+            self.progress.print_note("no candidate passed the gates; nothing is to be deployed")
             return
         self.begun = time.time()
         traffic = self._start_traffic()
         try:
             if version is not None:
-                self.progress.note(f"version {version} is deployed in stages, under {RPS:g} requests per second")
+                self.progress.print_note(f"version {version} is deployed in stages, under {RPS:g} requests per second")
                 self._deploy(version, freeze_candidate=False)
                 self._run_drill()
             self._deploy_failing_version()
@@ -93,11 +93,11 @@ class RolloutDemo:
         """Deploy the former champion again by hand, and freeze it while it has traffic."""
         former = self.target.state(self.model).previous
         if former is None:
-            self.progress.note("there is no second version to freeze")
+            self.progress.print_note("there is no second version to freeze")
             return
-        self.progress.note(f"version {former} is deployed again by hand, and will freeze under traffic")
+        self.progress.print_note(f"version {former} is deployed again by hand, and will freeze under traffic")
         self._deploy(former, freeze_candidate=True)
-        self.shown_marker.touch()
+        self.completion_marker.touch()
 
     def _train(self) -> None:
         """Train a version on all data so far, for the gates to judge: monitoring has not led to a new one yet."""
@@ -119,7 +119,7 @@ class RolloutDemo:
         """Start a process that sends requests until SIGTERM."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pipelines.cli.main", "traffic", self.model, "--from", f"{self.first}"]
-        command += ["--days", "60", "--rps", f"{RPS:g}", "--seconds", f"{SECONDS:g}", "--to", str(self.answers)]
+        command += ["--days", "60", "--rps", f"{RPS:g}", "--seconds", f"{TRAFFIC_SECONDS:g}", "--to", str(self.answers)]
         with (self.ports.settings.home / "logs" / "traffic.log").open("ab") as log:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
 
@@ -140,37 +140,37 @@ class RolloutDemo:
                 self.people.answer(deploy)
             if freeze_candidate and state is not None and state.phase == "BAKING" and state.split.get(version):
                 healthy_since.append(time.time())
-                if time.time() - healthy_since[0] > HEALTHY_SECONDS:
+                if time.time() - healthy_since[0] > HEALTHY_SECONDS_BEFORE_FREEZE:
                     self._freeze_candidate(version, frozen)
             if frozen and state is not None and state.phase == "ROLLED_BACK" and not rolled_back_at:
                 rolled_back_at.append(time.time())
                 self.incidents.append((rolled_back_at[0], "rolled back", f"version {version} rolled back"))
             dag_run = next(each for each in self.airflow.runs(deploy) if each["dag_run_id"] == run)
             shares = "nothing is live" if state is None else self._describe_shares(state)
-            return dag_run["state"] in ENDED, f"{shares}; {self._busy_tasks(deploy, run)}"
+            return dag_run["state"] in ENDED_RUN_STATES, f"{shares}; {self._running_tasks(deploy, run)}"
 
         self.progress.wait(poll, timeout=420, what="the deployment")
         state = self._rollout_state()
         as_expected = rolled_back_at if freeze_candidate else state is not None and state.champion == version
         if state is None or not as_expected:
             why = state.reason if state is not None and state.reason else f"see {deploy} {run} in Airflow"
-            self.progress.note(f"the deployment did not end as expected: {why}")
+            self.progress.print_note(f"the deployment did not end as expected: {why}")
         elif freeze_candidate:
             seconds = f" {rolled_back_at[0] - frozen[0]:.1f} s after it froze" if rolled_back_at else ""
-            self.progress.note(f"rolled back automatically{seconds}: {state.reason}")
+            self.progress.print_note(f"rolled back automatically{seconds}: {state.reason}")
         else:
-            self.progress.note(f"version {version} is the champion, version {state.previous} can be restored")
+            self.progress.print_note(f"version {version} is the champion, version {state.previous} can be restored")
 
     def _running_deployment(self, deploy: str, version: str) -> str | None:
         """The active run of this version from an interrupted demonstration, once no other one is active."""
 
         def others_ended() -> tuple[bool, str]:
-            busy = [run for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
+            busy = [run for run in self.airflow.runs(deploy) if run["state"] not in ENDED_RUN_STATES]
             mine = [run for run in busy if (run["conf"] or {}).get("version") == version]
             return len(busy) == len(mine), ", ".join(run["dag_run_id"] for run in busy if run not in mine)
 
         self.progress.wait(others_ended, timeout=300, what="earlier deployments")
-        busy = [run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED]
+        busy = [run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED_RUN_STATES]
         return busy[0] if busy else None
 
     def _rollout_state(self) -> RolloutState | None:
@@ -185,8 +185,8 @@ class RolloutDemo:
         phase = "" if state.phase in (None, "ROLLED_BACK", "SUCCEEDED", "SUPERSEDED") else f"{state.phase}: "
         return phase + ", ".join(f"version {v} {share / 100:g} %" for v, share in state.split.items()) + shadow
 
-    def _busy_tasks(self, dag_id: str, run: str) -> str:
-        waits = (None, *ENDED, "skipped", "upstream_failed", "removed")
+    def _running_tasks(self, dag_id: str, run: str) -> str:
+        waits = (None, *ENDED_RUN_STATES, "skipped", "upstream_failed", "removed")
         busy = [task["task_id"] for task in self.airflow.tasks(dag_id, run) if task["state"] not in waits]
         return ", ".join(dict.fromkeys(busy)) or "between two tasks"
 
@@ -197,7 +197,7 @@ class RolloutDemo:
             if "pipelines.serving.traffic.candidate_process" in child.cmdline() and child.status() != "stopped":
                 os.kill(child.pid, signal.SIGSTOP)
                 if not frozen:
-                    self.progress.note(f"failure: the process of version {version} freezes (SIGSTOP)")
+                    self.progress.print_note(f"failure: the process of version {version} freezes (SIGSTOP)")
                     self.incidents.append((time.time(), "trouble", "process frozen"))
                 frozen.append(time.time())
 
@@ -211,12 +211,12 @@ class RolloutDemo:
 
         def ended() -> tuple[bool, str]:
             dag_run = next(each for each in self.airflow.runs(dag_id) if each["dag_run_id"] == run)
-            return dag_run["state"] in ENDED, f"rollback drill {dag_run['state']}"
+            return dag_run["state"] in ENDED_RUN_STATES, f"rollback drill {dag_run['state']}"
 
         self.progress.wait(ended, timeout=120, what="the rollback drill")
         for line in self.ports.ledger.entries(self.model, kind="rollback_drill")[-1:]:
             facts: dict[str, Any] = line.details["facts"]
-            self.progress.note(
+            self.progress.print_note(
                 f"rollback drill: {line.details['outcome']}, the last answer of version {line.details['stand_in']} came"
                 f" {1000 * float(facts['seconds']):.0f} ms after the call ({facts['failed']} requests failed)"
             )
@@ -239,5 +239,5 @@ class RolloutDemo:
         draw(answers, timeline, self.picture, title=f"{self.model}: who answered, and what went wrong")
         instead = int(bins["instead"].sum())
         summary = f"{answers.height:,} requests during the rollouts: {count_errors(answers)} errors for callers"
-        self.progress.note(f"{summary}; the champion answered {instead} of them in the candidate's place")
-        self.progress.note(f"the picture: {self.picture} (data beside it)")
+        self.progress.print_note(f"{summary}; the champion answered {instead} of them in the candidate's place")
+        self.progress.print_note(f"the picture: {self.picture} (data beside it)")

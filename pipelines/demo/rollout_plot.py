@@ -19,7 +19,7 @@ LETTER_WIDTH = 0.0054
 PROMOTION_SECONDS = 0.5
 """Seconds after which an answer shows who the champion is: a promotion reaches all workers by then."""
 COLORS = ("#9fb8d0", "#e8a33d", "#7fb069", "#b07fa6")
-KIND_COLORS = {
+EVENT_COLORS = {
     "passed": "#7f8c8d",
     "shift": "#555555",
     "approval": "#3d7ab5",
@@ -31,7 +31,7 @@ PASSED_LABELS = {"load_test": "load test passed", "shadow_comparison": "shadow p
 """Practices whose pass is shown."""
 
 TimelineEvent = tuple[float, str, str]
-"""Seconds since 1970, kind (of ``KIND_COLORS``), text."""
+"""Seconds since 1970, kind (of ``EVENT_COLORS``), text."""
 
 
 def read_timeline(lines: list[LedgerEntry], since: float) -> list[TimelineEvent]:
@@ -93,7 +93,10 @@ def draw(answers: pl.DataFrame, timeline: list[TimelineEvent], path: Path, *, ti
     for axes in (upper, lower):
         for at, kind, _ in timeline:
             axes.axvline(
-                at - begun, color=KIND_COLORS[kind], linewidth=1, linestyle="--" if kind in ("shift", "passed") else "-"
+                at - begun,
+                color=EVENT_COLORS[kind],
+                linewidth=1,
+                linestyle="--" if kind in ("shift", "passed") else "-",
             )
     _label_events(upper, [(at - begun, kind, text) for at, kind, text in timeline])
     moment = datetime.fromtimestamp(begun, UTC)
@@ -147,5 +150,5 @@ def _label_events(axes: Axes, timeline: list[TimelineEvent]) -> None:
             xytext=(1, 3 + 11 * level),
             textcoords="offset points",
             fontsize=7.5,
-            color=KIND_COLORS[kind],
+            color=EVENT_COLORS[kind],
         )

@@ -25,7 +25,7 @@ from pipelines.wiring import open_ports
 
 DATASET = "flights"
 HYPOTHESIS = "Weather and the delays of the last hours tell late flights from punctual ones."
-ENDED = {"success", "failed"}
+ENDED_RUN_STATES = {"success", "failed"}
 LIVE_STAGES = {"arrive", "monitor"}
 
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Run all parts of the demonstration; each skips what an earlier run has done."""
     progress = Progress(open_console())
-    progress.stage("Starting Airflow, MLflow and the gateway")
+    progress.begin_part("Starting Airflow, MLflow and the gateway")
     stack.start(settings, progress.console)
     ports = open_ports()  # again: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
@@ -83,7 +83,7 @@ class Demonstration:
 
         self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
         for error in self.airflow.import_errors():
-            self.progress.note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
+            self.progress.print_note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
         self._unpause(lambda stage: stage not in LIVE_STAGES)
 
     def _unpause(self, is_selected: Callable[[str], bool]) -> None:
@@ -97,24 +97,24 @@ class Demonstration:
 
         first, last = self.history[0], self.history[-1]
         days = set(self.history)
-        self.progress.stage(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
-        missing = days - self._built_days()
+        self.progress.begin_part(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
+        missing = days - self._days_with_features()
         if not missing:
-            self.progress.note("is complete already")
+            self.progress.print_note("is complete already")
             return
         land(first, last, self.ports)
         dag = f"{DATASET}__ingest"
         if not any(backfill["completed_at"] is None for backfill in self.airflow.backfills(dag)):
             self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, reprocess="failed")
         self.progress.wait(
-            lambda: self._history_built(days), timeout=1200, what="ingesting, validating and building features"
+            lambda: self._history_progress(days), timeout=1200, what="ingesting, validating and building features"
         )
 
-    def _built_days(self) -> set[date]:
+    def _days_with_features(self) -> set[date]:
         return set(self.ports.store.days(store_paths.features(self.view)))
 
-    def _history_built(self, days: set[date]) -> tuple[bool, str]:
-        built = self._built_days() & days
+    def _history_progress(self, days: set[date]) -> tuple[bool, str]:
+        built = self._days_with_features() & days
         states = Counter(run["state"] for run in self.airflow.runs(f"{DATASET}__ingest"))
         refused = {run["partition_key"] for run in self.airflow.runs(f"{DATASET}__validate", state="failed")}
         ended = states["failed"] + len(refused) + len(built) >= len(days)
@@ -122,10 +122,10 @@ class Demonstration:
 
     def train_and_release(self) -> None:
         """Train each model that is not live yet on all that is known by the end of the history."""
-        self.progress.stage("First models: train, evaluate, approve, release")
+        self.progress.begin_part("First models: train, evaluate, approve, release")
         waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
         for model in waiting:
-            if not any(run["state"] not in ENDED for run in self.airflow.runs(f"{model}__train")):
+            if not any(run["state"] not in ENDED_RUN_STATES for run in self.airflow.runs(f"{model}__train")):
                 self.airflow.trigger(
                     f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()}
                 )
@@ -135,15 +135,15 @@ class Demonstration:
             def released() -> tuple[bool, str]:
                 for model in waiting:
                     people.answer(f"{model}__deploy")
-                return self._released(waiting)
+                return self._release_progress(waiting)
 
             self.progress.wait(released, timeout=900, what="training and releasing")
         else:
-            self.progress.note("were live already")
+            self.progress.print_note("were live already")
 
-    def _released(self, models: list[str]) -> tuple[bool, str]:
+    def _release_progress(self, models: list[str]) -> tuple[bool, str]:
         live = {model: self.ports.endpoint.state(model).version for model in models}
-        stages = {model: self._stage(model) for model in models}
+        stages = {model: self._stage_status(model) for model in models}
         failed = {
             f"{model}__{stage}"
             for model in models
@@ -152,7 +152,7 @@ class Demonstration:
         }
         if failed:
             raise Refused("the first models were not deployed; open the runs in Airflow", sorted(failed))
-        rejected = {model for model in models if not live[model] and self._rejected(model)}
+        rejected = {model for model in models if not live[model] and self._is_rejected(model)}
         statuses = {
             model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
             for model in models
@@ -160,14 +160,14 @@ class Demonstration:
         ended = all(live[model] or model in rejected for model in models)
         return ended, ", ".join(f"{model}: {what}" for model, what in statuses.items())
 
-    def _rejected(self, model: str) -> bool:
+    def _is_rejected(self, model: str) -> bool:
         """Whether a gate rejected the newest candidate, after which no DAG follows."""
         newest = self.ports.registry.versions(model)[:1]
         runs = self.airflow.runs(f"{model}__evaluate")[:1]
-        ended = bool(runs) and runs[0]["state"] in ENDED
+        ended = bool(runs) and runs[0]["state"] in ENDED_RUN_STATES
         return ended and bool(newest) and newest[0].tags.get("airworthy.status") == "rejected"
 
-    def _stage(self, model: str) -> str:
+    def _stage_status(self, model: str) -> str:
         for stage in ("deploy", "evaluate", "train"):
             if runs := self.airflow.runs(f"{model}__{stage}"):
                 return f"{stage} {runs[0]['state']}"
@@ -178,39 +178,43 @@ class Demonstration:
         from pipelines.demo.land import land
         from pipelines.demo.replay import replay
 
-        self.progress.stage(f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive")
+        self.progress.begin_part(
+            f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive"
+        )
         self._unpause(lambda stage: stage in LIVE_STAGES)
-        answered = self._answered()
+        answered = self._read_answered_days()
         for model in self.staged_models if len(answered) < len(self.live) else []:  # its next version is deployed last
-            self.progress.wait(lambda model=model: self._deploys_ended(model), timeout=300, what="deployments to end")  # type: ignore[misc]
+            self.progress.wait(lambda model=model: self._deploy_status(model), timeout=300, what="deployments to end")  # type: ignore[misc]
             self.airflow.pause(f"{model}__deploy")
         for day in self.live:
             if day.isoformat() not in answered:
                 replay([day], [model.model for model in self.models], self.ports)
                 answered.append(day.isoformat())
-                self._answered_file().write_text(json.dumps(answered))
+                self._answered_days_file().write_text(json.dumps(answered))
             land(day, day, self.ports)
-            self.progress.wait(lambda day=day: self._arrived(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
+            self.progress.wait(lambda day=day: self._arrival_progress(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
 
-    def _deploys_ended(self, model: str) -> tuple[bool, str]:
+    def _deploy_status(self, model: str) -> tuple[bool, str]:
         """Whether no deployment is active: Airflow would not continue it once its DAG is paused."""
-        going_on = [run for run in self.airflow.runs(f"{model}__deploy") if run["state"] not in ENDED]
+        going_on = [run for run in self.airflow.runs(f"{model}__deploy") if run["state"] not in ENDED_RUN_STATES]
         return not going_on, f"{len(going_on)} deployment(s) of {model} are active"
 
-    def _answered_file(self) -> Any:
+    def _answered_days_file(self) -> Any:
         return self.ports.settings.home / "run" / "answered.json"
 
-    def _answered(self) -> list[str]:
-        path = self._answered_file()
+    def _read_answered_days(self) -> list[str]:
+        path = self._answered_days_file()
         return json.loads(path.read_text()) if path.exists() else []
 
-    def _arrived(self, day: date) -> tuple[bool, str]:
+    def _arrival_progress(self, day: date) -> tuple[bool, str]:
         refused = self.airflow.runs(f"{DATASET}__validate", state="failed", partition_key_pattern=day.isoformat())
-        return day in self._built_days() or bool(refused), f"{day} was answered and landed; Airflow is picking it up"
+        return day in self._days_with_features() or bool(
+            refused
+        ), f"{day} was answered and landed; Airflow is picking it up"
 
     def wait_until_idle(self) -> None:
         """Wait until no run is queued or running: neither monitoring nor what it triggers."""
-        self.progress.stage("Monitoring, and the runs that it triggers")
+        self.progress.begin_part("Monitoring, and the runs that it triggers")
         idle_polls = 0
 
         def idle() -> tuple[bool, str]:
@@ -229,7 +233,7 @@ class Demonstration:
 
     @property
     def staged_models(self) -> list[str]:
-        return [model.model for model in self.models if model.deployment.staged]
+        return [model.model for model in self.models if model.deployment.is_staged]
 
     def deploy_next_version(self) -> None:
         """Deploy in stages what was approved meanwhile, under the traffic of callers."""
@@ -241,7 +245,7 @@ class Demonstration:
         """Print what happened and where to look."""
         from pipelines.cli.status import print_summary
 
-        self.progress.stage("What happened")
+        self.progress.begin_part("What happened")
         print_summary(self.ports, self.progress.console)
         print()
         print(stack.describe(self.ports.settings))

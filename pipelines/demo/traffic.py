@@ -20,8 +20,8 @@ from pipelines.spec.features import FeatureView
 if TYPE_CHECKING:
     import polars as pl
 
-TIMEOUT = 10.0
-MAX_OPEN = 400
+TIMEOUT_SECONDS = 10.0
+MAX_OPEN_REQUESTS = 400
 
 
 def add_parser(subparsers: Any) -> None:
@@ -121,7 +121,7 @@ async def send_requests(model: str, bodies: list[bytes], rps: float, seconds: fl
     url = f"{ports.settings.gateway.rstrip('/')}/models/{model}/invocations"
     target = RequestTarget(url, bodies, judge, {"x-api-key": key} if key else {})
     schedule = RequestSchedule(rps, seconds)
-    outcome = await OpenLoop(target, schedule, [], timeout=TIMEOUT, max_open=MAX_OPEN, stop=stop).run()
+    outcome = await OpenLoop(target, schedule, [], timeout=TIMEOUT_SECONDS, max_open=MAX_OPEN_REQUESTS, stop=stop).run()
     unanswered = outcome.sent - len(answers)
     answers += [(time.time(), 0, "", "")] * unanswered
     return pl.DataFrame(answers, schema=["at", "status", "version", "arm"], orient="row")

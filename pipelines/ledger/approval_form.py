@@ -16,7 +16,7 @@ from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.model import ModelSpec
 
 COMPARISON_KEYS = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
-MAX_SHOWN = 12
+MAX_SHOWN_VALUES = 12
 SKIPPED_FACTS = {"version", "champion", "snapshot", "rollout_id", "model", "generation", "steps", "phase"}
 TECHNICAL_FACTS = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_second|^plots?$|^report$|^pictures?$)")
 
@@ -48,17 +48,17 @@ def subject(facts: FormFacts, role: str) -> str:
 def form(facts: FormFacts, seconds: float) -> str:
     """The form as Markdown; the same facts give the same text. ``seconds``: time to answer."""
     parts = [
-        _head(facts, _duration_text(seconds)),
-        _identity(facts),
+        _introduction(facts, _duration_text(seconds)),
+        _identity_table(facts),
         _changes(facts),
         _gates(facts),
         _rollout(facts),
-        _card(facts),
+        _model_card(facts),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(facts: FormFacts, wait: str) -> str:
+def _introduction(facts: FormFacts, wait: str) -> str:
     ticket, strategy = facts.ticket, facts.spec.deployment.strategy
     shares = [f"{share / 100:g} %" for share in facts.spec.deployment.shares()]
     way = f"by {strategy}" + (f", {' → '.join(shares)}" if shares else "")
@@ -70,7 +70,7 @@ def _head(facts: FormFacts, wait: str) -> str:
     )
 
 
-def _identity(facts: FormFacts) -> str:
+def _identity_table(facts: FormFacts) -> str:
     ticket, tags = facts.ticket, facts.candidate.tags
     rows = {
         "model": f"{ticket.model}: {facts.spec.description}",
@@ -121,12 +121,12 @@ def _rollout(facts: FormFacts) -> str:
     return "### Tests of this release\n\n" + _table(("task", "verdict", "numbers"), rows)
 
 
-def _card(facts: FormFacts) -> str:
+def _model_card(facts: FormFacts) -> str:
     spec, tags = facts.spec, facts.candidate.tags
     target = f"`{spec.target.column}`" + (f" ≥ {spec.target.at_least:g}" if spec.target.at_least is not None else "")
     rows = [
         ("use", f"{spec.problem} of {target}; owner {spec.owner}"),
-        ("limits", _limits(spec)),
+        ("limits", _evaluation_limits(spec)),
         (
             "trained by",
             f"{spec.training.estimator.class_path or spec.training.estimator.kind}, seed {spec.training.seed}",
@@ -147,7 +147,7 @@ def _card(facts: FormFacts) -> str:
     return "\n\n".join(["### Model card", _table(("", ""), rows), _metrics(facts)])
 
 
-def _limits(spec: ModelSpec) -> str:
+def _evaluation_limits(spec: ModelSpec) -> str:
     slices = spec.evaluation.slices
     judged = f"judged over all rows and by {', '.join(slices.columns)}" if slices else "judged over all rows only"
     return f"{judged}; not evaluated for smaller groups"
@@ -181,37 +181,41 @@ def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> s
         if name in SKIPPED_FACTS or TECHNICAL_FACTS.search(name) or value in (None, "", [], {}) or value is False:
             continue
         if isinstance(value, Mapping):
-            texts.append(f"{_label(name)}: {_group_text(value)}")
+            texts.append(f"{_field_label(name)}: {_mapping_text(value)}")
         elif isinstance(value, list):
-            texts.append(f"{_label(name)}: {'; '.join(_item_text(each) for each in value[:MAX_SHOWN])}")
+            texts.append(
+                f"{_field_label(name)}: {'; '.join(_list_item_text(each) for each in value[:MAX_SHOWN_VALUES])}"
+            )
         else:
-            texts.append(f"{_label(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
+            texts.append(f"{_field_label(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
     return ", ".join(texts)
 
 
-def _group_text(values: Mapping[str, Any]) -> str:
+def _mapping_text(values: Mapping[str, Any]) -> str:
     """Up to 12 values of a mapping; of more numbers only the 12 lowest, ascending."""
     shown = {name: value for name, value in values.items() if not TECHNICAL_FACTS.search(name)}
     numbers = {name: float(value) for name, value in shown.items() if _is_number(value)}
-    if len(shown) <= MAX_SHOWN or len(numbers) < len(shown):
-        return ", ".join(f"{name} {_member_text(value)}" for name, value in list(shown.items())[:MAX_SHOWN])
-    lowest = sorted(numbers, key=lambda name: numbers[name])[:MAX_SHOWN]
+    if len(shown) <= MAX_SHOWN_VALUES or len(numbers) < len(shown):
+        return ", ".join(
+            f"{name} {_mapping_value_text(value)}" for name, value in list(shown.items())[:MAX_SHOWN_VALUES]
+        )
+    lowest = sorted(numbers, key=lambda name: numbers[name])[:MAX_SHOWN_VALUES]
     listed = ", ".join(f"{name} {_number(numbers[name])}" for name in lowest)
-    return f"{listed} (the lowest {MAX_SHOWN} of {len(shown)})"
+    return f"{listed} (the lowest {MAX_SHOWN_VALUES} of {len(shown)})"
 
 
-def _member_text(value: Any) -> str:
-    return f"({_group_text(value)})" if isinstance(value, Mapping) else _number(value)
+def _mapping_value_text(value: Any) -> str:
+    return f"({_mapping_text(value)})" if isinstance(value, Mapping) else _number(value)
 
 
-def _item_text(value: Any) -> str:
+def _list_item_text(value: Any) -> str:
     """One item of a list; a checklist item shows its reasons unless it passed."""
     if not isinstance(value, Mapping):
         return _number(value)
     if {"item", "result"} <= value.keys():
         why = "" if value["result"] == "PASS" else f" ({', '.join(value.get('why') or [])})"
         return f"{value['item']} {value['result']}{why}"
-    return _group_text(value)
+    return _mapping_text(value)
 
 
 def _duration_text(seconds: float) -> str:
@@ -239,7 +243,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _label(name: str) -> str:
+def _field_label(name: str) -> str:
     return name.replace("_", " ") if name.islower() else name
 
 
@@ -251,9 +255,9 @@ def _version_text(info: VersionInfo | None) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; text that a person typed is escaped to stay in its cell."""
-    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([_escape_cell(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

@@ -15,8 +15,8 @@ from pipelines.ledger.hash_chain import head
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ports import LedgerEntry
 
-DIGESTS = ("model_digest", "snapshot", "environment_digest", "request_digest")
-HEX = set("0123456789abcdef")
+TRAINING_DIGESTS = ("model_digest", "snapshot", "environment_digest", "request_digest")
+HEX_DIGITS = set("0123456789abcdef")
 
 
 class Check(BaseModel):
@@ -49,14 +49,14 @@ class Certificate(BaseModel):
     head: str
     """Head of the whole ledger at the time of issue."""
 
-    def of_kind(self, kind: str) -> list[LedgerEntry]:
+    def lines_of_kind(self, kind: str) -> list[LedgerEntry]:
         return [entry for entry in self.entries if entry.kind == kind]
 
     def gate(self, name: str) -> list[LedgerEntry]:
-        return [entry for entry in self.of_kind("gate") if entry.details.get("gate") == name]
+        return [entry for entry in self.lines_of_kind("gate") if entry.details.get("gate") == name]
 
 
-def collect(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
+def collect_certificate(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
     """The certificate of a version from all lines of the ledger, even if lines are missing."""
     own = [entry for entry in ledger if entry.model == model and entry.version == version]
     training = _newest(own, "training")
@@ -80,7 +80,7 @@ def collect(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certific
         bundle_sha256=release.get("sha256"),
         entries=sorted({entry.number: entry for entry in [*data, *own]}.values(), key=lambda entry: entry.number),
         head=head(ledger),
-        **{name: training.get(name) for name in DIGESTS},
+        **{name: training.get(name) for name in TRAINING_DIGESTS},
     )
 
 
@@ -97,33 +97,35 @@ def check_lines(certificate: Certificate) -> list[Check]:
 
 
 def _check_training(certificate: Certificate) -> Check:
-    lines = certificate.of_kind("training")
+    lines = certificate.lines_of_kind("training")
     if not lines:
-        return _fail("training", "the ledger has no training of this version")
-    faults = [f"{name} is missing or not a sha256" for name in DIGESTS if not _is_digest(getattr(certificate, name))]
+        return _failed_check("training", "the ledger has no training of this version")
+    faults = [
+        f"{name} is missing or not a sha256" for name in TRAINING_DIGESTS if not _is_digest(getattr(certificate, name))
+    ]
     digests = {line.details.get("model_digest") for line in lines}
     if len(digests) > 1:
         faults.append(f"{len(lines)} trainings under one version gave {len(digests)} different models")
     if lines[-1].details.get("outcome") != "pass":
         faults.append(f"judged {lines[-1].details.get('outcome')!r}")
-    return _check("training", faults, f"line {lines[-1].number}, model {_short(certificate.model_digest)}")
+    return _check_result("training", faults, f"line {lines[-1].number}, model {_short(certificate.model_digest)}")
 
 
 def _check_data(certificate: Certificate) -> Check:
-    lines = certificate.of_kind("data_verdict")
+    lines = certificate.lines_of_kind("data_verdict")
     if not lines:
-        return _fail("data verdict", f"the ledger has no verdict on snapshot {_short(certificate.snapshot)}")
+        return _failed_check("data verdict", f"the ledger has no verdict on snapshot {_short(certificate.snapshot)}")
     faults = [] if lines[-1].details.get("outcome") == "pass" else [f"judged {lines[-1].details.get('outcome')!r}"]
     if not certificate.table_versions:
         faults.append("no table versions are on record")
     versions = ", ".join(f"{table} {version}" for table, version in certificate.table_versions.items())
-    return _check("data verdict", faults, f"line {lines[-1].number}, tables {versions}")
+    return _check_result("data verdict", faults, f"line {lines[-1].number}, tables {versions}")
 
 
 def _check_code(certificate: Certificate) -> Check:
     revision = certificate.git_revision
     if not revision:
-        return _fail("code revision", "not on record")
+        return _failed_check("code revision", "not on record")
     if revision == "unknown":
         return Check(name="code revision", state="noted", detail="was unknown; set AIRWORTHY_GIT_REVISION in images")
     return Check(name="code revision", state="ok", detail=revision)
@@ -132,7 +134,7 @@ def _check_code(certificate: Certificate) -> Check:
 def _check_gate(certificate: Certificate, name: str) -> Check:
     lines = certificate.gate(name)
     if not lines:
-        return _fail(name, "the ledger has no verdict of this gate")
+        return _failed_check(name, "the ledger has no verdict of this gate")
     faults = [
         f"line {line.number} is about model {_short(line.details['model_digest'])}, not this one"
         for line in lines[-1:]
@@ -143,13 +145,13 @@ def _check_gate(certificate: Certificate, name: str) -> Check:
     if lines[-1].details.get("outcome") != "pass":
         faults += [f"line {lines[-1].number} says {lines[-1].details.get('outcome')!r}"]
         faults += [str(reason) for reason in lines[-1].details.get("reasons", [])]
-    return _check(name, faults, f"line {lines[-1].number}, pass")
+    return _check_result(name, faults, f"line {lines[-1].number}, pass")
 
 
 def _check_approval(certificate: Certificate) -> Check:
-    lines = certificate.of_kind("approval")
+    lines = certificate.lines_of_kind("approval")
     if not lines:
-        return _fail("approval", "the ledger has no approval of this version")
+        return _failed_check("approval", "the ledger has no approval of this version")
     last = lines[-1]
     faults = _model_faults(last, certificate)
     if not last.details.get("semantic_version"):
@@ -159,22 +161,22 @@ def _check_approval(certificate: Certificate) -> Check:
             gate.number < last.number and gate.details.get("outcome") == "pass" for gate in certificate.gate(name)
         ):
             faults.append(f"came before {name} had passed")
-    return _check("approval", faults, f"line {last.number}, {certificate.semantic_version} by {last.actor}")
+    return _check_result("approval", faults, f"line {last.number}, {certificate.semantic_version} by {last.actor}")
 
 
 def _check_releases(certificate: Certificate) -> Check:
-    lines = certificate.of_kind("release")
+    lines = certificate.lines_of_kind("release")
     if not lines:
         return Check(name="release", state="noted", detail="never released")
     faults: list[str] = []
-    approvals = certificate.of_kind("approval")
+    approvals = certificate.lines_of_kind("approval")
     for line in lines:
         faults += _model_faults(line, certificate)
         if not any(approval.number < line.number for approval in approvals):
             faults.append(f"line {line.number} came before any approval")
         if not _is_digest(line.details.get("sha256")):
             faults.append(f"line {line.number} names no bundle")
-    return _check("release", faults, "line " + ", ".join(str(line.number) for line in lines))
+    return _check_result("release", faults, "line " + ", ".join(str(line.number) for line in lines))
 
 
 def _model_faults(line: LedgerEntry, certificate: Certificate) -> list[str]:
@@ -189,14 +191,14 @@ def _newest(lines: Sequence[LedgerEntry], kind: str) -> dict[str, Any]:
 
 
 def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= HEX
+    return isinstance(value, str) and len(value) == 64 and set(value) <= HEX_DIGITS
 
 
-def _check(name: str, faults: Sequence[str], detail: str) -> Check:
-    return _fail(name, "; ".join(faults)) if faults else Check(name=name, state="ok", detail=detail)
+def _check_result(name: str, faults: Sequence[str], detail: str) -> Check:
+    return _failed_check(name, "; ".join(faults)) if faults else Check(name=name, state="ok", detail=detail)
 
 
-def _fail(name: str, detail: str) -> Check:
+def _failed_check(name: str, detail: str) -> Check:
     return Check(name=name, state="FAIL", detail=detail)
 
 

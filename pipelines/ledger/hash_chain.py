@@ -19,12 +19,12 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from pipelines.errors import Refused
 from pipelines.ports import LedgerEntry
 
-GENESIS = "0" * 64
+GENESIS_DIGEST = "0" * 64
 """The predecessor's digest in the first line."""
 HEAD_PATTERN = re.compile(r"^(\d+):([0-9a-f]{64})$")
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """Canonical text of a value: ASCII JSON, keys sorted, no blanks. ``ValueError`` or ``TypeError`` if not JSON."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
@@ -35,20 +35,20 @@ def to_json_values(details: Mapping[str, Any]) -> dict[str, Any]:
     ``Refused`` for values that JSON cannot represent.
     """
     try:
-        ready = _finite(to_jsonable_python(dict(details)))
+        ready = _replace_non_finite(to_jsonable_python(dict(details)))
     except PydanticSerializationError as error:
         raise Refused("details of a ledger line must be plain values (text, numbers, lists)", [str(error)]) from error
-    result: dict[str, Any] = json.loads(canonical(ready))
+    result: dict[str, Any] = json.loads(canonical_json(ready))
     return result
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return value
 
 
@@ -57,10 +57,10 @@ def utc_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def digest_of(entry: LedgerEntry) -> str:
+def line_digest(entry: LedgerEntry) -> str:
     """sha256 over the canonical JSON of every field except the digest."""
     fields = {**entry.model_dump(exclude={"digest", "at"}), "at": utc_text(entry.at)}
-    return hashlib.sha256(canonical(fields).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
 
 
 def next_line(
@@ -84,40 +84,40 @@ def next_line(
         actor=actor,
         details=to_json_values(details),
         key=key,
-        previous=last.digest if last else GENESIS,
+        previous=last.digest if last else GENESIS_DIGEST,
         digest="",
     )
-    return line.model_copy(update={"digest": digest_of(line)})
+    return line.model_copy(update={"digest": line_digest(line)})
 
 
 def chain_faults(entries: Iterable[LedgerEntry]) -> list[str]:
     """Every altered line, missing number and broken link of a whole ledger, oldest first."""
     faults = []
-    number, digest = 0, GENESIS
+    number, digest = 0, GENESIS_DIGEST
     for entry in entries:
         if entry.number != number + 1:
-            faults.append(f"line {entry.number} follows line {number}: {_gap(number, entry.number)}")
+            faults.append(f"line {entry.number} follows line {number}: {_gap_text(number, entry.number)}")
         elif entry.previous != digest:
             faults.append(f"line {entry.number} names {entry.previous[:12]} as its predecessor, not {digest[:12]}")
-        actual = digest_of(entry)
+        actual = line_digest(entry)
         if actual != entry.digest:
             faults.append(f"line {entry.number} was altered: its content gives {actual[:12]}, not {entry.digest[:12]}")
         number, digest = entry.number, entry.digest
     return faults
 
 
-def _gap(before: int, after: int) -> str:
+def _gap_text(before: int, after: int) -> str:
     return f"{after - before - 1} line(s) missing between them" if after > before else "out of order"
 
 
 def head(entries: Sequence[LedgerEntry]) -> str:
     """``<number>:<digest>`` of the newest line; a copy kept elsewhere exposes a shortened ledger."""
-    return f"{entries[-1].number}:{entries[-1].digest}" if entries else f"0:{GENESIS}"
+    return f"{entries[-1].number}:{entries[-1].digest}" if entries else f"0:{GENESIS_DIGEST}"
 
 
 def head_faults(entries: Sequence[LedgerEntry], heads: Iterable[str]) -> list[str]:
     """Every recorded head whose line is missing from the ledger or has another digest."""
-    digests = {entry.number: entry.digest for entry in entries} | {0: GENESIS}
+    digests = {entry.number: entry.digest for entry in entries} | {0: GENESIS_DIGEST}
     faults = []
     for text in heads:
         known = HEAD_PATTERN.match(text.strip())

@@ -21,15 +21,15 @@ def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:
     """The stages that a version must pass before its promotion, in order; a first version has no champion."""
     declared = spec.deployment
     people = ["approval_quorum"] if declared.approval.requires_approval else []
-    if first or not declared.staged:
+    if first or not declared.is_staged:
         return people
     tried = ["load_test"] if declared.load_test is not None else []
-    tried += ["shadow_comparison"] if declared.shadows is not None else []
+    tried += ["shadow_comparison"] if declared.shadow_plan is not None else []
     if declared.strategy == "ab":
         return [*tried, *people, "ab_test"]
-    return [*tried, *people, *map(analysis_at, declared.shares())]
+    return [*tried, *people, *map(analysis_stage_name, declared.shares())]
 
 
-def analysis_at(share: int) -> str:
+def analysis_stage_name(share: int) -> str:
     """Name of the stage that is analysed at this share (basis points)."""
     return f"rollout_analysis at {share / 100:g} %"

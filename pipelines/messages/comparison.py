@@ -98,7 +98,7 @@ class MetricInterval(Message):
     low_shared: float | None = None
     high_shared: float | None = None
 
-    def gain(self, *, shared: bool = False) -> tuple[float, float]:
+    def gain_interval(self, *, shared: bool = False) -> tuple[float, float]:
         """Lowest and highest gain in the interval; for ``better: same`` every change is a loss."""
         ends = (self.low_shared, self.high_shared) if shared else (self.low, self.high)
         low, high = -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]

@@ -90,7 +90,7 @@ class StageDesign(Message):
     """Maximum duration of this stage."""
 
 
-class Inspection(Message):
+class BundleInspection(Message):
     """One bundle as stored, with every claim in its files verified by an independent check."""
 
     model: str
@@ -138,7 +138,7 @@ class Inspection(Message):
     notes: list[str] = []
 
 
-class ReleaseStanding(Message):
+class ReleaseFacts(Message):
     """The facts about a version to deploy from ledger and target, and who triggered the deployment."""
 
     gates: dict[str, str] = {}
@@ -172,7 +172,7 @@ class LoadTestRequest(Message):
     rollout_id: str
 
 
-class ShareShown(Message):
+class ShareEvidence(Message):
     """The evidence of the plateau's requests for one share: ``bad`` of ``total``, compared with ``limit``.
 
     ``above`` and ``below`` are the natural logs of the evidence that the true share is beyond, or within, the limit;
@@ -215,7 +215,7 @@ class LoadTestResult(Message):
     """Delay of the client itself in sending, which is not the candidate's."""
     percentiles_ms: dict[str, float] = {}
     """Latency percentiles of the plateau, with failed requests as slowest; 1e9 if that request failed."""
-    shown: list[ShareShown] = []
+    shown: list[ShareEvidence] = []
     histogram: dict[str, int] = {}
     """Requests of the plateau by the upper edge of their latency bucket in milliseconds; edges grow by 2 %."""
     per_second: list[list[float]] = []

@@ -10,12 +10,12 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 
-SUFFIXES = (".yaml", ".yml", ".sql")
+DECLARATION_SUFFIXES = (".yaml", ".yml", ".sql")
 
 
 def store_declarations(store: Store, include: Path) -> str:
     """Put all declarations below ``include`` into the store under their digest, once; returns the digest."""
-    files = sorted(path for path in include.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    files = sorted(path for path in include.rglob("*") if path.suffix in DECLARATION_SUFFIXES and path.is_file())
     texts = {path.relative_to(include).as_posix(): path.read_text(encoding="utf-8") for path in files}
     content = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
     digest = hashlib.sha256(content).hexdigest()

@@ -32,7 +32,7 @@ class LogCopy:
     def __enter__(self) -> LogCopy:
         self._saved = [os.dup(1), os.dup(2)]
         reading, writing = os.pipe()
-        _flush()
+        _flush_streams()
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(writing)
@@ -43,7 +43,7 @@ class LogCopy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _flush()
+        _flush_streams()
         for number, saved in enumerate(self._saved, start=1):
             os.dup2(saved, number)
         self._closed.set()
@@ -77,6 +77,6 @@ class LogCopy:
         self._stored = total
 
 
-def _flush() -> None:
+def _flush_streams() -> None:
     sys.stdout.flush()
     sys.stderr.flush()

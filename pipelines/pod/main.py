@@ -65,11 +65,11 @@ def _run_and_report(step: str, run: str, ports: RealPorts) -> int:
 
 def _run_worker(run: str, ports: RealPorts) -> int:
     """Take a share of the training that another pod of the same launch leads."""
-    from pipelines.steps.training.worker import join
+    from pipelines.steps.training.worker import join_training
 
     ticket = _read_ticket(run, ports.store)
     restore_declarations(ports.store, ticket.declarations, ports.settings.include)
-    join(run, ports)
+    join_training(run, ports)
     return 0
 
 

@@ -14,11 +14,11 @@ from pipelines.messages.rollout import ArmCounts
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class MetricLimits(_Strict):
+class MetricLimits(_StrictModel):
     """The limits of one counted event.
 
     ``max_rate`` bounds the candidate's rate of requests: FAIL if shown above, PASS if shown below. ``max_ratio`` and
@@ -36,7 +36,7 @@ class MetricLimits(_Strict):
     fail_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 1.0
 
     @model_validator(mode="after")
-    def can_be_decided(self) -> Self:
+    def check_decidable(self) -> Self:
         if self.role == "guardrail" and self.max_rate is None and self.max_ratio is None:
             raise ValueError(f"guardrail {self.name} cannot pass: declare max_rate or max_ratio")
         if self.max_rate is not None and (self.better == "higher" or self.role != "guardrail"):
@@ -46,7 +46,7 @@ class MetricLimits(_Strict):
         return self
 
     @property
-    def compares(self) -> bool:
+    def compares_with_champion(self) -> bool:
         return self.max_ratio is not None or self.role != "guardrail"
 
     @property
@@ -55,11 +55,11 @@ class MetricLimits(_Strict):
         return 1.0 if self.role == "success" else self.max_ratio or 1.0
 
     @property
-    def ways_to_fail(self) -> int:
-        return (self.max_rate is not None) + (self.compares and self.fail_ratio is not None)
+    def failure_test_count(self) -> int:
+        return (self.max_rate is not None) + (self.compares_with_champion and self.fail_ratio is not None)
 
 
-class AnalysisPlan(_Strict):
+class AnalysisPlan(_StrictModel):
     """``minimum_units`` per arm before anything passes; ``alpha`` is shared by all ways to fail, not to pass."""
 
     metrics: tuple[MetricLimits, ...]
@@ -71,18 +71,18 @@ class AnalysisPlan(_Strict):
     concentration: Annotated[float, Field(gt=0, le=1e6)] = 10.0
 
     @model_validator(mode="after")
-    def can_fail(self) -> Self:
+    def check_can_fail(self) -> Self:
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(f"metrics: a name occurs twice among {', '.join(names)}")
-        if not sum(metric.ways_to_fail for metric in self.metrics):
+        if not sum(metric.failure_test_count for metric in self.metrics):
             raise ValueError("metrics: no metric can fail; declare a max_rate or a fail_ratio")
         if self.sticky and self.unit == "request":
             raise ValueError("unit: requests of a sticky key are not independent; count keys (unit: key)")
         return self
 
 
-class ArmEvents(_Strict):
+class ArmEvents(_StrictModel):
     """Distinct ``units`` that one version served in one stage, and for each event the number of units that had it.
 
     A key counts in ``events`` in the stage of its first such event of the whole rollout, and in no later stage.
@@ -101,7 +101,7 @@ class ArmEvents(_Strict):
         return self.request_events[event], self.requests
 
 
-class StageCounts(_Strict):
+class StageCounts(_StrictModel):
     """One stage: the share of all units assigned to the candidate, and the counts of each arm."""
 
     weight: Share
@@ -109,7 +109,7 @@ class StageCounts(_Strict):
     champion: ArmEvents
 
 
-class MetricEvidence(_Strict):
+class MetricEvidence(_StrictModel):
     """The evidence of all stages for one metric; counts are units, evidence is a natural log.
 
     None: the plan does not need it, or the rate ratio has no upper bound yet.
@@ -151,7 +151,7 @@ class RolloutEvidence(Message):
         return [f"{metric.metric}: {fault}" for metric in self.metrics for fault in metric.faults]
 
 
-def make_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> AnalysisPlan:
+def make_analysis_plan(declared: Mapping[str, object], *, measured: Collection[str]) -> AnalysisPlan:
     """The plan of a declaration, checked against the events that the target counts.
 
     ``Refused`` with every reason for an event that is not counted, a metric that cannot pass, a plan that cannot fail,

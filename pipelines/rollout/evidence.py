@@ -16,7 +16,7 @@ from pipelines.statistics.e_values import (
 )
 
 
-def weigh(
+def compute_evidence(
     plan: AnalysisPlan,
     stages: Sequence[StageCounts],
     *,
@@ -27,16 +27,16 @@ def weigh(
     units = [StageEvents(stage.weight, stage.candidate.units, stage.champion.units) for stage in stages]
     return RolloutEvidence(
         split_log_e=log_e_sample_ratio(units),
-        metrics=tuple(_weigh_metric(metric, plan, stages, errors or {}) for metric in plan.metrics),
+        metrics=tuple(_metric_evidence(metric, plan, stages, errors or {}) for metric in plan.metrics),
         stages=list(stages),
         newest=newest,
     )
 
 
-def _weigh_metric(
+def _metric_evidence(
     metric: MetricLimits, plan: AnalysisPlan, stages: Sequence[StageCounts], errors: Mapping[str, str]
 ) -> MetricEvidence:
-    if faults := _faults(metric.event, stages, errors):
+    if faults := _count_faults(metric.event, stages, errors):
         return MetricEvidence(metric=metric.name, faults=tuple(faults))
     counts = [
         StageEvents(stage.weight, stage.candidate.events[metric.event], stage.champion.events[metric.event])
@@ -48,12 +48,12 @@ def _weigh_metric(
         candidate_units=sum(stage.candidate.units for stage in stages),
         champion=sum(count.champion for count in counts),
         champion_units=sum(stage.champion.units for stage in stages),
-        **_own_rate(metric, plan, stages),
-        **(_ratio_to_champion(metric, plan, counts) if metric.compares else {}),
+        **_max_rate_evidence(metric, plan, stages),
+        **(_ratio_to_champion(metric, plan, counts) if metric.compares_with_champion else {}),
     )
 
 
-def _faults(event: str, stages: Sequence[StageCounts], errors: Mapping[str, str]) -> list[str]:
+def _count_faults(event: str, stages: Sequence[StageCounts], errors: Mapping[str, str]) -> list[str]:
     if event in errors:
         return [f"{event} could not be read: {errors[event]}"]
     faults = []
@@ -70,7 +70,7 @@ def _faults(event: str, stages: Sequence[StageCounts], errors: Mapping[str, str]
     return faults
 
 
-def _own_rate(metric: MetricLimits, plan: AnalysisPlan, stages: Sequence[StageCounts]) -> dict[str, object]:
+def _max_rate_evidence(metric: MetricLimits, plan: AnalysisPlan, stages: Sequence[StageCounts]) -> dict[str, object]:
     """Evidence for ``max_rate``, from requests: keys that return in later stages would lower a rate of keys."""
     if metric.max_rate is None:
         return {}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.rollout.analysis import AnalysisPlan, make_plan
+from pipelines.rollout.analysis import AnalysisPlan, make_analysis_plan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import BlueGreen, Canary, MetricSpec
 
 BAD_EVENT = "bad"
 """The event of an answer that is an error, is invalid, or came after the deadline."""
-UNREACHED_SHARE = 0.99
+UNREACHABLE_MAX_SHARE = 0.99
 """Limit on slow answers that no working version exceeds: the target counts slow answers without enforcing a limit."""
 
 
-def slow(over_ms: float) -> str:
+def slow_event(over_ms: float) -> str:
     """Name of the event of an answer that took longer than ``over_ms`` milliseconds."""
     return f"slow_{over_ms:g}"
 
@@ -28,7 +28,7 @@ def target_plan(spec: ModelSpec, *, supersede: bool = False) -> dict[str, Any]:
     """
     declared = spec.deployment
     limits = [
-        {"over_ms": metric.over_ms, "max_share": metric.max_rate or UNREACHED_SHARE}
+        {"over_ms": metric.over_ms, "max_share": metric.max_rate or UNREACHABLE_MAX_SHARE}
         for metric in declared.analysis.metrics
         if metric.over_ms is not None
     ]
@@ -38,7 +38,7 @@ def target_plan(spec: ModelSpec, *, supersede: bool = False) -> dict[str, Any]:
     }
     if declared.ab is not None and declared.ab.experiment_id:
         routing["salt"] = declared.ab.experiment_id
-    shadow = declared.shadows
+    shadow = declared.shadow_plan
     plan: dict[str, Any] = {
         "strategy": "shadow" if declared.strategy == "all_at_once" else declared.strategy,
         "lease_seconds": declared.lease,
@@ -61,22 +61,25 @@ def analysis_plan(deployment: Deployment) -> AnalysisPlan:
     ]
     for metric in analysis.metrics:
         metrics += _limits(metric)
-    return make_plan(
+    return make_analysis_plan(
         {
             "metrics": metrics,
-            "unit": unit(deployment),
-            "sticky": deployment.sticky,
+            "unit": counted_unit(deployment),
+            "sticky": deployment.is_sticky,
             "alpha": analysis.alpha / 2,
             "srm_alpha": analysis.srm_alpha,
             "minimum_units": analysis.minimum_units,
         },
-        measured={BAD_EVENT, *(slow(metric.over_ms) for metric in analysis.metrics if metric.over_ms is not None)},
+        measured={
+            BAD_EVENT,
+            *(slow_event(metric.over_ms) for metric in analysis.metrics if metric.over_ms is not None),
+        },
     )
 
 
-def unit(deployment: Deployment) -> str:
+def counted_unit(deployment: Deployment) -> str:
     """The declared unit; by default keys where routing is sticky or has segment rules, else requests."""
-    default = "key" if deployment.sticky or deployment.routing.segments else "request"
+    default = "key" if deployment.is_sticky or deployment.routing.segments else "request"
     return deployment.analysis.unit or default
 
 
@@ -102,7 +105,7 @@ def idle_lease_seconds(deployment: Deployment) -> float:
 
 def _limits(metric: MetricSpec) -> list[dict[str, Any]]:
     """One metric's limits for the analysis: a guardrail must pass, a deterioration can only fail."""
-    event = BAD_EVENT if metric.over_ms is None else slow(metric.over_ms)
+    event = BAD_EVENT if metric.over_ms is None else slow_event(metric.over_ms)
     metrics: list[dict[str, Any]] = []
     if metric.role == "guardrail" and (metric.max_rate is not None or metric.max_ratio is not None):
         limits = {"max_rate": metric.max_rate, "max_ratio": metric.max_ratio}

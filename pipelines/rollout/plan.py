@@ -87,7 +87,7 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Time after which the champion answers in place of a candidate."""
 
     @property
-    def expiry(self) -> OnExpiry:
+    def expiry_action(self) -> OnExpiry:
         return self.on_lease_expiry or DEFAULT_EXPIRY[self.strategy]
 
     def faults(self) -> list[str]:

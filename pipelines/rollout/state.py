@@ -12,7 +12,7 @@ from pipelines.rollout.transitions import Route
 ROLLOUT_FIELDS = ("rollout_id", "phase", "step", "step_started", "lease_until", "reason", "probe")
 
 
-def state_of(
+def make_rollout_state(
     model: str, route: Route, split: Mapping[str, int], *, generation: int, workers: int, applied: bool = True
 ) -> RolloutState:
     """Roles and phase as recorded; ``split``: basis points by version, as the target splits the traffic."""
@@ -33,7 +33,7 @@ def state_of(
     )
 
 
-def live_state_of(model: str, route: Route, *, generation: int, workers: int, applied: bool = True) -> LiveState:
+def make_live_state(model: str, route: Route, *, generation: int, workers: int, applied: bool = True) -> LiveState:
     """The live version and the version that can be restored, as recorded."""
     return LiveState(
         model=model,

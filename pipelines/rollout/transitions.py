@@ -12,9 +12,9 @@ import msgspec
 from pipelines.errors import Refused
 from pipelines.rollout.plan import RolloutPlan
 
-WHOLE = 10_000
+FULL_SHARE = 10_000
 """All traffic in basis points."""
-ROLLOUT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ROLLOUT_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 """Phases in which a candidate may get requests and can be rolled back."""
 
@@ -48,7 +48,7 @@ class Mirror(msgspec.Struct, frozen=True):
     basis_points: int
 
 
-class Stage(msgspec.Struct, frozen=True):
+class RolloutStage(msgspec.Struct, frozen=True):
     """One stage of a rollout: basis points of the candidate and of the mirror since it started."""
 
     number: int
@@ -73,7 +73,7 @@ class RolloutRecord(msgspec.Struct, frozen=True):
     """Why the rollout was paused, failed, rolled back or superseded."""
     probe: str = ""
     """Requests with this secret in the header x-rollout-probe go to the candidate at any split."""
-    steps: tuple[Stage, ...] = ()
+    steps: tuple[RolloutStage, ...] = ()
     """Every stage so far, oldest first."""
 
     @property
@@ -111,32 +111,34 @@ class RoutingTable(msgspec.Struct, frozen=True):
     routes: dict[str, Route] = {}
 
 
-def live(model: str, route: Route | None) -> Route:
+def require_live(model: str, route: Route | None) -> Route:
     """The route itself. Raises ``Refused`` if the model has no live version yet."""
     if route is None:
         raise Refused(f"{model} has no champion yet; release a version first")
     return route
 
 
-def check(route: Route) -> Route:
+def check_route(route: Route) -> Route:
     """The route itself if it is valid. Raises ``Refused`` for a split that is not 10,000 or names another version."""
     known = {served.version for served in (route.live, route.candidate) if served}
     faults = [
         f"version {version!r} is neither champion nor candidate" for version in route.split if version not in known
     ]
-    faults += [f"version {version!r} gets {share}" for version, share in route.split.items() if not 0 <= share <= WHOLE]
-    if route.split and sum(route.split.values()) != WHOLE:
-        faults.append(f"the shares sum to {sum(route.split.values())}, they must sum to {WHOLE} basis points")
+    faults += [
+        f"version {version!r} gets {share}" for version, share in route.split.items() if not 0 <= share <= FULL_SHARE
+    ]
+    if route.split and sum(route.split.values()) != FULL_SHARE:
+        faults.append(f"the shares sum to {sum(route.split.values())}, they must sum to {FULL_SHARE} basis points")
     if route.mirror and (route.candidate is None or route.mirror.version != route.candidate.version):
         faults.append(f"the mirror's version {route.mirror.version!r} is not the prepared candidate")
-    if route.mirror and not 0 < route.mirror.basis_points <= WHOLE:
-        faults.append(f"the mirror gets {route.mirror.basis_points}; it must get 1 to {WHOLE} basis points")
+    if route.mirror and not 0 < route.mirror.basis_points <= FULL_SHARE:
+        faults.append(f"the mirror gets {route.mirror.basis_points}; it must get 1 to {FULL_SHARE} basis points")
     if faults:
         raise Refused("this traffic is refused", faults)
     return route
 
 
-def current(route: Route, rollout_id: str) -> RolloutRecord:
+def active_rollout(route: Route, rollout_id: str) -> RolloutRecord:
     """The rollout of this id if it is active. Raises ``Refused`` if another one is the newest or it has ended."""
     rollout = route.rollout
     if rollout is None or rollout.rollout_id != rollout_id:
@@ -146,7 +148,7 @@ def current(route: Route, rollout_id: str) -> RolloutRecord:
     return rollout
 
 
-def released(model: str, route: Route | None, served: Served) -> Route:
+def release(model: str, route: Route | None, served: Served) -> Route:
     """``served`` becomes live, and the live version becomes the previous one. ``Refused`` while a rollout is active."""
     if route is None or route.live == served:
         return route or Route(served)
@@ -159,10 +161,10 @@ def released(model: str, route: Route | None, served: Served) -> Route:
     return Route(served, route.previous if rebuilt else route.live, rollout=record)
 
 
-def put_back(model: str, route: Route | None, reason: str) -> Route:
+def restore(model: str, route: Route | None, reason: str) -> Route:
     """Roll a rollout back if possible; otherwise the previous version becomes live and the live one is dropped."""
     if route is not None and route.rollout is not None and route.rollout.can_roll_back:
-        return rolled_back(route, reason)
+        return roll_back(route, reason)
     if route is None or route.previous is None:
         raise Refused(f"{model} has no previous version to restore; release a version instead")
     return Route(route.previous, rollout=route.rollout)
@@ -171,8 +173,8 @@ def put_back(model: str, route: Route | None, reason: str) -> Route:
 def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, probe: str, supersede: bool) -> Route:
     """Begin a rollout at 0 %. Raises ``Refused`` while another one is active, unless ``supersede`` is set."""
     faults = plan.faults()
-    if not ROLLOUT_ID.fullmatch(rollout_id):
-        faults.append(f"its id {rollout_id[:80]!r} does not match {ROLLOUT_ID.pattern}")
+    if not ROLLOUT_ID_PATTERN.fullmatch(rollout_id):
+        faults.append(f"its id {rollout_id[:80]!r} does not match {ROLLOUT_ID_PATTERN.pattern}")
     before = route.rollout
     if before is not None and before.active and not supersede:
         faults.append(f"rollout {before.rollout_id} is {before.phase}; roll it back, or set supersede")
@@ -183,36 +185,36 @@ def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, prob
     return Route(route.live, route.previous, rollout=record)
 
 
-def prepared(route: Route, rollout_id: str, served: Served, now: datetime) -> Route:
+def prepare_candidate(route: Route, rollout_id: str, served: Served, now: datetime) -> Route:
     """The candidate is loaded and gets no traffic."""
-    rollout = current(route, rollout_id)
+    rollout = active_rollout(route, rollout_id)
     if served.version == route.live.version:
         raise Refused(f"version {served.version} is already the champion; prepare another version")
     if rollout.phase not in ("PENDING", "READY"):
         raise Refused(
             f"rollout {rollout_id} is {rollout.phase} with version {rollout.candidate and rollout.candidate.version}"
         )
-    steps = (Stage(rollout.step, 0, 0, now),)
+    steps = (RolloutStage(rollout.step, 0, 0, now),)
     record = msgspec.structs.replace(rollout, phase="READY", candidate=served, step_started=now, steps=steps)
     return msgspec.structs.replace(route, candidate=served, split={}, rollout=record)
 
 
-def failed(route: Route, rollout_id: str, reason: str) -> Route:
+def fail_preparation(route: Route, rollout_id: str, reason: str) -> Route:
     """The candidate was refused before it got any request: the rollout has ended and the champion is unchanged."""
-    rollout = current(route, rollout_id)
+    rollout = active_rollout(route, rollout_id)
     if rollout.phase not in ("PENDING", "READY"):
         raise Refused(f"rollout {rollout_id} is {rollout.phase}; roll it back instead")
     return Route(route.live, route.previous, rollout=msgspec.structs.replace(rollout, phase="FAILED", reason=reason))
 
 
-def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: datetime) -> Route:
+def shift_traffic(route: Route, rollout_id: str, split: Mapping[str, int], now: datetime) -> Route:
     """Begin the next stage. A canary only grows and an A/B split stays, so that no caller changes versions."""
-    rollout = current(route, rollout_id)
+    rollout = active_rollout(route, rollout_id)
     if route.candidate is None:
         raise Refused(f"rollout {rollout_id} is {rollout.phase}; prepare its candidate before you shift traffic")
     if rollout.plan.strategy == "shadow":
         raise Refused(f"rollout {rollout_id} is a shadow; its candidate gets mirrored requests only")
-    after = check(msgspec.structs.replace(route, split=dict(split)))
+    after = check_route(msgspec.structs.replace(route, split=dict(split)))
     least = route.share()
     if after.share() < least:
         raise Refused(f"the candidate has {least} basis points, which cannot shrink; roll back instead")
@@ -222,10 +224,10 @@ def shifted(route: Route, rollout_id: str, split: Mapping[str, int], now: dateti
     return _with_next_stage(after, msgspec.structs.replace(rollout, phase=phase, reason=""), now)
 
 
-def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime) -> Route:
+def set_mirror(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime) -> Route:
     """Start, change or stop the mirror, in a new stage with counts of its own."""
-    rollout = current(route, rollout_id)
-    after = check(msgspec.structs.replace(route, mirror=mirror))
+    rollout = active_rollout(route, rollout_id)
+    after = check_route(msgspec.structs.replace(route, mirror=mirror))
     phase = rollout.phase
     if phase in ("READY", "SHADOWING"):
         phase = "SHADOWING" if mirror else "READY"
@@ -235,50 +237,50 @@ def mirrored(route: Route, rollout_id: str, mirror: Mirror | None, now: datetime
 def _with_next_stage(route: Route, record: RolloutRecord, now: datetime) -> Route:
     """The route with a new stage of its present split and mirror."""
     number = record.step + 1
-    step = Stage(number, route.share(), route.mirror.basis_points if route.mirror else 0, now)
+    step = RolloutStage(number, route.share(), route.mirror.basis_points if route.mirror else 0, now)
     record = msgspec.structs.replace(record, step=number, step_started=now, steps=(*record.steps, step))
     return msgspec.structs.replace(route, rollout=record)
 
 
-def renewed(route: Route, rollout_id: str, seconds: float, now: datetime) -> Route:
+def renew_lease(route: Route, rollout_id: str, seconds: float, now: datetime) -> Route:
     """The lease ends ``seconds`` from now."""
-    record = msgspec.structs.replace(current(route, rollout_id), lease_until=now + timedelta(seconds=seconds))
+    record = msgspec.structs.replace(active_rollout(route, rollout_id), lease_until=now + timedelta(seconds=seconds))
     return msgspec.structs.replace(route, rollout=record)
 
 
-def paused(route: Route, rollout_id: str, reason: str) -> Route:
+def pause(route: Route, rollout_id: str, reason: str) -> Route:
     """Traffic stays; the guard and the lease remain active."""
-    record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
+    record = msgspec.structs.replace(active_rollout(route, rollout_id), phase="PAUSED", reason=reason)
     return msgspec.structs.replace(route, rollout=record)
 
 
-def unloaded(route: Route, rollout_id: str, reason: str, now: datetime) -> Route:
+def pause_without_candidate(route: Route, rollout_id: str, reason: str, now: datetime) -> Route:
     """Paused, with all traffic at the champion and no mirror, because the candidate cannot be loaded."""
-    record = msgspec.structs.replace(current(route, rollout_id), phase="PAUSED", reason=reason)
-    after = msgspec.structs.replace(route, split={route.live.version: WHOLE}, mirror=None)
+    record = msgspec.structs.replace(active_rollout(route, rollout_id), phase="PAUSED", reason=reason)
+    after = msgspec.structs.replace(route, split={route.live.version: FULL_SHARE}, mirror=None)
     return _with_next_stage(after, record, now)
 
 
-def resumed(route: Route, rollout_id: str, now: datetime) -> Route:
+def resume(route: Route, rollout_id: str, now: datetime) -> Route:
     """Back in the phase before the pause, with a full lease from now."""
-    rollout = current(route, rollout_id)
+    rollout = active_rollout(route, rollout_id)
     if rollout.phase != "PAUSED":
         raise Refused(f"rollout {rollout_id} is {rollout.phase}, not PAUSED")
     phase = "BAKING" if route.share() else "SHADOWING" if route.mirror else "READY" if route.candidate else "PENDING"
     record = msgspec.structs.replace(rollout, phase=phase, reason="")
-    return renewed(msgspec.structs.replace(route, rollout=record), rollout_id, rollout.plan.lease_seconds, now)
+    return renew_lease(msgspec.structs.replace(route, rollout=record), rollout_id, rollout.plan.lease_seconds, now)
 
 
-def promoted(route: Route, rollout_id: str, version: str) -> Route:
+def promote(route: Route, rollout_id: str, version: str) -> Route:
     """The candidate becomes the champion; the former champion becomes the previous version."""
-    rollout = current(route, rollout_id)
+    rollout = active_rollout(route, rollout_id)
     if route.candidate is None or route.candidate.version != version:
         raise Refused(f"version {version} is not the prepared candidate of rollout {rollout_id}")
     record = msgspec.structs.replace(rollout, phase="FINALISING", reason="")
     return Route(route.candidate, route.live, rollout=record)
 
 
-def rolled_back(route: Route, reason: str) -> Route:
+def roll_back(route: Route, reason: str) -> Route:
     """The champion gets all traffic. A promotion that is not finished is reverted to the former champion."""
     rollout = route.rollout
     if rollout is None or not rollout.can_roll_back:
@@ -291,14 +293,14 @@ def rolled_back(route: Route, reason: str) -> Route:
     return Route(route.live, route.previous, rollout=record)
 
 
-def given_up(route: Route, rollout_id: str, reason: str) -> Route:
+def roll_back_if_possible(route: Route, rollout_id: str, reason: str) -> Route:
     """Roll this rollout back if it can still be rolled back; otherwise the route stays unchanged."""
     record = route.rollout
     ends = record is not None and record.rollout_id == rollout_id and record.can_roll_back
-    return rolled_back(route, reason) if ends else route
+    return roll_back(route, reason) if ends else route
 
 
-def retired(route: Route, rollout_id: str, version: str | None) -> Route:
+def finish_promotion(route: Route, rollout_id: str, version: str | None) -> Route:
     """Finish a promotion; ``version``, if given, must be the previous one and is dropped."""
     rollout = route.rollout
     if rollout is None or rollout.rollout_id != rollout_id:

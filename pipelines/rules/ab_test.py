@@ -36,7 +36,7 @@ def judge_experiment(
     declared order; the first metric decides.
     """
     over = measure.elapsed >= declared.max_duration
-    answer, reasons = _answer(measure, declared)
+    answer, reasons = _experiment_answer(measure, declared)
     failures, unknowns = (reasons, []) if answer in ("control stays", "no difference") else ([], reasons)
     if over and answer == "undecided":
         failures, unknowns = [f"undecided at max_duration, so version {measure.control} stays", *reasons], []
@@ -56,7 +56,7 @@ def judge_experiment(
     return StageDecision(verdict=verdict, action=action)
 
 
-def _answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
+def _experiment_answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list[str]]:
     if measure.errors:
         return "error", list(measure.errors)
     if measure.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
@@ -65,24 +65,26 @@ def _answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tuple[str, list
             f"{users}, {declared.traffic_split:g} declared (log evidence {measure.split_log_e:.2f} >= {needed:.2f})"
         )
         return "invalid", [f"{mismatch}: the arms cannot be compared; find the lost users before you repeat the test"]
-    if too_few := _too_few(measure, declared):
+    if too_few := _sample_size_unknowns(measure, declared):
         return "undecided", [*too_few, *measure.notes]
     success, *guards = measure.metrics
-    worse = [_interval_text(success, "shown worse")] if success.gain(shared=True)[1] < 0 else []
+    worse = [_interval_text(success, "shown worse")] if success.gain_interval(shared=True)[1] < 0 else []
     losing = f"shown to lose more than {declared.margin:g}"
-    worse += [_interval_text(guard, losing) for guard in guards if guard.gain(shared=True)[1] < -declared.margin]
+    worse += [
+        _interval_text(guard, losing) for guard in guards if guard.gain_interval(shared=True)[1] < -declared.margin
+    ]
     if worse:
         return "control stays", worse
     lacking = f"not shown to lose at most {declared.margin:g}"
-    unshown = [_interval_text(guard, lacking) for guard in guards if guard.gain()[0] < -declared.margin]
-    if (low := success.gain()[0]) > 0:
+    unshown = [_interval_text(guard, lacking) for guard in guards if guard.gain_interval()[0] < -declared.margin]
+    if (low := success.gain_interval()[0]) > 0:
         return ("undecided", unshown) if unshown else ("variant wins", [])
-    if declared.margin and low >= -declared.margin and success.gain()[1] <= declared.margin:
+    if declared.margin and low >= -declared.margin and success.gain_interval()[1] <= declared.margin:
         return "no difference", [_interval_text(success, f"no difference beyond {declared.margin:g}")]
     return "undecided", [_interval_text(success, "not shown better"), *unshown]
 
 
-def _too_few(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
+def _sample_size_unknowns(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
     arms = [("users", measure.control_units, measure.variant_units)]
     arms += [
         (f"users with {metric.metric}", metric.control_units, metric.variant_units)

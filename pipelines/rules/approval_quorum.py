@@ -20,7 +20,7 @@ def judge_quorum(
     authors: Collection[str],
     faults: Sequence[str] = (),
 ) -> Verdict:
-    """PASS if every role has approvals by its count of different people, and all roles together ``declared.people``.
+    """PASS if every role has approvals by its count of different people, and all roles together ``people_needed``.
 
     FAIL: an answer is a rejection, late, missing, about another candidate, by an author or unnamed person, or given
     twice for one role. UNKNOWN: there are ``faults``, which are answers that differ from the ledger.
@@ -39,12 +39,12 @@ def judge_quorum(
         if len(agreed[role]) < approver.count:
             reasons.append(f"{role}: {len(agreed[role])} of {approver.count} agreed")
     people = sorted(set().union(*agreed.values()))
-    if len(people) < declared.people:
-        reasons.append(f"{len(people)} different people agreed, {declared.people} must")
+    if len(people) < declared.people_needed:
+        reasons.append(f"{len(people)} different people agreed, {declared.people_needed} must")
     facts: dict[str, object] = {
         "people": people,
         "agreed": {role: sorted(names) for role, names in agreed.items()},
-        "needed": declared.people,
+        "needed": declared.people_needed,
         "answers": len(answers),
         "authors": sorted(authors),
     }
@@ -62,8 +62,8 @@ def missing_approvers(declared: Approval, authors: Collection[str]) -> list[str]
         if len(left[approver.role]) < approver.count
     ]
     people = set().union(*left.values()) if left else set()
-    if not reasons and len(people) < declared.people:
-        reasons.append(f"{declared.people} different people must agree, and there are {len(people)}")
+    if not reasons and len(people) < declared.people_needed:
+        reasons.append(f"{declared.people_needed} different people must agree, and there are {len(people)}")
     if not reasons:
         return []
     left_out = ", ".join(sorted(set(authors) & {user for approver in declared.approvers for user in approver.users}))

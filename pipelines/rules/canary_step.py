@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.spec.strategy import WHOLE
+from pipelines.spec.strategy import FULL_SHARE
 from pipelines.verdict import Verdict
 
 RULE = "canary_step"
@@ -28,8 +28,8 @@ def judge_shift(
         failures.append(f"version {state.champion} is live, but this run expected {ticket.champion}")
     if state.phase not in SHIFT_PHASES:
         failures.append(f"the rollout is {state.phase}; traffic can shift only in {', '.join(SHIFT_PHASES)}")
-    if not 0 < share < WHOLE:
-        failures.append(f"a share of {share} basis points is no stage; it must be 1 to {WHOLE - 1}")
+    if not 0 < share < FULL_SHARE:
+        failures.append(f"a share of {share} basis points is no stage; it must be 1 to {FULL_SHARE - 1}")
     elif now > share:
         failures.append(f"the candidate has {now} basis points; its share cannot shrink to {share}")
     facts: dict[str, object] = {"share": share, "before": now, "phase": state.phase, "generation": state.generation}

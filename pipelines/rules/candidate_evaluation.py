@@ -21,7 +21,7 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     unknowns = [f"{metric} not measured" for metric in needed if not is_measured(result.metrics.get(metric))]
     if result.rows == 0:
         unknowns.insert(0, "the test part has no rows")
-    failures, undated = _own_time_faults(result, spec)
+    failures, undated = _candidate_time_faults(result, spec)
     unknowns += undated
     if result.champion is not None:
         if result.comparison is None:
@@ -45,7 +45,7 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
 
 
-def _own_time_faults(result: EvaluateResult, spec: ModelSpec) -> tuple[list[str], list[str]]:
+def _candidate_time_faults(result: EvaluateResult, spec: ModelSpec) -> tuple[list[str], list[str]]:
     if spec.training.split.strategy != "time_ordered":
         return [], []
     if result.first is None or result.trained_until is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult, Interval
-from pipelines.rules.minimum_metrics_gate import ROUNDING, bound_text, is_measured
+from pipelines.rules.minimum_metrics_gate import ROUNDING_TOLERANCE, bound_text, is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -24,11 +24,11 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         reasons = [f"comparison with champion {result.champion} not measured", *result.notes]
         return Verdict.of(RULE, unknowns=reasons, facts={"version": result.version, "champion": result.champion})
     failures: list[str] = []
-    unknowns = _unmeasured(interval, spec)
+    unknowns = _interval_unknowns(interval, spec)
     span = f"[{interval.low:+.4f}, {interval.high:+.4f}]"
     if not unknowns and declared.require_improvement and interval.low <= 0:
         failures.append(f"gain of {interval.metric} {interval.gain:+.4f} may be chance: its interval {span} reaches 0")
-    elif not unknowns and interval.low < -declared.margin - ROUNDING:
+    elif not unknowns and interval.low < -declared.margin - ROUNDING_TOLERANCE:
         low = bound_text(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
         failures.append(f"{low} (gain {interval.gain:+.4f}, interval {span}, {interval.rows} rows)")
     facts: dict[str, object] = {
@@ -42,7 +42,7 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
 
 
-def _unmeasured(interval: Interval, spec: ModelSpec) -> list[str]:
+def _interval_unknowns(interval: Interval, spec: ModelSpec) -> list[str]:
     declared = spec.evaluation.comparison
     unknowns = [
         f"{name} of the gain of {interval.metric} not measured"

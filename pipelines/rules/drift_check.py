@@ -18,22 +18,22 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
     ``facts["data_drift"]`` and ``facts["prediction_drift"]`` hold the outcome of each half, for the retrain request.
     """
     drift = spec.monitoring.drift
-    drifting = [m for m in result.features if _drifts(m, spec, drift.psi_threshold)]
+    drifting = [m for m in result.features if _has_drifted(m, spec, drift.psi_threshold)]
     share = len(drifting) / len(result.features) if result.features else 0.0
     data_failures: list[str] = []
     if drifting and share >= drift.feature_drift_threshold - 1e-12:
         counted = f"{len(drifting)} of {len(result.features)} features"
         data_failures = [f"drifting share {share:.3f} >= {drift.feature_drift_threshold} ({counted})"]
-        data_failures += [_explain(m, drift.p_value, drift.psi_threshold) for m in drifting]
+        data_failures += [_drift_text(m, drift.p_value, drift.psi_threshold) for m in drifting]
     data_unknowns = _unmeasured_data(result, drift.minimum_rows)
 
     prediction_failures: list[str] = []
     prediction_unknowns: list[str] = []
-    if result.prediction is None or not _measured(result.prediction):
+    if result.prediction is None or not _is_measured(result.prediction):
         rows = result.prediction.rows if result.prediction else 0
         prediction_unknowns = [f"prediction drift not measured: {rows} rows (needs {drift.minimum_rows})"]
-    elif _drifts(result.prediction, spec, drift.prediction_drift_threshold):
-        prediction_failures = [_explain(result.prediction, drift.p_value, drift.prediction_drift_threshold)]
+    elif _has_drifted(result.prediction, spec, drift.prediction_drift_threshold):
+        prediction_failures = [_drift_text(result.prediction, drift.p_value, drift.prediction_drift_threshold)]
 
     facts: dict[str, object] = {
         "version": result.version,
@@ -42,7 +42,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
         "features": len(result.features),
         "drifting": [m.name for m in drifting],
         "drifting_share": round(share, 6),
-        "largest_psi": {m.name: round(m.psi, 4) for m in _by_effect(result.features)[:5] if m.psi is not None},
+        "largest_psi": {m.name: round(m.psi, 4) for m in _sort_by_psi(result.features)[:5] if m.psi is not None},
         "prediction_psi": result.prediction.psi if result.prediction else None,
         "data_drift": _outcome(data_failures, data_unknowns),
         "prediction_drift": _outcome(prediction_failures, prediction_unknowns),
@@ -63,7 +63,7 @@ def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:
     unknowns += [
         f"{m.name} not measured: {m.rows} rows (needs {minimum_rows} and a column of the reference profile)"
         for m in result.features
-        if not _measured(m)
+        if not _is_measured(m)
     ]
     return unknowns
 
@@ -72,21 +72,21 @@ def _outcome(failures: list[str], unknowns: list[str]) -> str:
     return (Outcome.FAIL if failures else Outcome.UNKNOWN if unknowns else Outcome.PASS).value
 
 
-def _measured(measure: DriftMeasure) -> bool:
+def _is_measured(measure: DriftMeasure) -> bool:
     return measure.p_value is not None and measure.psi is not None
 
 
-def _drifts(measure: DriftMeasure, spec: ModelSpec, psi_threshold: float) -> bool:
+def _has_drifted(measure: DriftMeasure, spec: ModelSpec, psi_threshold: float) -> bool:
     if measure.p_value is None or measure.psi is None:
         return False
-    return spec.monitoring.drift.declares(measure.p_value, measure.psi, psi_threshold)
+    return spec.monitoring.drift.is_drift(measure.p_value, measure.psi, psi_threshold)
 
 
-def _by_effect(measures: list[DriftMeasure]) -> list[DriftMeasure]:
+def _sort_by_psi(measures: list[DriftMeasure]) -> list[DriftMeasure]:
     return sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
 
 
-def _explain(m: DriftMeasure, p_value: float, psi_threshold: float) -> str:
+def _drift_text(m: DriftMeasure, p_value: float, psi_threshold: float) -> str:
     """``temp: psi 0.912 >= 0.25, p 3.1e-40 < 0.01 (ks 0.412, 6120 rows)``"""
     tested = f"{m.method} {m.statistic:.4g}" if m.statistic is not None else m.method
     return f"{m.name}: psi {m.psi:.3f} >= {psi_threshold}, p {m.p_value:.2g} < {p_value} ({tested}, {m.rows} rows)"

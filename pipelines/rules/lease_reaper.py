@@ -22,7 +22,7 @@ EXPIRY_ACTIONS: dict[Strategy, LeaseAction] = {
     "ab": "hold",
 }
 """The action when a lease has expired; a model with only a shadow has strategy ``all_at_once``."""
-GUARD_GRACE = timedelta(minutes=1)
+GUARD_GRACE_PERIOD = timedelta(minutes=1)
 """Time that a target with its own guard has to act on an expired lease."""
 
 
@@ -54,34 +54,34 @@ def judge_lease(watched: WatchedRollout, now: datetime) -> LeaseDecision:
     """
     state = watched.state
     if state.phase not in ACTIVE_PHASES:
-        return _decision("keep", f"its phase is {state.phase or 'none'}")
+        return _make_decision("keep", f"its phase is {state.phase or 'none'}")
     if state.lease_until is None:
-        return _decision("report", "it has no lease; roll it back if it is not in use")
+        return _make_decision("report", "it has no lease; roll it back if it is not in use")
     over, since = now - state.lease_until, f"its lease ended at {state.lease_until.isoformat(timespec='seconds')}"
-    if over >= timedelta(0) and not _is_done(state, EXPIRY_ACTIONS[watched.strategy]):
+    if over >= timedelta(0) and not _is_applied(state, EXPIRY_ACTIONS[watched.strategy]):
         if not watched.guarded:
-            return _decision(EXPIRY_ACTIONS[watched.strategy], since)
-        if over >= GUARD_GRACE:
+            return _make_decision(EXPIRY_ACTIONS[watched.strategy], since)
+        if over >= GUARD_GRACE_PERIOD:
             reason = f"{since}, but its target did nothing; check the target's guard, and roll the rollout back by hand"
-            return _decision("report", reason)
-        return _decision("keep", f"{since}; its target has {GUARD_GRACE.seconds} s to act on it")
+            return _make_decision("report", reason)
+        return _make_decision("keep", f"{since}; its target has {GUARD_GRACE_PERIOD.seconds} s to act on it")
     if state.phase == "PAUSED":
-        return _decision("report", f"it is paused until a person decides: {state.reason or 'no reason given'}")
+        return _make_decision("report", f"it is paused until a person decides: {state.reason or 'no reason given'}")
     if not watched.run_is_active:
         owner = (
             "its deploy run is not known" if watched.run is None else f"its run {watched.run} has ended or was deleted"
         )
         until = state.lease_until.isoformat(timespec="seconds")
-        return _decision("report", f"{owner}; its lease lasts until {until}")
-    return _decision("keep", f"{watched.run} is still active")
+        return _make_decision("report", f"{owner}; its lease lasts until {until}")
+    return _make_decision("keep", f"{watched.run} is still active")
 
 
-def _decision(action: LeaseAction, reason: str) -> LeaseDecision:
+def _make_decision(action: LeaseAction, reason: str) -> LeaseDecision:
     verdict = Verdict.of(RULE, facts={"action": action, "why": reason})
     return LeaseDecision(verdict=verdict, action=action, reason=reason)
 
 
-def _is_done(state: RolloutState, action: LeaseAction) -> bool:
+def _is_applied(state: RolloutState, action: LeaseAction) -> bool:
     """Whether the action already took effect: the rollout is paused, for ``stop_mirror`` without a mirror."""
     held = state.phase == "PAUSED"
     return held and (action == "hold" or (action == "stop_mirror" and state.mirror is None))

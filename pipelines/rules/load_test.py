@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipelines.messages.release import LoadTestResult, ShareShown
+from pipelines.messages.release import LoadTestResult, ShareEvidence
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.sizing import LoadTestSpec
 from pipelines.verdict import Verdict
@@ -14,7 +14,7 @@ MIN_RATE_SHARE = 0.95
 """Minimum share of the declared rate that the client must send."""
 MAX_LAG_MS, MAX_LAG_SHARE = 10.0, 0.2
 """The client's own delay (p99) may reach the larger of both: milliseconds, share of the lowest latency limit."""
-CALLER_ERRORS = ("status 400", "status 401", "status 403", "status 404", "status 413", "status 422", "status 429")
+CLIENT_ERRORS = ("status 400", "status 401", "status 403", "status 404", "status 413", "status 422", "status 429")
 """Statuses by which a listener refuses the caller; they say nothing about the candidate."""
 
 
@@ -34,10 +34,12 @@ def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
         broken = [share for share in result.shown if share.above >= needed]
         failures = [f"{_share_text(share)} > {share.limit:.2%}{errors}" for share in broken]
         doubtful = [share for share in result.shown if share not in broken and share.below < math.log(1 / alpha)]
-        unknowns = [f"{_share_text(s)} not shown <= {s.limit:.2%}; {_advice(s, declared)}{errors}" for s in doubtful]
+        unknowns = [
+            f"{_share_text(s)} not shown <= {s.limit:.2%}; {_duration_advice(s, declared)}{errors}" for s in doubtful
+        ]
         if not result.shown:
             unknowns = ["nothing was asserted"]
-        if (broken or doubtful) and (lag := _client_lag(result, declared)):
+        if (broken or doubtful) and (lag := _client_lag_text(result, declared)):
             failures, unknowns = [], [lag, *failures, *unknowns]
     facts: dict[str, object] = {
         **result.model_dump(include={"version", "sent", "answered", "errors", "seconds", "stopped_early"}),
@@ -57,12 +59,12 @@ def _measurement_faults(result: LoadTestResult, declared: LoadTestSpec) -> list[
         faults.append(f"the client sent {rates}; give it more CPU or a lower rate")
     if result.wrong_version_answers:
         faults.append(f"{result.wrong_version_answers} answers came from another version than {result.version}")
-    if refused := {kind: count for kind, count in result.errors.items() if kind in CALLER_ERRORS}:
+    if refused := {kind: count for kind, count in result.errors.items() if kind in CLIENT_ERRORS}:
         faults.append(f"the endpoint refused requests ({_format_errors(refused)}); check the client's rate and key")
     return faults
 
 
-def _client_lag(result: LoadTestResult, declared: LoadTestSpec) -> str:
+def _client_lag_text(result: LoadTestResult, declared: LoadTestSpec) -> str:
     """Why the client itself may have slowed the answers; empty if it did not."""
     limits = [limit.max for limit in (declared.assertions.p95_latency, declared.assertions.p99_latency) if limit]
     allowed = max(MAX_LAG_MS, MAX_LAG_SHARE * min(limits, default=math.inf))
@@ -71,13 +73,13 @@ def _client_lag(result: LoadTestResult, declared: LoadTestSpec) -> str:
     return f"the client itself was late by {result.lag_p99_ms:.3g} ms (p99) > {allowed:.3g} ms; give it more CPU"
 
 
-def _share_text(share: ShareShown) -> str:
+def _share_text(share: ShareEvidence) -> str:
     """``p99_latency: 31 of 2500 (1.24%) slower than 100 ms or failed``"""
     what = "failed" if share.over_ms is None else f"slower than {share.over_ms:g} ms or failed"
     return f"{share.name}: {share.bad} of {share.total} ({share.bad / max(share.total, 1):.2%}) {what}"
 
 
-def _advice(share: ShareShown, declared: LoadTestSpec) -> str:
+def _duration_advice(share: ShareEvidence, declared: LoadTestSpec) -> str:
     if share.needed_total is None:
         return "a longer test would not show it either"
     seconds = declared.ramp_up_time + share.needed_total / declared.target_rps

@@ -10,7 +10,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "minimum_metrics_gate"
-ROUNDING = 1e-12
+ROUNDING_TOLERANCE = 1e-12
 """Smaller differences count as rounding; a value equal to the bound passes."""
 
 
@@ -23,9 +23,9 @@ def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         if not is_measured(value):
             unknowns.append(f"{metric} not measured ({result.rows} rows)")
             continue
-        if bound.min is not None and value < bound.min - ROUNDING:
+        if bound.min is not None and value < bound.min - ROUNDING_TOLERANCE:
             failures.append(bound_text(metric, value, "<", bound.min))
-        if bound.max is not None and value > bound.max + ROUNDING:
+        if bound.max is not None and value > bound.max + ROUNDING_TOLERANCE:
             failures.append(bound_text(metric, value, ">", bound.max))
     facts: dict[str, object] = {
         "version": result.version,

@@ -13,7 +13,7 @@ ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "re
 """Final states of a task instance; in any other, or in none (cleared), its pod is still needed."""
 FINISHED_PHASES = ("Succeeded", "Failed")
 MIN_AGE = timedelta(minutes=2)
-GRACE = timedelta(minutes=10)
+GRACE_PERIOD = timedelta(minutes=10)
 """Time that a finished pod stays for inspection, and that a deletion or a deadline may take to have an effect."""
 
 
@@ -87,7 +87,7 @@ def _judge(pod: LaunchedPod, pods: Sequence[LaunchedPod], now: datetime) -> PodJ
     if pod.identity is None:
         return keep("its annotations do not name its task; delete it by hand if it is not in use", reported=True)
     if pod.deleting is not None:
-        stuck = now - pod.deleting > GRACE
+        stuck = now - pod.deleting > GRACE_PERIOD
         return keep(f"it is being deleted{'; is its node lost?' if stuck else ''}", reported=stuck)
     if now - pod.created < MIN_AGE:
         return keep(f"it is younger than {_minutes(MIN_AGE)}")
@@ -96,8 +96,8 @@ def _judge(pod: LaunchedPod, pods: Sequence[LaunchedPod], now: datetime) -> PodJ
         return keep(f"its task is {pod.task_state or 'to be scheduled'}")
     if not pod.launched_here:
         return keep(f"{orphaned}, but this installation's store has no {pod.identity.run}", reported=True)
-    if pod.phase in FINISHED_PHASES and now - (pod.finished or pod.created) < GRACE:
-        return keep(f"{orphaned}; it ended less than {_minutes(GRACE)} ago and is kept for inspection")
+    if pod.phase in FINISHED_PHASES and now - (pod.finished or pod.created) < GRACE_PERIOD:
+        return keep(f"{orphaned}; it ended less than {_minutes(GRACE_PERIOD)} ago and is kept for inspection")
     return PodJudgement(pod=pod, delete=True, reason=orphaned)
 
 
@@ -113,7 +113,7 @@ def _orphan_reason(pod: LaunchedPod, mine: PodIdentity, pods: Sequence[LaunchedP
     if pod.phase in FINISHED_PHASES or pod.started is None or pod.deadline_seconds is None:
         return None
     allowed = timedelta(seconds=pod.deadline_seconds)
-    return f"it exceeded its deadline of {_minutes(allowed)}" if now - pod.started > allowed + GRACE else None
+    return f"it exceeded its deadline of {_minutes(allowed)}" if now - pod.started > allowed + GRACE_PERIOD else None
 
 
 def _minutes(span: timedelta) -> str:

@@ -73,13 +73,13 @@ def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datet
         subject = f"pod {name} does not exist: it was deleted, preempted, or lost with its node; a retry starts another"
         return PodEnd("unavailable", subject)
     if facts.phase in ("Succeeded", "Failed") or facts.exit_code is not None:
-        return _ended(facts, runner)
+        return _classify_exit(facts, runner)
     if facts.started is None:
-        return _not_started(facts, runner, now)
+        return _classify_waiting(facts, runner, now)
     return None
 
 
-def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
+def _classify_exit(facts: PodFacts, runner: StageRunner) -> PodEnd:
     pod, code = f"pod {facts.name}", facts.exit_code
     lines = [line for line in (facts.termination_message or facts.message or "").strip().splitlines() if line.strip()]
     if facts.reason in NODE_REASONS:
@@ -105,14 +105,14 @@ def _ended(facts: PodFacts, runner: StageRunner) -> PodEnd:
     return PodEnd("unavailable", f"{pod} failed with exit code {code}", lines[-20:])
 
 
-def _not_started(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
+def _classify_waiting(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
     pod = f"pod {facts.name}"
     if facts.waiting in CONFIG_REASONS:
         reasons = [facts.waiting_message or "the cluster gives no reason", *facts.warnings[-3:]]
         return PodEnd("refused", f"{pod} cannot start ({facts.waiting}); correct the stage's runner", reasons)
     if facts.scheduled is None:
         limit = timedelta(minutes=runner.schedule_minutes)
-        return None if facts.gated or now - facts.created < limit else _unscheduled(facts, runner)
+        return None if facts.gated or now - facts.created < limit else _classify_unscheduled(facts, runner)
     text = " ".join([facts.waiting_message or "", *facts.warnings])
     if facts.waiting in PULL_REASONS and any(hint in text.lower() for hint in MISSING_IMAGE_HINTS):
         return PodEnd("refused", f"{pod}: its image cannot be pulled; correct the image", _waiting_reasons(facts))
@@ -123,7 +123,7 @@ def _not_started(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd 
     return PodEnd("refused" if missing else "unavailable", late, _waiting_reasons(facts))
 
 
-def _unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
+def _classify_unscheduled(facts: PodFacts, runner: StageRunner) -> PodEnd:
     message = facts.unscheduled or "the scheduler gave no message"
     never = any(hint in message for hint in UNSATISFIABLE_HINTS) and "Insufficient" not in message
     request = f"cpus {runner.cpus:g}, memory {runner.memory}, gpus {runner.gpus}, node_selector {runner.node_selector}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.messages.release import Inspection, ReleaseStanding
+from pipelines.messages.release import BundleInspection, ReleaseFacts
 from pipelines.rules import preflight_items
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
@@ -13,7 +13,7 @@ RULE = "preflight_checklist"
 
 
 def judge_checklist(
-    inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
+    inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec, required_gates: Sequence[str]
 ) -> Verdict:
     """FAIL if any item failed, UNKNOWN if any was not measured; warnings and waivers pass.
 
@@ -22,15 +22,15 @@ def judge_checklist(
     """
     items = [
         preflight_items.performance(inspection, standing, spec, required_gates),
-        preflight_items.size(inspection, spec),
+        preflight_items.bundle_size(inspection, spec),
         preflight_items.contract(inspection, standing, spec),
         preflight_items.validation(inspection),
         preflight_items.error_handling(inspection, standing, spec),
-        preflight_items.load(inspection, standing, spec),
+        preflight_items.load_test(inspection, standing, spec),
         preflight_items.security(inspection, standing),
         preflight_items.rollback(standing, spec),
         preflight_items.deployer(standing, spec),
-        preflight_items.design(inspection, standing, spec),
+        preflight_items.rollout_feasibility(inspection, standing, spec),
     ]
     facts: dict[str, object] = {
         "version": inspection.version,

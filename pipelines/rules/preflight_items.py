@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipelines.messages.release import ChecklistItem, Inspection, ReleaseStanding, StageDesign
-from pipelines.spec.deployment import MAX_DIFFERENCE
+from pipelines.messages.release import BundleInspection, ChecklistItem, ReleaseFacts, StageDesign
+from pipelines.spec.deployment import PARITY_LIMIT
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
 
@@ -38,7 +38,7 @@ class ItemFacts:
 
 
 def performance(
-    inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec, required_gates: Sequence[str]
+    inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec, required_gates: Sequence[str]
 ) -> ItemFacts:
     item, deadline = ItemFacts("1 performance"), spec.deployment.routing.deadline_ms
     for gate in required_gates:
@@ -61,7 +61,7 @@ def performance(
     return item
 
 
-def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
+def bundle_size(inspection: BundleInspection, spec: ModelSpec) -> ItemFacts:
     item, limit = ItemFacts("2 size"), spec.deployment.resources.memory_limit
     most, has = mebibytes(limit) if limit else MAX_BUNDLE_MEBIBYTES, inspection.bundle_bytes / 2**20
     if has > most:
@@ -70,8 +70,8 @@ def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
         item.unmeasured.append(f"compared with the model on {inspection.rows} rows < {MINIMUM_PARITY_ROWS}")
     elif inspection.largest_difference is None:
         item.failed.append(f"{inspection.predictor} returns no numbers for rows that the model can score")
-    elif inspection.largest_difference > MAX_DIFFERENCE or inspection.flips:
-        beyond = f"{inspection.largest_difference:.3g} (limit {MAX_DIFFERENCE:g}), {inspection.flips} flips"
+    elif inspection.largest_difference > PARITY_LIMIT or inspection.flips:
+        beyond = f"{inspection.largest_difference:.3g} (limit {PARITY_LIMIT:g}), {inspection.flips} flips"
         item.failed.append(f"{inspection.predictor} answers differ from the model's by up to {beyond}")
     else:
         within = f"{inspection.rows} rows within {inspection.largest_difference:.2g} of the model"
@@ -80,7 +80,7 @@ def size(inspection: Inspection, spec: ModelSpec) -> ItemFacts:
     return item
 
 
-def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def contract(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item = ItemFacts("3 contract")
     if standing.champion is None:
         item.waived.append("first version: it has no callers yet")
@@ -89,9 +89,9 @@ def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec)
     elif inspection.contract_changes:
         old, new = inspection.champion.semantic, inspection.contract.semantic
         changes, numbers = "; ".join(inspection.contract_changes), f"{old or 'no number'} to {new or 'no number'}"
-        if old is None or new is None or _major(new) <= _major(old):
+        if old is None or new is None or _major_version(new) <= _major_version(old):
             item.failed.append(f"changed without a new major version ({numbers}): {changes}")
-        elif spec.deployment.staged:
+        elif spec.deployment.is_staged:
             item.failed.append(f"{changes}; callers cannot use both versions at once: deploy with all_at_once")
         else:
             item.warned.append(f"callers have to change ({numbers}): {changes}")
@@ -100,7 +100,7 @@ def contract(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec)
     return item
 
 
-def validation(inspection: Inspection) -> ItemFacts:
+def validation(inspection: BundleInspection) -> ItemFacts:
     item = ItemFacts("4 input validation")
     item.failed += [f"column {name} has no type in schema.json" for name in inspection.untyped]
     item.failed += inspection.edge_faults
@@ -117,15 +117,15 @@ def validation(inspection: Inspection) -> ItemFacts:
     return item
 
 
-def error_handling(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def error_handling(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("5 error handling"), spec.deployment
     target = declared.target
     item.failed += inspection.plan_faults
-    if target.kind == "sagemaker" and declared.staged and target.mode == "guardrail" and not target.alarms:
+    if target.kind == "sagemaker" and declared.is_staged and target.mode == "guardrail" and not target.alarms:
         item.failed.append("target.alarms is empty: no alarm could roll the update back")
     if target.kind == "sagemaker" and target.data_capture is None:
         item.warned.append("target.data_capture is not declared: no answer is logged, so nothing can be monitored")
-    if standing.champion is None or not declared.staged:
+    if standing.champion is None or not declared.is_staged:
         what = "first version" if standing.champion is None else "all_at_once"
         item.waived.append(f"{what}: no candidate is served beside a champion, so there is no guard")
         return item
@@ -136,11 +136,11 @@ def error_handling(inspection: Inspection, standing: ReleaseStanding, spec: Mode
     return item
 
 
-def load(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def load_test(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
-    elif standing.champion is None or not spec.deployment.staged:
+    elif standing.champion is None or not spec.deployment.is_staged:
         what = "first version" if standing.champion is None else "all_at_once"
         item.waived.append(f"{what}: no candidate is served beside a champion")
     else:
@@ -155,7 +155,7 @@ def load(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> 
     return item
 
 
-def security(inspection: Inspection, standing: ReleaseStanding) -> ItemFacts:
+def security(inspection: BundleInspection, standing: ReleaseFacts) -> ItemFacts:
     item = ItemFacts("7 security")
     item.failed += inspection.faults
     item.failed += [f"{name} differs from a new conversion of the registered model" for name in inspection.altered]
@@ -171,7 +171,7 @@ def security(inspection: Inspection, standing: ReleaseStanding) -> ItemFacts:
     return item
 
 
-def rollback(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def rollback(standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("8 rollback"), spec.deployment.rollback
     if standing.champion is None:
         item.waived.append("first version: there is no version to roll back to")
@@ -192,7 +192,7 @@ def rollback(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     return item
 
 
-def deployer(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def deployer(standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item, may = ItemFacts("who may deploy"), spec.deployment.approval.deployers
     if not standing.by_hand:
         item.notes.append("triggered by an approval, not manually")
@@ -206,7 +206,7 @@ def deployer(standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
     return item
 
 
-def design(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -> ItemFacts:
+def rollout_feasibility(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     """Whether the rollout can be decided in its time at the traffic of the last seven days."""
     item = ItemFacts("design")
     if standing.champion is None:
@@ -218,13 +218,13 @@ def design(inspection: Inspection, standing: ReleaseStanding, spec: ModelSpec) -
     if inspection.traffic is None:
         item.warned.append("the duration is UNKNOWN: no request was logged in the last seven days")
     for step in inspection.design:
-        estimate, undecidable = _time_of(step, inspection.traffic.per_day if inspection.traffic else None)
+        estimate, undecidable = _stage_duration_text(step, inspection.traffic.per_day if inspection.traffic else None)
         reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes
         reasons.append(estimate)
     return item
 
 
-def _time_of(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
+def _stage_duration_text(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
     """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that exceeds the stage's time."""
     place = f"at {step.share / 100:g} %" if step.share else "in the shadow"
     if step.requests_to_pass is None:
@@ -238,5 +238,5 @@ def _time_of(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
     return (f"{timed} > {most:.2g} days, the stage's maximum", True) if days > most else (timed, False)
 
 
-def _major(semantic: str) -> int:
+def _major_version(semantic: str) -> int:
     return int(semantic.partition(".")[0])

@@ -14,7 +14,7 @@ ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
 """Phases in which a candidate may get requests."""
 
 
-class RollbackTarget(BaseModel):
+class PlannedRollback(BaseModel):
     """``takes``: the version that loses its traffic, None for a rollout without a candidate yet; ``to``: the version
     that gets it; ``rollout_id``: the rollout that ends, None if the previous version is restored without a rollout."""
 
@@ -25,18 +25,18 @@ class RollbackTarget(BaseModel):
     rollout_id: str | None = None
 
 
-def rollback_target(state: RolloutState) -> RollbackTarget | None:
+def plan_rollback(state: RolloutState) -> PlannedRollback | None:
     """What a rollback would do now; None if there is no version to roll back to.
 
     An active rollout loses its candidate; a promotion that is not finished is reverted to the former champion;
     otherwise the previous version is restored.
     """
     if state.phase in ACTIVE_PHASES:
-        return RollbackTarget(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
+        return PlannedRollback(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
     if state.previous is None:
         return None
     finishing = state.rollout_id if state.phase == "FINALISING" else None
-    return RollbackTarget(takes=state.champion, to=state.previous, rollout_id=finishing)
+    return PlannedRollback(takes=state.champion, to=state.previous, rollout_id=finishing)
 
 
 def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
@@ -45,7 +45,7 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     ``version`` None accepts any version. PASS does not require that every worker has applied the present table, because
     a rollback is also the remedy for a table that was not applied.
     """
-    rollback, failures = rollback_target(state), []
+    rollback, failures = plan_rollback(state), []
     if rollback is None:
         failures.append(f"{state.model} has no version before {state.champion}; release a version instead")
     elif version is not None and version == rollback.to:
@@ -64,14 +64,14 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     return Verdict.of(RULE, failures=failures, facts=facts)
 
 
-def full_reason(reason: str, takes: str | None, run: str) -> str:
+def rollback_reason(reason: str, takes: str | None, run: str) -> str:
     """The reason as stored by the target, with the version that was rolled back and the run."""
     return f"{reason} (version {takes or 'none'} taken back by {run})"
 
 
-def own_rollback(state: RolloutState, run: str) -> RollbackTarget | None:
+def earlier_rollback(state: RolloutState, run: str) -> PlannedRollback | None:
     """The rollback that an earlier, interrupted try of this run has already made; None if there is none."""
     mine = re.search(rf"\(version (\S+) taken back by {re.escape(run)}\)$", state.reason)
     if state.phase != "ROLLED_BACK" or mine is None:
         return None
-    return RollbackTarget(takes=None if mine[1] == "none" else mine[1], to=state.champion, rollout_id=state.rollout_id)
+    return PlannedRollback(takes=None if mine[1] == "none" else mine[1], to=state.champion, rollout_id=state.rollout_id)

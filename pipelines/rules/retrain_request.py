@@ -31,7 +31,7 @@ class Detection(BaseModel):
     outcome: Outcome
 
 
-def detections(records: Iterable[Mapping[str, Any]]) -> list[Detection]:
+def read_detections(records: Iterable[Mapping[str, Any]]) -> list[Detection]:
     """Read the details of ``monitoring_verdict`` ledger lines (``check``, ``day``, ``outcome``, ``facts``), in order.
 
     The outcome per kind is taken from the verdict's facts; without them the verdict's outcome counts for every kind
@@ -68,7 +68,7 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spe
         outcomes = {d.day: d.outcome for d in history if d.kind == kind and d.day <= day}
         measured = sorted(on for on, outcome in outcomes.items() if outcome is not Outcome.UNKNOWN)
         measured_today = measured_today or day in measured
-        row = _streak(measured, outcomes)
+        row = _detection_streak(measured, outcomes)
         streaks[kind] = len(row)
         if len(row) >= retraining.consecutive_detections and row[-1] == day:
             detected = f"{kind} detected on {len(row)} checked days in a row ({row[0]} to {row[-1]})"
@@ -85,7 +85,7 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[date], spe
     return Verdict.of(RULE, failures=[] if recent else failures, unknowns=unknowns, facts=facts)
 
 
-def _streak(measured: list[date], outcomes: Mapping[date, Outcome]) -> list[date]:
+def _detection_streak(measured: list[date], outcomes: Mapping[date, Outcome]) -> list[date]:
     """The consecutive detections at the end of ``measured``, ascending."""
     row: list[date] = []
     for on in reversed(measured):

@@ -53,31 +53,31 @@ def judge_stage(observation: StageObservation) -> StageDecision:
         "errors_in_a_row": observation.consecutive_errors,
     }
     if evidence is None:
-        return _not_measured(observation, [observation.error], facts)
+        return _decide_unmeasured(observation, [observation.error], facts)
     weighed = judge_evidence(observation.plan, evidence)
     if evidence.faults and weighed.outcome is not Outcome.FAIL:
-        return _not_measured(observation, list(weighed.reasons), facts)
-    facts |= {"evidence": weighed.outcome.value, **_counts(evidence), **weighed.facts}
+        return _decide_unmeasured(observation, list(weighed.reasons), facts)
+    facts |= {"evidence": weighed.outcome.value, **_newest_stage_counts(evidence), **weighed.facts}
     if weighed.outcome is Outcome.FAIL:
-        return _decision("roll_back", facts, failures=weighed.reasons)
-    lacking = [*weighed.reasons, *_too_few(observation, evidence)]
+        return _make_decision("roll_back", facts, failures=weighed.reasons)
+    lacking = [*weighed.reasons, *_too_few_units(observation, evidence)]
     if not lacking:
         if baked >= observation.bake:
-            return _decision("go_on", facts)
+            return _make_decision("go_on", facts)
         lacking = [f"the stage is {baked:.0f} s old; it must last {observation.bake:g} s"]
     elif waited >= observation.limit:
         over = f"not decided after {waited:.0f} s > {observation.limit:g} s: the traffic is held"
-        return _decision("hold", facts, unknowns=[over, *lacking])
-    return _decision("look_again", facts, unknowns=lacking)
+        return _make_decision("hold", facts, unknowns=[over, *lacking])
+    return _make_decision("look_again", facts, unknowns=lacking)
 
 
-def _not_measured(observation: StageObservation, reasons: list[str], facts: dict[str, object]) -> StageDecision:
+def _decide_unmeasured(observation: StageObservation, reasons: list[str], facts: dict[str, object]) -> StageDecision:
     errors, most = observation.consecutive_errors, observation.max_errors
     unknowns = [f"not measured ({errors} of {most} in a row): {reason}" for reason in reasons]
-    return _decision("hold" if errors >= most else "look_again", facts, unknowns=unknowns)
+    return _make_decision("hold" if errors >= most else "look_again", facts, unknowns=unknowns)
 
 
-def _counts(evidence: RolloutEvidence) -> dict[str, object]:
+def _newest_stage_counts(evidence: RolloutEvidence) -> dict[str, object]:
     """Units and events of the newest stage."""
     counts = evidence.stages[-1] if evidence.stages else None
     return {
@@ -88,7 +88,7 @@ def _counts(evidence: RolloutEvidence) -> dict[str, object]:
     }
 
 
-def _too_few(observation: StageObservation, evidence: RolloutEvidence) -> list[str]:
+def _too_few_units(observation: StageObservation, evidence: RolloutEvidence) -> list[str]:
     least = observation.plan.minimum_units
     counts = evidence.stages[-1] if evidence.stages and evidence.newest == observation.state.step else None
     candidate, champion = (counts.candidate.units, counts.champion.units) if counts else (0, 0)
@@ -97,7 +97,7 @@ def _too_few(observation: StageObservation, evidence: RolloutEvidence) -> list[s
     return [f"this stage has candidate {candidate}, champion {champion}; {least} needed in each"]
 
 
-def _decision(
+def _make_decision(
     action: StageAction, facts: dict[str, object], *, failures: tuple[str, ...] = (), unknowns: list[str] | None = None
 ) -> StageDecision:
     verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns or (), facts={"action": action, **facts})

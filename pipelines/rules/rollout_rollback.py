@@ -15,23 +15,23 @@ CANDIDATE_REJECTED = "the candidate was not let through"
 """Reason if no task failed: a person rejected, nobody answered in time, or a rule refused the candidate."""
 
 
-class EndDecision(Decision[EndAction]):
+class RolloutEndDecision(Decision[EndAction]):
     """``failed_with_traffic``: the candidate failed while it was served, so no later run deploys it automatically."""
 
     failed_with_traffic: bool
 
 
-def judge_end(
+def judge_rollout_end(
     ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
-) -> EndDecision:
+) -> RolloutEndDecision:
     """Always PASS, with the action and its reason.
 
     ``failed`` names the run's failed tasks, None if they are not known. ``record``: the rollout was already rolled
     back, by the target itself or by a task that died before it wrote this to the ledger (``recorded``). A PAUSED
     rollout is left if a task failed, because it then waits for a person.
     """
-    action, reason = _end(ticket, state, failed, recorded=recorded)
-    failed_with_traffic = (action == "roll_back" and bool(failed)) or _failed(ticket, state)
+    action, reason = _end_action(ticket, state, failed, recorded=recorded)
+    failed_with_traffic = (action == "roll_back" and bool(failed)) or _candidate_failed(ticket, state)
     facts: dict[str, object] = {
         "action": action,
         "why": reason,
@@ -40,17 +40,17 @@ def judge_end(
         "failed": list(failed) if failed is not None else None,
         "failed_with_traffic": failed_with_traffic,
     }
-    return EndDecision(
+    return RolloutEndDecision(
         verdict=Verdict.of(RULE, facts=facts), action=action, reason=reason, failed_with_traffic=failed_with_traffic
     )
 
 
-def _failed(ticket: RolloutTicket, state: RolloutState) -> bool:
+def _candidate_failed(ticket: RolloutTicket, state: RolloutState) -> bool:
     ended = state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
     return ended and state.reason != CANDIDATE_REJECTED
 
 
-def _end(
+def _end_action(
     ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
 ) -> tuple[EndAction, str]:
     if state.rollout_id is None:

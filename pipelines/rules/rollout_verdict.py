@@ -23,16 +23,16 @@ def judge_evidence(plan: AnalysisPlan, evidence: RolloutEvidence) -> Verdict:
     ``facts["metrics"]`` has the outcome, counts, evidence and limits of each metric.
     """
     limit = math.log(1.0 / plan.srm_alpha)
-    invalid = evidence.split_log_e >= limit
+    split_mismatch = evidence.split_log_e >= limit
     judged = {
-        metric.name: _judge_metric(metric, plan, metric_evidence, invalid=invalid)
+        metric.name: _judge_metric(metric, plan, metric_evidence, split_mismatch=split_mismatch)
         for metric, metric_evidence in zip(plan.metrics, evidence.metrics, strict=True)
     }
     failures = [reason for verdict in judged.values() if verdict.outcome is Outcome.FAIL for reason in verdict.reasons]
     unknowns = [
         reason for verdict in judged.values() if verdict.outcome is Outcome.UNKNOWN for reason in verdict.reasons
     ]
-    mismatch = [_mismatch(plan, evidence, limit)] if invalid else []
+    mismatch = [_split_mismatch_text(plan, evidence, limit)] if split_mismatch else []
     facts: dict[str, object] = {
         "split_log_e": evidence.split_log_e,
         "split_needed": limit,
@@ -42,12 +42,12 @@ def judge_evidence(plan: AnalysisPlan, evidence: RolloutEvidence) -> Verdict:
     }
     if failures:
         return Verdict(rule=RULE, outcome=Outcome.FAIL, reasons=(*mismatch, *failures, *unknowns), facts=facts)
-    if _all_shown(plan, judged):
+    if _all_required_passed(plan, judged):
         unknowns = []
     return Verdict.of(RULE, unknowns=[*mismatch, *unknowns], facts=facts)
 
 
-def _all_shown(plan: AnalysisPlan, judged: Mapping[str, Verdict]) -> bool:
+def _all_required_passed(plan: AnalysisPlan, judged: Mapping[str, Verdict]) -> bool:
     """Whether every guardrail passed, nothing deteriorated, and one success metric, if there are any, is better."""
     passed = {metric.name: judged[metric.name].passed for metric in plan.metrics}
     successes = [passed[metric.name] for metric in plan.metrics if metric.role == "success"]
@@ -56,29 +56,31 @@ def _all_shown(plan: AnalysisPlan, judged: Mapping[str, Verdict]) -> bool:
     )
 
 
-def _mismatch(plan: AnalysisPlan, evidence: RolloutEvidence, limit: float) -> str:
+def _split_mismatch_text(plan: AnalysisPlan, evidence: RolloutEvidence, limit: float) -> str:
     candidate = sum(stage.candidate.units for stage in evidence.stages)
     units = candidate + sum(stage.champion.units for stage in evidence.stages)
     shown = f"log evidence {evidence.split_log_e:.2f} >= {limit:.2f} of a mismatch"
     return f"split of units: the candidate has {candidate} of {units} {plan.unit}s, {shown}"
 
 
-def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence, *, invalid: bool) -> Verdict:
+def _judge_metric(
+    metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence, *, split_mismatch: bool
+) -> Verdict:
     facts: dict[str, object] = {
         **evidence.model_dump(exclude={"metric", "faults", "candidate_requests"}, exclude_none=True),
         **metric.model_dump(include={"max_rate", "fail_ratio"}, exclude_none=True),
-        "fail_needed": _needed_to_fail(plan),
+        "fail_needed": _log_evidence_to_fail(plan),
         "pass_needed": math.log(1.0 / plan.alpha),
     }
-    failed, lacking = _own_rate(metric, plan, evidence)
-    if metric.compares and invalid:
+    failed, lacking = _judge_max_rate(metric, plan, evidence)
+    if metric.compares_with_champion and split_mismatch:
         lacking.append("the arms cannot be compared, because the units were not split as declared")
-    elif metric.compares:
+    elif metric.compares_with_champion:
         facts["pass_ratio"] = metric.pass_ratio
-        worse, unshown = _relative_rate(metric, plan, evidence)
+        worse, unshown = _judge_ratio(metric, plan, evidence)
         failed, lacking = failed + worse, lacking + unshown
     units = evidence.candidate_units, evidence.champion_units
-    if min(units if metric.compares else units[:1]) < plan.minimum_units:
+    if min(units if metric.compares_with_champion else units[:1]) < plan.minimum_units:
         has = f"candidate {units[0]}, champion {units[1]}"
         lacking.insert(0, f"too few {plan.unit}s ({has}; {plan.minimum_units} needed in each)")
     if evidence.faults:
@@ -90,11 +92,11 @@ def _judge_metric(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvid
     return Verdict.of(RULE, failures=named(failed), unknowns=[] if failed else named(lacking), facts=facts)
 
 
-def _own_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
+def _judge_max_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
     if metric.max_rate is None or evidence.candidate_requests is None:
         return [], []
     above, below = evidence.above_log_e or 0.0, evidence.below_log_e or 0.0
-    fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
+    fail, needed = _log_evidence_to_fail(plan), math.log(1.0 / plan.alpha)
     bad, requests = evidence.candidate_requests
     rate = f"{bad} of {requests} requests of the candidate"
     if above >= fail:
@@ -104,8 +106,8 @@ def _own_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence
     return [], []
 
 
-def _relative_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
-    fail, needed = _needed_to_fail(plan), math.log(1.0 / plan.alpha)
+def _judge_ratio(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
+    fail, needed = _log_evidence_to_fail(plan), math.log(1.0 / plan.alpha)
     low, high = evidence.ratio_low or 0.0, math.inf if evidence.ratio_high is None else evidence.ratio_high
     ratio = f"ratio to the champion {low:.3g} to {high:.3g}"
     if metric.fail_ratio is not None and (worse := evidence.worse_log_e or 0.0) >= fail:
@@ -116,5 +118,5 @@ def _relative_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvi
     return [], []
 
 
-def _needed_to_fail(plan: AnalysisPlan) -> float:
-    return math.log(sum(metric.ways_to_fail for metric in plan.metrics) / plan.alpha)
+def _log_evidence_to_fail(plan: AnalysisPlan) -> float:
+    return math.log(sum(metric.failure_test_count for metric in plan.metrics) / plan.alpha)

@@ -11,7 +11,7 @@ from pipelines.spec.strategy import Shadow
 from pipelines.verdict import Outcome, Verdict
 
 RULE = "shadow_comparison"
-WAYS_TO_FAIL = 3
+FAILURE_TEST_COUNT = 3
 """Too much disagreement, too many bad answers, wrong more often than the champion. They share half of alpha; the
 guard uses the other half."""
 
@@ -23,12 +23,12 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
     then or after too many observations in a row with impossible counts (``consecutive_errors``, this one included).
     Labels are optional: they can only count against a candidate.
     """
-    shadow, alpha = declared.shadows or Shadow(), declared.analysis.alpha
-    fail, enough = math.log(2 * WAYS_TO_FAIL / alpha), math.log(1.0 / alpha)
+    shadow, alpha = declared.shadow_plan or Shadow(), declared.analysis.alpha
+    fail, enough = math.log(2 * FAILURE_TEST_COUNT / alpha), math.log(1.0 / alpha)
     failures, unknowns = [], list(measure.errors)
     if not measure.errors:
-        failures = _broken(measure, declared, shadow, fail)
-        unknowns = _not_shown(measure, declared, shadow, enough)
+        failures = _exceeded_limits(measure, declared, shadow, fail)
+        unknowns = _missing_evidence(measure, declared, shadow, enough)
     facts: dict[str, object] = {
         "answer": "error" if measure.errors else "fail" if failures else "inconclusive" if unknowns else "pass",
         **measure.model_dump(mode="json", exclude={"schema_", "errors", "model"}),
@@ -42,53 +42,55 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, facts=facts)
     too_many_errors = consecutive_errors >= declared.analysis.consecutive_errors
-    action = _action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
+    action = _next_action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
     return StageDecision(verdict=verdict, action=action)
 
 
-def _action(outcome: Outcome, elapsed: float, shadow: Shadow, *, too_many_errors: bool) -> StageAction:
+def _next_action(outcome: Outcome, elapsed: float, shadow: Shadow, *, too_many_errors: bool) -> StageAction:
     if outcome is Outcome.FAIL:
         return "roll_back"
     if outcome is Outcome.PASS:
         return "look_again" if elapsed < shadow.duration else "go_on"
-    return "look_again" if elapsed < max_seconds(shadow) and not too_many_errors else "refuse"
+    return "look_again" if elapsed < max_shadow_seconds(shadow) and not too_many_errors else "refuse"
 
 
 def seconds_left(elapsed: float, shadow: Shadow) -> float:
     """Seconds until the decision may change because of time alone."""
-    return shadow.duration - elapsed if elapsed < shadow.duration else max_seconds(shadow) - elapsed
+    return shadow.duration - elapsed if elapsed < shadow.duration else max_shadow_seconds(shadow) - elapsed
 
 
-def max_seconds(shadow: Shadow) -> float:
+def max_shadow_seconds(shadow: Shadow) -> float:
     """Seconds after which an undecided candidate is refused."""
     return shadow.max_duration or 2 * shadow.duration
 
 
-def _broken(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+def _exceeded_limits(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
     failures = []
     if (evidence := measure.disagreement_above_log_e) >= needed:
         counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
-        failures.append(f"{counts}: more than {shadow.max_disagreement:.3g} ({_evidence(evidence, '>=', needed)})")
+        failures.append(f"{counts}: more than {shadow.max_disagreement:.3g} ({_evidence_text(evidence, '>=', needed)})")
     if (evidence := measure.bad_above_log_e) >= needed:
         counts = f"{measure.failed} of {measure.requests} requests failed"
-        failures.append(f"{counts}: more than {declared.error_threshold:.3g} ({_evidence(evidence, '>=', needed)})")
+        failures.append(
+            f"{counts}: more than {declared.error_threshold:.3g} ({_evidence_text(evidence, '>=', needed)})"
+        )
     if measure.labels and (evidence := measure.labels.worse_log_e) >= needed:
-        failures.append(f"{_labels(measure.labels)}: wrong more often ({_evidence(evidence, '>=', needed)})")
+        failures.append(f"{_labels_text(measure.labels)}: wrong more often ({_evidence_text(evidence, '>=', needed)})")
     return failures
 
 
-def _not_shown(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+def _missing_evidence(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
     longer = "mirror longer (shadow.duration, max_duration) or more (sample_rate)"
     unknowns = []
     if measure.compared < shadow.minimum_compared:
         unknowns.append(f"{measure.compared} answers compared < {shadow.minimum_compared}: {longer}")
     elif (evidence := measure.disagreement_below_log_e) < needed:
         counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
-        shown = f"not shown below {shadow.max_disagreement:.3g} ({_evidence(evidence, '<', needed)})"
+        shown = f"not shown below {shadow.max_disagreement:.3g} ({_evidence_text(evidence, '<', needed)})"
         unknowns.append(f"{counts}, {shown}: {longer}")
     if (evidence := measure.bad_below_log_e) < needed:
         bad = f"{measure.failed} of {measure.requests} requests failed, not shown below {declared.error_threshold:.3g}"
-        unknowns.append(f"{bad} ({_evidence(evidence, '<', needed)}): {longer}")
+        unknowns.append(f"{bad} ({_evidence_text(evidence, '<', needed)}): {longer}")
     if measure.coverage is None:
         unknowns.append(f"no request was mirrored; check that {measure.model} gets requests")
     elif measure.coverage < shadow.min_coverage:
@@ -98,9 +100,9 @@ def _not_shown(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, nee
     return unknowns
 
 
-def _labels(labels: PairedLabels) -> str:
+def _labels_text(labels: PairedLabels) -> str:
     return f"the candidate alone was wrong {labels.candidate_wrong} times, the champion {labels.champion_wrong} times"
 
 
-def _evidence(log_e: float, sign: str, needed: float) -> str:
+def _evidence_text(log_e: float, sign: str, needed: float) -> str:
     return f"log evidence {log_e:.2f} {sign} {needed:.2f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.evaluation import EvaluateResult, SliceMetric
-from pipelines.rules.minimum_metrics_gate import ROUNDING, bound_text, is_measured
+from pipelines.rules.minimum_metrics_gate import ROUNDING_TOLERANCE, bound_text, is_measured
 from pipelines.spec.model import ModelSpec, Slices
 from pipelines.verdict import Verdict
 
@@ -22,7 +22,7 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if result.champion is None:
         return Verdict.of(RULE, facts={"version": result.version, "champion": "no champion"})
     judged = [group for group in result.slices if group.rows >= declared.min_rows and group.metric == declared.metric]
-    failures = [_describe_loss(group, declared) for group in judged if _loses(group, declared)]
+    failures = [_describe_loss(group, declared) for group in judged if _exceeds_max_loss(group, declared)]
     unknowns = [
         f"{group.column}={group.value}: gain of {group.metric} not measured ({group.rows} rows)"
         for group in judged
@@ -44,8 +44,8 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
 
 
-def _loses(group: SliceMetric, declared: Slices) -> bool:
-    return is_measured(group.gain) and group.gain < -declared.max_loss - ROUNDING
+def _exceeds_max_loss(group: SliceMetric, declared: Slices) -> bool:
+    return is_measured(group.gain) and group.gain < -declared.max_loss - ROUNDING_TOLERANCE
 
 
 def _describe_loss(group: SliceMetric, declared: Slices) -> str:

@@ -9,7 +9,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "training_snapshot"
-PARTS = ("train", "validation", "test")
+SPLIT_PARTS = ("train", "validation", "test")
 
 
 def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
@@ -22,7 +22,7 @@ def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
         unknowns.append("latest_label_time was not measured")
     elif result.latest_label_time is not None and result.latest_label_time > result.as_of:
         failures.append(f"latest label {result.latest_label_time:%Y-%m-%d %H:%M} > as of {result.as_of:%Y-%m-%d %H:%M}")
-    for name in PARTS:
+    for name in SPLIT_PARTS:
         broken, open_questions = _part_faults(result, spec, name)
         failures += broken
         unknowns += open_questions
@@ -51,7 +51,7 @@ def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[li
 
 def _order_faults(result: SnapshotResult) -> list[str]:
     faults = []
-    for earlier, later in pairwise(PARTS):
+    for earlier, later in pairwise(SPLIT_PARTS):
         before, after = result.parts.get(earlier), result.parts.get(later)
         if before and after and before.last and after.first and before.last >= after.first:
             faults.append(

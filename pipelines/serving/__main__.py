@@ -22,7 +22,9 @@ from pipelines.serving.http import protocol
 from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.settings import GatewayConfig
 
-ADMIN_LIMITS = protocol.ConnectionLimits(header_bytes=2**14, body_bytes=2**20, request_seconds=30.0, connections=200)
+ADMIN_CONNECTION_LIMITS = protocol.ConnectionLimits(
+    header_bytes=2**14, body_bytes=2**20, request_seconds=30.0, connections=200
+)
 """Limits of the admin listener."""
 TOKEN_VARIABLE = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 CONFIG_VARIABLE = "AIRWORTHY_GATEWAY_CONFIG"
@@ -59,8 +61,8 @@ def gateway_options(parsed: argparse.Namespace, config: GatewayConfig) -> Gatewa
     """Check the options, which override the declaration. Raises ``Refused`` with every fault of the options."""
     token = os.environ.get(TOKEN_VARIABLE) or None
     limits = RequestLimits(
-        _first_given(parsed.max_bytes, config.limits.body_bytes, RequestLimits().max_bytes),
-        _first_given(parsed.max_rows, config.limits.rows, RequestLimits().max_rows),
+        _first_not_none(parsed.max_bytes, config.limits.body_bytes, RequestLimits().max_bytes),
+        _first_not_none(parsed.max_rows, config.limits.rows, RequestLimits().max_rows),
     )
     counts = {"workers": parsed.workers, "max-rows": limits.max_rows, "max-bytes": limits.max_bytes}
     faults = [f"--{name} is {value}; it must be at least 1" for name, value in counts.items() if value < 1]
@@ -85,7 +87,7 @@ def gateway_options(parsed: argparse.Namespace, config: GatewayConfig) -> Gatewa
     )
 
 
-def _first_given(*limits: int | None) -> int:
+def _first_not_none(*limits: int | None) -> int:
     return next(limit for limit in limits if limit is not None)
 
 
@@ -114,7 +116,7 @@ async def run(options: GatewayOptions, config: GatewayConfig) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopped.set)
-    server = create_server(Admin(supervisor, options.token), protocol.ListenerState(ADMIN_LIMITS))
+    server = create_server(Admin(supervisor, options.token), protocol.ListenerState(ADMIN_CONNECTION_LIMITS))
     refreshing = asyncio.create_task(jwks.refresh_key_set(config, folder))
     await supervisor.start(public_listener)
     serving = asyncio.create_task(server.serve(sockets=[admin_listener]))
@@ -123,7 +125,7 @@ async def run(options: GatewayOptions, config: GatewayConfig) -> None:
         "serving on %s:%s, admin on %s:%s", host, port, *admin_listener.getsockname()[:2]
     )
     try:
-        await supervisor.serve_declared()
+        await supervisor.release_configured_version()
         await stopped.wait()
     finally:
         refreshing.cancel()

@@ -17,13 +17,13 @@ from pathlib import Path
 from pipelines.errors import AirworthyError, Refused
 from pipelines.serving.__main__ import CONFIG_VARIABLE, main
 
-SERVED_FIELDS = ("MODEL", "VERSION", "BUNDLE", "SHA256")
+SERVE_VARIABLES = ("MODEL", "VERSION", "BUNDLE", "SHA256")
 ANONYMOUS_CONFIG = {"schema": 1, "authentication": {"anonymous": "the container's platform authenticates its callers"}}
 
 
 def gateway_arguments(environment: Mapping[str, str]) -> list[str]:
     """Command-line arguments of the gateway. Raises ``Refused`` with every variable that is missing."""
-    names = [f"AIRWORTHY_SERVE_{name}" for name in SERVED_FIELDS]
+    names = [f"AIRWORTHY_SERVE_{name}" for name in SERVE_VARIABLES]
     missing = [name for name in (*names, "AIRWORTHY_STORE") if not environment.get(name)]
     if missing:
         raise Refused("this container cannot serve", [f"{name} is not set" for name in missing])

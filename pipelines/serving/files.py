@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def _remote(uri: str) -> tuple[Any, str] | None:
+def _remote_filesystem(uri: str) -> tuple[Any, str] | None:
     if "://" not in uri or uri.startswith("file://"):
         return None
     from pyarrow import fs
@@ -16,15 +16,15 @@ def _remote(uri: str) -> tuple[Any, str] | None:
     return filesystem, path
 
 
-def _local(uri: str) -> Path:
+def _local_path(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
 def read_file(uri: str) -> bytes:
     """Content of one file. Raises ``FileNotFoundError`` if there is none, ``OSError`` if the store does not answer."""
-    remote = _remote(uri)
+    remote = _remote_filesystem(uri)
     if remote is None:
-        return _local(uri).read_bytes()
+        return _local_path(uri).read_bytes()
     filesystem, path = remote
     with filesystem.open_input_stream(path) as stream:
         content: bytes = stream.read()
@@ -33,13 +33,13 @@ def read_file(uri: str) -> bytes:
 
 def write_file(uri: str, content: bytes) -> None:
     """Write one file atomically, replacing an existing one."""
-    remote = _remote(uri)
+    remote = _remote_filesystem(uri)
     if remote is not None:
         filesystem, path = remote
         with filesystem.open_output_stream(path) as stream:
             stream.write(content)
         return
-    target = _local(uri)
+    target = _local_path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with partial.open("wb") as stream:

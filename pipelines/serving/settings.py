@@ -11,7 +11,7 @@ from pipelines.errors import Refused
 from pipelines.loopback import is_loopback
 
 CONFIG_FILE = "door.json"
-KEY_SET = "key_set.json"
+KEY_SET_FILE = "key_set.json"
 """File in the gateway's state folder with the last key set that was read from a URL."""
 MIN_SECRET_BYTES = 32
 
@@ -118,7 +118,7 @@ def load_config(path: Path | None, host: str, workers: int) -> GatewayConfig:
     for key in (fields["authentication"] or {}).get("keys", ()):
         key["expires"] = None if key["expires"] is None else key["expires"].timestamp()
     config = msgspec.convert(fields | {"workers": workers}, GatewayConfig)
-    faults = spec.faults_on(host) + secret_faults(config)
+    faults = spec.exposure_faults(host) + secret_faults(config)
     if faults:
         raise Refused(subject, faults)
     return config

@@ -37,11 +37,11 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        reasons = [_explain(item) for item in error.errors()]
+        reasons = [_fault_text(item) for item in error.errors()]
         raise Refused(f"{path.name} has {len(reasons)} fault(s); correct them and save again", reasons) from error
 
 
-def _explain(item: Any) -> str:
+def _fault_text(item: Any) -> str:
     place = ".".join(str(part) for part in item["loc"]) or "(whole file)"
     if item["type"] == "extra_forbidden":
         return f"{place}: unknown field; remove it or correct the spelling"

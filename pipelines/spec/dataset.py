@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.runner import StageRunner
 
 ColumnType = Literal["integer", "number", "string", "timestamp"]
 
 
-class ColumnSpec(Declared):
+class ColumnSpec(DeclarationBlock):
     """The contract of one column. ``minimum`` and ``maximum`` are inclusive."""
 
     type: ColumnType
@@ -26,7 +26,7 @@ class ColumnSpec(Declared):
     description: str = ""
 
 
-class SourceSpec(Declared):
+class SourceSpec(DeclarationBlock):
     """One source system's file.
 
     ``cadence: daily`` delivers one folder per day; ``cadence: reference`` delivers a full copy irregularly, and a day
@@ -47,7 +47,7 @@ class SourceSpec(Declared):
     """``[year, month, day]``: columns that must contain the partition's day; rows of another day are refused."""
 
     @model_validator(mode="after")
-    def key_is_declared(self) -> Self:
+    def check_key_is_declared(self) -> Self:
         unknown = [name for name in [*self.key, *(self.day_columns or [])] if name not in self.columns]
         if unknown:
             raise ValueError(f"key or day_columns name undeclared columns {unknown}; declare them under columns")
@@ -57,7 +57,7 @@ class SourceSpec(Declared):
         return self
 
 
-class Calendar(Declared):
+class Calendar(DeclarationBlock):
     """The days a dataset has. Runs outside ``start`` to ``end`` (both inclusive) are never scheduled."""
 
     start: date
@@ -69,7 +69,7 @@ class Calendar(Declared):
 
     @field_validator("timezone")
     @classmethod
-    def timezone_exists(cls, name: str) -> str:
+    def check_timezone_exists(cls, name: str) -> str:
         try:
             ZoneInfo(name)
         except (KeyError, ValueError) as error:
@@ -77,7 +77,7 @@ class Calendar(Declared):
         return name
 
 
-class ArrivalQueue(Declared):
+class ArrivalQueue(DeclarationBlock):
     """The Amazon SQS queue to which S3 reports each file in the landing folder; one queue per dataset."""
 
     queue: str = Field(pattern=r"^https?://[^\s/]+/\S+$")
@@ -88,7 +88,7 @@ class ArrivalQueue(Declared):
     """How often the landing folder is listed in addition, in case a message was lost."""
 
 
-class DatasetSpec(Declared):
+class DatasetSpec(DeclarationBlock):
     """``include/datasets/<dataset>.yaml``."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -106,7 +106,7 @@ class DatasetSpec(Declared):
 
     @field_validator("runner")
     @classmethod
-    def needs_no_gpu(cls, runner: StageRunner) -> StageRunner:
+    def check_needs_no_gpu(cls, runner: StageRunner) -> StageRunner:
         if runner.gpus or runner.workers > 1:
             raise ValueError("gpus and workers are for training; remove them")
         return runner

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=64)]
 
 
-class Declared(BaseModel):
+class DeclarationBlock(BaseModel):
     """The parent of every block of a declaration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

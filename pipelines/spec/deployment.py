@@ -6,24 +6,24 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.sizing import HealthCheck, LoadBalancing, LoadTestSpec, Resources, TargetCache
-from pipelines.spec.strategy import WHOLE, AbTestSpec, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
+from pipelines.spec.strategy import FULL_SHARE, AbTestSpec, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 User = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+$", max_length=128)]
-MAX_DIFFERENCE = 1e-5
+PARITY_LIMIT = 1e-5
 """Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
 
 
-class Embedded(Declared):
+class Embedded(DeclarationBlock):
     """The gateway of the installation (``AIRWORTHY_GATEWAY``)."""
 
     kind: Literal["embedded"] = "embedded"
 
 
-class HttpRoute(Declared):
+class HttpRoute(DeclarationBlock):
     """One Deployment and Service per version behind a Gateway API HTTPRoute, whose weights split the traffic."""
 
     kind: Literal["http_route"]
@@ -42,7 +42,7 @@ class HttpRoute(Declared):
     """Airflow's kubernetes connection; none: the installation's."""
 
 
-class KServe(Declared):
+class KServe(DeclarationBlock):
     """An InferenceService in Standard mode whose ``spec.canary`` splits the traffic."""
 
     kind: Literal["kserve"]
@@ -56,7 +56,7 @@ class KServe(Declared):
     connection: str | None = None
 
 
-class SageMaker(Declared):
+class SageMaker(DeclarationBlock):
     """An endpoint of Amazon SageMaker: weights of two variants, or a guarded update of one."""
 
     kind: Literal["sagemaker"]
@@ -78,7 +78,7 @@ class SageMaker(Declared):
 Target = Annotated[Embedded | HttpRoute | KServe | SageMaker, Field(discriminator="kind")]
 
 
-class SegmentRule(Declared):
+class SegmentRule(DeclarationBlock):
     """Requests whose ``header`` equals ``equals`` go to ``arm``, before any hashing."""
 
     header: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
@@ -86,7 +86,7 @@ class SegmentRule(Declared):
     arm: Literal["champion", "candidate"]
 
 
-class RoutingSpec(Declared):
+class RoutingSpec(DeclarationBlock):
     """Requests with the same ``key`` get the same version; ``request_id`` draws a version for each request."""
 
     key: RouteKey = "request_id"
@@ -95,7 +95,7 @@ class RoutingSpec(Declared):
     """Time after which the champion answers in place of a candidate."""
 
 
-class Approver(Declared):
+class Approver(DeclarationBlock):
     """A role, and the users who may approve for it."""
 
     role: Identifier
@@ -104,13 +104,13 @@ class Approver(Declared):
     """Number of different people of this role who must approve."""
 
     @model_validator(mode="after")
-    def has_enough_people(self) -> Self:
+    def check_enough_users(self) -> Self:
         if len(set(self.users)) < self.count:
             raise ValueError(f"{self.role} has {len(set(self.users))} user(s) and needs {self.count}")
         return self
 
 
-class Approval(Declared):
+class Approval(DeclarationBlock):
     """Who must approve a candidate before it gets traffic."""
 
     requires_approval: bool = True
@@ -123,7 +123,7 @@ class Approval(Declared):
     """Seconds until an unanswered request counts as a rejection."""
 
     @model_validator(mode="after")
-    def can_be_given(self) -> Self:
+    def check_can_be_given(self) -> Self:
         faults = []
         total = sum(approver.count for approver in self.approvers)
         if self.requires_approval and not self.approvers:
@@ -131,8 +131,8 @@ class Approval(Declared):
         if self.approval_count is not None and self.approval_count > total:
             faults.append(f"approval_count is {self.approval_count}, but the roles give {total}")
         people = {user for approver in self.approvers for user in approver.users}
-        if self.requires_approval and len(people) < self.people:
-            faults.append(f"{self.people} different people are needed, {len(people)} are named")
+        if self.requires_approval and len(people) < self.people_needed:
+            faults.append(f"{self.people_needed} different people are needed, {len(people)} are named")
         roles = [approver.role for approver in self.approvers]
         faults += [f"role {role} occurs twice" for role in sorted({r for r in roles if roles.count(r) > 1})]
         if faults:
@@ -140,12 +140,12 @@ class Approval(Declared):
         return self
 
     @property
-    def people(self) -> int:
+    def people_needed(self) -> int:
         """How many different people must approve."""
         return self.approval_count or sum(approver.count for approver in self.approvers)
 
 
-class RollbackSpec(Declared):
+class RollbackSpec(DeclarationBlock):
     window: float = Field(default=3600, ge=0, le=31 * 86400)
     """Seconds after a promotion in which the former champion stays loaded and can be restored at once."""
     drill: str | None = None
@@ -154,7 +154,7 @@ class RollbackSpec(Declared):
     """Maximum seconds from a drill's rollback to the candidate's last answer."""
 
 
-class Deployment(Declared):
+class Deployment(DeclarationBlock):
     """How a model is deployed; by default an approved version gets all traffic at once."""
 
     strategy: Strategy = "all_at_once"
@@ -178,36 +178,36 @@ class Deployment(Declared):
     cache: TargetCache = TargetCache()
 
     @model_validator(mode="after")
-    def blocks_fit_the_strategy(self) -> Self:
+    def check_blocks_fit_strategy(self) -> Self:
         faults = [
             f"{block} is declared, but strategy is {self.strategy}"
             for block in ("canary", "blue_green", "ab")
             if getattr(self, block) is not None and block != self.strategy
         ]
-        if self.sticky and self.analysis.unit == "request":
+        if self.is_sticky and self.analysis.unit == "request":
             faults.append("analysis.unit: requests of one key are not independent; count keys")
-        if self.strategy == "ab" and not self.sticky:
+        if self.strategy == "ab" and not self.is_sticky:
             faults.append("strategy ab needs routing.key: header:<name> or field:ids, so that users keep their arm")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
     @property
-    def sticky(self) -> bool:
+    def is_sticky(self) -> bool:
         return self.routing.key != "request_id"
 
     @property
-    def staged(self) -> bool:
+    def is_staged(self) -> bool:
         """Whether a candidate is served beside the champion before it replaces it."""
         return self.strategy != "all_at_once" or self.shadow is not None
 
     @property
-    def delegated(self) -> bool:
+    def is_delegated_to_target(self) -> bool:
         """Whether the target shifts the traffic and judges the candidate by itself, all within the promotion."""
         return isinstance(self.target, SageMaker) and self.target.mode == "guardrail"
 
     @property
-    def shadows(self) -> Shadow | None:
+    def shadow_plan(self) -> Shadow | None:
         return self.shadow or (Shadow() if self.strategy == "shadow" else None)
 
     @property
@@ -220,12 +220,12 @@ class Deployment(Declared):
     def shares(self) -> list[int]:
         """Basis points of each stage before the promotion, ascending; empty if the candidate gets no callers' traffic,
         or if the target itself shifts and judges."""
-        if self.delegated:
+        if self.is_delegated_to_target:
             return []
         if self.strategy == "canary":
             return (self.canary or Canary()).shares()
         if self.strategy == "blue_green":
             return [basis_points((self.blue_green or BlueGreen()).test_traffic_percentage)]
         if self.strategy == "ab":
-            return [round((self.ab or AbTestSpec()).traffic_split * WHOLE)]
+            return [round((self.ab or AbTestSpec()).traffic_split * FULL_SHARE)]
         return []

@@ -18,18 +18,18 @@ BUILT_IN_METRICS: dict[str, Better] = {
     "brier": "lower",
 }
 """Built-in metrics and their better direction; a mean of predictions has none: it should stay the same."""
-LABELLED = frozenset({"accuracy", "absolute_error", "squared_error", "brier"})
+LABEL_METRICS = frozenset({"accuracy", "absolute_error", "squared_error", "brier"})
 NUMERIC_TYPES = frozenset({"integer", "number", "boolean"})
 CLASSIFICATION_ONLY = frozenset({"accuracy", "brier"})
 """Metrics that need a classification."""
 
 
-def better(metric: str) -> Better:
+def better_direction(metric: str) -> Better:
     """The better direction of a metric; for an outcome column higher, or lower with a minus: ``-arr_delay``."""
     return BUILT_IN_METRICS.get(metric, "lower" if metric.startswith("-") else "higher")
 
 
-def outcome_of(metric: str) -> str | None:
+def outcome_column(metric: str) -> str | None:
     """The outcome column of a metric; None for a built-in metric."""
     return None if metric in BUILT_IN_METRICS else metric.removeprefix("-")
 
@@ -41,7 +41,7 @@ def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str,
     """
     first, *others = declared.metrics
     faults = []
-    if better(first) == "same":
+    if better_direction(first) == "same":
         faults.append(f"metrics: {first} comes first, but has no better direction; put another metric first")
     if duplicates := sorted({name for name in declared.metrics if declared.metrics.count(name) > 1}):
         faults.append(f"metrics: {', '.join(duplicates)} is named twice")
@@ -55,7 +55,7 @@ def experiment_faults(declared: AbTestSpec, problem: str, outcomes: Mapping[str,
 def _outcome_faults(declared: AbTestSpec, outcomes: Mapping[str, str]) -> list[str]:
     faults = []
     for metric in declared.metrics:
-        column = outcome_of(metric)
+        column = outcome_column(metric)
         if column is None:
             continue
         if column not in outcomes:

@@ -9,21 +9,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.declared import DeclarationBlock, Identifier
 
-VAGUE_NAME = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
+VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
 WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
-HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
+HOURS_PER_UNIT = {"m": 1 / 60, "h": 1.0, "d": 24.0}
 
 
-class DirectColumn(Declared):
+class DirectColumn(DeclarationBlock):
     """A column of the entity's own row."""
 
     type: Literal["column"]
     column: str
 
 
-class CalendarPart(Declared):
+class CalendarPart(DeclarationBlock):
     """A part of the scheduled local time."""
 
     type: Literal["calendar"]
@@ -31,7 +31,7 @@ class CalendarPart(Declared):
     """``day_of_week``: Monday is 1, Sunday is 7."""
 
 
-class Lookup(Declared):
+class Lookup(DeclarationBlock):
     """A column of a reference source, joined by key. ``age_years``: the entity's year minus the column."""
 
     type: Literal["lookup"]
@@ -41,7 +41,7 @@ class Lookup(Declared):
     as_: Literal["value", "age_years"] = Field(default="value", alias="as")
 
 
-class LatestObservation(Declared):
+class LatestObservation(DeclarationBlock):
     """The newest observation with ``time_column <= t``, null when older than ``max_age_hours``.
 
     If the latest observation has no ``column`` the feature is null; an older value is not used.
@@ -55,7 +55,7 @@ class LatestObservation(Declared):
     max_age_hours: float = Field(gt=0)
 
 
-class WindowMean(Declared):
+class WindowMean(DeclarationBlock):
     """Mean of ``column`` over rows of the same group known in ``(t - window_hours, t]``; null when none."""
 
     type: Literal["window_mean"]
@@ -64,7 +64,7 @@ class WindowMean(Declared):
     window_hours: float = Field(gt=0)
 
 
-class LastValue(Declared):
+class LastValue(DeclarationBlock):
     """``column`` of the newest row of the same group known in ``(t - window_hours, t]``; null when none."""
 
     type: Literal["last_value"]
@@ -78,7 +78,7 @@ Transformation = Annotated[
 ]
 
 
-class Constraints(Declared):
+class Constraints(DeclarationBlock):
     """Constraints of the published feature, checked every day. ``minimum`` and ``maximum`` are inclusive."""
 
     minimum: float | None = None
@@ -86,7 +86,7 @@ class Constraints(Declared):
     max_null_share: float = Field(default=1.0, ge=0, le=1)
 
 
-class Feature(Declared):
+class Feature(DeclarationBlock):
     """One feature. A change of ``type`` or ``transformation`` needs a higher ``version``."""
 
     version: int = Field(ge=1)
@@ -102,7 +102,7 @@ class Feature(Declared):
         return hashlib.sha256(meaning.encode()).hexdigest()
 
 
-class FeatureView(Declared):
+class FeatureView(DeclarationBlock):
     """``include/features/<view>.yaml``: one row per entity, as known ``lead_hours`` before the event.
 
     ``known_at`` of a row's facts is its actual event time: scheduled time plus ``delay_column`` minutes.
@@ -131,12 +131,12 @@ class FeatureView(Declared):
 
     @field_validator("features")
     @classmethod
-    def names_say_what_they_hold(cls, features: dict[str, Feature]) -> dict[str, Feature]:
+    def check_names(cls, features: dict[str, Feature]) -> dict[str, Feature]:
         problems = []
         for name, feature in features.items():
             if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
                 problems.append(f"feature name {name!r} is not lower_snake_case")
-            elif VAGUE_NAME.match(name) and name != getattr(feature.transformation, "column", None):
+            elif VAGUE_NAME_PATTERN.match(name) and name != getattr(feature.transformation, "column", None):
                 problems.append(
                     f"feature name {name!r} is too vague; name entity, measure and window, as in tail_delay_mean_24h"
                 )
@@ -146,21 +146,21 @@ class FeatureView(Declared):
                 problems.append(f"feature name {name!r} must end with its window, as in _24h")
             elif windowed and suffix:
                 hours = feature.transformation.window_hours  # type: ignore[union-attr]
-                if abs(int(suffix[1]) * HOURS[suffix[2]] - hours) > 1e-9:
+                if abs(int(suffix[1]) * HOURS_PER_UNIT[suffix[2]] - hours) > 1e-9:
                     problems.append(f"feature name {name!r} must end with its window of {hours:g} hours")
         if problems:
             raise ValueError("; ".join(problems))
         return features
 
     @model_validator(mode="after")
-    def key_is_no_feature_twice(self) -> Self:
+    def check_reserved_names(self) -> Self:
         reserved = {"prediction_time", "day", self.label.name} & set(self.features)
         if reserved:
             raise ValueError(f"features {sorted(reserved)} have reserved names; rename them")
         return self
 
     @model_validator(mode="after")
-    def nothing_from_the_future(self) -> Self:
+    def check_no_future_leakage(self) -> Self:
         outcomes = {self.delay_column, self.label.column, *self.label.known_after_columns, *self.outcome_columns}
         problems = []
         for name, feature in self.features.items():
@@ -200,7 +200,7 @@ class FeatureView(Declared):
         return faults
 
 
-class Label(Declared):
+class Label(DeclarationBlock):
     """The label, known later: ``column >= at_least`` of the entity's own row; null where the column is null."""
 
     name: Identifier

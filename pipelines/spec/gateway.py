@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pipelines.loopback import is_loopback
-from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.declared import DeclarationBlock, Identifier
 
 Scope = Literal["predict", "admin"]
 Page = Literal["health", "ready", "metrics", "openapi"]
@@ -20,7 +20,7 @@ Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9
 Treatment = Literal["drop", "hash", "mask"]
 
 
-class ApiKey(Declared):
+class ApiKey(DeclarationBlock):
     """One client that sends a key; only the key's sha256 is written here."""
 
     id: Identifier
@@ -31,13 +31,13 @@ class ApiKey(Declared):
 
     @field_validator("expires")
     @classmethod
-    def has_a_time_zone(cls, moment: datetime | None) -> datetime | None:
+    def check_has_time_zone(cls, moment: datetime | None) -> datetime | None:
         if moment is not None and moment.tzinfo is None:
             raise ValueError("expires has no time zone; use a form such as 2027-01-01T00:00:00Z")
         return moment
 
 
-class Jwt(Declared):
+class Jwt(DeclarationBlock):
     """Tokens of an identity provider. Claims ``exp``, ``aud``, ``iss`` and ``sub`` are required."""
 
     algorithms: list[Literal["RS256", "ES256", "HS256"]] = Field(default=["RS256"], min_length=1)
@@ -54,7 +54,7 @@ class Jwt(Declared):
     """Claim with the scopes, as words in one text or as a list."""
 
     @model_validator(mode="after")
-    def keys_fit_the_algorithms(self) -> Self:
+    def check_keys_fit_algorithms(self) -> Self:
         shared = "HS256" in self.algorithms
         if shared and len(self.algorithms) > 1:
             raise ValueError("HS256 cannot be combined with RS256 or ES256; a public key would serve as the secret")
@@ -67,7 +67,7 @@ class Jwt(Declared):
         return self
 
 
-class Authentication(Declared):
+class Authentication(DeclarationBlock):
     """Who may call. Without ``anonymous`` all pages but health and ``open_pages`` need a key or token with a scope."""
 
     keys: list[ApiKey] = []
@@ -79,7 +79,7 @@ class Authentication(Declared):
     """Wrong credentials per address and worker, after which further ones get 429 without a check."""
 
     @model_validator(mode="after")
-    def is_decided(self) -> Self:
+    def check_authentication(self) -> Self:
         names, digests = [key.id for key in self.keys], [key.sha256 for key in self.keys]
         faults = [f"two keys are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
         faults += ["two keys have the same sha256"] if len(set(digests)) < len(digests) else []
@@ -90,7 +90,7 @@ class Authentication(Declared):
         return self
 
 
-class Limits(Declared):
+class Limits(DeclarationBlock):
     """Limits of one request and one worker. ``body_bytes`` and ``rows``: none for the command line's limits."""
 
     body_bytes: int | None = Field(default=None, ge=1)
@@ -104,14 +104,14 @@ class Limits(Declared):
     """Requests in progress; those beyond a worker's share get 503."""
 
 
-class Rate(Declared):
+class Rate(DeclarationBlock):
     """Token bucket per client: key, token subject or, without credentials, address. Each worker has its share."""
 
     per_minute: float = Field(gt=0)
     burst: int = Field(ge=1)
 
 
-class Checks(Declared):
+class Checks(DeclarationBlock):
     """Checks of a row in addition to its types."""
 
     missing: Literal["accept", "refuse"] = "accept"
@@ -120,7 +120,7 @@ class Checks(Declared):
     """Numbers outside the minimum and maximum of the bundle's schema."""
 
 
-class Cache(Declared):
+class Cache(DeclarationBlock):
     """Cache of answers by version and rows, in each worker's memory."""
 
     backend: Literal["memory"] = "memory"
@@ -130,7 +130,7 @@ class Cache(Declared):
 
     @field_validator("backend", mode="before")
     @classmethod
-    def is_in_memory(cls, backend: object) -> object:
+    def check_in_memory(cls, backend: object) -> object:
         if backend == "redis":
             raise ValueError(
                 "redis is not served: a call over the network takes longer than the prediction it would save; "
@@ -139,7 +139,7 @@ class Cache(Declared):
         return backend
 
 
-class Privacy(Declared):
+class Privacy(DeclarationBlock):
     """How values are changed before they are written to the prediction log; the model gets them unchanged."""
 
     secret: Reference | None = None
@@ -153,21 +153,21 @@ class Privacy(Declared):
     """Mask texts that look like an e-mail address or a phone number in text columns and correlation ids."""
 
     @model_validator(mode="after")
-    def hashes_have_a_secret(self) -> Self:
+    def check_hashes_have_secret(self) -> Self:
         treatments = [self.entity_ids, *(rule for by_column in self.columns.values() for rule in by_column.values())]
         if "hash" in treatments and self.secret is None:
             raise ValueError("hash needs privacy.secret; without a secret anybody could hash all values and compare")
         return self
 
 
-class Log(Declared):
+class Log(DeclarationBlock):
     """The prediction log."""
 
     sample: float = Field(default=1.0, gt=0, le=1)
     """Share of the answers that is logged, each with the weight 1 / share; fallbacks are always logged."""
 
 
-class GatewaySpec(Declared):
+class GatewaySpec(DeclarationBlock):
     """``include/gateway.yaml``. Omitted fields have the defaults of a gateway without this file."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -179,7 +179,7 @@ class GatewaySpec(Declared):
     privacy: Privacy | None = None
     log: Log = Log()
 
-    def faults_on(self, host: str) -> list[str]:
+    def exposure_faults(self, host: str) -> list[str]:
         """Why the public listener must not be opened at ``host``; empty if there is no fault."""
         outside = f"--host {host} is reachable from outside"
         if is_loopback(host):

@@ -8,19 +8,19 @@ from pydantic import BaseModel
 
 from pipelines.spec.deployment import Deployment, HttpRoute
 
-NOT_STICKY = "each request draws its version, so no user keeps an arm; use request_id, or the embedded target"
-NO_FALLBACK = "no proxy answers in the candidate's place; use the embedded target, or remove it"
-GATEWAY_BALANCES = "the Gateway's implementation balances by its own policy; remove it"
-KUBELET_PROBES = "the kubelet probes every pod; use health_check.interval"
-CACHE_PER_GATEWAY = "each gateway has its own cache; declare it in the gateway.yaml that the pods mount"
+NOT_STICKY_REASON = "each request draws its version, so no user keeps an arm; use request_id, or the embedded target"
+NO_FALLBACK_REASON = "no proxy answers in the candidate's place; use the embedded target, or remove it"
+GATEWAY_BALANCES_REASON = "the Gateway's implementation balances by its own policy; remove it"
+KUBELET_PROBES_REASON = "the kubelet probes every pod; use health_check.interval"
+CACHE_PER_GATEWAY_REASON = "each gateway has its own cache; declare it in the gateway.yaml that the pods mount"
 
 
 def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    faults = _weighted_faults(deployment)
+    faults = _weighted_split_faults(deployment)
     if deployment.load_test is not None and target.url is None:
         faults.append("load_test: declare the Gateway's URL as target.url")
-    resources, shadow = deployment.resources, deployment.shadows
+    resources, shadow = deployment.resources, deployment.shadow_plan
     if resources.accelerator == "gpu":
         faults.append("resources.accelerator: the gateway predicts on the CPU; use none")
     if not deployment.health_check.enabled:
@@ -35,11 +35,11 @@ def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
 
 def kserve_faults(deployment: Deployment) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    faults = _weighted_faults(deployment)
+    faults = _weighted_split_faults(deployment)
     if deployment.load_test is not None:
         faults.append("load_test: KServe cannot address a candidate without traffic; test it on the embedded target")
     resources, health = deployment.resources, deployment.health_check
-    if deployment.shadows is not None:
+    if deployment.shadow_plan is not None:
         faults.append("shadow: KServe mirrors no requests; shadow the candidate on the embedded target first")
     if deployment.routing.segments:
         faults.append("routing.segments: KServe splits only by weight; remove them, or use kind: http_route")
@@ -66,22 +66,22 @@ def kserve_faults(deployment: Deployment) -> list[str]:
     return faults + _scaling_faults(deployment)
 
 
-def _weighted_faults(deployment: Deployment) -> list[str]:
+def _weighted_split_faults(deployment: Deployment) -> list[str]:
     """Fields that no proxy that splits by weight supports."""
     balancing = deployment.load_balancing
     faults = []
-    if deployment.sticky:
-        faults.append(f"routing.key: {NOT_STICKY}")
-    faults += _field_faults("routing", deployment.routing, {"deadline_ms": NO_FALLBACK})
+    if deployment.is_sticky:
+        faults.append(f"routing.key: {NOT_STICKY_REASON}")
+    faults += _field_faults("routing", deployment.routing, {"deadline_ms": NO_FALLBACK_REASON})
     if balancing.algorithm == "least-connections":
-        faults.append(f"load_balancing.algorithm: {GATEWAY_BALANCES}")
+        faults.append(f"load_balancing.algorithm: {GATEWAY_BALANCES_REASON}")
     if balancing.geo_routing.enabled:
-        faults.append(f"load_balancing.geo_routing: {GATEWAY_BALANCES}")
+        faults.append(f"load_balancing.geo_routing: {GATEWAY_BALANCES_REASON}")
     if deployment.rollback.drill is not None:
         faults.append("rollback.drill: a drill times the embedded gateway only; remove it")
-    faults += _field_faults("load_balancing", balancing, {"health_check_interval": KUBELET_PROBES})
+    faults += _field_faults("load_balancing", balancing, {"health_check_interval": KUBELET_PROBES_REASON})
     if deployment.cache.enabled:
-        faults.append(f"cache.enabled: {CACHE_PER_GATEWAY}")
+        faults.append(f"cache.enabled: {CACHE_PER_GATEWAY_REASON}")
     return faults
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.runner import STAGES, StageRunner
 
@@ -16,14 +16,14 @@ Stage = Annotated[str, Field(pattern=f"^({'|'.join(STAGES)})$")]
 LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "mape")
 
 
-class Target(Declared):
+class Target(DeclarationBlock):
     """The column to predict; ``at_least`` makes it a yes/no question. Rows whose column is null have no label."""
 
     column: str
     at_least: float | None = None
 
 
-class SplitSpec(Declared):
+class SplitSpec(DeclarationBlock):
     """Shares of train, validation and test. ``time_ordered``: no row is later than a row of the next part."""
 
     strategy: Literal["time_ordered", "stratified", "random"] = "time_ordered"
@@ -32,14 +32,14 @@ class SplitSpec(Declared):
     test: float = Field(default=0.15, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def shares_sum_to_one(self) -> Self:
+    def check_shares_sum_to_one(self) -> Self:
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"split shares sum to {total:.4f}; make train + validation + test = 1")
         return self
 
 
-class LearningRate(Declared):
+class LearningRate(DeclarationBlock):
     """Learning rate by boosting round; ``plateau`` multiplies by ``factor`` after ``patience`` rounds without gain."""
 
     schedule: Literal["constant", "step", "cosine", "plateau"] = "constant"
@@ -50,7 +50,7 @@ class LearningRate(Declared):
     patience: int = Field(default=10, ge=1)
 
 
-class EarlyStopping(Declared):
+class EarlyStopping(DeclarationBlock):
     enabled: bool = True
     metric: str | None = None
     """An estimator's own metric (``auc``, ``logloss``, ``rmse``, ``mae``); none: the problem's default."""
@@ -59,18 +59,18 @@ class EarlyStopping(Declared):
     mode: Literal["min", "max"] | None = None
 
 
-class Checkpointing(Declared):
+class Checkpointing(DeclarationBlock):
     enabled: bool = True
     frequency: int = Field(default=25, ge=1)
     keep_best: int = Field(default=3, ge=1)
 
 
-class CrossValidation(Declared):
+class CrossValidation(DeclarationBlock):
     folds: int = Field(ge=2, le=20)
     strategy: Literal["forward_chaining", "k_fold", "stratified"] = "forward_chaining"
 
 
-class SearchRange(Declared):
+class SearchRange(DeclarationBlock):
     """One searched parameter: a range (``low``, ``high``, optionally ``log``) or ``choices``."""
 
     low: float | None = None
@@ -80,20 +80,20 @@ class SearchRange(Declared):
     choices: list[Any] | None = None
 
     @model_validator(mode="after")
-    def range_or_choices(self) -> Self:
+    def check_range_or_choices(self) -> Self:
         ranged = self.low is not None and self.high is not None
         if ranged == (self.choices is not None):
             raise ValueError("give either low and high, or choices")
         return self
 
 
-class Search(Declared):
+class Search(DeclarationBlock):
     trials: int = Field(ge=1)
     space: dict[str, SearchRange] = Field(min_length=1)
     timeout_minutes: float | None = Field(default=None, gt=0)
 
 
-class Estimator(Declared):
+class Estimator(DeclarationBlock):
     """``xgboost``: boosting with ``rounds``; ``sklearn``: any estimator named by ``class_path`` in ``sklearn.*``."""
 
     kind: Literal["xgboost", "sklearn"] = "xgboost"
@@ -102,7 +102,7 @@ class Estimator(Declared):
     parameters: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def class_path_fits(self) -> Self:
+    def check_class_path(self) -> Self:
         if (self.kind == "sklearn") != (self.class_path is not None):
             raise ValueError("class_path is needed for kind sklearn and for nothing else")
         if self.class_path is not None and not self.class_path.startswith("sklearn."):
@@ -110,14 +110,14 @@ class Estimator(Declared):
         return self
 
 
-class OutOfCore(Declared):
+class OutOfCore(DeclarationBlock):
     """The training table is written, read and quantised in batches of rows; it is never in memory as a whole."""
 
     batch_rows: int = Field(default=1_000_000, ge=100)
     """Rows per file of the snapshot and per batch in memory. A day must fit in memory, too."""
 
 
-class Training(Declared):
+class Training(DeclarationBlock):
     schedule: str = "0 7 * * 1"
     max_active: int = Field(default=1, ge=1, le=16, exclude=True)
     """How many runs may train this model at once. It does not affect the result, so no digest covers it."""
@@ -139,7 +139,7 @@ class Training(Declared):
     """For data larger than memory; none: the table is held in memory. Left out of digests where it is not declared."""
 
     @model_validator(mode="after")
-    def out_of_core_fits(self) -> Self:
+    def check_out_of_core(self) -> Self:
         if self.out_of_core is None:
             return self
         method = self.estimator.parameters.get("tree_method", "hist")
@@ -164,20 +164,20 @@ class Training(Declared):
         return self
 
 
-class Bound(Declared):
+class Bound(DeclarationBlock):
     """A floor, a ceiling, or both; inclusive."""
 
     min: float | None = None
     max: float | None = None
 
     @model_validator(mode="after")
-    def bounds_something(self) -> Self:
+    def check_has_bound(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("declare min, max or both")
         return self
 
 
-class ComparisonSpec(Declared):
+class ComparisonSpec(DeclarationBlock):
     """A candidate goes on only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
 
     ``require_improvement``: the interval must lie above zero instead.
@@ -190,7 +190,7 @@ class ComparisonSpec(Declared):
     require_improvement: bool = False
 
 
-class Slices(Declared):
+class Slices(DeclarationBlock):
     """No slice of at least ``min_rows`` rows may lose more than ``max_loss`` of ``metric`` against the champion."""
 
     columns: list[str] = Field(min_length=1)
@@ -199,7 +199,7 @@ class Slices(Declared):
     min_rows: int = Field(default=200, ge=1)
 
 
-class Evaluation(Declared):
+class Evaluation(DeclarationBlock):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a classification is positive."""
     minimum_metrics: dict[str, Bound] = Field(min_length=1)
@@ -207,7 +207,7 @@ class Evaluation(Declared):
     slices: Slices | None = None
 
 
-class Drift(Declared):
+class Drift(DeclarationBlock):
     """Drift counts only if a test is significant **and** its effect is large.
 
     Numeric features: two-sample KS on the profile's bins; categorical: chi-squared; effect: PSI.
@@ -223,12 +223,12 @@ class Drift(Declared):
     minimum_rows: int = Field(default=500, ge=1)
     exclude: list[str] = []
 
-    def declares(self, p_value: float, psi: float, psi_threshold: float) -> bool:
+    def is_drift(self, p_value: float, psi: float, psi_threshold: float) -> bool:
         """True if a column with these measures counts as drifting."""
         return p_value < self.p_value and psi >= psi_threshold
 
 
-class Performance(Declared):
+class Performance(DeclarationBlock):
     metric: str
     max_drop: float = Field(gt=0)
     """Allowed loss against the champion's own test metric (in the metric's unit)."""
@@ -236,7 +236,7 @@ class Performance(Declared):
     minimum_labels: int = Field(default=500, ge=1)
 
 
-class Retraining(Declared):
+class Retraining(DeclarationBlock):
     consecutive_detections: int = Field(default=3, ge=1)
     cooldown_days: int = Field(default=7, ge=0)
     """One retraining per incident: no second request for this many data days after one."""
@@ -247,7 +247,7 @@ class Retraining(Declared):
     ]
 
 
-class Monitoring(Declared):
+class Monitoring(DeclarationBlock):
     drift: Drift = Drift()
     performance: Performance
     retraining: Retraining = Retraining()
@@ -255,7 +255,7 @@ class Monitoring(Declared):
     """Predictions of this many earlier days are joined with labels again every day, so that late labels count."""
 
 
-class ModelSpec(Declared):
+class ModelSpec(DeclarationBlock):
     """``include/models/<model>.yaml``."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -275,7 +275,7 @@ class ModelSpec(Declared):
     """The runner of each stage; a stage that is not named uses the installation's runner."""
 
     @model_validator(mode="after")
-    def problem_fits(self) -> Self:
+    def check_problem(self) -> Self:
         problems = []
         if (self.problem == "classification") != (self.target.at_least is not None):
             problems.append("target.at_least is needed for a classification and for nothing else")
@@ -295,7 +295,7 @@ class ModelSpec(Declared):
             for stage, runner in self.runner.items()
             if stage != "train" and (runner.gpus or runner.workers > 1)
         ]
-        train = self.runs("train")
+        train = self.stage_runner("train")
         if self.training.out_of_core and (train.gpus or train.workers > 1):
             problems.append("out_of_core needs one worker on its CPU; remove gpus and workers of runner.train")
         if problems:
@@ -303,11 +303,11 @@ class ModelSpec(Declared):
         return self
 
     @property
-    def gpus_at_once(self) -> int:
+    def gpus_per_training(self) -> int:
         """GPUs that one training uses, over all its workers."""
-        train = self.runs("train")
+        train = self.stage_runner("train")
         return train.gpus * train.workers
 
-    def runs(self, stage: str) -> StageRunner:
+    def stage_runner(self, stage: str) -> StageRunner:
         """Where the steps of a stage run, and their resources."""
         return self.runner.get(stage, StageRunner())

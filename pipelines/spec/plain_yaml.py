@@ -8,15 +8,15 @@ from typing import Any
 import yaml
 
 _Safe: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_BOOLEAN = "tag:yaml.org,2002:bool"
-_MERGE = "tag:yaml.org,2002:merge"
+_BOOLEAN_TAG = "tag:yaml.org,2002:bool"
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _Loader(_Safe):  # type: ignore[misc, valid-type]
     """The safe loader with the booleans of YAML 1.2 (``on``, ``no`` and ``NO`` are words) and unique keys."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN_TAG]
         for first, resolvers in _Safe.yaml_implicit_resolvers.items()
     }
 
@@ -31,7 +31,7 @@ class _Loader(_Safe):  # type: ignore[misc, valid-type]
 def _refuse_duplicates(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
             continue
         if key.value in seen:
             fault = f"{key.value!r} is given twice; remove one of them"
@@ -39,7 +39,7 @@ def _refuse_duplicates(node: yaml.MappingNode) -> None:
         seen.add(key.value)
 
 
-_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(_BOOLEAN_TAG, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def load(text: str) -> Any:

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
 
-from pipelines.spec.declared import Declared
+from pipelines.spec.declared import DeclarationBlock
 
 STAGES = ("train", "evaluate", "deploy", "monitor")
 Place = Literal["process", "kubernetes"]
-LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+LABEL_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 """What Kubernetes calls a DNS subdomain name."""
-LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{LABEL}$")]
-LabelValue = Annotated[str, StringConstraints(pattern=rf"^({LABEL})?$")]
+LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{LABEL_PATTERN}$")]
+LabelValue = Annotated[str, StringConstraints(pattern=rf"^({LABEL_PATTERN})?$")]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 """Memory or disk, as in ``512Mi`` or ``4Gi``."""
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -23,10 +23,10 @@ MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$")]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9_.-]+$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}$")]
 Template = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.yaml$")]
-MEBIBYTES = {"Mi": 1, "Gi": 1024}
+MEBIBYTES_PER_UNIT = {"Mi": 1, "Gi": 1024}
 
 
-class Toleration(Declared):
+class Toleration(DeclarationBlock):
     """A Kubernetes toleration: lets the pod run on nodes with a taint."""
 
     key: LabelKey | None = None
@@ -37,7 +37,7 @@ class Toleration(Declared):
     """With ``NoExecute``: how long the pod may stay on a node after the taint was added."""
 
     @model_validator(mode="after")
-    def says_what_it_tolerates(self) -> Self:
+    def check_toleration(self) -> Self:
         if self.operator == "Equal" and self.key is None:
             raise ValueError("operator Equal needs a key; declare one, or use operator: Exists to tolerate every taint")
         if self.operator == "Exists" and self.value is not None:
@@ -45,7 +45,7 @@ class Toleration(Declared):
         return self
 
 
-class Volume(Declared):
+class Volume(DeclarationBlock):
     """One volume: exactly one of ``claim``, ``host_path``, ``secret``, ``config_map`` and ``scratch`` is declared."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -60,7 +60,7 @@ class Volume(Declared):
     """Empty disk of at most this size, which is deleted with the pod."""
 
     @model_validator(mode="after")
-    def is_one_thing(self) -> Self:
+    def check_one_volume_kind(self) -> Self:
         given = [name for name in ("claim", "host_path", "secret", "config_map", "scratch") if getattr(self, name)]
         if len(given) != 1:
             listed = ", ".join(given) or "none of them"
@@ -68,7 +68,7 @@ class Volume(Declared):
         return self
 
 
-class StageRunner(Declared):
+class StageRunner(DeclarationBlock):
     """Where the steps of one stage run (``on``; none: the installation's runner), and the pods' resources.
 
     ``cpus``, ``memory`` and ``gpus`` are limits; a pod requests nine tenths of the first two. ``train: kubernetes`` is
@@ -112,11 +112,11 @@ class StageRunner(Declared):
 
     @model_validator(mode="before")
     @classmethod
-    def place_alone(cls, value: Any) -> Any:
+    def expand_short_form(cls, value: Any) -> Any:
         return {"on": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def holds_together(self) -> Self:
+    def check_consistency(self) -> Self:
         duplicates = sorted(self.environment.keys() & self.secrets.keys())
         names = [volume.name for volume in self.volumes]
         problems = [f"{name} is both in environment and in secrets" for name in duplicates]
@@ -143,4 +143,4 @@ def mebibytes(size: str) -> int:
     match = re.fullmatch(r"([0-9]+)(Mi|Gi)", size)
     if not match:
         raise ValueError(f"{size!r} is not a size; use a form such as 512Mi or 4Gi")
-    return int(match[1]) * MEBIBYTES[match[2]]
+    return int(match[1]) * MEBIBYTES_PER_UNIT[match[2]]

@@ -19,10 +19,15 @@ MIN_LINEAR_PERCENT = 10
 
 def sagemaker_faults(deployment: Deployment, target: SageMaker) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
-    faults = _routing(deployment) + _probes(deployment) + _sizes(deployment) + _balancing(deployment)
+    faults = (
+        _routing_faults(deployment)
+        + _probe_faults(deployment)
+        + _resource_faults(deployment)
+        + _balancing_faults(deployment)
+    )
     if deployment.strategy == "ab":
         faults.append("strategy: SageMaker cannot keep a user in an arm, so ab is not valid; use canary")
-    if deployment.shadows is not None:
+    if deployment.shadow_plan is not None:
         faults.append("shadow: the answers of SageMaker's shadow variants are not compared; use another target")
     if deployment.cache.enabled:
         faults.append("cache.enabled: each instance would have its own cache; remove it")
@@ -30,7 +35,9 @@ def sagemaker_faults(deployment: Deployment, target: SageMaker) -> list[str]:
         faults.append("load_test: AWS needs signed requests; use SageMaker's Inference Recommender")
     if deployment.rollback.drill is not None:
         faults.append("rollback.drill: AWS takes tens of seconds for a rollback; remove it, or use the embedded target")
-    return faults + (_guardrail(deployment, target) if target.mode == "guardrail" else _variants(target))
+    return faults + (
+        _guardrail_mode_faults(deployment, target) if target.mode == "guardrail" else _variants_mode_faults(target)
+    )
 
 
 def _field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
@@ -39,13 +46,13 @@ def _field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str
     return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in names]
 
 
-def _routing(deployment: Deployment) -> list[str]:
+def _routing_faults(deployment: Deployment) -> list[str]:
     faults = _field_faults(
         "routing",
         deployment.routing,
         {"deadline_ms": "the champion does not answer for a late candidate; AWS stops after 60 s; remove it"},
     )
-    if deployment.sticky:
+    if deployment.is_sticky:
         faults.append(
             f"routing.key: SageMaker draws a variant for each request; use request_id, not {deployment.routing.key}"
         )
@@ -54,7 +61,7 @@ def _routing(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _probes(deployment: Deployment) -> list[str]:
+def _probe_faults(deployment: Deployment) -> list[str]:
     fixed = "SageMaker requests /ping at its own interval; remove it"
     names = ("path", "interval", "timeout", "success_threshold", "failure_threshold")
     faults = _field_faults("health_check", deployment.health_check, dict.fromkeys(names, fixed))
@@ -66,7 +73,7 @@ def _probes(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _sizes(deployment: Deployment) -> list[str]:
+def _resource_faults(deployment: Deployment) -> list[str]:
     size, scaling = deployment.resources, deployment.resources.autoscaling
     reason = "SageMaker sizes whole instances; use target.instance_type"
     names = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
@@ -85,7 +92,7 @@ def _sizes(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _balancing(deployment: Deployment) -> list[str]:
+def _balancing_faults(deployment: Deployment) -> list[str]:
     balancing = deployment.load_balancing
     faults = _field_faults("load_balancing", balancing, {"health_check_interval": "SageMaker sets it; remove it"})
     if "algorithm" in balancing.model_fields_set and balancing.algorithm == "round-robin":
@@ -97,12 +104,12 @@ def _balancing(deployment: Deployment) -> list[str]:
     return faults
 
 
-def _variants(target: SageMaker) -> list[str]:
+def _variants_mode_faults(target: SageMaker) -> list[str]:
     reason = "in mode variants the analysis judges; alarms need mode: guardrail"
     return _field_faults("target", target, {"alarms": reason, "bake": "it needs mode: guardrail"})
 
 
-def _guardrail(deployment: Deployment, target: SageMaker) -> list[str]:
+def _guardrail_mode_faults(deployment: Deployment, target: SageMaker) -> list[str]:
     faults = []
     if not target.alarms:
         faults.append("target.alarms: a guarded update without an alarm cannot fail; declare 1 to 10")
@@ -113,16 +120,16 @@ def _guardrail(deployment: Deployment, target: SageMaker) -> list[str]:
     if deployment.analysis.metrics:
         faults.append("analysis.metrics: in mode guardrail the alarms judge; declare them as alarms")
     if deployment.strategy == "canary":
-        faults += _linear(deployment, deployment.canary or Canary())
+        faults += _linear_faults(deployment, deployment.canary or Canary())
     if deployment.strategy == "blue_green":
         trial = deployment.blue_green or BlueGreen()
-        faults += _stages(deployment, "blue_green", [trial.test_traffic_percentage], trial.validation_duration)
+        faults += _stage_faults(deployment, "blue_green", [trial.test_traffic_percentage], trial.validation_duration)
     return faults
 
 
-def _linear(deployment: Deployment, canary: Canary) -> list[str]:
+def _linear_faults(deployment: Deployment, canary: Canary) -> list[str]:
     shares = [share / 100 for share in canary.shares()]
-    faults = _stages(deployment, "canary", shares, canary.increment_interval)
+    faults = _stage_faults(deployment, "canary", shares, canary.increment_interval)
     if len(shares) == 1:
         return faults
     if any(abs(share - shares[0] * place) > 1e-9 for place, share in enumerate(shares, start=1)):
@@ -136,7 +143,7 @@ def _linear(deployment: Deployment, canary: Canary) -> list[str]:
     return faults
 
 
-def _stages(deployment: Deployment, place: str, shares: list[float], interval: float) -> list[str]:
+def _stage_faults(deployment: Deployment, place: str, shares: list[float], interval: float) -> list[str]:
     faults = []
     if interval > MAX_WAIT_SECONDS:
         faults.append(f"{place}: SageMaker waits {MAX_WAIT_SECONDS} s at most, not {interval:g}; or say mode: variants")

@@ -21,10 +21,10 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "features": FeatureView,
     "gateway": GatewaySpec,
 }
-FOLDER = Path(__file__).resolve().parents[2] / "include" / "schemas"
+SCHEMA_FOLDER = Path(__file__).resolve().parents[2] / "include" / "schemas"
 
 
-def rendered() -> dict[str, str]:
+def render_schemas() -> dict[str, str]:
     """File name to content."""
     return {
         f"{name}.schema.json": json.dumps(spec.model_json_schema(by_alias=True), indent=2) + "\n"
@@ -33,6 +33,6 @@ def rendered() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, content in rendered().items():
-        (FOLDER / name).write_text(content)
+    SCHEMA_FOLDER.mkdir(exist_ok=True)
+    for name, content in render_schemas().items():
+        (SCHEMA_FOLDER / name).write_text(content)

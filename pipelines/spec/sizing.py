@@ -6,14 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from pipelines.spec.declared import Declared
+from pipelines.spec.declared import DeclarationBlock
 from pipelines.spec.runner import Size, mebibytes
 
 Cpu = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]*m|[1-9][0-9]*(\.[0-9]+)?|0\.[0-9]+)$")]
 """Cores, as in ``500m`` or ``2``."""
 
 
-class Autoscaling(Declared):
+class Autoscaling(DeclarationBlock):
     """Adds replicas above ``target_value`` requests per second and replica, or above a utilization."""
 
     enabled: bool = True
@@ -24,7 +24,7 @@ class Autoscaling(Declared):
     memory_utilization: int | None = Field(default=None, ge=1, le=100)
 
 
-class Resources(Declared):
+class Resources(DeclarationBlock):
     replicas: int = Field(default=1, ge=1, le=1000)
     min_replicas: int | None = Field(default=None, ge=1)
     max_replicas: int | None = Field(default=None, ge=1)
@@ -36,12 +36,12 @@ class Resources(Declared):
     autoscaling: Autoscaling | None = None
 
     @model_validator(mode="after")
-    def holds_together(self) -> Self:
+    def check_consistency(self) -> Self:
         faults = []
         least, most = self.min_replicas or self.replicas, self.max_replicas or self.replicas
         if not least <= self.replicas <= most:
             faults.append(f"replicas {self.replicas} lies outside min_replicas {least} to max_replicas {most}")
-        if self.cpu_request and self.cpu_limit and cores(self.cpu_request) > cores(self.cpu_limit):
+        if self.cpu_request and self.cpu_limit and parse_cores(self.cpu_request) > parse_cores(self.cpu_limit):
             faults.append(f"cpu_request {self.cpu_request} > cpu_limit {self.cpu_limit}")
         if self.memory_request and self.memory_limit and mebibytes(self.memory_request) > mebibytes(self.memory_limit):
             faults.append(f"memory_request {self.memory_request} > memory_limit {self.memory_limit}")
@@ -52,7 +52,7 @@ class Resources(Declared):
         return self
 
 
-class HealthCheck(Declared):
+class HealthCheck(DeclarationBlock):
     """Times in seconds."""
 
     enabled: bool = True
@@ -64,28 +64,28 @@ class HealthCheck(Declared):
     initial_delay: int = Field(default=0, ge=0)
 
 
-class SessionAffinity(Declared):
+class SessionAffinity(DeclarationBlock):
     enabled: bool = False
     timeout: int = Field(default=3600, ge=1, le=86400)
 
 
-class GeoRouting(Declared):
+class GeoRouting(DeclarationBlock):
     enabled: bool = False
     regions: list[str] = []
 
 
-class LoadBalancing(Declared):
+class LoadBalancing(DeclarationBlock):
     algorithm: Literal["round-robin", "least-connections"] = "round-robin"
     health_check_interval: int | None = Field(default=None, ge=1)
     session_affinity: SessionAffinity = SessionAffinity()
     geo_routing: GeoRouting = GeoRouting()
 
 
-class AtMost(Declared):
+class AtMost(DeclarationBlock):
     max: float = Field(gt=0)
 
 
-class Assertions(Declared):
+class Assertions(DeclarationBlock):
     """Limits of a load test; latencies in milliseconds from the time at which a request was due."""
 
     p95_latency: AtMost | None = None
@@ -93,7 +93,7 @@ class Assertions(Declared):
     error_rate: AtMost | None = None
 
     @model_validator(mode="after")
-    def asserts_something(self) -> Self:
+    def check_has_assertion(self) -> Self:
         if self.p95_latency is None and self.p99_latency is None and self.error_rate is None:
             raise ValueError("declare p95_latency, p99_latency or error_rate, so that the test can fail")
         if self.error_rate is not None and self.error_rate.max >= 1:
@@ -101,7 +101,7 @@ class Assertions(Declared):
         return self
 
 
-class LoadTestSpec(Declared):
+class LoadTestSpec(DeclarationBlock):
     """Requests at a fixed rate that does not depend on the candidate's answers (open loop)."""
 
     duration: float = Field(default=60, gt=0, le=4 * 3600)
@@ -113,13 +113,13 @@ class LoadTestSpec(Declared):
     assertions: Assertions
 
     @model_validator(mode="after")
-    def has_a_plateau(self) -> Self:
+    def check_has_plateau(self) -> Self:
         if self.ramp_up_time >= self.duration:
             raise ValueError(f"ramp_up_time {self.ramp_up_time:g} must be below duration {self.duration:g}")
         return self
 
 
-class TargetCache(Declared):
+class TargetCache(DeclarationBlock):
     """A cache of answers by version and rows. No target supports ``enabled: true``: use ``gateway.yaml``."""
 
     enabled: bool = False
@@ -129,6 +129,6 @@ class TargetCache(Declared):
     max_size: Size = "32Mi"
 
 
-def cores(cpu: str) -> float:
+def parse_cores(cpu: str) -> float:
     """``500m`` to 0.5."""
     return int(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from pipelines.spec.declared import Declared
+from pipelines.spec.declared import DeclarationBlock
 
-WHOLE = 10_000
+FULL_SHARE = 10_000
 """All traffic in basis points."""
 Strategy = Literal["all_at_once", "shadow", "canary", "blue_green", "ab"]
 Percent = Annotated[float, Field(gt=0, le=50)]
@@ -23,7 +23,7 @@ def basis_points(percent: float) -> int:
     return round(percent * 100)
 
 
-class Shadow(Declared):
+class Shadow(DeclarationBlock):
     """The candidate gets a copy of the traffic; its answers are compared with the champion's and never returned."""
 
     duration: Seconds = 86400
@@ -41,13 +41,13 @@ class Shadow(Declared):
     """Seconds after which an undecided candidate is refused; none: twice ``duration``."""
 
     @model_validator(mode="after")
-    def can_be_decided(self) -> Self:
+    def check_decidable(self) -> Self:
         if self.max_duration is not None and self.max_duration < self.duration:
             raise ValueError("max_duration is shorter than duration; the comparison could not be decided")
         return self
 
 
-class Canary(Declared):
+class Canary(DeclarationBlock):
     """The candidate gets a small share that grows in stages while no limit is broken."""
 
     canary_percentage: Percent = 5
@@ -65,7 +65,7 @@ class Canary(Declared):
     """Seconds after which an undecided stage is held until a person decides."""
 
     @model_validator(mode="after")
-    def can_fail_and_grows(self) -> Self:
+    def check_steps_grow(self) -> Self:
         faults = []
         if not self.rollback_on_error:
             faults.append("rollback_on_error: with false the rollout could not fail; use true")
@@ -87,7 +87,7 @@ class Canary(Declared):
         return [*range(first, most, more), most]
 
 
-class BlueGreen(Declared):
+class BlueGreen(DeclarationBlock):
     """The candidate is tested on a small share, then gets all traffic at once; the old version stays ready."""
 
     test_traffic_percentage: Percent = 5
@@ -97,13 +97,13 @@ class BlueGreen(Declared):
     """Seconds after which an undecided trial is held; none: twice ``validation_duration``."""
 
     @model_validator(mode="after")
-    def can_be_decided(self) -> Self:
+    def check_decidable(self) -> Self:
         if self.max_duration is not None and self.max_duration < self.validation_duration:
             raise ValueError("max_duration is shorter than validation_duration; the trial could not be decided")
         return self
 
 
-class AbTestSpec(Declared):
+class AbTestSpec(DeclarationBlock):
     """Users are split for the whole experiment; intervals of every metric decide which version is better."""
 
     experiment_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
@@ -128,7 +128,7 @@ class AbTestSpec(Declared):
     max_duration: Seconds = 14 * 86400
 
 
-class MetricSpec(Declared):
+class MetricSpec(DeclarationBlock):
     """Limits of one counted event. ``slow`` needs ``over_ms``, which the guard then enforces."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -140,7 +140,7 @@ class MetricSpec(Declared):
     fail_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = None
 
     @model_validator(mode="after")
-    def is_complete(self) -> Self:
+    def check_complete(self) -> Self:
         faults = []
         if (self.event == "slow") != (self.over_ms is not None):
             faults.append("over_ms is needed for event: slow and for nothing else")
@@ -153,7 +153,7 @@ class MetricSpec(Declared):
         return self
 
 
-class Analysis(Declared):
+class Analysis(DeclarationBlock):
     """How the evidence of a rollout is analysed."""
 
     alpha: float = Field(default=0.05, gt=0, le=0.2)
@@ -175,7 +175,7 @@ class Analysis(Declared):
     """Observations in a row without a measurement after which the traffic is held."""
 
     @model_validator(mode="after")
-    def names_are_distinct(self) -> Self:
+    def check_distinct_names(self) -> Self:
         names = ["error_rate", *(metric.name for metric in self.metrics)]
         if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two metrics are called {', '.join(duplicates)} (error_rate is error_threshold's)")

@@ -28,8 +28,8 @@ CONCENTRATION = 10.0
 SPLIT_CONCENTRATION = 100.0
 """Weight of the prior in the sample-ratio test, which has many units and small deviations."""
 
-_FAR_TAIL = 1e-200
-_TERMS = 400
+_FAR_TAIL_PROBABILITY = 1e-200
+_MAX_FRACTION_TERMS = 400
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,10 @@ def rate_ratio_interval(
     grid = np.union1d(grid, [best])
     unrefuted = np.flatnonzero((evidence(grid) < bound) | (grid == best))
     first, last = int(unrefuted[0]), int(unrefuted[-1])
-    low = 0.0 if first == 0 else math.exp(_crossing(evidence, grid[first], grid[first - 1], bound))
-    high = math.inf if last == len(grid) - 1 else math.exp(_crossing(evidence, grid[last], grid[last + 1], bound))
+    low = 0.0 if first == 0 else math.exp(_bisect_crossing(evidence, grid[first], grid[first - 1], bound))
+    high = (
+        math.inf if last == len(grid) - 1 else math.exp(_bisect_crossing(evidence, grid[last], grid[last + 1], bound))
+    )
     return low, high
 
 
@@ -182,7 +184,7 @@ def log_e_disagreement(
     return log_e_value(candidate_wrong, pairs, 0.5, alternative=alternative, concentration=concentration)
 
 
-def _crossing(evidence: Callable[[Floats], Floats], inside: float, outside: float, bound: float) -> float:
+def _bisect_crossing(evidence: Callable[[Floats], Floats], inside: float, outside: float, bound: float) -> float:
     for _ in range(24):
         middle = 0.5 * (inside + outside)
         if float(evidence(np.array([middle]))[0]) < bound:
@@ -195,9 +197,9 @@ def _crossing(evidence: Callable[[Floats], Floats], inside: float, outside: floa
 def _check_arguments(x: Floats, n: Floats, limits: Floats, alternative: str, concentration: float) -> None:
     reasons = []
     if not np.all((x >= 0) & (x <= n) & np.isfinite(n)):
-        reasons.append(f"counts: {_shown(x)} of {_shown(n)}; give 0 <= bad <= total")
+        reasons.append(f"counts: {_values_text(x)} of {_values_text(n)}; give 0 <= bad <= total")
     if not np.all((limits > 0) & (limits < 1)):
-        reasons.append(f"limit: {_shown(limits)} is not between 0 and 1, both excluded")
+        reasons.append(f"limit: {_values_text(limits)} is not between 0 and 1, both excluded")
     if alternative not in ("greater", "less", "two-sided"):
         reasons.append(f"alternative: {alternative!r} is none of greater, less, two-sided")
     if not (concentration > 0 and math.isfinite(concentration)):
@@ -206,7 +208,7 @@ def _check_arguments(x: Floats, n: Floats, limits: Floats, alternative: str, con
         raise Refused("there is no such evidence", reasons)
 
 
-def _shown(values: Floats) -> str:
+def _values_text(values: Floats) -> str:
     return f"{float(values):g}" if values.ndim == 0 else f"{values.size} values from {values.min():g}"
 
 
@@ -223,7 +225,7 @@ def _log_mixture_above(x: Floats, n: Floats, p: Floats, q: Floats, k: float) -> 
     """
     a, b = k * p + x, k * q + (n - x)
     mass = special.betaincc(a, b, p)
-    far = mass < _FAR_TAIL
+    far = mass < _FAR_TAIL_PROBABILITY
     evidence = np.asarray(_log_mixture(x, n, p, q, k) + np.log(np.where(far, 1.0, mass)))
     if np.any(far):
         fraction = _continued_fraction(b[far], a[far], q[far])
@@ -259,7 +261,7 @@ def _continued_fraction(a: Floats, b: Floats, z: Floats) -> Floats:
     """Denominator ``1 + d1/(1 + d2/(1 + ...))`` of the incomplete beta function, by Lentz's method."""
     tiny = 1e-300
     value, upper, lower = np.ones_like(a), np.ones_like(a), np.zeros_like(a)
-    for term in range(1, _TERMS):
+    for term in range(1, _MAX_FRACTION_TERMS):
         m, odd = divmod(term, 2)
         if odd:
             d = -(a + m) * (a + b + m) * z / ((a + 2 * m) * (a + 2 * m + 1))

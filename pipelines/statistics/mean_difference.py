@@ -56,7 +56,9 @@ def mean_difference(candidate: Moments, champion: Moments, *, alpha: float = 0.0
     theta = cuped_coefficient(candidate, champion)
     estimate = candidate.mean - champion.mean - theta * (candidate.x_mean - champion.x_mean)
     n = candidate.count + champion.count
-    spread = n * (_variance(candidate, theta) / candidate.count + _variance(champion, theta) / champion.count)
+    spread = n * (
+        _adjusted_variance(candidate, theta) / candidate.count + _adjusted_variance(champion, theta) / champion.count
+    )
     rho2 = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / tightest_at
     grown = n * rho2 + 1
     half = math.sqrt(spread * 2 * grown * math.log(math.sqrt(grown) / alpha) / (n * n * rho2))
@@ -74,5 +76,5 @@ def cuped_coefficient(candidate: Moments, champion: Moments) -> float:
     return sum((arm.count - 1) * arm.covariance for arm in arms) / varied if varied > 0 else 0.0
 
 
-def _variance(arm: Moments, theta: float) -> float:
+def _adjusted_variance(arm: Moments, theta: float) -> float:
     return max(arm.variance - 2 * theta * arm.covariance + theta * theta * arm.x_variance, 0.0)

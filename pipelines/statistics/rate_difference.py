@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pipelines.statistics.e_values import StageEvents, log_e_value, rate_ratio_interval
 from pipelines.statistics.mean_difference import Difference
 
-_HALVINGS = 30
+_BISECTION_STEPS = 30
 
 
 def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, float]:
@@ -24,8 +24,8 @@ def rate_interval(bad: int, total: int, *, alpha: float = 0.05) -> tuple[float, 
         return log_e_value(bad, total, limit, alternative="two-sided") < bound
 
     inside = min(max(rate, 0.5 / (total + 1)), 1 - 0.5 / (total + 1))
-    low = _interval_end(inside, 0.0, is_plausible) if bad else 0.0
-    return low, _interval_end(inside, 1.0, is_plausible) if bad < total else 1.0
+    low = _bisect_interval_end(inside, 0.0, is_plausible) if bad else 0.0
+    return low, _bisect_interval_end(inside, 1.0, is_plausible) if bad < total else 1.0
 
 
 def rate_difference(
@@ -41,18 +41,18 @@ def rate_difference(
     low_ratio, high_ratio = rate_ratio_interval(steps, alpha=alpha / 3)
     mine, theirs = rate_interval(x, n, alpha=alpha / 3), rate_interval(y, m, alpha=alpha / 3)
     low = max(-1.0, min(rate * (low_ratio - 1) for rate in theirs))
-    high = min(1.0, max(_times(rate, high_ratio - 1) for rate in theirs))
+    high = min(1.0, max(_scale_rate(rate, high_ratio - 1) for rate in theirs))
     both = max(low, mine[0] - theirs[1]), min(high, mine[1] - theirs[0])
     return Difference(x / n - y / m if n and m else math.nan, *(both if both[0] <= both[1] else (low, high)))
 
 
-def _times(rate: float, factor: float) -> float:
+def _scale_rate(rate: float, factor: float) -> float:
     return rate * factor if rate else 0.0
 
 
-def _interval_end(inside: float, outside: float, is_plausible: Callable[[float], bool]) -> float:
+def _bisect_interval_end(inside: float, outside: float, is_plausible: Callable[[float], bool]) -> float:
     """Where the plausible rates end towards ``outside``, by bisection; ``outside`` itself is never tested."""
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTION_STEPS):
         middle = 0.5 * (inside + outside)
         if middle in (inside, outside):
             break

@@ -12,7 +12,7 @@ from scipy import special
 from pipelines.errors import Refused
 from pipelines.statistics.e_values import CONCENTRATION, expected_share, log_e_values
 
-LOOKS = 100
+LOOKS_PER_TEST = 100
 """Number of evaluations within the events of a fixed-size test; the real test is evaluated at least as often."""
 
 _SPAN = 8
@@ -60,8 +60,10 @@ def sample_size(
     fixed = max(1, math.ceil((spread / (truth - limit)) ** 2))
     if truth < limit:
         limit, truth = 1 - limit, 1 - truth
-    block = max(1, round(fixed / LOOKS))
-    power_by_look = _power_by_look(limit, truth, block, _SPAN * max(fixed // block, LOOKS // 2), alpha, concentration)
+    block = max(1, round(fixed / LOOKS_PER_TEST))
+    power_by_look = _power_by_look(
+        limit, truth, block, _SPAN * max(fixed // block, LOOKS_PER_TEST // 2), alpha, concentration
+    )
     share_with_event = rate * (1 - weight + weight * ratio)
     looks = [int(np.searchsorted(power_by_look, level)) + 1 for level in (power, 0.5)]
     if looks[0] > len(power_by_look):
@@ -78,7 +80,7 @@ def sample_size(
 def _power_by_look(limit: float, truth: float, block: int, looks: int, alpha: float, k: float) -> NDArray[np.float64]:
     """Probability of a detection by each evaluation after ``block`` more events, until it reaches 0.999."""
     totals = block * np.arange(1, looks + 1)
-    bounds = _boundary(totals, limit, alpha, k)
+    bounds = _rejection_boundary(totals, limit, alpha, k)
     count = np.arange(block + 1)
     ways = special.gammaln(block + 1) - special.gammaln(count + 1) - special.gammaln(block - count + 1)
     step = np.exp(ways + count * math.log(truth) + (block - count) * math.log1p(-truth))
@@ -93,7 +95,7 @@ def _power_by_look(limit: float, truth: float, block: int, looks: int, alpha: fl
     return np.array(chances)
 
 
-def _boundary(totals: NDArray[np.int64], limit: float, alpha: float, k: float) -> NDArray[np.int64]:
+def _rejection_boundary(totals: NDArray[np.int64], limit: float, alpha: float, k: float) -> NDArray[np.int64]:
     """The smallest number of events in the arm with evidence ``log(1/alpha)``, for each total; above it if none has."""
     low, high = np.zeros_like(totals), totals + 1
     while np.any(low < high):

@@ -37,7 +37,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
         version = ports.store.version(store_paths.raw(name))
         rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
         findings = split_by_suite(rows, suites.get(name))
-        _stage(ports, f"{staged}/{name}", landed, findings)
+        _store_findings(ports, f"{staged}/{name}", landed, findings)
         audits.append(
             SourceAudit(
                 source=name,
@@ -74,7 +74,7 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     return due
 
 
-def _stage(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> None:
+def _store_findings(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> None:
     for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
         buffer = io.BytesIO()
         rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)

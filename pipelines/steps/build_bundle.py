@@ -63,7 +63,7 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     existing = _existing_bundle(info, model, ports)
     if existing is not None:
         return existing
-    rows = reference_rows(_snapshot(info, ports), model.inputs)
+    rows = reference_rows(_snapshot_rows(info, ports), model.inputs)
     expected = model.predict(rows)
     thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
     chosen, parity, notes = _choose_predictor(model, rows, expected, thresholds)
@@ -72,7 +72,7 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     for name, file in files.items():
         ports.store.put(store_paths.bundle(info.model, info.version, name), file)
     ports.store.put(store_paths.bundle(info.model, info.version, MANIFEST), content)
-    return _result(info, content, ports)
+    return _bundle_result(info, content, ports)
 
 
 def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
@@ -80,7 +80,7 @@ def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
 
     Raises ``NotConvertible`` where the model has no such predictor, ``KeyError`` for an unknown one.
     """
-    choice = {"onnx": _onnx, "native": _native, "pyfunc": _pyfunc}[predictor](model)
+    choice = {"onnx": _onnx_choice, "native": _native_choice, "pyfunc": _pyfunc_choice}[predictor](model)
     return choice.files | {"categories.json": categories_json(model.inputs)}
 
 
@@ -88,7 +88,7 @@ def _choose_predictor(
     model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
 ) -> tuple[PredictorChoice, Parity, list[str]]:
     notes: list[str] = []
-    for attempt in (_onnx, _native, _pyfunc):
+    for attempt in (_onnx_choice, _native_choice, _pyfunc_choice):
         try:
             candidate = attempt(model)
         except NotConvertible as error:
@@ -105,7 +105,7 @@ def _choose_predictor(
     raise Refused("no predictor agrees with the registered model; correct the model or its libraries", notes)
 
 
-def _onnx(model: LoadedModel) -> PredictorChoice:
+def _onnx_choice(model: LoadedModel) -> PredictorChoice:
     content = to_onnx(model.native, len(model.inputs))
     try:
         score = onnx_score(content, model.problem == "classification")
@@ -116,7 +116,7 @@ def _onnx(model: LoadedModel) -> PredictorChoice:
     )
 
 
-def _native(model: LoadedModel) -> PredictorChoice:
+def _native_choice(model: LoadedModel) -> PredictorChoice:
     """The registered file itself: XGBoost's own, or skops for scikit-learn."""
     name, content = model.native_file.name, model.native_file.read_bytes()
     if model.estimator == "xgboost":
@@ -126,7 +126,7 @@ def _native(model: LoadedModel) -> PredictorChoice:
     return PredictorChoice("native", name, {name: content}, reloaded.predict)
 
 
-def _pyfunc(model: LoadedModel) -> PredictorChoice:
+def _pyfunc_choice(model: LoadedModel) -> PredictorChoice:
     """MLflow's own loader on the whole folder: slow, but available for every model."""
     import mlflow.pyfunc
 
@@ -149,9 +149,9 @@ def _description_files(model: LoadedModel, rows: pl.DataFrame, expected: Array) 
     schema = [{"name": feature.name, "type": feature.type} for feature in model.inputs]
     return {
         "categories.json": categories_json(model.inputs),
-        "schema.json": _json({"columns": schema, "problem": model.problem}),
+        "schema.json": _json_bytes({"columns": schema, "problem": model.problem}),
         "golden.parquet": parquet.getvalue(),
-        "golden.json": _json(
+        "golden.json": _json_bytes(
             {
                 "rows": [list(row) for row in golden_rows.drop("prediction").iter_rows()],
                 "predictions": golden_rows["prediction"].to_list(),
@@ -179,7 +179,7 @@ def _manifest(
     notes: list[str],
     columns: list[dict[str, Any]],
 ) -> bytes:
-    return _json(
+    return _json_bytes(
         {
             "model": info.model,
             "version": info.version,
@@ -212,7 +212,7 @@ def _existing_bundle(info: VersionInfo, model: LoadedModel, ports: Ports) -> Bun
         )
     except (ValueError, KeyError, TypeError, AttributeError, Refused):
         return None
-    return _result(info, content, ports) if same else None
+    return _bundle_result(info, content, ports) if same else None
 
 
 def _files(info: VersionInfo, manifest: Mapping[str, Any], ports: Ports) -> Iterator[tuple[str, bytes]]:
@@ -220,7 +220,7 @@ def _files(info: VersionInfo, manifest: Mapping[str, Any], ports: Ports) -> Iter
         yield name, ports.store.get(store_paths.bundle(info.model, info.version, name))
 
 
-def _result(info: VersionInfo, content: bytes, ports: Ports) -> BundleResult:
+def _bundle_result(info: VersionInfo, content: bytes, ports: Ports) -> BundleResult:
     manifest = json.loads(content)
     return BundleResult(
         model=info.model,
@@ -235,7 +235,7 @@ def _result(info: VersionInfo, content: bytes, ports: Ports) -> BundleResult:
     )
 
 
-def _snapshot(info: VersionInfo, ports: Ports) -> pl.DataFrame:
+def _snapshot_rows(info: VersionInfo, ports: Ports) -> pl.DataFrame:
     digest = info.tags.get(SNAPSHOT_TAG)
     if not digest:
         raise Refused(f"{info.model} {info.version} has no tag {SNAPSHOT_TAG}; train it by the train step")
@@ -256,5 +256,5 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _json(content: Any) -> bytes:
+def _json_bytes(content: Any) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False).encode()

@@ -17,7 +17,14 @@ from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array, measure
 from pipelines.steps.evaluation.plots import PlotInput, draw
 from pipelines.steps.evaluation.recording import record_evaluation
-from pipelines.steps.evaluation.rows import add_columns, end_of_training, later_than, read_facts, snapshot_digest, span
+from pipelines.steps.evaluation.rows import (
+    add_columns,
+    end_of_training,
+    later_rows,
+    read_facts,
+    snapshot_digest,
+    time_span,
+)
 from pipelines.steps.evaluation.slices import slice_metrics
 from pipelines.steps.models.registered_model import load_model
 
@@ -51,7 +58,7 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     comparison = _interval(spec, compared)
     if compared.champion is not None and comparison is None:
         notes.append(f"{spec.evaluation.comparison.metric} is not defined on the {compared.rows.height} compared rows")
-    first, last = span(test)
+    first, last = time_span(test)
     result = EvaluateResult(
         model=request.model,
         version=request.version,
@@ -66,7 +73,7 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
         last=last,
         trained_until=until,
         champion_trained_until=champion_until,
-        compared_from=span(compared.rows)[0] if compared.champion is not None else None,
+        compared_from=time_span(compared.rows)[0] if compared.champion is not None else None,
         notes=notes,
     )
     plots = draw(spec.problem, _plot_input(request, spec, compared))
@@ -94,7 +101,7 @@ def _compare(
     try:
         champion_until = end_of_training(champion, ports)
         candidate_until = until if spec.training.split.strategy == "time_ordered" else None
-        rows = later_than(test, candidate_until, champion_until)
+        rows = later_rows(test, candidate_until, champion_until)
         if rows.is_empty():
             raise Refused(f"none of {test.height} test rows is later than {champion_until}, the end of its training")
         answers = _predict(champion, rows, ports)
@@ -165,7 +172,7 @@ def _plot_input(request: EvaluateRequest, spec: ModelSpec, compared: ComparedRow
     answers = {f"candidate {request.version}": compared.candidate}
     if compared.champion is not None:
         answers[f"champion {request.champion}"] = compared.champion
-    first, last = span(compared.rows)
+    first, last = time_span(compared.rows)
     times = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last else ""
     title = f"{request.model} {request.version} · {compared.rows.height:,} rows{times}"
     return PlotInput(title, compared.target, answers, spec.evaluation.threshold)

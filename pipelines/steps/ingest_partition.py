@@ -45,7 +45,7 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     folders = _landing_days(spec, request.day, ports.store)
     deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
-        earlier = _ingested_before(name, day, ports.store)
+        earlier = _earlier_ingest(name, day, ports.store)
         deliveries.append(earlier or _read_delivery(name, spec.sources[name], day, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
@@ -78,7 +78,7 @@ def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
     return DeliveryManifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
 
 
-def _ingested_before(name: str, day: date, store: Store) -> SourceIngest | None:
+def _earlier_ingest(name: str, day: date, store: Store) -> SourceIngest | None:
     """The result of an earlier ingest of the same delivery, if the raw day was not written since."""
     path = store_paths.raw_receipt(name, day)
     if not store.exists(path):

@@ -17,12 +17,12 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.release import BundleColumn, BundleContract, BundleResult, Inspection, InspectionRequest
+from pipelines.messages.release import BundleColumn, BundleContract, BundleInspection, BundleResult, InspectionRequest
 from pipelines.ports import Ports
 from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
-from pipelines.steps.bundling.reference_rows import EXTREMES, UNSEEN
+from pipelines.steps.bundling.reference_rows import EXTREME_NUMBERS, UNSEEN_CATEGORY
 from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault
 from pipelines.steps.load_testing.evidence import requests_needed
 from pipelines.steps.models.registered_model import LoadedModel, load_model
@@ -31,13 +31,13 @@ from pipelines.tables.encoding import FeatureInput, encode
 
 LATENCY_CALLS, WARM_UP_CALLS, LATENCY_SECONDS = 200, 5, 2.0
 """Latency: calls with one row at most, calls before the measurement, and seconds at most."""
-TOO_LARGE = 1e39
+ABOVE_FLOAT32 = 1e39
 """Beyond 32-bit floats: the predictor must refuse it."""
 MAX_FAULTS = 20
 Predict = Callable[[pl.DataFrame], Array]
 
 
-def run(request: InspectionRequest, ports: Ports) -> Inspection:
+def run(request: InspectionRequest, ports: Ports) -> BundleInspection:
     """Read every file of the bundle, compare it with the registered model, run it, and size the rollout.
 
     Faults of the bundle are listed in the result, not raised. Raises ``Unavailable`` when the store or MLflow does not
@@ -47,7 +47,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
     spec = ports.catalog.model(bundle.model)
     load_test = spec.deployment.load_test
     fields: dict[str, Any] = {"faults": [], "notes": list(bundle.notes)}
-    files, manifest = _read(bundle, ports, fields["faults"])
+    files, manifest = _read_bundle(bundle, ports, fields["faults"])
     fields["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
     if manifest is not None:
         fields["contract"] = contract(manifest, ports, bundle.model)
@@ -58,7 +58,7 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
         if manifest is not None and not fields["faults"] and not fields["pickles"]:
             fields["altered"] = _altered_files(model, bundle.predictor, manifest)
             fields |= _try_predictor(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
-    return Inspection(
+    return BundleInspection(
         model=bundle.model,
         version=bundle.version,
         bundle_bytes=sum(map(len, files.values())),
@@ -72,7 +72,9 @@ def run(request: InspectionRequest, ports: Ports) -> Inspection:
     )
 
 
-def _read(bundle: BundleResult, ports: Ports, faults: list[str]) -> tuple[dict[str, bytes], dict[str, Any] | None]:
+def _read_bundle(
+    bundle: BundleResult, ports: Ports, faults: list[str]
+) -> tuple[dict[str, bytes], dict[str, Any] | None]:
     """Every stored file, and the manifest if valid; adds to ``faults`` what is missing or has another digest."""
     place = store_paths.bundle(bundle.model, bundle.version)
     try:
@@ -182,9 +184,9 @@ def narrowed_ranges(live: BundleContract, candidate: BundleContract) -> list[str
         if before is None:
             continue
         if column.minimum is not None and (before.minimum is None or column.minimum > before.minimum):
-            changes.append(f"{column.name}: least {column.minimum:g}, was {_show_bound(before.minimum)}")
+            changes.append(f"{column.name}: least {column.minimum:g}, was {_bound_text(before.minimum)}")
         if column.maximum is not None and (before.maximum is None or column.maximum < before.maximum):
-            changes.append(f"{column.name}: most {column.maximum:g}, was {_show_bound(before.maximum)}")
+            changes.append(f"{column.name}: most {column.maximum:g}, was {_bound_text(before.maximum)}")
     return changes
 
 
@@ -270,10 +272,10 @@ def _open_predictor(
 def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
     """Rows of nulls, of every extreme, and with each column null alone."""
     names = [feature.name for feature in inputs]
-    text = {feature.name: UNSEEN for feature in inputs if feature.type == "categorical"}
+    text = {feature.name: UNSEEN_CATEGORY for feature in inputs if feature.type == "categorical"}
     numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     rows: list[dict[str, Any]] = [dict.fromkeys(names)]
-    rows += [text | dict.fromkeys(numbers, value) for value in EXTREMES]
+    rows += [text | dict.fromkeys(numbers, value) for value in EXTREME_NUMBERS]
     return rows + [text | dict.fromkeys(numbers, 0.0) | {name: None} for name in names]
 
 
@@ -293,7 +295,7 @@ def _edge_faults(predict_rows: Predict, inputs: list[FeatureInput], classifies: 
             faults.append(f"{named}: {scores[0]:g} is not a probability")
     numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     if numbers:
-        row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: TOO_LARGE}
+        row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: ABOVE_FLOAT32}
         try:
             scores = predict_rows(pl.DataFrame([row], schema=_schema(inputs)))
             faults.append(f"a number beyond 32 bits: answers {scores.tolist()}")
@@ -325,7 +327,7 @@ def _schema(inputs: list[FeatureInput]) -> dict[str, Any]:
     return {feature.name: pl.String if feature.type == "categorical" else pl.Float64 for feature in inputs}
 
 
-def _show_bound(value: float | None) -> str:
+def _bound_text(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 

@@ -18,7 +18,7 @@ from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
 from pipelines.spec.sizing import LoadTestSpec
 from pipelines.steps.load_testing.candidate_endpoint import KEY_VARIABLE, find_endpoint
-from pipelines.steps.load_testing.evidence import assertion_evidence, slow_limits
+from pipelines.steps.load_testing.evidence import assertion_evidence, latency_limits
 from pipelines.steps.load_testing.open_loop import (
     Histogram,
     OpenLoop,
@@ -30,14 +30,14 @@ from pipelines.steps.load_testing.open_loop import (
 from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
-MAX_BODIES = 128
+MAX_REQUEST_BODIES = 128
 WARM_UP_REQUESTS, WARM_UP_SECONDS = 20, 5.0
-REAL_ROWS = 2000
+MAX_SNAPSHOT_ROWS = 2000
 """Rows at the end of ``golden.parquet`` that are real; those before are edge rows."""
-MAX_OPEN = 512
+MAX_OPEN_CONNECTIONS = 512
 TIMEOUT_SECONDS = 10.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-UNANSWERED_MS = 1e9
+UNANSWERED_LATENCY_MS = 1e9
 """Latency that is recorded in place of infinity, for a request without an answer."""
 
 
@@ -62,7 +62,7 @@ def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[b
     """Requests of ``rows`` real rows each, from those on which bundle and model were compared."""
     frame = pl.read_parquet(io.BytesIO(_bundle_file(request, "golden.parquet", ports)))
     manifest = json.loads(_bundle_file(request, "bundle.json", ports))
-    real = frame.drop("prediction").tail(REAL_ROWS)
+    real = frame.drop("prediction").tail(MAX_SNAPSHOT_ROWS)
     for feature in manifest["features"]:
         low, high, column = feature.get("minimum"), feature.get("maximum"), pl.col(feature["name"])
         if low is not None:
@@ -73,7 +73,7 @@ def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[b
         raise Refused(f"the bundle of {request.model} {request.version} has no row within its own ranges to send")
     records = [list(row) for row in real.iter_rows()]
     bodies = []
-    for number in range(min(MAX_BODIES, len(records))):
+    for number in range(min(MAX_REQUEST_BODIES, len(records))):
         data = [records[(number * rows + place) % len(records)] for place in range(rows)]
         bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}}))
     return bodies
@@ -115,14 +115,16 @@ async def _test(target: RequestTarget, declared: LoadTestSpec, alpha: float) -> 
         reason = f"the endpoint answers {', '.join(errors)}; see the gateway's log and the key in {KEY_VARIABLE}"
         raise Refused("no request was accepted", [reason])
     schedule = RequestSchedule(declared.target_rps, declared.duration, declared.ramp_up_time)
-    limits = sorted({limit for _, limit in slow_limits(declared)})
+    limits = sorted({limit for _, limit in latency_limits(declared)})
 
     def failed(outcome: RequestOutcome) -> bool:
         shares = assertion_evidence(declared, outcome)
         return any(share.above >= math.log(len(shares) / alpha) for share in shares)
 
     checked_target = RequestTarget(target.url, accepted, target.find_fault, target.headers)
-    loop = OpenLoop(checked_target, schedule, limits, timeout=TIMEOUT_SECONDS, max_open=MAX_OPEN, stop=failed)
+    loop = OpenLoop(
+        checked_target, schedule, limits, timeout=TIMEOUT_SECONDS, max_open=MAX_OPEN_CONNECTIONS, stop=failed
+    )
     return await loop.run(), schedule
 
 
@@ -184,4 +186,4 @@ def _per_second(outcome: RequestOutcome) -> list[list[float]]:
 
 
 def _finite_ms(value: float) -> float:
-    return round(value, 4) if math.isfinite(value) else UNANSWERED_MS
+    return round(value, 4) if math.isfinite(value) else UNANSWERED_LATENCY_MS

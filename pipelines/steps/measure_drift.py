@@ -85,7 +85,7 @@ def _any_drifts(result: DriftResult, drift: Drift) -> bool:
     if result.prediction is not None:
         thresholds.append((result.prediction, drift.prediction_drift_threshold))
     return any(
-        drift.declares(measure.p_value, measure.psi, threshold)
+        drift.is_drift(measure.p_value, measure.psi, threshold)
         for measure, threshold in thresholds
         if measure.p_value is not None and measure.psi is not None
     )

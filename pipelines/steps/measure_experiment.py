@@ -12,14 +12,14 @@ from pipelines.errors import Refused
 from pipelines.messages.comparison import ExperimentMeasure, ExperimentRequest, MetricInterval
 from pipelines.messages.rollout import ArmCounts
 from pipelines.ports import Ports
-from pipelines.spec.experiment import LABELLED, better, outcome_of
+from pipelines.spec.experiment import LABEL_METRICS, better_direction, outcome_column
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import WHOLE, AbTestSpec
+from pipelines.spec.strategy import FULL_SHARE, AbTestSpec
 from pipelines.statistics.e_values import StageEvents, log_e_sample_ratio
 from pipelines.statistics.mean_difference import Difference, Moments, mean_difference
 from pipelines.statistics.rate_difference import rate_difference
 from pipelines.steps.monitoring.prediction_log import flush_log
-from pipelines.steps.rollouts.log import OUTCOME, read_rollout, with_outcomes
+from pipelines.steps.rollouts.log import OUTCOME_PREFIX, read_rollout, with_outcomes
 
 CONTROL, VARIANT = "control", "variant"
 MIN_ROWS = 100
@@ -38,7 +38,9 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
     if request.found:
         return _with_picture(request.found, spec, ports)
     declared = spec.deployment.ab or AbTestSpec()
-    users = {role: sum(arm.units for arm in _largest(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)}
+    users = {
+        role: sum(arm.units for arm in _largest_stage(request.arms) if arm.role == role) for role in (CONTROL, VARIANT)
+    }
     alpha, notes = 1 - declared.confidence_level, []
     logged = [name for name in declared.metrics if name != "error_rate"]
     values = pl.DataFrame()
@@ -50,9 +52,9 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
         except Refused as error:
             errors.append(str(error))
     metrics = [
-        _error_rate(request.arms, users, alpha, alpha / len(declared.metrics))
+        _error_rate_interval(request.arms, users, alpha, alpha / len(declared.metrics))
         if name == "error_rate"
-        else _mean(name, values, declared, alpha, alpha / len(declared.metrics))
+        else _mean_interval(name, values, declared, alpha, alpha / len(declared.metrics))
         for name in declared.metrics
     ]
     return ExperimentMeasure(
@@ -64,7 +66,7 @@ def run(request: ExperimentRequest, ports: Ports) -> ExperimentMeasure:
         control_units=users[CONTROL],
         variant_units=users[VARIANT],
         split_log_e=log_e_sample_ratio(
-            [StageEvents(share / WHOLE, users[VARIANT], users[CONTROL]) for share in _shares(request.arms)]
+            [StageEvents(share / FULL_SHARE, users[VARIANT], users[CONTROL]) for share in _variant_shares(request.arms)]
         ),
         metrics=metrics,
         errors=errors,
@@ -102,7 +104,7 @@ def count_faults(arms: Sequence[ArmCounts]) -> list[str]:
     ]
 
 
-def _largest(arms: Sequence[ArmCounts]) -> list[ArmCounts]:
+def _largest_stage(arms: Sequence[ArmCounts]) -> list[ArmCounts]:
     """The arms of the stage with most users: a user who returns in a later stage is not a new one."""
     users_by_stage = {arm.step: 0 for arm in arms if arm.share}
     for arm in arms:
@@ -112,9 +114,9 @@ def _largest(arms: Sequence[ArmCounts]) -> list[ArmCounts]:
     return [arm for arm in arms if arm.step == most]
 
 
-def _shares(arms: Sequence[ArmCounts]) -> list[int]:
+def _variant_shares(arms: Sequence[ArmCounts]) -> list[int]:
     """Basis points of the variant in that stage; none before it began."""
-    return sorted({arm.share for arm in _largest(arms)})[:1]
+    return sorted({arm.share for arm in _largest_stage(arms)})[:1]
 
 
 def _assigned_rows(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
@@ -133,8 +135,8 @@ def _assigned_rows(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
 
 def metrics_per_user(rows: pl.DataFrame, metrics: Sequence[str], spec: ModelSpec, ports: Ports) -> pl.DataFrame:
     """One row per user: ``role``, and each metric's mean over the user's answers (null: no value)."""
-    columns = [column for name in metrics if (column := outcome_of(name))]
-    if columns or LABELLED & set(metrics):
+    columns = [column for name in metrics if (column := outcome_column(name))]
+    if columns or LABEL_METRICS & set(metrics):
         rows = with_outcomes(rows, ports, spec, columns)
     else:
         rows = rows.with_columns(label=pl.lit(None, pl.Float64))
@@ -158,10 +160,12 @@ def _metric_value(name: str, spec: ModelSpec) -> pl.Expr:
         return (prediction - label).abs()
     if name in ("squared_error", "brier"):
         return (prediction - label) ** 2
-    return pl.when(pl.col("first")).then(pl.col(f"{OUTCOME}{outcome_of(name)}"))
+    return pl.when(pl.col("first")).then(pl.col(f"{OUTCOME_PREFIX}{outcome_column(name)}"))
 
 
-def _mean(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: float, shared: float) -> MetricInterval:
+def _mean_interval(
+    name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: float, shared: float
+) -> MetricInterval:
     arms = {
         role: values.filter(pl.col("role") == role)[name].drop_nulls() if values.width else pl.Series(dtype=pl.Float64)
         for role in (CONTROL, VARIANT)
@@ -170,13 +174,13 @@ def _mean(name: str, values: pl.DataFrame, declared: AbTestSpec, alpha: float, s
     scale = 1.0
     if name == "latency":
         scale = moments[CONTROL].mean or 1.0
-    bounds = [_bounds(moments, level, 2 * declared.minimum_sample_size) for level in (alpha, shared)]
+    bounds = [_difference_bounds(moments, level, 2 * declared.minimum_sample_size) for level in (alpha, shared)]
     units = {f"{role}_units": arm.len() for role, arm in arms.items()}
     means = {role: moments[role].mean if arm.len() else None for role, arm in arms.items()}
-    return _interval(name, bounds, scale, **units, **means)
+    return _metric_interval(name, bounds, scale, **units, **means)
 
 
-def _bounds(moments: dict[str, Moments], alpha: float, tightest_at: int) -> Difference:
+def _difference_bounds(moments: dict[str, Moments], alpha: float, tightest_at: int) -> Difference:
     """Without bounds while no value has varied (no user has bought anything)."""
     difference = mean_difference(moments[VARIANT], moments[CONTROL], alpha=alpha, tightest_at=tightest_at)
     varied = any(arm.variance for arm in moments.values())
@@ -189,26 +193,28 @@ def _moments(arm: pl.Series) -> Moments:
     return Moments(arm.len(), float(arm.mean()), float(arm.var()))  # type: ignore[arg-type]
 
 
-def _error_rate(arms: Sequence[ArmCounts], users: dict[str, int], alpha: float, shared: float) -> MetricInterval:
+def _error_rate_interval(
+    arms: Sequence[ArmCounts], users: dict[str, int], alpha: float, shared: float
+) -> MetricInterval:
     """A user with bad answers counts in the stage of the first one; all stages of an experiment have one split."""
     users_by_stage = [arm for arm in arms if arm.share]
     bad = {role: sum(arm.bad_units for arm in users_by_stage if arm.role == role) for role in (CONTROL, VARIANT)}
     units = {role: max(users[role], bad[role]) for role in (CONTROL, VARIANT)}
-    stages = [StageEvents(share / WHOLE, bad[VARIANT], bad[CONTROL]) for share in _shares(arms)]
+    stages = [StageEvents(share / FULL_SHARE, bad[VARIANT], bad[CONTROL]) for share in _variant_shares(arms)]
     bounds = [
         rate_difference(stages, (bad[VARIANT], units[VARIANT]), (bad[CONTROL], units[CONTROL]), alpha=level)
         for level in (alpha, shared)
     ]
     rates = {role: bad[role] / units[role] if units[role] else None for role in (CONTROL, VARIANT)}
-    return _interval("error_rate", bounds, 1.0, **{f"{role}_units": units[role] for role in units}, **rates)
+    return _metric_interval("error_rate", bounds, 1.0, **{f"{role}_units": units[role] for role in units}, **rates)
 
 
-def _interval(name: str, bounds: Sequence[Difference], scale: float, **arms: float | None) -> MetricInterval:
+def _metric_interval(name: str, bounds: Sequence[Difference], scale: float, **arms: float | None) -> MetricInterval:
     usual, shared = bounds
     return MetricInterval.model_validate(
         {
             "metric": name,
-            "better": better(name),
+            "better": better_direction(name),
             "estimate": _finite(usual.estimate / scale),
             "low": _finite(usual.low / scale),
             "high": _finite(usual.high / scale),

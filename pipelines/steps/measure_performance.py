@@ -16,7 +16,7 @@ from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
 from pipelines.tables.entity_id import entity_id
 
-TEST_PREFIX = "test_"
+TEST_METRIC_PREFIX = "test_"
 
 
 def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
@@ -120,7 +120,7 @@ def _test_metrics(model: str, version: str | None, ports: Ports, notes: list[str
         notes.append(f"the answers name version {version}, which the registry does not have: {error}")
         return {}
     known = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
-    return {name: metrics[TEST_PREFIX + name] for name in known if TEST_PREFIX + name in metrics}
+    return {name: metrics[TEST_METRIC_PREFIX + name] for name in known if TEST_METRIC_PREFIX + name in metrics}
 
 
 def _table_row(measured: DayPerformance, spec: ModelSpec) -> pl.DataFrame:

@@ -32,7 +32,7 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
     number of requests. If the log cannot be read, there is a note in place of the report.
     """
     spec = ports.catalog.model(request.model)
-    shadow = spec.deployment.shadows or Shadow()
+    shadow = spec.deployment.shadow_plan or Shadow()
     counted = {name: sum(getattr(arm, name) for arm in request.arms) for name in COUNT_FIELDS}
     mirrored = counted["sent"] + counted["dropped"]
     result = ShadowMeasure(

@@ -31,8 +31,8 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     for source in audit.sources if request.accept else []:
         table, rows = store_paths.validated(source.source), _read_staged(request, source, "accepted", ports)
         versions[table] = ports.store.replace_partition(table, source.landed_day, rows)
-        labelled = rows.with_columns(**_labels(source.source, audit.dataset, ports))
-        profile = profile_frame(labelled, **_columns(spec.sources[source.source], labelled))
+        labelled = rows.with_columns(**_label_expressions(source.source, audit.dataset, ports))
+        profile = profile_frame(labelled, **_profiled_columns(spec.sources[source.source], labelled))
         path = store_paths.profile(table, source.landed_day)
         profiles[table] = ports.store.put(path, profile.model_dump_json().encode())
     return PublishResult(dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles)
@@ -43,13 +43,13 @@ def _read_staged(request: PublishRequest, source: SourceAudit, part: str, ports:
     return pl.read_parquet(io.BytesIO(content)).drop("day")
 
 
-def _labels(source: str, dataset: str, ports: Ports) -> dict[str, pl.Expr]:
+def _label_expressions(source: str, dataset: str, ports: Ports) -> dict[str, pl.Expr]:
     """The label of each feature view whose entities are this source's rows: the profile then holds class balance."""
     views = [view for view in ports.catalog.views_of(dataset) if view.entity_source == source]
     return {view.label.name: pl.col(view.label.column) >= view.label.at_least for view in views}
 
 
-def _columns(source: SourceSpec, rows: pl.DataFrame) -> dict[str, list[str]]:
+def _profiled_columns(source: SourceSpec, rows: pl.DataFrame) -> dict[str, list[str]]:
     """What is profiled: numbers, strings and labels; personal data left out."""
     names = [name for name in rows.columns if name not in source.columns or not source.columns[name].pii]
     return {

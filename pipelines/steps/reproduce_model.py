@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from pipelines.errors import Refused
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
-from pipelines.mlflow_client import mlflow_answers, open_client
+from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.train_model import ENVIRONMENT_FILE, PLAN_FILE, TRIAL_FILE
 from pipelines.steps.training.device import require_cuda
 from pipelines.steps.training.environment import Environment, environment
-from pipelines.steps.training.plan import TrainingPlan, execute_plan, team_of
+from pipelines.steps.training.plan import TrainingPlan, execute_plan, make_worker_team
 from pipelines.steps.training.registration import model_digest_of
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import open_snapshot
@@ -29,11 +29,11 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     """
     info = ports.registry.get(request.model, request.version)
     registered = model_digest_of(info)
-    plan, recorded, best_trial = _record(info, ports)
+    plan, recorded, best_trial = _read_training_record(info, ports)
     if plan.device == "cuda":
         require_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
     snapshot = open_snapshot(ports.store, request.model, plan.request.snapshot)
-    trained = execute_plan(plan, snapshot, best_trial=best_trial, team=team_of(plan, ports, None))
+    trained = execute_plan(plan, snapshot, best_trial=best_trial, team=make_worker_team(plan, ports, None))
     return ReproduceResult(
         model=request.model,
         version=request.version,
@@ -44,10 +44,10 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     )
 
 
-def _record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment, Trial | None]:
+def _read_training_record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment, Trial | None]:
     client = open_client(ports.settings.tracking)
     with tempfile.TemporaryDirectory() as folder:
-        with mlflow_answers(ports.settings.tracking):
+        with translate_mlflow_errors(ports.settings.tracking):
             record_folder = Path(client.download_artifacts(info.run_id, str(Path(PLAN_FILE).parent), folder))
         try:
             plan = TrainingPlan.model_validate_json((record_folder / Path(PLAN_FILE).name).read_bytes())

@@ -16,7 +16,7 @@ from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPa
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.snapshot.files import FILES, open_files
+from pipelines.steps.snapshot.files import FILE_LIST_NAME, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.snapshot.table_digest import table_digest
@@ -46,7 +46,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     if spec.training.out_of_core:
         days = _history_days(ports.store, spec, as_of, versions)
         frames = (_labelled_rows(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
-        return _freeze_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
+        return _store_snapshot_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
     history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days else None
     frame = _labelled_rows(ports.store, spec, view, features, as_of, versions, history)
     frame = frame.with_columns(_assign_parts(frame.with_columns(entity_id(view)), spec))
@@ -56,10 +56,10 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         digest=digest,
         uri=ports.store.uri(store_paths.snapshot(spec.model, digest, DATA_FILE)),
         rows=frame.height,
-        parts={part: _part_facts(frame.filter(part=part), spec) for part in PARTS},
+        parts={part: _summarize_part(frame.filter(part=part), spec) for part in PARTS},
         latest_label_time=frame.select(pl.col("label_time").max()).item(),
     )
-    _freeze(ports.store, result, frame)
+    _store_snapshot(ports.store, result, frame)
     return result
 
 
@@ -131,13 +131,13 @@ def _assign_parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
     return assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
 
 
-def _part_facts(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
+def _summarize_part(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
     first, last = part.select(pl.col("prediction_time").min().alias("first"), pl.col("prediction_time").max()).row(0)
     positives = int(part["target"].sum()) if spec.problem == "classification" else None
     return SplitPart(rows=part.height, first=first, last=last, positives=positives)
 
 
-def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
+def _store_snapshot(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
     """The record is written last: where it exists, the data are complete."""
     record = store_paths.snapshot(result.model, result.digest, RECORD_FILE)
     if store.exists(record):
@@ -148,7 +148,7 @@ def _freeze(store: Store, result: SnapshotResult, frame: pl.DataFrame) -> None:
     store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
 
 
-def _freeze_in_batches(
+def _store_snapshot_in_batches(
     store: Store, spec: ModelSpec, days: Iterable[pl.DataFrame], batch_rows: int, facts: dict[str, Any]
 ) -> SnapshotResult:
     """The same, file by file: then the list of them, then the record."""
@@ -159,7 +159,7 @@ def _freeze_in_batches(
         result = SnapshotResult(
             **facts,
             digest=digest,
-            uri=store.uri(store_paths.snapshot(spec.model, digest, FILES)),
+            uri=store.uri(store_paths.snapshot(spec.model, digest, FILE_LIST_NAME)),
             rows=table.rows,
             parts=table.parts,
             latest_label_time=table.latest_label_time,
@@ -169,6 +169,8 @@ def _freeze_in_batches(
         if not store.exists(record):
             for file in table.list.files:
                 store.put(store_paths.snapshot(spec.model, digest, file.name), (table.folder / file.name).read_bytes())
-            store.put(store_paths.snapshot(spec.model, digest, FILES), table.list.model_dump_json(indent=1).encode())
+            store.put(
+                store_paths.snapshot(spec.model, digest, FILE_LIST_NAME), table.list.model_dump_json(indent=1).encode()
+            )
             store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
     return result

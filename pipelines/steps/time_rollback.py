@@ -14,11 +14,11 @@ from pipelines.errors import Refused
 from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.ports import DeploymentTarget, Ports
 
-PAUSE_SECONDS = 0.02
+REQUEST_PAUSE_SECONDS = 0.02
 """Between two requests; it is also the resolution of the measured time."""
-WARM_ANSWERS = 5
-WARM_SECONDS = 10.0
-AFTER_ANSWERS = 5
+WARMUP_ANSWERS = 5
+WARMUP_SECONDS = 10.0
+ANSWERS_AFTER_ROLLBACK = 5
 MAX_WAIT_SECONDS = 30.0
 """Longest wait for the last answer of the candidate."""
 REJECTED_STATUSES = (429, 503)
@@ -31,7 +31,7 @@ def run(request: DrillRequest, ports: Ports) -> DrillResult:
     probes = ProbeRequests(ports.settings.gateway, request, golden_request(request, ports)) if embedded else None
     if probes is not None:
         probes.start()
-        probes.wait(lambda times: times.count(request.candidate) >= WARM_ANSWERS, WARM_SECONDS)
+        probes.wait(lambda times: times.count(request.candidate) >= WARMUP_ANSWERS, WARMUP_SECONDS)
     started = time.monotonic()
     target.roll_back(request.model, request.rollout_id, request.reason, key=f"{request.rollout_id}/roll_back")
     call_seconds = time.monotonic() - started
@@ -41,7 +41,9 @@ def run(request: DrillRequest, ports: Ports) -> DrillResult:
     known |= {"restored_seconds": restored_seconds}
     if probes is None:
         return DrillResult.model_validate({**known, "asked": False})
-    probes.wait(lambda times: times.trailing_others(request.candidate) >= AFTER_ANSWERS, MAX_WAIT_SECONDS)
+    probes.wait(
+        lambda times: times.trailing_answers_of_others(request.candidate) >= ANSWERS_AFTER_ROLLBACK, MAX_WAIT_SECONDS
+    )
     probes.stop()
     times = probes.times
     late = [at - started for at, version in times.answers if version == request.candidate and at > started]
@@ -50,7 +52,7 @@ def run(request: DrillRequest, ports: Ports) -> DrillResult:
             **known,
             "before": sum(1 for at, version in times.answers if version == request.candidate and at <= started),
             "last_answer_seconds": max(late, default=0.0),
-            "after": times.trailing_others(request.candidate),
+            "after": times.trailing_answers_of_others(request.candidate),
             "failed": times.failed,
             "turned_away": times.rejected,
         }
@@ -75,7 +77,7 @@ def _wait_restored(target: DeploymentTarget, model: str, started: float) -> bool
             return True
         if time.monotonic() - started > MAX_WAIT_SECONDS:
             return False
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(REQUEST_PAUSE_SECONDS)
 
 
 @dataclass
@@ -89,7 +91,7 @@ class AnswerTimes:
     def count(self, version: str) -> int:
         return sum(1 for _, answering in list(self.answers) if answering == version)
 
-    def trailing_others(self, version: str) -> int:
+    def trailing_answers_of_others(self, version: str) -> int:
         """Number of the last answers in a row that were not this version's."""
         count = 0
         for _, answering in reversed(list(self.answers)):
@@ -127,12 +129,12 @@ class ProbeRequests:
         assert callable(is_enough)
         deadline = time.monotonic() + seconds
         while not is_enough(self.times) and time.monotonic() < deadline:
-            time.sleep(PAUSE_SECONDS / 2)
+            time.sleep(REQUEST_PAUSE_SECONDS / 2)
 
     def _send_until_stopped(self) -> None:
         while not self._done.is_set():
             self._send()
-            self._done.wait(PAUSE_SECONDS)
+            self._done.wait(REQUEST_PAUSE_SECONDS)
 
     def _send(self) -> None:
         connection = self._connect(self._host, self._port, timeout=10)

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.messages.training import TrainRequest, TrainResult
-from pipelines.mlflow_client import mlflow_answers, open_client
+from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.models.registered_model import MODEL_DIGEST_TAG, load_model
 from pipelines.steps.training import plots
@@ -22,10 +22,10 @@ from pipelines.steps.training.facts import data_metrics, flatten, log_dataset_in
 from pipelines.steps.training.plan import (
     TrainingPlan,
     TrainingResult,
-    checkpoints_of,
     execute_plan,
+    make_worker_team,
+    open_checkpoints,
     plan_training,
-    team_of,
 )
 from pipelines.steps.training.registration import find_registered, register
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord, recorded_run
@@ -46,7 +46,7 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     started = ports.clock()
     snapshot = open_snapshot(ports.store, request.model, request.snapshot)
     plan = plan_training(request, snapshot.record.features, ports)
-    earlier = _find_earlier(plan, ports)
+    earlier = _find_earlier_version(plan, ports)
     if earlier:
         return _earlier_result(earlier, snapshot, ports)
     client = open_client(ports.settings.tracking)
@@ -57,11 +57,11 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
         trained = execute_plan(
             plan,
             snapshot,
-            checkpoints=checkpoints_of(plan, ports),
+            checkpoints=open_checkpoints(plan, ports),
             on_round=record.log_round,
             on_trial=lambda trial: _log_trial(record, plan, trial),
             seconds=lambda: _elapsed_seconds(started, ports.clock()),
-            team=team_of(plan, ports, os.environ.get(LAUNCH_VARIABLE)),
+            team=make_worker_team(plan, ports, os.environ.get(LAUNCH_VARIABLE)),
         )
         _log_result(record, trained)
         result = _register(record, plan, trained, snapshot, tags, started, ports)
@@ -69,9 +69,9 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     return result
 
 
-def _find_earlier(plan: TrainingPlan, ports: Ports) -> VersionInfo | None:
+def _find_earlier_version(plan: TrainingPlan, ports: Ports) -> VersionInfo | None:
     """The version that an earlier attempt registered, with ``cpu_fallback`` on either device."""
-    may_fall_back = ports.catalog.model(plan.request.model).runs("train").cpu_fallback
+    may_fall_back = ports.catalog.model(plan.request.model).stage_runner("train").cpu_fallback
     same = [plan.with_device(device) for device in DEVICES] if may_fall_back else [plan]
     matching = (find_registered(ports.registry, plan.request.model, variant.digest()) for variant in same)
     return next((info for info in matching if info), None)
@@ -119,12 +119,12 @@ def _log_inputs(record: RunRecord, plan: TrainingPlan, snapshot: Snapshot) -> No
             LOCK_FILE: installed_packages().encode(),
         }
     )
-    record.attempt("dataset input", lambda: log_dataset_input(record, snapshot))
+    record.log_optional("dataset input", lambda: log_dataset_input(record, snapshot))
 
 
 def _log_trial(record: RunRecord, plan: TrainingPlan, trial: Trial) -> None:
     values = {f"validation_{plan.metric}": trial.score}
-    record.attempt("trials", lambda: record.log_child_run(f"trial-{trial.number:03d}", trial.parameters, values))
+    record.log_optional("trials", lambda: record.log_child_run(f"trial-{trial.number:03d}", trial.parameters, values))
 
 
 def _log_result(record: RunRecord, trained: TrainingResult) -> None:
@@ -143,7 +143,7 @@ def _log_result(record: RunRecord, trained: TrainingResult) -> None:
     if trained.best_trial:
         record.log_files({TRIAL_FILE: trained.best_trial.model_dump_json(indent=1).encode()})
         record.log_parameters({f"best_trial.{name}": value for name, value in trained.best_trial.parameters.items()})
-    record.attempt("plots", lambda: record.log_files(_plot_files(trained)))
+    record.log_optional("plots", lambda: record.log_files(_plot_files(trained)))
 
 
 def _plot_files(trained: TrainingResult) -> dict[str, bytes]:
@@ -198,7 +198,7 @@ def _register(
 def _earlier_result(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainResult:
     """The result of the attempt that registered ``info``; what it had not finished is done now."""
     client = open_client(ports.settings.tracking)
-    with mlflow_answers(ports.settings.tracking):
+    with translate_mlflow_errors(ports.settings.tracking):
         from mlflow.artifacts import load_text
 
         run = client.get_run(info.run_id)
@@ -224,14 +224,14 @@ def _earlier_result(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> Trai
 
 def _put_profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, version: str, predict: Predict) -> None:
     """Store the profile that drift is measured against: of the fitted rows and the model's predictions of them."""
-    row_sets = [snapshot.rows("train", "validation")] if snapshot.files is None else _fitted_batches(snapshot)
+    row_sets = [snapshot.rows("train", "validation")] if snapshot.files is None else _training_batches(snapshot)
     profiles = [_profile_rows(rows, features, predict) for rows in row_sets]
     profile = profiles[0] if len(profiles) == 1 else merge_profiles(profiles)
     path = store_paths.training_profile(snapshot.record.model, version)
     ports.store.put(path, profile.model_dump_json().encode())
 
 
-def _fitted_batches(snapshot: Snapshot) -> Iterator[pl.DataFrame]:
+def _training_batches(snapshot: Snapshot) -> Iterator[pl.DataFrame]:
     return (batch for part in ("train", "validation") for batch in snapshot.batches(part))
 
 

@@ -62,7 +62,7 @@ def encode(data: pl.DataFrame | Mapping[str, Sequence[Any]], features: Sequence[
     frame = data if isinstance(data, pl.DataFrame) else _frame(data, features)
     check_columns(frame.columns, [feature.name for feature in features])
     try:
-        columns = frame.select([_expression(feature) for feature in features])
+        columns = frame.select([_encoding_expression(feature) for feature in features])
     except pl.exceptions.PolarsError as error:
         raise Refused("features cannot be encoded; a numeric feature has other values", [str(error)]) from error
     matrix = np.empty((frame.height, len(features)), dtype=np.float32)
@@ -89,7 +89,7 @@ def _vocabulary(column: pl.Series) -> tuple[str, ...]:
     return tuple(column.cast(pl.String).drop_nulls().unique().sort().to_list())
 
 
-def _expression(feature: FeatureInput) -> pl.Expr:
+def _encoding_expression(feature: FeatureInput) -> pl.Expr:
     column = pl.col(feature.name)
     if feature.type == "numeric":
         return column.cast(pl.Float32).fill_null(float("nan"))

@@ -9,13 +9,13 @@ import polars as pl
 if TYPE_CHECKING:
     from pipelines.spec.features import FeatureView
 
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+MOMENT_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def entity_id(view: FeatureView) -> pl.Expr:
     """The key columns joined by ``|``, as in ``2013-03-01T10:00:00Z|UA|1545``; null if one of them is null."""
     parts = [
-        pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT)
+        pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT_FORMAT)
         if name == view.event_hour_column
         else pl.col(name).cast(pl.String)
         for name in view.key
@@ -23,7 +23,7 @@ def entity_id(view: FeatureView) -> pl.Expr:
     return pl.concat_str(parts, separator="|").alias("entity_id")
 
 
-def scheduled(view: FeatureView) -> pl.Expr:
+def scheduled_time(view: FeatureView) -> pl.Expr:
     """Scheduled time of the event (UTC, microseconds): its hour plus its minute."""
     minute = pl.duration(minutes=pl.col(view.event_minute_column))
     return (pl.col(view.event_hour_column) + minute).cast(pl.Datetime("us", "UTC")).alias("scheduled")
@@ -34,7 +34,7 @@ def label_time(view: FeatureView) -> pl.Expr:
     minutes = pl.lit(view.label.known_after_minutes)
     for column in view.label.known_after_columns:
         minutes = minutes + pl.col(column).cast(pl.Float64)
-    return (scheduled(view) + duration_of(minutes)).alias("label_time")
+    return (scheduled_time(view) + duration_of(minutes)).alias("label_time")
 
 
 def duration_of(minutes: pl.Expr) -> pl.Expr:

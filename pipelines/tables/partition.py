@@ -9,7 +9,7 @@ import polars as pl
 
 from pipelines.errors import Refused
 
-DAY = "day"
+DAY_COLUMN = "day"
 Types = Mapping[str, pl.DataType]
 
 
@@ -36,19 +36,19 @@ def conform(table: str, day: date, frame: pl.DataFrame, table_types: Types | Non
     all-null column gets the table's type. Raises ``Refused`` with every fault when a type differs from the table's,
     when a new column has no type, or when rows have another day.
     """
-    table_types = {name: dtype for name, dtype in (table_types or {}).items() if name != DAY}
+    table_types = {name: dtype for name, dtype in (table_types or {}).items() if name != DAY_COLUMN}
     faults, columns = [], []
-    if DAY in frame.columns and frame.schema[DAY] != pl.Date:
-        faults.append(f"column 'day' is {frame.schema[DAY]}, not the date of the partition; drop or rename it")
-    elif DAY in frame.columns and frame.filter(pl.col(DAY).ne_missing(day)).height:
+    if DAY_COLUMN in frame.columns and frame.schema[DAY_COLUMN] != pl.Date:
+        faults.append(f"column 'day' is {frame.schema[DAY_COLUMN]}, not the date of the partition; drop or rename it")
+    elif DAY_COLUMN in frame.columns and frame.filter(pl.col(DAY_COLUMN).ne_missing(day)).height:
         faults.append(f"rows have another day than {day}")
-    names = [*table_types, *(name for name in frame.columns if name not in table_types and name != DAY)]
+    names = [*table_types, *(name for name in frame.columns if name not in table_types and name != DAY_COLUMN)]
     for name in names:
         frame_type = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
         table_type = table_types.get(name, frame_type)
-        if _untyped(frame_type) and _untyped(table_type):
+        if _is_untyped(frame_type) and _is_untyped(table_type):
             faults.append(f"column {name!r} is all null and has no type; cast it to a type")
-        elif frame_type != table_type and not _untyped(frame_type):
+        elif frame_type != table_type and not _is_untyped(frame_type):
             faults.append(f"column {name!r} is {frame_type}, but the table has {table_type}")
         elif name in frame.columns:
             columns.append(_cast(frame, name, table_type))
@@ -56,10 +56,10 @@ def conform(table: str, day: date, frame: pl.DataFrame, table_types: Types | Non
             columns.append(pl.lit(None, table_type).alias(name))
     if faults:
         raise Refused(f"rows of {day} do not match table {table}; nothing was written", faults)
-    return frame.with_columns(*columns, pl.lit(day, pl.Date).alias(DAY)).select(*names, DAY)
+    return frame.with_columns(*columns, pl.lit(day, pl.Date).alias(DAY_COLUMN)).select(*names, DAY_COLUMN)
 
 
-def _untyped(dtype: pl.DataType) -> bool:
+def _is_untyped(dtype: pl.DataType) -> bool:
     return isinstance(dtype, pl.Null) or (isinstance(dtype, pl.List) and dtype.inner == pl.Null)
 
 

@@ -17,9 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-POINTS = 512
-CATEGORIES = 500
-OTHER = "__other__"
+MAX_SKETCH_POINTS = 512
+MAX_CATEGORIES = 500
+OTHER_CATEGORY = "__other__"
 """Name that counts the rows of all categories beyond the 500 most frequent."""
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ class NumericProfile(BaseModel):
     weights: list[int]
 
     @model_validator(mode="after")
-    def adds_up(self) -> NumericProfile:
+    def check_weights_sum(self) -> NumericProfile:
         if len(self.points) != len(self.weights) or sum(self.weights) != self.count:
             raise ValueError(f"weights of {sum(self.weights)} rows on {len(self.points)} points, not {self.count} rows")
         return self
@@ -85,8 +85,8 @@ def merge_profiles(profiles: Sequence[TableProfile]) -> TableProfile:
     If no column was compressed the result equals ``profile_frame`` on all rows. Each merged profile adds its own error
     of at most 1/512 of its rows, and compressing the result at most as much again.
     """
-    numeric = _by_name((name, column) for profile in profiles for name, column in profile.numeric.items())
-    categorical = _by_name((name, column) for profile in profiles for name, column in profile.categorical.items())
+    numeric = _group_by_name((name, column) for profile in profiles for name, column in profile.numeric.items())
+    categorical = _group_by_name((name, column) for profile in profiles for name, column in profile.categorical.items())
     return TableProfile(
         rows=sum(profile.rows for profile in profiles),
         numeric={name: _merge_numeric(columns) for name, columns in numeric.items()},
@@ -108,7 +108,7 @@ def _numeric(values: pl.Series) -> NumericProfile:
     known = numbers.filter(numbers.is_finite().fill_null(value=False)).sort().to_numpy()
     nulls = len(values) - len(known)
     if not len(known):
-        return _unmeasured(nulls)
+        return _empty_profile(nulls)
     points, weights = _sketch(known)
     return NumericProfile(
         count=len(known),
@@ -122,24 +122,24 @@ def _numeric(values: pl.Series) -> NumericProfile:
     )
 
 
-def _unmeasured(nulls: int) -> NumericProfile:
+def _empty_profile(nulls: int) -> NumericProfile:
     return NumericProfile(count=0, nulls=nulls, mean=None, std=None, minimum=None, maximum=None, points=[], weights=[])
 
 
 def _sketch(ascending: Floats) -> tuple[Floats, Counts]:
     last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
-    return _compress(ascending[last], np.diff(last, prepend=-1).astype(np.int64))
+    return _compress_sketch(ascending[last], np.diff(last, prepend=-1).astype(np.int64))
 
 
-def _compress(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
+def _compress_sketch(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
     """Keep the points at which the cumulated rows first reach each 512th of all rows, then the heaviest up to 512."""
-    if len(points) <= POINTS:
+    if len(points) <= MAX_SKETCH_POINTS:
         return points, weights
     below = np.cumsum(weights)
-    ranks = np.ceil(below[-1] * np.arange(1, POINTS + 1) / POINTS)
+    ranks = np.ceil(below[-1] * np.arange(1, MAX_SKETCH_POINTS + 1) / MAX_SKETCH_POINTS)
     chosen = np.zeros(len(points), dtype=bool)
     chosen[np.searchsorted(below, ranks, side="left")] = True
-    if (lacking := POINTS - int(chosen.sum())) > 0:
+    if (lacking := MAX_SKETCH_POINTS - int(chosen.sum())) > 0:
         heaviest = np.argsort(np.where(chosen, 0, -weights), kind="stable")
         chosen[heaviest[:lacking]] = True
     places = np.flatnonzero(chosen)
@@ -154,13 +154,13 @@ def _categorical(values: pl.Series) -> CategoricalProfile:
 
 def _most_frequent(counts: Counter[str]) -> dict[str, int]:
     """Ties are broken by name, so that the same rows give the same profile."""
-    other = counts.pop(OTHER, 0)
+    other = counts.pop(OTHER_CATEGORY, 0)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    other += sum(count for _, count in ordered[CATEGORIES:])
-    return {**dict(ordered[:CATEGORIES]), **({OTHER: other} if other else {})}
+    other += sum(count for _, count in ordered[MAX_CATEGORIES:])
+    return {**dict(ordered[:MAX_CATEGORIES]), **({OTHER_CATEGORY: other} if other else {})}
 
 
-def _by_name(items: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
+def _group_by_name(items: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
     columns: dict[str, list[Column]] = {}
     for name, column in items:
         columns.setdefault(name, []).append(column)
@@ -171,11 +171,11 @@ def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:
     nulls = sum(column.nulls for column in columns)
     measured = [column for column in columns if column.count]
     if not measured:
-        return _unmeasured(nulls)
+        return _empty_profile(nulls)
     points, where = np.unique(np.concatenate([column.points for column in measured]), return_inverse=True)
     weights = np.zeros(len(points), dtype=np.int64)
     np.add.at(weights, where, np.concatenate([column.weights for column in measured]))
-    points, weights = _compress(points, weights)
+    points, weights = _compress_sketch(points, weights)
     count = sum(column.count for column in measured)
     mean = sum(column.count * (column.mean or 0.0) for column in measured) / count
     squares = sum(column.count * ((column.std or 0.0) ** 2 + ((column.mean or 0.0) - mean) ** 2) for column in measured)

@@ -38,16 +38,16 @@ class FixedClock:
         self.at += by
 
 
-class _Fake:
+class _FakeAdapter:
     down = False
 
-    def _check_up(self) -> None:
+    def _check_available(self) -> None:
         if self.down:
             raise Unavailable(f"{type(self).__name__} does not answer (a test switched it off)")
 
 
 @dataclass
-class _Version:
+class _TableVersion:
     """One version of a table: its columns, the rows of each day, and the days that differ from the version before."""
 
     schema: dict[str, Any]
@@ -55,11 +55,11 @@ class _Version:
     changed: set[date]
 
 
-class MemoryStore(_Fake):
+class MemoryStore(_FakeAdapter):
     """A ``Store`` of frames and bytes; every version of a table is kept."""
 
     def __init__(self) -> None:
-        self._tables: dict[str, list[_Version]] = {}
+        self._tables: dict[str, list[_TableVersion]] = {}
         self.files: dict[str, bytes] = {}
 
     def read(
@@ -72,7 +72,7 @@ class MemoryStore(_Fake):
     ) -> pl.DataFrame:
         import polars as pl
 
-        self._check_up()
+        self._check_available()
         content = self._table_version(table, version)
         unknown = [name for name in columns or [] if name not in content.schema and name != "day"]
         if unknown:
@@ -86,43 +86,43 @@ class MemoryStore(_Fake):
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
         from pipelines.tables.partition import conform
 
-        self._check_up()
+        self._check_available()
         history = self._tables.get(table, [])
-        newest = history[-1] if history else _Version({}, {}, set())
+        newest = history[-1] if history else _TableVersion({}, {}, set())
         rows = conform(table, day, frame, newest.schema if history else None).drop("day")
         schema = dict(rows.schema)
         existing = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
         parts = {on: part for on, part in {**existing, day: rows}.items() if part.height}
-        self._tables[table] = [*history, _Version(schema, parts, {day})]
+        self._tables[table] = [*history, _TableVersion(schema, parts, {day})]
         return len(history) + 1
 
     def days(self, table: str) -> list[date]:
-        self._check_up()
+        self._check_available()
         return sorted(self._tables[table][-1].parts) if table in self._tables else []
 
     def version(self, table: str) -> int | None:
-        self._check_up()
+        self._check_available()
         return len(self._tables[table]) if table in self._tables else None
 
     def changed_days(self, table: str, since: int | None) -> set[date]:
-        self._check_up()
+        self._check_available()
         history = self._tables.get(table, [])
         if since is None:
             return set(self.days(table))
         return {on for version in history[since:] for on in version.changed}
 
     def restore(self, table: str, version: int) -> int:
-        self._check_up()
+        self._check_available()
         old, new = self._table_version(table, version), self._tables[table][-1]
         changed = {
             on
             for on in set(old.parts) | set(new.parts)
             if on not in old.parts or on not in new.parts or not old.parts[on].equals(new.parts[on])
         }
-        self._tables[table].append(_Version(old.schema, old.parts, changed))
+        self._tables[table].append(_TableVersion(old.schema, old.parts, changed))
         return len(self._tables[table])
 
-    def _table_version(self, table: str, version: int | None) -> _Version:
+    def _table_version(self, table: str, version: int | None) -> _TableVersion:
         history = self._tables.get(table)
         if not history:
             raise Refused(f"there is no table {table}; known: {', '.join(sorted(self._tables)) or 'none'}")
@@ -131,37 +131,37 @@ class MemoryStore(_Fake):
         return history[-1 if version is None else version - 1]
 
     def put(self, path: str, content: bytes) -> str:
-        self._check_up()
+        self._check_available()
         self.files[path] = content
         return self.uri(path)
 
     def get(self, path: str) -> bytes:
-        self._check_up()
+        self._check_available()
         path = path.removeprefix("memory://")
         if path not in self.files:
             raise Refused(f"there is no file {path} in the store")
         return self.files[path]
 
     def delete(self, path: str) -> None:
-        self._check_up()
+        self._check_available()
         self.files.pop(path.removeprefix("memory://"), None)
 
     def exists(self, path: str) -> bool:
-        self._check_up()
+        self._check_available()
         return path.removeprefix("memory://") in self.files
 
     def list(self, prefix: str) -> list[str]:
-        self._check_up()
+        self._check_available()
         return sorted(path for path in self.files if path.startswith(prefix))
 
-    def stamps(self, prefix: str) -> dict[str, str]:
+    def etags(self, prefix: str) -> dict[str, str]:
         return {path: hashlib.sha256(self.files[path]).hexdigest() for path in self.list(prefix)}
 
     def uri(self, path: str) -> str:
         return f"memory://{path}"
 
 
-class MemoryLedger(_Fake):
+class MemoryLedger(_FakeAdapter):
     """A ``Ledger`` in a list. A test may alter ``lines``, which ``faults`` then reports."""
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -178,7 +178,7 @@ class MemoryLedger(_Fake):
         actor: str,
         key: str | None = None,
     ) -> LedgerEntry:
-        self._check_up()
+        self._check_available()
         for line in self.lines:
             if key is not None and line.key == key:
                 return line
@@ -191,17 +191,17 @@ class MemoryLedger(_Fake):
     def entries(
         self, model: str | None = None, version: str | None = None, kind: str | None = None
     ) -> list[LedgerEntry]:
-        self._check_up()
+        self._check_available()
         fields = {"model": model, "version": version, "kind": kind}
         filters = {name: value for name, value in fields.items() if value is not None}
         return [line for line in self.lines if all(getattr(line, name) == value for name, value in filters.items())]
 
     def faults(self) -> list[str]:
-        self._check_up()
+        self._check_available()
         return chain_faults(self.lines)
 
 
-class MemoryRegistry(_Fake):
+class MemoryRegistry(_FakeAdapter):
     """A ``Registry`` of versions that a test adds with ``register``."""
 
     def __init__(self) -> None:
@@ -230,7 +230,7 @@ class MemoryRegistry(_Fake):
         return self.get(model, version)
 
     def get(self, model: str, version: str) -> VersionInfo:
-        self._check_up()
+        self._check_available()
         info = self._versions.get(model, {}).get(version)
         if info is None:
             raise Refused(f"the registry has no version {version} of model {model!r}")
@@ -238,12 +238,12 @@ class MemoryRegistry(_Fake):
         return info.model_copy(update={"aliases": tuple(aliases), "semantic": info.tags.get(SEMANTIC_VERSION)})
 
     def by_alias(self, model: str, alias: str) -> VersionInfo | None:
-        self._check_up()
+        self._check_available()
         version = self._aliases.get((model, alias))
         return None if version is None else self.get(model, version)
 
     def versions(self, model: str) -> list[VersionInfo]:
-        self._check_up()
+        self._check_available()
         return [self.get(model, version) for version in sorted(self._versions.get(model, {}), key=int, reverse=True)]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
@@ -251,7 +251,7 @@ class MemoryRegistry(_Fake):
         self._versions[model][version] = info.model_copy(update={"tags": {**info.tags, **tags}})
 
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
-        self._check_up()
+        self._check_available()
         if version is None:
             self._aliases.pop((model, alias), None)
             return
@@ -259,7 +259,7 @@ class MemoryRegistry(_Fake):
         self._aliases[model, alias] = version
 
 
-class FakeEndpoint(_Fake):
+class FakeEndpoint(_FakeAdapter):
     """An ``Endpoint`` that records its calls; every row gets the same ``answer``."""
 
     def __init__(self, answer: float = 0.5) -> None:
@@ -270,7 +270,7 @@ class FakeEndpoint(_Fake):
         self._answers: dict[str, LiveState] = {}
 
     def state(self, model: str) -> LiveState:
-        self._check_up()
+        self._check_available()
         return self._states.get(model, LiveState(model=model))
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
@@ -279,7 +279,7 @@ class FakeEndpoint(_Fake):
         previous = now.version if now.version != version else now.previous
         return self._set_state(key, now, version=version, previous=previous, bundle_sha256=sha256)
 
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+    def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         now = self.state(model)
         self.calls.append(("rollback", {"model": model, "reason": reason, "key": key}))
         if key not in self._answers and now.previous is None:
@@ -293,7 +293,7 @@ class FakeEndpoint(_Fake):
         return self._answers[key]
 
     def flush_log(self, model: str) -> None:
-        self._check_up()
+        self._check_available()
         self.calls.append(("flush_log", {"model": model}))
 
     def predict(

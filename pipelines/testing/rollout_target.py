@@ -12,8 +12,8 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
 from pipelines.rollout import transitions
 from pipelines.rollout.plan import parse_plan
-from pipelines.rollout.state import live_state_of, state_of
-from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served
+from pipelines.rollout.state import make_live_state, make_rollout_state
+from pipelines.rollout.transitions import FULL_SHARE, Mirror, Route, Served
 from pipelines.testing.ports import FixedClock
 
 Role = Literal["champion", "candidate", "control", "variant", "shadow"]
@@ -41,10 +41,10 @@ class FakeTarget:
         self._known: set[tuple[str, str]] = set()
 
     def rollout(self, model: str) -> RolloutState:
-        self._check_up()
+        self._check_available()
         route = self._route(model)
-        split = route.split or {route.live.version: WHOLE}
-        return state_of(model, route, split, generation=self._generation, workers=1)
+        split = route.split or {route.live.version: FULL_SHARE}
+        return make_rollout_state(model, route, split, generation=self._generation, workers=1)
 
     def add_counts(self, model: str, version: str, role: Role, **counts: Any) -> None:
         """Add these counts of ``version`` to the current stage."""
@@ -54,9 +54,9 @@ class FakeTarget:
         known = {"step": step.number, "share": step.share, "step_started": step.started}
         self.arms.append(ArmCounts(version=version, role=role, **known, **counts))
 
-    def expire(self, model: str) -> None:
+    def expire_lease(self, model: str) -> None:
         """Let the lease expire: the target rolls the rollout back by itself."""
-        self._routes[model] = transitions.rolled_back(self._route(model), "its lease ended")
+        self._routes[model] = transitions.roll_back(self._route(model), "its lease ended")
         self._generation += 1
 
     def create_rollout(
@@ -80,17 +80,17 @@ class FakeTarget:
         if self.refusal_reasons and key not in self._answers:
             subject, reasons = f"bundle {bundle} of {model} version {version} is refused", self.refusal_reasons
             why = "; ".join([subject, *reasons])
-            transitions.prepared(self._route(model), rollout_id, served, now)
-            fail = partial(transitions.failed, rollout_id=rollout_id, reason=why)
+            transitions.prepare_candidate(self._route(model), rollout_id, served, now)
+            fail = partial(transitions.fail_preparation, rollout_id=rollout_id, reason=why)
             self._change_rollout("prepare", model, rollout_id, body, fail, expect, f"{key}/no")
             raise Refused(subject, reasons)
-        load = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
+        load = partial(transitions.prepare_candidate, rollout_id=rollout_id, served=served, now=now)
         return self._change_rollout("prepare", model, rollout_id, body, load, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        shift = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=self._clock())
+        shift = partial(transitions.shift_traffic, rollout_id=rollout_id, split=split, now=self._clock())
         return self._change_rollout("set_traffic", model, rollout_id, dict(split), shift, expect, key)
 
     def set_mirror(
@@ -98,29 +98,29 @@ class FakeTarget:
     ) -> RolloutState:
         mirror = None if version is None else Mirror(version, basis_points)
         body = {"version": version, "basis_points": basis_points}
-        copy = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=self._clock())
+        copy = partial(transitions.set_mirror, rollout_id=rollout_id, mirror=mirror, now=self._clock())
         return self._change_rollout("set_mirror", model, rollout_id, body, copy, expect, key)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        renew = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=self._clock())
+        renew = partial(transitions.renew_lease, rollout_id=rollout_id, seconds=seconds, now=self._clock())
         return self._change_rollout("renew_lease", model, rollout_id, {"seconds": seconds}, renew, expect, key, 0)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        pause = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
+        pause = partial(transitions.pause, rollout_id=rollout_id, reason=reason)
         return self._change_rollout("pause", model, rollout_id, {"reason": reason}, pause, expect, key)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
         return self._change_rollout(
-            "resume", model, rollout_id, {}, lambda r: transitions.resumed(r, rollout_id, now), expect, key
+            "resume", model, rollout_id, {}, lambda r: transitions.resume(r, rollout_id, now), expect, key
         )
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        switch = partial(transitions.promoted, rollout_id=rollout_id, version=version)
+        switch = partial(transitions.promote, rollout_id=rollout_id, version=version)
         return self._change_rollout("promote", model, rollout_id, {"version": version}, switch, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        finish = partial(transitions.retired, rollout_id=rollout_id, version=version)
+        finish = partial(transitions.finish_promotion, rollout_id=rollout_id, version=version)
         return self._change_rollout("retire", model, rollout_id, {"version": version}, finish, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
@@ -130,11 +130,11 @@ class FakeTarget:
         if rollout.rollout_id != rollout_id:
             return self.rollout(model)
 
-        back = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
+        back = partial(transitions.roll_back_if_possible, rollout_id=rollout_id, reason=reason)
         return self._change_rollout("roll_back", model, rollout_id, {"reason": reason}, back, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        self._check_up()
+        self._check_available()
         if self._route(model).rollout is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         return list(self.arms)
@@ -142,25 +142,27 @@ class FakeTarget:
     # ---- the live version -------------------------------------------------------------------------------------------
 
     def state(self, model: str) -> LiveState:
-        self._check_up()
-        route = self._served(model)
-        return live_state_of(model, route, generation=self._generation, workers=1) if route else LiveState(model=model)
+        self._check_available()
+        route = self._current_route(model)
+        return (
+            make_live_state(model, route, generation=self._generation, workers=1) if route else LiveState(model=model)
+        )
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         body, served = {"version": version, "bundle": bundle, "key": key}, Served(version, bundle, sha256)
-        return self._switch("release", model, body, key, lambda route: transitions.released(model, route, served))
+        return self._switch("release", model, body, key, lambda route: transitions.release(model, route, served))
 
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
+    def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         body = {"reason": reason, "key": key}
-        return self._switch("rollback", model, body, key, lambda route: transitions.put_back(model, route, reason))
+        return self._switch("rollback", model, body, key, lambda route: transitions.restore(model, route, reason))
 
     def _switch(
         self, verb: str, model: str, body: dict[str, Any], key: str, transition: Callable[[Route | None], Route]
     ) -> LiveState:
-        self._check_up()
+        self._check_available()
         self.calls.append((verb, "", {"model": model, **body}))
         if key not in self._live_answers:
-            self._routes[model] = transition(self._served(model))
+            self._routes[model] = transition(self._current_route(model))
             self._generation += 1
             self._live_answers[key] = self.state(model)
         return self._live_answers[key]
@@ -178,7 +180,7 @@ class FakeTarget:
         key: str,
         step: int = 1,
     ) -> RolloutState:
-        self._check_up()
+        self._check_available()
         self.calls.append((verb, rollout_id, body))
         request = (verb, rollout_id, body)
         if key in self._answers:
@@ -197,11 +199,11 @@ class FakeTarget:
         return state
 
     def _route(self, model: str) -> Route:
-        return transitions.live(model, self._served(model))
+        return transitions.require_live(model, self._current_route(model))
 
-    def _served(self, model: str) -> Route | None:
+    def _current_route(self, model: str) -> Route | None:
         return self._routes.get(model) or (Route(self._champion) if self._champion else None)
 
-    def _check_up(self) -> None:
+    def _check_available(self) -> None:
         if self.down:
             raise Unavailable("the endpoint does not answer")

@@ -17,7 +17,7 @@ from pipelines.verdict import Verdict
 from practices._operators import step_runner
 from practices._rollouts.recorded_evidence import missing_evidence
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.stage_operator import IN_PROCESS, ComparisonPractice
+from practices._rollouts.stage_operator import IN_PROCESS_RUNNER, ComparisonPractice
 
 
 class AbTest(ComparisonPractice):
@@ -40,7 +40,7 @@ class AbTest(ComparisonPractice):
         self._check(rollout, state)
         state = rollout.set_traffic(deployment.shares()[0])
         request = self._request(rollout, state)
-        measure = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=IN_PROCESS)
+        measure = step_runner.run_step("measure_experiment", request, ExperimentMeasure, runner=IN_PROCESS_RUNNER)
         errors = errors + 1 if measure.errors else 0
         max_errors = deployment.analysis.consecutive_errors
         decision = judge_experiment(measure, declared, consecutive_errors=errors, max_errors=max_errors)
@@ -49,7 +49,7 @@ class AbTest(ComparisonPractice):
             self.defer_next(rollout, state, declared.max_duration, declared.max_duration - measure.elapsed, errors)
         details = {**self.clear_details(context), **self.apply_decision(decision, rollout, state)}
         plot_request = request.model_copy(update={"found": measure})
-        measure = step_runner.run_step("measure_experiment", plot_request, ExperimentMeasure, runner=IN_PROCESS)
+        measure = step_runner.run_step("measure_experiment", plot_request, ExperimentMeasure, runner=IN_PROCESS_RUNNER)
         verdict = self._store_report(rollout, judge_experiment(measure, declared).verdict)
         return self.record(verdict, rollout, context, on_fail=self.on_fail, **details)
 

@@ -35,7 +35,7 @@ class CandidateEvaluation(ModelPractice):
         if champion is not None and champion.version == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion; nothing to evaluate")
         request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
-        result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.runs("evaluate"))
+        result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.stage_runner("evaluate"))
         record_verdict(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {result.version}",

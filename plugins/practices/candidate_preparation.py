@@ -26,12 +26,12 @@ class CandidatePreparation(RolloutPractice):
     ui_color = "#cfe2f3"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
+        rollout = self.open_rollout()
         if rollout.ticket.first:
             return self.pass_first_version()
         state = rollout.read_state()
         if state.rollout_id == rollout.ticket.rollout_id and rollout.running_state().phase != "PENDING":
-            return self.pass_note(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
+            return self.trivial_pass(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
         decision = judge_preparation(rollout.ticket, state, plan_faults(rollout.spec))
         verdict = self.record(decision.verdict, rollout, context)
         if state.rollout_id != rollout.ticket.rollout_id:

@@ -29,17 +29,17 @@ class ChampionRelease(RolloutPractice):
     ui_color = "#a4c2f4"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
+        rollout = self.open_rollout()
         ports, ticket = rollout.ports, rollout.ticket
         gates, approval = gate_outcomes(ticket, ports)
         stages = stage_outcomes(ticket, rollout.spec, ports)
         verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=stages)
         self.record(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = run_context.action_key(context, ticket.version)
-        switch = self.release if ticket.first or not rollout.spec.deployment.staged else self.promote
+        switch = self.release if ticket.first or not rollout.spec.deployment.is_staged else self.promote
         former = ports.registry.by_alias(self.model, "champion")
         switch(rollout, context, key)
-        state = read_back(rollout)
+        state = read_released_state(rollout)
         details = {
             "from": former.version if former else None,
             "semantic_version": ports.registry.get(self.model, ticket.version).semantic,
@@ -69,7 +69,7 @@ class ChampionRelease(RolloutPractice):
         rollout.target.release(self.model, ticket.version, ticket.bundle, ticket.sha256, key=key)
 
 
-def read_back(rollout: Rollout) -> LiveState:
+def read_released_state(rollout: Rollout) -> LiveState:
     """The live state. ``Refused`` if it is of another version, ``Unavailable`` while not every worker serves it."""
     version, state = rollout.ticket.version, rollout.target.state(rollout.ticket.model)
     if state.version != version:

@@ -35,7 +35,7 @@ class LeaseReaper(DryRunPractice):
         models_by_action: dict[str, list[str]] = {}
         unreachable = []
         for spec in ports.catalog.models.values():
-            if not spec.deployment.staged:
+            if not spec.deployment.is_staged:
                 continue
             try:
                 action = self._check_model(spec, ports, context)

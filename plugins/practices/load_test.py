@@ -27,16 +27,18 @@ class LoadTest(RolloutPractice):
     ui_color = "#fce5cd"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
+        rollout = self.open_rollout()
         deployment, ticket = rollout.spec.deployment, rollout.ticket
         if ticket.first:
-            return self.pass_note(f"the first version of {self.model} is released without a rollout: no load test")
+            return self.trivial_pass(f"the first version of {self.model} is released without a rollout: no load test")
         if deployment.load_test is None:
-            return self.pass_note("deployment.load_test is not declared")
+            return self.trivial_pass("deployment.load_test is not declared")
         state = self.resume_if_paused(rollout, context)
         rollout.renew_lease(state, deployment.load_test.duration + LEASE_MARGIN_SECONDS)
         request = LoadTestRequest(**ticket.model_dump(include={"model", "version", "rollout_id"}))
-        result = step_runner.run_step("load_candidate", request, LoadTestResult, runner=rollout.spec.runs("deploy"))
+        result = step_runner.run_step(
+            "load_candidate", request, LoadTestResult, runner=rollout.spec.stage_runner("deploy")
+        )
         context["ti"].xcom_push(key="plot", value=result.plot)
         rollout.renew_idle_lease(rollout.running_state())
         return self.record(judge_load_test(result, deployment), rollout, context, report=result.report)

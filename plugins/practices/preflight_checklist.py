@@ -11,12 +11,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.errors import Refused
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import (
+    BundleInspection,
     BundleRequest,
     BundleResult,
-    Inspection,
     InspectionRequest,
     LiveState,
-    ReleaseStanding,
+    ReleaseFacts,
 )
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
@@ -49,14 +49,14 @@ class PreflightChecklist(ModelPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
-        spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).runs("deploy")
+        spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).stage_runner("deploy")
         version = run_context.version(context, f"{self.model}:approved", undeployed_versions(ports, self.model))
         request = BundleRequest(model=self.model, version=version)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         live = ports.target(self.model).state(self.model)
         _skip_if_live(bundle, live, spec, ports)
         inspect = InspectionRequest(bundle=bundle, champion=live.version)
-        inspection = step_runner.run_step("inspect_release", inspect, Inspection, runner=runner)
+        inspection = step_runner.run_step("inspect_release", inspect, BundleInspection, runner=runner)
         verdict = judge_checklist(inspection, _release_standing(bundle, live, ports, context), spec, REQUIRED_GATES)
         self._record_checklist(verdict, bundle, ports, context)
         ticket = RolloutTicket(
@@ -92,12 +92,12 @@ def rollout_id(context: Any, model: str) -> str:
     return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{clears}"))
 
 
-def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseStanding:
+def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseFacts:
     gates, approval = gate_outcomes(bundle, ports)
     lines = ports.ledger.entries(model=bundle.model)
     drills = [line for line in lines if line.kind == "rollback_drill"]
     run, person = context["dag_run"], getattr(context["dag_run"], "triggering_user_name", None)
-    return ReleaseStanding(
+    return ReleaseFacts(
         gates=gates,
         approval_digest=approval,
         ledger_faults=ports.ledger.faults(),
@@ -119,7 +119,7 @@ def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports:
     recorded = bool(released) and released[-1].get("sha256") == live.bundle_sha256
     if live.bundle_sha256 == bundle.sha256 and recorded and champion and champion.version == bundle.version:
         raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already with this bundle")
-    if spec.deployment.staged:
+    if spec.deployment.is_staged:
         reasons = ["its release is not on the ledger, or its bundle has changed since (other library versions)"]
         reasons.append("clear the task that switched traffic, or approve and deploy another version")
         raise Refused(f"version {bundle.version} of {bundle.model} is live: it cannot be its own candidate", reasons)

@@ -9,7 +9,13 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, own_rollback, rollback_target
+from pipelines.rules.release_rollback import (
+    PlannedRollback,
+    earlier_rollback,
+    judge_rollback,
+    plan_rollback,
+    rollback_reason,
+)
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -40,11 +46,11 @@ class ReleaseRollback(ModelPractice):
         target = ports.target(self.model)
         before = target.rollout(self.model)
         verdict = judge_rollback(before, self.version or None)
-        rollback = own_rollback(before, key)
+        rollback = earlier_rollback(before, key)
         if rollback is None and verdict.passed:
             rollback = move_traffic_back(target, before, self.reason, key)
             self._record_verdict(verdict, before, ports, context)
-        rollback = rollback or self._past_rollback(before, verdict, ports, context)
+        rollback = rollback or self._earlier_rollback(before, verdict, ports, context)
         state = target.state(self.model)
         details = {"from": rollback.takes, "to": state.version, "reason": self.reason, "generation": state.generation}
         details |= {"rollout_id": rollback.rollout_id, "run": key}
@@ -54,7 +60,9 @@ class ReleaseRollback(ModelPractice):
         context["outlet_events"][asset(self.model, "released")].extra = {"version": state.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 
-    def _past_rollback(self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context) -> RollbackTarget:
+    def _earlier_rollback(
+        self, state: RolloutState, verdict: Verdict, ports: Ports, context: Context
+    ) -> PlannedRollback:
         """The rollback that was done before; ``Refused`` with the verdict if there was none.
 
         After a rollback the target has no previous version while the registry's alias still names the version that was
@@ -63,12 +71,12 @@ class ReleaseRollback(ModelPractice):
         lines = ports.ledger.entries(self.model, kind="rollback")
         for line in lines:
             if line.details.get("run") == run_context.action_key(context):
-                return RollbackTarget(takes=line.details["from"], to=state.champion)
+                return PlannedRollback(takes=line.details["from"], to=state.champion)
         former = ports.registry.by_alias(self.model, "champion")
         if former is None or former.version == state.champion or state.previous is not None:
             self._record_verdict(verdict, state, ports, context)
             raise Refused(f"no version of {self.model} was rolled back")
-        return RollbackTarget(takes=former.version, to=state.champion)
+        return PlannedRollback(takes=former.version, to=state.champion)
 
     def _record_verdict(self, verdict: Verdict, state: RolloutState, ports: Ports, context: Context) -> None:
         record_verdict(
@@ -83,18 +91,18 @@ class ReleaseRollback(ModelPractice):
         )
 
 
-def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> RollbackTarget:
+def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: str, key: str) -> PlannedRollback:
     """Move the traffic. ``Refused`` if an earlier try of this run moved it and it was moved again since."""
-    rollback = rollback_target(before)
+    rollback = plan_rollback(before)
     assert rollback is not None, "the rule passed"
     if rollback.rollout_id is not None:
-        signed_reason, rollback_key = full_reason(reason, rollback.takes, key), f"{key}/{rollback.rollout_id}"
+        signed_reason, rollback_key = rollback_reason(reason, rollback.takes, key), f"{key}/{rollback.rollout_id}"
         ended = target.roll_back(before.model, rollback.rollout_id, signed_reason, key=rollback_key)
         if ended.phase != "ROLLED_BACK":
             reasons = ["trigger the DAG again"]
             raise Refused(f"rollout {rollback.rollout_id} of {before.model} is {ended.phase} by now", reasons)
         return rollback
-    target.rollback(before.model, key=key, reason=reason)
+    target.restore_previous(before.model, key=key, reason=reason)
     if target.state(before.model).version == rollback.takes:
         reason = "it was released after an earlier try of this run moved traffic; trigger the DAG again to roll it back"
         raise Refused(f"version {rollback.takes} of {before.model} is live again", [reason])

@@ -37,7 +37,7 @@ class ReproducibleTraining(ModelPractice):
         spec = ports.catalog.model(self.model)
         request = self._request(context, ports.settings.actor)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
-        result = step_runner.run_step("train_model", request, TrainResult, runner=spec.runs("train"))
+        result = step_runner.run_step("train_model", request, TrainResult, runner=spec.stage_runner("train"))
         record_verdict(
             judge_training(result, spec),
             subject=f"the training of {self.model} version {result.version}",

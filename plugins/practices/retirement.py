@@ -23,9 +23,9 @@ class Retirement(RolloutPractice):
     ui_color = "#d9d9d9"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
-        if rollout.ticket.first or not rollout.spec.deployment.staged:
-            return self.pass_note("there was no rollout: nothing to retire")
+        rollout = self.open_rollout()
+        if rollout.ticket.first or not rollout.spec.deployment.is_staged:
+            return self.trivial_pass("there was no rollout: nothing to retire")
         if (state := rollout.read_state()).rollout_id != rollout.ticket.rollout_id:
             rollout.running_state()
         released, now = rollout.ledger_lines("release"), rollout.ports.clock()

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.ports import Ports
-from pipelines.rules.retrain_request import detections, judge_retraining
+from pipelines.rules.retrain_request import judge_retraining, read_detections
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -70,7 +70,7 @@ def skip_or_refuse(verdict: Verdict, model: str, day: date) -> NoReturn:
 def judge(ports: Ports, model: str, day: date) -> Verdict:
     """Judge by the monitoring verdicts on the live version and the earlier requests, from the ledger."""
     lines = ports.ledger.entries(model=model, version=_live_version(ports, model), kind="monitoring_verdict")
-    history = detections(line.details for line in lines)
+    history = read_detections(line.details for line in lines)
     earlier = ports.ledger.entries(model=model, kind="retrain_request")
     requests = [date.fromisoformat(line.details["day"]) for line in earlier]
     return judge_retraining(history, requests, ports.catalog.model(model), day)

@@ -9,7 +9,7 @@ from airflow.sdk import Context
 
 from pipelines.messages.rollout import RolloutState
 from pipelines.rules.rollout_analysis import judge_stage
-from practices._rollouts.analysis import observe_stage, summary
+from practices._rollouts.analysis import observation_log_line, observe_stage
 from practices._rollouts.operator import log
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.stage_operator import StagePractice
@@ -37,10 +37,10 @@ class RolloutAnalysis(StagePractice):
 
     def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
         if state.phase in ("FINALISING", "SUCCEEDED"):
-            return self.pass_note(f"version {state.champion} is promoted already")
+            return self.trivial_pass(f"version {state.champion} is promoted already")
         observation = observe_stage(rollout, state, self.share, errors)
         decision = judge_stage(observation)
-        log.info("%s", summary(decision))
+        log.info("%s", observation_log_line(decision))
         if decision.action == "look_again":
             declared = rollout.spec.deployment
             rollout.renew_lease(state, declared.lease)

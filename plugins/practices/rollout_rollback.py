@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -23,17 +23,17 @@ class RolloutRollback(RolloutPractice):
     ui_color = "#ea9999"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
-        if rollout.ticket.first or not rollout.spec.deployment.staged:
-            return self.pass_note("there was no rollout")
+        rollout = self.open_rollout()
+        if rollout.ticket.first or not rollout.spec.deployment.is_staged:
+            return self.trivial_pass("there was no rollout")
         state, failed = rollout.read_state(), failed_tasks(context)
-        decision = judge_end(rollout.ticket, state, failed, recorded=is_end_recorded(rollout))
+        decision = judge_rollout_end(rollout.ticket, state, failed, recorded=is_end_recorded(rollout))
         self.log.info("%s: %s", decision.action, decision.reason)
         if decision.action == "roll_back":
             state = rollout.roll_back(decision.reason)
             record_rollback(rollout, state, "run", decision.reason)
         elif decision.action == "record":
-            record_rollback(rollout, state, rolled_back_by(rollout), decision.reason)
+            record_rollback(rollout, state, rollback_initiator(rollout), decision.reason)
         if decision.failed_with_traffic:
             rollout.ports.registry.set_tags(self.model, rollout.ticket.version, {"airworthy.status": "rolled_back"})
         return self.record(decision.verdict, rollout, context)
@@ -56,7 +56,7 @@ def is_end_recorded(rollout: Rollout) -> bool:
     return any(line.kind in ("rollback", "rollout_end") for line in own_lines)
 
 
-def rolled_back_by(rollout: Rollout) -> str:
+def rollback_initiator(rollout: Rollout) -> str:
     """``analysis`` if a verdict of this rollout is FAIL, else ``target``: its guard, its lease, or a person."""
     by_analysis = any(line.details.get("outcome") == "fail" for line in rollout.ledger_lines("rollout"))
     return "analysis" if by_analysis else "target"

@@ -35,7 +35,7 @@ class SemanticVersioning(CandidatePractice):
         ports = installation.open_ports()
         version = EvaluateResult.model_validate(self.evaluation).version
         digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
-        approval = approval_details(ports, self.model, version) | {"model_digest": digest}
+        approval = version_details(ports, self.model, version) | {"model_digest": digest}
         actor, key = run_context.actor(context, ports.settings.actor), run_context.action_key(context, version)
         ports.ledger.append("approval", self.model, version, approval, actor=actor, key=key)
         tags = {"airworthy.semantic_version": approval["semantic_version"], "airworthy.status": "approved"}
@@ -45,7 +45,7 @@ class SemanticVersioning(CandidatePractice):
         return {"version": version, **approval}
 
 
-def approval_details(ports: Ports, model: str, version: str) -> dict[str, Any]:
+def version_details(ports: Ports, model: str, version: str) -> dict[str, Any]:
     """``semantic_version``, the version that it ``follows`` and the ``changes`` between both."""
     approvals = ports.ledger.entries(model=model, kind="approval")
     own = [entry for entry in approvals if entry.version == version]

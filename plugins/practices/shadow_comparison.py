@@ -8,11 +8,11 @@ from airflow.sdk import Context
 
 from pipelines.messages.comparison import ShadowMeasure, ShadowRequest
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.shadow_comparison import judge_shadow, max_seconds, seconds_left
-from pipelines.spec.strategy import WHOLE, Shadow
+from pipelines.rules.shadow_comparison import judge_shadow, max_shadow_seconds, seconds_left
+from pipelines.spec.strategy import FULL_SHARE, Shadow
 from practices._operators import step_runner
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.stage_operator import IN_PROCESS, ComparisonPractice
+from practices._rollouts.stage_operator import IN_PROCESS_RUNNER, ComparisonPractice
 
 
 class ShadowComparison(ComparisonPractice):
@@ -29,18 +29,18 @@ class ShadowComparison(ComparisonPractice):
 
     def observe(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
         declared = rollout.spec.deployment
-        shadow = declared.shadows or Shadow()
-        state = rollout.mirror(max(1, round(shadow.sample_rate * WHOLE)))
+        shadow = declared.shadow_plan or Shadow()
+        state = rollout.mirror(max(1, round(shadow.sample_rate * FULL_SHARE)))
         request = self._request(rollout, state)
-        measure = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=IN_PROCESS)
+        measure = step_runner.run_step("measure_shadow", request, ShadowMeasure, runner=IN_PROCESS_RUNNER)
         errors = errors + 1 if measure.errors else 0
         decision = judge_shadow(measure, declared, consecutive_errors=errors)
         if decision.action == "look_again":
             self.log.info("after %.0f seconds: %s", measure.elapsed, decision.verdict)
-            self.defer_next(rollout, state, max_seconds(shadow), seconds_left(measure.elapsed, shadow), errors)
+            self.defer_next(rollout, state, max_shadow_seconds(shadow), seconds_left(measure.elapsed, shadow), errors)
         self.apply_decision(decision, rollout, state)
         report_request = request.model_copy(update={"report": True})
-        measure = step_runner.run_step("measure_shadow", report_request, ShadowMeasure, runner=IN_PROCESS)
+        measure = step_runner.run_step("measure_shadow", report_request, ShadowMeasure, runner=IN_PROCESS_RUNNER)
         decision = judge_shadow(measure, declared, consecutive_errors=errors)
         self.apply_decision(decision, rollout, state)
         return self.after_pass(rollout, self.record(decision.verdict, rollout, context, **self.clear_details(context)))

@@ -30,7 +30,7 @@ class TrainingSnapshot(ModelPractice):
         as_of = run_context.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
         request = SnapshotRequest(model=self.model, as_of=as_of)
         result = step_runner.run_step(
-            "take_snapshot", request, SnapshotResult, runner=spec.runs("train").without_gpus()
+            "take_snapshot", request, SnapshotResult, runner=spec.stage_runner("train").without_gpus()
         )
         record_verdict(
             judge_snapshot(result, spec),

@@ -42,11 +42,11 @@ class RolloutContract:
         assert (second.version, second.previous) == ("2", "1")
         assert second.generation > first.generation
         assert target.release(MODEL, "2", *bundle("2"), key="b").generation == second.generation
-        back = target.rollback(MODEL, key="c", reason="worse")
+        back = target.restore_previous(MODEL, key="c", reason="worse")
         assert (back.version, back.previous) == ("1", None)
-        assert target.rollback(MODEL, key="c", reason="worse").version == "1"
+        assert target.restore_previous(MODEL, key="c", reason="worse").version == "1"
         with pytest.raises(Refused, match="no previous"):
-            target.rollback(MODEL, key="d", reason="worse")
+            target.restore_previous(MODEL, key="d", reason="worse")
 
     def test_a_rollout_goes_its_way_from_creation_to_retirement(self, target: DeploymentTarget, bundle: Bundle) -> None:
         before = prepared(target, bundle)

@@ -113,8 +113,8 @@ def test_a_run_by_hand_carries_the_forms_values(airflow: FakeAirflow) -> None:
 
 def test_what_people_are_asked_is_found_and_answered_at_its_own_place(airflow: FakeAirflow) -> None:
     api = client(airflow)
-    [question] = api.questions("m__deploy")
-    api.answer(question, "Approve", "as measured")
+    [question] = api.unanswered_requests("m__deploy")
+    api.answer_request(question, "Approve", "as measured")
     place = "/api/v2/dags/m__deploy/dagRuns/manual__1/taskInstances/ask/1/hitlDetails"
     wanted = {"chosen_options": ["Approve"], "params_input": {"comment": "as measured"}}
     assert airflow.requests[-1] == ("PATCH", place, wanted)

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.errors import Refused, Unavailable
-from pipelines.mlflow_client import mlflow_answers, open_client
+from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Registry
 from pipelines.settings import REPOSITORY
 from pipelines.testing.ports import MemoryRegistry
@@ -141,14 +141,14 @@ def test_an_outage_is_told_within_seconds() -> None:
 
 
 def test_a_password_in_the_address_is_not_repeated() -> None:
-    with pytest.raises(Unavailable) as error, mlflow_answers("postgresql://ann:secret@db/mlflow"):
+    with pytest.raises(Unavailable) as error, translate_mlflow_errors("postgresql://ann:secret@db/mlflow"):
         raise ConnectionError("gone")
     assert "secret" not in str(error.value)
     assert "db/mlflow" in str(error.value)
 
 
 def test_a_fault_of_our_own_is_not_dressed_up_as_an_outage() -> None:
-    with pytest.raises(KeyError), mlflow_answers("http://127.0.0.1:9"):
+    with pytest.raises(KeyError), translate_mlflow_errors("http://127.0.0.1:9"):
         raise KeyError("a bug")
 
 

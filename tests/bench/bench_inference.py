@@ -94,7 +94,7 @@ class Side:
         control, self._supervisor = socket.socketpair()
         worker = module.Worker(control, self._folder / "bundles", self._log, feed, module.Sizes())
         table = {"generation": 1, "routes": {MODEL: {"live": {"version": "1", "bundle": "", "sha256": sealed[1]}}}}
-        await worker._apply(msgspec.convert(table, module.RoutingTable))
+        await worker._apply_table(msgspec.convert(table, module.RoutingTable))
         self._config = worker.server.config
         self._config.load()
 

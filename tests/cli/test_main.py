@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.main import GROUPS, main, parser
+from pipelines.cli.main import COMMAND_GROUPS, main, parser
 from pipelines.settings import Settings
 
 
@@ -22,13 +22,13 @@ def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_command_once_below_its_group_within_80_columns() -> None:
     lines = parser().format_help().splitlines()
     assert max(map(len, lines)) <= 80
-    for heading, group in GROUPS.items():
+    for heading, group in COMMAND_GROUPS.items():
         below = lines[lines.index(f"{heading}:") + 1 :][: len(group)]
         assert [line.split()[0] for line in below] == list(group)
 
 
 def test_every_listed_command_has_a_parser_and_every_parser_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in (name for group in GROUPS.values() for name in group if name != "airflow"):
+    for name in (name for group in COMMAND_GROUPS.values() for name in group if name != "airflow"):
         with pytest.raises(SystemExit) as end:
             main([name, "--help"])
         assert end.value.code == 0

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.cli import status
-from pipelines.cli.status_page import renderables
+from pipelines.cli.status_page import render_summary
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
@@ -238,4 +238,4 @@ def test_the_secret_of_a_candidates_probes_is_told_to_nobody(ports: Any) -> None
 
 
 def test_every_part_of_the_summary_is_drawn(ports: Any) -> None:
-    assert len(list(renderables(status.summary(ports)))) >= 5
+    assert len(list(render_summary(status.summary(ports)))) >= 5

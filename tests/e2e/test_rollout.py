@@ -242,7 +242,7 @@ def test_a_person_who_marks_a_task_failed_takes_the_candidates_traffic(rollout_s
     run = rollout_stack.deploy("1")
     rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step")
     rollout_stack.until(lambda: rollout_stack.tasks(run)["judge_at_20"] in ("running", "deferred"), "the first look")
-    rollout_stack.airflow.mark(DEPLOY, run, "judge_at_20", "failed")
+    rollout_stack.airflow.set_task_state(DEPLOY, run, "judge_at_20", "failed")
     rollout_stack.until(lambda: rollout_stack.share("1") == 0, "the rollback")
     assert rollout_stack.ended(run) == "failed"
     assert len(rollbacks(rollout_stack)) == 2

@@ -23,14 +23,14 @@ from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.adapters.sagemaker.changes import EndpointChanges
 from pipelines.adapters.sagemaker.clients import AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
-from pipelines.ledger.certificate import check_lines, collect
+from pipelines.ledger.certificate import check_lines, collect_certificate
 from pipelines.ledger.hash_chain import chain_faults
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.rules.retrain_request import detections
+from pipelines.rules.retrain_request import read_detections
 from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.serving.control_plane.state import GatewayState
 from pipelines.settings import REPOSITORY, Settings
@@ -45,7 +45,7 @@ from practices._pods.launched import launched_pod
 from practices._rollouts import recorded_evidence
 from practices.approval_quorum import recorded_answers
 from practices.lease_reaper import watched_rollout
-from practices.semantic_versioning import approval_details
+from practices.semantic_versioning import version_details
 from tests.installations.kept import ARCHIVE, TEXTS, read
 from tests.installations.kubernetes_in_memory import KubernetesInMemory
 from tests.practices.practice_harness import MODEL, PracticeHarness
@@ -326,7 +326,7 @@ def test_the_chain_of_kept_lines_is_whole(lines: list[LedgerEntry]) -> None:
 
 
 def test_the_certificate_of_a_version_still_holds(lines: list[LedgerEntry]) -> None:
-    certificate = collect(MODEL, "1", lines)
+    certificate = collect_certificate(MODEL, "1", lines)
     assert [check for check in check_lines(certificate) if check.state != "ok"] == []
     assert certificate.semantic_version == "1.0.0"
     assert certificate.table_versions
@@ -360,13 +360,13 @@ def test_a_rollout_is_still_known_to_belong_to_its_run(harness: PracticeHarness,
 
 
 def test_an_approved_version_keeps_its_number(harness: PracticeHarness) -> None:
-    assert approval_details(harness, MODEL, "1")["semantic_version"] == "1.0.0"
-    assert approval_details(harness, MODEL, "2")["semantic_version"] == "1.0.1"
+    assert version_details(harness, MODEL, "1")["semantic_version"] == "1.0.0"
+    assert version_details(harness, MODEL, "2")["semantic_version"] == "1.0.1"
 
 
 def test_days_on_which_trouble_was_detected_still_count(harness: PracticeHarness) -> None:
     verdicts = harness.ledger.entries(kind="monitoring_verdict")
-    found = {(one.kind, one.outcome.value) for one in detections(line.details for line in verdicts)}
+    found = {(one.kind, one.outcome.value) for one in read_detections(line.details for line in verdicts)}
     assert {("data_drift", "fail"), ("performance", "fail")} <= found
     [asked] = harness.ledger.entries(kind="retrain_request")
     assert asked.details["day"] == "2013-03-07"

@@ -109,8 +109,8 @@ class Unawaited(HttpRouteTarget):
     counted: Mapping[str, tuple[str, PodCounts]] = {}
 
     def _deploy_version(self, model: str, served: Served) -> None:
-        self._note_unused(model, served)
-        apply_all(self._api, self._documents(model, served), DIGEST_ANNOTATION, keep_replicas=False)
+        self._record_unused(model, served)
+        apply_all(self._api, self._version_documents(model, served), DIGEST_ANNOTATION, keep_replicas=False)
 
     def _read_pods(self, model: str, route: Route) -> dict[str, tuple[str, PodCounts]]:
         return dict(self.counted)

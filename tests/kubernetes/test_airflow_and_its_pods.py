@@ -117,7 +117,7 @@ def test_a_run_that_a_person_marks_as_failed_takes_its_pod_along(
         return any(pod.status.phase == "Running" for pod in pods)
 
     made.until(training, "the training's pod")
-    made.airflow.mark(DAG, run_id, "train_model", "failed")
+    made.airflow.set_task_state(DAG, run_id, "train_model", "failed")
     made.until(lambda: core_api.list_namespaced_pod(namespace).items == [], "the pod's end")
     made.until(lambda: state_of(made, run_id) == "failed", "the run's end")
 

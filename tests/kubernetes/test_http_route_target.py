@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.kubernetes.http_route_objects import name_of
+from pipelines.adapters.kubernetes.http_route_objects import object_name
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION
+from pipelines.adapters.kubernetes.rollout_record import RECORD_ANNOTATION
 from pipelines.errors import AirworthyError, Conflict, Refused
 from pipelines.rollout.transitions import Served
 from tests.adapters.rollout_contract import MODEL, PLAN, Bundle, RolloutContract, prepared
@@ -89,14 +89,14 @@ def test_the_weights_are_the_split_and_the_record_stands_in_the_same_object(
     target: Unawaited, bundle: Bundle, namespace: str
 ) -> None:
     generation = prepared(target, bundle)
-    one, two = (name_of(MODEL, Served(version, *bundle(version))) for version in "12")
+    one, two = (object_name(MODEL, Served(version, *bundle(version))) for version in "12")
     assert weights(namespace) == {one: 10_000, two: 0}
     before = route(namespace)["metadata"]["generation"]
     target.set_traffic(MODEL, "r1", {"1": 8500, "2": 1500}, expect=generation, key="step")
     found = route(namespace)
     assert weights(namespace) == {one: 8500, two: 1500}
     assert found["metadata"]["generation"] == before + 1
-    record = json.loads(found["metadata"]["annotations"][ANNOTATION])
+    record = json.loads(found["metadata"]["annotations"][RECORD_ANNOTATION])
     assert (record["route"]["split"], record["route"]["rollout"]["phase"]) == ({"1": 8500, "2": 1500}, "BAKING")
     assert [change["action"] for change in record["history"]] == ["release", "create", "prepare", "traffic"]
 
@@ -106,7 +106,7 @@ def test_a_probe_and_a_segment_reach_the_candidate_by_header(target: Unawaited, 
     generation = prepared(target, bundle, routing={"segments": [segment]})
     target.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=generation, key="step")
     probe, tenant, _ = route(namespace)["spec"]["rules"]
-    two = name_of(MODEL, Served("2", *bundle("2")))
+    two = object_name(MODEL, Served("2", *bundle("2")))
     assert [one["name"] for one in probe["backendRefs"] + tenant["backendRefs"]] == [two, two]
     assert probe["matches"][0]["headers"][0]["value"] == target.rollout(MODEL).probe
     with pytest.raises(Refused, match=r"target\.url"):
@@ -193,10 +193,10 @@ def test_traffic_that_somebody_changed_by_hand_is_told_as_it_is_and_put_right_by
 
 def test_a_route_of_somebody_else_is_never_taken_over(target: Unawaited, bundle: Bundle, namespace: str) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
-    edit(namespace, {"metadata": {"annotations": {ANNOTATION: None}}})
+    edit(namespace, {"metadata": {"annotations": {RECORD_ANNOTATION: None}}})
     with pytest.raises(Refused, match="does not belong to this installation"):
         target.release(MODEL, "2", *bundle("2"), key="second")
-    edit(namespace, {"metadata": {"annotations": {ANNOTATION: "?"}}})
+    edit(namespace, {"metadata": {"annotations": {RECORD_ANNOTATION: "?"}}})
     with pytest.raises(Refused, match="is no record"):
         target.rollout(MODEL)
 

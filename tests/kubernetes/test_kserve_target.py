@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.adapters.kubernetes.kserve_objects import MODE_ANNOTATION, predictor_name, workload_name
+from pipelines.adapters.kubernetes.kserve_objects import DEPLOYMENT_MODE_ANNOTATION, predictor_name, workload_name
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Served
@@ -77,7 +77,7 @@ def test_a_promotion_changes_names_and_keeps_the_former_version_ready_until_it_i
 ) -> None:
     generation = prepared(target, bundle)
     one, two = predictor_name(ONE), predictor_name(TWO)
-    assert service(namespace)["metadata"]["annotations"][MODE_ANNOTATION] == "Standard"
+    assert service(namespace)["metadata"]["annotations"][DEPLOYMENT_MODE_ANNOTATION] == "Standard"
     assert beside(namespace) == {two: 0}
     state = target.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=generation, key="step")
     assert beside(namespace) == {two: 5}
@@ -121,7 +121,7 @@ def test_a_service_in_knative_mode_is_refused_with_the_reason(
     target: UnawaitedKServe, bundle: Bundle, namespace: str
 ) -> None:
     target.release(MODEL, "1", *bundle("1"), key="first")
-    edit(namespace, {"metadata": {"annotations": {MODE_ANNOTATION: None}}})
+    edit(namespace, {"metadata": {"annotations": {DEPLOYMENT_MODE_ANNOTATION: None}}})
     with pytest.raises(Refused, match=r"mode Knative, which has no spec\.canary"):
         target.rollout(MODEL)
 

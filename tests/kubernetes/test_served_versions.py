@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from pipelines.adapters.kubernetes.http_route_objects import name_of
+from pipelines.adapters.kubernetes.http_route_objects import object_name
 from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Timeouts
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import Served
@@ -62,7 +62,7 @@ class Here:
 
     def url(self, served: Served) -> str:
         """As a Gateway reaches the version: by its service."""
-        service = self._api.read_namespaced_service(name_of(MODEL, served), self.namespace)
+        service = self._api.read_namespaced_service(object_name(MODEL, served), self.namespace)
         return f"http://{service.spec.cluster_ip}:{service.spec.ports[0].port}/models/{MODEL}/invocations"
 
     def ask(self, served: Served, hour: float = 7.0, times: int = 1) -> list[int]:
@@ -121,7 +121,7 @@ def test_a_rollout_in_real_pods_goes_from_the_first_release_to_the_promotion(her
     (scaler,) = client.CustomObjectsApi().list_namespaced_custom_object(
         "autoscaling", "v2beta2", here.namespace, "horizontalpodautoscalers"
     )["items"]
-    assert scaler["spec"]["scaleTargetRef"]["name"] == name_of(MODEL, two)
+    assert scaler["spec"]["scaleTargetRef"]["name"] == object_name(MODEL, two)
     assert {metric["type"] for metric in scaler["spec"]["metrics"]} == {"Pods", "Resource"}
 
 

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from pipelines.errors import Unavailable
-from pipelines.ledger.certificate import Check, collect
+from pipelines.ledger.certificate import Check, collect_certificate
 from pipelines.ledger.hash_chain import head
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ports import VersionInfo
@@ -155,7 +155,7 @@ def test_a_whole_certificate_holds_in_every_item(installation: Installation) -> 
 
 def test_a_certificate_is_the_closed_set_of_its_lines_and_digests(installation: Installation) -> None:
     installation.write()
-    certificate = collect("flight_delay", "1", installation.ports.ledger.entries())
+    certificate = collect_certificate("flight_delay", "1", installation.ports.ledger.entries())
     assert [entry.number for entry in certificate.entries] == list(range(1, 9))
     assert certificate.model_digest == DIGEST
     assert certificate.snapshot == table_digest(SNAPSHOT)

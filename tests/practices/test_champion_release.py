@@ -151,7 +151,7 @@ def test_a_version_released_since_is_not_overruled_by_a_late_retry(harness: Prac
     release(harness, "4")
     ticket = ticket_for(harness, "5")
     release(harness, "5", ticket=ticket)
-    harness.endpoint.rollback(MODEL, key="person", reason="bad")
+    harness.endpoint.restore_previous(MODEL, key="person", reason="bad")
     with pytest.raises(Refused, match=r"(?s)not live any more.*trigger flight_delay__deploy"):
         release(harness, "5", ticket=ticket)
     assert harness.endpoint.live.version == "4"

@@ -87,7 +87,7 @@ def test_a_run_that_nobody_goes_on_with_ends_by_the_targets_lease(
 ) -> None:
     run = DeployRun(PracticeHarness.open(tmp_path, monkeypatch))
     run.play(until="shift_to_5")
-    run.target.expire(MODEL)
+    run.target.expire_lease(MODEL)
     run.play()
     assert (run.states["judge_at_5"], run.states["end_rollout"]) == ("failed", "success")
     assert "its lease ended" in run.reasons["judge_at_5"]

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages.release import LoadTestRequest, LoadTestResult, ShareShown
+from pipelines.messages.release import LoadTestRequest, LoadTestResult, ShareEvidence
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
@@ -39,7 +39,7 @@ def found(request: LoadTestRequest, **shown: Any) -> LoadTestResult:
         declared_rps=50,
         plateau_rps=50,
         lag_p99_ms=1,
-        shown=[ShareShown(**(facts | {"above": -5, "below": 10} | shown))],
+        shown=[ShareEvidence(**(facts | {"above": -5, "below": 10} | shown))],
         plot="rollouts/plot.png",
         report="rollouts/report.json",
     )

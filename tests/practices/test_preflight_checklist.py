@@ -14,14 +14,14 @@ from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import (
     BundleColumn,
     BundleContract,
+    BundleInspection,
     BundleRequest,
     BundleResult,
-    Inspection,
     InspectionRequest,
     LiveState,
 )
 from pipelines.messages.rollout import RolloutTicket
-from pipelines.rollout.transitions import ROLLOUT_ID
+from pipelines.rollout.transitions import ROLLOUT_ID_PATTERN
 from pipelines.spec.deployment import Deployment
 from pipelines.testing.rollout_target import FakeTarget
 from practices.preflight_checklist import PreflightChecklist
@@ -43,7 +43,7 @@ def built(request: BundleRequest) -> BundleResult:
     )
 
 
-def inspected(request: InspectionRequest, **changes: Any) -> Inspection:
+def inspected(request: InspectionRequest, **changes: Any) -> BundleInspection:
     bundle = request.bundle
     contract = BundleContract(
         version=bundle.version, output="value", columns=[BundleColumn(name="hour", type="numeric")]
@@ -59,7 +59,7 @@ def inspected(request: InspectionRequest, **changes: Any) -> Inspection:
         "contract": contract,
         "champion": contract if request.champion else None,
     }
-    return Inspection(model=MODEL, version=bundle.version, predictor="onnx", **(facts | changes))
+    return BundleInspection(model=MODEL, version=bundle.version, predictor="onnx", **(facts | changes))
 
 
 def approve(harness: PracticeHarness, version: str, outcome: str = "pass") -> None:
@@ -120,7 +120,7 @@ def test_every_try_of_a_run_has_one_rollout_and_every_other_run_another(harness:
     others = {check(harness, version="5", run=run)[0].rollout_id for run in ("manual__2", "scheduled__1")}
     cleared = check(harness, version="5", run="manual__1", clear_number=1)[0].rollout_id
     assert len({first, cleared} | others) == 4
-    assert re.fullmatch(ROLLOUT_ID, first)
+    assert re.fullmatch(ROLLOUT_ID_PATTERN, first)
 
 
 def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(harness: PracticeHarness) -> None:

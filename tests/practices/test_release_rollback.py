@@ -100,8 +100,8 @@ def test_a_rollback_cut_off_half_way_is_finished_and_not_repeated(
 
     with monkeypatch.context() as broken:
         if moment == "traffic":
-            whole = target.rollback
-            broken.setattr(target, "rollback", lambda *a, **n: die(whole(*a, **n)))
+            whole = target.restore_previous
+            broken.setattr(target, "restore_previous", lambda *a, **n: die(whole(*a, **n)))
         elif moment == "after everything":
             broken.setattr("practices.release_rollback.asset", die)
         else:
@@ -130,7 +130,7 @@ def test_traffic_goes_back_with_ledger_or_registry_down_and_the_next_try_tells_t
 
 
 def test_a_rollback_made_elsewhere_is_only_recorded(harness: PracticeHarness, target: FakeTarget) -> None:
-    target.rollback(MODEL, key="cli", reason="fast")
+    target.restore_previous(MODEL, key="cli", reason="fast")
     roll_back(harness)
     assert target.state(MODEL).generation == 3
     assert harness.registry.aliases == {"champion": "4"}

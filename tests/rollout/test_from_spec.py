@@ -39,7 +39,7 @@ def plan(**block: Any) -> RolloutPlan:
 )
 def test_every_strategy_is_a_plan_that_the_target_can_follow(block: dict[str, Any], strategy: str, expiry: str) -> None:
     found = plan(**block)
-    assert (found.strategy, found.expiry, found.faults()) == (strategy, expiry, [])
+    assert (found.strategy, found.expiry_action, found.faults()) == (strategy, expiry, [])
 
 
 def test_limits_routing_and_lease_reach_the_target() -> None:
@@ -96,7 +96,9 @@ def test_each_demand_is_judged_as_it_was_meant(metric: dict[str, Any], limits: l
     found = analysis_plan(declared(strategy="canary", analysis={"metrics": [SLOW | metric]}))
     first, *others = found.metrics
     assert (first.name, first.event, first.max_rate) == ("error_rate", "bad", 0.01)
-    told = [(one.name, one.role, one.max_rate, one.fail_ratio if one.compares else None) for one in others]
+    told = [
+        (one.name, one.role, one.max_rate, one.fail_ratio if one.compares_with_champion else None) for one in others
+    ]
     assert told == limits
     assert {one.event for one in others} == {"slow_100"}
 

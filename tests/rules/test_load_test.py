@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages.release import LoadTestResult, ShareShown
+from pipelines.messages.release import LoadTestResult, ShareEvidence
 from pipelines.rules.load_test import judge_load_test
 from pipelines.spec.deployment import Deployment
 from pipelines.verdict import Outcome
@@ -22,13 +22,13 @@ def deployment(assertions: Any = None, **changes: Any) -> Deployment:
     return Deployment.model_validate({"strategy": "canary", "load_test": declared | changes})
 
 
-def shown(name: str = "p99_latency", *, above: float = -5.0, below: float = 10.0, **changes: Any) -> ShareShown:
+def shown(name: str = "p99_latency", *, above: float = -5.0, below: float = 10.0, **changes: Any) -> ShareEvidence:
     over = None if name == "error_rate" else 100.0
     facts: dict[str, Any] = {"name": name, "limit": 0.01, "over_ms": over, "bad": 1, "total": 2500}
-    return ShareShown(**(facts | {"above": above, "below": below} | changes))
+    return ShareEvidence(**(facts | {"above": above, "below": below} | changes))
 
 
-def result(*assertions: ShareShown, **changes: Any) -> LoadTestResult:
+def result(*assertions: ShareEvidence, **changes: Any) -> LoadTestResult:
     facts: dict[str, Any] = {
         "model": "flight_delay",
         "version": "5",
@@ -77,7 +77,7 @@ def test_all_assertions_shown_is_a_pass_with_all_figures() -> None:
         (shown(above=math.log(40) - 0.01, below=-9, bad=60), UNKNOWN, "not shown"),
     ],
 )
-def test_an_assertion_is_kept_broken_or_undecided(assertion: ShareShown, outcome: Outcome, reason: str) -> None:
+def test_an_assertion_is_kept_broken_or_undecided(assertion: ShareEvidence, outcome: Outcome, reason: str) -> None:
     found, said = judged(result(assertion, shown("error_rate")))
     assert found is outcome
     assert reason in said
@@ -106,7 +106,7 @@ FAILING = (shown(above=99, below=-99, bad=2000), shown("error_rate", above=99, b
     ],
 )
 def test_a_test_that_did_not_try_the_candidate_neither_passes_nor_fails_it(
-    changes: dict[str, Any], reason: str, assertions: tuple[ShareShown, ...]
+    changes: dict[str, Any], reason: str, assertions: tuple[ShareEvidence, ...]
 ) -> None:
     outcome, said = judged(result(*assertions, **changes))
     assert outcome is UNKNOWN

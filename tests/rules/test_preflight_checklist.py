@@ -10,9 +10,9 @@ import pytest
 from pipelines.messages.release import (
     BundleColumn,
     BundleContract,
-    Inspection,
+    BundleInspection,
     LoggedTraffic,
-    ReleaseStanding,
+    ReleaseFacts,
     StageDesign,
 )
 from pipelines.rules.preflight_checklist import judge_checklist
@@ -36,7 +36,7 @@ def contract(version: str, semantic: str | None = "1.0.0") -> BundleContract:
     return BundleContract(version=version, semantic=semantic, output="probability", columns=COLUMNS)
 
 
-def found(**changes: Any) -> Inspection:
+def found(**changes: Any) -> BundleInspection:
     facts: dict[str, Any] = {
         "model": "flight_delay",
         "version": "5",
@@ -54,12 +54,12 @@ def found(**changes: Any) -> Inspection:
         "traffic": LoggedTraffic(requests=700, since=NOON, until=NOON, per_day=100_000),
         "design": [StageDesign(share=500, requests_to_pass=5000, requests_to_find=20000, seconds=7200)],
     }
-    return Inspection(**(facts | changes))
+    return BundleInspection(**(facts | changes))
 
 
-def standing(**changes: Any) -> ReleaseStanding:
+def standing(**changes: Any) -> ReleaseFacts:
     facts: dict[str, Any] = {"gates": dict.fromkeys(GATES, "pass"), "approval_digest": DIGEST, "champion": "4"}
-    return ReleaseStanding(**(facts | changes))
+    return ReleaseFacts(**(facts | changes))
 
 
 def spec(**deployment: Any) -> ModelSpec:
@@ -68,7 +68,7 @@ def spec(**deployment: Any) -> ModelSpec:
     return declared.model_copy(update={"deployment": wanted})
 
 
-def judged(measured: Inspection, stands: ReleaseStanding, declared: ModelSpec | None = None) -> Verdict:
+def judged(measured: BundleInspection, stands: ReleaseFacts, declared: ModelSpec | None = None) -> Verdict:
     return judge_checklist(measured, stands, declared or spec(), GATES)
 
 

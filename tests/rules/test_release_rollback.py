@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import RollbackTarget, full_reason, judge_rollback, own_rollback, rollback_target
+from pipelines.rules.release_rollback import (
+    PlannedRollback,
+    earlier_rollback,
+    judge_rollback,
+    plan_rollback,
+    rollback_reason,
+)
 from pipelines.verdict import Outcome
 
 
@@ -24,22 +30,22 @@ def during(phase: str, **fields: Any) -> RolloutState:
     ("now", "way"),
     [
         (state(), None),
-        (state(previous="2"), RollbackTarget(takes="3", to="2")),
-        (during("PENDING", previous="2"), RollbackTarget(takes=None, to="3", rollout_id="r1")),
+        (state(previous="2"), PlannedRollback(takes="3", to="2")),
+        (during("PENDING", previous="2"), PlannedRollback(takes=None, to="3", rollout_id="r1")),
         *[
-            (during(phase, candidate="4", previous="2"), RollbackTarget(takes="4", to="3", rollout_id="r1"))
+            (during(phase, candidate="4", previous="2"), PlannedRollback(takes="4", to="3", rollout_id="r1"))
             for phase in ("READY", "SHADOWING", "BAKING", "PAUSED")
         ],
-        (during("BAKING", candidate="4"), RollbackTarget(takes="4", to="3", rollout_id="r1")),
-        (during("FINALISING", previous="2"), RollbackTarget(takes="3", to="2", rollout_id="r1")),
+        (during("BAKING", candidate="4"), PlannedRollback(takes="4", to="3", rollout_id="r1")),
+        (during("FINALISING", previous="2"), PlannedRollback(takes="3", to="2", rollout_id="r1")),
         (during("FINALISING"), None),
-        (during("SUCCEEDED", previous="2"), RollbackTarget(takes="3", to="2")),
-        (during("ROLLED_BACK", previous="2"), RollbackTarget(takes="3", to="2")),
+        (during("SUCCEEDED", previous="2"), PlannedRollback(takes="3", to="2")),
+        (during("ROLLED_BACK", previous="2"), PlannedRollback(takes="3", to="2")),
         (during("SUPERSEDED"), None),
     ],
 )
-def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: RollbackTarget | None) -> None:
-    assert rollback_target(now) == way
+def test_a_rollback_takes_the_newest_thing_back_or_nothing(now: RolloutState, way: PlannedRollback | None) -> None:
+    assert plan_rollback(now) == way
     verdict = judge_rollback(now, None)
     assert verdict.outcome is (Outcome.PASS if way else Outcome.FAIL)
     assert verdict.passed or "no version before 3; release a version instead" in verdict.reasons[0]
@@ -68,9 +74,11 @@ def test_a_table_that_not_every_worker_applied_does_not_stop_a_rollback() -> Non
 
 @pytest.mark.parametrize("version", ["4", None])
 def test_a_run_knows_its_own_rollback_again_and_no_other(version: str | None) -> None:
-    told = full_reason("errors (many)", version, "m__rollback/manual__1/t/0")
+    told = rollback_reason("errors (many)", version, "m__rollback/manual__1/t/0")
     ended = during("ROLLED_BACK", reason=told)
-    assert own_rollback(ended, "m__rollback/manual__1/t/0") == RollbackTarget(takes=version, to="3", rollout_id="r1")
-    assert own_rollback(ended, "m__rollback/manual__1/t/1") is None
-    assert own_rollback(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
-    assert own_rollback(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None
+    assert earlier_rollback(ended, "m__rollback/manual__1/t/0") == PlannedRollback(
+        takes=version, to="3", rollout_id="r1"
+    )
+    assert earlier_rollback(ended, "m__rollback/manual__1/t/1") is None
+    assert earlier_rollback(during("BAKING", candidate="4", reason=told), "m__rollback/manual__1/t/0") is None
+    assert earlier_rollback(during("ROLLED_BACK", reason="its lease ended"), "m__rollback/manual__1/t/0") is None

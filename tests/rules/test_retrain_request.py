@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.retrain_request import Detection, Kind, detections, judge_retraining
+from pipelines.rules.retrain_request import Detection, Kind, judge_retraining, read_detections
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
@@ -119,7 +119,7 @@ def test_ledger_lines_are_read_kind_by_kind_from_the_facts() -> None:
         {"check": "performance_check", "day": "2013-05-01", "outcome": "unknown"},
         {"check": "some_other_check", "day": "2013-05-01", "outcome": "fail"},
     ]
-    assert [(d.kind, d.outcome.value) for d in detections(lines)] == [
+    assert [(d.kind, d.outcome.value) for d in read_detections(lines)] == [
         ("data_drift", "pass"),
         ("prediction_drift", "fail"),
         ("performance", "unknown"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
 from tests.rules.rollout_facts import BEGUN, TICKET, state
 
 BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
@@ -38,7 +38,7 @@ BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
 def test_no_candidate_keeps_traffic_that_nobody_answers_for(
     found: dict[str, Any], failed: list[str] | None, recorded: bool, then: str, why: str, marked: bool
 ) -> None:
-    decision = judge_end(TICKET, state(**found), failed, recorded=recorded)
+    decision = judge_rollout_end(TICKET, state(**found), failed, recorded=recorded)
     assert decision.verdict.passed
     assert (decision.action, decision.failed_with_traffic) == (then, marked)
     assert why in decision.reason

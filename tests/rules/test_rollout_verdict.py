@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, RolloutEvidence, StageCounts, make_plan
-from pipelines.rollout.evidence import weigh
+from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, RolloutEvidence, StageCounts, make_analysis_plan
+from pipelines.rollout.evidence import compute_evidence
 from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.verdict import Outcome, Verdict
 
@@ -20,12 +20,12 @@ COUNTED = ("error", "click", "slow")
 
 
 def plan(*metrics: dict[str, Any], **limits: Any) -> AnalysisPlan:
-    return make_plan({"metrics": list(metrics), **limits}, measured=COUNTED)
+    return make_analysis_plan({"metrics": list(metrics), **limits}, measured=COUNTED)
 
 
 def judge_rollout(plan: AnalysisPlan, stages: list[StageCounts], errors: dict[str, str] | None = None) -> Verdict:
     """The verdict on these counts: weighed as the step weighs them, then judged."""
-    return judge_evidence(plan, weigh(plan, stages, errors=errors))
+    return judge_evidence(plan, compute_evidence(plan, stages, errors=errors))
 
 
 def metric_facts(verdict: Verdict, name: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_a_limit_is_judged_on_requests_where_keys_come_back_in_every_step() -> N
     assert "300 of 10000 requests" in verdict.reasons[0]
     lost = ArmEvents(units=1000, events={"error": 30}, requests=1000)
     broken = [StageCounts(weight=0.5, candidate=lost, champion=first)]
-    assert weigh(plan(BOUNDED, unit="key"), broken).faults
+    assert compute_evidence(plan(BOUNDED, unit="key"), broken).faults
     assert judge_rollout(plan(BOUNDED, unit="key"), broken).outcome is Outcome.UNKNOWN
 
 
@@ -159,7 +159,7 @@ def test_no_step_at_all_is_inconclusive() -> None:
 def test_what_could_not_be_measured_is_an_error_and_no_verdict_on_the_candidate(
     counts: StageCounts, errors: dict[str, str], reason: str
 ) -> None:
-    evidence = weigh(plan(ERRORS), [counts], errors=errors)
+    evidence = compute_evidence(plan(ERRORS), [counts], errors=errors)
     assert reason in evidence.faults
     verdict = judge_evidence(plan(ERRORS), evidence)
     assert verdict.outcome is Outcome.UNKNOWN
@@ -192,7 +192,7 @@ def test_a_verdict_says_the_counts_the_interval_the_evidence_and_the_limit() -> 
 
 
 def test_evidence_travels_as_json_without_a_loss() -> None:
-    evidence = weigh(plan(ERRORS, BOUNDED), [step((0, 50), (0, 50))])
+    evidence = compute_evidence(plan(ERRORS, BOUNDED), [step((0, 50), (0, 50))])
     assert RolloutEvidence.model_validate_json(evidence.model_dump_json(by_alias=True)) == evidence
 
 
@@ -216,5 +216,5 @@ def test_evidence_travels_as_json_without_a_loss() -> None:
 )
 def test_a_plan_that_could_never_decide_rightly_is_refused_when_it_is_made(declared: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused) as refusal:
-        make_plan(declared, measured=COUNTED)
+        make_analysis_plan(declared, measured=COUNTED)
     assert said in str(refusal.value)

@@ -94,7 +94,12 @@ def test_a_field_that_one_machine_has_no_means_for_is_refused_by_its_place(
 
 def test_a_deployment_that_says_nothing_is_one_switch_on_the_gateway() -> None:
     plain = Deployment()
-    assert (plain.strategy, plain.target.kind, plain.staged, plain.shares()) == ("all_at_once", "embedded", False, [])
+    assert (plain.strategy, plain.target.kind, plain.is_staged, plain.shares()) == (
+        "all_at_once",
+        "embedded",
+        False,
+        [],
+    )
     assert not deployment_faults(plain)
 
 
@@ -123,4 +128,4 @@ def test_the_steps_of_a_strategy_are_basis_points_that_grow(declared: dict[str, 
     ],
 )
 def test_approvals_say_how_many_different_people_must_agree(declared: dict[str, Any], people: int) -> None:
-    assert Deployment.model_validate({"approval": declared}).approval.people == people
+    assert Deployment.model_validate({"approval": declared}).approval.people_needed == people

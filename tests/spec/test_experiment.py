@@ -11,7 +11,7 @@ import yaml
 
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog
-from pipelines.spec.experiment import better, outcome_of
+from pipelines.spec.experiment import better_direction, outcome_column
 
 
 def read(folder: Path, ab: dict[str, Any]) -> Catalog:
@@ -47,7 +47,7 @@ def test_metrics_of_the_product_and_numbers_of_the_outcomes_are_taken(tmp_path: 
 
 
 def test_an_outcome_is_better_if_it_is_more_and_with_a_minus_if_it_is_less() -> None:
-    assert [(better(name), outcome_of(name)) for name in ("arr_delay", "-arr_delay", "brier")] == [
+    assert [(better_direction(name), outcome_column(name)) for name in ("arr_delay", "-arr_delay", "brier")] == [
         ("higher", "arr_delay"),
         ("lower", "arr_delay"),
         ("lower", None),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pipelines.settings import REPOSITORY
-from pipelines.spec.schemas import FOLDER, rendered
+from pipelines.spec.schemas import SCHEMA_FOLDER, render_schemas
 
 
-@pytest.mark.parametrize("name", sorted(rendered()))
+@pytest.mark.parametrize("name", sorted(render_schemas()))
 def test_the_schema_is_the_one_that_the_code_gives(name: str) -> None:
-    assert (FOLDER / name).read_text() == rendered()[name], "run `make schemas`"
+    assert (SCHEMA_FOLDER / name).read_text() == render_schemas()[name], "run `make schemas`"
 
 
 @pytest.mark.parametrize(("folder", "schema"), [("models", "model"), ("datasets", "dataset"), ("features", "features")])

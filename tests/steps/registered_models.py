@@ -17,7 +17,7 @@ from pipelines.steps.models.registered_model import (
     model_digest,
     read_predictor,
 )
-from pipelines.steps.training.fitting import Part, fit
+from pipelines.steps.training.fitting import EncodedPart, fit
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.tables.encoding import encode, learn_inputs
 from pipelines.testing.ports import FakePorts
@@ -51,7 +51,7 @@ def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **e
     training = spec.training.model_copy(update={"estimator": declared})
     rows = snapshot()
     inputs = learn_inputs(rows, TYPES)
-    part = Part(encode(rows, inputs), rows["target"].to_numpy())
+    part = EncodedPart(encode(rows, inputs), rows["target"].to_numpy())
     fitted = fit(training, spec.problem, 7, inputs, part, part)
     folder.mkdir()
     write_model_folder(

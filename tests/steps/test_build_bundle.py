@@ -18,7 +18,7 @@ from pipelines.serving.models import bundle as served
 from pipelines.serving.models.predictor import load
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
-from pipelines.spec.deployment import MAX_DIFFERENCE
+from pipelines.spec.deployment import PARITY_LIMIT
 from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
@@ -76,7 +76,7 @@ def test_the_gateway_loads_the_bundle_and_answers_as_the_model(
     answers = live.predict(columns, golden.height)
     np.testing.assert_allclose(answers, golden["prediction"].to_numpy(), rtol=1e-5, atol=1e-5)
     assert result.parity_rows >= MINIMUM_PARITY_ROWS
-    assert result.largest_difference <= MAX_DIFFERENCE
+    assert result.largest_difference <= PARITY_LIMIT
 
 
 def test_building_again_gives_the_same_bytes_and_the_same_digest(ports: FakePorts, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_manifest_names_every_file_and_the_libraries(ports: FakePorts, tmp_p
     assert set(manifest["files"]) == {"model.onnx", "categories.json", "schema.json", "golden.parquet", "golden.json"}
     assert manifest["libraries"].keys() >= {"xgboost", "onnxruntime"}
     content = ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json"))
-    assert served.digest(content) == result.sha256
+    assert served.sha256_hex(content) == result.sha256
 
 
 def test_the_manifest_has_the_ranges_that_the_feature_view_declares(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from pipelines import store_paths
 from pipelines.messages.release import (
     BundleColumn,
     BundleContract,
+    BundleInspection,
     BundleRequest,
     BundleResult,
-    Inspection,
     InspectionRequest,
-    ReleaseStanding,
+    ReleaseFacts,
 )
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.settings import REPOSITORY
@@ -51,7 +51,7 @@ def built(ports: FakePorts, tmp_path: Path, *, model: str = MODEL, **estimator: 
     return build_bundle.run(BundleRequest(model=model, version=version), ports)
 
 
-def inspected(ports: FakePorts, bundle: BundleResult, champion: str | None = None) -> Inspection:
+def inspected(ports: FakePorts, bundle: BundleResult, champion: str | None = None) -> BundleInspection:
     return inspect_release.run(InspectionRequest(bundle=bundle, champion=champion), ports)
 
 
@@ -70,12 +70,12 @@ def forge(ports: FakePorts, bundle: BundleResult, name: str, content: bytes, **m
     return bundle.model_copy(update={"sha256": hashlib.sha256(forged).hexdigest()})
 
 
-def refused(ports: FakePorts, found: Inspection, champion: str | None = None) -> list[str]:
+def refused(ports: FakePorts, found: BundleInspection, champion: str | None = None) -> list[str]:
     """Why the checklist says no though every gate passed and these bytes were approved."""
     info = ports.registry.get(found.model, found.version)
     approved = info.tags["airworthy.model_digest"]
     spec = ports.catalog.model(found.model)
-    return list(judge_checklist(found, ReleaseStanding(approval_digest=approved, champion=champion), spec, ()).reasons)
+    return list(judge_checklist(found, ReleaseFacts(approval_digest=approved, champion=champion), spec, ()).reasons)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_registered_file_changed_after_its_approval_is_refused(ports: FakePort
 
 def test_a_model_registered_anew_is_not_the_one_that_was_approved(ports: FakePorts, tmp_path: Path) -> None:
     bundle = built(ports, tmp_path)
-    standing = ReleaseStanding(approval_digest="0" * 64)
+    standing = ReleaseFacts(approval_digest="0" * 64)
     verdict = judge_checklist(inspected(ports, bundle), standing, ports.catalog.model(MODEL), ())
     assert any("the approval is of model 000000000000…" in reason for reason in verdict.reasons)
 

@@ -28,7 +28,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.models.registered_model import load_model
 from pipelines.steps.training import plots, run_record
-from pipelines.steps.training.checkpoints import INDEX
+from pipelines.steps.training.checkpoints import INDEX_FILE
 from pipelines.tables.encoding import encode
 from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec
@@ -250,7 +250,7 @@ def test_a_training_killed_by_the_system_goes_on_and_ends_with_the_same_bytes(tm
 
     def saved() -> bool:
         """The index is written after the checkpoint that it names."""
-        return any(path.endswith(INDEX) for path in store.list(f"checkpoints/{MODEL}/"))
+        return any(path.endswith(INDEX_FILE) for path in store.list(f"checkpoints/{MODEL}/"))
 
     while not saved() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.tables.profile import (
-    CATEGORIES,
-    OTHER,
-    POINTS,
+    MAX_CATEGORIES,
+    MAX_SKETCH_POINTS,
+    OTHER_CATEGORY,
     NumericProfile,
     TableProfile,
     histogram,
@@ -43,7 +43,7 @@ def below(profile: NumericProfile, at: np.ndarray) -> np.ndarray:
 
 
 def test_up_to_512_distinct_values_are_kept_exactly_with_their_counts() -> None:
-    values = RNG.integers(0, POINTS, 10_000).astype(float)
+    values = RNG.integers(0, MAX_SKETCH_POINTS, 10_000).astype(float)
     found = numeric(values)
     distinct, counts = np.unique(values, return_counts=True)
     assert found.points == distinct.tolist()
@@ -54,11 +54,11 @@ def test_up_to_512_distinct_values_are_kept_exactly_with_their_counts() -> None:
 def test_a_compressed_column_is_exact_at_its_points_and_bounded_between(shape: str) -> None:
     values = np.sort(SHAPES[shape])
     found = numeric(values)
-    assert len(found.points) == POINTS
+    assert len(found.points) == MAX_SKETCH_POINTS
     at_points = np.searchsorted(values, found.points, side="right") / len(values)
     assert below(found, np.array(found.points)) == pytest.approx(at_points, abs=0)
     everywhere = np.searchsorted(values, values, side="right") / len(values)
-    assert np.abs(below(found, values) - everywhere).max() <= 1 / POINTS + 1e-12
+    assert np.abs(below(found, values) - everywhere).max() <= 1 / MAX_SKETCH_POINTS + 1e-12
     assert found.points[-1] == found.maximum == values[-1]
 
 
@@ -96,9 +96,9 @@ def test_merged_compressed_days_stay_within_two_512ths(shape: str) -> None:
     parts = [pl.DataFrame({"x": part}) for part in np.split(values, 8)]
     merged = merge_profiles([profile_frame(part, categorical=[], numeric=["x"]) for part in parts]).numeric["x"]
     exact = np.searchsorted(np.sort(values), np.sort(values), side="right") / len(values)
-    assert np.abs(below(merged, np.sort(values)) - exact).max() <= 2 / POINTS + 1e-12
+    assert np.abs(below(merged, np.sort(values)) - exact).max() <= 2 / MAX_SKETCH_POINTS + 1e-12
     assert merged.count == len(values)
-    assert len(merged.points) <= POINTS
+    assert len(merged.points) <= MAX_SKETCH_POINTS
 
 
 def test_merging_keeps_a_column_that_only_some_days_have() -> None:
@@ -109,12 +109,12 @@ def test_merging_keeps_a_column_that_only_some_days_have() -> None:
 
 
 def test_the_most_frequent_categories_are_kept_and_the_rest_counted_together() -> None:
-    values = ["often"] * 5 + [f"rare_{number:04d}" for number in range(CATEGORIES + 20)]
+    values = ["often"] * 5 + [f"rare_{number:04d}" for number in range(MAX_CATEGORIES + 20)]
     frame = pl.DataFrame({"c": [*values, None]})
     found = profile_frame(frame, categorical=["c"], numeric=[]).categorical["c"]
     assert next(iter(found.counts.items())) == ("often", 5)
-    assert found.counts[OTHER] == 21
-    assert (found.nulls, sum(found.counts.values()), len(found.counts)) == (1, len(values), CATEGORIES + 1)
+    assert found.counts[OTHER_CATEGORY] == 21
+    assert (found.nulls, sum(found.counts.values()), len(found.counts)) == (1, len(values), MAX_CATEGORIES + 1)
     twice = merge_profiles([profile_frame(frame, categorical=["c"], numeric=[])] * 2).categorical["c"]
     assert sum(twice.counts.values()) == 2 * len(values)
 

@@ -53,12 +53,12 @@ class GatewayEndpoint:
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         content = {"version": version, "bundle": bundle, "sha256": sha256}
-        return self._change(f"{self._admin}/models/{model}/release", content, key)
+        return self._post_change(f"{self._admin}/models/{model}/release", content, key)
 
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        return self._change(f"{self._admin}/models/{model}/rollback", {"reason": reason}, key)
+    def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
+        return self._post_change(f"{self._admin}/models/{model}/rollback", {"reason": reason}, key)
 
-    def _change(self, url: str, content: Mapping[str, Any], key: str) -> LiveState:
+    def _post_change(self, url: str, content: Mapping[str, Any], key: str) -> LiveState:
         headers = {"idempotency-key": key}
         return LiveState.model_validate(self._call("POST", url, content, headers=headers, timeout=self._slow_timeout))
 

@@ -13,7 +13,7 @@ class GatewayRollouts(GatewayEndpoint):
     """``DeploymentTarget`` and ``Endpoint`` of one gateway. A rollback applies to any generation."""
 
     def rollout(self, model: str) -> RolloutState:
-        return _state(self._call("GET", f"{self._admin}/models/{model}/rollout"))
+        return _to_rollout_state(self._call("GET", f"{self._admin}/models/{model}/rollout"))
 
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
@@ -71,10 +71,10 @@ class GatewayRollouts(GatewayEndpoint):
     ) -> RolloutState:
         headers = {"idempotency-key": key} | ({} if expect is None else {"if-match": f'"{expect}"'})
         url = f"{self._admin}/models/{model}/rollouts/{rollout_id}{verb}"
-        return _state(self._call(method, url, content, headers=headers, timeout=self._slow_timeout))
+        return _to_rollout_state(self._call(method, url, content, headers=headers, timeout=self._slow_timeout))
 
 
-def _state(answer: Mapping[str, Any]) -> RolloutState:
+def _to_rollout_state(answer: Mapping[str, Any]) -> RolloutState:
     """The admin listener's answer, with each version's number in place of its object."""
     record, mirror = answer["rollout"] or {}, answer["mirror"] or {}
     versions = {field: answer[field] and answer[field]["version"] for field in ("champion", "candidate", "previous")}

@@ -21,7 +21,7 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.ports import Clock
 from pipelines.rollout import transitions
 from pipelines.rollout.plan import RolloutPlan, parse_plan
-from pipelines.rollout.state import live_state_of
+from pipelines.rollout.state import make_live_state
 from pipelines.rollout.transitions import Mirror, Route, Served
 
 MAX_WRITE_CONFLICTS = 8
@@ -76,37 +76,37 @@ class AnnotatedRollouts(ABC):
         if observed is None:
             return LiveState(model=model)
         record, workers, applied = observed.record, observed.workers, observed.applied
-        return live_state_of(model, record.route, generation=record.generation, workers=workers, applied=applied)
+        return make_live_state(model, record.route, generation=record.generation, workers=workers, applied=applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         served = Served(version, bundle, sha256)
-        request = records.digest("release", version, bundle, sha256)
+        request = records.request_digest("release", version, bundle, sha256)
         observed = self._observe(model)
         route = observed.record.route if observed else None
         if not (observed and route) or (records.stored_answer(observed, key, request) is None and route.live != served):
-            transitions.released(model, route, served)
-            self._note_unused(model, served)
+            transitions.release(model, route, served)
+            self._record_unused(model, served)
             with self._delete_if_refused(model, served):
                 self._deploy_version(model, served)
-        self._change(model, "release", lambda route: transitions.released(model, route, served), key, request)
+        self._change(model, "release", lambda route: transitions.release(model, route, served), key, request)
         return self.state(model)
 
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        request = records.digest("rollback", reason)
-        self._change(model, "rollback", lambda route: transitions.put_back(model, route, reason), key, request)
+    def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
+        request = records.request_digest("rollback", reason)
+        self._change(model, "rollback", lambda route: transitions.restore(model, route, reason), key, request)
         return self.state(model)
 
     # ---- a rollout ----------------------------------------------------------------------------------------------
 
     def rollout(self, model: str) -> RolloutState:
-        return records.rollout_state(model, self._existing(model))
+        return records.rollout_state(model, self._require_record(model))
 
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
         new_plan, supersede = parse_plan(plan), bool(plan.get("supersede"))
-        observed = self._existing(model)
-        known = observed.record.known(rollout_id)
+        observed = self._require_record(model)
+        known = observed.record.find_rollout(rollout_id)
         if known is not None and known.plan == new_plan:
             return records.rollout_state(model, observed)
         if known is not None:
@@ -130,34 +130,34 @@ class AnnotatedRollouts(ABC):
         edit = partial(
             transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe=probe, supersede=supersede
         )
-        request = records.digest("create", rollout_id, msgspec.to_builtins(new_plan))
-        return self._apply(model, "create", edit, key, request, expect=expect, update=begin)
+        request = records.request_digest("create", rollout_id, msgspec.to_builtins(new_plan))
+        return self._edit_live(model, "create", edit, key, request, expect=expect, update=begin)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
     ) -> RolloutState:
         served, now = Served(version, bundle, sha256), self._clock()
-        request = records.digest("prepare", rollout_id, version, bundle, sha256)
-        observed = self._existing(model)
+        request = records.request_digest("prepare", rollout_id, version, bundle, sha256)
+        observed = self._require_record(model)
         if records.stored_answer(observed, key, request) is None:
             records.check_generation(model, observed, expect)
-            transitions.prepared(observed.record.route, rollout_id, served, now)
-            self._note_unused(model, served)
+            transitions.prepare_candidate(observed.record.route, rollout_id, served, now)
+            self._record_unused(model, served)
             with self._delete_if_refused(model, served):
                 self._deploy_version(model, served)
-        edit = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=now)
-        return self._apply(model, "prepare", edit, key, request, expect=expect)
+        edit = partial(transitions.prepare_candidate, rollout_id=rollout_id, served=served, now=now)
+        return self._edit_live(model, "prepare", edit, key, request, expect=expect)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
     ) -> RolloutState:
-        now, request = self._clock(), records.digest("traffic", rollout_id, dict(split))
-        observed = self._existing(model)
+        now, request = self._clock(), records.request_digest("traffic", rollout_id, dict(split))
+        observed = self._require_record(model)
         if (answer := records.stored_answer(observed, key, request)) is not None:
             return answer
         readings = self._read_pods(model, observed.record.route)
-        edit = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=now)
-        return self._apply(model, "traffic", edit, key, request, expect=expect, readings=readings)
+        edit = partial(transitions.shift_traffic, rollout_id=rollout_id, split=split, now=now)
+        return self._edit_live(model, "traffic", edit, key, request, expect=expect, readings=readings)
 
     def set_mirror(
         self, model: str, rollout_id: str, version: str | None, basis_points: int, *, expect: int, key: str
@@ -165,70 +165,78 @@ class AnnotatedRollouts(ABC):
         if version is not None and not self.can_mirror:
             raise Refused(f"the deployment target of {model} cannot mirror requests; remove the shadow")
         now, mirror = self._clock(), None if version is None else Mirror(version, basis_points)
-        request = records.digest("mirror", rollout_id, version, basis_points)
-        observed = self._existing(model)
+        request = records.request_digest("mirror", rollout_id, version, basis_points)
+        observed = self._require_record(model)
         # The mirror can be stopped even while pods do not answer.
         readings = (self._read_pods if mirror else self._try_read_pods)(model, observed.record.route)
-        edit = partial(transitions.mirrored, rollout_id=rollout_id, mirror=mirror, now=now)
-        return self._apply(model, "mirror", edit, key, request, expect=expect, readings=readings)
+        edit = partial(transitions.set_mirror, rollout_id=rollout_id, mirror=mirror, now=now)
+        return self._edit_live(model, "mirror", edit, key, request, expect=expect, readings=readings)
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:
-        now, request = self._clock(), records.digest("lease", rollout_id, seconds)
-        edit = partial(transitions.renewed, rollout_id=rollout_id, seconds=seconds, now=now)
-        readings = self._try_read_pods(model, self._existing(model).record.route)
-        return self._apply(model, "lease", edit, key, request, expect=expect, new_generation=False, readings=readings)
+        now, request = self._clock(), records.request_digest("lease", rollout_id, seconds)
+        edit = partial(transitions.renew_lease, rollout_id=rollout_id, seconds=seconds, now=now)
+        readings = self._try_read_pods(model, self._require_record(model).record.route)
+        return self._edit_live(
+            model, "lease", edit, key, request, expect=expect, new_generation=False, readings=readings
+        )
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
-        edit = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
-        return self._apply(model, "pause", edit, key, records.digest("pause", rollout_id, reason), expect=expect)
+        edit = partial(transitions.pause, rollout_id=rollout_id, reason=reason)
+        return self._edit_live(
+            model, "pause", edit, key, records.request_digest("pause", rollout_id, reason), expect=expect
+        )
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
         now = self._clock()
-        edit = partial(transitions.resumed, rollout_id=rollout_id, now=now)
-        return self._apply(model, "resume", edit, key, records.digest("resume", rollout_id), expect=expect)
+        edit = partial(transitions.resume, rollout_id=rollout_id, now=now)
+        return self._edit_live(model, "resume", edit, key, records.request_digest("resume", rollout_id), expect=expect)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        request = records.digest("promote", rollout_id, version)
-        observed = self._existing(model)
+        request = records.request_digest("promote", rollout_id, version)
+        observed = self._require_record(model)
         if records.stored_answer(observed, key, request) is None:
             records.check_generation(model, observed, expect)
-            self._deploy_version(model, transitions.promoted(observed.record.route, rollout_id, version).live)
-        edit = partial(transitions.promoted, rollout_id=rollout_id, version=version)
+            self._deploy_version(model, transitions.promote(observed.record.route, rollout_id, version).live)
+        edit = partial(transitions.promote, rollout_id=rollout_id, version=version)
         readings = self._try_read_pods(model, observed.record.route)
-        return self._apply(model, "promote", edit, key, request, expect=expect, readings=readings)
+        return self._edit_live(model, "promote", edit, key, request, expect=expect, readings=readings)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
-        edit = partial(transitions.retired, rollout_id=rollout_id, version=version)
-        return self._apply(model, "retire", edit, key, records.digest("retire", rollout_id, version), expect=expect)
+        edit = partial(transitions.finish_promotion, rollout_id=rollout_id, version=version)
+        return self._edit_live(
+            model, "retire", edit, key, records.request_digest("retire", rollout_id, version), expect=expect
+        )
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
-        if self._existing(model).record.known(rollout_id) is None:
+        if self._require_record(model).record.find_rollout(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
-        return self._apply(model, "rollback", edit, key, records.digest("roll_back", rollout_id, reason))
+        edit = partial(transitions.roll_back_if_possible, rollout_id=rollout_id, reason=reason)
+        return self._edit_live(model, "rollback", edit, key, records.request_digest("roll_back", rollout_id, reason))
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
-        record = self._existing(model).record
-        if record.known(rollout_id) is None:
+        record = self._require_record(model).record
+        if record.find_rollout(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         rollout = record.route.rollout
         if rollout is None or rollout.rollout_id != rollout_id:
             return []
         if rollout.active:
-            record = records.with_counts(record, self._read_pods(model, record.route))
+            record = records.with_pod_counts(record, self._read_pods(model, record.route))
         return records.arm_counts(record)
 
     # ---- one write ----------------------------------------------------------------------------------------------
 
-    def _existing(self, model: str) -> ObservedRecord:
+    def _require_record(self, model: str) -> ObservedRecord:
         observed = self._observe(model)
         if observed is None:
             raise Refused(f"{model} has no champion yet; release a version first")
         return observed
 
-    def _apply(self, model: str, action: str, edit: Callable[[Route], Route], *args: str, **kw: Any) -> RolloutState:
+    def _edit_live(
+        self, model: str, action: str, edit: Callable[[Route], Route], *args: str, **kw: Any
+    ) -> RolloutState:
         """``_change`` of a model that has a champion."""
-        return self._change(model, action, lambda route: edit(transitions.live(model, route)), *args, **kw)
+        return self._change(model, action, lambda route: edit(transitions.require_live(model, route)), *args, **kw)
 
     def _change(
         self,
@@ -257,11 +265,11 @@ class AnnotatedRollouts(ABC):
             if before is not None and expect is not None:
                 records.check_generation(model, before, expect)
             route = None if before is None else before.record.route
-            after = transitions.check(edit(route))
-            record = records.with_counts(update(before.record), readings or {}) if before else ServingRecord(after)
+            after = transitions.check_route(edit(route))
+            record = records.with_pod_counts(update(before.record), readings or {}) if before else ServingRecord(after)
             record = records.with_route(record, after, action, self._clock(), changed=new_generation and after != route)
             state = records.rollout_state(
-                model, ObservedRecord(record, "", records.split_of(after), True, before.workers if before else 0)
+                model, ObservedRecord(record, "", records.traffic_split(after), True, before.workers if before else 0)
             )
             if new_generation:
                 record = records.with_answer(record, key, request, state)
@@ -269,11 +277,11 @@ class AnnotatedRollouts(ABC):
                 self._write(model, record, before)
             except Conflict:
                 continue  # another writer changed the object: check the change against the new state
-            observed = self._existing(model)
+            observed = self._require_record(model)
             if new_generation and not observed.applied and self._wait_applied(model):
-                observed = self._existing(model)
-            if observed.record == record and observed.split != records.split_of(after):
-                split = records.split_of(after)
+                observed = self._require_record(model)
+            if observed.record == record and observed.split != records.traffic_split(after):
+                split = records.traffic_split(after)
                 raise Refused(f"{action} of {model} was not applied: its split is {observed.split}, not {split}")
             self._delete_unused(model, observed)
             return state.model_copy(update={"workers": observed.workers, "applied": observed.applied})
@@ -286,7 +294,7 @@ class AnnotatedRollouts(ABC):
         except AirworthyError:
             return {}
 
-    def _note_unused(self, model: str, served: Served) -> None:
+    def _record_unused(self, model: str, served: Served) -> None:
         """Record a version as unused before its objects are created, so that a crash leaves no orphaned objects."""
         for _ in range(MAX_WRITE_CONFLICTS):
             observed = self._observe(model)
@@ -315,11 +323,11 @@ class AnnotatedRollouts(ABC):
             return
         time.sleep(self.linger_seconds)
         try:
-            current = self._existing(model)
+            current = self._require_record(model)
             unused = [served for served in current.record.leaving if served in observed.record.leaving]
             for served in unused:
                 self._delete_version(model, served)
-            current = self._existing(model)
+            current = self._require_record(model)
             leaving = [served for served in current.record.leaving if served not in unused]
             if leaving != current.record.leaving:
                 self._write(model, msgspec.structs.replace(current.record, leaving=leaving), current)

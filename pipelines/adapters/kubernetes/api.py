@@ -43,12 +43,12 @@ class KubernetesApi:
     def read(self, version: str, kind: str, name: str) -> Document | None:
         return self._call("GET", self._path(version, kind, name), allow_missing=True)
 
-    def select(self, version: str, kind: str, labels: Mapping[str, str]) -> list[Document]:
+    def list_by_labels(self, version: str, kind: str, labels: Mapping[str, str]) -> list[Document]:
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         listing = self._call("GET", self._path(version, kind), query=[("labelSelector", selector)]) or {}
         return list(listing["items"])
 
-    def warnings(self, kind: str, name: str) -> list[str]:
+    def warning_events(self, kind: str, name: str) -> list[str]:
         """Warning events of one object; empty where this account may not read events."""
         fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
         try:
@@ -60,7 +60,7 @@ class KubernetesApi:
     def create(self, document: Document) -> Document:
         return self._call("POST", self._path(document["apiVersion"], document["kind"]), document) or {}
 
-    def merge(self, document: Document) -> Document:
+    def merge_patch(self, document: Document) -> Document:
         """Merge patch by name; with ``metadata.resourceVersion`` it applies only to that version of the object."""
         path = self._path(document["apiVersion"], document["kind"], document["metadata"]["name"])
         return self._call("PATCH", path, document) or {}
@@ -70,7 +70,7 @@ class KubernetesApi:
         path = self._path(version, kind, name)
         self._call("DELETE", path, query=[("propagationPolicy", "Background")], allow_missing=True)
 
-    def served_version(self, group: str, versions: Sequence[str]) -> str:
+    def served_api_version(self, group: str, versions: Sequence[str]) -> str:
         """``<group>/<version>`` of the first of ``versions`` that the server has. ``Refused`` if it has none."""
         if group not in self._group_versions:
             api_group = self._call("GET", f"/apis/{group}", allow_missing=True) or {"versions": []}
@@ -81,7 +81,7 @@ class KubernetesApi:
         served = ", ".join(self._group_versions[group]) or "none"
         raise Refused(f"the cluster offers {served} of {group}; one of {', '.join(versions)} is needed: install it")
 
-    def read_page(self, kind: str, name: str, port: int, path: str, headers: Mapping[str, str]) -> str:
+    def read_http_page(self, kind: str, name: str, port: int, path: str, headers: Mapping[str, str]) -> str:
         """The text of an HTTP page of a pod or of a Service, read through the API server's proxy."""
         where = f"{self._path('v1', kind, f'{name}:{port}')}/proxy{path}"
         try:
@@ -139,9 +139,9 @@ class KubernetesApi:
                 _request_timeout=TIMEOUT_SECONDS,
             )
         except ApiException as error:
-            message = f"{call}: the API server answered {error.status} {_message(error)}"
+            message = f"{call}: the API server answered {error.status} {_error_message(error)}"
             if error.status == 404:
-                raise _NotFound(_message(error)) from error
+                raise _NotFound(_error_message(error)) from error
             if error.status == 409:
                 raise Conflict(message) from error
             if error.status in FINAL_STATUSES and "exceeded quota" not in message:
@@ -160,7 +160,7 @@ class _NotFound(Exception):
     """The API server answered 404."""
 
 
-def _message(error: Any) -> str:
+def _error_message(error: Any) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.errors import Refused
-from pipelines.rollout.transitions import WHOLE, Route, Served
+from pipelines.rollout.transitions import FULL_SHARE, Route, Served
 from pipelines.spec.deployment import HttpRoute
-from pipelines.spec.sizing import HealthCheck, LoadBalancing, Resources, cores
+from pipelines.spec.sizing import HealthCheck, LoadBalancing, Resources, parse_cores
 
 Document = dict[str, Any]
 
-CONTAINER = "gateway"
+GATEWAY_CONTAINER = "gateway"
 """The container of the pod template that serves."""
 PORT, SERVICE_PORT = 8900, 80
-STATE_FOLDER = "/home/airworthy/gateway"
+GATEWAY_STATE_FOLDER = "/home/airworthy/gateway"
 DIGEST_ANNOTATION = "airworthy.dev/rendered"
 """Annotation with the digest of the written document, so that an unchanged document is not written again."""
-START_SECONDS = 300
+START_TIMEOUT_SECONDS = 300
 PROBE_HEADER = "x-rollout-probe"
 REQUESTS_METRIC = "gateway_requests_per_second"
 """The metric of each pod that a custom metrics adapter must provide."""
@@ -33,19 +33,19 @@ def slug(model: str) -> str:
     return model.replace("_", "-")
 
 
-def name_of(model: str, served: Served) -> str:
+def object_name(model: str, served: Served) -> str:
     """Name of all objects of one version; another bundle of the same version has another name."""
     version = re.sub(r"[^a-z0-9]+", "-", served.version.lower()).strip("-")[:12]
     digest = hashlib.sha256(f"{model}/{served.version}/{served.sha256}".encode()).hexdigest()[:8]
     return f"{slug(model)[:36].rstrip('-')}-{version or 'v'}-{digest}"
 
 
-def labels_of(model: str, served: Served) -> dict[str, str]:
+def object_labels(model: str, served: Served) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "airworthy-gateway",
         "app.kubernetes.io/managed-by": "airworthy",
         "airworthy.dev/model": model,
-        "airworthy.dev/serves": name_of(model, served),
+        "airworthy.dev/serves": object_name(model, served),
     }
 
 
@@ -64,10 +64,10 @@ def version_objects(
     budget_version: str,
 ) -> list[Document]:
     """Service, Deployment, budget and (where declared) autoscaler of one version, in the order of their creation."""
-    name, labels = name_of(model, served), labels_of(model, served)
+    name, labels = object_name(model, served), object_labels(model, served)
     selector = {"airworthy.dev/serves": name}
     metadata = {"name": name, "labels": labels, "annotations": {"airworthy.dev/version": served.version}}
-    pod = _pod(model, served, target.image, resources, health, template, store, environment)
+    pod = _pod_template(model, served, target.image, resources, health, template, store, environment)
     pod["metadata"] = {"labels": labels | (template["metadata"].get("labels") or {})}
     affinity = balancing.session_affinity
     affinity_config = {"clientIP": {"timeoutSeconds": affinity.timeout}} if affinity.enabled else None
@@ -95,11 +95,11 @@ def version_objects(
         },
     ]
     if has_autoscaler(resources):
-        scaler = _scaler(name, resources)
+        scaler = _autoscaler(name, resources)
         documents.append(
             {"apiVersion": scaler_version, "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": scaler}
         )
-    return [_with_digest(copy.deepcopy(document)) for document in documents]
+    return [_with_digest_annotation(copy.deepcopy(document)) for document in documents]
 
 
 def has_autoscaler(resources: Resources) -> bool:
@@ -107,13 +107,13 @@ def has_autoscaler(resources: Resources) -> bool:
     return resources.autoscaling is not None and resources.autoscaling.enabled
 
 
-def _with_digest(document: Document) -> Document:
+def _with_digest_annotation(document: Document) -> Document:
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     document["metadata"]["annotations"][DIGEST_ANNOTATION] = digest
     return document
 
 
-def _pod(
+def _pod_template(
     model: str,
     served: Served,
     image: str,
@@ -124,9 +124,11 @@ def _pod(
     environment: Mapping[str, str],
 ) -> Document:
     spec = copy.deepcopy(template["spec"])
-    container = next((container for container in spec["containers"] if container["name"] == CONTAINER), None)
+    container = next((container for container in spec["containers"] if container["name"] == GATEWAY_CONTAINER), None)
     if container is None:
-        raise Refused(f"the pod template {template['metadata'].get('name')!r} has no container named {CONTAINER!r}")
+        raise Refused(
+            f"the pod template {template['metadata'].get('name')!r} has no container named {GATEWAY_CONTAINER!r}"
+        )
     mounted = [mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts", [])]
     faults = [
         f"the pod does not mount the folder of {what}, {uri}; use s3://, or mount it at the same path"
@@ -135,12 +137,12 @@ def _pod(
     ]
     if faults:
         raise Refused(f"a pod of {model} version {served.version} could not reach its files", faults)
-    workers = max(1, int(cores(resources.cpu_limit))) if resources.cpu_limit else 1
+    workers = max(1, int(parse_cores(resources.cpu_limit))) if resources.cpu_limit else 1
     container.setdefault("command", ["python", "-m", "pipelines.serving"])
     container["image"] = image
     container["args"] = [
         *("--host", "0.0.0.0", "--port", str(PORT), "--workers", str(workers)),  # noqa: S104 - inside its own pod
-        *("--state", STATE_FOLDER, "--store", store),
+        *("--state", GATEWAY_STATE_FOLDER, "--store", store),
         *("--serve", model, served.version, served.bundle, served.sha256),
     ]
     container["env"] = container.get("env", []) + [{"name": key, "value": value} for key, value in environment.items()]
@@ -178,7 +180,7 @@ def _probes(health: HealthCheck) -> Document:
             "initialDelaySeconds": health.initial_delay,
             "periodSeconds": 2,
             "timeoutSeconds": health.timeout,
-            "failureThreshold": START_SECONDS // 2,
+            "failureThreshold": START_TIMEOUT_SECONDS // 2,
         },
         "readinessProbe": {"httpGet": {"path": health.path, "port": PORT}}
         | timing
@@ -187,7 +189,7 @@ def _probes(health: HealthCheck) -> Document:
     }
 
 
-def _scaler(name: str, resources: Resources) -> Document:
+def _autoscaler(name: str, resources: Resources) -> Document:
     scaling = resources.autoscaling
     assert scaling is not None
     metrics: list[Document] = []
@@ -219,25 +221,25 @@ def _scaler(name: str, resources: Resources) -> Document:
 def route_spec(model: str, route: Route, target: HttpRoute) -> Document:
     """An HTTPRoute's ``spec``: probes and segments by header, then all other requests by weight, 10,000 in all."""
     paths = [f"/models/{model}", f"/v2/models/{model}"]
-    shares = split_of(route)
-    if sum(shares.values()) != WHOLE or min(shares.values()) < 0:
-        raise Refused(f"the shares {shares} of {model} must be 0 or more and sum to {WHOLE} basis points")
+    shares = traffic_split(route)
+    if sum(shares.values()) != FULL_SHARE or min(shares.values()) < 0:
+        raise Refused(f"the shares {shares} of {model} must be 0 or more and sum to {FULL_SHARE} basis points")
     rules: list[Document] = []
     record = route.rollout
     if route.candidate is not None and record is not None:
         arms = {"champion": route.live, "candidate": route.candidate}
-        rules.append(_rule(paths, [(route.candidate, 1)], model, header=(PROBE_HEADER, record.probe)))
+        rules.append(_route_rule(paths, [(route.candidate, 1)], model, header=(PROBE_HEADER, record.probe)))
         if route.share():
             rules += [
-                _rule(paths, [(arms[segment.arm], 1)], model, header=(segment.header, segment.equals))
+                _route_rule(paths, [(arms[segment.arm], 1)], model, header=(segment.header, segment.equals))
                 for segment in record.plan.routing.segments
             ]
     known = [served for served in (route.live, route.candidate) if served is not None]
-    everybody = _rule(paths, [(served, shares.get(served.version, 0)) for served in known], model)
+    everybody = _route_rule(paths, [(served, shares.get(served.version, 0)) for served in known], model)
     if route.mirror is not None and route.candidate is not None:
-        copied: Document = {"backendRef": _backend(name_of(model, route.candidate))}
-        if route.mirror.basis_points < WHOLE:
-            copied["fraction"] = {"numerator": route.mirror.basis_points, "denominator": WHOLE}
+        copied: Document = {"backendRef": _backend_ref(object_name(model, route.candidate))}
+        if route.mirror.basis_points < FULL_SHARE:
+            copied["fraction"] = {"numerator": route.mirror.basis_points, "denominator": FULL_SHARE}
         everybody["filters"] = [{"type": "RequestMirror", "requestMirror": copied}]
     rules.append(everybody)
     parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": target.gateway}
@@ -246,9 +248,9 @@ def route_spec(model: str, route: Route, target: HttpRoute) -> Document:
     return {"parentRefs": [parent], "hostnames": list(target.hostnames), "rules": rules}
 
 
-def split_of(route: Route) -> dict[str, int]:
+def traffic_split(route: Route) -> dict[str, int]:
     """Basis points by version, 10,000 in all."""
-    return dict(route.split) or {route.live.version: WHOLE}
+    return dict(route.split) or {route.live.version: FULL_SHARE}
 
 
 def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
@@ -258,17 +260,17 @@ def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
     return {version: weight for version, weight in shares.items() if weight} or shares
 
 
-def _rule(
+def _route_rule(
     paths: Sequence[str], shares: Sequence[tuple[Served, int]], model: str, *, header: tuple[str, str] | None = None
 ) -> Document:
     matches: list[Document] = [{"path": {"type": "PathPrefix", "value": path}} for path in paths]
     if header is not None:
         matches = [match | {"headers": [{"type": "Exact", "name": header[0], "value": header[1]}]} for match in matches]
-    backends = [_backend(name_of(model, served)) | {"weight": weight} for served, weight in shares]
+    backends = [_backend_ref(object_name(model, served)) | {"weight": weight} for served, weight in shares]
     return {"matches": matches, "backendRefs": backends}
 
 
-def _backend(name: str) -> Document:
+def _backend_ref(name: str) -> Document:
     return {"kind": "Service", "name": name, "port": SERVICE_PORT}
 
 

@@ -14,15 +14,15 @@ import yaml
 from pipelines.adapters.kubernetes import http_route_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.http_route_objects import PORT, labels_of, name_of, route_spec
+from pipelines.adapters.kubernetes.http_route_objects import PORT, object_labels, object_name, route_spec
 from pipelines.adapters.kubernetes.pod_readings import PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
+from pipelines.adapters.kubernetes.rollout_record import RECORD_ANNOTATION, ObservedRecord, ServingRecord, used_versions
 from pipelines.adapters.kubernetes.served_pods import (
+    api_key_headers,
     apply_all,
     await_answer,
     await_ready,
-    key_headers,
-    no_ready_pod,
+    no_ready_pod_error,
     read_counters,
 )
 from pipelines.errors import Refused
@@ -78,14 +78,14 @@ class HttpRouteTarget(AnnotatedRollouts):
         document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
         if document is None:
             return None
-        content = (document["metadata"].get("annotations") or {}).get(ANNOTATION)
+        content = (document["metadata"].get("annotations") or {}).get(RECORD_ANNOTATION)
         if content is None:
             raise Refused(
-                f"HTTPRoute {objects.slug(model)} does not belong to this installation: no annotation {ANNOTATION}",
+                f"HTTPRoute {objects.slug(model)} does not belong to this installation: it has no {RECORD_ANNOTATION}",
                 ["delete it, or serve the model in another namespace"],
             )
         record = ServingRecord.parse(f"HTTPRoute {objects.slug(model)}", content)
-        known = {name_of(model, served): served.version for served in used_versions(record.route)}
+        known = {object_name(model, served): served.version for served in used_versions(record.route)}
         split = objects.read_weights(document["spec"], known)
         return ObservedRecord(
             record=record,
@@ -96,47 +96,47 @@ class HttpRouteTarget(AnnotatedRollouts):
         )
 
     def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        metadata: Document = {"name": objects.slug(model), "annotations": {ANNOTATION: record.text()}}
-        spec = self._spec(model, record.route)
+        metadata: Document = {"name": objects.slug(model), "annotations": {RECORD_ANNOTATION: record.text()}}
+        spec = self._route_spec(model, record.route)
         document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
         if before is None:
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
             written = self._api.create(document)
         else:
             metadata["resourceVersion"] = before.resource_version
-            written = self._api.merge(document)
+            written = self._api.merge_patch(document)
         if objects.differs(spec, written["spec"]):
             raise Refused(
                 f"HTTPRoute {objects.slug(model)} differs from what was written",
                 ["something in the cluster changes it, or its Gateway API is too old: a mirrored share needs 1.3"],
             )
 
-    def _spec(self, model: str, route: Route) -> Document:
+    def _route_spec(self, model: str, route: Route) -> Document:
         return route_spec(model, route, self._target)
 
     def _route_version(self) -> str:
-        return self._api.served_version(API_GROUP, ["v1", "v1beta1"])
+        return self._api.served_api_version(API_GROUP, ["v1", "v1beta1"])
 
     # ---- versions -----------------------------------------------------------------------------------------------
 
     def _deploy_version(self, model: str, served: Served) -> None:
-        documents = self._documents(model, served)
+        documents = self._version_documents(model, served)
         keep = objects.has_autoscaler(self._deployment.resources)
 
         def write() -> None:
-            self._note_unused(model, served)
+            self._record_unused(model, served)
             apply_all(self._api, documents, objects.DIGEST_ANNOTATION, keep_replicas=keep)
 
         write()
-        name, seconds = name_of(model, served), self._timeouts.ready_seconds
+        name, seconds = object_name(model, served), self._timeouts.ready_seconds
         await_ready(self._api, name, {"airworthy.dev/serves": name}, seconds=seconds, recreate=write)
         await_answer(self._api, name, objects.SERVICE_PORT, self._deployment.health_check.path, seconds=seconds)
 
     def _delete_version(self, model: str, served: Served) -> None:
-        for document in reversed(self._documents(model, served)):
+        for document in reversed(self._version_documents(model, served)):
             self._api.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
 
-    def _documents(self, model: str, served: Served) -> list[Document]:
+    def _version_documents(self, model: str, served: Served) -> list[Document]:
         declared = self._deployment
         return objects.version_objects(
             model,
@@ -148,8 +148,8 @@ class HttpRouteTarget(AnnotatedRollouts):
             template=self._template,
             store=self._store,
             environment={name: self._environment[name] for name in POD_VARIABLES if name in self._environment},
-            scaler_version=self._api.served_version("autoscaling", ["v2", "v2beta2"]),
-            budget_version=self._api.served_version("policy", ["v1", "v1beta1"]),
+            scaler_version=self._api.served_api_version("autoscaling", ["v2", "v2beta2"]),
+            budget_version=self._api.served_api_version("policy", ["v1", "v1beta1"]),
         )
 
     def _wait_applied(self, model: str) -> bool:
@@ -169,7 +169,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             raise Refused(f"{model}: deployment.target.url is not declared; declare the Gateway's URL")
         if state.rollout_id != rollout_id or state.candidate is None:
             raise Refused(f"rollout {rollout_id} of {model} has no candidate now")
-        headers = {objects.PROBE_HEADER: state.probe} | key_headers()
+        headers = {objects.PROBE_HEADER: state.probe} | api_key_headers()
         return f"{url.rstrip('/')}/models/{model}/invocations", headers
 
     # ---- the pods' counters -------------------------------------------------------------------------------------
@@ -184,15 +184,17 @@ class HttpRouteTarget(AnnotatedRollouts):
             pods = self._pods(model, served)
             counters = read_counters(self._api, pods, PORT, limits)
             if not counters:
-                raise no_ready_pod(model, served, route)
+                raise no_ready_pod_error(model, served, route)
             readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
         return readings
 
     def _pods(self, model: str, served: Served) -> list[Document]:
-        return self._api.select("v1", "Pod", {"airworthy.dev/serves": labels_of(model, served)["airworthy.dev/serves"]})
+        return self._api.list_by_labels(
+            "v1", "Pod", {"airworthy.dev/serves": object_labels(model, served)["airworthy.dev/serves"]}
+        )
 
     def _pods_ready(self, model: str, served: Served) -> int:
-        deployment = self._api.read("apps/v1", "Deployment", name_of(model, served)) or {}
+        deployment = self._api.read("apps/v1", "Deployment", object_name(model, served)) or {}
         return int(deployment.get("status", {}).get("availableReplicas", 0))
 
     def _plan_faults(self, plan: RolloutPlan) -> list[str]:

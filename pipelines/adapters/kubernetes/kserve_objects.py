@@ -9,16 +9,16 @@ from typing import Any
 
 from pipelines.adapters.kubernetes.http_route_objects import limits_and_requests
 from pipelines.errors import Refused
-from pipelines.rollout.transitions import WHOLE, Route, Served
+from pipelines.rollout.transitions import FULL_SHARE, Route, Served
 from pipelines.spec.deployment import KServe
 from pipelines.spec.sizing import HealthCheck, Resources
 
 Document = dict[str, Any]
 
-MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
+DEPLOYMENT_MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 STANDARD_MODES = ("Standard", "RawDeployment")
 """The current name of the mode and its former one."""
-PER_CENT = 100
+BPS_PER_PERCENT = 100
 """Basis points."""
 
 
@@ -46,11 +46,11 @@ def inference_spec(
     The candidate gets its share; the other canaries get none and only stay ready. Raises ``Refused`` for shares that
     are not whole percents.
     """
-    shares = split_of(route)
-    if fractions := {version: share for version, share in shares.items() if share % PER_CENT}:
+    shares = traffic_split(route)
+    if fractions := {version: share for version, share in shares.items() if share % BPS_PER_PERCENT}:
         raise Refused(f"KServe splits by whole percents; {fractions} basis points are not whole percents")
-    if sum(shares.values()) != WHOLE:
-        raise Refused(f"the shares {shares} sum to {sum(shares.values())}, not to {WHOLE}")
+    if sum(shares.values()) != FULL_SHARE:
+        raise Refused(f"the shares {shares} sum to {sum(shares.values())}, not to {FULL_SHARE}")
     beside = [served for served in (route.candidate, route.previous, *unused) if served is not None]
     different = {predictor_name(served): served for served in beside if served != route.live}
 
@@ -59,7 +59,7 @@ def inference_spec(
 
     canaries = [
         {
-            "trafficPercent": shares.get(served.version, 0) // PER_CENT if served == route.candidate else 0,
+            "trafficPercent": shares.get(served.version, 0) // BPS_PER_PERCENT if served == route.candidate else 0,
             "predictor": predictor(served, live=False),
         }
         for served in different.values()
@@ -67,16 +67,16 @@ def inference_spec(
     return {"predictor": predictor(route.live, live=True), "canary": canaries or None}
 
 
-def split_of(route: Route) -> dict[str, int]:
-    return dict(route.split) or {route.live.version: WHOLE}
+def traffic_split(route: Route) -> dict[str, int]:
+    return dict(route.split) or {route.live.version: FULL_SHARE}
 
 
 def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     """Basis points by version, as an InferenceService has them; ``names``: predictors to versions."""
     percents = {canary["predictor"].get("name"): int(canary["trafficPercent"]) for canary in spec.get("canary") or []}
     live = spec["predictor"].get("name", "")
-    shares = {names.get(live, live): WHOLE - PER_CENT * sum(percents.values())}
-    shares |= {names.get(name or "", name or ""): PER_CENT * percent for name, percent in percents.items()}
+    shares = {names.get(live, live): FULL_SHARE - BPS_PER_PERCENT * sum(percents.values())}
+    shares |= {names.get(name or "", name or ""): BPS_PER_PERCENT * percent for name, percent in percents.items()}
     return {version: share for version, share in shares.items() if share}
 
 
@@ -85,7 +85,7 @@ def _predictor(
 ) -> Document:
     model: Document = {
         "modelFormat": {"name": target.model_format},
-        "storageUri": _storage(served.bundle, store, target.storage_prefix),
+        "storageUri": _storage_uri(served.bundle, store, target.storage_prefix),
         "resources": limits_and_requests(resources),
     }
     if target.runtime:
@@ -110,7 +110,7 @@ def _predictor(
     return predictor
 
 
-def _storage(bundle: str, store: str, prefix: str | None) -> str:
+def _storage_uri(bundle: str, store: str, prefix: str | None) -> str:
     """URI of the bundle as seen from the cluster."""
     root = store.rstrip("/")
     if prefix is not None and bundle.startswith(f"{root}/"):

@@ -14,10 +14,15 @@ from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import differs
 from pipelines.adapters.kubernetes.http_route_target import Timeouts
-from pipelines.adapters.kubernetes.kserve_objects import MODE_ANNOTATION, STANDARD_MODES, predictor_name, workload_name
-from pipelines.adapters.kubernetes.pod_readings import MLSERVER, PodCounts
-from pipelines.adapters.kubernetes.rollout_record import ANNOTATION, ObservedRecord, ServingRecord, used_versions
-from pipelines.adapters.kubernetes.served_pods import await_ready, no_ready_pod, read_counters
+from pipelines.adapters.kubernetes.kserve_objects import (
+    DEPLOYMENT_MODE_ANNOTATION,
+    STANDARD_MODES,
+    predictor_name,
+    workload_name,
+)
+from pipelines.adapters.kubernetes.pod_readings import MLSERVER_METRICS, PodCounts
+from pipelines.adapters.kubernetes.rollout_record import RECORD_ANNOTATION, ObservedRecord, ServingRecord, used_versions
+from pipelines.adapters.kubernetes.served_pods import await_ready, no_ready_pod_error, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock
@@ -66,22 +71,22 @@ class KServeTarget(AnnotatedRollouts):
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
     def _observe(self, model: str) -> ObservedRecord | None:
-        document = self._read(model)
+        document = self._read_service(model)
         if document is None:
             return None
         annotations = document["metadata"].get("annotations") or {}
         name = self._service_name(model)
-        if ANNOTATION not in annotations:
+        if RECORD_ANNOTATION not in annotations:
             raise Refused(
-                f"InferenceService {name} does not belong to this installation: it has no annotation {ANNOTATION}",
+                f"InferenceService {name} does not belong to this installation: it has no {RECORD_ANNOTATION}",
                 ["delete it, or name another one by deployment.target.service"],
             )
-        if (mode := annotations.get(MODE_ANNOTATION)) not in STANDARD_MODES:
+        if (mode := annotations.get(DEPLOYMENT_MODE_ANNOTATION)) not in STANDARD_MODES:
             raise Refused(
                 f"InferenceService {name} is in mode {mode or 'Knative'}, which has no spec.canary",
-                [f"set its annotation {MODE_ANNOTATION}: Standard; in Knative mode no manifest has the former version"],
+                [f"set its annotation {DEPLOYMENT_MODE_ANNOTATION}: Standard; Knative mode has no canary version"],
             )
-        record = ServingRecord.parse(f"InferenceService {name}", annotations[ANNOTATION])
+        record = ServingRecord.parse(f"InferenceService {name}", annotations[RECORD_ANNOTATION])
         versions = {predictor_name(served): served.version for served in used_versions(record.route)}
         return ObservedRecord(
             record=record,
@@ -92,22 +97,22 @@ class KServeTarget(AnnotatedRollouts):
         )
 
     def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        metadata: Document = {"name": self._service_name(model), "annotations": {ANNOTATION: record.text()}}
-        spec = self._spec(record)
+        metadata: Document = {"name": self._service_name(model), "annotations": {RECORD_ANNOTATION: record.text()}}
+        spec = self._inference_spec(record)
         document = {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
         if before is None:
-            metadata["annotations"][MODE_ANNOTATION] = STANDARD_MODES[0]
+            metadata["annotations"][DEPLOYMENT_MODE_ANNOTATION] = STANDARD_MODES[0]
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
             spec.pop("canary")
             written = self._api.create(document)
         else:
             metadata["resourceVersion"] = before.resource_version
-            written = self._api.merge(document)
+            written = self._api.merge_patch(document)
         if differs(spec, written["spec"]):
             hint = "KServe before 0.20 has no spec.canary; install 0.20 or newer"
             raise Refused(f"InferenceService {self._service_name(model)} differs from what was written", [hint])
 
-    def _spec(self, record: ServingRecord) -> Document:
+    def _inference_spec(self, record: ServingRecord) -> Document:
         declared = self._deployment
         return objects.inference_spec(
             record.route,
@@ -121,9 +126,9 @@ class KServeTarget(AnnotatedRollouts):
     # ---- versions -----------------------------------------------------------------------------------------------
 
     def _deploy_version(self, model: str, served: Served) -> None:
-        """Wait for the pods of a version, which ``_note_unused`` has already added to the service."""
+        """Wait for the pods of a version, which ``_record_unused`` has already added to the service."""
         if self._observe(model) is None:
-            self._spec(ServingRecord(Route(served)))  # raises Refused before anything is written
+            self._inference_spec(ServingRecord(Route(served)))  # raises Refused before anything is written
         else:
             self._wait_ready(model, served)
 
@@ -141,14 +146,14 @@ class KServeTarget(AnnotatedRollouts):
         deadline = time.monotonic() + seconds
         while self._api.read("apps/v1", "Deployment", name) is None:
             if time.monotonic() > deadline:
-                unmet = _unmet_conditions(self._read(model)) or "is it running?"
+                unmet = _unmet_conditions(self._read_service(model)) or "is it running?"
                 raise Unavailable(f"KServe made no Deployment {name} within {seconds:g} s: {unmet}")
             time.sleep(0.5)
-        await_ready(self._api, name, labels, seconds=seconds, recreate=lambda: self._note_unused(model, served))
+        await_ready(self._api, name, labels, seconds=seconds, recreate=lambda: self._record_unused(model, served))
 
     def _wait_applied(self, model: str) -> bool:
         deadline = time.monotonic() + self._timeouts.applied_seconds
-        while not _is_applied(self._read(model) or {}):
+        while not _is_applied(self._read_service(model) or {}):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
@@ -162,10 +167,10 @@ class KServeTarget(AnnotatedRollouts):
         for served in (route.live, route.candidate):
             if served is not None:
                 workload = workload_name(self._service_name(model), served)
-                pods = self._api.select("v1", "Pod", {"app": f"isvc.{workload}"})
-                counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER)
+                pods = self._api.list_by_labels("v1", "Pod", {"app": f"isvc.{workload}"})
+                counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER_METRICS)
                 if not counters:
-                    raise no_ready_pod(model, served, route)
+                    raise no_ready_pod_error(model, served, route)
                 readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
         return readings
 
@@ -182,7 +187,7 @@ class KServeTarget(AnnotatedRollouts):
     def _service_name(self, model: str) -> str:
         return objects.service_name(model, self._target)
 
-    def _read(self, model: str) -> Document | None:
+    def _read_service(self, model: str) -> Document | None:
         return self._api.read(API_VERSION, "InferenceService", self._service_name(model))
 
     def _ready_pods(self, model: str, served: Served) -> int:

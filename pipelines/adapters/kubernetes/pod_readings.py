@@ -8,8 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-METRIC_LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
-METRIC_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+METRIC_LINE_PATTERN = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
+METRIC_LABEL_PATTERN = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class MetricNames(msgspec.Struct, frozen=True):
@@ -22,8 +22,8 @@ class MetricNames(msgspec.Struct, frozen=True):
     """A label that counted requests must have, and the text it must contain."""
 
 
-GATEWAY = MetricNames("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
-MLSERVER = MetricNames(
+GATEWAY_METRICS = MetricNames("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
+MLSERVER_METRICS = MetricNames(
     "rest_server_requests_total", "status_code", "rest_server_request_duration_seconds", ("path", "/infer")
 )
 
@@ -60,7 +60,7 @@ class ArmTotals(msgspec.Struct, frozen=True):
     counted: PodCounts = PodCounts()
 
 
-def add_growth(
+def add_counter_growth(
     arms: Iterable[ArmTotals], before: Mapping[str, PodCounts], now: Mapping[str, tuple[ArmTotals, PodCounts]]
 ) -> tuple[list[ArmTotals], dict[str, PodCounts]]:
     """``arms`` with what every pod counted since ``before``, and the readings that the next comparison begins with.
@@ -78,7 +78,7 @@ def add_growth(
     return list(sums.values()), latest
 
 
-def parse_metrics(text: str, limits: Sequence[float], names: MetricNames = GATEWAY) -> PodCounts:
+def parse_metrics(text: str, limits: Sequence[float], names: MetricNames = GATEWAY_METRICS) -> PodCounts:
     """A server's page of metrics. ``limits`` in milliseconds.
 
     Answers 2xx and 5xx count, 5xx as failed; 4xx are callers' errors. An answer is slower than a limit if it exceeds
@@ -109,6 +109,6 @@ def parse_metrics(text: str, limits: Sequence[float], names: MetricNames = GATEW
 
 def _metric_lines(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
     for line in text.splitlines():
-        match = None if line.startswith("#") else METRIC_LINE.fullmatch(line)
+        match = None if line.startswith("#") else METRIC_LINE_PATTERN.fullmatch(line)
         if match is not None:
-            yield match[1], dict(METRIC_LABEL.findall(match[2] or "")), float(match[3])
+            yield match[1], dict(METRIC_LABEL_PATTERN.findall(match[2] or "")), float(match[3])

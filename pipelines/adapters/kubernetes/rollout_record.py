@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
-from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, add_growth
+from pipelines.adapters.kubernetes.pod_readings import ArmTotals, PodCounts, add_counter_growth
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.rollout import ArmCounts, RolloutState
-from pipelines.rollout.state import state_of
-from pipelines.rollout.transitions import WHOLE, RolloutRecord, Route, Served
+from pipelines.rollout.state import make_rollout_state
+from pipelines.rollout.transitions import FULL_SHARE, RolloutRecord, Route, Served
 
-ANNOTATION = "airworthy.dev/rollout"
+RECORD_ANNOTATION = "airworthy.dev/rollout"
 MAX_ANSWERS, MAX_ROLLOUTS, MAX_HISTORY = 40, 10, 40
 
 
-class StoredState(msgspec.Struct, frozen=True):
+class StoredAnswer(msgspec.Struct, frozen=True):
     """The digest of the request under one idempotency key, and its answer."""
 
     request: str
@@ -39,7 +39,7 @@ class ServingRecord(msgspec.Struct, frozen=True):
 
     route: Route
     generation: int = 0
-    answers: dict[str, StoredState] = {}
+    answers: dict[str, StoredAnswer] = {}
     rollouts: dict[str, RolloutRecord] = {}
     """Rollouts before the newest one, oldest first."""
     history: list[HistoryEntry] = []
@@ -49,7 +49,7 @@ class ServingRecord(msgspec.Struct, frozen=True):
     pods: dict[str, PodCounts] = {}
     """Counters of each pod when the record was last written."""
 
-    def known(self, rollout_id: str) -> RolloutRecord | None:
+    def find_rollout(self, rollout_id: str) -> RolloutRecord | None:
         newest = self.route.rollout
         return newest if newest and newest.rollout_id == rollout_id else self.rollouts.get(rollout_id)
 
@@ -59,7 +59,7 @@ class ServingRecord(msgspec.Struct, frozen=True):
         try:
             return msgspec.json.decode(content, type=ServingRecord)
         except msgspec.DecodeError as error:
-            raise Refused(f"annotation {ANNOTATION} of {where} is not a valid record: {error}") from error
+            raise Refused(f"annotation {RECORD_ANNOTATION} of {where} is not a valid record: {error}") from error
 
     def text(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -79,11 +79,11 @@ def used_versions(route: Route) -> list[Served]:
     return [served for served in (route.live, route.previous, route.candidate) if served is not None]
 
 
-def split_of(route: Route) -> dict[str, int]:
-    return {version: share for version, share in route.split.items() if share} or {route.live.version: WHOLE}
+def traffic_split(route: Route) -> dict[str, int]:
+    return {version: share for version, share in route.split.items() if share} or {route.live.version: FULL_SHARE}
 
 
-def digest(*request: Any) -> str:
+def request_digest(*request: Any) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -106,10 +106,12 @@ def check_generation(model: str, observed: ObservedRecord, expect: int) -> None:
 
 def rollout_state(model: str, observed: ObservedRecord) -> RolloutState:
     record, workers, applied = observed.record, observed.workers, observed.applied
-    return state_of(model, record.route, observed.split, generation=record.generation, workers=workers, applied=applied)
+    return make_rollout_state(
+        model, record.route, observed.split, generation=record.generation, workers=workers, applied=applied
+    )
 
 
-def with_counts(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
+def with_pod_counts(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
     """The record with the growth of the pods' counters added to the current stage."""
     rollout = record.route.rollout
     if rollout is None or not rollout.active or not readings:
@@ -117,7 +119,7 @@ def with_counts(record: ServingRecord, readings: Mapping[str, tuple[str, PodCoun
     arms: dict[str, tuple[ArmTotals, PodCounts]] = {
         pod: (arm_totals(record.route, rollout, version), reading) for pod, (version, reading) in readings.items()
     }
-    totals, pods = add_growth(record.arms, record.pods, arms)
+    totals, pods = add_counter_growth(record.arms, record.pods, arms)
     return msgspec.structs.replace(record, arms=totals, pods=pods)
 
 
@@ -146,7 +148,7 @@ def with_route(record: ServingRecord, after: Route, action: str, at: datetime, *
 
 def with_answer(record: ServingRecord, key: str, request: str, state: RolloutState) -> ServingRecord:
     """The record with the answer that repeated calls under ``key`` get."""
-    answers = record.answers | {key: StoredState(request, state.model_dump(mode="json", by_alias=True))}
+    answers = record.answers | {key: StoredAnswer(request, state.model_dump(mode="json", by_alias=True))}
     return msgspec.structs.replace(record, answers=newest(answers, MAX_ANSWERS))
 
 

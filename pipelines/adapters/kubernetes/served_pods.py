@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.pod_readings import GATEWAY, MetricNames, PodCounts, parse_metrics
+from pipelines.adapters.kubernetes.pod_readings import GATEWAY_METRICS, MetricNames, PodCounts, parse_metrics
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Route, Served
 
-FATAL_REASONS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
+FATAL_WAITING_REASONS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
 ROUTED_SECONDS, POLL_SECONDS = 10.0, 0.2
 """How long nodes may take to route a Service that has endpoints, and how often it is asked."""
-TEMPORARY_REASONS = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
+TEMPORARY_WAITING_REASONS = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"}
 """Reasons why a container waits: those that never pass by themselves, and those that may."""
 
 
@@ -42,7 +42,7 @@ def apply_all(api: KubernetesApi, documents: Sequence[Document], annotation: str
         if kind == "Deployment" and keep_replicas:
             spec = {field: value for field, value in document["spec"].items() if field != "replicas"}
             document = document | {"spec": spec}
-        api.merge(document)
+        api.merge_patch(document)
 
 
 def await_ready(
@@ -58,9 +58,9 @@ def await_ready(
         deployment = api.read("apps/v1", "Deployment", name)
         if deployment is None:
             recreate()
-        elif _is_complete(deployment):
+        elif _is_rolled_out(deployment):
             return
-        final, waiting = unready_reasons(api.select("v1", "Pod", labels))
+        final, waiting = unready_reasons(api.list_by_labels("v1", "Pod", labels))
         if final:
             raise Refused(f"the pods of {name} will never be ready", final)
         if time.monotonic() > deadline:
@@ -82,7 +82,7 @@ def await_answer(api: KubernetesApi, service: str, port: int, path: str, *, seco
     deadline, address = time.monotonic() + seconds, ""
     while not address:
         try:
-            api.read_page("Service", service, port, path, {})
+            api.read_http_page("Service", service, port, path, {})
             address = (api.read("v1", "Service", service) or {"spec": {}})["spec"].get("clusterIP", "None")
         except Unavailable as error:
             if time.monotonic() > deadline:
@@ -96,7 +96,7 @@ def await_answer(api: KubernetesApi, service: str, port: int, path: str, *, seco
         time.sleep(POLL_SECONDS)
 
 
-def _is_complete(deployment: Document) -> bool:
+def _is_rolled_out(deployment: Document) -> bool:
     """Whether all replicas run the newest template and are available, and no old pod is left."""
     status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
     return bool(
@@ -120,11 +120,11 @@ def unready_reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
                 continue
             waiting_state = state.get("waiting") or {}
             reason = f"{waiting_state.get('reason')}: {waiting_state.get('message', '')}".strip(": ")
-            if waiting_state.get("reason") in FATAL_REASONS:
+            if waiting_state.get("reason") in FATAL_WAITING_REASONS:
                 final.append(reason)
             elif waiting_state.get("reason") == "CrashLoopBackOff":
                 waiting.append(f"it crashes repeatedly, exit code {ended.get('exitCode')}: {_exit_message(ended)}")
-            elif waiting_state.get("reason") in TEMPORARY_REASONS:
+            elif waiting_state.get("reason") in TEMPORARY_WAITING_REASONS:
                 waiting.append(f"its image {status.get('image')} cannot be pulled ({reason})")
         waiting += [
             f"it cannot be scheduled: {condition.get('message', condition.get('reason', ''))}"
@@ -146,23 +146,27 @@ def _replica_failures(deployment: Document | None) -> list[str]:
 
 
 def _pod_warnings(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
-    pods = api.select("v1", "Pod", labels)
-    return list(dict.fromkeys(line for pod in pods[:3] for line in api.warnings("Pod", pod["metadata"]["name"])))
+    pods = api.list_by_labels("v1", "Pod", labels)
+    return list(dict.fromkeys(line for pod in pods[:3] for line in api.warning_events("Pod", pod["metadata"]["name"])))
 
 
 def read_counters(
-    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float], names: MetricNames = GATEWAY
+    api: KubernetesApi,
+    pods: Sequence[Document],
+    port: int,
+    limits: Sequence[float],
+    names: MetricNames = GATEWAY_METRICS,
 ) -> dict[str, PodCounts]:
     """Counters of each ready pod. ``Unavailable`` if one does not answer."""
-    headers, counts = key_headers(), {}
+    headers, counts = api_key_headers(), {}
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
-            counts[name] = parse_metrics(api.read_page("Pod", name, port, "/metrics", headers), limits, names)
+            counts[name] = parse_metrics(api.read_http_page("Pod", name, port, "/metrics", headers), limits, names)
     return counts
 
 
-def no_ready_pod(model: str, served: Served, route: Route) -> AirworthyError:
+def no_ready_pod_error(model: str, served: Served, route: Route) -> AirworthyError:
     """The error for a version without a ready pod: ``Refused`` for a candidate with traffic, else ``Unavailable``."""
     subject = f"no pod of {model} version {served.version} is ready"
     if served == route.candidate and route.share():
@@ -170,7 +174,7 @@ def no_ready_pod(model: str, served: Served, route: Route) -> AirworthyError:
     return Unavailable(f"{subject} now; try again")
 
 
-def key_headers() -> dict[str, str]:
+def api_key_headers() -> dict[str, str]:
     """The API key header of requests to a gateway; empty if no key is set."""
     key = os.environ.get("AIRWORTHY_GATEWAY_KEY")
     return {"x-api-key": key} if key else {}

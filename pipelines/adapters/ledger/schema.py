@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, Un
 from sqlalchemy.schema import CreateTable
 
 METADATA = MetaData()
-LINES = Table(
+LEDGER = Table(
     "ledger",
     METADATA,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
@@ -22,11 +22,11 @@ LINES = Table(
     UniqueConstraint("key", name="ledger_key"),
     UniqueConstraint("digest", name="ledger_digest"),
 )
-GUARDS = ("ledger_no_update", "ledger_no_delete", "ledger_append_only")
+APPEND_ONLY_TRIGGERS = ("ledger_no_update", "ledger_no_delete", "ledger_append_only")
 
 # `INSERT OR REPLACE` deletes without firing delete triggers, so the insert trigger refuses every line that is not
 # the next one, and every key or digest that is already there.
-_SQLITE = [
+_SQLITE_TRIGGERS = [
     """CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger
        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: no line is ever changed'); END""",
     """CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger
@@ -36,7 +36,7 @@ _SQLITE = [
          OR EXISTS (SELECT 1 FROM ledger WHERE key = NEW.key OR digest = NEW.digest)
        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a line goes to its end, once'); END""",
 ]
-_POSTGRESQL = [
+_POSTGRESQL_TRIGGERS = [
     """CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
        BEGIN RAISE EXCEPTION 'the ledger is append-only: no line is ever changed or deleted'; END $$""",
     """CREATE OR REPLACE FUNCTION ledger_at_end() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -55,23 +55,23 @@ _POSTGRESQL = [
 ]
 
 
-def create(connection: Connection) -> None:
+def create_ledger_table(connection: Connection) -> None:
     """Create table and guards unless the table exists; inside the caller's transaction, under its lock.
 
     Guards of an existing table are never recreated, because ``faults`` must report a missing one.
     """
-    if inspect(connection).has_table(LINES.name):
+    if inspect(connection).has_table(LEDGER.name):
         return
-    connection.execute(CreateTable(LINES))
-    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL:
+    connection.execute(CreateTable(LEDGER))
+    for statement in _SQLITE_TRIGGERS if connection.dialect.name == "sqlite" else _POSTGRESQL_TRIGGERS:
         connection.execute(text(statement))
 
 
-def missing_guards(connection: Connection) -> list[str]:
+def missing_triggers(connection: Connection) -> list[str]:
     """Names of the triggers that were dropped or disabled."""
     if connection.dialect.name == "sqlite":
         query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'"
     else:
         query = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'ledger'::regclass AND tgenabled <> 'D'"
     active = set(connection.execute(text(query)).scalars())
-    return [name for name in GUARDS if name not in active]
+    return [name for name in APPEND_ONLY_TRIGGERS if name not in active]

@@ -24,12 +24,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.pool import NullPool
 
 from pipelines.adapters.ledger import schema
-from pipelines.adapters.ledger.schema import LINES
+from pipelines.adapters.ledger.schema import LEDGER
 from pipelines.errors import Refused, Unavailable
-from pipelines.ledger.hash_chain import canonical, chain_faults, head_faults, next_line, utc_text
+from pipelines.ledger.hash_chain import canonical_json, chain_faults, head_faults, next_line, utc_text
 from pipelines.ports import Clock, LedgerEntry
 
-ADVISORY_LOCK = 0x4C454447
+ADVISORY_LOCK_ID = 0x4C454447
 """Number of the PostgreSQL advisory lock that serialises appends."""
 LOCK_TIMEOUT_SECONDS = 30
 log = logging.getLogger(__name__)
@@ -73,10 +73,10 @@ class SqlLedger:
         """Add one line, durable on return. A known ``key`` returns the line first written under it."""
         with self._transaction() as connection:
             if key is not None:
-                known = connection.execute(select(LINES).where(LINES.c.key == key)).mappings().first()
+                known = connection.execute(select(LEDGER).where(LEDGER.c.key == key)).mappings().first()
                 if known is not None:
                     return _entry(known)
-            newest = connection.execute(select(LINES).order_by(LINES.c.number.desc()).limit(1)).mappings().first()
+            newest = connection.execute(select(LEDGER).order_by(LEDGER.c.number.desc()).limit(1)).mappings().first()
             line = next_line(
                 _entry(newest) if newest else None,
                 at=self._clock(),
@@ -87,16 +87,16 @@ class SqlLedger:
                 details=details,
                 key=key,
             )
-            connection.execute(insert(LINES).values(_row(line)))
-        self._append_head(line)
+            connection.execute(insert(LEDGER).values(_row(line)))
+        self._append_to_heads_file(line)
         return line
 
     def entries(
         self, model: str | None = None, version: str | None = None, kind: str | None = None
     ) -> list[LedgerEntry]:
         """Matching lines, oldest first. ``Refused`` if a damaged line cannot be read."""
-        query = select(LINES).order_by(LINES.c.number)
-        for column, value in ((LINES.c.model, model), (LINES.c.version, version), (LINES.c.kind, kind)):
+        query = select(LEDGER).order_by(LEDGER.c.number)
+        for column, value in ((LEDGER.c.model, model), (LEDGER.c.version, version), (LEDGER.c.kind, kind)):
             if value is not None:
                 query = query.where(column == value)
         with self._connection() as connection:
@@ -105,10 +105,10 @@ class SqlLedger:
     def faults(self) -> list[str]:
         """Every altered, missing, inserted or reordered line, dropped guard, and head without its line."""
         faults, readable = [], []
-        heads = self._known_heads()  # read before the lines, so that a line added meanwhile is no fault
+        heads = self._read_heads_file()  # read before the lines, so that a line added meanwhile is no fault
         with self._connection() as connection:
-            faults += [f"trigger {name} is missing or disabled" for name in schema.missing_guards(connection)]
-            for row in connection.execute(select(LINES).order_by(LINES.c.number)).mappings():
+            faults += [f"trigger {name} is missing or disabled" for name in schema.missing_triggers(connection)]
+            for row in connection.execute(select(LEDGER).order_by(LEDGER.c.number)).mappings():
                 try:
                     entry = _entry(row)
                 except Refused as error:
@@ -121,7 +121,7 @@ class SqlLedger:
 
     # ---- the heads file --------------------------------------------------------------------------------------------
 
-    def _append_head(self, line: LedgerEntry) -> None:
+    def _append_to_heads_file(self, line: LedgerEntry) -> None:
         """Append the head in one atomic write. The line is already durable, so a failure is only logged."""
         if self._heads is None:
             return
@@ -131,7 +131,7 @@ class SqlLedger:
         except OSError as error:
             log.warning("line %s is in the ledger, but its head could not be written: %s", line.number, error)
 
-    def _known_heads(self) -> list[str]:
+    def _read_heads_file(self) -> list[str]:
         if self._heads is None or not self._heads.exists():
             return []
         return self._heads.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -146,9 +146,9 @@ class SqlLedger:
             try:
                 yield connection
             except BaseException:
-                self._end(connection, "ROLLBACK")
+                self._end_transaction(connection, "ROLLBACK")
                 raise
-            self._end(connection, "COMMIT")
+            self._end_transaction(connection, "COMMIT")
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -157,10 +157,10 @@ class SqlLedger:
 
     def _begin_exclusive(self, connection: Connection) -> None:
         # Python's sqlite3 begins deferred transactions, in which two writers could read the same head.
-        statement = "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"
+        statement = "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK_ID})"
         connection.exec_driver_sql(statement)
 
-    def _end(self, connection: Connection, command: str) -> None:
+    def _end_transaction(self, connection: Connection, command: str) -> None:
         if self._sqlite:
             connection.exec_driver_sql(command)
         elif command == "COMMIT":
@@ -175,11 +175,11 @@ class SqlLedger:
             with engine.connect() as connection:
                 if self._sqlite:
                     _enable_wal(connection)
-                if not inspect(connection).has_table(LINES.name):
+                if not inspect(connection).has_table(LEDGER.name):
                     connection.rollback()
                     self._begin_exclusive(connection)
-                    schema.create(connection)
-                    self._end(connection, "COMMIT")
+                    schema.create_ledger_table(connection)
+                    self._end_transaction(connection, "COMMIT")
             self._engine = engine
         return self._engine
 
@@ -233,7 +233,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _row(entry: LedgerEntry) -> dict[str, Any]:
-    return {**entry.model_dump(), "at": utc_text(entry.at), "details": canonical(entry.details)}
+    return {**entry.model_dump(), "at": utc_text(entry.at), "details": canonical_json(entry.details)}
 
 
 def _entry(row: RowMapping) -> LedgerEntry:

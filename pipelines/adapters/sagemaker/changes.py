@@ -19,24 +19,30 @@ from pipelines.adapters.sagemaker.endpoint import (
     ProductionVariant,
     SageMakerEndpoint,
 )
-from pipelines.adapters.sagemaker.guardrail import guarded_update, immediate_update, longest_update_seconds
-from pipelines.adapters.sagemaker.record import EndpointRecord, EndpointRecords, Intent, StoredAnswer, parse_store
+from pipelines.adapters.sagemaker.guardrail import guarded_config, immediate_config, longest_update_seconds
+from pipelines.adapters.sagemaker.record import (
+    ChangeIntent,
+    EndpointRecord,
+    EndpointRecords,
+    StoredAnswer,
+    parse_s3_store,
+)
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout import transitions
-from pipelines.rollout.state import state_of
-from pipelines.rollout.transitions import WHOLE, Route
+from pipelines.rollout.state import make_rollout_state
+from pipelines.rollout.transitions import FULL_SHARE, Route
 from pipelines.spec.deployment import Deployment, SageMaker
 
 MAX_WRITE_CONFLICTS = 20
 """Write conflicts after which a change raises ``Unavailable``."""
 ROLLBACK_ACTIONS = ("roll_back", "rollback")
-GUARDED_VARIANT = "live"
+GUARDRAIL_VARIANT_NAME = "live"
 """SageMaker shifts traffic between fleets of one variant, so its name never changes."""
 Transition = Callable[[Route | None], Route]
 
 
-class LateWriteConflict(WriteConflict):
+class WriteConflictAfterUpdate(WriteConflict):
     """Another writer changed the record after SageMaker had accepted a change based on the former record."""
 
 
@@ -63,9 +69,9 @@ class EndpointChanges:
         self.now, self.guarded = now, deployment.target.mode == "guardrail"
         self.endpoint = SageMakerEndpoint(model, deployment, clients, store, sleep=sleep)
         self.model, self._deployment, self.cloudwatch = model, deployment, clients.cloudwatch
-        self._records = EndpointRecords(clients.s3, *parse_store(store))
+        self._records = EndpointRecords(clients.s3, *parse_s3_store(store))
 
-    def read(self) -> EndpointRecord:
+    def read_record(self) -> EndpointRecord:
         return self._records.read(self.model)[0]
 
     def observe(self) -> tuple[EndpointRecord, EndpointDescription | None]:
@@ -78,13 +84,13 @@ class EndpointChanges:
         current = self.endpoint.describe()
         if record.intent is None or current is None or current.status != "InService":
             return record, current
-        if _went_back(record, current):
+        if _rolled_back_by_sagemaker(record, current):
             with suppress(WriteConflict):
-                self._abort(record, etag, _rollback_reason(record, current))
+                self._record_failure(record, etag, _rollback_reason(record, current))
         elif self.endpoint.serves(self.variants_of(record.intent.route), current):
             with suppress(WriteConflict, AirworthyError):
-                self._finish(record, etag)
-        return self.read(), self.endpoint.describe()
+                self._apply_intent(record, etag)
+        return self.read_record(), self.endpoint.describe()
 
     def change(
         self, action: str, request: Mapping[str, Any], edit: Transition, expect: int | None, key: str
@@ -100,18 +106,18 @@ class EndpointChanges:
                 return stored.answer
             try:
                 if record.intent is not None and (expect is not None or record.intent.key == key):
-                    answer = self._finish(record, etag)
+                    answer = self._apply_intent(record, etag)
                     if record.intent.key == key:
                         return answer
                     continue
                 if expect is not None and expect != record.generation:
                     raise Conflict(f"{self.model} is at generation {record.generation}, not {expect}")
-                record = msgspec.structs.replace(record, intent=Intent(key, digest, action, edit(record.route)))
-                if self._needs_no_order(record):
-                    return self._save(record, etag, self.endpoint.describe())
-                return self._finish(record, self._records.write(record, etag))
-            except LateWriteConflict:
-                self._restore_recorded()
+                record = msgspec.structs.replace(record, intent=ChangeIntent(key, digest, action, edit(record.route)))
+                if self._changes_record_only(record):
+                    return self._record_route(record, etag, self.endpoint.describe())
+                return self._apply_intent(record, self._records.write(record, etag))
+            except WriteConflictAfterUpdate:
+                self._restore_recorded_route()
             except WriteConflict:
                 continue
         raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
@@ -122,7 +128,7 @@ class EndpointChanges:
             record, etag = self._records.read(self.model)
             if expect != record.generation:
                 raise Conflict(f"{self.model} is at generation {record.generation}, not {expect}")
-            route, intent = edit(transitions.live(self.model, record.route)), record.intent
+            route, intent = edit(transitions.require_live(self.model, record.route)), record.intent
             if intent is not None and intent.route.rollout is not None and intent.route.rollout.active:
                 intent = msgspec.structs.replace(intent, route=edit(intent.route))
             record = msgspec.structs.replace(record, route=route, intent=intent)
@@ -131,7 +137,7 @@ class EndpointChanges:
                 return self.state(record, self.endpoint.describe())
         raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
 
-    def _needs_no_order(self, record: EndpointRecord) -> bool:
+    def _changes_record_only(self, record: EndpointRecord) -> bool:
         """Whether the intent changes nothing at SageMaker, so that it can be recorded without waiting."""
         intent = record.intent
         if record.route is None or intent is None or intent.action in ("prepare", *ROLLBACK_ACTIONS):
@@ -140,19 +146,19 @@ class EndpointChanges:
 
     # ---- request, observe, record -----------------------------------------------------------------------------------
 
-    def _finish(self, record: EndpointRecord, etag: str | None) -> dict[str, Any]:
+    def _apply_intent(self, record: EndpointRecord, etag: str | None) -> dict[str, Any]:
         """Apply the intent and return the new state. Raises ``WriteConflict`` if another caller changed the record."""
         intent = record.intent
         assert intent is not None
         variants = self.variants_of(intent.route)
         try:
-            current = self._idle_endpoint(variants, intent)
+            current = self._wait_for_idle_endpoint(variants, intent)
             if not intent.begun and not self.endpoint.serves(variants, current):
                 record, etag, current = self._reconfigure(record, etag, variants, current)
-            self._check(record, current, variants)
+            self._check_applied(record, current, variants)
         except Refused as error:
             if intent.action not in ROLLBACK_ACTIONS and not isinstance(error, Conflict):
-                self._abort(record, etag, "; ".join([error.subject, *error.reasons]))
+                self._record_failure(record, etag, "; ".join([error.subject, *error.reasons]))
             raise
         if not self.endpoint.has_shares(variants, current):
             self.endpoint.set_weights(variants, current)
@@ -161,18 +167,18 @@ class EndpointChanges:
             raise Unavailable(f"endpoint {self.endpoint.name} splits {current.shares}, not as requested; try again")
         former, route = record.route, intent.route
         if former is None or (route.live, route.candidate) != (former.live, former.candidate):
-            self.endpoint.scale(variants)
-        answer = self._save(record, etag, current)
-        self.endpoint.remove_others(variants, current)
+            self.endpoint.declare_autoscaling(variants)
+        answer = self._record_route(record, etag, current)
+        self.endpoint.remove_other_variants(variants, current)
         return answer
 
-    def _idle_endpoint(self, variants: list[ProductionVariant], intent: Intent) -> EndpointDescription:
+    def _wait_for_idle_endpoint(self, variants: list[ProductionVariant], intent: ChangeIntent) -> EndpointDescription:
         """The endpoint, created if it does not exist, once SageMaker has finished its pending change."""
         if self.guarded and intent.route.candidate is not None:
             self.endpoint.ensure_model(intent.route.candidate)
         if self.endpoint.describe() is None:
             self.endpoint.create(variants)
-        return self.endpoint.wait(self._wait_seconds() if intent.begun else WAIT_SECONDS)
+        return self.endpoint.wait(self._max_update_seconds() if intent.begun else WAIT_SECONDS)
 
     def _reconfigure(
         self, record: EndpointRecord, etag: str | None, variants: list[ProductionVariant], current: EndpointDescription
@@ -182,21 +188,23 @@ class EndpointChanges:
         assert intent is not None
         policy = None
         if self.guarded:
-            policy = immediate_update() if intent.action in ROLLBACK_ACTIONS else guarded_update(self._deployment)
-        config = self.endpoint.configure(variants, current)
+            policy = immediate_config() if intent.action in ROLLBACK_ACTIONS else guarded_config(self._deployment)
+        config = self.endpoint.ensure_config(variants, current)
         if self._records.read(self.model)[1] != etag:
             raise WriteConflict(self.model)
         self.endpoint.update(config, policy)
         begun = msgspec.structs.replace(intent, begun=True, former=current.config, config=config)
-        route = record.route and self._with_lease(record.route, self._wait_seconds())
+        route = record.route and self._with_lease(record.route, self._max_update_seconds())
         record = msgspec.structs.replace(record, intent=begun, route=route)
-        return record, self._write_after_order(record, etag), self.endpoint.wait(self._wait_seconds())
+        return record, self._write_after_update(record, etag), self.endpoint.wait(self._max_update_seconds())
 
-    def _check(self, record: EndpointRecord, current: EndpointDescription, variants: list[ProductionVariant]) -> None:
+    def _check_applied(
+        self, record: EndpointRecord, current: EndpointDescription, variants: list[ProductionVariant]
+    ) -> None:
         """``Refused`` unless the endpoint has the configuration that was requested."""
         intent = record.intent
         assert intent is not None
-        if _went_back(record, current):
+        if _rolled_back_by_sagemaker(record, current):
             raise Refused(f"the {intent.action} of {self.model} was not applied", [_rollback_reason(record, current)])
         if (intent.begun and current.config != intent.config) or not self.endpoint.serves(variants, current):
             raise Refused(
@@ -204,7 +212,9 @@ class EndpointChanges:
                 ["somebody else changed it; roll back, or release a version, to replace that configuration"],
             )
 
-    def _save(self, record: EndpointRecord, etag: str | None, current: EndpointDescription | None) -> dict[str, Any]:
+    def _record_route(
+        self, record: EndpointRecord, etag: str | None, current: EndpointDescription | None
+    ) -> dict[str, Any]:
         """Record the intent as the route, in the next generation unless the route stays the same."""
         intent, now = record.intent, self.now()
         assert intent is not None
@@ -225,34 +235,34 @@ class EndpointChanges:
         )
         answer = self.state(record, current).model_dump(mode="json", by_alias=True)
         answers = record.answers | {intent.key: StoredAnswer(intent.request, answer)}
-        self._write_after_order(msgspec.structs.replace(record, answers=answers), etag)
+        self._write_after_update(msgspec.structs.replace(record, answers=answers), etag)
         return answer
 
-    def _write_after_order(self, record: EndpointRecord, etag: str | None) -> str:
-        """Write the record after a request to SageMaker. Raises ``LateWriteConflict`` if it was changed meanwhile."""
+    def _write_after_update(self, record: EndpointRecord, etag: str | None) -> str:
+        """Write the record after a request to SageMaker. ``WriteConflictAfterUpdate`` if it was changed meanwhile."""
         try:
             return self._records.write(record, etag)
         except WriteConflict as conflict:
-            raise LateWriteConflict(self.model) from conflict
+            raise WriteConflictAfterUpdate(self.model) from conflict
 
-    def _abort(self, record: EndpointRecord, etag: str | None, reason: str) -> None:
+    def _record_failure(self, record: EndpointRecord, etag: str | None, reason: str) -> None:
         """Record that the intent failed and its rollout ended. Raises ``WriteConflict`` if the record was changed."""
         intent, route, now = record.intent, record.route, self.now()
         assert intent is not None
         rollout = route.rollout if route else None
         if route is not None and rollout is not None and rollout.active:
             if intent.action == "prepare":
-                route = transitions.failed(route, rollout.rollout_id, reason)
+                route = transitions.fail_preparation(route, rollout.rollout_id, reason)
             elif intent.action == "promote":
-                route = transitions.rolled_back(route, reason)
+                route = transitions.roll_back(route, reason)
         runs = route is not None and route.rollout is not None and route.rollout.active
         ended = record.ended if runs else record.ended or now
         after = msgspec.structs.replace(record, generation=record.generation + 1, route=route, intent=None, ended=ended)
         self._records.write(after, etag)
 
-    def _restore_recorded(self) -> None:
+    def _restore_recorded_route(self) -> None:
         """Set the weights and variants of the recorded route again, after our own request came too late."""
-        record = self.read()
+        record = self.read_record()
         if record.intent is not None or record.route is None:
             return
         variants, current = self.variants_of(record.route), self.endpoint.wait()
@@ -261,16 +271,16 @@ class EndpointChanges:
         if not self.endpoint.has_shares(variants, current):
             self.endpoint.set_weights(variants, current)
             current = self.endpoint.wait()
-        self.endpoint.remove_others(variants, current)
+        self.endpoint.remove_other_variants(variants, current)
 
     # ---- what a record means ----------------------------------------------------------------------------------------
 
     def variants_of(self, route: Route) -> list[ProductionVariant]:
         """The variants of a route; a former champion keeps its instances at weight 0 until it is retired."""
         if self.guarded:
-            return [ProductionVariant(GUARDED_VARIANT, route.live, WHOLE)]
+            return [ProductionVariant(GUARDRAIL_VARIANT_NAME, route.live, FULL_SHARE)]
         share = route.share()
-        variants = [ProductionVariant(variant_name(route.live.version), route.live, WHOLE - share)]
+        variants = [ProductionVariant(variant_name(route.live.version), route.live, FULL_SHARE - share)]
         if route.candidate is not None:
             variants.append(ProductionVariant(variant_name(route.candidate.version), route.candidate, share))
         if route.previous is not None and route.rollout is not None and route.rollout.phase == "FINALISING":
@@ -282,7 +292,7 @@ class EndpointChanges:
 
         A pending intent is not included: a caller that reads the former state repeats its change, and waits.
         """
-        route = transitions.live(self.model, record.route)
+        route = transitions.require_live(self.model, record.route)
         variants = self.variants_of(route)
         split: dict[str, int] = {}
         applied = False
@@ -293,9 +303,11 @@ class EndpointChanges:
         if applied:
             split = {variant.served.version: variant.share for variant in variants if variant.share}
         workers = sum(current.instances.values()) if current else 0
-        return state_of(self.model, route, split, generation=record.generation, workers=workers, applied=applied)
+        return make_rollout_state(
+            self.model, route, split, generation=record.generation, workers=workers, applied=applied
+        )
 
-    def _with_start_time(self, record: EndpointRecord, intent: Intent, now: datetime) -> Route:
+    def _with_start_time(self, record: EndpointRecord, intent: ChangeIntent, now: datetime) -> Route:
         """The route whose newest stage, and its lease, start now, when its traffic was observed."""
         after, rollout = intent.route, intent.route.rollout
         former = record.route.rollout if record.route else None
@@ -313,7 +325,7 @@ class EndpointChanges:
         until = max(rollout.lease_until, self.now() + timedelta(seconds=rollout.plan.lease_seconds + seconds))
         return msgspec.structs.replace(route, rollout=msgspec.structs.replace(rollout, lease_until=until))
 
-    def _wait_seconds(self) -> float:
+    def _max_update_seconds(self) -> float:
         return longest_update_seconds(self._deployment) if self.guarded else WAIT_SECONDS
 
 
@@ -322,7 +334,7 @@ def variant_name(version: str) -> str:
     return "v" + "".join(letter if letter.isalnum() else "-" for letter in version).strip("-")[:60]
 
 
-def _went_back(record: EndpointRecord, current: EndpointDescription | None) -> bool:
+def _rolled_back_by_sagemaker(record: EndpointRecord, current: EndpointDescription | None) -> bool:
     """Whether SageMaker rolled the requested configuration back by itself: it is in service with the former one."""
     intent = record.intent
     if intent is None or not intent.begun or current is None or current.status != "InService":

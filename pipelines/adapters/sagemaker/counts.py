@@ -10,13 +10,13 @@ from pipelines.adapters.sagemaker.clients import aws_errors
 from pipelines.messages.rollout import ArmCounts
 from pipelines.rollout.transitions import RolloutRecord
 
-FINE_SECONDS = 60
-COARSE_SECONDS = 300
+FINE_PERIOD_SECONDS = 60
+COARSE_PERIOD_SECONDS = 300
 """Period once CloudWatch has dropped the single minutes."""
-FINE_DAYS = 14
+FINE_PERIOD_RETENTION_DAYS = 14
 
 
-def measure(
+def read_arm_counts(
     cloudwatch: Any, endpoint: str, record: RolloutRecord, name: Callable[[str], str], until: datetime, now: datetime
 ) -> list[ArmCounts]:
     """Both arms of every stage. A minute that belongs to two stages is left out; an answer 5xx is ``error``. Stages
@@ -30,11 +30,17 @@ def measure(
     ends = [step.started for step in record.steps[1:]] + [until]
     counts = []
     for step, end in zip(record.steps, ends, strict=True):
-        period = FINE_SECONDS if now - step.started < timedelta(days=FINE_DAYS) else COARSE_SECONDS
+        period = (
+            FINE_PERIOD_SECONDS
+            if now - step.started < timedelta(days=FINE_PERIOD_RETENTION_DAYS)
+            else COARSE_PERIOD_SECONDS
+        )
         start, stop = _ceiling(step.started, period), _floor(end, period)
         for role, version in arms:
             limits = [limit.over_ms for limit in record.plan.guard.latency]
-            sums = _sums(cloudwatch, endpoint, name(version), start, stop, period, limits) if start < stop else {}
+            sums = (
+                _metric_sums(cloudwatch, endpoint, name(version), start, stop, period, limits) if start < stop else {}
+            )
             requests, failed = sums.get("requests", 0), sums.get("errors", 0)
             counts.append(
                 ArmCounts(
@@ -52,7 +58,7 @@ def measure(
     return counts
 
 
-def _sums(
+def _metric_sums(
     cloudwatch: Any, endpoint: str, variant: str, start: datetime, stop: datetime, period: int, limits: list[float]
 ) -> dict[str, int]:
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]

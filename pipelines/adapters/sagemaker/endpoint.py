@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.adapters.sagemaker.clients import AwsClients, NotFound, aws_errors
-from pipelines.adapters.sagemaker.record import parse_store
+from pipelines.adapters.sagemaker.record import parse_s3_store
 from pipelines.errors import Refused, Unavailable
-from pipelines.rollout.transitions import WHOLE, Served
+from pipelines.rollout.transitions import FULL_SHARE, Served
 from pipelines.spec.deployment import Deployment, SageMaker
 
 BUSY_STATUSES = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 POLL_SECONDS = 15.0
 WAIT_SECONDS = 3600.0
 """How long one call waits for instances; a retry continues to wait."""
-MODEL_FOLDER = "/opt/ml/model"
+CONTAINER_MODEL_FOLDER = "/opt/ml/model"
 """Folder of a model's files in SageMaker's containers."""
 log = logging.getLogger("airworthy.sagemaker")
 
@@ -81,7 +81,7 @@ class SageMakerEndpoint:
             status=endpoint["EndpointStatus"],
             config=endpoint["EndpointConfigName"],
             models={v["VariantName"]: v["ModelName"] for v in config["ProductionVariants"]},
-            shares={name: round(weight / total * WHOLE) if total else 0 for name, weight in weights.items()},
+            shares={name: round(weight / total * FULL_SHARE) if total else 0 for name, weight in weights.items()},
             instances={v["VariantName"]: v.get("CurrentInstanceCount") or 0 for v in running},
             failure=endpoint.get("FailureReason") or "",
         )
@@ -118,14 +118,16 @@ class SageMakerEndpoint:
 
     def create(self, variants: Sequence[ProductionVariant]) -> None:
         """Create the endpoint, for the first version of a model."""
-        config = self.configure(variants, None)
+        config = self.ensure_config(variants, None)
         with aws_errors(f"endpoint {self.name}"):
             self._aws.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=config)
 
-    def configure(self, variants: Sequence[ProductionVariant], current: EndpointDescription | None) -> str:
+    def ensure_config(self, variants: Sequence[ProductionVariant], current: EndpointDescription | None) -> str:
         """Name of the configuration with these variants, created if it is missing. None is ever deleted."""
-        content: dict[str, Any] = {"ProductionVariants": [self._variant(variant, current) for variant in variants]}
-        capture = self._capture(current)
+        content: dict[str, Any] = {
+            "ProductionVariants": [self._variant_config(variant, current) for variant in variants]
+        }
+        capture = self._data_capture(current)
         if capture:
             content["DataCaptureConfig"] = capture
         name = f"{self.name[:48]}-{_digest(content)[:12]}"
@@ -162,7 +164,7 @@ class SageMakerEndpoint:
                 EndpointName=self.name, DesiredWeightsAndCapacities=weights
             )
 
-    def scale(self, variants: Sequence[ProductionVariant]) -> None:
+    def declare_autoscaling(self, variants: Sequence[ProductionVariant]) -> None:
         """Declare scaling of every variant, in requests per minute as SageMaker counts them."""
         scaling = self._deployment.resources.autoscaling
         if scaling is None or not scaling.enabled:
@@ -188,7 +190,7 @@ class SageMakerEndpoint:
                     },
                 )
 
-    def remove_others(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> None:
+    def remove_other_variants(self, variants: Sequence[ProductionVariant], current: EndpointDescription) -> None:
         """Request a configuration with ``variants`` only, without waiting: all others already have weight 0."""
         names = {variant.name for variant in variants}
         surplus = [name for name in current.models if name not in names]
@@ -197,7 +199,7 @@ class SageMakerEndpoint:
         try:
             for name in surplus:
                 self._remove_scaling(name)
-            self.update(self.configure(variants, current))
+            self.update(self.ensure_config(variants, current))
         except (Refused, Unavailable) as error:
             log.warning("%s keeps %s at weight 0 until its next change: %s", self.name, ", ".join(surplus), error)
 
@@ -205,7 +207,7 @@ class SageMakerEndpoint:
         """Name of SageMaker's model of this bundle, created if it is missing."""
         if not served.bundle.startswith(("s3://", "s3a://")):
             raise Refused(f"{served.bundle} is not on S3, so SageMaker cannot read it; set AIRWORTHY_STORE to s3://…")
-        bucket, prefix = parse_store(served.bundle)
+        bucket, prefix = parse_s3_store(served.bundle)
         with aws_errors(f"bundle {served.bundle}"):
             listed = self._aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         if not listed.get("KeyCount"):
@@ -223,7 +225,7 @@ class SageMakerEndpoint:
                 "AIRWORTHY_SERVE_MODEL": self._model,
                 "AIRWORTHY_SERVE_VERSION": served.version,
                 "AIRWORTHY_SERVE_SHA256": served.sha256,
-                "AIRWORTHY_SERVE_BUNDLE": MODEL_FOLDER,
+                "AIRWORTHY_SERVE_BUNDLE": CONTAINER_MODEL_FOLDER,
                 "AIRWORTHY_STORE": self._store,
             },
         }
@@ -239,7 +241,7 @@ class SageMakerEndpoint:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _variant(self, variant: ProductionVariant, current: EndpointDescription | None) -> dict[str, Any]:
+    def _variant_config(self, variant: ProductionVariant, current: EndpointDescription | None) -> dict[str, Any]:
         """Configuration of one variant; an existing variant keeps its model even if the declared image has changed."""
         name = current.models.get(variant.name, "") if current else ""
         content = {
@@ -255,7 +257,7 @@ class SageMakerEndpoint:
             content["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
         return content
 
-    def _capture(self, current: EndpointDescription | None) -> dict[str, Any] | None:
+    def _data_capture(self, current: EndpointDescription | None) -> dict[str, Any] | None:
         """The declared data capture, else the endpoint's current one, which a new configuration would drop."""
         if self._declared.data_capture:
             return {

@@ -15,7 +15,7 @@ MAX_ANSWERS = 100
 MAX_ROLLOUTS = 20
 
 
-class Intent(msgspec.Struct, frozen=True):
+class ChangeIntent(msgspec.Struct, frozen=True):
     """A change that was decided and recorded; the next call finishes or replaces it.
 
     ``begun``: SageMaker has accepted to replace the configuration ``former`` by ``config``.
@@ -42,7 +42,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     model: str
     generation: int = 0
     route: Route | None = None
-    intent: Intent | None = None
+    intent: ChangeIntent | None = None
     answers: dict[str, StoredAnswer] = {}
     """The newest answers by idempotency key."""
     superseded: dict[str, RolloutRecord] = {}
@@ -61,14 +61,14 @@ class EndpointRecords:
         """The record and its ETag; an empty record and None if there is none yet."""
         try:
             with aws_errors(f"the record of {model}"):
-                response = self._s3.get_object(Bucket=self._bucket, Key=self._key(model))
+                response = self._s3.get_object(Bucket=self._bucket, Key=self._object_key(model))
                 content, etag = response["Body"].read(), str(response["ETag"])
         except NotFound:
             return EndpointRecord(model), None
         try:
             return msgspec.json.decode(content, type=EndpointRecord), etag
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            place = f"s3://{self._bucket}/{self._key(model)}"
+            place = f"s3://{self._bucket}/{self._object_key(model)}"
             raise Refused(f"{place} is not a valid record; restore an earlier version of it", [str(error)]) from error
 
     def write(self, record: EndpointRecord, etag: str | None) -> str:
@@ -80,18 +80,18 @@ class EndpointRecords:
         with aws_errors(f"the record of {record.model}"):
             written = self._s3.put_object(
                 Bucket=self._bucket,
-                Key=self._key(record.model),
+                Key=self._object_key(record.model),
                 Body=msgspec.json.encode(record),
                 ContentType="application/json",
                 **condition,
             )
         return str(written["ETag"])
 
-    def _key(self, model: str) -> str:
+    def _object_key(self, model: str) -> str:
         return f"{self._prefix}rollouts/{model}.json"
 
 
-def parse_store(store: str) -> tuple[str, str]:
+def parse_s3_store(store: str) -> tuple[str, str]:
     """Bucket and prefix (empty, or ending in ``/``). ``Refused`` for a store that AWS cannot read."""
     scheme, _, rest = store.partition("://")
     bucket, _, prefix = rest.partition("/")

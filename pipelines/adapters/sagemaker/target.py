@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from pipelines.adapters.sagemaker.changes import EndpointChanges, Transition, variant_name
-from pipelines.adapters.sagemaker.counts import measure
+from pipelines.adapters.sagemaker.counts import read_arm_counts
 from pipelines.errors import Refused
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout import transitions
 from pipelines.rollout.plan import parse_plan
-from pipelines.rollout.state import live_state_of
+from pipelines.rollout.state import make_live_state
 from pipelines.rollout.transitions import Route, Served
 
 
@@ -32,16 +32,16 @@ class SageMakerTarget:
     # ---- the rollout ------------------------------------------------------------------------------------------------
 
     def rollout(self, model: str) -> RolloutState:
-        self._check(model)
+        self._check_model(model)
         return self._changes.state(*self._changes.observe())
 
     def create_rollout(
         self, model: str, rollout_id: str, plan: Mapping[str, Any], *, expect: int, key: str
     ) -> RolloutState:
-        self._check(model)
+        self._check_model(model)
         supersede, now = bool(plan.get("supersede")), self._now()
         new_plan = parse_plan(plan)
-        known = self._record(rollout_id)
+        known = self._find_rollout(rollout_id)
         if known is not None and known.plan == new_plan:
             return self.rollout(model)
         if known is not None:
@@ -49,7 +49,7 @@ class SageMakerTarget:
         request = {"create": rollout_id, "plan": msgspec.to_builtins(new_plan)}
 
         edit = partial(transitions.create, rollout_id=rollout_id, plan=new_plan, now=now, probe="", supersede=supersede)
-        return self._apply("create", model, request, edit, expect, key)
+        return self._apply_change("create", model, request, edit, expect, key)
 
     def prepare(
         self, model: str, rollout_id: str, version: str, bundle: str, sha256: str, *, expect: int, key: str
@@ -57,8 +57,8 @@ class SageMakerTarget:
         """Start the candidate's instances with weight 0. Mode ``guardrail``: only create SageMaker's model."""
         served = Served(version, bundle, sha256)
         request = {"prepare": rollout_id, "served": msgspec.to_builtins(served)}
-        edit = partial(transitions.prepared, rollout_id=rollout_id, served=served, now=self._now())
-        return self._apply("prepare", model, request, edit, expect, key)
+        edit = partial(transitions.prepare_candidate, rollout_id=rollout_id, served=served, now=self._now())
+        return self._apply_change("prepare", model, request, edit, expect, key)
 
     def set_traffic(
         self, model: str, rollout_id: str, split: Mapping[str, int], *, expect: int, key: str
@@ -69,8 +69,8 @@ class SageMakerTarget:
                 ["promote the candidate, or declare mode: variants to shift it stage by stage"],
             )
         request = {"traffic": rollout_id, "split": dict(split)}
-        edit = partial(transitions.shifted, rollout_id=rollout_id, split=split, now=self._now())
-        return self._apply("traffic", model, request, edit, expect, key)
+        edit = partial(transitions.shift_traffic, rollout_id=rollout_id, split=split, now=self._now())
+        return self._apply_change("traffic", model, request, edit, expect, key)
 
     def set_mirror(
         self,
@@ -89,77 +89,77 @@ class SageMakerTarget:
 
     def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> RolloutState:  # noqa: ARG002
         """Renewing twice has the effect of renewing once, so the key is not stored."""
-        self._check(model)
+        self._check_model(model)
         now = self._now()
-        return self._changes.renew_lease(lambda route: transitions.renewed(route, rollout_id, seconds, now), expect)
+        return self._changes.renew_lease(lambda route: transitions.renew_lease(route, rollout_id, seconds, now), expect)
 
     def pause(self, model: str, rollout_id: str, reason: str, *, expect: int, key: str) -> RolloutState:
         request = {"pause": rollout_id, "reason": reason}
-        edit = partial(transitions.paused, rollout_id=rollout_id, reason=reason)
-        return self._apply("pause", model, request, edit, expect, key)
+        edit = partial(transitions.pause, rollout_id=rollout_id, reason=reason)
+        return self._apply_change("pause", model, request, edit, expect, key)
 
     def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> RolloutState:
-        edit = partial(transitions.resumed, rollout_id=rollout_id, now=self._now())
-        return self._apply("resume", model, {"resume": rollout_id}, edit, expect, key)
+        edit = partial(transitions.resume, rollout_id=rollout_id, now=self._now())
+        return self._apply_change("resume", model, {"resume": rollout_id}, edit, expect, key)
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
         """Give the candidate all weight. Mode ``guardrail``: SageMaker shifts the traffic and watches its alarms."""
         request = {"promote": rollout_id, "version": version}
-        edit = partial(transitions.promoted, rollout_id=rollout_id, version=version)
-        return self._apply("promote", model, request, edit, expect, key)
+        edit = partial(transitions.promote, rollout_id=rollout_id, version=version)
+        return self._apply_change("promote", model, request, edit, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:
         """Finish the promotion; instances of a retired version stop in the background."""
         request = {"retire": rollout_id, "version": version}
-        edit = partial(transitions.retired, rollout_id=rollout_id, version=version)
-        return self._apply("retire", model, request, edit, expect, key)
+        edit = partial(transitions.finish_promotion, rollout_id=rollout_id, version=version)
+        return self._apply_change("retire", model, request, edit, expect, key)
 
     def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> RolloutState:
         """Roll back, replacing a pending change; a rollout that has ended stays ended, with its traffic corrected."""
-        self._check(model)
-        if self._record(rollout_id) is None:
+        self._check_model(model)
+        if self._find_rollout(rollout_id) is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
-        edit = partial(transitions.given_up, rollout_id=rollout_id, reason=reason)
-        return self._apply("roll_back", model, {"roll_back": rollout_id, "reason": reason}, edit, None, key)
+        edit = partial(transitions.roll_back_if_possible, rollout_id=rollout_id, reason=reason)
+        return self._apply_change("roll_back", model, {"roll_back": rollout_id, "reason": reason}, edit, None, key)
 
     def counts(self, model: str, rollout_id: str) -> list[ArmCounts]:
         """Empty in mode ``guardrail``: CloudWatch does not distinguish a variant's old instances from its new ones."""
-        self._check(model)
-        record, rollout = self._changes.read(), self._record(rollout_id)
+        self._check_model(model)
+        record, rollout = self._changes.read_record(), self._find_rollout(rollout_id)
         if rollout is None:
             raise Refused(f"{model} never had a rollout {rollout_id}")
         if self._changes.guarded:
             return []
         name, now = self._changes.endpoint.name, self._now()
-        return measure(self._changes.cloudwatch, name, rollout, variant_name, record.ended or now, now)
+        return read_arm_counts(self._changes.cloudwatch, name, rollout, variant_name, record.ended or now, now)
 
     # ---- the live version -------------------------------------------------------------------------------------------
 
     def state(self, model: str) -> LiveState:
-        self._check(model)
+        self._check_model(model)
         record, current = self._changes.observe()
         if (route := record.route) is None:
             return LiveState(model=model, applied=record.intent is None)
         state = self._changes.state(record, current)
-        return live_state_of(model, route, generation=record.generation, workers=state.workers, applied=state.applied)
+        return make_live_state(model, route, generation=record.generation, workers=state.workers, applied=state.applied)
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         """Switch all traffic at once; the former version stays recorded, but its instances stop."""
-        self._check(model)
+        self._check_model(model)
         served = Served(version, bundle, sha256)
         request = {"release": msgspec.to_builtins(served)}
-        self._changes.change("release", request, lambda route: transitions.released(model, route, served), None, key)
+        self._changes.change("release", request, lambda route: transitions.release(model, route, served), None, key)
         return self.state(model)
 
-    def rollback(self, model: str, *, key: str, reason: str) -> LiveState:
-        self._check(model)
+    def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
+        self._check_model(model)
         request = {"rollback": model, "reason": reason}
-        self._changes.change("rollback", request, lambda route: transitions.put_back(model, route, reason), None, key)
+        self._changes.change("rollback", request, lambda route: transitions.restore(model, route, reason), None, key)
         return self.state(model)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _apply(
+    def _apply_change(
         self,
         action: str,
         model: str,
@@ -168,15 +168,15 @@ class SageMakerTarget:
         expect: int | None,
         key: str,
     ) -> RolloutState:
-        self._check(model)
-        checked: Transition = lambda route: edit(transitions.live(model, route))  # noqa: E731 - it only adds the check
+        self._check_model(model)
+        checked: Transition = lambda route: edit(transitions.require_live(model, route))  # noqa: E731 - it only adds the check
         return RolloutState.model_validate(self._changes.change(action, request, checked, expect, key))
 
-    def _record(self, rollout_id: str) -> transitions.RolloutRecord | None:
-        record = self._changes.read()
+    def _find_rollout(self, rollout_id: str) -> transitions.RolloutRecord | None:
+        record = self._changes.read_record()
         newest = record.route.rollout if record.route else None
         return newest if newest and newest.rollout_id == rollout_id else record.superseded.get(rollout_id)
 
-    def _check(self, model: str) -> None:
+    def _check_model(self, model: str) -> None:
         if model != self._model:
             raise Refused(f"this target serves {self._model}, not {model}")

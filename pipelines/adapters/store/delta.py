@@ -21,16 +21,16 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pipelines import store_paths
 from pipelines.adapters.store.files import StorageAccess, access_refusal, open_files, relative_path, storage_errors
 from pipelines.errors import Refused, Unavailable
-from pipelines.tables.partition import DAY, conform
+from pipelines.tables.partition import DAY_COLUMN, conform
 
 Answer = TypeVar("Answer")
 
-ATTEMPTS = 12
+MAX_COMMIT_ATTEMPTS = 12
 FIRST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 2.0
-DAYS_KEY = "airworthy.days"
+DAYS_COMMIT_PROPERTY = "airworthy.days"
 """Key in a commit's information: the days it replaced, ISO dates joined by commas."""
-NO_ROWS_CHANGED = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
+OPERATIONS_WITHOUT_ROW_CHANGES = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 LOG_RETENTION = {"delta.logRetentionDuration": "interval 3650 days"}
 """Snapshots name the table versions that they read, so the log is kept longer than Delta's default of 30 days."""
 
@@ -65,12 +65,12 @@ class DeltaStore:
             unknown = [name for name in columns or [] if name not in existing]
             if unknown:
                 raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(existing)}")
-            names = [name for name in columns or existing if name != DAY]
+            names = [name for name in columns or existing if name != DAY_COLUMN]
             if columns is not None and not names:
-                rows = rows.select(DAY)
+                rows = rows.select(DAY_COLUMN)
             if days is not None:
-                rows = rows.filter(pl.col(DAY).is_in(list(days)))
-            return rows.select(*names, DAY).collect().sort(DAY, maintain_order=True)
+                rows = rows.filter(pl.col(DAY_COLUMN).is_in(list(days)))
+            return rows.select(*names, DAY_COLUMN).collect().sort(DAY_COLUMN, maintain_order=True)
 
     def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
         """Columns that the table lacks are added to it; a column of another type is ``Refused`` (see ``conform``).
@@ -89,7 +89,7 @@ class DeltaStore:
                 handle,
                 rows,
                 mode="overwrite",
-                predicate=f"{DAY} = '{day:%Y-%m-%d}'",
+                predicate=f"{DAY_COLUMN} = '{day:%Y-%m-%d}'",
                 schema_mode="merge" if added else None,
                 commit_properties=_commit_properties({day}),
             )
@@ -120,9 +120,9 @@ class DeltaStore:
                 return everything
             changed: set[date] = set()
             for commit in commits:
-                if DAYS_KEY in commit:
-                    changed |= {date.fromisoformat(text) for text in commit[DAYS_KEY].split(",") if text}
-                elif commit.get("operation") not in NO_ROWS_CHANGED:
+                if DAYS_COMMIT_PROPERTY in commit:
+                    changed |= {date.fromisoformat(text) for text in commit[DAYS_COMMIT_PROPERTY].split(",") if text}
+                elif commit.get("operation") not in OPERATIONS_WITHOUT_ROW_CHANGES:
                     return everything | changed
             return changed
 
@@ -139,13 +139,15 @@ class DeltaStore:
     def _retry_commit(self, table: str, attempt_write: Callable[[], Answer]) -> Answer:
         """Retry up to 12 times after concurrent commits; waits double, with jitter."""
         jitter = random.SystemRandom()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(MAX_COMMIT_ATTEMPTS):
             with self._table_errors(table):
                 try:
                     return attempt_write()
                 except CommitFailedError:
                     time.sleep(jitter.random() * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt))
-        raise Unavailable(f"{table} met {ATTEMPTS} concurrent commits in a row; try again when other writers are done")
+        raise Unavailable(
+            f"{table} met {MAX_COMMIT_ATTEMPTS} concurrent commits in a row; try again when other writers are done"
+        )
 
     def _create(self, table: str, rows: pl.DataFrame) -> DeltaTable:
         """An empty table, or the table that another writer created meanwhile."""
@@ -156,7 +158,7 @@ class DeltaStore:
             where,
             schema=rows.clear().to_arrow().schema,
             mode="ignore",
-            partition_by=[DAY],
+            partition_by=[DAY_COLUMN],
             configuration=LOG_RETENTION,
             storage_options=self._access.options(),
         )
@@ -223,22 +225,22 @@ class DeltaStore:
         with storage_errors(f"listing {prefix} in the store {self.root}", self._access):
             return self._files.list(prefix)
 
-    def stamps(self, prefix: str) -> dict[str, str]:
+    def etags(self, prefix: str) -> dict[str, str]:
         with storage_errors(f"listing {prefix} in the store {self.root}", self._access):
-            return self._files.stamps(prefix)
+            return self._files.etags(prefix)
 
     def uri(self, path: str) -> str:
         return f"{self.root}/{relative_path(path, self.root)}"
 
 
 def _commit_properties(days: set[date]) -> CommitProperties:
-    return CommitProperties(custom_metadata={DAYS_KEY: ",".join(sorted(day.isoformat() for day in days))})
+    return CommitProperties(custom_metadata={DAYS_COMMIT_PROPERTY: ",".join(sorted(day.isoformat() for day in days))})
 
 
 def _files_by_day(handle: DeltaTable) -> dict[date, set[str]]:
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     files: dict[date, set[str]] = {}
     if actions.height:
-        for path, day in actions.select("path", f"partition.{DAY}").iter_rows():
+        for path, day in actions.select("path", f"partition.{DAY_COLUMN}").iter_rows():
             files.setdefault(day, set()).add(path)
     return files

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from pipelines.errors import Refused, Unavailable
 
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRET_OPTIONS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """Credentials that S3 repeats in some of its errors, and that no message may show."""
-MIN_LENGTH = 8
+MIN_MASKED_LENGTH = 8
 """Shorter credentials occur only in tests, and could match part of any word."""
 
 
@@ -31,14 +31,16 @@ class StorageAccess:
         """The current options. Plain http is allowed if the endpoint's URL is http."""
         given = self._configured() if callable(self._configured) else self._configured
         options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in given.items()}
-        self._secrets |= {options[key] for key in SECRETS if len(options.get(key, "")) >= MIN_LENGTH}
+        self._secrets |= {options[key] for key in SECRET_OPTIONS if len(options.get(key, "")) >= MIN_MASKED_LENGTH}
         if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options.setdefault("AWS_ALLOW_HTTP", "true")
         return options
 
     def mask_secrets(self, text: str) -> str:
         """The text with ``***`` for each credential that was used here or that the environment holds."""
-        for value in self._secrets | {os.environ[key] for key in SECRETS if len(os.environ.get(key, "")) >= MIN_LENGTH}:
+        for value in self._secrets | {
+            os.environ[key] for key in SECRET_OPTIONS if len(os.environ.get(key, "")) >= MIN_MASKED_LENGTH
+        }:
             text = text.replace(value, "***")
         return text
 
@@ -53,7 +55,7 @@ class Files(Protocol):
     def delete(self, path: str) -> None: ...
     def exists(self, path: str) -> bool: ...
     def list(self, prefix: str) -> list[str]: ...
-    def stamps(self, prefix: str) -> dict[str, str]: ...
+    def etags(self, prefix: str) -> dict[str, str]: ...
 
 
 def open_files(root: str, access: StorageAccess) -> Files:
@@ -90,13 +92,13 @@ def storage_errors(action: str, access: StorageAccess) -> Iterator[None]:
         ) from (error if text == message else None)
 
 
-DENIED = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
+DENIED_TEXTS = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "lacked the necessary privileges", "403 Forbidden")
 """Texts by which pyarrow and Delta Lake report that S3 denied access."""
 
 
 def access_refusal(action: str, text: str) -> Refused | None:
     """``Refused`` if ``text`` says that the storage denied access; None for expired credentials and other errors."""
-    if "Expired" in text or not any(word in text for word in DENIED):
+    if "Expired" in text or not any(word in text for word in DENIED_TEXTS):
         return None
     return Refused(f"{action}: the storage denied access; check the credentials and their policy", [text[:400]])
 
@@ -130,7 +132,7 @@ class LocalFiles:
     def list(self, prefix: str) -> list[str]:
         return [path for path, _ in self._walk(prefix)]
 
-    def stamps(self, prefix: str) -> dict[str, str]:
+    def etags(self, prefix: str) -> dict[str, str]:
         stamps = {}
         for path, entry in self._walk(prefix):
             with suppress(FileNotFoundError):  # removed since it was listed
@@ -216,9 +218,9 @@ class RemoteFiles:
         return bool(self._filesystem.get_file_info(path).is_file)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(self.stamps(prefix))
+        return sorted(self.etags(prefix))
 
-    def stamps(self, prefix: str) -> dict[str, str]:
+    def etags(self, prefix: str) -> dict[str, str]:
         """One request per thousand files below the prefix's folder."""
         from pyarrow.fs import FileSelector
 

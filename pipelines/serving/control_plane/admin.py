@@ -115,7 +115,9 @@ class Admin:
             raise Refused("a change of the live version needs the header Idempotency-Key; send a new key")
         if verb == "/rollback":
             rollback = parse(body, RollbackBody)
-            return 200, await releases.rollback(model, key=key, reason=rollback.reason, rollout_id=rollback.rollout_id)
+            return 200, await releases.restore_previous(
+                model, key=key, reason=rollback.reason, rollout_id=rollback.rollout_id
+            )
         release = parse(body, ReleaseBody)
         state = await releases.release(model, release.version, release.bundle, release.sha256, key=key)
         return (200 if state["applied"] else 202), state

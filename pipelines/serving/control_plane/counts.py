@@ -106,7 +106,7 @@ class RolloutCounts:
             )
         return rows
 
-    def keep_only(self, keep: set[tuple[str, str]]) -> None:
+    def keep_only_rollouts(self, keep: set[tuple[str, str]]) -> None:
         """Delete the counts of all rollouts except ``keep``, pairs of model and rollout id."""
         for model, rollout in {key[:2] for key in self._tallies} - keep:
             for table in ("tallies", "met", "firsts"):

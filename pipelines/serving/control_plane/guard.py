@@ -66,7 +66,7 @@ def judge_lease(record: RolloutRecord, now: datetime, *, mirrored: bool) -> Guar
     if not record.active or now < record.lease_until:
         return GuardDecision()
     reason = f"its lease ended at {record.lease_until.isoformat()}"
-    action = record.plan.expiry
+    action = record.plan.expiry_action
     if action == "stop_mirror" and not mirrored and record.phase == "PAUSED":
         return GuardDecision()
     if action == "hold" and record.phase == "PAUSED":

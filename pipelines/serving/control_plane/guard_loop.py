@@ -60,14 +60,14 @@ class GuardLoop:
             decision = judge_limits(record, self._counts.stage_tallies(model, record.rollout_id, record.step))
             if decision.action == "nothing":
                 decision = judge_lease(self._latest_record(model, record), self._now(), mirrored=mirrored)
-            await self._act(model, record, decision)
+            await self._apply_decision(model, record, decision)
 
     def _latest_record(self, model: str, record: RolloutRecord) -> RolloutRecord:
         """The current record: its lease may have been renewed while the counts were collected."""
         route = self._releases.table.routes.get(model)
         return route.rollout if route is not None and route.rollout is not None else record
 
-    async def _act(self, model: str, record: RolloutRecord, decision: GuardDecision) -> None:
+    async def _apply_decision(self, model: str, record: RolloutRecord, decision: GuardDecision) -> None:
         try:
             if decision.action == "rollback":
                 await self._rollouts.roll_back_automatically(model, record, decision.reason)

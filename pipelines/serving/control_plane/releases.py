@@ -14,7 +14,15 @@ import msgspec
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.plan import RolloutPlan
-from pipelines.rollout.transitions import Route, RoutingTable, Served, given_up, live, put_back, released
+from pipelines.rollout.transitions import (
+    Route,
+    RoutingTable,
+    Served,
+    release,
+    require_live,
+    restore,
+    roll_back_if_possible,
+)
 from pipelines.serving.control_plane.state import GatewayState, KeyReused
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child
@@ -80,7 +88,7 @@ class Releases:
         return [unloadable for answer in replies if not isinstance(answer, BaseException) for unloadable in answer]
 
     @property
-    def applied(self) -> bool:
+    def is_applied(self) -> bool:
         """Whether every live worker serves the newest table and has loaded its candidates."""
         children = self._live_workers()
         newest = self.table.generation
@@ -100,27 +108,29 @@ class Releases:
             "generation": self.table.generation,
             "bundle_sha256": route.live.sha256 if route else None,
             "workers": self.worker_count,
-            "applied": self.applied,
+            "applied": self.is_applied,
         }
 
     async def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> dict[str, Any]:
         """Make a version live. ``Refused`` changes nothing; ``Unavailable`` may be retried."""
         request = {"release": model, "version": version, "bundle": bundle, "sha256": sha256}
         async with self.release_lock:
-            if self._is_repeated(key, request):
+            if self._is_repeated_request(key, request):
                 return self.live_state(model)
             served = Served(version, bundle, sha256)
             before = self.table.routes.get(model)
             if before is not None and before.live == served:
                 self._state.record_unchanged(key, request)
                 return self.live_state(model)
-            released(model, before, served)
+            release(model, before, served)
             await self.load_bundle(model, served)
-            after = released(model, self.table.routes.get(model), served)  # a rollout may have begun meanwhile
+            after = release(model, self.table.routes.get(model), served)  # a rollout may have begun meanwhile
             await self._write(model, after, key, request, "release")
             return self.live_state(model)
 
-    async def rollback(self, model: str, *, key: str, reason: str, rollout_id: str | None = None) -> dict[str, Any]:
+    async def restore_previous(
+        self, model: str, *, key: str, reason: str, rollout_id: str | None = None
+    ) -> dict[str, Any]:
         """Take all traffic from the candidate of an active rollout; without one, restore the previous version.
 
         With ``rollout_id`` only that rollout is rolled back, and nothing changes if it has ended. The version that was
@@ -129,22 +139,22 @@ class Releases:
         request = {"rollback": model, "reason": reason}
         if rollout_id is not None:
             request["rollout_id"] = rollout_id
-        if self._is_repeated(key, request):
+        if self._is_repeated_request(key, request):
             return self.live_state(model)
         before = self.table.routes.get(model)
         if rollout_id is None:
-            after = put_back(model, before, reason)
+            after = restore(model, before, reason)
         else:
             if self._state.rollout(model, rollout_id) is None:
                 raise Refused(f"{model} never had a rollout {rollout_id}")
-            after = given_up(live(model, before), rollout_id, reason)
+            after = roll_back_if_possible(require_live(model, before), rollout_id, reason)
         if after == before:  # the rollout has ended; an ended one stays as it is
             self._state.record_unchanged(key, request)
         else:
             await self._write(model, after, key, request, "rollback")
         return self.live_state(model)
 
-    def _is_repeated(self, key: str, request: dict[str, Any]) -> bool:
+    def _is_repeated_request(self, key: str, request: dict[str, Any]) -> bool:
         try:
             return self._state.find_generation(key, request) is not None
         except KeyReused as error:
@@ -157,11 +167,11 @@ class Releases:
         """
         self._loading.add(served.sha256)
         try:
-            await self._load_bundle(model, served, plan)
+            await self._fetch_and_load(model, served, plan)
         finally:
             self._loading.discard(served.sha256)
 
-    async def _load_bundle(self, model: str, served: Served, plan: RolloutPlan | None) -> None:
+    async def _fetch_and_load(self, model: str, served: Served, plan: RolloutPlan | None) -> None:
         subject = f"bundle {served.bundle} of {model} version {served.version} is refused"
         try:
             folder = await asyncio.to_thread(fetch, served.bundle, served.sha256, self._cache)
@@ -195,9 +205,9 @@ class Releases:
     async def _write(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
         table = self._state.change(model, route, key=key, request=request, action=action, at=self._now().isoformat())
         log.info("generation %s: %s of %s, live is %s", table.generation, action, model, route.live.version)
-        await self.switch_table(table)
+        await self.serve_table(table)
 
-    async def switch_table(self, table: RoutingTable) -> list[UnloadableCandidate]:
+    async def serve_table(self, table: RoutingTable) -> list[UnloadableCandidate]:
         """Serve this table in every worker and delete unused bundles; returns the candidates that cannot be loaded."""
         self.table = table
         self._on_new_table()

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from pipelines.rollout.transitions import WHOLE, RoutingTable
+from pipelines.rollout.transitions import FULL_SHARE, RoutingTable
 from pipelines.serving.control_plane.counts import RolloutCounts
-from pipelines.serving.ipc.metrics import labels
+from pipelines.serving.ipc.metrics import format_labels
 
 
 def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
     """Gauges of the newest rollout of every model; counts since its current stage began."""
     gauges: dict[str, list[str]] = {name: [] for name in HELP}
     for model, route in table.routes.items():
-        for version, share in (route.split or {route.live.version: WHOLE}).items():
-            gauges["airworthy_traffic_basis_points"].append(f"{labels(model=model, version=version)} {share}")
+        for version, share in (route.split or {route.live.version: FULL_SHARE}).items():
+            gauges["airworthy_traffic_basis_points"].append(f"{format_labels(model=model, version=version)} {share}")
         record = route.rollout
         if record is None:
             continue
-        gauges["airworthy_rollout_phase"].append(f"{labels(model=model, phase=record.phase)} 1")
-        gauges["airworthy_rollout_step"].append(f"{labels(model=model)} {record.step}")
+        gauges["airworthy_rollout_phase"].append(f"{format_labels(model=model, phase=record.phase)} 1")
+        gauges["airworthy_rollout_step"].append(f"{format_labels(model=model)} {record.step}")
         for (version, role), tally in sorted(counts.stage_tallies(model, record.rollout_id, record.step).items()):
             arm = {"model": model, "version": version, "role": role}
-            gauges["airworthy_arm_requests"].append(f"{labels(**arm)} {tally.requests}")
+            gauges["airworthy_arm_requests"].append(f"{format_labels(**arm)} {tally.requests}")
             for kind, count in sorted(tally.bad.items()):
-                gauges["airworthy_arm_bad_events"].append(f"{labels(**arm, kind=kind)} {count}")
-            gauges["airworthy_arm_fallbacks"].append(f"{labels(**arm)} {tally.fallback}")
+                gauges["airworthy_arm_bad_events"].append(f"{format_labels(**arm, kind=kind)} {count}")
+            gauges["airworthy_arm_fallbacks"].append(f"{format_labels(**arm)} {tally.fallback}")
             if role == "shadow":
                 offered = tally.sent + tally.dropped
-                shadow = labels(model=model, version=version)
+                shadow = format_labels(model=model, version=version)
                 gauges["airworthy_shadow_sent"].append(f"{shadow} {tally.sent}")
                 gauges["airworthy_shadow_dropped"].append(f"{shadow} {tally.dropped}")
                 gauges["airworthy_shadow_disagreements"].append(f"{shadow} {tally.disagreed}")

@@ -81,7 +81,7 @@ class RolloutRoutes:
             raise Refused("a change of a rollout needs the header Idempotency-Key; send a new key")
         if verb == "rollback":
             reason = parse(body, ReasonBody).reason
-            return 200, await self._rollouts.rollback(model, rollout_id, reason, key=headers.idempotency_key)
+            return 200, await self._rollouts.roll_back(model, rollout_id, reason, key=headers.idempotency_key)
         etag = None if headers.if_match is None else ETAG.fullmatch(headers.if_match.strip())
         if etag is None:
             subject = "a change of a rollout needs the header If-Match with the model's generation"

@@ -15,7 +15,7 @@ import msgspec
 from pipelines.errors import Refused
 from pipelines.rollout import transitions
 from pipelines.rollout.plan import RolloutPlan
-from pipelines.rollout.transitions import WHOLE, Mirror, RolloutRecord, Route, Served
+from pipelines.rollout.transitions import FULL_SHARE, Mirror, RolloutRecord, Route, Served
 from pipelines.serving.control_plane.counts import RolloutCounts
 from pipelines.serving.control_plane.releases import Releases, UnloadableCandidate
 from pipelines.serving.control_plane.state import GatewayState, GenerationMismatch, KeyReused
@@ -47,7 +47,9 @@ class Rollouts:
 
     def state(self, model: str) -> Answer:
         """Champion, candidate, traffic in basis points, mirror, the rollout's record, and the model's generation."""
-        return self._with_workers(describe(model, self._route(model)) | {"generation": self._state.generation(model)})
+        return self._with_worker_state(
+            describe_route(model, self._route(model)) | {"generation": self._state.generation(model)}
+        )
 
     def record(self, model: str, rollout_id: str) -> RolloutRecord:
         """The record of an active or ended rollout."""
@@ -97,7 +99,7 @@ class Rollouts:
             return transitions.create(route, rollout_id, plan, now, probe, supersede)
 
         answer = await self._write(request, transition, key=key, expect=expect, superseded=superseded)
-        self._counts.keep_only(
+        self._counts.keep_only_rollouts(
             {(name, route.rollout.rollout_id) for name, route in self._releases.table.routes.items() if route.rollout}
         )
         return answer
@@ -108,24 +110,26 @@ class Rollouts:
         if (repeated := self._repeated_answer(key, request, expect)) is not None:
             return repeated
         now = self._now()
-        transitions.prepared(self._route(model), rollout_id, served, now)
+        transitions.prepare_candidate(self._route(model), rollout_id, served, now)
         try:
-            await self._releases.load_bundle(model, served, transitions.current(self._route(model), rollout_id).plan)
+            await self._releases.load_bundle(
+                model, served, transitions.active_rollout(self._route(model), rollout_id).plan
+            )
         except Refused as error:
-            await self._end_as_failed(model, rollout_id, error, expect)
+            await self._record_failed_preparation(model, rollout_id, error, expect)
             raise
         return await self._write(
-            request, lambda route: transitions.prepared(route, rollout_id, served, now), key=key, expect=expect
+            request, lambda route: transitions.prepare_candidate(route, rollout_id, served, now), key=key, expect=expect
         )
 
-    async def _end_as_failed(self, model: str, rollout_id: str, error: Refused, expect: int) -> None:
+    async def _record_failed_preparation(self, model: str, rollout_id: str, error: Refused, expect: int) -> None:
         """Do nothing if another change came while the candidate was loaded."""
         reason = "; ".join([error.subject, *error.reasons])
         request = {"fail": model, "rollout_id": rollout_id, "reason": reason}
         key = f"{rollout_id}/{uuid.uuid4()}"
         with contextlib.suppress(GenerationMismatch, Refused):
             await self._write(
-                request, lambda route: transitions.failed(route, rollout_id, reason), key=key, expect=expect
+                request, lambda route: transitions.fail_preparation(route, rollout_id, reason), key=key, expect=expect
             )
             log.warning("rollout %s of %s has failed: %s", rollout_id, model, reason)
 
@@ -134,7 +138,7 @@ class Rollouts:
         request = {"traffic": model, "rollout_id": rollout_id, "split": split}
         now = self._now()
         return await self._write(
-            request, lambda route: transitions.shifted(route, rollout_id, split, now), key=key, expect=expect
+            request, lambda route: transitions.shift_traffic(route, rollout_id, split, now), key=key, expect=expect
         )
 
     async def set_mirror(
@@ -145,7 +149,7 @@ class Rollouts:
         mirror = None if version is None else Mirror(version, basis_points)
         now = self._now()
         return await self._write(
-            request, lambda route: transitions.mirrored(route, rollout_id, mirror, now), key=key, expect=expect
+            request, lambda route: transitions.set_mirror(route, rollout_id, mirror, now), key=key, expect=expect
         )
 
     async def renew_lease(self, model: str, rollout_id: str, seconds: float, *, expect: int, key: str) -> Answer:
@@ -154,7 +158,7 @@ class Rollouts:
         now = self._now()
         return await self._write(
             request,
-            lambda route: transitions.renewed(route, rollout_id, seconds, now),
+            lambda route: transitions.renew_lease(route, rollout_id, seconds, now),
             key=key,
             expect=expect,
             new_generation=False,
@@ -164,7 +168,7 @@ class Rollouts:
         """Hold the rollout at its stage; guard and lease stay in force."""
         request = {"pause": model, "rollout_id": rollout_id, "reason": reason}
         return await self._write(
-            request, lambda route: transitions.paused(route, rollout_id, reason), key=key, expect=expect
+            request, lambda route: transitions.pause(route, rollout_id, reason), key=key, expect=expect
         )
 
     async def resume(self, model: str, rollout_id: str, *, expect: int, key: str) -> Answer:
@@ -172,7 +176,7 @@ class Rollouts:
         request = {"resume": model, "rollout_id": rollout_id}
         now = self._now()
         return await self._write(
-            request, lambda route: transitions.resumed(route, rollout_id, now), key=key, expect=expect
+            request, lambda route: transitions.resume(route, rollout_id, now), key=key, expect=expect
         )
 
     async def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> Answer:
@@ -180,36 +184,36 @@ class Rollouts:
         request = {"promote": model, "rollout_id": rollout_id, "version": version}
         if (repeated := self._repeated_answer(key, request, expect)) is not None:
             return repeated
-        candidate = transitions.promoted(self._route(model), rollout_id, version).live
+        candidate = transitions.promote(self._route(model), rollout_id, version).live
         await self._releases.load_bundle(model, candidate)
         return await self._write(
-            request, lambda route: transitions.promoted(route, rollout_id, version), key=key, expect=expect
+            request, lambda route: transitions.promote(route, rollout_id, version), key=key, expect=expect
         )
 
     async def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> Answer:
         """Finish a promotion; ``version``, if given, can no longer be restored."""
         request = {"retire": model, "rollout_id": rollout_id, "version": version}
         return await self._write(
-            request, lambda route: transitions.retired(route, rollout_id, version), key=key, expect=expect
+            request, lambda route: transitions.finish_promotion(route, rollout_id, version), key=key, expect=expect
         )
 
-    async def rollback(self, model: str, rollout_id: str, reason: str, *, key: str) -> Answer:
+    async def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> Answer:
         """Route all traffic to the champion; it needs no generation and takes precedence over every other change."""
-        await self._releases.rollback(model, key=key, reason=reason, rollout_id=rollout_id)
+        await self._releases.restore_previous(model, key=key, reason=reason, rollout_id=rollout_id)
         return self.state(model)
 
     # ---- decisions of the gateway itself -------------------------------------------------------------------------
 
     async def roll_back_automatically(self, model: str, record: RolloutRecord, reason: str) -> None:
         """Roll back on a decision of the guard; do nothing if the rollout has ended meanwhile."""
-        await self.rollback(model, record.rollout_id, reason, key=f"{record.rollout_id}/{uuid.uuid4()}")
+        await self.roll_back(model, record.rollout_id, reason, key=f"{record.rollout_id}/{uuid.uuid4()}")
         log.warning("rollout %s of %s is rolled back: %s", record.rollout_id, model, reason)
 
     async def pause_automatically(self, model: str, record: RolloutRecord, reason: str, *, stop_mirror: bool) -> None:
         """Pause; ``stop_mirror`` also stops the mirror."""
 
         def transition(route: Route) -> Route:
-            after = transitions.paused(route, record.rollout_id, reason)
+            after = transitions.pause(route, record.rollout_id, reason)
             return msgspec.structs.replace(after, mirror=None if stop_mirror else after.mirror)
 
         await self._pause(model, record, transition, reason)
@@ -226,7 +230,7 @@ class Rollouts:
             rollout_id, now = route.rollout.rollout_id, self._now()
 
             def transition(current: Route, id_: str = rollout_id, cause: str = reason, now: datetime = now) -> Route:
-                return transitions.unloaded(current, id_, cause, now)
+                return transitions.pause_without_candidate(current, id_, cause, now)
 
             await self._pause(model, route.rollout, transition, reason)
 
@@ -254,7 +258,7 @@ class Rollouts:
         verb, model = next(iter(request.items()))
         action = action or verb
         after = transition(self._route(model))
-        answer = describe(model, after)
+        answer = describe_route(model, after)
         table = self._state.change(
             model,
             after,
@@ -270,12 +274,12 @@ class Rollouts:
         log.info("generation %s: %s of %s", table.generation, action, model)
         number = self._state.generation(model)
         if new_generation:
-            refused = await self._releases.switch_table(table)
+            refused = await self._releases.serve_table(table)
             if refused:
                 await self.pause_unloadable(refused)
         else:
             self._releases.table = table
-        return self._with_workers(answer | {"generation": number})
+        return self._with_worker_state(answer | {"generation": number})
 
     def _repeated_answer(self, key: str, request: Answer, expect: int | None) -> Answer | None:
         """The stored answer of a repeated request. Raises ``GenerationMismatch`` for a new one of an old generation."""
@@ -285,15 +289,15 @@ class Rollouts:
             raise Refused(str(error)) from error
         answer = self._state.stored_answer(key) if is_repeated else None
         if answer is not None:
-            return self._with_workers(answer)
+            return self._with_worker_state(answer)
         model = next(iter(request.values()))
         generation = self._state.generation(model)
         if expect is not None and expect != generation:
             raise GenerationMismatch(model, expect, generation)
         return None
 
-    def _with_workers(self, answer: Answer) -> Answer:
-        return answer | {"workers": self._releases.worker_count, "applied": self._releases.applied}
+    def _with_worker_state(self, answer: Answer) -> Answer:
+        return answer | {"workers": self._releases.worker_count, "applied": self._releases.is_applied}
 
     def _route(self, model: str) -> Route:
         route = self._releases.table.routes.get(model)
@@ -302,7 +306,7 @@ class Rollouts:
         return route
 
 
-def describe(model: str, route: Route) -> Answer:
+def describe_route(model: str, route: Route) -> Answer:
     """The route of one model as the API returns it."""
     record = route.rollout
     return {
@@ -310,7 +314,7 @@ def describe(model: str, route: Route) -> Answer:
         "champion": msgspec.to_builtins(route.live),
         "previous": msgspec.to_builtins(route.previous),
         "candidate": msgspec.to_builtins(route.candidate),
-        "split": route.split or {route.live.version: WHOLE},
+        "split": route.split or {route.live.version: FULL_SHARE},
         "mirror": msgspec.to_builtins(route.mirror),
         "rollout": None if record is None else msgspec.to_builtins(record),
     }

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from pipelines.rollout.transitions import RolloutRecord, Route, RoutingTable, check
+from pipelines.rollout.transitions import RolloutRecord, Route, RoutingTable, check_route
 
-SCHEMA = 2
+SCHEMA_VERSION = 2
 
 
 class KeyReused(Exception):
@@ -51,8 +51,8 @@ class GatewayState:
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(answers)")}
         if "answer" not in columns:
             self._connection.execute("ALTER TABLE answers ADD COLUMN answer BLOB")
-        if schema < SCHEMA:
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        if schema < SCHEMA_VERSION:
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def table(self) -> RoutingTable:
         """The newest routing table."""
@@ -114,7 +114,7 @@ class GatewayState:
         generation, for changes that workers need not get. ``superseded``: the final record of the rollout that this
         change replaces.
         """
-        check(route)
+        check_route(route)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             current = self.generation(model)

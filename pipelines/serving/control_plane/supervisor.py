@@ -80,7 +80,7 @@ class Supervisor:
         self.counts = RolloutCounts(self._folder / "counts.db")
         self.releases = Releases(self._state, self._cache, self._live_workers, now=now, on_new_table=self._on_new_table)
         self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now, collect_counts=self._collect_counts)
-        self._shadow_supervisor = ShadowSupervisor(self._folder, mirror_read, self.releases, self._handle)
+        self._shadow_supervisor = ShadowSupervisor(self._folder, mirror_read, self.releases, self._answer_question)
         self._guard_loop = GuardLoop(self.releases, self.rollouts, self.counts, self._collect_counts, now=now)
         self._compactor: Child | None = None
         self._compactor_started = asyncio.Event()
@@ -106,7 +106,7 @@ class Supervisor:
         self._tasks += [asyncio.create_task(self._run_compactor()), asyncio.create_task(self._compact_regularly())]
         self._tasks += [asyncio.create_task(self._shadow_supervisor.run()), asyncio.create_task(self._guard_loop.run())]
 
-    async def serve_declared(self) -> None:
+    async def release_configured_version(self) -> None:
         """Release the version given by the option ``serve``. Raises ``Refused`` or ``Unavailable``."""
         served = self._options.serve
         if served is not None:
@@ -148,7 +148,7 @@ class Supervisor:
                 "pipelines.serving.data_plane.worker",
                 name,
                 [name, str(self._folder), limits],
-                lambda message, child_slot=child_slot: self._handle(message, child_slot),  # type: ignore[misc]
+                lambda message, child_slot=child_slot: self._answer_question(message, child_slot),  # type: ignore[misc]
                 share=[self._listener.fileno(), self._mirror_write.fileno()],
             )
             child_slot.append(child)
@@ -206,7 +206,7 @@ class Supervisor:
     async def _refuse_question(self, message: Message) -> Message:
         return {"error": f"the supervisor does not answer {message['ask']!r}"}
 
-    async def _handle(self, message: Message, child_slot: list[Child]) -> Message:
+    async def _answer_question(self, message: Message, child_slot: list[Child]) -> Message:
         if message["ask"] == "counted":
             child_slot[0].counters = message["counters"]
             self.counts.add(decode_tallies(message["tallies"]))

@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from pipelines.serving.settings import KEY_SET, AuthenticationConfig, JwtConfig, read_secret
+from pipelines.serving.settings import KEY_SET_FILE, AuthenticationConfig, JwtConfig, read_secret
 
 log = logging.getLogger("airworthy.gateway")
 
 MAX_VERIFIED_TOKENS = 4096
 """Tokens per worker whose signature is not verified again."""
 KEY_SET_CHECK_SECONDS = 1.0
-NEVER = float("inf")
+NO_EXPIRY = float("inf")
 SCOPES = ("predict", "admin")
 
 
@@ -28,14 +28,14 @@ class AuthenticatedClient(msgspec.Struct, frozen=True):
 
     name: str
     scopes: frozenset[str]
-    expires_at: float = NEVER
+    expires_at: float = NO_EXPIRY
 
 
 class NotAuthenticated(Exception):
     """The credentials are missing, wrong or expired; the caller does not learn which."""
 
 
-class KeysMissing(Exception):
+class KeySetMissing(Exception):
     """No key set has been read yet, so no token can be verified."""
 
 
@@ -51,13 +51,13 @@ class Authenticator:
         self._now = now
         self._keys: dict[bytes, tuple[bytes, AuthenticatedClient]] = {}
         for key in config.keys:
-            expires_at = NEVER if key.expires is None else key.expires
+            expires_at = NO_EXPIRY if key.expires is None else key.expires
             digest = bytes.fromhex(key.sha256)
             self._keys[digest] = (digest, AuthenticatedClient(f"key:{key.id}", frozenset(key.scopes), expires_at))
         self._tokens = JwtVerifier(config.jwt, folder, now) if config.jwt else None
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> AuthenticatedClient:
-        """The caller. Raises ``NotAuthenticated``, or ``KeysMissing`` for a token while there is no key set."""
+        """The caller. Raises ``NotAuthenticated``, or ``KeySetMissing`` for a token while there is no key set."""
         credentials = _credentials(headers)
         digest = hashlib.sha256(credentials).digest()
         client = self._client_of_key(digest) if credentials else None
@@ -101,12 +101,12 @@ class JwtVerifier:
         self._keys: dict[str | None, Any] = {}
         self._file: Path | None = None
         self._file_version: tuple[int, int] | None = None
-        self._checked_at = -NEVER
+        self._checked_at = -NO_EXPIRY
         if config.development_secret is not None:
             self._keys = {None: read_secret(config.development_secret)}
         elif config.key_set is not None:
             is_local = config.key_set.startswith("file:")
-            self._file = Path(config.key_set.removeprefix("file:")) if is_local else folder / KEY_SET
+            self._file = Path(config.key_set.removeprefix("file:")) if is_local else folder / KEY_SET_FILE
 
     def is_verified(self, digest: bytes) -> bool:
         return digest in self._verified
@@ -117,7 +117,7 @@ class JwtVerifier:
         if digest in self._verified:
             return self._verified[digest]
         if not self._keys:
-            raise KeysMissing
+            raise KeySetMissing
         client = self._verify(token)
         if client is not None:
             if len(self._verified) >= MAX_VERIFIED_TOKENS:

@@ -50,7 +50,7 @@ class PendingRequest(msgspec.Struct, frozen=True):
     problem: Problem | None = None
 
 
-def inference_endpoint(path: str) -> tuple[InferenceProtocol, str | None] | None:
+def match_inference_path(path: str) -> tuple[InferenceProtocol, str | None] | None:
     """Protocol and model of a path for predictions; None for every other path."""
     if path.endswith("/invocations"):
         if path == "/invocations":
@@ -85,7 +85,7 @@ class DataPlane:
         self._request_numbers = itertools.count()
         self._pending: list[PendingLogEntry] = []
 
-    def infer_plain(self, request: PendingRequest, body: bytes) -> Response:
+    def infer_inline(self, request: PendingRequest, body: bytes) -> Response:
         """``infer`` by the champion alone, without awaiting, even if a candidate got traffic since it began."""
         try:
             self.infer(request, body, by_champion=True).send(None)
@@ -99,7 +99,7 @@ class DataPlane:
         started = time.perf_counter()
         headers = request.headers
         request_id = f"{self._worker}{next(self._request_numbers):x}"
-        correlation = _correlation(headers) or request_id
+        correlation = _correlation_id(headers) or request_id
         correlation_header = (b"x-correlation-id", correlation.encode("latin-1"))
         table, model, live, rows = self.table, "", None, None
         try:
@@ -111,7 +111,7 @@ class DataPlane:
             else:
                 routed = await live.answer(headers, rows, request_id, started)
         except Exception as error:
-            response = _problem_of(error, model, live, rows).response(correlation_header)
+            response = _to_problem(error, model, live, rows).response(correlation_header)
             version = live.version if live else ""
             self.counters.count_request(model, version, response.status, 0, time.perf_counter() - started)
             return response
@@ -159,12 +159,12 @@ class DataPlane:
         self._log.append(routed.columns, entry.logged)
 
 
-def _problem_of(error: Exception, model: str, live: LiveModel | None, rows: InputRows | None) -> Problem:
+def _to_problem(error: Exception, model: str, live: LiveModel | None, rows: InputRows | None) -> Problem:
     """What the caller gets: the faults of its request, or the failure of the model."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, OverflowError) and live is not None and rows is not None:
-        return live.schema.out_of_range(rows)
+        return live.schema.out_of_range_problem(rows)
     reason = error if isinstance(error, CandidateFailed) else type(error).__name__
     return Problem(500, [f"model {model!r} version {live.version if live else ''} failed: {reason}"])
 
@@ -184,7 +184,7 @@ def _prediction_time(headers: Mapping[bytes, bytes]) -> int | None:
         raise Problem(400, [f"header x-prediction-time {text[:60]!r}: {error}; send 2013-03-01T10:00:00Z"]) from None
 
 
-def _correlation(headers: Mapping[bytes, bytes]) -> str:
+def _correlation_id(headers: Mapping[bytes, bytes]) -> str:
     """The caller's correlation id if it can be returned: at most 128 printable ASCII characters."""
     if b"x-correlation-id" not in headers:
         return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.serving.data_plane.authentication import public_keys
-from pipelines.serving.settings import KEY_SET, GatewayConfig
+from pipelines.serving.settings import KEY_SET_FILE, GatewayConfig
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +28,7 @@ async def refresh_key_set(config: GatewayConfig, folder: Path) -> None:
     import httpx
 
     if not _is_same_source(jwt_config.key_set, folder):
-        (folder / KEY_SET).unlink(missing_ok=True)
+        (folder / KEY_SET_FILE).unlink(missing_ok=True)
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
         while True:
             wait = jwt_config.refresh_seconds
@@ -42,7 +42,7 @@ async def refresh_key_set(config: GatewayConfig, folder: Path) -> None:
 
 def _is_same_source(url: str, folder: Path) -> bool:
     """Whether the stored file came from ``url``: another provider's keys are never trusted."""
-    source_file = folder / f"{KEY_SET}.source"
+    source_file = folder / f"{KEY_SET_FILE}.source"
     is_same = source_file.exists() and source_file.read_text() == url
     source_file.write_text(url)
     return is_same
@@ -63,9 +63,9 @@ async def fetch_key_set(client: httpx.AsyncClient, url: str) -> bytes:
 
 def write_key_set(folder: Path, content: bytes) -> None:
     """Replace the file if its content differs."""
-    target = folder / KEY_SET
+    target = folder / KEY_SET_FILE
     if target.exists() and target.read_bytes() == content:
         return
-    partial = folder / f".{KEY_SET}"
+    partial = folder / f".{KEY_SET_FILE}"
     partial.write_bytes(content)
     partial.replace(target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from pipelines.serving.data_plane.inference import DataPlane, inference_endpoint
+from pipelines.serving.data_plane.inference import DataPlane, match_inference_path
 from pipelines.serving.http.response import Problem, Response
 from pipelines.serving.http.server import AskSupervisor
 from pipelines.serving.models.open_inference_protocol import metadata
@@ -20,7 +20,7 @@ PAGES = {
     "/v2/health/ready": "ready",
 }
 """Name of each path in ``open_pages``."""
-SHOWN_PAGES = ", ".join([*(path for path in PAGES if not path.startswith("/v2")), "/models/<model>/invocations"])
+LISTED_PATHS = ", ".join([*(path for path in PAGES if not path.startswith("/v2")), "/models/<model>/invocations"])
 
 
 class Pages:
@@ -32,9 +32,9 @@ class Pages:
     async def answer(self, method: str, path: str) -> Response:
         """The page. Raises ``Problem`` for an unknown page of the Open Inference Protocol."""
         if path.startswith("/v2"):
-            return await self._open_inference(method, path)
+            return await self._open_inference_page(method, path)
         page = PAGES.get(path)
-        if inference_endpoint(path):
+        if match_inference_path(path):
             return Problem(405, ["predictions need the method POST"], (b"allow", b"POST")).response()
         if method not in ("GET", "HEAD"):
             return Problem(404 if page is None else 405, [f"{method} {path} is not served"]).response()
@@ -46,7 +46,7 @@ class Pages:
             return await self._metrics()
         if page == "openapi":
             return Response(200, self._openapi())
-        return Problem(404, [f"no page {path}; the pages are {SHOWN_PAGES}"]).response()
+        return Problem(404, [f"no page {path}; the pages are {LISTED_PATHS}"]).response()
 
     async def _ready(self) -> Response:
         try:
@@ -68,7 +68,7 @@ class Pages:
         served = {model: (live_model.version, live_model.predictor.manifest.features) for model, live_model in models}
         return orjson.dumps(openapi_document(served, secured=self._secured))
 
-    async def _open_inference(self, method: str, path: str) -> Response:
+    async def _open_inference_page(self, method: str, path: str) -> Response:
         is_inference = path.startswith("/v2/models/") and path.endswith("/infer")
         allowed = "POST" if is_inference else "GET"
         if method != allowed:

@@ -12,10 +12,10 @@ from typing import Any
 from pipelines.serving.data_plane.authentication import (
     AuthenticatedClient,
     Authenticator,
-    KeysMissing,
+    KeySetMissing,
     NotAuthenticated,
 )
-from pipelines.serving.data_plane.inference import DataPlane, PendingRequest, inference_endpoint
+from pipelines.serving.data_plane.inference import DataPlane, PendingRequest, match_inference_path
 from pipelines.serving.data_plane.pages import PAGES, Pages
 from pipelines.serving.data_plane.rate_limit import TokenBuckets
 from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
@@ -27,11 +27,11 @@ from pipelines.serving.settings import GatewayConfig
 log = logging.getLogger("airworthy.gateway")
 
 Scope = MutableMapping[str, Any]
-ANONYMOUS = AuthenticatedClient("anonymous", frozenset({"predict"}))
+ANONYMOUS_CLIENT = AuthenticatedClient("anonymous", frozenset({"predict"}))
 VERSION_HEADER = b"x-model-version"
-NOT_PLAIN_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding"}
+NOT_INLINE_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding"}
 """A request with one of these headers is answered by ASGI."""
-CHALLENGE = (b"www-authenticate", b'Bearer realm="airworthy"')
+AUTHENTICATE_HEADER = (b"www-authenticate", b'Bearer realm="airworthy"')
 
 
 class PublicApplication:
@@ -63,19 +63,21 @@ class PublicApplication:
         self._rate_buckets = TokenBuckets(rate.per_minute * share, rate.burst * share) if rate else None
         self._max_waiting = max(1, math.ceil(config.limits.concurrency * share))
         self._pages = Pages(data_plane, ask_supervisor, secured=not self._anonymous)
-        listener.plain_handler = self
+        listener.inline_handler = self
 
     # ---- plain requests: no task, no messages ------------------------------------------------------------------
 
-    def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> PendingRequest | None:
+    def begin_request(
+        self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None
+    ) -> PendingRequest | None:
         """Check the caller of a plain request; a problem is sent once the body has come. None: it is not plain."""
-        if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.champion_only:
+        if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.is_champion_only:
             return None
         fields = dict(headers)
         length = fields.get(b"content-length", b"")
-        if not length.isdigit() or int(length) > self._max_bytes or not NOT_PLAIN_HEADERS.isdisjoint(fields):
+        if not length.isdigit() or int(length) > self._max_bytes or not NOT_INLINE_HEADERS.isdisjoint(fields):
             return None
-        endpoint = None if b"%" in url or b"?" in url else inference_endpoint(url.decode("latin-1"))
+        endpoint = None if b"%" in url or b"?" in url else match_inference_path(url.decode("latin-1"))
         if endpoint is None:
             return None
         protocol, model = endpoint
@@ -85,12 +87,12 @@ class PublicApplication:
             return PendingRequest(protocol, model, fields, problem)
         return PendingRequest(protocol, model, fields)
 
-    def finish(self, request: PendingRequest, body: bytes) -> Response:
+    def finish_request(self, request: PendingRequest, body: bytes) -> Response:
         """The response to a plain request whose body has come."""
         problem = request.problem
         if problem is None and self._listener.waiting > self._max_waiting:
-            problem = _busy()
-        return self._data_plane.infer_plain(request, body) if problem is None else self._refuse(problem)
+            problem = _too_busy()
+        return self._data_plane.infer_inline(request, body) if problem is None else self._refuse(problem)
 
     # ---- everything else: ASGI ---------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class PublicApplication:
         page = PAGES.get(path)
         if page is None or page not in self._open_pages:
             self._check_caller(headers, scope["client"][0] if scope["client"] else "", is_page=page is not None)
-        endpoint = inference_endpoint(path) if method == "POST" else None
+        endpoint = match_inference_path(path) if method == "POST" else None
         has_body = endpoint is not None or (method == "POST" and not path.startswith("/v2"))
         body = await self._read_body(scope, receive) if has_body else b""
         if body is None:
@@ -129,13 +131,15 @@ class PublicApplication:
     # ---- credentials and rates -----------------------------------------------------------------------------------
 
     def _check_caller(self, headers: Mapping[bytes, bytes], address: str, *, is_page: bool) -> None:
-        client = ANONYMOUS if self._authenticator is None else self._identify(self._authenticator, headers, address)
+        client = (
+            ANONYMOUS_CLIENT if self._authenticator is None else self._identify(self._authenticator, headers, address)
+        )
         if "predict" not in client.scopes and "admin" not in client.scopes:
             raise Problem(403, ["these credentials do not have the scope predict"])
         if VERSION_HEADER in headers and "admin" not in client.scopes:
             raise Problem(403, ["header x-model-version chooses a version and needs the scope admin"])
         if self._rate_buckets is not None and not is_page:
-            seconds = self._rate_buckets.take(address if client is ANONYMOUS else client.name, self._clock())
+            seconds = self._rate_buckets.take(address if client is ANONYMOUS_CLIENT else client.name, self._clock())
             if seconds:
                 raise Problem(429, ["too many requests; slow down"], _retry_after(seconds))
 
@@ -145,7 +149,7 @@ class PublicApplication:
             return client
         has_credentials = b"x-api-key" in headers or b"authorization" in headers
         if not has_credentials and self._anonymous:
-            return ANONYMOUS
+            return ANONYMOUS_CLIENT
         now = self._clock()
         if self._failure_buckets is not None and not access.is_verified_token(headers):
             seconds = self._failure_buckets.seconds_until_token(address, now)
@@ -153,13 +157,13 @@ class PublicApplication:
                 raise Problem(429, ["too many requests with wrong credentials; slow down"], _retry_after(seconds))
         try:
             return access.authenticate(headers)
-        except KeysMissing:
+        except KeySetMissing:
             raise Problem(503, ["tokens cannot be checked yet; try again"], (b"retry-after", b"5")) from None
         except NotAuthenticated:
             if self._failure_buckets is not None:
                 self._failure_buckets.take(address, now)
             fault = "credentials are missing or not valid; send x-api-key or authorization: Bearer"
-            raise Problem(401, [fault], CHALLENGE) from None
+            raise Problem(401, [fault], AUTHENTICATE_HEADER) from None
 
     # ---- the body ---------------------------------------------------------------------------------------------
 
@@ -182,14 +186,14 @@ class PublicApplication:
         if message["type"] == "http.disconnect":
             return None
         if self._listener.waiting > self._max_waiting:
-            raise _busy()
+            raise _too_busy()
         return body
 
     def _too_large(self) -> Problem:
         return Problem(413, [f"the body is larger than {self._max_bytes} bytes; send fewer rows"])
 
 
-def _busy() -> Problem:
+def _too_busy() -> Problem:
     return Problem(503, ["too many requests wait for an answer; try again"], (b"retry-after", b"1"))
 
 
@@ -197,7 +201,7 @@ def _retry_after(seconds: float) -> Header:
     return b"retry-after", str(max(1, math.ceil(seconds))).encode()
 
 
-def listener_state(config: GatewayConfig, max_bytes: int, counters: WorkerCounters) -> ListenerState:
+def make_listener_state(config: GatewayConfig, max_bytes: int, counters: WorkerCounters) -> ListenerState:
     """State and limits of one worker's connections; requests that they refuse are counted, too."""
     limits = config.limits
     connections = max(1, math.ceil(limits.connections / config.workers))

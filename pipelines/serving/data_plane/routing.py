@@ -35,7 +35,7 @@ class LiveModel(msgspec.Struct, frozen=True):
 
     def answer_by_champion(self, rows: InputRows, started: float) -> RoutedAnswer:
         """The champion's answer."""
-        if self.split is None or not self.split.champion_only:
+        if self.split is None or not self.split.is_champion_only:
             return self._answer_by_champion(rows)
         return self.split.answer_by_champion(rows, started, lambda: self._predict(rows))
 
@@ -62,7 +62,7 @@ class LoadedTable(msgspec.Struct, frozen=True):
     generation: int = 0
     models: dict[str, LiveModel] = {}
     broken: dict[str, str] = {}
-    champion_only: bool = True
+    is_champion_only: bool = True
     """Whether champions answer every request, so that no answer comes from another process."""
 
     def find(self, model: str | None, headers: Mapping[bytes, bytes]) -> tuple[str, LiveModel]:

@@ -18,7 +18,7 @@ from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
 from pipelines.serving.data_plane.inference import DataPlane
-from pipelines.serving.data_plane.public import PublicApplication, listener_state
+from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.ipc.channel import Channel, Message
@@ -51,8 +51,8 @@ class Worker:
         self._first_table = asyncio.Event()
         self.data_plane = DataPlane(log)
         self._config = settings.read_config(cache.parent)
-        state = listener_state(self._config, limits.max_bytes, self.data_plane.counters)
-        application = PublicApplication(self.data_plane, self._ask, self._config, state, cache.parent)
+        state = make_listener_state(self._config, limits.max_bytes, self.data_plane.counters)
+        application = PublicApplication(self.data_plane, self._ask_supervisor, self._config, state, cache.parent)
         self.server = create_server(application, state)
         self._with_cache = cache_wrapper(self._config.cache)
 
@@ -77,7 +77,7 @@ class Worker:
         self.server.should_exit = True
         self._first_table.set()
 
-    async def _ask(self, question: str) -> Mapping[str, Any]:
+    async def _ask_supervisor(self, question: str) -> Mapping[str, Any]:
         return await self._channel.ask({"ask": question}, timeout=5)
 
     async def _report(self) -> None:
@@ -96,7 +96,7 @@ class Worker:
 
     def _counts_message(self) -> Message:
         self._flush_answers()
-        tallies = msgspec.to_builtins(self._arm_counters.take())
+        tallies = msgspec.to_builtins(self._arm_counters.take_tallies())
         return {"ask": "counted", "counters": self._counters(), "tallies": tallies}
 
     def _counters(self) -> Message:
@@ -107,7 +107,7 @@ class Worker:
         if message["ask"] == "prepare":
             return await self._prepare_version(message["model"], msgspec.convert(message["served"], Served))
         if message["ask"] == "try":
-            return await self._try_candidate(
+            return await self._test_candidate(
                 message["model"], message["served"], msgspec.convert(message["plan"], RolloutPlan)
             )
         if message["ask"] == "apply":
@@ -136,7 +136,7 @@ class Worker:
             return {"refused": error.reasons}
         return {}
 
-    async def _try_candidate(self, model: str, served: Message, plan: RolloutPlan) -> Message:
+    async def _test_candidate(self, model: str, served: Message, plan: RolloutPlan) -> Message:
         """Load a candidate in its own process and check its columns and latency against the champion and the plan."""
         champion = self.data_plane.table.models.get(model)
         if champion is None:
@@ -171,7 +171,7 @@ class Worker:
         routed: set[tuple[str, str]] = set()
         for model, route in table.routes.items():
             try:
-                live[model] = self._with_split(model, route, await self._load_version(model, route.live))
+                live[model] = self._with_traffic_split(model, route, await self._load_version(model, route.live))
             except BundleRefused as error:
                 broken[model] = "; ".join(error.reasons)
             routed.add((model, route.live.sha256))
@@ -180,8 +180,8 @@ class Worker:
                 with contextlib.suppress(BundleRefused):
                     await self._load_version(model, route.previous)
         if table.generation >= self.data_plane.table.generation:
-            champion_only = all(entry.split is None or entry.split.champion_only for entry in live.values())
-            self.data_plane.table = LoadedTable(table.generation, live, broken, champion_only)
+            is_champion_only = all(entry.split is None or entry.split.is_champion_only for entry in live.values())
+            self.data_plane.table = LoadedTable(table.generation, live, broken, is_champion_only)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in routed}
         self._candidates.keep_only(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
@@ -191,7 +191,7 @@ class Worker:
         self._first_table.set()
         return {"generation": self.data_plane.table.generation, "broken": broken}
 
-    def _with_split(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
+    def _with_traffic_split(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
         """The champion with the traffic split of its rollout, if it has a candidate."""
         record = route.rollout
         if record is None or not record.active or route.candidate is None:

@@ -13,7 +13,7 @@ from pipelines.serving.http.response import Header, Problem, Response
 
 log = logging.getLogger("airworthy.gateway")
 
-SWEEP_SECONDS = 0.5
+SLOW_CHECK_SECONDS = 0.5
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
@@ -25,24 +25,24 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     connections: int = 2000
 
 
-class PlainRequestHandler(Protocol):
+class InlineRequestHandler(Protocol):
     """Answers plain requests: POSTs that need no asyncio task of their own."""
 
-    def begin(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
-        """The request to pass to ``finish`` once its body has come; None: it is not plain."""
+    def begin_request(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
+        """The request to pass to ``finish_request`` once its body has come; None: it is not plain."""
         ...
 
-    def finish(self, request: Any, body: bytes) -> Response:
+    def finish_request(self, request: Any, body: bytes) -> Response:
         """The response to a request whose body has come."""
         ...
 
 
 class ListenerState:
-    """State that all connections of one listener in one process share; ``plain_handler`` answers plain requests."""
+    """State that all connections of one listener in one process share; ``inline_handler`` answers plain requests."""
 
     def __init__(self, limits: ConnectionLimits, on_refusal: Callable[[int], None] = lambda _: None) -> None:
         self.limits = limits
-        self.plain_handler: PlainRequestHandler | None = None
+        self.inline_handler: InlineRequestHandler | None = None
         self.queue: list[tuple[LimitedHttpProtocol, Any, bytes]] = []
         """Plain requests that were received in this turn of the event loop, to be answered in the same turn."""
         self.on_refusal = on_refusal
@@ -52,7 +52,7 @@ class ListenerState:
         self.sweep_scheduled = False
 
 
-def limited_protocol(listener: ListenerState) -> type[LimitedHttpProtocol]:
+def make_limited_protocol(listener: ListenerState) -> type[LimitedHttpProtocol]:
     """A protocol for uvicorn whose connections keep the limits of ``listener``."""
     return type("LimitedHttpProtocol", (LimitedHttpProtocol,), {"listener": listener})
 
@@ -71,7 +71,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     blocked_since = 0.0
     idle_since = 0.0
     """Loop time of the last plain response; 0 once more data came."""
-    plain_request: Any = None
+    inline_request: Any = None
     """The plain request whose body is arriving."""
     body_parts: list[bytes]
     queued_requests = 0
@@ -84,7 +84,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.began_at = self.loop.time()
         if not self.listener.sweep_scheduled:
             self.listener.sweep_scheduled = True
-            self.loop.call_later(SWEEP_SECONDS, end_slow_connections, self.listener, self.loop, self.connections)
+            self.loop.call_later(SLOW_CHECK_SECONDS, end_slow_connections, self.listener, self.loop, self.connections)
         if len(self.connections) > self.listener.limits.connections:
             self._refuse(503, "too many connections are open; try again", b"retry-after: 1\r\n")
 
@@ -124,15 +124,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse_head()
         if self.ended:
             return
-        handler = self.listener.plain_handler
-        if handler is not None and self._is_plain():
-            self.plain_request = handler.begin(self.url, self.headers, self.client)
-            if self.plain_request is not None:
+        handler = self.listener.inline_handler
+        if handler is not None and self._can_answer_inline():
+            self.inline_request = handler.begin_request(self.url, self.headers, self.client)
+            if self.inline_request is not None:
                 self.body_parts = []
                 return
         super().on_headers_complete()
 
-    def _is_plain(self) -> bool:
+    def _can_answer_inline(self) -> bool:
         """Whether it is a POST on a connection that stays open and has no unanswered request."""
         parser, cycle = self.parser, self.cycle
         return (
@@ -146,7 +146,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         )
 
     def on_body(self, body: bytes) -> None:
-        if self.plain_request is not None:
+        if self.inline_request is not None:
             self.body_parts.append(body)
         elif not self.ended:
             super().on_body(body)
@@ -155,12 +155,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.began_at, self.received_bytes = 0.0, 0
         if self.ended:
             return
-        if self.plain_request is not None:
-            parts, request, self.plain_request = self.body_parts, self.plain_request, None
+        if self.inline_request is not None:
+            parts, request, self.inline_request = self.body_parts, self.inline_request, None
             self.queued_requests += 1
             self.listener.waiting += 1
             if not self.listener.queue:
-                self.loop.call_soon(answer_queue, self.listener)
+                self.loop.call_soon(answer_queued_requests, self.listener)
             self.listener.queue.append((self, request, parts[0] if len(parts) == 1 else b"".join(parts)))
             return
         if not self.cycle.response_complete:
@@ -187,7 +187,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         parts += (b"\r\n", body)
         self.transport.write(b"".join(parts))
 
-    def finish_plain_request(self) -> None:
+    def finish_inline_request(self) -> None:
         """Uncount an answered plain request; the connection then waits for the next one or closes."""
         self.queued_requests -= 1
         self.listener.waiting -= 1
@@ -199,7 +199,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close the connection, after plain requests that have begun are answered."""
-        if self.plain_request is not None or self.queued_requests:
+        if self.inline_request is not None or self.queued_requests:
             self.closes_when_answered = True
         else:
             super().shutdown()
@@ -222,7 +222,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def end_slow_request(self) -> None:
         """Answer 408 if no response has begun, and close the connection."""
-        is_asgi = self.headers_complete and self.plain_request is None
+        is_asgi = self.headers_complete and self.inline_request is None
         if is_asgi and self.cycle is not None and self.cycle.response_started:
             self.ended = True
             self.transport.abort()
@@ -249,18 +249,18 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Do not log it: upgrades are not supported, and callers could fill the log."""
 
 
-def answer_queue(listener: ListenerState) -> None:
+def answer_queued_requests(listener: ListenerState) -> None:
     """Answer every plain request of this turn of the event loop, in the order of arrival."""
     queue, listener.queue = listener.queue, []
     for connection, request, body in queue:
         try:
-            assert listener.plain_handler is not None
-            connection.write_response(listener.plain_handler.finish(request, body))
+            assert listener.inline_handler is not None
+            connection.write_response(listener.inline_handler.finish_request(request, body))
         except Exception as error:  # logged without the values that a traceback could contain
             log.error("a request failed with %s", type(error).__name__)
             connection.write_response(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
         finally:
-            connection.finish_plain_request()
+            connection.finish_inline_request()
 
 
 def end_slow_connections(listener: ListenerState, loop: Any, connections: set[Any]) -> None:
@@ -276,4 +276,4 @@ def end_slow_connections(listener: ListenerState, loop: Any, connections: set[An
             connection.transport.close()
     listener.sweep_scheduled = bool(connections)
     if connections:
-        loop.call_later(SWEEP_SECONDS, end_slow_connections, listener, loop, connections)
+        loop.call_later(SLOW_CHECK_SECONDS, end_slow_connections, listener, loop, connections)

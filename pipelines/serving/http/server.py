@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from pipelines.serving.http.protocol import ListenerState, limited_protocol
+from pipelines.serving.http.protocol import ListenerState, make_limited_protocol
 from pipelines.serving.http.response import Response
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,7 +36,7 @@ def create_server(application: Any, listener: ListenerState) -> SignalFreeServer
     """A uvicorn server with few features for an ASGI application; connections keep the limits of ``listener``."""
     config = uvicorn.Config(
         application,
-        http=limited_protocol(listener),
+        http=make_limited_protocol(listener),
         ws="none",
         lifespan="off",
         access_log=False,

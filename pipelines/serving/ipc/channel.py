@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-LENGTH = struct.Struct("<I")
+LENGTH_PREFIX = struct.Struct("<I")
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Message]]
@@ -61,7 +61,7 @@ class Channel:
     async def _read(self) -> None:
         while True:
             try:
-                (size,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+                (size,) = LENGTH_PREFIX.unpack(await self._reader.readexactly(LENGTH_PREFIX.size))
                 message = msgspec.msgpack.decode(await self._reader.readexactly(size))
             except (asyncio.IncompleteReadError, ConnectionError):
                 return
@@ -91,7 +91,7 @@ class Channel:
 
     def _send(self, message: Message) -> None:
         content = msgspec.msgpack.encode(message)
-        self._writer.write(LENGTH.pack(len(content)) + content)
+        self._writer.write(LENGTH_PREFIX.pack(len(content)) + content)
 
     async def ask(self, body: Message, *, timeout: float) -> Message:  # noqa: ASYNC109 - a deadline for one answer
         """Answer of the other end. Raises ``ChannelClosed`` if it has ended, ``TimeoutError`` if it is late."""

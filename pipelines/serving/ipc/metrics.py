@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper bounds of the latency histogram in seconds; the last bucket is +Inf."""
 
 Snapshot = dict[str, Any]
@@ -29,9 +29,9 @@ class WorkerCounters:
         if rows:
             self.rows[arm] = self.rows.get(arm, 0) + rows
         if arm not in self.latency:
-            self.latency[arm] = [0] * (len(BUCKETS) + 1)
+            self.latency[arm] = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
             self.seconds[arm] = 0.0
-        self.latency[arm][bisect_left(BUCKETS, seconds)] += 1
+        self.latency[arm][bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
         self.seconds[arm] += seconds
 
     def snapshot(self) -> Snapshot:
@@ -70,7 +70,7 @@ def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
     }
 
 
-def labels(**values: str) -> str:
+def format_labels(**values: str) -> str:
     escaped = {
         name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in values.items()
     }
@@ -84,10 +84,10 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
         "# TYPE airworthy_requests_total counter",
     ]
     for model, version, code, count in sorted(merged["requests"]):
-        lines.append(f"airworthy_requests_total{labels(model=model, version=version, code=code)} {count}")
+        lines.append(f"airworthy_requests_total{format_labels(model=model, version=version, code=code)} {count}")
     lines += ["# HELP airworthy_predictions_total Answered rows.", "# TYPE airworthy_predictions_total counter"]
     for model, version, count in sorted(merged["rows"]):
-        lines.append(f"airworthy_predictions_total{labels(model=model, version=version)} {count}")
+        lines.append(f"airworthy_predictions_total{format_labels(model=model, version=version)} {count}")
     lines += [
         "# HELP airworthy_request_seconds Time from the whole body to the sent answer.",
         "# TYPE airworthy_request_seconds histogram",
@@ -95,11 +95,11 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
     totals = {(model, version): total for model, version, total in merged["seconds"]}
     for model, version, counts in sorted(merged["latency"]):
         cumulative = 0
-        for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
+        for bound, count in zip([*map(str, LATENCY_BUCKETS_SECONDS), "+Inf"], counts, strict=True):
             cumulative += count
-            arm = labels(model=model, version=version, le=bound)
+            arm = format_labels(model=model, version=version, le=bound)
             lines.append(f"airworthy_request_seconds_bucket{arm} {cumulative}")
-        arm = labels(model=model, version=version)
+        arm = format_labels(model=model, version=version)
         lines.append(f"airworthy_request_seconds_sum{arm} {totals[(model, version)]:.9f}")
         lines.append(f"airworthy_request_seconds_count{arm} {cumulative}")
     lines += [

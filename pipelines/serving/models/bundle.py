@@ -63,7 +63,7 @@ class GoldenRows(msgspec.Struct, frozen=True):
     predictions: list[float]
 
 
-def digest(content: bytes) -> str:
+def sha256_hex(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
@@ -85,13 +85,13 @@ def verify(folder: Path, sha256: str) -> BundleManifest:
         content = (folder / MANIFEST_FILE).read_bytes()
     except OSError as error:
         raise BundleRefused(str(folder), [f"{MANIFEST_FILE} cannot be read: {error}"]) from error
-    if digest(content) != sha256:
-        raise BundleRefused(str(folder), [f"{MANIFEST_FILE} has sha256 {digest(content)}, approved was {sha256}"])
+    if sha256_hex(content) != sha256:
+        raise BundleRefused(str(folder), [f"{MANIFEST_FILE} has sha256 {sha256_hex(content)}, approved was {sha256}"])
     manifest = read_manifest(content)
     faults = []
     for name, expected in manifest.files.items():
         try:
-            actual = digest((folder / name).read_bytes())
+            actual = sha256_hex((folder / name).read_bytes())
         except OSError as error:
             faults.append(f"{name} cannot be read: {error}")
             continue
@@ -116,8 +116,8 @@ def fetch(uri: str, sha256: str, cache: Path) -> Path:
         else:
             return folder
     content = read_file(f"{uri.rstrip('/')}/{MANIFEST_FILE}")
-    if digest(content) != sha256:
-        raise BundleRefused(uri, [f"{MANIFEST_FILE} has sha256 {digest(content)}, approved was {sha256}"])
+    if sha256_hex(content) != sha256:
+        raise BundleRefused(uri, [f"{MANIFEST_FILE} has sha256 {sha256_hex(content)}, approved was {sha256}"])
     manifest = read_manifest(content)
     partial = cache / f".{sha256}.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)

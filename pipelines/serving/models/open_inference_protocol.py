@@ -16,9 +16,9 @@ from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.faults import RowFaults
 from pipelines.serving.models.rows import InputRows, RowSchema, parse_json
 
-OUTPUT = "predictions"
-NUMERIC = ("FP64", "FP32", "FP16", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
-DATATYPES = {"numeric": NUMERIC, "categorical": ("BYTES",)}
+OUTPUT_NAME = "predictions"
+NUMERIC_DATATYPES = ("FP64", "FP32", "FP16", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
+DATATYPES = {"numeric": NUMERIC_DATATYPES, "categorical": ("BYTES",)}
 
 
 def datatype(feature: InputColumn) -> str:
@@ -33,7 +33,7 @@ def metadata(model: str, version: str, features: Iterable[InputColumn]) -> dict[
         "versions": [version],
         "platform": "airworthy",
         "inputs": [{"name": feature.name, "datatype": datatype(feature), "shape": [-1]} for feature in features],
-        "outputs": [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}],
+        "outputs": [{"name": OUTPUT_NAME, "datatype": "FP64", "shape": [-1]}],
     }
 
 
@@ -51,7 +51,7 @@ def read(body: bytes, schema: RowSchema) -> InputRows:
     if request_id is not None and not isinstance(request_id, str):
         faults.add("id is not a string")
     _check_outputs(content.get("outputs"), faults)
-    columns = _columns(content["inputs"], schema, faults)
+    columns = _read_columns(content["inputs"], schema, faults)
     if faults.count:
         raise Problem(400, faults.summary())
     parameters = content.get("parameters")
@@ -65,7 +65,7 @@ def write(model: str, version: str, rows: InputRows, predictions: Sequence[float
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if rows.request_id is not None:
         answer["id"] = rows.request_id
-    answer["outputs"] = [{"name": OUTPUT, "datatype": "FP64", "shape": [len(predictions)], "data": predictions}]
+    answer["outputs"] = [{"name": OUTPUT_NAME, "datatype": "FP64", "shape": [len(predictions)], "data": predictions}]
     return orjson.dumps(answer)
 
 
@@ -73,11 +73,11 @@ def _check_outputs(outputs: Any, faults: RowFaults) -> None:
     if outputs is None:
         return
     tensors = outputs if isinstance(outputs, list) else [None]
-    if not all(isinstance(tensor, dict) and tensor.get("name") == OUTPUT for tensor in tensors):
-        faults.add(f"outputs may name {OUTPUT!r} only")
+    if not all(isinstance(tensor, dict) and tensor.get("name") == OUTPUT_NAME for tensor in tensors):
+        faults.add(f"outputs may name {OUTPUT_NAME!r} only")
 
 
-def _columns(tensors: list[Any], schema: RowSchema, faults: RowFaults) -> dict[str, list[Any]]:
+def _read_columns(tensors: list[Any], schema: RowSchema, faults: RowFaults) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     for index, tensor in enumerate(tensors):
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -87,11 +87,11 @@ def _columns(tensors: list[Any], schema: RowSchema, faults: RowFaults) -> dict[s
         if name in columns:
             faults.add(f"inputs[{index}]: tensor {name[:80]!r} is given twice")
             continue
-        columns[name] = _values(tensor, index, schema, faults)
+        columns[name] = _tensor_values(tensor, index, schema, faults)
     return columns
 
 
-def _values(tensor: dict[str, Any], index: int, schema: RowSchema, faults: RowFaults) -> list[Any]:
+def _tensor_values(tensor: dict[str, Any], index: int, schema: RowSchema, faults: RowFaults) -> list[Any]:
     name, tensor_type, shape, data = tensor["name"], tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
     location, feature = f"inputs[{index}] {name[:80]!r}", schema.features.get(name)
     if feature is not None and tensor_type not in DATATYPES[feature.type]:
@@ -105,7 +105,7 @@ def _values(tensor: dict[str, Any], index: int, schema: RowSchema, faults: RowFa
         faults.add(f"{location}: data is not an array; binary data are not supported")
         return []
     if len(data) > schema.max_rows:
-        raise schema.too_many_rows(len(data))
+        raise schema.too_many_rows_problem(len(data))
     if len(data) != dimensions[0]:
         faults.add(f"{location}: shape gives {dimensions[0]} values, data has {len(data)}")
     if len(dimensions) == 2 and all(type(row) is list and len(row) == 1 for row in data):

@@ -11,7 +11,7 @@ from pipelines.serving.models.open_inference_protocol import datatype
 
 GATEWAY_VARIABLE, KEY_VARIABLE = "AIRWORTHY_GATEWAY", "AIRWORTHY_GATEWAY_KEY"
 """Environment variables that the examples read: the gateway's address and, where it needs one, an API key."""
-_PROBLEM = {
+_ERROR_SCHEMA = {
     "type": "object",
     "properties": {"error": {"type": "string"}, "faults": {"type": "array", "items": {"type": "string"}}},
 }
@@ -33,7 +33,7 @@ _RESPONSES = {
         },
     }
 } | {
-    code: {"description": meaning, "content": {"application/json": {"schema": _PROBLEM}}}
+    code: {"description": meaning, "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
     for code, meaning in {
         "400": "The request is wrong; every fault is listed",
         "401": "Credentials are missing or not valid",
@@ -61,7 +61,7 @@ _HEADERS = [
         "description": "Version that answers; needs the scope admin",
     },
 ]
-_SCHEMES = {
+_SECURITY_SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     "token": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT where the gateway accepts JWTs"},
 }
@@ -98,8 +98,8 @@ def openapi_document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *,
         paths[path] = {"get": _get_operation(summary)}
     root: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "Airworthy gateway", "version": "1"}, "paths": paths}
     if secured:
-        root["components"] = {"securitySchemes": _SCHEMES}
-        root["security"] = [{name: []} for name in _SCHEMES]
+        root["components"] = {"securitySchemes": _SECURITY_SCHEMES}
+        root["security"] = [{name: []} for name in _SECURITY_SCHEMES]
     return root
 
 

@@ -18,19 +18,19 @@ Values = Sequence[Sequence[Any]]
 Matrix = NDArray[np.float32]
 Scorer = Callable[[Matrix], NDArray[Any]]
 
-TOLERANCE = 1e-5
-SAFE_FLOAT32 = 3.4e38
+GOLDEN_ROW_TOLERANCE = 1e-5
+FLOAT32_LIMIT = 3.4e38
 """Numbers up to this certainly fit into a 32-bit float."""
 
 
-def answer_fault(answers: Sequence[float], count: int, output: str) -> str:
+def prediction_fault(answers: Sequence[float], count: int, output: str) -> str:
     """Why ``answers`` are not one finite number, or probability in 0..1, per row of ``count``; empty if they are."""
     if len(answers) != count:
         return f"{len(answers)} answers to {count} rows"
     for index, answer in enumerate(answers):
         if not math.isfinite(answer):
             return f"answer {index} is {answer}"
-        if output == "probability" and not -TOLERANCE <= answer <= 1 + TOLERANCE:
+        if output == "probability" and not -GOLDEN_ROW_TOLERANCE <= answer <= 1 + GOLDEN_ROW_TOLERANCE:
             return f"answer {index} is {answer}, which is not a probability"
     return ""
 
@@ -55,7 +55,7 @@ class Predictor:
         """
         if count == 1:
             row = [column[0] if codes is None else codes.get(column[0]) for codes, column in zip(self._codes, values)]  # noqa: B905 - the protocol checked the number of columns
-            if all(value is None or -SAFE_FLOAT32 <= value <= SAFE_FLOAT32 for value in row):
+            if all(value is None or -FLOAT32_LIMIT <= value <= FLOAT32_LIMIT for value in row):
                 return np.array([row], dtype=np.float32)
         matrix = np.empty((count, len(self._codes)), dtype=np.float32)
         with np.errstate(over="ignore"):
@@ -145,7 +145,7 @@ def load(folder: Path, sha256: str) -> Predictor:
     wrong = [
         f"golden row {index}: answers {answer}, expected {expected}"
         for index, (answer, expected) in enumerate(zip(answers, golden.predictions, strict=True))
-        if not math.isclose(answer, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        if not math.isclose(answer, expected, rel_tol=GOLDEN_ROW_TOLERANCE, abs_tol=GOLDEN_ROW_TOLERANCE)
     ]
     if wrong:
         raise BundleRefused(str(folder), wrong[:10])

@@ -42,7 +42,7 @@ class ResponseCache:
         return answers
 
     def put(self, key: bytes, answers: list[float]) -> None:
-        cost = _cost(answers)
+        cost = _entry_size(answers)
         if cost > self._max_bytes // 8:
             return  # one large answer would evict too many small ones
         if key in self._entries:
@@ -53,10 +53,10 @@ class ResponseCache:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: bytes) -> None:
-        self.bytes -= _cost(self._entries.pop(key)[1])
+        self.bytes -= _entry_size(self._entries.pop(key)[1])
 
 
-def _cost(answers: Sequence[float]) -> int:
+def _entry_size(answers: Sequence[float]) -> int:
     return ENTRY_BYTES + FLOAT_BYTES * len(answers)
 
 

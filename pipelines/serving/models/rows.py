@@ -76,7 +76,7 @@ class RowSchema:
         ``is_shaped``: whether ``values`` are columns in the model's order, ``count`` values each.
         """
         if count > self.max_rows:
-            raise self.too_many_rows(count, faults.shown)
+            raise self.too_many_rows_problem(count, faults.shown)
         if is_shaped and count == 0:
             faults.add("no rows to score")
         _id_faults(ids, count, faults)
@@ -86,7 +86,7 @@ class RowSchema:
             raise Problem(400, faults.summary())
         return InputRows(values, count, ids, request_id)
 
-    def too_many_rows(self, count: int, faults: Sequence[str] = ()) -> Problem:
+    def too_many_rows_problem(self, count: int, faults: Sequence[str] = ()) -> Problem:
         return Problem(413, [*faults, f"{count} rows; at most {self.max_rows} per request"])
 
     def _check_values(self, values: list[Sequence[Any]], faults: RowFaults) -> None:
@@ -96,7 +96,7 @@ class RowSchema:
                 self._type_faults(values, faults)
                 return
             if int in types:
-                values[index] = _as_64_bit(column)
+                values[index] = _replace_huge_integers(column)
         for index, minimum, maximum in self._bounds:
             name = self.names[index]
             low, high = -inf if minimum is None else minimum, inf if maximum is None else maximum
@@ -116,10 +116,12 @@ class RowSchema:
             expected += " or null" if _NULL in allowed else ""
             for index, value in enumerate(column):
                 if type(value) not in allowed:
-                    shown_value = "null" if value is None else f"{_shown(value)} is {_with_article(json_type(value))}"
+                    shown_value = (
+                        "null" if value is None else f"{_value_text(value)} is {_with_article(json_type(value))}"
+                    )
                     faults.add(f"row {index}, column {feature.name!r}: {shown_value}, not {expected}")
 
-    def out_of_range(self, rows: InputRows) -> Problem:
+    def out_of_range_problem(self, rows: InputRows) -> Problem:
         """The problem that lists every number that does not fit into the model's 32-bit floats."""
         faults = RowFaults()
         for feature, column in zip(self.features.values(), rows.values, strict=True):
@@ -145,9 +147,11 @@ def name_faults(columns: list[str], names: list[str], faults: RowFaults, at: str
     """Add a fault for every column that is missing, unknown or given twice."""
     known, counts = set(names), Counter(columns)
     faults.extend([name for name in names if name not in counts], lambda name: f"{at}missing column {name!r}")
-    faults.extend([name for name in counts if name not in known], lambda name: f"{at}unknown column {shorten(name)}")
+    faults.extend(
+        [name for name in counts if name not in known], lambda name: f"{at}unknown column {quote_shortened(name)}"
+    )
     twice = [name for name, count in counts.items() if count > 1]
-    faults.extend(twice, lambda name: f"{at}column {shorten(name)} is given twice")
+    faults.extend(twice, lambda name: f"{at}column {quote_shortened(name)} is given twice")
 
 
 def json_type(value: Any) -> str:
@@ -156,11 +160,11 @@ def json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def shorten(name: str) -> str:
+def quote_shortened(name: str) -> str:
     return repr(name if len(name) <= 80 else name[:80] + "…")
 
 
-def _as_64_bit(column: Sequence[Any]) -> Sequence[Any]:
+def _replace_huge_integers(column: Sequence[Any]) -> Sequence[Any]:
     """Integers beyond 64 bits as floats, because MessagePack has none; those beyond 32-bit floats stay as they are."""
     try:
         msgspec.msgpack.encode(column)
@@ -185,5 +189,5 @@ def _with_article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "ao" else f"a {kind}"
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return repr(f"{value}"[:40]) if isinstance(value, str | int | float) else json_type(value)

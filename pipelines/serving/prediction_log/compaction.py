@@ -14,10 +14,10 @@ import polars as pl
 from pipelines.serving.files import write_file
 from pipelines.serving.prediction_log.writer import RECORD_HEADER, LogColumns, LoggedAnswer, read_segment
 
-MICROSECONDS = pl.Datetime("us", "UTC")
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 FIXED_COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
-    "prediction_time": MICROSECONDS,
-    "logged_at": MICROSECONDS,
+    "prediction_time": UTC_MICROSECONDS,
+    "logged_at": UTC_MICROSECONDS,
     "request_id": pl.String,
     "row": pl.Int64,
     "correlation_id": pl.String,

@@ -24,8 +24,8 @@ Masks = list[Mask | None]
 EMAIL = re.compile(r"[^\s@<>,;\"']+@[^\s@<>,;\"']+\.[^\s@<>,;\"']+")
 PHONE = re.compile(r"(?<![\w.:-])(?:\+|00)?\(?\d(?:[\s()./-]*\d){7,14}(?![\w:])")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-MAX_REMEMBERED = 4096
-MAX_TEXT = 4096
+MAX_CACHED_TEXTS = 4096
+MAX_TEXT_LENGTH = 4096
 """Longest text in characters that is searched for personal data; a longer one is replaced as a whole."""
 
 
@@ -49,21 +49,21 @@ class PersonalDataMask:
         masked = self._remembered.get(value)
         if masked is None:
             masked = self._mask_text(value)
-            if len(self._remembered) >= MAX_REMEMBERED:
+            if len(self._remembered) >= MAX_CACHED_TEXTS:
                 self._remembered.clear()
             self._remembered[value] = masked
         return masked
 
     @staticmethod
     def _mask_text(text: str) -> str:
-        if len(text) > MAX_TEXT:
+        if len(text) > MAX_TEXT_LENGTH:
             return "<long text>"
         if "@" in text:
             text = EMAIL.sub("<email>", text)
         return PHONE.sub(lambda match: match[0] if DATE.match(match[0].strip()) else "<phone>", text)
 
 
-def drop(_: Any) -> None:
+def drop_value(_: Any) -> None:
     """Log null instead of the value."""
 
 
@@ -94,8 +94,8 @@ class Masking:
 
     def __init__(self, config: PrivacyConfig) -> None:
         self._config = config
-        hash_mask = HashMask(settings.read_secret(config.secret)) if config.secret else drop
-        self._masks: dict[str, Mask] = {"drop": drop, "mask": mask, "hash": hash_mask}
+        hash_mask = HashMask(settings.read_secret(config.secret)) if config.secret else drop_value
+        self._masks: dict[str, Mask] = {"drop": drop_value, "mask": mask, "hash": hash_mask}
         self._text_mask = PersonalDataMask() if config.net else None
         self._warned: set[str] = set()
         self.entity_id = self._masks.get(config.entity_ids)

@@ -70,7 +70,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
 
-def pack(record: Record) -> bytes:
+def pack_record(record: Record) -> bytes:
     content = _encoder.encode(record)
     return RECORD_HEADER.pack(len(content), zlib.crc32(content)) + content
 
@@ -126,9 +126,9 @@ class LogWriter:
     def append(self, columns: LogColumns, answer: LoggedAnswer) -> None:
         """Add one answer; it is written to the file within ``FLUSH_SECONDS``."""
         if columns.number not in self._in_segment:
-            self._buffer += pack(columns)
+            self._buffer += pack_record(columns)
             self._in_segment.add(columns.number)
-        self._buffer += pack(answer)
+        self._buffer += pack_record(answer)
         self._buffered_rows += len(answer.predictions)
         if len(self._buffer) >= FLUSH_BYTES:
             self.flush()
@@ -148,7 +148,7 @@ class LogWriter:
             except OSError:
                 self.dropped += self._buffered_rows
                 self._in_segment.clear()
-                self._truncate_segment()
+                self._remove_partial_record()
             self._buffer.clear()
             self._buffered_rows = 0
         if self._size >= ROTATE_BYTES:
@@ -164,7 +164,7 @@ class LogWriter:
             rest = rest[self._write(self._descriptor, rest) :]
         self._size += len(content)
 
-    def _truncate_segment(self) -> None:
+    def _remove_partial_record(self) -> None:
         """Remove a partly written record after a failed write; if that fails too, begin a new segment."""
         if self._descriptor is None:
             return

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipelines.rollout.plan import RoutingPlan
 
-BUCKETS = 10_000
+BUCKET_COUNT = 10_000
 NO_BUCKET = -1
 """Bucket of a request that a segment rule assigned: it is in no random sample."""
 
@@ -22,7 +22,7 @@ def hash_key(key: str, salt: bytes) -> int:
 
 def bucket(key: str, salt: bytes) -> int:
     """Bucket 0 to 9,999 of a key; an arm with n basis points gets the buckets below n."""
-    return hash_key(key, salt) % BUCKETS
+    return hash_key(key, salt) % BUCKET_COUNT
 
 
 class ArmChoice:
@@ -57,7 +57,7 @@ class ArmChooser:
         elif self._by_ids and ids:
             key = ids[0]
         unit = hash_key(key, self._salt)
-        position = unit % BUCKETS
+        position = unit % BUCKET_COUNT
         return ArmChoice("candidate" if position < self._share else "champion", position, unit)
 
 

@@ -14,7 +14,7 @@ from pipelines.rollout.plan import BreakerLimits
 from pipelines.rollout.transitions import Served
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
-from pipelines.serving.models.predictor import answer_fault
+from pipelines.serving.models.predictor import prediction_fault
 from pipelines.serving.traffic.candidate_process import CandidateRequirements
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
 
@@ -110,7 +110,7 @@ class CandidateClient:
         if "error" in answer:
             raise CandidateFailed("error", answer["error"])
         predictions: list[float] = answer["predictions"]
-        fault = answer_fault(predictions, count, self.requirements.output)
+        fault = prediction_fault(predictions, count, self.requirements.output)
         if fault:
             raise CandidateFailed("invalid", fault)
         return predictions

@@ -15,9 +15,9 @@ import uvloop
 
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.models.bundle import GOLDEN_FILE, BundleManifest, BundleRefused, GoldenRows, InputColumn
-from pipelines.serving.models.predictor import Predictor, answer_fault, load
+from pipelines.serving.models.predictor import Predictor, load, prediction_fault
 
-TRIES = 15
+LATENCY_MEASUREMENTS = 15
 
 
 class CandidateRequirements(msgspec.Struct, frozen=True):
@@ -32,17 +32,17 @@ class CandidateRequirements(msgspec.Struct, frozen=True):
 def candidate_faults(predictor: Predictor, folder: Path, requirements: CandidateRequirements) -> list[str]:
     """Why this version cannot serve the champion's callers: columns, output, latency of one row."""
     manifest = predictor.manifest
-    faults = shape_faults(manifest, requirements)
+    faults = schema_faults(manifest, requirements)
     golden = msgspec.json.decode((folder / GOLDEN_FILE).read_bytes(), type=GoldenRows)
     row: list[list[Any]] = [[value] for value in golden.rows[0]]
     times_ms = []
-    for _ in range(TRIES):
+    for _ in range(LATENCY_MEASUREMENTS):
         started = time.perf_counter()
         answers = predictor.predict(row, 1)
         times_ms.append((time.perf_counter() - started) * 1000)
         if sum(times_ms) > 10 * requirements.deadline_ms:
             break
-    fault = answer_fault(answers, 1, manifest.output)
+    fault = prediction_fault(answers, 1, manifest.output)
     if fault:
         faults.append(f"golden row 0: {fault}")
     median_ms = statistics.median(times_ms)
@@ -51,7 +51,7 @@ def candidate_faults(predictor: Predictor, folder: Path, requirements: Candidate
     return faults
 
 
-def shape_faults(manifest: BundleManifest, requirements: CandidateRequirements) -> list[str]:
+def schema_faults(manifest: BundleManifest, requirements: CandidateRequirements) -> list[str]:
     """Columns that differ from the champion's in name or type, in any order, and a different output."""
     own = {feature.name: feature.type for feature in manifest.features}
     champion = {feature.name: feature.type for feature in requirements.features}

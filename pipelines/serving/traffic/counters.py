@@ -8,7 +8,7 @@ import msgspec
 
 FAILURE_KINDS = ("error", "invalid", "deadline")
 """The candidate failed or died; gave an invalid answer; missed the deadline."""
-MAX_UNITS = 200_000
+MAX_COUNTED_UNITS = 200_000
 """Units that one worker remembers per arm and stage; beyond this it counts requests only."""
 
 ArmKey = tuple[str, str, int, str, str]
@@ -89,13 +89,13 @@ class ArmCounters:
             self._units = {old: units for old, units in self._units.items() if old[:3] == key[:3] or old[0] != key[0]}
             events_by_unit = self._units[key] = {}
         known_events = events_by_unit.get(unit)
-        if known_events is None and len(events_by_unit) >= MAX_UNITS:
+        if known_events is None and len(events_by_unit) >= MAX_COUNTED_UNITS:
             return
         if known_events is None or events & ~known_events:
             events_by_unit[unit] = events | (known_events or 0)
             tally.units.append((unit, events))
 
-    def take(self) -> list[tuple[ArmKey, ArmTally]]:
+    def take_tallies(self) -> list[tuple[ArmKey, ArmTally]]:
         """Return all tallies since the last call and start new ones."""
         tallies, self._new = self._new, {}
         return list(tallies.items())

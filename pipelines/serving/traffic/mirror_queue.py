@@ -16,7 +16,7 @@ OnHandover = Callable[[int, int], None]
 """Called with the number of requests sent and the number dropped."""
 
 
-class MirrorSource(msgspec.Struct, array_like=True, frozen=True):
+class MirrorBatchHeader(msgspec.Struct, array_like=True, frozen=True):
     """Common fields of a mirror's requests; ``version`` is the mirrored one, ``names`` the champion's columns."""
 
     model: str
@@ -26,15 +26,15 @@ class MirrorSource(msgspec.Struct, array_like=True, frozen=True):
     names: list[str]
 
 
-class MirroredRequests(msgspec.Struct, array_like=True, frozen=True):
+class MirrorBatch(msgspec.Struct, array_like=True, frozen=True):
     """Requests with the champion's answers, as logged but not masked; the shadow worker predicts them again."""
 
-    source: MirrorSource
+    source: MirrorBatchHeader
     answers: list[LoggedAnswer]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(MirroredRequests)
+_decoder = msgspec.msgpack.Decoder(MirrorBatch)
 
 
 def mirror_sockets() -> tuple[socket.socket, socket.socket]:
@@ -57,7 +57,7 @@ class MirrorQueue:
         self._waiting: list[MirrorChannel] = []
         self._rows = 0
 
-    def open_channel(self, source: MirrorSource, on_handover: OnHandover) -> MirrorChannel:
+    def open_channel(self, source: MirrorBatchHeader, on_handover: OnHandover) -> MirrorChannel:
         """A channel for the requests of one mirror."""
         return MirrorChannel(self, source, on_handover)
 
@@ -83,7 +83,7 @@ class MirrorQueue:
             channel.on_handover(sent, len(packed) - sent)
 
     def _send(self, channel: MirrorChannel, packed: list[bytes]) -> bool:
-        """Send a ``MirroredRequests`` in MessagePack, joined from encoded parts; returns whether it was sent."""
+        """Send a ``MirrorBatch`` in MessagePack, joined from encoded parts; returns whether it was sent."""
         message = b"".join((channel.prefix, len(packed).to_bytes(4, "big"), *packed))
         if len(message) > MAX_MESSAGE_BYTES:  # the receiver would truncate it
             return False
@@ -99,7 +99,7 @@ class MirrorChannel:
 
     __slots__ = ("_queue", "on_handover", "packed", "prefix")
 
-    def __init__(self, queue: MirrorQueue, source: MirrorSource, on_handover: OnHandover) -> None:
+    def __init__(self, queue: MirrorQueue, source: MirrorBatchHeader, on_handover: OnHandover) -> None:
         self._queue, self.on_handover = queue, on_handover
         self.prefix = b"\x92" + _encoder.encode(source) + b"\xdd"
         self.packed: list[bytes] = []
@@ -114,7 +114,7 @@ class MirrorChannel:
             self._queue.schedule_flush(self, len(answer.predictions))
 
 
-def receive(endpoint: socket.socket) -> MirroredRequests | None:
+def receive(endpoint: socket.socket) -> MirrorBatch | None:
     """The oldest waiting message; None if there is none."""
     try:
         return _decoder.decode(endpoint.recv(MAX_MESSAGE_BYTES))

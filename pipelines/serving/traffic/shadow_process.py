@@ -21,16 +21,16 @@ from pipelines.rollout.transitions import RolloutRecord, RoutingTable
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused
-from pipelines.serving.models.predictor import Predictor, answer_fault, load
+from pipelines.serving.models.predictor import Predictor, load, prediction_fault
 from pipelines.serving.prediction_log.masking import open_log_writer
 from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogColumns, LoggedAnswer, LogWriter
 from pipelines.serving.traffic.counters import ArmCounters, ArmKey
-from pipelines.serving.traffic.mirror_queue import MirroredRequests, receive
+from pipelines.serving.traffic.mirror_queue import MirrorBatch, receive
 
 REPORT_SECONDS = 0.5
 MESSAGES_PER_READ = 8
 """Messages handled before the event loop gets control again."""
-MAX_EARLY_REQUESTS = 1000
+MAX_REQUESTS_BEFORE_LOAD = 1000
 """Requests kept that arrived before their routing table."""
 
 
@@ -53,7 +53,7 @@ class ShadowWorker:
         self._arm_counters = ArmCounters()
         self._loaded: dict[str, Predictor] = {}
         self._shadows: dict[tuple[str, str, str], ShadowVersion] = {}
-        self._early_requests: deque[MirroredRequests] = deque(maxlen=MAX_EARLY_REQUESTS)
+        self._early_requests: deque[MirrorBatch] = deque(maxlen=MAX_REQUESTS_BEFORE_LOAD)
 
     async def run(self) -> None:
         """Work until the supervisor closes the channel."""
@@ -69,10 +69,10 @@ class ShadowWorker:
             if mirrored is None:
                 return False
             if not self._compare_if_loaded(mirrored):
-                self._early_requests.extend(MirroredRequests(mirrored.source, [answer]) for answer in mirrored.answers)
+                self._early_requests.extend(MirrorBatch(mirrored.source, [answer]) for answer in mirrored.answers)
         return True
 
-    def _compare_if_loaded(self, mirrored: MirroredRequests) -> bool:
+    def _compare_if_loaded(self, mirrored: MirrorBatch) -> bool:
         """Compare them if their version is loaded; a data worker may get a new routing table earlier."""
         source = mirrored.source
         shadow = self._shadows.get((source.model, source.rollout_id, source.version))
@@ -93,7 +93,7 @@ class ShadowWorker:
         bad, answers = "", []
         try:
             answers = predictor.predict(values, count)
-            bad = "invalid" if answer_fault(answers, count, predictor.manifest.output) else ""
+            bad = "invalid" if prediction_fault(answers, count, predictor.manifest.output) else ""
         except Exception:  # any error counts as a failure of the mirrored version
             bad = "error"
         elapsed = time.perf_counter() - started
@@ -126,7 +126,7 @@ class ShadowWorker:
                 await self._channel.ask(self._counts_message(), timeout=5)
 
     def _counts_message(self) -> Message:
-        tallies = msgspec.to_builtins(self._arm_counters.take())
+        tallies = msgspec.to_builtins(self._arm_counters.take_tallies())
         return {"ask": "counted", "counters": self._log_counters(), "tallies": tallies}
 
     def _log_counters(self) -> Message:
@@ -167,7 +167,7 @@ class ShadowWorker:
             limits = tuple(limit.over_ms for limit in route.rollout.plan.guard.latency)
             shadows[model, rollout_id, version] = ShadowVersion(route.rollout, predictor, list(names), columns, limits)
         self._shadows, self._loaded = shadows, loaded
-        early_requests, self._early_requests = self._early_requests, deque(maxlen=MAX_EARLY_REQUESTS)
+        early_requests, self._early_requests = self._early_requests, deque(maxlen=MAX_REQUESTS_BEFORE_LOAD)
         for mirrored in early_requests:
             self._compare_if_loaded(mirrored)  # requests of a mirror that has ended are discarded
         freeze_gc()

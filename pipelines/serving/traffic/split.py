@@ -12,14 +12,14 @@ from pipelines.rollout.plan import RoutingPlan
 from pipelines.rollout.transitions import RolloutRecord, Route
 from pipelines.serving.models.rows import InputRows
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
-from pipelines.serving.traffic.assignment import BUCKETS, NO_BUCKET, ArmChoice, ArmChooser, bucket, mirror_salt
+from pipelines.serving.traffic.assignment import BUCKET_COUNT, NO_BUCKET, ArmChoice, ArmChooser, bucket, mirror_salt
 from pipelines.serving.traffic.candidate_client import CandidateClient, CandidateFailed
 from pipelines.serving.traffic.counters import ArmCounters, ArmKey
-from pipelines.serving.traffic.mirror_queue import MirrorQueue, MirrorSource
+from pipelines.serving.traffic.mirror_queue import MirrorBatchHeader, MirrorQueue
 
 Predict = Callable[[], list[float]]
 Headers = tuple[tuple[bytes, bytes], ...]
-NO_ASSIGNMENT = ArmChoice("champion", NO_BUCKET, None)
+UNASSIGNED_CHAMPION = ArmChoice("champion", NO_BUCKET, None)
 """For all requests while the candidate has no traffic: no random assignment."""
 
 
@@ -68,7 +68,7 @@ class TrafficSplit:
         self._mirror_salt = mirror_salt(record.rollout_id)
         self._mirror_share = route.mirror.basis_points if route.mirror else 0
         self._mirror_channel = mirror_queue.open_channel(
-            MirrorSource(model, record.rollout_id, record.step, candidate, list(names)), self._count_mirrored
+            MirrorBatchHeader(model, record.rollout_id, record.step, candidate, list(names)), self._count_mirrored
         )
         self._deadline_seconds = record.plan.deadline_ms / 1000
         self._limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
@@ -97,19 +97,21 @@ class TrafficSplit:
             return await self._answer_probe(rows)
         choice = self._choose(headers, rows.ids, request_id)
         if choice.arm == "champion":
-            return self._by_champion(choice, rows, started, predict)
-        return await self._by_candidate(choice, rows, started, predict)
+            return self._answer_champion_arm(choice, rows, started, predict)
+        return await self._answer_candidate_arm(choice, rows, started, predict)
 
     @property
-    def champion_only(self) -> bool:
+    def is_champion_only(self) -> bool:
         """Whether the champion answers every request."""
         return not self._share
 
     def answer_by_champion(self, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
         """The champion's answer without an assignment; raises the exceptions of ``predict``."""
-        return self._by_champion(NO_ASSIGNMENT, rows, started, predict)
+        return self._answer_champion_arm(UNASSIGNED_CHAMPION, rows, started, predict)
 
-    def _by_champion(self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
+    def _answer_champion_arm(
+        self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict
+    ) -> RoutedAnswer:
         try:
             predictions = predict()
         except OverflowError:  # a fault of the request, not of the champion
@@ -122,7 +124,9 @@ class TrafficSplit:
             predictions, self._route.live.version, *self._champion, rows, choice.bucket, unit=choice.unit
         )
 
-    async def _by_candidate(self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict) -> RoutedAnswer:
+    async def _answer_candidate_arm(
+        self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict
+    ) -> RoutedAnswer:
         client, role = self._candidate_client, self._roles[1]
         if client is None or not client.ready or not client.breaker.allows_request():
             self._arm_counters.tally_of(self._arm_keys[role]).shed += 1
@@ -179,7 +183,7 @@ class TrafficSplit:
         share = self._mirror_share
         if not share or routed.version != self._route.live.version:
             return
-        if share < BUCKETS and bucket(logged.request_id, self._mirror_salt) >= share:
+        if share < BUCKET_COUNT and bucket(logged.request_id, self._mirror_salt) >= share:
             return
         self._mirror_channel.send(logged)
 

@@ -19,7 +19,7 @@ text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:ta
 font-weight:600}.bad{color:#b3261e}.good{color:#1b7f4b}iframe{width:100%;height:38rem;border:1px solid #dde3ea;
 border-radius:6px}summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
 """
-FRAME_STYLE = """
+FRAME_CSS = """
 body{font:14px/1.45 system-ui,sans-serif;color:#1d2733;margin:1rem}table{border-collapse:collapse;width:100%}
 th,td{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;vertical-align:top}
 .badge{background:#eef2f6;border-radius:4px;padding:0 .35rem}.navbar,.col-lg-2,.btn,button,.modal,.breadcrumb,
@@ -40,7 +40,7 @@ def render_report(title: str, audits: list[SourceAudit], results: dict[str, Expe
     view: Any = DefaultJinjaPageView()  # one for all sources: each view compiles its templates again
     frames = "".join(
         f"<details open><summary>{escape(source)}</summary><iframe title='{escape(source)}' "
-        f'srcdoc="{escape(_page(result, view), quote=True)}"></iframe></details>'
+        f'srcdoc="{escape(_validation_page(result, view), quote=True)}"></iframe></details>'
         for source, result in results.items()
     )
     head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
@@ -60,9 +60,9 @@ def _row(audit: SourceAudit) -> str:
     )
 
 
-def _page(result: ExpectationSuiteValidationResult, view: Any) -> str:
+def _validation_page(result: ExpectationSuiteValidationResult, view: Any) -> str:
     """Great Expectations' own page, without the scripts and styles that it would fetch from the network."""
     meta: Any = result.meta
     meta.setdefault("run_id", {"run_name": "", "run_time": ""})
     page = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
-    return EXTERNAL_CONTENT.sub("", page).replace("</head>", f"<style>{FRAME_STYLE}</style></head>", 1)
+    return EXTERNAL_CONTENT.sub("", page).replace("</head>", f"<style>{FRAME_CSS}</style></head>", 1)

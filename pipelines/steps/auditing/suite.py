@@ -16,10 +16,10 @@ from pydantic import Field
 
 from pipelines.errors import Refused
 from pipelines.spec.catalog import read_declaration
-from pipelines.spec.declared import Declared, Identifier
+from pipelines.spec.declared import DeclarationBlock, Identifier
 
 
-class DeclaredExpectation(Declared):
+class DeclaredExpectation(DeclarationBlock):
     """One expectation. ``reason`` is stored with every row that it quarantines."""
 
     type: str
@@ -27,7 +27,7 @@ class DeclaredExpectation(Declared):
     reason: str = Field(min_length=1)
 
 
-class DeclaredSuite(Declared):
+class DeclaredSuite(DeclarationBlock):
     """``include/expectations/<suite>.yaml``."""
 
     suite: Identifier

@@ -14,7 +14,7 @@ from great_expectations.data_context.types.base import DataContextConfig, InMemo
 
 from pipelines.errors import Refused
 
-REASONS = "reasons"
+REASONS_COLUMN = "reasons"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def split_by_suite(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteF
 
 def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFrame:
     reasons = [by_row[number] for number in sorted(by_row)]
-    return rows.with_columns(pl.Series(REASONS, reasons, dtype=pl.List(pl.String)))
+    return rows.with_columns(pl.Series(REASONS_COLUMN, reasons, dtype=pl.List(pl.String)))
 
 
 def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:

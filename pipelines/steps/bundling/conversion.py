@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-OPSET = 15
-INPUT = "features"
+ONNX_OPSET = 15
+ONNX_INPUT_NAME = "features"
 Matrix = npt.NDArray[np.float32]
 Score = Callable[[Matrix], npt.NDArray[np.float64]]
 
@@ -42,7 +42,7 @@ def _convert_booster(booster: Any, width: int) -> Any:
     plain = booster.copy()
     plain.feature_names = None  # the converter names columns by number
     plain.feature_types = None
-    return convert_xgboost(plain, "model", [(INPUT, FloatTensorType([None, width]))], target_opset=OPSET)
+    return convert_xgboost(plain, "model", [(ONNX_INPUT_NAME, FloatTensorType([None, width]))], target_opset=ONNX_OPSET)
 
 
 def _convert_sklearn(estimator: Any, width: int) -> Any:
@@ -52,9 +52,9 @@ def _convert_sklearn(estimator: Any, width: int) -> Any:
     return convert(
         estimator,
         name="model",
-        initial_types=[(INPUT, FloatTensorType([None, width]))],
+        initial_types=[(ONNX_INPUT_NAME, FloatTensorType([None, width]))],
         options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
-        target_opset=OPSET,
+        target_opset=ONNX_OPSET,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.spec.deployment import MAX_DIFFERENCE
+from pipelines.spec.deployment import PARITY_LIMIT
 
 Array = npt.NDArray[np.float64]
 
@@ -22,10 +22,10 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        return self.largest_difference <= MAX_DIFFERENCE and self.flips == 0
+        return self.largest_difference <= PARITY_LIMIT and self.flips == 0
 
     def __str__(self) -> str:
-        return f"largest difference {self.largest_difference:.3g} (limit {MAX_DIFFERENCE:g}), {self.flips} label flips"
+        return f"largest difference {self.largest_difference:.3g} (limit {PARITY_LIMIT:g}), {self.flips} label flips"
 
 
 def compare(answers: Array, expected: Array, thresholds: tuple[float, ...]) -> Parity:

@@ -11,8 +11,8 @@ from pipelines.tables.encoding import FeatureInput
 
 MINIMUM_ROWS = 1000
 SAMPLE_ROWS = 2000
-UNSEEN = "never seen ✈"
-EXTREMES = (0.0, -1.0, 1e-30, -1e30, 1e30)
+UNSEEN_CATEGORY = "never seen ✈"
+EXTREME_NUMBERS = (0.0, -1.0, 1e-30, -1e30, 1e30)
 """Far outside of any training range, and inside of 32-bit floats."""
 
 
@@ -40,7 +40,7 @@ def reference_rows(frame: pl.DataFrame, features: Sequence[FeatureInput]) -> pl.
 
 
 def _edge_row_count(features: Sequence[FeatureInput]) -> int:
-    return sum(2 if feature.type == "categorical" else 3 + len(EXTREMES) for feature in features)
+    return sum(2 if feature.type == "categorical" else 3 + len(EXTREME_NUMBERS) for feature in features)
 
 
 def _altered_rows(row: pl.DataFrame, real: pl.DataFrame, features: Sequence[FeatureInput]) -> list[pl.DataFrame]:
@@ -49,10 +49,10 @@ def _altered_rows(row: pl.DataFrame, real: pl.DataFrame, features: Sequence[Feat
     for feature in features:
         values: list[object] = [None]
         if feature.type == "categorical":
-            values.append(UNSEEN)
+            values.append(UNSEEN_CATEGORY)
         else:
             column = real[feature.name]
-            values += [column.min(), column.max(), *EXTREMES]
+            values += [column.min(), column.max(), *EXTREME_NUMBERS]
         altered += [
             row.with_columns(pl.lit(value, dtype=real.schema[feature.name]).alias(feature.name)) for value in values
         ]

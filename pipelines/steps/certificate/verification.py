@@ -13,13 +13,13 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
-from pipelines.ledger.certificate import Certificate, Check, check_lines, collect
+from pipelines.ledger.certificate import Certificate, Check, check_lines, collect_certificate
 from pipelines.ledger.hash_chain import head_faults
 from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.take_snapshot import count_verified_rows
 
-TAGS = {
+REGISTRY_TAGS = {
     "model_digest": "airworthy.model_digest",
     "snapshot": "airworthy.snapshot",
     "semantic_version": "airworthy.semantic_version",
@@ -52,21 +52,21 @@ def _check_ledger(model: str, version: str, ports: Ports, heads: Sequence[str]) 
     try:
         lines = ports.ledger.entries()
     except Refused as refusal:
-        return _to_check("ledger", faults or [str(refusal)], ""), collect(model, version, [])
+        return _check_result("ledger", faults or [str(refusal)], ""), collect_certificate(model, version, [])
     faults += head_faults(lines, heads)
     detail = f"{len(lines)} lines, chain whole" + (f", holds {len(heads)} given head(s)" if heads else "")
-    return _to_check("ledger", faults, detail), collect(model, version, lines)
+    return _check_result("ledger", faults, detail), collect_certificate(model, version, lines)
 
 
 def _check_snapshot(certificate: Certificate, ports: Ports) -> Check:
     digest = certificate.snapshot
     if digest is None:
-        return _to_check("snapshot", ["the training names no snapshot"], "")
+        return _check_result("snapshot", ["the training names no snapshot"], "")
     try:
         rows = count_verified_rows(ports.store, certificate.model, digest)
     except (Refused, pl.exceptions.PolarsError, OSError) as error:
-        return _to_check("snapshot", [str(error)], "")
-    return _to_check("snapshot", [], f"{rows} rows, {digest}")
+        return _check_result("snapshot", [str(error)], "")
+    return _check_result("snapshot", [], f"{rows} rows, {digest}")
 
 
 def _check_registered(certificate: Certificate, ports: Ports) -> Iterator[Check]:
@@ -77,14 +77,16 @@ def _check_registered(certificate: Certificate, ports: Ports) -> Iterator[Check]
         yield Check(name="registry", state="noted", detail=str(unavailable))
         return
     except Refused as refusal:
-        yield _to_check("registry", [str(refusal)], "")
+        yield _check_result("registry", [str(refusal)], "")
         return
-    tags = {name: info.tags.get(tag) for name, tag in TAGS.items()}
-    known = {name: getattr(certificate, name) for name in TAGS}
+    tags = {name: info.tags.get(tag) for name, tag in REGISTRY_TAGS.items()}
+    known = {name: getattr(certificate, name) for name in REGISTRY_TAGS}
     differing = [
-        f"{TAGS[name]} is {tags[name]}, the ledger says {known[name]}" for name in TAGS if tags[name] != known[name]
+        f"{REGISTRY_TAGS[name]} is {tags[name]}, the ledger says {known[name]}"
+        for name in REGISTRY_TAGS
+        if tags[name] != known[name]
     ]
-    yield _to_check("registry", differing, "tags agree with the ledger")
+    yield _check_result("registry", differing, "tags agree with the ledger")
     try:
         yield _check_model_file(certificate, info, ports)
     except Unavailable as unavailable:
@@ -96,11 +98,11 @@ def _check_model_file(certificate: Certificate, info: VersionInfo, ports: Ports)
         try:
             model_path = fetch_model(open_client(ports.settings.tracking), info.source, Path(folder))
         except Refused as refusal:
-            return _to_check("model file", [str(refusal)], "")
+            return _check_result("model file", [str(refusal)], "")
         digests = {path.name: _sha256(path.read_bytes()) for path in sorted(model_path.rglob("*")) if path.is_file()}
     names = [name for name, digest in digests.items() if digest == certificate.model_digest]
     fault = f"no file has the registered digest {str(certificate.model_digest)[:12]}…: {', '.join(digests) or 'none'}"
-    return _to_check("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
+    return _check_result("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
 
 
 def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
@@ -111,9 +113,9 @@ def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
     try:
         content = ports.store.get(store_paths.bundle(certificate.model, certificate.version, "bundle.json"))
     except Refused as refusal:
-        return _to_check("bundle", [str(refusal)], "")
+        return _check_result("bundle", [str(refusal)], "")
     if _sha256(content) != released:
-        return _to_check("bundle", [f"bundle.json has digest {_sha256(content)[:12]}…, not {released[:12]}…"], "")
+        return _check_result("bundle", [f"bundle.json has digest {_sha256(content)[:12]}…, not {released[:12]}…"], "")
     manifest: dict[str, Any] = json.loads(content)
     faults = []
     if manifest["model_digest"] != certificate.model_digest:
@@ -126,10 +128,10 @@ def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:
             continue
         if digest != expected:
             faults.append(f"{name} gives {digest[:12]}…, the manifest says {expected[:12]}…")
-    return _to_check("bundle", faults, f"{len(manifest['files'])} files, {released}")
+    return _check_result("bundle", faults, f"{len(manifest['files'])} files, {released}")
 
 
-def _to_check(name: str, faults: Sequence[str], detail: str) -> Check:
+def _check_result(name: str, faults: Sequence[str], detail: str) -> Check:
     if faults:
         return Check(name=name, state="FAIL", detail="; ".join(faults))
     return Check(name=name, state="ok", detail=detail)

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import chdtrc
 
 from pipelines.steps.drift.sketch import Floats
-from pipelines.tables.profile import OTHER
+from pipelines.tables.profile import OTHER_CATEGORY
 
-NULL = "__null__"
+NULL_CATEGORY = "__null__"
 SMALLEST_EXPECTED = 5.0
 """Cochran's rule: the chi-squared distribution is a fair approximation where each cell expects five rows."""
 
@@ -25,21 +25,21 @@ def pooled_counts(
     """
     ref, cur = dict(reference), dict(current)
     if any(nulls):
-        ref[NULL], cur[NULL] = nulls
+        ref[NULL_CATEGORY], cur[NULL_CATEGORY] = nulls
     n, m = sum(ref.values()), sum(cur.values())
     smaller_share = min(n, m) / (n + m) if n + m else 0.0
 
     def is_rare(name: str) -> bool:
-        hidden = (OTHER in ref and name not in ref) or (OTHER in cur and name not in cur)
+        hidden = (OTHER_CATEGORY in ref and name not in ref) or (OTHER_CATEGORY in cur and name not in cur)
         return hidden or (ref.get(name, 0) + cur.get(name, 0)) * smaller_share < SMALLEST_EXPECTED
 
     names = sorted(set(ref) | set(cur))
-    common = [name for name in names if name != OTHER and not is_rare(name)]
+    common = [name for name in names if name != OTHER_CATEGORY and not is_rare(name)]
     rare = [name for name in names if name not in set(common)]
     first = [float(ref.get(name, 0)) for name in common]
     second = [float(cur.get(name, 0)) for name in common]
     if rare:
-        common = [*common, OTHER]
+        common = [*common, OTHER_CATEGORY]
         first.append(float(sum(ref.get(name, 0) for name in rare)))
         second.append(float(sum(cur.get(name, 0) for name in rare)))
     return common, np.array(first), np.array(second)

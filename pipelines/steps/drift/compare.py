@@ -6,7 +6,7 @@ from pipelines.messages.monitoring import DriftMeasure
 from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.psi import psi, psi_numeric
-from pipelines.steps.drift.sketch import Sketch
+from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile
 
 
@@ -38,8 +38,8 @@ def compare(name: str, reference: TableProfile | None, current: TableProfile | N
 
 
 def _numeric(reference: NumericProfile, current: NumericProfile) -> dict[str, float]:
-    ref = Sketch.of(reference.points, reference.weights, reference.nulls)
-    cur = Sketch.of(current.points, current.weights, current.nulls)
+    ref = QuantileSketch.of(reference.points, reference.weights, reference.nulls)
+    cur = QuantileSketch.of(current.points, current.weights, current.nulls)
     statistic, p_value = ks_test(ref, cur)
     return {"statistic": statistic, "p_value": p_value, "psi": psi_numeric(ref, cur)}
 

@@ -7,10 +7,10 @@ from math import sqrt
 import numpy as np
 from scipy.special import kolmogorov
 
-from pipelines.steps.drift.sketch import Sketch
+from pipelines.steps.drift.sketch import QuantileSketch
 
 
-def ks_test(reference: Sketch, current: Sketch) -> tuple[float, float]:
+def ks_test(reference: QuantileSketch, current: QuantileSketch) -> tuple[float, float]:
     """Statistic and p-value of the hypothesis that both come from one distribution.
 
     The statistic is the largest distance of the two empirical distribution functions over the union of kept points.
@@ -28,8 +28,8 @@ def ks_test(reference: Sketch, current: Sketch) -> tuple[float, float]:
     if not n or not m:
         raise ValueError("each side needs at least one row")
     points = np.union1d(reference.points, current.points)
-    low, high = (bound + reference.nulls for bound in reference.bounds(points))
-    other_low, other_high = (bound + current.nulls for bound in current.bounds(points))
+    low, high = (bound + reference.nulls for bound in reference.rank_bounds(points))
+    other_low, other_high = (bound + current.nulls for bound in current.rank_bounds(points))
     least = np.maximum(low / n - other_high / m, other_low / m - high / n)
     at_null = abs(reference.nulls / n - current.nulls / m)
     statistic = float(max(least.max(initial=0.0), at_null, 0.0))

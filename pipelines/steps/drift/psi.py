@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.steps.drift.sketch import Floats, Sketch
+from pipelines.steps.drift.sketch import Floats, QuantileSketch
 
 BINS = 10
 
@@ -21,10 +21,10 @@ def psi(reference: Floats, current: Floats) -> float:
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def psi_numeric(reference: Sketch, current: Sketch, bins: int = BINS) -> float:
+def psi_numeric(reference: QuantileSketch, current: QuantileSketch, bins: int = BINS) -> float:
     """PSI over the reference's quantile bins; nulls are a bin of their own where either side has any."""
     edges = reference.quantile_edges(bins)
-    ref, cur = reference.counts(edges), current.counts(edges)
+    ref, cur = reference.bin_counts(edges), current.bin_counts(edges)
     if reference.nulls or current.nulls:
         ref, cur = np.append(ref, reference.nulls), np.append(cur, current.nulls)
     return psi(ref, cur)

@@ -61,7 +61,9 @@ def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> tuple[p
         raise Refused(f"version {live.version} has no tag airworthy.snapshot, so its training rows are not known")
     parts = ("train", "validation")
     if files := open_files(ports.store, live.model, digest):
-        return files.sample(SAMPLE_ROWS, *parts).select(names), sum(file.rows for file in files.list.of_parts(*parts))
+        return files.sample(SAMPLE_ROWS, *parts).select(names), sum(
+            file.rows for file in files.list.files_of_parts(*parts)
+        )
     rows = pl.read_parquet(BytesIO(ports.store.get(store_paths.snapshot(live.model, digest, "data.parquet"))))
     rows = rows.filter(pl.col("part").is_in(parts)).select(names)
     return rows, rows.height

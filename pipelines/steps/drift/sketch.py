@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.tables.profile import POINTS
+from pipelines.tables.profile import MAX_SKETCH_POINTS
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Sketch:
+class QuantileSketch:
     """``weights[i]`` rows lie in ``(points[i-1], points[i]]``; ``points`` ascend; ``nulls`` rows have no value."""
 
     points: Floats
@@ -22,7 +22,7 @@ class Sketch:
     nulls: int
 
     @classmethod
-    def of(cls, points: Sequence[float], weights: Sequence[int], nulls: int) -> Sketch:
+    def of(cls, points: Sequence[float], weights: Sequence[int], nulls: int) -> QuantileSketch:
         return cls(np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64), nulls)
 
     @property
@@ -30,27 +30,27 @@ class Sketch:
         """Rows with and without a value."""
         return int(self.weights.sum()) + self.nulls
 
-    def bounds(self, values: Floats) -> tuple[Floats, Floats]:
+    def rank_bounds(self, values: Floats) -> tuple[Floats, Floats]:
         """Rows with a value ``<= x``, for each ``x`` of ``values``: the fewest and the most there can be.
 
         Both are equal at every kept point, from the last one on, and everywhere if no value was merged.
         """
         below = np.concatenate(([0.0], np.cumsum(self.weights)))
         fewest = below[np.searchsorted(self.points, values, side="right")]
-        if len(self.points) < POINTS:  # fewer than a profile keeps: every distinct value is there
+        if len(self.points) < MAX_SKETCH_POINTS:  # fewer than a profile keeps: every distinct value is there
             return fewest, fewest
         # Rows merged into the next kept point may lie anywhere in the gap that `x` falls into.
         return fewest, below[np.searchsorted(self.points, values, side="left") + (values <= self.points[-1])]
 
-    def counts(self, edges: Floats) -> Floats:
+    def bin_counts(self, edges: Floats) -> Floats:
         """Rows in ``(-inf, edges[0]]``, ``(edges[0], edges[1]]``, ..., ``(edges[-1], inf)``.
 
         An edge between two kept points gets the middle of the likely range: a point with more rows than the share of
         one gap has most of them tied at the point itself.
         """
-        fewest, most = self.bounds(edges)
+        fewest, most = self.rank_bounds(edges)
         rows = float(self.weights.sum())
-        below = fewest + np.minimum(most - fewest, 2 * rows / POINTS) / 2
+        below = fewest + np.minimum(most - fewest, 2 * rows / MAX_SKETCH_POINTS) / 2
         return np.diff(np.concatenate(([0.0], below, [rows])))
 
     def quantile_edges(self, bins: int) -> Floats:

@@ -14,7 +14,7 @@ from pipelines.steps.evaluation.weighted import Array, weighted_metric
 
 BATCH_CELLS = 1_000_000
 """Counts per batch, so that a batch needs a few megabytes."""
-MEASURED_SHARE = 0.95
+MIN_MEASURED_SHARE = 0.95
 """Share of the resamples that must define the metric; below it there is no interval."""
 
 
@@ -47,7 +47,7 @@ def paired_bootstrap(
 
     gains = _resample(difference, len(target), declared.resamples, random)
     gains = gains[np.isfinite(gains)]
-    if len(gains) < MEASURED_SHARE * declared.resamples:
+    if len(gains) < MIN_MEASURED_SHARE * declared.resamples:
         return None
     if metric in LOWER_IS_BETTER:
         gains = -gains

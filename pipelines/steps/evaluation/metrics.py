@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS
 
 Array = npt.NDArray[np.float64]
-COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+CONFUSION_COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 
 
 def measure(problem: str, target: Array, prediction: Array, threshold: float) -> dict[str, float | None]:
@@ -25,7 +25,7 @@ def measure(problem: str, target: Array, prediction: Array, threshold: float) ->
 def measure_one(problem: str, metric: str, target: Array, prediction: Array, threshold: float) -> float | None:
     """One metric alone, for the many slices."""
     compute = _classification(threshold) if problem == "classification" else _regression()
-    return _finite(compute[metric], target, prediction)
+    return _finite_metric(compute[metric], target, prediction)
 
 
 def gain(metric: str, candidate: float | None, champion: float | None) -> float | None:
@@ -38,19 +38,19 @@ def gain(metric: str, candidate: float | None, champion: float | None) -> float 
 def classification_metrics(target: Array, probability: Array, threshold: float) -> dict[str, float | None]:
     """The declared metrics and the counts of the confusion matrix at ``threshold`` (from it on, the answer is yes)."""
     compute = _classification(threshold)
-    metrics = {name: _finite(compute[name], target, probability) for name in CLASSIFICATION_METRICS}
-    if not _measurable(target, probability):
-        return metrics | dict.fromkeys(COUNTS)
+    metrics = {name: _finite_metric(compute[name], target, probability) for name in CLASSIFICATION_METRICS}
+    if not _is_measurable(target, probability):
+        return metrics | dict.fromkeys(CONFUSION_COUNTS)
     yes = probability >= threshold
     true = target == 1
     counts = (np.sum(true & yes), np.sum(~true & yes), np.sum(true & ~yes), np.sum(~true & ~yes))
-    return metrics | {name: float(count) for name, count in zip(COUNTS, counts, strict=True)}
+    return metrics | {name: float(count) for name, count in zip(CONFUSION_COUNTS, counts, strict=True)}
 
 
 def regression_metrics(target: Array, prediction: Array) -> dict[str, float | None]:
     """The declared metrics; MAPE is a share (0.1 is 10 %) and undefined where a target is zero."""
     compute = _regression()
-    return {name: _finite(compute[name], target, prediction) for name in REGRESSION_METRICS}
+    return {name: _finite_metric(compute[name], target, prediction) for name in REGRESSION_METRICS}
 
 
 def _classification(threshold: float) -> dict[str, Callable[[Array, Array], float | None]]:
@@ -59,8 +59,8 @@ def _classification(threshold: float) -> dict[str, Callable[[Array, Array], floa
         "precision": lambda y, p: sk.precision_score(y, p >= threshold) if (p >= threshold).any() else None,
         "recall": lambda y, p: sk.recall_score(y, p >= threshold) if y.any() else None,
         "f1": lambda y, p: sk.f1_score(y, p >= threshold) if y.any() or (p >= threshold).any() else None,
-        "roc_auc": lambda y, p: sk.roc_auc_score(y, p) if _both_classes(y) else None,
-        "pr_auc": lambda y, p: sk.average_precision_score(y, p) if _both_classes(y) else None,
+        "roc_auc": lambda y, p: sk.roc_auc_score(y, p) if _has_both_classes(y) else None,
+        "pr_auc": lambda y, p: sk.average_precision_score(y, p) if _has_both_classes(y) else None,
         "log_loss": lambda y, p: sk.log_loss(y, p, labels=[0, 1]),
         "brier": lambda y, p: sk.brier_score_loss(y, p),
     }
@@ -75,16 +75,16 @@ def _regression() -> dict[str, Callable[[Array, Array], float | None]]:
     }
 
 
-def _both_classes(target: Array) -> bool:
+def _has_both_classes(target: Array) -> bool:
     return bool(target.any()) and not bool(target.all())
 
 
-def _measurable(target: Array, prediction: Array) -> bool:
+def _is_measurable(target: Array, prediction: Array) -> bool:
     return len(target) > 0 and bool(np.isfinite(target).all()) and bool(np.isfinite(prediction).all())
 
 
-def _finite(compute: Callable[[Array, Array], float | None], target: Array, prediction: Array) -> float | None:
-    if not _measurable(target, prediction):
+def _finite_metric(compute: Callable[[Array, Array], float | None], target: Array, prediction: Array) -> float | None:
+    if not _is_measurable(target, prediction):
         return None
     value = compute(target, prediction)
     return float(value) if value is not None and math.isfinite(value) else None

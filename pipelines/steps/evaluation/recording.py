@@ -9,7 +9,7 @@ from pathlib import Path
 from mlflow.entities import Metric
 
 from pipelines.messages.evaluation import EvaluateResult
-from pipelines.mlflow_client import mlflow_answers, open_client
+from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
 
 FOLDER = "evaluation"
@@ -32,7 +32,7 @@ def record_evaluation(result: EvaluateResult, plots: Mapping[str, bytes], info: 
     timestamp_ms = int(ports.clock().timestamp() * 1000)
     metrics = [Metric(name, value, timestamp_ms, 0) for name, value in run_metrics(result).items()]
     client = open_client(ports.settings.tracking)
-    with mlflow_answers(ports.settings.tracking), tempfile.TemporaryDirectory() as folder:
+    with translate_mlflow_errors(ports.settings.tracking), tempfile.TemporaryDirectory() as folder:
         client.log_batch(info.run_id, metrics=metrics)
         for name, content in plots.items():
             (Path(folder) / f"{name}.png").write_bytes(content)

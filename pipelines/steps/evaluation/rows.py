@@ -54,9 +54,11 @@ def read_facts(info: VersionInfo, ports: Ports) -> SnapshotFacts:
         test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
         return SnapshotFacts(test, test.height, trained_until(snapshot))
     rows = files.sample(SAMPLE_ROWS, "test")
-    test_rows = sum(file.rows for file in files.list.of_parts("test"))
+    test_rows = sum(file.rows for file in files.list.files_of_parts("test"))
     return SnapshotFacts(
-        rows.sort("prediction_time", maintain_order=True), test_rows, files.list.last("train", "validation")
+        rows.sort("prediction_time", maintain_order=True),
+        test_rows,
+        files.list.last_prediction_time("train", "validation"),
     )
 
 
@@ -65,7 +67,7 @@ def end_of_training(info: VersionInfo, ports: Ports) -> datetime | None:
     digest = snapshot_digest(info)
     files = open_files(ports.store, info.model, digest)
     if files is not None:
-        return files.list.last("train", "validation")
+        return files.list.last_prediction_time("train", "validation")
     return trained_until(read_snapshot(ports.store, info.model, digest))
 
 
@@ -76,14 +78,14 @@ def trained_until(snapshot: pl.DataFrame) -> datetime | None:
     return last if isinstance(last, datetime) else None
 
 
-def span(frame: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
+def time_span(frame: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
     """First and last prediction time."""
     times = frame.get_column("prediction_time")
     first, last = times.min(), times.max()
     return first if isinstance(first, datetime) else None, last if isinstance(last, datetime) else None
 
 
-def later_than(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
+def later_rows(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
     """Rows whose prediction time is later than every given moment."""
     for moment in moments:
         if moment is not None:
@@ -101,7 +103,7 @@ def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: 
         return frame
     view = ports.catalog.view_of(model)
     table = store_paths.features(view.view)
-    first, last = span(frame)
+    first, last = time_span(frame)
     days = ports.store.days(table)
     if first is not None and last is not None:  # a day is local, a prediction time is UTC
         margin = timedelta(days=2)

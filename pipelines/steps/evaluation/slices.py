@@ -9,7 +9,7 @@ from pipelines.messages.evaluation import SliceMetric
 from pipelines.spec.model import Slices
 from pipelines.steps.evaluation.metrics import Array, gain, measure_one
 
-MISSING = "(missing)"
+MISSING_SLICE = "(missing)"
 
 
 def slice_metrics(
@@ -27,7 +27,7 @@ def slice_metrics(
     """
     metrics = []
     for column in declared.columns:
-        values = frame.get_column(column).cast(pl.String).fill_null(MISSING).to_numpy()
+        values = frame.get_column(column).cast(pl.String).fill_null(MISSING_SLICE).to_numpy()
         names, counts = np.unique(values.astype(str), return_counts=True)
         for name, rows in sorted(zip(names, counts, strict=True), key=lambda item: (-item[1], item[0])):
             inside = values == name

@@ -23,7 +23,7 @@ def weighted_metric(metric: str, target: Array, prediction: Array, threshold: fl
     if metric in _RANKED:
         return _RANKED[metric](target, prediction)
     if metric in ("accuracy", "precision", "recall", "f1"):
-        return _confusion(metric, target == 1, prediction >= threshold)
+        return _confusion_metric(metric, target == 1, prediction >= threshold)
     return _mean_loss(metric, target, prediction)
 
 
@@ -40,7 +40,7 @@ def roc_auc(target: Array, score: Array) -> Metric:
         positives = _sum_by_group(drawn * positive, starts)
         negatives = _sum_by_group(drawn * ~positive, starts)
         below = np.cumsum(negatives, axis=1) - negatives / 2
-        return _ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
+        return _safe_ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
 
     return evaluate
 
@@ -55,7 +55,7 @@ def average_precision(target: Array, score: Array) -> Metric:
         positives = _sum_by_group(drawn * positive, starts)
         answered = np.cumsum(_sum_by_group(drawn, starts), axis=1)
         precision = np.cumsum(positives, axis=1) / np.maximum(answered, 1)
-        return _ratio((precision * positives).sum(axis=1), positives.sum(axis=1))
+        return _safe_ratio((precision * positives).sum(axis=1), positives.sum(axis=1))
 
     return evaluate
 
@@ -74,18 +74,18 @@ def _sum_by_group(values: Array, starts: npt.NDArray[np.intp]) -> Array:
     return summed
 
 
-def _confusion(metric: str, true: npt.NDArray[np.bool_], yes: npt.NDArray[np.bool_]) -> Metric:
+def _confusion_metric(metric: str, true: npt.NDArray[np.bool_], yes: npt.NDArray[np.bool_]) -> Metric:
     kinds = np.stack([true & yes, ~true & yes, true & ~yes, ~true & ~yes], axis=1).astype(float)
 
     def evaluate(counts: Counts) -> Array:
         tp, fp, fn, tn = (counts @ kinds).T
         if metric == "accuracy":
-            return _ratio(tp + tn, tp + fp + fn + tn)
+            return _safe_ratio(tp + tn, tp + fp + fn + tn)
         if metric == "precision":
-            return _ratio(tp, tp + fp)
+            return _safe_ratio(tp, tp + fp)
         if metric == "recall":
-            return _ratio(tp, tp + fn)
-        return _ratio(2 * tp, 2 * tp + fp + fn)
+            return _safe_ratio(tp, tp + fn)
+        return _safe_ratio(2 * tp, 2 * tp + fp + fn)
 
     return evaluate
 
@@ -97,7 +97,7 @@ def _mean_loss(metric: str, target: Array, prediction: Array) -> Metric:
     loss = _LOSS[metric](target, prediction)
 
     def evaluate(counts: Counts) -> Array:
-        mean = _ratio(counts @ loss, counts.sum(axis=1))
+        mean = _safe_ratio(counts @ loss, counts.sum(axis=1))
         return np.sqrt(mean) if metric == "rmse" else mean
 
     return evaluate
@@ -109,7 +109,7 @@ def _r2(target: Array, prediction: Array) -> Metric:
 
     def evaluate(counts: Counts) -> Array:
         residual, total, square = (counts @ columns).T
-        return 1 - _ratio(residual, square - total**2 / counts.sum(axis=1))
+        return 1 - _safe_ratio(residual, square - total**2 / counts.sum(axis=1))
 
     return evaluate
 
@@ -120,7 +120,7 @@ def _log_loss(target: Array, probability: Array) -> Array:
     return -np.where(target == 1, np.log(inside), np.log1p(-inside))
 
 
-def _ratio(above: Array, below: Array) -> Array:
+def _safe_ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 

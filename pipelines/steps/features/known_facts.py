@@ -10,12 +10,12 @@ from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView, LastValue, WindowMean
 from pipelines.tables.entity_id import duration_of
 
-FRACTION = 1 << 20
+FIXED_POINT_SCALE = 1 << 20
 """Values that are no integers are summed as whole multiples of 1/FRACTION: exact, and the same in any order."""
-LARGEST_SUM = 1 << 62
+MAX_EXACT_SUM = 1 << 62
 
 
-def newest_before(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: str, by: Sequence[str]) -> pl.DataFrame:
+def join_newest(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: str, by: Sequence[str]) -> pl.DataFrame:
     """``left`` in its order, each row with the newest row of ``right`` of its group where ``known <= moment``.
 
     Both are sorted by their moment. Rows of ``right`` have no null group, so a null group of ``left`` matches nothing.
@@ -25,7 +25,7 @@ def newest_before(left: pl.DataFrame, moment: str, right: pl.DataFrame, known: s
     )
 
 
-class KnownFacts:
+class KnownEvents:
     """Rows of the entity source, each known from its actual event: scheduled plus delay.
 
     Rows that never happened (null delay), and those with a delay outside ``(-lead_hours, max_delay_hours]``, are left
@@ -47,8 +47,8 @@ class KnownFacts:
         """
         values = self._facts.drop_nulls([*spec.by, spec.column])
         integer = values.schema[spec.column].is_integer()
-        scale = 1 if integer else FRACTION
-        exact = pl.col(spec.column) if integer else (pl.col(spec.column) * FRACTION).round()
+        scale = 1 if integer else FIXED_POINT_SCALE
+        exact = pl.col(spec.column) if integer else (pl.col(spec.column) * FIXED_POINT_SCALE).round()
         _refuse_overflow(values, spec.column, scale)
         running = (
             values.group_by(*spec.by, "__known")
@@ -58,8 +58,8 @@ class KnownFacts:
         )
         window = duration_of(pl.lit(spec.window_hours * 60))
         windows = rows.select(*spec.by, "prediction_time", (pl.col("prediction_time") - window).alias("__start"))
-        upper = newest_before(windows, "prediction_time", running, "__known", spec.by)
-        lower = newest_before(windows, "__start", running, "__known", spec.by)
+        upper = join_newest(windows, "prediction_time", running, "__known", spec.by)
+        lower = join_newest(windows, "__start", running, "__known", spec.by)
         count, total = (upper[column].fill_null(0) - lower[column].fill_null(0) for column in ("__count", "__sum"))
         frame = pl.DataFrame({"count": count, "total": total})
         mean = pl.col("total").cast(pl.Float64) / pl.col("count") / scale
@@ -74,7 +74,7 @@ class KnownFacts:
             .unique([*spec.by, "__known"], keep="last", maintain_order=True)
         )
         moments = rows.select(*spec.by, "prediction_time")
-        joined = newest_before(moments, "prediction_time", newest, "__known", spec.by)
+        joined = join_newest(moments, "prediction_time", newest, "__known", spec.by)
         window = duration_of(pl.lit(spec.window_hours * 60))
         inside = pl.col("__known") > pl.col("prediction_time") - window
         return joined.select(pl.when(inside).then(pl.col("__value"))).to_series()
@@ -82,7 +82,7 @@ class KnownFacts:
 
 def _refuse_overflow(values: pl.DataFrame, column: str, scale: int) -> None:
     largest = values[column].abs().max()
-    if isinstance(largest, int | float) and largest * values.height * scale >= LARGEST_SUM:
+    if isinstance(largest, int | float) and largest * values.height * scale >= MAX_EXACT_SUM:
         raise Refused(
             f"the window mean of {column!r} cannot be summed exactly",
             [f"largest value {largest:g} in {values.height} rows; bound the column in the data contract"],

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pipelines.spec.features import FeatureView, LastValue, LatestObservation, Lookup, WindowMean
 
 
-def first_day(view: FeatureView, source: str, day: date, timezone: str) -> date | None:
+def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> date | None:
     """Earliest day of ``source`` that the features of ``day`` may read as of ``t``; None if they only look it up.
 
     The earliest ``t`` of a day is its local midnight minus the lead. A window reaches its own length further, and
@@ -54,7 +54,7 @@ def days_read(view: FeatureView, source: str, day: date, present: Iterable[date]
     ``source``'s days within reach, and the newest copy on or before the day where it is looked up.
     """
     known = sorted(other for other in present if other <= day)
-    first = first_day(view, source, day, timezone)
+    first = first_day_read(view, source, day, timezone)
     within = [] if first is None else [other for other in known if other >= first]
     copy = known[-1:] if is_looked_up(view, source) else []
     return sorted({*within, *copy})

@@ -55,7 +55,7 @@ def parse(
     rows = text.select(list(columns)).with_columns(
         pl.when(pl.all().is_in(null_values)).then(None).otherwise(pl.all()).name.keep()
     )
-    return rows, rows.with_columns(_parsed(name, column) for name, column in columns.items())
+    return rows, rows.with_columns(_parse_column(name, column) for name, column in columns.items())
 
 
 def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, list[str]]:
@@ -63,7 +63,7 @@ def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, li
         return None, ["the file is empty; deliver it again"]
     if source.format == "parquet":
         try:
-            return _as_text(pl.read_parquet(io.BytesIO(content))), []
+            return _format_as_text(pl.read_parquet(io.BytesIO(content))), []
         except (pl.exceptions.PolarsError, OSError) as error:
             return None, [f"the file is not readable as Parquet: {error}"]
     try:
@@ -80,7 +80,7 @@ def _decode(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, li
         return None, [f"the file is not readable as CSV: {' '.join(str(error).split())[:200]}"]
 
 
-def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
+def _format_as_text(rows: pl.DataFrame) -> pl.DataFrame:
     """Typed rows as a CSV would write them; a time without a zone is UTC."""
     zoned = selectors.datetime(time_zone="*").dt.convert_time_zone("UTC")
     return rows.with_columns(zoned).with_columns(selectors.datetime().dt.strftime(TIMESTAMP)).cast(pl.String)
@@ -114,7 +114,7 @@ def _column_faults(header: list[str], declared: list[str]) -> list[str]:
     return missing + extra
 
 
-def _parsed(name: str, column: ColumnSpec) -> pl.Expr:
+def _parse_column(name: str, column: ColumnSpec) -> pl.Expr:
     text = pl.col(name)
     if column.type == "timestamp":
         return text.str.to_datetime(TIMESTAMP, time_unit="us", time_zone="UTC", strict=False)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from pipelines.messages.release import ShareShown
+from pipelines.messages.release import ShareEvidence
 from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_testing.open_loop import RequestOutcome
 from pipelines.steps.rollouts.design import requests_to_show
 
 
-def slow_limits(declared: LoadTestSpec) -> list[tuple[float, float]]:
+def latency_limits(declared: LoadTestSpec) -> list[tuple[float, float]]:
     """Share of requests that may be slower, and the limit in milliseconds."""
     asserted = declared.assertions
     limits = [(0.05, asserted.p95_latency), (0.01, asserted.p99_latency)]
     return [(share, limit.max) for share, limit in limits if limit is not None]
 
 
-def assertion_evidence(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareShown]:
+def assertion_evidence(declared: LoadTestSpec, outcome: RequestOutcome) -> list[ShareEvidence]:
     """The evidence on each assertion, from the requests of the plateau."""
     total = outcome.plateau.total
     names = {0.05: "p95_latency", 0.01: "p99_latency"}
     assertions: list[tuple[str, float, float | None, int]] = [
-        (names[share], share, over, outcome.slow.get(over, 0)) for share, over in slow_limits(declared)
+        (names[share], share, over, outcome.slow.get(over, 0)) for share, over in latency_limits(declared)
     ]
     if declared.assertions.error_rate is not None:
         assertions.append(("error_rate", declared.assertions.error_rate.max, None, outcome.plateau_errors))
     return [
-        ShareShown.model_validate(
+        ShareEvidence.model_validate(
             {
                 "name": name,
                 "limit": share,

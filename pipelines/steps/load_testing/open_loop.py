@@ -21,8 +21,8 @@ import httptools
 
 FIRST_BUCKET_MS, BUCKET_GROWTH = 0.01, 1.02
 """Buckets of a histogram grow by 2 %, so that a percentile read from it is at most 2 % too high."""
-SWEEP_SECONDS = 0.05
-PREOPEN = 16
+TIMEOUT_CHECK_SECONDS = 0.05
+PREOPENED_CONNECTIONS = 16
 """Connections opened before the start: a server distributes connections, not requests, among its workers."""
 
 
@@ -246,8 +246,10 @@ class OpenLoop:
     async def run(self) -> RequestOutcome:
         """Send everything that is due, then wait for the requests in flight, at most twice ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
-        sweeper = asyncio.create_task(self._sweep())
-        await asyncio.gather(*(self._preopen(loop) for _ in range(min(PREOPEN, self._max_open, self._schedule.total))))
+        sweeper = asyncio.create_task(self._abort_overdue())
+        await asyncio.gather(
+            *(self._preopen(loop) for _ in range(min(PREOPENED_CONNECTIONS, self._max_open, self._schedule.total)))
+        )
         gc.collect()
         gc.disable()
         self._start = perf_counter()
@@ -306,7 +308,7 @@ class OpenLoop:
         if len(self._open) + len(self._opening) >= self._max_open:
             self._record(due, math.inf, "overflow", on_plateau)
             return
-        task = loop.create_task(self._send_on_new(loop, request, due, on_plateau))
+        task = loop.create_task(self._send_on_new_connection(loop, request, due, on_plateau))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
@@ -323,11 +325,13 @@ class OpenLoop:
         port = parts.port or (443 if self._secure else 80)
         async with asyncio.timeout(self._timeout):
             _, connection = await loop.create_connection(
-                lambda: Connection(self._ended), parts.hostname or "", port, ssl=self._secure
+                lambda: Connection(self._record_response), parts.hostname or "", port, ssl=self._secure
             )
         return connection
 
-    async def _send_on_new(self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool) -> None:
+    async def _send_on_new_connection(
+        self, loop: asyncio.AbstractEventLoop, request: bytes, due: float, on_plateau: bool
+    ) -> None:
         try:
             connection = await self._open_connection(loop)
         except (OSError, TimeoutError):
@@ -339,7 +343,9 @@ class OpenLoop:
         self._open.add(connection)
         connection.send(request, due, perf_counter() - self._start, on_plateau)
 
-    def _ended(self, connection: Connection, status: int, headers: dict[bytes, bytes], body: bytes, error: str) -> None:
+    def _record_response(
+        self, connection: Connection, status: int, headers: dict[bytes, bytes], body: bytes, error: str
+    ) -> None:
         latency = (perf_counter() - self._start - connection.due) * 1000
         fault = error or self._target.find_fault(status, headers, body)
         if fault == "wrong_version":
@@ -360,10 +366,10 @@ class OpenLoop:
         if self._all_sent and not self._in_flight:
             self._done.set()
 
-    async def _sweep(self) -> None:
+    async def _abort_overdue(self) -> None:
         """Abort requests past their timeout; drop connections that the server closed."""
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
             now = perf_counter() - self._start
             for connection in list(self._open):
                 if connection.busy and now - connection.began > self._timeout:

@@ -13,7 +13,7 @@ from pipelines.messages.release import LoadTestResult
 from pipelines.spec.sizing import LoadTestSpec
 
 BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
-SHARES = {"p95": 0.05, "p99": 0.01}
+TAIL_SHARES = {"p95": 0.05, "p99": 0.01}
 
 
 def draw(result: LoadTestResult, declared: LoadTestSpec) -> bytes:
@@ -64,7 +64,9 @@ def _plot_tail(axes: Any, result: LoadTestResult, asserted: dict[str, float]) ->
         axes.step(edges, np.maximum(beyond, 0.1 / total), where="post", color=BLUE, linewidth=2, label="measured")
         axes.set_ylim(0.5 / total, 1.2)
     for name, limit in asserted.items():
-        axes.plot([limit], [SHARES[name]], marker="v", markersize=9, color=RED, linestyle="none", label=f"{name} limit")
+        axes.plot(
+            [limit], [TAIL_SHARES[name]], marker="v", markersize=9, color=RED, linestyle="none", label=f"{name} limit"
+        )
     if len(edges) or asserted:  # a logarithmic axis needs data
         axes.set_xscale("log")
         axes.set_yscale("log")

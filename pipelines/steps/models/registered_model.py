@@ -27,8 +27,8 @@ from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.tables.encoding import FeatureInput, Kind, Matrix, encode, with_vocabularies
 
-PREDICTOR = "predictor.json"
-CATEGORIES = "categories.json"
+PREDICTOR_FILE = "predictor.json"
+CATEGORIES_FILE = "categories.json"
 MODEL_DIGEST_TAG = "airworthy.model_digest"
 INPUTS_DIGEST_TAG = "airworthy.inputs_digest"
 Problem = Literal["classification", "regression"]
@@ -117,7 +117,7 @@ def _verify(info: VersionInfo, folder: Path) -> None:
 def read_model_folder(folder: Path) -> LoadedModel:
     """Load a folder whose digests were checked before."""
     predictor = read_predictor(folder)
-    inputs = with_vocabularies(predictor.features, json.loads((folder / CATEGORIES).read_bytes()))
+    inputs = with_vocabularies(predictor.features, json.loads((folder / CATEGORIES_FILE).read_bytes()))
     native_file = folder / predictor.native
     native: Any
     if predictor.estimator == "xgboost":
@@ -144,11 +144,11 @@ def read_model_folder(folder: Path) -> LoadedModel:
 def read_predictor(folder: Path) -> PredictorFile:
     """``Refused`` if the file is not of this form, or names a file outside the folder."""
     try:
-        predictor = PredictorFile.model_validate_json((folder / PREDICTOR).read_bytes())
+        predictor = PredictorFile.model_validate_json((folder / PREDICTOR_FILE).read_bytes())
     except ValidationError as error:
-        raise Refused(f"{PREDICTOR} of the model cannot be used", [str(error)]) from error
+        raise Refused(f"{PREDICTOR_FILE} of the model cannot be used", [str(error)]) from error
     if Path(predictor.native).name != predictor.native:
-        raise Refused(f"{PREDICTOR} names the model file {predictor.native!r} outside its folder")
+        raise Refused(f"{PREDICTOR_FILE} names the model file {predictor.native!r} outside its folder")
     return predictor
 
 
@@ -159,7 +159,9 @@ def model_digest(folder: Path, predictor: PredictorFile) -> str:
 
 def inputs_digest(folder: Path) -> str:
     """sha256 over ``predictor.json`` and ``categories.json``: what the model's numbers mean."""
-    return hashlib.sha256((folder / PREDICTOR).read_bytes() + b"\n" + (folder / CATEGORIES).read_bytes()).hexdigest()
+    return hashlib.sha256(
+        (folder / PREDICTOR_FILE).read_bytes() + b"\n" + (folder / CATEGORIES_FILE).read_bytes()
+    ).hexdigest()
 
 
 class PyfuncModel:

@@ -18,13 +18,13 @@ from pipelines.rollout.from_spec import analysis_plan, target_plan
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import WHOLE, AbTestSpec, BlueGreen, Canary
+from pipelines.spec.strategy import FULL_SHARE, AbTestSpec, BlueGreen, Canary
 from pipelines.statistics.e_values import log_e_value
 from pipelines.statistics.sample_size import sample_size
 from pipelines.steps.monitoring.prediction_log import INTERNAL_ROLES
 
-WINDOW = timedelta(days=7)
-MIN_OBSERVED = timedelta(hours=1)
+TRAFFIC_WINDOW = timedelta(days=7)
+MIN_LOGGED_DURATION = timedelta(hours=1)
 """Shortest period for a rate, so that one burst is not taken for a day's traffic."""
 MAX_FILES = 200
 POWER = 0.8
@@ -33,7 +33,7 @@ MAX_REQUESTS = 10**9
 
 def plan_faults(spec: ModelSpec) -> list[str]:
     """Why the declared rollout could not fail, be decided, or be executed by its target; empty if it can."""
-    if not spec.deployment.staged:
+    if not spec.deployment.is_staged:
         return []
     faults = msgspec.convert(target_plan(spec), RolloutPlan).faults()
     try:
@@ -52,27 +52,27 @@ def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     requests, since, paths = 0.0, until, _log_files(ports.store, model, until)
     read = paths[:: max(1, math.ceil(len(paths) / MAX_FILES))]
     for path in read:
-        counted, earliest = _count_requests(ports.store.get(path), until - WINDOW)
+        counted, earliest = _count_requests(ports.store.get(path), until - TRAFFIC_WINDOW)
         if earliest is not None:
             requests, since = requests + counted * len(paths) / len(read), min(since, earliest)
     if not requests:
         return None
-    observed = max(until - since, MIN_OBSERVED)
+    observed = max(until - since, MIN_LOGGED_DURATION)
     return LoggedTraffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
 
 
 def rollout_design(spec: ModelSpec) -> list[StageDesign]:
     """Each stage of the declared rollout; empty if the release has none."""
     declared, stages = spec.deployment, []
-    if (shadow := declared.shadows) is not None:
+    if (shadow := declared.shadow_plan) is not None:
         seconds = shadow.max_duration or 2 * shadow.duration
         needed = math.ceil(shadow.minimum_compared / shadow.sample_rate)
         stages.append(StageDesign(share=0, requests_to_pass=needed, seconds=seconds))
     return stages + [
         StageDesign(
             share=share,
-            requests_to_pass=_to_pass(declared, share / WHOLE),
-            requests_to_find=_to_detect(declared, share / WHOLE),
+            requests_to_pass=_requests_to_pass(declared, share / FULL_SHARE),
+            requests_to_find=_requests_to_detect(declared, share / FULL_SHARE),
             seconds=_max_seconds(declared),
         )
         for share in declared.shares()
@@ -89,7 +89,7 @@ def _max_seconds(declared: Deployment) -> float:
     return (declared.ab or AbTestSpec()).max_duration
 
 
-def _to_pass(declared: Deployment, weight: float) -> int | None:
+def _requests_to_pass(declared: Deployment, weight: float) -> int | None:
     """Requests of both arms until a candidate with the expected rate is shown to keep the threshold.
 
     An experiment needs its declared number of users in the smaller arm, and enough to detect the expected effect.
@@ -98,23 +98,29 @@ def _to_pass(declared: Deployment, weight: float) -> int | None:
     if declared.strategy == "ab":
         least = (declared.ab or AbTestSpec()).minimum_sample_size
         needed = math.ceil(least / min(weight, 1 - weight))
-        total = _to_detect(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
+        total = (
+            _requests_to_detect(declared, weight) if "error_rate" in (declared.ab or AbTestSpec()).metrics else needed
+        )
         return None if total is None else max(needed, total)
-    shown = requests_to_show(_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
+    shown = requests_to_show(_expected_rate(declared), declared.error_threshold, declared.analysis.alpha / 2)
     return None if shown is None else math.ceil(max(shown / weight, least / min(weight, 1 - weight)))
 
 
-def _to_detect(declared: Deployment, weight: float) -> int | None:
+def _requests_to_detect(declared: Deployment, weight: float) -> int | None:
     analysis = declared.analysis
     try:
         return sample_size(
-            rate=_rate(declared), ratio=analysis.expected_ratio, weight=weight, alpha=analysis.alpha / 2, power=POWER
+            rate=_expected_rate(declared),
+            ratio=analysis.expected_ratio,
+            weight=weight,
+            alpha=analysis.alpha / 2,
+            power=POWER,
         ).requests
     except Refused:
         return None
 
 
-def _rate(declared: Deployment) -> float:
+def _expected_rate(declared: Deployment) -> float:
     return declared.analysis.expected_rate or declared.error_threshold / 10
 
 
@@ -142,7 +148,7 @@ def requests_to_show(rate: float, limit: float, alpha: float) -> int | None:
 def _log_files(store: Store, model: str, until: datetime) -> list[str]:
     """Files of the last days; if they hold none (a replay), all files."""
     root = store_paths.predictions(model)
-    dates = [(until - timedelta(days=n)).date() for n in range(WINDOW.days + 1)]
+    dates = [(until - timedelta(days=n)).date() for n in range(TRAFFIC_WINDOW.days + 1)]
     paths = [path for day in dates for path in store.list(f"{root}date={day:%Y-%m-%d}/")] or store.list(root)
     return [path for path in paths if path.endswith(".parquet")]
 

@@ -30,7 +30,7 @@ SCHEMA = pl.Schema(
         "cache_hit": pl.Boolean(),
     }
 )
-OUTCOME = "outcome_"
+OUTCOME_PREFIX = "outcome_"
 """Prefix of a column of the outcomes beside the answers; ``label`` is the declared target."""
 
 
@@ -86,7 +86,7 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     """
     view = ports.catalog.view_of(spec.model)
     table, with_entity = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
-    named = {name: f"{OUTCOME}{name}" for name in columns}
+    named = {name: f"{OUTCOME_PREFIX}{name}" for name in columns}
     days = _event_days(with_entity, ports.store.days(table), view.lead_hours)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))

@@ -18,13 +18,13 @@ from pipelines.spec.strategy import Shadow
 CANDIDATE, CHAMPION, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
 MAX_POINTS = 2000
 """Points of the scatter (drawn at random) and of a line at most."""
-MAX_SLOTS = 40
+MAX_TIME_SLOTS = 40
 """Slots of the averages over time at most."""
 
 
 def shadow_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec) -> bytes:
     """Disagreement over time, score against score, the scores' distributions, and the latencies."""
-    shadow = spec.deployment.shadows or Shadow()
+    shadow = spec.deployment.shadow_plan or Shadow()
     figure = Figure(figsize=(11, 8.6), layout="constrained")
     (over_time, scatter), (scores, latency) = figure.subplots(2, 2)
     counts = f"{measure.compared:,} answers compared, {measure.disagreed:,} differ by more than {shadow.tolerance:g}"
@@ -40,7 +40,7 @@ def shadow_picture(measure: ShadowMeasure, pairs: pl.DataFrame, spec: ModelSpec)
 def _plot_disagreement(axes: Any, pairs: pl.DataFrame, shadow: Shadow) -> None:
     differs = (pl.col("candidate") - pl.col("champion")).abs() > shadow.tolerance
     ordered = pairs.sort("logged_at").select("logged_at", differs.alias("differs"))
-    size = max(1, -(-ordered.height // MAX_SLOTS))
+    size = max(1, -(-ordered.height // MAX_TIME_SLOTS))
     slots = (
         ordered.with_row_index("place")
         .group_by(pl.col("place") // size, maintain_order=True)

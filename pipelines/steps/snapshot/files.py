@@ -20,7 +20,7 @@ from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.steps.snapshot.table_digest import table_digest
 
-FILES = "files.json"
+FILE_LIST_NAME = "files.json"
 DIGEST_PREFIX = b"airworthy.table.batches.1\n"
 SAMPLE_ROWS = 1_000_000
 """Rows of a part used for what cannot be done batch by batch (ranks, resamples); notes say so."""
@@ -56,16 +56,16 @@ class FileList(BaseModel):
             digest.update(f"{file.part}|{file.rows}|{file.first!s}|{file.last!s}|{file.content}\n".encode())
         return digest.hexdigest()
 
-    def of_parts(self, *parts: str) -> list[SnapshotFile]:
+    def files_of_parts(self, *parts: str) -> list[SnapshotFile]:
         return [file for part in parts for file in self.files if file.part == part]
 
-    def last(self, *parts: str) -> datetime | None:
+    def last_prediction_time(self, *parts: str) -> datetime | None:
         """Last prediction time of the named parts."""
-        return max((file.last for file in self.of_parts(*parts)), default=None)
+        return max((file.last for file in self.files_of_parts(*parts)), default=None)
 
 
 @dataclass
-class FrozenFiles:
+class SnapshotFiles:
     """The files of one snapshot. Content is digested when a file is first read; later its bytes must be the same."""
 
     store: Store
@@ -93,12 +93,12 @@ class FrozenFiles:
 
     def batches(self, part: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The rows of a part, one file after the other."""
-        for file in self.list.of_parts(part):
+        for file in self.list.files_of_parts(part):
             yield self.read(file, columns)
 
     def frame(self, *parts: str) -> pl.DataFrame:
         """The parts as one table, which must fit in memory."""
-        frames = [self.read(file) for file in self.list.of_parts(*parts)]
+        frames = [self.read(file) for file in self.list.files_of_parts(*parts)]
         return pl.concat(frames) if frames else pl.DataFrame()
 
     def sample(self, max_rows: int, *parts: str) -> pl.DataFrame:
@@ -106,7 +106,7 @@ class FrozenFiles:
 
         The same snapshot gives the same rows. In memory are the sample and one file.
         """
-        files = self.list.of_parts(*parts)
+        files = self.list.files_of_parts(*parts)
         total = sum(file.rows for file in files)
         if total <= max_rows:
             return self.frame(*parts)
@@ -120,9 +120,9 @@ class FrozenFiles:
         return pl.concat(drawn)
 
 
-def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
+def open_files(store: Store, model: str, digest: str) -> SnapshotFiles | None:
     """None where the snapshot is one file. ``Refused`` if the list of files has another digest."""
-    path = store_paths.snapshot(model, digest, FILES)
+    path = store_paths.snapshot(model, digest, FILE_LIST_NAME)
     if not store.exists(path):
         return None
     try:
@@ -131,7 +131,7 @@ def open_files(store: Store, model: str, digest: str) -> FrozenFiles | None:
         raise Refused(f"{path} is not a list of files; restore it or take a new snapshot", [str(error)]) from error
     if file_list.digest() != digest:
         raise Refused(f"{path} was altered: its digest is {file_list.digest()}; restore it or take a new snapshot")
-    return FrozenFiles(store, model, digest, file_list)
+    return SnapshotFiles(store, model, digest, file_list)
 
 
 def _select_columns(frame: pl.DataFrame, columns: Sequence[str], path: str) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 from pipelines.spec.model import SplitSpec
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
-STRATA = 5
+TARGET_STRATA = 5
 """Equal-sized groups by target value among which a stratified split of a regression is balanced."""
 
 
@@ -25,7 +25,7 @@ def assign_parts(frame: pl.DataFrame, split: SplitSpec, *, seed: int, classifica
     - ``stratified``: the same within each class, or within each fifth of the target's range of ranks.
     """
     if split.strategy == "time_ordered":
-        return _by_time(frame["prediction_time"], split)
+        return _assign_by_time(frame["prediction_time"], split)
     digests = [hashlib.sha256(f"{seed}|{entity}".encode()).hexdigest() for entity in frame["entity_id"]]
     drawn = frame.select("target").with_columns(pl.Series("drawn", digests, dtype=pl.String))
     if split.strategy == "random":
@@ -33,7 +33,7 @@ def assign_parts(frame: pl.DataFrame, split: SplitSpec, *, seed: int, classifica
     elif classification:
         stratum = pl.col("target").rank("dense")
     else:
-        stratum = (pl.col("target").rank("ordinal") - 1) * STRATA // pl.len()
+        stratum = (pl.col("target").rank("ordinal") - 1) * TARGET_STRATA // pl.len()
     place = pl.col("drawn").rank("ordinal").over("stratum").cast(pl.Float64)
     size = pl.len().over("stratum").cast(pl.Float64)
     until_train, until_validation = (size * split.train).round(), (size * (split.train + split.validation)).round()
@@ -41,18 +41,18 @@ def assign_parts(frame: pl.DataFrame, split: SplitSpec, *, seed: int, classifica
     return drawn.with_columns(stratum.alias("stratum")).select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()
 
 
-def _by_time(moments: pl.Series, split: SplitSpec) -> pl.Series:
+def _assign_by_time(moments: pl.Series, split: SplitSpec) -> pl.Series:
     ordered = moments.sort()
-    train, validation = (ordered[end - 1] if end else None for end in part_ends(ordered.len(), split))
-    return parts_until(moments, train, validation)
+    train, validation = (ordered[end - 1] if end else None for end in part_end_rows(ordered.len(), split))
+    return parts_by_end_times(moments, train, validation)
 
 
-def part_ends(rows: int, split: SplitSpec) -> tuple[int, int]:
+def part_end_rows(rows: int, split: SplitSpec) -> tuple[int, int]:
     """How many rows, the earliest first, end the train part, and the validation part."""
     return round(rows * split.train), round(rows * (split.train + split.validation))
 
 
-def parts_until(moments: pl.Series, train: datetime | None, validation: datetime | None) -> pl.Series:
+def parts_by_end_times(moments: pl.Series, train: datetime | None, validation: datetime | None) -> pl.Series:
     """The part of each prediction time, given the last moment of train and of validation; None: no row is in it."""
     moment = pl.col("moment")
     in_train, until_validation = (moment.is_null() if end is None else moment <= end for end in (train, validation))

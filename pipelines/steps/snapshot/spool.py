@@ -19,7 +19,7 @@ import polars as pl
 from pipelines.messages.training import SplitPart
 from pipelines.spec.model import SplitSpec
 from pipelines.steps.snapshot.files import FileList, SnapshotFile
-from pipelines.steps.snapshot.split import PARTS, part_ends, parts_until
+from pipelines.steps.snapshot.split import PARTS, part_end_rows, parts_by_end_times
 from pipelines.steps.snapshot.table_digest import table_digest
 
 
@@ -46,12 +46,12 @@ def spool(
     day. They need up to twice the disk that they take as Parquet.
     """
     spooled = _SpooledDays.spool(days, folder)
-    ends = part_ends(spooled.rows, split)
+    ends = part_end_rows(spooled.rows, split)
     train, validation = (spooled.prediction_time_at(end) for end in ends)
     writers = {part: _PartWriter(folder, part, batch_rows, classification) for part in PARTS}
     for path in spooled.paths:
         frame = pl.read_parquet(path)
-        frame = frame.with_columns(parts_until(frame["prediction_time"], train, validation))
+        frame = frame.with_columns(parts_by_end_times(frame["prediction_time"], train, validation))
         for part, writer in writers.items():
             writer.add(frame.filter(pl.col("part") == part))
         path.unlink()

@@ -13,9 +13,9 @@ from pipelines.steps.training.scores import Mode, mode_of
 THREADS = 2
 """Threads unless ``parameters.nthread`` says otherwise. Not the machine's cores: sums of another number of threads
 round differently, and the same request must give the same model on every machine."""
-OBJECTIVE = {"classification": "binary:logistic", "regression": "reg:squarederror"}
+DEFAULT_OBJECTIVES = {"classification": "binary:logistic", "regression": "reg:squarederror"}
 METRICS = {"classification": ["logloss", "auc"], "regression": ["rmse", "mae"]}
-RESERVED = {
+RESERVED_PARAMETERS = {
     "seed": "declare it as training.seed",
     "random_state": "declare it as training.seed",
     "seed_per_iteration": "it is always on",
@@ -57,12 +57,14 @@ class BoostingPlan:
 def plan_boosting(training: Training, problem: str, seed: int, device: Device = "cpu") -> BoostingPlan:
     """Raises ``Refused`` with every parameter that is reserved or does not fit the problem."""
     given = training.estimator.parameters
-    faults = [f"{name}: {why}" for name, why in RESERVED.items() if name in given]
+    faults = [f"{name}: {why}" for name, why in RESERVED_PARAMETERS.items() if name in given]
     if given.get("booster", "gbtree") != "gbtree":
         faults.append(f"booster: {given['booster']!r} cannot be resumed exactly; only gbtree is supported")
-    objective = str(given.get("objective", OBJECTIVE[problem]))
+    objective = str(given.get("objective", DEFAULT_OBJECTIVES[problem]))
     if (problem == "classification") != (objective == "binary:logistic"):
-        faults.append(f"objective: {objective!r} does not answer a {problem}; leave it out or use {OBJECTIVE[problem]}")
+        faults.append(
+            f"objective: {objective!r} does not answer a {problem}; leave it out or use {DEFAULT_OBJECTIVES[problem]}"
+        )
     threads = given.get("nthread", THREADS)
     if not isinstance(threads, int) or threads < 1:
         faults.append(f"nthread: {threads!r} is not a fixed number of threads; give 1 or more")

@@ -17,7 +17,7 @@ from pipelines.errors import Refused
 from pipelines.ports import Store
 from pipelines.steps.training.scores import improves
 
-INDEX = "checkpoints.json"
+INDEX_FILE = "checkpoints.json"
 
 
 class CheckpointFile(BaseModel):
@@ -55,7 +55,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None:
         """The newest checkpoint and the index, or None if there is none or its file was altered."""
-        path = self._path(INDEX)
+        path = self._path(INDEX_FILE)
         if not self.store.exists(path):
             return None
         try:
@@ -83,17 +83,17 @@ class Checkpoints:
         best = self._best_files([*earlier, newest_file])
         files = sorted({*best, newest_file}, key=lambda file: file.rounds)
         self._index = CheckpointIndex(curves=curves, learning_rates=learning_rates, kept=files)
-        self.store.put(self._path(INDEX), self._index.model_dump_json().encode())
+        self.store.put(self._path(INDEX_FILE), self._index.model_dump_json().encode())
         named = {file.file for file in files}
         for path in self.store.list(self._path("")):
             if path.rpartition("/")[2].startswith("round-") and path.rpartition("/")[2] not in named:
                 self.store.delete(path)
 
-    def save_fact(self, name: str, content: object) -> None:
+    def save_json(self, name: str, content: object) -> None:
         """Save a small JSON fact of the same attempt, such as the finished trials of a search."""
         self.store.put(self._path(name), json.dumps(content).encode())
 
-    def load_fact(self, name: str) -> object | None:
+    def load_json(self, name: str) -> object | None:
         path = self._path(name)
         return json.loads(self.store.get(path)) if self.store.exists(path) else None
 

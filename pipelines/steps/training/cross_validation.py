@@ -13,7 +13,7 @@ from pipelines.errors import Refused
 from pipelines.spec.model import CrossValidation, Training
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.training.device import Device
-from pipelines.steps.training.fitting import Part, fit
+from pipelines.steps.training.fitting import EncodedPart, fit
 from pipelines.tables.encoding import FeatureInput
 
 RowIndices = npt.NDArray[np.int64]
@@ -49,7 +49,7 @@ def cross_validate(
     problem: str,
     seed: int,
     features: list[FeatureInput],
-    rows: Part,
+    rows: EncodedPart,
     times: npt.NDArray[np.datetime64],
     rounds: int,
     threshold: float,
@@ -69,8 +69,8 @@ def cross_validate(
     )
     scores = []
     for train, held_out in folds(training.cross_validation, times, rows.target, seed):
-        part = rows.take(held_out)
-        model = fit(fold_training, problem, seed, features, rows.take(train), part, device=device)
+        part = rows.take_rows(held_out)
+        model = fit(fold_training, problem, seed, features, rows.take_rows(train), part, device=device)
         measured = measure(problem, part.target, model.predict(part.rows), threshold)
         scores.append({name: value for name, value in measured.items() if value is not None})
     summary = {}

@@ -20,7 +20,7 @@ from pipelines.errors import Refused
 from pipelines.spec.runner import StageRunner
 
 Device = Literal["cpu", "cuda"]
-NO_DEVICE = 100
+CUDA_ERROR_NO_DEVICE = 100
 """What ``cuInit`` returns where there is a driver and no device (CUDA driver API, ``CUDA_ERROR_NO_DEVICE``)."""
 DEVICES: tuple[Device, ...] = get_args(Device)
 log = logging.getLogger(__name__)
@@ -34,12 +34,14 @@ def choose_device(model: str, runner: StageRunner) -> Device:
         return "cuda"
     faults = cuda_faults()
     if not runner.cpu_fallback:
-        raise Refused(f"no CUDA device answers, and runner.train.gpus of {model} is {runner.gpus}", [*faults, REMEDY])
+        raise Refused(
+            f"no CUDA device answers, and runner.train.gpus of {model} is {runner.gpus}", [*faults, GPU_REMEDY]
+        )
     log.warning("no CUDA device answers (%s); %s is trained on the CPU, as cpu_fallback allows", faults[0], model)
     return "cpu"
 
 
-REMEDY = "run it on a GPU node (runner.train.on: kubernetes), set gpus: 0, or allow cpu_fallback: true"
+GPU_REMEDY = "run it on a GPU node (runner.train.on: kubernetes), set gpus: 0, or allow cpu_fallback: true"
 
 
 def xgboost_device() -> Device:
@@ -75,7 +77,7 @@ def _driver_fault(driver: Any, build: dict[str, Any]) -> str:
     version, count = ctypes.c_int(), ctypes.c_int()
     status = driver.cuInit(0)
     if status:
-        why = "no device" if status == NO_DEVICE else "see the CUDA driver API"
+        why = "no device" if status == CUDA_ERROR_NO_DEVICE else "see the CUDA driver API"
         return f"the CUDA driver does not start: cuInit returned {status} ({why})"
     driver.cuDriverGetVersion(ctypes.byref(version))
     driver.cuDeviceGetCount(ctypes.byref(count))

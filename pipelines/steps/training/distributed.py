@@ -28,19 +28,19 @@ from pipelines.steps.training.boosting import BoostingResult, OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.distributed_processes import Ranks, describe_exit
-from pipelines.steps.training.distributed_rank import FIRST_TASK, PEER_WAIT_SECONDS
+from pipelines.steps.training.distributed_rank import COORDINATOR_TASK, PEER_WAIT_SECONDS
 from pipelines.steps.training.distributed_work import (
     DONE,
-    INVITATION,
+    INVITATION_FILE,
     MODEL,
-    REPORTS,
+    REPORTS_FOLDER,
     RESUME,
     WORK,
     Invitation,
-    Resume,
+    ResumePoint,
     SharedWork,
 )
-from pipelines.steps.training.fitting import Fitted, to_fitted
+from pipelines.steps.training.fitting import FittedModel, to_fitted_model
 from pipelines.tables.encoding import FeatureInput
 
 JOIN_SECONDS = 600.0
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Team:
+class WorkerTeam:
     """The workers of one launch. ``run``: its folder in the store; None: all workers are processes on this machine.
 
     ``root``: the store's root as in the environment (``Settings.store``).
@@ -73,7 +73,7 @@ class Team:
         checkpoints: Checkpoints | None = None,
         on_round: OnRound | None = None,
         last: bool = True,
-    ) -> Fitted:
+    ) -> FittedModel:
         """Fit as ``fitting.fit`` does. ``last``: no other fit of the launch follows.
 
         ``Unavailable`` if the workers do not all join in ``join_seconds``, or one of them is lost: the next attempt
@@ -86,16 +86,16 @@ class Team:
             if checkpoint:
                 content, index = checkpoint
                 (folder / RESUME).write_bytes(content)
-                resume = Resume(sha256=hashlib.sha256(content).hexdigest(), index=index)
+                resume = ResumePoint(sha256=hashlib.sha256(content).hexdigest(), index=index)
                 work = work.model_copy(update={"resume": resume})
             (folder / WORK).write_text(work.model_dump_json(), encoding="utf-8")
             host = LOOPBACK if self.run is None else own_address()
-            self._start(ranks, FIRST_TASK, folder, host, 0, work)
+            self._start(ranks, COORDINATOR_TASK, folder, host, 0, work)
             self._process_events(ranks, folder, work, last, checkpoints, on_round)
             ranks.wait_to_end()
             done = _read_result(folder)
         plan = plan_boosting(work.training, work.problem, work.seed, work.device)
-        return to_fitted(done, plan, features)
+        return to_fitted_model(done, plan, features)
 
     def _start(self, ranks: Ranks, task: str, folder: Path, host: str, port: int, work: SharedWork) -> None:
         root = self._store_for_ranks(folder, work) if self.run is None else self.root
@@ -129,8 +129,8 @@ class Team:
                 )
             task, event = received
             if "tracker" in event:
-                self._invite(ranks, folder, work, last, event["tracker"])
-            elif task == FIRST_TASK and "joined" in event:
+                self._start_other_workers(ranks, folder, work, last, event["tracker"])
+            elif task == COORDINATOR_TASK and "joined" in event:
                 deadline = None
                 log.info("all %d workers of %s have joined", work.workers, work.model)
             elif "round" in event:
@@ -144,14 +144,16 @@ class Team:
                 if checkpoints:
                     checkpoints.save(path.read_bytes(), curves, rates, event["score"])
                 path.unlink()
-            elif task == FIRST_TASK and "done" in event:
+            elif task == COORDINATOR_TASK and "done" in event:
                 return
             elif "refused" in event:
                 raise Refused(event["refused"], event["reasons"])
             elif "unavailable" in event or event.get("ended"):
-                raise self._loss_error(ranks, work, task, event, len(rates))
+                raise self._lost_worker_error(ranks, work, task, event, len(rates))
 
-    def _invite(self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, tracker: Mapping[str, Any]) -> None:
+    def _start_other_workers(
+        self, ranks: Ranks, folder: Path, work: SharedWork, last: bool, tracker: Mapping[str, Any]
+    ) -> None:
         host, port = str(tracker["host"]), int(tracker["port"])
         if self.run is None:
             for number in range(1, work.workers):
@@ -160,22 +162,22 @@ class Team:
         if work.resume:
             self.store.put(f"{self.run}/{RESUME}", (folder / RESUME).read_bytes())
         invitation = Invitation(session=self._sessions, last=last, host=host, port=port, work=work)
-        self.store.put(f"{self.run}/{INVITATION}", invitation.model_dump_json().encode())
+        self.store.put(f"{self.run}/{INVITATION_FILE}", invitation.model_dump_json().encode())
 
-    def _loss_error(
+    def _lost_worker_error(
         self, ranks: Ranks, work: SharedWork, task: str, event: Mapping[str, Any], rounds: int
     ) -> Refused | Unavailable:
         """The error for a lost rank, with the cause if any rank still reports it."""
         reason = str(event.get("unavailable", ""))
         deadline = time.monotonic() + (GRACE_SECONDS if self.run is None else POD_GRACE_SECONDS)
         while time.monotonic() < deadline:
-            for report in self._reports():
+            for report in self._read_worker_reports():
                 if "refused" in report:
                     return Refused(report["refused"], report["reasons"])
             received = ranks.next_event(0.5)
             if received and "refused" in received[1]:
                 return Refused(received[1]["refused"], received[1]["reasons"])
-            if received and received[1].get("ended") and not reason and task == FIRST_TASK:
+            if received and received[1].get("ended") and not reason and task == COORDINATOR_TASK:
                 task, event = received
         how = reason or f"worker {task} ended with {describe_exit(int(event['ended']))}"
         return Unavailable(
@@ -183,11 +185,11 @@ class Team:
             "the next attempt resumes from the newest checkpoint"
         )
 
-    def _reports(self) -> list[dict[str, Any]]:
+    def _read_worker_reports(self) -> list[dict[str, Any]]:
         """Reports that workers in pods wrote to the store before they ended."""
         if self.run is None:
             return []
-        return [json.loads(self.store.get(path)) for path in self.store.list(f"{self.run}/{REPORTS}")]
+        return [json.loads(self.store.get(path)) for path in self.store.list(f"{self.run}/{REPORTS_FOLDER}")]
 
     def _store_for_ranks(self, folder: Path, work: SharedWork) -> str:
         """A root that a process on this machine reaches without credentials: the store itself or a copy of the rows."""

@@ -27,10 +27,10 @@ from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import CheckpointIndex
 from pipelines.steps.training.device import require_cuda
 from pipelines.steps.training.distributed_work import DONE, MODEL, RESUME, WORK, SharedWork
-from pipelines.steps.training.fitting import Part
+from pipelines.steps.training.fitting import EncodedPart
 from pipelines.steps.training.snapshot import Snapshot, encode_part, open_snapshot
 
-FIRST_TASK = "0"
+COORDINATOR_TASK = "0"
 """Task of the rank that runs the tracker; ranks are numbered in the order of the tasks' names, so it is rank 0."""
 PEER_WAIT_SECONDS = 600
 """How long a rank waits for its peers, when it joins and in every sum, before it gives up."""
@@ -49,7 +49,7 @@ def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: 
     work = SharedWork.model_validate_json((folder / WORK).read_bytes())
     if work.device == "cuda":
         require_cuda(f"worker {task} of {work.model}")
-    tracker = _start_tracker(work.workers, host) if task == FIRST_TASK else None
+    tracker = _start_tracker(work.workers, host) if task == COORDINATOR_TASK else None
     if tracker:
         host, port = str(tracker.worker_args()["dmlc_tracker_uri"]), int(tracker.worker_args()["dmlc_tracker_port"])
         send({"tracker": {"host": host, "port": port}})
@@ -65,7 +65,7 @@ def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: 
     try:
         collective.init(**communicator)
         send({"joined": collective.get_rank()})
-        done = _boost_share(folder, work, store, send)
+        done = _train_on_share(folder, work, store, send)
         if collective.get_rank() == 0:
             _write_result(folder, done)
         send({"done": done.rounds})
@@ -79,7 +79,7 @@ def run_rank(folder: Path, host: str, port: int, task: str, store: Store, send: 
         raise Refused("XGBoost does not accept the declared training", [text]) from error
 
 
-def rows_of_rank(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> Part:
+def rows_of_rank(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> EncodedPart:
     """The rank's rows of a part: every ``workers``-th, so that shares have like times and targets.
 
     In memory are the share and one batch. ``Refused`` for a part of fewer rows than workers.
@@ -97,7 +97,7 @@ def rows_of_rank(snapshot: Snapshot, part: str, work: SharedWork, rank: int) -> 
         seen, filled = seen + batch.height, end
     if (seen, filled) != (total, size):
         raise Refused(f"part {part!r} has {seen} rows, its record says {total}; take the snapshot again")
-    return Part(rows, target)
+    return EncodedPart(rows, target)
 
 
 def nccl_library() -> str:
@@ -122,11 +122,11 @@ def _start_tracker(workers: int, host: str) -> RabitTracker:
     return tracker
 
 
-def _boost_share(folder: Path, work: SharedWork, store: Store, send: SendEvent) -> BoostingResult:
+def _train_on_share(folder: Path, work: SharedWork, store: Store, send: SendEvent) -> BoostingResult:
     rank = collective.get_rank()
     plan = plan_boosting(work.training, work.problem, work.seed, work.device)
     train, held_out = _matrices(plan, work, rank, open_snapshot(store, work.model, work.snapshot))
-    send_first = send if rank == 0 else _drop_event
+    send_first = send if rank == 0 else _ignore_event
     return boost(
         plan,
         train,
@@ -147,7 +147,7 @@ def _matrices(plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapsho
     return train, quantised("validation", train if plan.quantile else None)
 
 
-def _drop_event(event: Mapping[str, Any]) -> None:
+def _ignore_event(event: Mapping[str, Any]) -> None:
     """All ranks have the same scores; rank 0 alone sends them."""
     del event
 

@@ -12,14 +12,14 @@ from pipelines.tables.encoding import FeatureInput, Kind, with_vocabularies
 
 WORK, RESUME, MODEL, DONE = "work.json", "resume.ubj", "model.ubj", "done.json"
 """Files of a rank's folder: its work, the checkpoint to resume from, and the model and facts of rank 0."""
-INVITATION = "workers.json"
+INVITATION_FILE = "workers.json"
 """Written by the coordinator into the launch's folder in the store when the workers may join."""
 
-REPORTS = "workers/"
+REPORTS_FOLDER = "workers/"
 """Where a worker writes why it was refused, for the coordinator to report."""
 
 
-class Resume(BaseModel):
+class ResumePoint(BaseModel):
     """The checkpoint that all workers resume from; its bytes are in a file of their own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -42,7 +42,7 @@ class SharedWork(BaseModel):
     workers: int = Field(ge=2)
     types: dict[str, Kind]
     vocabularies: dict[str, list[str]]
-    resume: Resume | None = None
+    resume: ResumePoint | None = None
 
     @property
     def features(self) -> list[FeatureInput]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.mlflow_client import mlflow_answers
+from pipelines.mlflow_client import translate_mlflow_errors
 from pipelines.ports import Registry
 from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.steps.training.run_record import RunRecord
@@ -57,7 +57,7 @@ def log_dataset_input(record: RunRecord, snapshot: Snapshot) -> None:
         schema=json.dumps({"mlflow_colspec": _columns(snapshot)}),
         profile=json.dumps({"num_rows": facts.rows, "table_versions": facts.table_versions}),
     )
-    with mlflow_answers(str(record.client.tracking_uri)):
+    with translate_mlflow_errors(str(record.client.tracking_uri)):
         record.client.log_inputs(record.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 

@@ -19,22 +19,22 @@ from pipelines.steps.training.device import Device
 from pipelines.tables.encoding import FeatureInput, Matrix
 
 Target = npt.NDArray[np.float64]
-NATIVE_FILES = {"xgboost": "model.ubj", "sklearn": "model.skops"}
+NATIVE_MODEL_FILES = {"xgboost": "model.ubj", "sklearn": "model.skops"}
 
 
 @dataclass(frozen=True)
-class Part:
+class EncodedPart:
     """Encoded rows and their targets, in order of prediction time."""
 
     rows: Matrix
     target: Target
 
-    def take(self, places: npt.NDArray[np.int64]) -> Part:
-        return Part(self.rows[places], self.target[places])
+    def take_rows(self, places: npt.NDArray[np.int64]) -> EncodedPart:
+        return EncodedPart(self.rows[places], self.target[places])
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """``rounds`` were done, the model holds those up to ``best_round`` (from 0; None: all of them).
 
     ``importance``: total gain per feature name; empty where the estimator has none.
@@ -57,13 +57,13 @@ def fit(
     problem: str,
     seed: int,
     features: list[FeatureInput],
-    train: Part,
-    validation: Part,
+    train: EncodedPart,
+    validation: EncodedPart,
     *,
     device: Device = "cpu",
     checkpoints: Checkpoints | None = None,
     on_round: OnRound | None = None,
-) -> Fitted:
+) -> FittedModel:
     """Fit the declared estimator on ``train``, watching ``validation``."""
     if training.estimator.kind == "sklearn":
         return _fit_sklearn(training, problem, seed, features, train)
@@ -74,14 +74,14 @@ def fit(
         done = boost(plan, quantised, held_out, checkpoints=checkpoints, on_round=on_round)
     except xgb.core.XGBoostError as error:
         raise Refused("XGBoost does not accept the declared training", [str(error).partition("Stack")[0]]) from error
-    return to_fitted(done, plan, features)
+    return to_fitted_model(done, plan, features)
 
 
-def to_fitted(done: BoostingResult, plan: BoostingPlan, features: list[FeatureInput]) -> Fitted:
+def to_fitted_model(done: BoostingResult, plan: BoostingPlan, features: list[FeatureInput]) -> FittedModel:
     """The fitted model of a boosting, wherever it ran; it predicts on this machine."""
     done.booster.set_param({"device": "cpu"})  # rows to predict are in main memory
     gains = done.booster.get_score(importance_type="total_gain")
-    return Fitted(
+    return FittedModel(
         native=bytes(done.booster.save_raw("ubj")),
         rounds=done.rounds,
         best_round=done.best_round,
@@ -94,12 +94,14 @@ def to_fitted(done: BoostingResult, plan: BoostingPlan, features: list[FeatureIn
     )
 
 
-def _fit_sklearn(training: Training, problem: str, seed: int, features: list[FeatureInput], train: Part) -> Fitted:
+def _fit_sklearn(
+    training: Training, problem: str, seed: int, features: list[FeatureInput], train: EncodedPart
+) -> FittedModel:
     estimator = sklearn_estimator.build(training.estimator, problem, seed, features)
     fitted = sklearn_estimator.fit(estimator, problem, train.rows, train.target)
     gains = getattr(fitted, "feature_importances_", None)
     names = [feature.name for feature in features]
-    return Fitted(
+    return FittedModel(
         native=skops_file.dump(fitted),
         rounds=int(getattr(fitted, "n_iter_", 1)) if np.isscalar(getattr(fitted, "n_iter_", 1)) else 1,
         best_round=None,

@@ -9,13 +9,19 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from pipelines.steps.models.registered_model import CATEGORIES, PREDICTOR, EstimatorKind, PredictorFile, Problem
-from pipelines.steps.training.fitting import NATIVE_FILES
+from pipelines.steps.models.registered_model import (
+    CATEGORIES_FILE,
+    PREDICTOR_FILE,
+    EstimatorKind,
+    PredictorFile,
+    Problem,
+)
+from pipelines.steps.training.fitting import NATIVE_MODEL_FILES
 from pipelines.tables.encoding import FeatureInput, categories_json
 
-LOADER = "pipelines.steps.models.registered_model"
+PYFUNC_LOADER_MODULE = "pipelines.steps.models.registered_model"
 EXAMPLE_ROWS = 5
-REQUIREMENTS = {
+REQUIRED_PACKAGES = {
     "xgboost": ["xgboost", "numpy", "pandas", "polars", "pydantic"],
     "sklearn": ["scikit-learn", "skops", "numpy", "pandas", "polars", "pydantic"],
 }
@@ -41,16 +47,16 @@ def write_model_folder(
     from mlflow.types.schema import ColSpec, DataType, Schema
     from mlflow.utils.environment import _PythonEnv
 
-    (folder / NATIVE_FILES[estimator]).write_bytes(native)
-    (folder / CATEGORIES).write_bytes(categories_json(features))
+    (folder / NATIVE_MODEL_FILES[estimator]).write_bytes(native)
+    (folder / CATEGORIES_FILE).write_bytes(categories_json(features))
     predictor = PredictorFile(
         model=model,
         problem=problem,
         estimator=estimator,
-        native=NATIVE_FILES[estimator],
+        native=NATIVE_MODEL_FILES[estimator],
         features={feature.name: feature.type for feature in features},
     )
-    (folder / PREDICTOR).write_text(predictor.model_dump_json(indent=1), encoding="utf-8")
+    (folder / PREDICTOR_FILE).write_text(predictor.model_dump_json(indent=1), encoding="utf-8")
 
     kinds = {"categorical": DataType.string, "numeric": DataType.double}
     inputs = Schema([ColSpec(kinds[feature.type], feature.name, required=False) for feature in features])
@@ -59,10 +65,10 @@ def write_model_folder(
         artifact_path=model, run_id=run_id, model_id=model_id, signature=ModelSignature(inputs, answers)
     )
     _save_example(description, _example(example, features), str(folder))
-    pyfunc.add_to_model(description, loader_module=LOADER, python_env="python_env.yaml", code=None)
+    pyfunc.add_to_model(description, loader_module=PYFUNC_LOADER_MODULE, python_env="python_env.yaml", code=None)
     _add_flavour(description, estimator)
     description.save(str(folder / "MLmodel"))
-    requirements = [f"{name}=={version(name)}" for name in ["mlflow", "airworthy", *REQUIREMENTS[estimator]]]
+    requirements = [f"{name}=={version(name)}" for name in ["mlflow", "airworthy", *REQUIRED_PACKAGES[estimator]]]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))  # type: ignore[no-untyped-call]
 
@@ -75,7 +81,7 @@ def _add_flavour(description: Any, estimator: str) -> None:
         description.add_flavor(
             "xgboost",
             xgb_version=xgboost.__version__,
-            data=NATIVE_FILES[estimator],
+            data=NATIVE_MODEL_FILES[estimator],
             model_class="xgboost.core.Booster",
             model_format="ubj",
             code=None,

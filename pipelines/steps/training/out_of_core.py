@@ -23,7 +23,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.spec.model import Training
 from pipelines.steps.training.boosting import CheckpointStore, OnRound, boost
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
-from pipelines.steps.training.fitting import Fitted, to_fitted
+from pipelines.steps.training.fitting import FittedModel, to_fitted_model
 from pipelines.steps.training.snapshot import Snapshot, encode_part
 from pipelines.tables.encoding import FeatureInput, Kind, learn_inputs
 
@@ -51,7 +51,7 @@ def fit_in_batches(
     key: str,
     checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
-) -> Fitted:
+) -> FittedModel:
     """Fit as ``fitting.fit`` does, on ``train``, watching ``validation``.
 
     ``key`` names the request: what a killed attempt at it left on local disk is removed first. ``Unavailable`` if the
@@ -74,11 +74,11 @@ def _fit(
     folder: Path,
     checkpoints: CheckpointStore | None,
     on_round: OnRound | None,
-) -> Fitted:
+) -> FittedModel:
     """In a function of its own, so that the matrices release their pages before the folder is deleted."""
     train = _matrix(plan, _EncodedBatches(snapshot, "train", features, folder))
     validation = _matrix(plan, _EncodedBatches(snapshot, "validation", features, folder), train)
-    return to_fitted(boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round), plan, features)
+    return to_fitted_model(boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round), plan, features)
 
 
 def _matrix(plan: BoostingPlan, rows: _EncodedBatches, reference: xgb.DMatrix | None = None) -> xgb.DMatrix:

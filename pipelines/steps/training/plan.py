@@ -23,9 +23,9 @@ from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.cross_validation import cross_validate
 from pipelines.steps.training.device import Device, choose_device
-from pipelines.steps.training.distributed import Team
+from pipelines.steps.training.distributed import WorkerTeam
 from pipelines.steps.training.distributed_work import SharedWork
-from pipelines.steps.training.fitting import Fitted, Part, fit
+from pipelines.steps.training.fitting import EncodedPart, FittedModel, fit
 from pipelines.steps.training.out_of_core import fit_in_batches, learn_inputs_in_batches
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
 from pipelines.steps.training.snapshot import Snapshot, check_rows, encode_part, prediction_times
@@ -71,7 +71,7 @@ class TrainingPlan(BaseModel):
 class TrainingResult:
     """The result of a plan: ``training`` is the declaration with the searched values."""
 
-    fitted: Fitted
+    fitted: FittedModel
     training: Training
     features: list[FeatureInput]
     metrics: dict[str, float]
@@ -96,7 +96,7 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
         threshold=spec.evaluation.threshold,
         metric=spec.evaluation.comparison.metric,
         device=_device(spec),
-        workers=_workers(spec),
+        workers=_worker_count(spec),
     )
     if spec.training.estimator.kind == "xgboost":
         plan_boosting(spec.training, spec.problem, plan.seed, plan.device)
@@ -104,14 +104,14 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
 
 
 def _device(spec: ModelSpec) -> Device:
-    kind, runner = spec.training.estimator.kind, spec.runs("train")
+    kind, runner = spec.training.estimator.kind, spec.stage_runner("train")
     if runner.gpus and kind != "xgboost":
         raise Refused(f"runner.train.gpus of {spec.model} is {runner.gpus}, but kind {kind} uses none; set gpus: 0")
     return choose_device(spec.model, runner)
 
 
-def _workers(spec: ModelSpec) -> int:
-    training, workers = spec.training, spec.runs("train").workers
+def _worker_count(spec: ModelSpec) -> int:
+    training, workers = spec.training, spec.stage_runner("train").workers
     faults = []
     if training.estimator.kind != "xgboost":
         faults.append(f"training.estimator.kind: {training.estimator.kind} is fitted by one worker")
@@ -122,12 +122,12 @@ def _workers(spec: ModelSpec) -> int:
     return workers
 
 
-def team_of(plan: TrainingPlan, ports: Ports, run: str | None) -> Team | None:
+def make_worker_team(plan: TrainingPlan, ports: Ports, run: str | None) -> WorkerTeam | None:
     """None for a training of one worker. ``run``: the launch whose pods are the other workers; None: processes here."""
-    return Team(ports.store, ports.settings.store, run) if plan.workers > 1 else None
+    return WorkerTeam(ports.store, ports.settings.store, run) if plan.workers > 1 else None
 
 
-def checkpoints_of(plan: TrainingPlan, ports: Ports) -> Checkpoints | None:
+def open_checkpoints(plan: TrainingPlan, ports: Ports) -> Checkpoints | None:
     """None where checkpoints are not declared, or the estimator cannot resume from one."""
     if not plan.training.checkpointing.enabled or plan.training.estimator.kind != "xgboost":
         return None
@@ -150,11 +150,11 @@ def execute_plan(
     on_trial: Callable[[Trial], None] = _ignore_trial,
     seconds: Callable[[], float] = lambda: 0.0,
     best_trial: Trial | None = None,
-    team: Team | None = None,
+    team: WorkerTeam | None = None,
 ) -> TrainingResult:
     """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one.
 
-    ``team``: the workers that share every fit (``team_of``).
+    ``team``: the workers that share every fit (``make_worker_team``).
     """
     check_rows(snapshot, plan.problem, plan.features)
     if plan.training.out_of_core:
@@ -188,7 +188,7 @@ def execute_plan(
         if value is not None
     }
     return TrainingResult(
-        fitted, training, features, metrics, *_folds(plan, training, features, snapshot, fitted), best_trial
+        fitted, training, features, metrics, *_cross_validate(plan, training, features, snapshot, fitted), best_trial
     )
 
 
@@ -242,15 +242,15 @@ def shared_work(plan: TrainingPlan, training: Training, features: list[FeatureIn
 def _search(
     plan: TrainingPlan,
     features: list[FeatureInput],
-    train: Part,
-    validation: Part,
+    train: EncodedPart,
+    validation: EncodedPart,
     checkpoints: Checkpoints | None,
     on_trial: Callable[[Trial], None],
     seconds: Callable[[], float],
-    team: Team | None,
+    team: WorkerTeam | None,
 ) -> Trial:
     assert plan.training.search is not None
-    recalled = checkpoints.load_fact(TRIALS_FILE) if checkpoints else None
+    recalled = checkpoints.load_json(TRIALS_FILE) if checkpoints else None
     done = TRIALS.validate_python(recalled or [])
     for trial in done:
         on_trial(trial)
@@ -259,7 +259,7 @@ def _search(
     def keep(trial: Trial) -> None:
         finished.append(trial)
         if checkpoints:
-            checkpoints.save_fact(TRIALS_FILE, [earlier_trial.model_dump() for earlier_trial in finished])
+            checkpoints.save_json(TRIALS_FILE, [earlier_trial.model_dump() for earlier_trial in finished])
         on_trial(trial)
 
     def score(training: Training) -> float:
@@ -277,8 +277,8 @@ def _search(
     )
 
 
-def _folds(
-    plan: TrainingPlan, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: Fitted
+def _cross_validate(
+    plan: TrainingPlan, training: Training, features: list[FeatureInput], snapshot: Snapshot, fitted: FittedModel
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     if training.cross_validation is None:
         return [], {}

@@ -6,7 +6,7 @@ import io
 
 from matplotlib.figure import Figure
 
-MOST_FEATURES = 25
+MAX_SHOWN_FEATURES = 25
 
 
 def learning_curves(curves: dict[str, list[float]], learning_rates: list[float], best_round: int | None) -> bytes:
@@ -31,7 +31,7 @@ def learning_curves(curves: dict[str, list[float]], learning_rates: list[float],
 def feature_importance(importance: dict[str, float]) -> bytes:
     """PNG: features by their share of the total gain, largest first."""
     total = sum(importance.values()) or 1.0
-    shown = sorted(importance.items(), key=lambda item: item[1], reverse=True)[:MOST_FEATURES][::-1]
+    shown = sorted(importance.items(), key=lambda item: item[1], reverse=True)[:MAX_SHOWN_FEATURES][::-1]
     figure = Figure(figsize=(7, 0.8 + 0.28 * len(shown)), layout="constrained")
     axis = figure.subplots()
     axis.barh([name for name, _ in shown], [value / total for _, value in shown])

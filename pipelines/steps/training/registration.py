@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.errors import Refused
-from pipelines.mlflow_client import keeps_artifacts_locally, mlflow_answers
+from pipelines.mlflow_client import keeps_artifacts_locally, translate_mlflow_errors
 from pipelines.ports import Registry, VersionInfo
 from pipelines.steps.models.registered_model import (
     INPUTS_DIGEST_TAG,
@@ -48,7 +48,7 @@ def register(
     """Upload the model folder, link it to the run, and add the version with its tags in one call."""
     client, model = record.client, plan.request.model
     uri = str(client.tracking_uri)
-    with tempfile.TemporaryDirectory(prefix="airworthy-model-") as name, mlflow_answers(uri):
+    with tempfile.TemporaryDirectory(prefix="airworthy-model-") as name, translate_mlflow_errors(uri):
         folder = Path(name)
         logged = client.create_logged_model(record.experiment_id, name=model, source_run_id=record.run_id)
         write_model_folder(

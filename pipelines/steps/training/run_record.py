@@ -13,7 +13,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from pipelines.errors import AirworthyError, Unavailable
-from pipelines.mlflow_client import keeps_artifacts_locally, mlflow_answers
+from pipelines.mlflow_client import keeps_artifacts_locally, translate_mlflow_errors
 from pipelines.ports import Clock
 from pipelines.steps.training.system_metrics import SystemMetrics
 
@@ -40,7 +40,7 @@ class RunRecord:
         self._failures: dict[str, str] = {}
         self._system: SystemMetrics | None = None
         self._samples = 0
-        self.attempt("system metrics", self._watch_system)
+        self.log_optional("system metrics", self._start_system_metrics)
 
     def log_round(self, number: int, scores: Mapping[str, float], rate: float) -> None:
         """Queue the metrics of one boosting round, sent every 5 s; during an outage they stay queued until the end."""
@@ -61,18 +61,18 @@ class RunRecord:
         """Send the queued metrics. ``Unavailable`` if MLflow does not answer; nothing is lost then."""
         while self._pending:
             batch = self._pending[:BATCH_METRICS]
-            with mlflow_answers(self._uri):
+            with translate_mlflow_errors(self._uri):
                 self.client.log_batch(self.run_id, metrics=batch)
             self._pending = self._pending[BATCH_METRICS:]
 
     def log_parameters(self, values: Mapping[str, Any]) -> None:
         parameters = [Param(name, str(value)[:MAX_PARAMETER_LENGTH]) for name, value in values.items()]
-        with mlflow_answers(self._uri):
+        with translate_mlflow_errors(self._uri):
             for start in range(0, len(parameters), BATCH_PARAMETERS):
                 self.client.log_batch(self.run_id, params=parameters[start : start + BATCH_PARAMETERS])
 
     def log_tags(self, values: Mapping[str, str]) -> None:
-        with mlflow_answers(self._uri):
+        with translate_mlflow_errors(self._uri):
             self.client.log_batch(
                 self.run_id, tags=[RunTag(name, value[:MAX_TAG_LENGTH]) for name, value in values.items()]
             )
@@ -84,10 +84,10 @@ class RunRecord:
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            with mlflow_answers(self._uri):
+            with translate_mlflow_errors(self._uri):
                 self.client.log_artifacts(self.run_id, folder)
 
-    def attempt(self, name: str, action: Callable[[], None]) -> None:
+    def log_optional(self, name: str, action: Callable[[], None]) -> None:
         """Log something that the model does not depend on."""
         try:
             action()
@@ -97,11 +97,11 @@ class RunRecord:
     def end(self) -> None:
         """Send the rest and finish the run, with a tag of the facts that failed."""
         if self._system:
-            self.attempt("system metrics", self._last_sample)
+            self.log_optional("system metrics", self._log_last_system_sample)
         self.flush()
         if self._failures:
             self.log_tags({"airworthy.degraded": "; ".join(f"{name}: {why}" for name, why in self._failures.items())})
-        with mlflow_answers(self._uri):
+        with translate_mlflow_errors(self._uri):
             self.client.set_terminated(self.run_id, "FINISHED", end_time=self._now())
 
     def fail(self, error: BaseException) -> None:
@@ -110,13 +110,13 @@ class RunRecord:
             self.flush()
         with suppress(AirworthyError):
             self.log_tags({"airworthy.failure": f"{type(error).__name__}: {error}"})
-            with mlflow_answers(self._uri):
+            with translate_mlflow_errors(self._uri):
                 self.client.set_terminated(self.run_id, "FAILED", end_time=self._now())
 
     def log_child_run(self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Log a finished run below this one."""
         now = self._now()
-        with mlflow_answers(self._uri):
+        with translate_mlflow_errors(self._uri):
             run = self.client.create_run(
                 self.experiment_id, start_time=now, run_name=name, tags={"mlflow.parentRunId": self.run_id}
             )
@@ -131,10 +131,10 @@ class RunRecord:
         now = self._now()
         self._pending += [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
 
-    def _watch_system(self) -> None:
+    def _start_system_metrics(self) -> None:
         self._system = SystemMetrics()
 
-    def _last_sample(self) -> None:
+    def _log_last_system_sample(self) -> None:
         assert self._system is not None
         self._queue(self._system.sample(now=True) or {}, self._samples + 1)
 
@@ -148,7 +148,7 @@ def recorded_run(
 ) -> Iterator[RunRecord]:
     """A run in the experiment named as the model. Earlier attempts at the same request that were killed are closed."""
     uri = str(client.tracking_uri)
-    with mlflow_answers(uri):
+    with translate_mlflow_errors(uri):
         experiment_id = _experiment_id(client, model, home)
         _close_killed_runs(client, experiment_id, tags[REQUEST_DIGEST_TAG])
         run = client.create_run(

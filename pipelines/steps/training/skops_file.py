@@ -16,7 +16,7 @@ from pipelines.errors import Refused
 
 SCHEMA = "schema.json"
 TRUSTED_PREFIXES = ("sklearn.", "numpy.")
-EPOCH = (1980, 1, 1, 0, 0, 0)
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip file can express."""
 
 
@@ -29,13 +29,13 @@ def dump(model: Any) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         schema = json.loads(archive.read(SCHEMA))
         numbers: dict[str, str] = {}
-        _renumber(schema, numbers)
-        files = {_renamed(name, numbers): archive.read(name) for name in archive.namelist() if name != SCHEMA}
+        _renumber_ids(schema, numbers)
+        files = {_renumber_name(name, numbers): archive.read(name) for name in archive.namelist() if name != SCHEMA}
     files[SCHEMA] = json.dumps(schema, indent=1).encode()
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
-            entry = zipfile.ZipInfo(name, date_time=EPOCH)
+            entry = zipfile.ZipInfo(name, date_time=ZIP_EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, files[name])
     return target.getvalue()
@@ -62,19 +62,19 @@ def trusted_types(content: bytes) -> list[str]:
     return untrusted
 
 
-def _renumber(node: Any, numbers: dict[str, str]) -> None:
+def _renumber_ids(node: Any, numbers: dict[str, str]) -> None:
     if isinstance(node, list):
         for item in node:
-            _renumber(item, numbers)
+            _renumber_ids(item, numbers)
     elif isinstance(node, dict):
         if "__id__" in node:
             node["__id__"] = int(numbers.setdefault(str(node["__id__"]), str(len(numbers))))
         for item in node.values():
-            _renumber(item, numbers)
+            _renumber_ids(item, numbers)
         if isinstance(node.get("file"), str):
-            node["file"] = _renamed(node["file"], numbers)
+            node["file"] = _renumber_name(node["file"], numbers)
 
 
-def _renamed(name: str, numbers: dict[str, str]) -> str:
+def _renumber_name(name: str, numbers: dict[str, str]) -> str:
     match = re.fullmatch(r"(\d+)\.(\w+)", name)
     return f"{numbers.setdefault(match[1], str(len(numbers)))}.{match[2]}" if match else name

@@ -14,10 +14,10 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
-from pipelines.steps.snapshot.files import FrozenFiles, open_files
+from pipelines.steps.snapshot.files import SnapshotFiles, open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import RECORD_FILE, read_snapshot
-from pipelines.steps.training.fitting import Part
+from pipelines.steps.training.fitting import EncodedPart
 from pipelines.tables.encoding import FeatureInput, Kind, check_columns, encode
 
 BATCH_ROWS = 1_000_000
@@ -61,7 +61,7 @@ class Snapshot:
 
     record: SnapshotResult
     table: pl.DataFrame | None = None
-    files: FrozenFiles | None = None
+    files: SnapshotFiles | None = None
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -148,8 +148,8 @@ def check_rows(snapshot: Snapshot, problem: str, features: dict[str, Kind]) -> N
         raise Refused(f"snapshot {snapshot.record.digest} cannot be trained on", faults)
 
 
-def encode_part(rows: pl.DataFrame, features: list[FeatureInput]) -> Part:
-    return Part(encode(rows, features), rows["target"].cast(pl.Float64).to_numpy())
+def encode_part(rows: pl.DataFrame, features: list[FeatureInput]) -> EncodedPart:
+    return EncodedPart(encode(rows, features), rows["target"].cast(pl.Float64).to_numpy())
 
 
 def prediction_times(rows: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:

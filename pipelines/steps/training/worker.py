@@ -16,14 +16,14 @@ from pipelines.messages.pod_run import MANIFEST
 from pipelines.ports import Ports, Store
 from pipelines.steps.training.distributed_processes import Ranks, describe_exit
 from pipelines.steps.training.distributed_rank import PEER_WAIT_SECONDS
-from pipelines.steps.training.distributed_work import INVITATION, REPORTS, RESUME, WORK, Invitation
+from pipelines.steps.training.distributed_work import INVITATION_FILE, REPORTS_FOLDER, RESUME, WORK, Invitation
 
 WAIT_SECONDS = 600.0
 """How long a worker waits to be invited: the coordinator's pod may have to wait for a node and an image."""
 POLL_SECONDS = 1.0
 
 
-def join(
+def join_training(
     run: str, ports: Ports, *, wait_seconds: float = WAIT_SECONDS, peer_wait_seconds: float = PEER_WAIT_SECONDS
 ) -> None:
     """Wait for ``<run>/workers.json``, take part, and return when the coordinator needs no more.
@@ -42,7 +42,7 @@ def join(
 def _await_invitation(run: str, store: Store, done: int, seconds: float) -> Invitation | None:
     """The next session's; None if the launch is over without one."""
     deadline = time.monotonic() + seconds
-    path = f"{run}/{INVITATION}"
+    path = f"{run}/{INVITATION_FILE}"
     while True:
         if store.exists(path):
             try:
@@ -77,7 +77,7 @@ def _run_session(run: str, invitation: Invitation, ports: Ports, peer_wait_secon
         while received := ranks.next_event():
             _, event = received
             if "refused" in event:
-                report = f"{run}/{REPORTS}{task}.json"
+                report = f"{run}/{REPORTS_FOLDER}{task}.json"
                 ports.store.put(report, json.dumps(event).encode())
                 raise Refused(event["refused"], event["reasons"])
             if "done" in event:

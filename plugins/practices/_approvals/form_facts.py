@@ -15,7 +15,7 @@ from pipelines.ports import LedgerEntry, Ports
 APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
 
 
-def authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
+def find_authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
     """Users who may not approve: those who started the training of this version or this run, by name."""
     trainings = ports.ledger.entries(model=ticket.model, version=ticket.version, kind="training")
     tags = ports.registry.get(ticket.model, ticket.version).tags
@@ -36,7 +36,7 @@ def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts
         lines=_version_lines(ticket, ports),
         run_verdicts=_verdicts(context, ticket, ports),
         snapshot=_snapshot(ticket.model, candidate.tags.get("airworthy.snapshot"), ports),
-        authors=authors(ticket, ports, context),
+        authors=find_authors(ticket, ports, context),
         links=_links(ticket, ports, context),
     )
 

@@ -13,7 +13,9 @@ ANSWERING_ROLES = ("user", "op", "admin")
 """Roles of the simple auth manager that may answer."""
 
 
-def show(context: Any, *, subject: str, body: str, users: Sequence[str], options: Sequence[str], params: Any) -> None:
+def show_request(
+    context: Any, *, subject: str, body: str, users: Sequence[str], options: Sequence[str], params: Any
+) -> None:
     """Show a request that only ``users`` may answer."""
     from airflow.sdk.api.datamodels._generated import HITLUser
     from airflow.sdk.execution_time import task_runner
@@ -43,7 +45,7 @@ def warn_unknown_users(users: Sequence[str]) -> None:
 
     if not conf.get("core", "auth_manager", fallback="").endswith(".SimpleAuthManager"):
         return
-    known = _simple_users(conf.get("core", "simple_auth_manager_users", fallback=""))
+    known = _parse_users(conf.get("core", "simple_auth_manager_users", fallback=""))
     for user in users:
         role = known.get(user)
         if role is None:
@@ -52,5 +54,5 @@ def warn_unknown_users(users: Sequence[str]) -> None:
             log.warning("%s has the role %s and cannot answer: give %s", user, role, " or ".join(ANSWERING_ROLES))
 
 
-def _simple_users(declared: str) -> Mapping[str, str]:
+def _parse_users(declared: str) -> Mapping[str, str]:
     return dict(part.strip().split(":", 1) for part in declared.split(",") if ":" in part)

@@ -23,9 +23,11 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._rollouts.rollout import Rollout
 
-COMMENT = Param("", type=["null", "string"], maxLength=2000, title="Comment", description="Stored with your answer.")
-CHOICES = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
-COPIED_FIELDS = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
+COMMENT_FIELD = Param(
+    "", type=["null", "string"], maxLength=2000, title="Comment", description="Stored with your answer."
+)
+CHOICE_BY_ANSWER = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
+COPIED_REQUEST_FIELDS = ("role", "slot", "until", "rollout_id", "model_digest", "sha256", "form")
 
 
 class ApprovalRequest(ApprovalOperator):
@@ -40,7 +42,7 @@ class ApprovalRequest(ApprovalOperator):
     ui_color = "#ffe599"
 
     def __init__(self, *, model: str, ticket: Any, role: str, response_timeout: timedelta, **arguments: Any) -> None:
-        fixed: dict[str, Any] = {"subject": "Approve this release?", "params": {"comment": COMMENT}}
+        fixed: dict[str, Any] = {"subject": "Approve this release?", "params": {"comment": COMMENT_FIELD}}
         super().__init__(**{**arguments, **fixed}, response_timeout=response_timeout)  # not the run's form
         self.timeout = response_timeout
         self.model = model
@@ -60,7 +62,7 @@ class ApprovalRequest(ApprovalOperator):
         users = [user for user in role_users if user not in facts.authors]
         hitl.warn_unknown_users(users)
         headline, text = subject(facts, self.role), form(facts, approval.timeout)
-        hitl.show(
+        hitl.show_request(
             context, subject=headline, body=text, users=users, options=self.options, params=self.serialized_params
         )
         line = self._record_request(context, ports, ticket, text, users)
@@ -103,14 +105,14 @@ def read_answer(event: dict[str, Any], request: LedgerEntry, ports: Ports) -> Ap
     """The answer in Airflow's event with fields of its request; without a choice it is ``expired``."""
     user, chosen = event.get("responded_by_user") or {}, event.get("chosen_options") or [""]
     fields = {
-        "choice": CHOICES.get(chosen[0], "expired"),
+        "choice": CHOICE_BY_ANSWER.get(chosen[0], "expired"),
         "person": user.get("id"),
         "name": user.get("name"),
         "at": event.get("responded_at") or ports.clock(),
         "request": request.digest,
         "comment": (event.get("params_input") or {}).get("comment") or "",
     }
-    return ApprovalAnswer.model_validate({name: request.details[name] for name in COPIED_FIELDS} | fields)
+    return ApprovalAnswer.model_validate({name: request.details[name] for name in COPIED_REQUEST_FIELDS} | fields)
 
 
 def _request_line(ports: Ports, model: str, digest: str) -> LedgerEntry:

@@ -86,7 +86,7 @@ def late_days(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]
 
     Each with a stamp that changes when a daily source rewrites a file of the day. Costs one listing per source.
     """
-    stamps = {source: store.stamps(store_paths.landing_of(source)) for source in spec.sources}
+    stamps = {source: store.etags(store_paths.landing_of(source)) for source in spec.sources}
     daily = {source: _paths_by_day(stamps[source]) for source in spec.daily()}
     first = max((min(_paths_by_day(stamps[source]), default=date.max) for source in spec.reference()), default=date.min)
     newest = min(newest_overdue_day(spec.calendar, now), spec.calendar.end or date.max)

@@ -22,7 +22,7 @@ RECHECK_SECONDS = 3600.0
 """How often processed days are compared by content; in between only the stamps of their files are compared."""
 REMOTE_POLL_SECONDS = 60.0
 """Minimum interval of listings of a remote store, which are paid for; a queue is faster and cheaper."""
-REPEAT_SECONDS = 300.0
+REPEAT_EVENT_SECONDS = 300.0
 """After how long a day that was announced and not ingested is announced again."""
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,9 @@ class LateArrivals(BaseEventTrigger):
         now = asyncio.get_running_loop().time
         while True:
             late_days = await asyncio.to_thread(self._find_days)
-            due = {late: now() for late in late_days if now() - announced.get(late, float("-inf")) >= REPEAT_SECONDS}
+            due = {
+                late: now() for late in late_days if now() - announced.get(late, float("-inf")) >= REPEAT_EVENT_SECONDS
+            }
             announced = {late: announced[late] for late in late_days if late in announced} | due
             if due:
                 yield TriggerEvent({"days": [f"{day}" for day, _ in due]})  # type: ignore[no-untyped-call]

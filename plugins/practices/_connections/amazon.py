@@ -38,7 +38,7 @@ class StoreConnection:
                 self._opened = self._reopen()
             _, region, credentials = self._opened
             frozen = credentials.get_frozen_credentials()
-            self._masked = _mask({frozen.access_key, frozen.secret_key, frozen.token} - {None}, self._masked)
+            self._masked = _mask_secrets({frozen.access_key, frozen.secret_key, frozen.token} - {None}, self._masked)
         keys = {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
         if not frozen.token and os.environ.get("AWS_SESSION_TOKEN"):
             raise Refused(
@@ -120,7 +120,7 @@ def translate_errors(connection: str | None) -> Iterator[None]:
         raise Refused(f"{subject} cannot be used ({type(error).__name__}); check its extra") from None
 
 
-def _mask(secrets: set[str], masked: frozenset[str]) -> frozenset[str]:
+def _mask_secrets(secrets: set[str], masked: frozenset[str]) -> frozenset[str]:
     """Register new secrets with Airflow's log masking; returns all that are masked."""
     from airflow.sdk.log import mask_secret
 

@@ -23,7 +23,7 @@ END_TEXT = (
 HELD_TEXT = "Without a decision in time the traffic is held for a person: clear the failed task to continue the stage."
 
 
-class Stage(NamedTuple):
+class StageTasks(NamedTuple):
     """First and last task of one stage, and the text about the stage."""
 
     first: Any
@@ -31,7 +31,7 @@ class Stage(NamedTuple):
     text: str
 
 
-Maker = Callable[[ModelSpec, TaskArguments], Stage]
+Maker = Callable[[ModelSpec, TaskArguments], StageTasks]
 
 
 def build_stages(spec: ModelSpec) -> str:
@@ -39,11 +39,11 @@ def build_stages(spec: ModelSpec) -> str:
     check = PreflightChecklist(task_id="check_release", model=spec.model)
     arguments: TaskArguments = {"model": spec.model, "ticket": check.output}
     stages = [_single_task(check, CHECK_TEXT)]
-    for make in _stage_makers(spec):
+    for make in _stage_builders(spec):
         stages.append(make(spec, arguments))
         stages[-2].last >> stages[-1].first
     texts = [stage.text for stage in stages]
-    if spec.deployment.staged:
+    if spec.deployment.is_staged:
         from practices.rollout_rollback import RolloutRollback
 
         end = RolloutRollback(task_id="end_rollout", **arguments)
@@ -53,55 +53,55 @@ def build_stages(spec: ModelSpec) -> str:
     return "\n\n".join(texts)
 
 
-def _stage_makers(spec: ModelSpec) -> list[Maker]:
+def _stage_builders(spec: ModelSpec) -> list[Maker]:
     makers: dict[str, Maker] = {"load_test": _load_test, "shadow_comparison": _shadow, "approval_quorum": _approvals}
     strategies: dict[str, Maker] = {"canary": _canary, "blue_green": _blue_green, "ab": _ab_test}
     required = required_stages(spec, first=False)
     declared = [makers[stage] for stage in required if stage in makers]
-    if not spec.deployment.staged:
+    if not spec.deployment.is_staged:
         return [*declared, _release]
     if set(required) - set(makers):
         declared.append(strategies[spec.deployment.strategy])
     return [_prepare, *declared, _promote, _retire]
 
 
-def _single_task(task: Any, text: str) -> Stage:
+def _single_task(task: Any, text: str) -> StageTasks:
     """A stage of one task; ``text`` continues after the task's name."""
-    return Stage(task, task, f"**{task.task_id}** {text}")
+    return StageTasks(task, task, f"**{task.task_id}** {text}")
 
 
-def _prepare(_: ModelSpec, arguments: TaskArguments) -> Stage:
+def _prepare(_: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices.candidate_preparation import CandidatePreparation
 
     task = CandidatePreparation(task_id="prepare_candidate", **arguments)
     return _single_task(task, "loads the candidate beside the champion and tests it; it gets no traffic yet.")
 
 
-def _load_test(_: ModelSpec, arguments: TaskArguments) -> Stage:
+def _load_test(_: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices.load_test import LoadTest
 
     task = LoadTest(task_id="test_under_load", **arguments)
     return _single_task(task, "sends requests to the candidate at the declared rate and checks the assertions.")
 
 
-def _shadow(_: ModelSpec, arguments: TaskArguments) -> Stage:
+def _shadow(_: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices.shadow_comparison import ShadowComparison
 
     task = ShadowComparison(task_id="compare_in_shadow", **arguments)
     return _single_task(task, "mirrors requests to the candidate and compares the answers; callers get the champion's.")
 
 
-def _approvals(spec: ModelSpec, arguments: TaskArguments) -> Stage:
+def _approvals(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices._deploy.approvals import ask_approvers
     from practices.approval_quorum import ApprovalQuorum
 
     requests = ask_approvers(spec, arguments["ticket"])
     count = ApprovalQuorum(task_id="count_approvals", answers=requests.output, **arguments)
     text = "**request_approvals** asks each approver in Airflow; **count_approvals** counts the answers."
-    return Stage(requests, count, text)
+    return StageTasks(requests, count, text)
 
 
-def _canary(spec: ModelSpec, arguments: TaskArguments) -> Stage:
+def _canary(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
     tasks: list[Any] = []
     for share in spec.deployment.shares():
         name = f"{share / 100:g}".replace(".", "_")
@@ -114,10 +114,10 @@ def _canary(spec: ModelSpec, arguments: TaskArguments) -> Stage:
         f"**shift_to_…** and **judge_at_…** ({names}) give the candidate that percentage of the traffic and"
         f" judge the evidence until it passes; a candidate shown to be worse is rolled back. {HELD_TEXT}"
     )
-    return Stage(tasks[0], tasks[-1], text)
+    return StageTasks(tasks[0], tasks[-1], text)
 
 
-def _blue_green(spec: ModelSpec, arguments: TaskArguments) -> Stage:
+def _blue_green(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices.blue_green_trial import BlueGreenTrial
 
     trial = BlueGreenTrial(task_id="try_green", **arguments)
@@ -127,38 +127,38 @@ def _blue_green(spec: ModelSpec, arguments: TaskArguments) -> Stage:
         "**try_green** gives the new version its test share; **judge_green** judges the evidence until it passes; a"
         f" version shown to be worse is rolled back. {HELD_TEXT}"
     )
-    return Stage(trial, judge, text)
+    return StageTasks(trial, judge, text)
 
 
-def _ab_test(_: ModelSpec, arguments: TaskArguments) -> Stage:
+def _ab_test(_: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices.ab_test import AbTest
 
     task = AbTest(task_id="test_versions", **arguments)
     return _single_task(task, "splits the users until the metrics show which version is better or the time is over.")
 
 
-def _promote(spec: ModelSpec, arguments: TaskArguments) -> Stage:
+def _promote(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
     text = (
         "checks in the ledger that every gate, stage and approval passed for exactly this bundle, promotes the"
         " candidate, verifies it at the target, and then updates the ledger and the registry's aliases."
     )
-    return _single_task(_switch("promote_candidate", spec, arguments), text)
+    return _single_task(_release_task("promote_candidate", spec, arguments), text)
 
 
-def _release(spec: ModelSpec, arguments: TaskArguments) -> Stage:
+def _release(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
     text = (
         "checks in the ledger that every gate and approval passed for exactly this bundle, switches the traffic,"
         " verifies it at the target, and then updates the ledger and the aliases `champion` and `previous`."
     )
-    return _single_task(_switch("release_champion", spec, arguments), text)
+    return _single_task(_release_task("release_champion", spec, arguments), text)
 
 
-def _switch(task_id: str, spec: ModelSpec, arguments: TaskArguments) -> ChampionRelease:
+def _release_task(task_id: str, spec: ModelSpec, arguments: TaskArguments) -> ChampionRelease:
     outlets = [asset(spec.model, "released")]
     return ChampionRelease(task_id=task_id, outlets=outlets, max_active_tis_per_dag=1, **arguments)
 
 
-def _retire(_: ModelSpec, arguments: TaskArguments) -> Stage:
+def _retire(_: ModelSpec, arguments: TaskArguments) -> StageTasks:
     from practices.retirement import Retirement
 
     task = Retirement(task_id="retire_former", **arguments)

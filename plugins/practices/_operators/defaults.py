@@ -40,7 +40,7 @@ def gpu_slots(spec: ModelSpec) -> dict[str, Any]:
     A training that needs more GPUs than configured takes the whole pool and is refused by the cluster; with more slots
     than the pool has, Airflow would let it wait for ever.
     """
-    if not (slots := spec.gpus_at_once):
+    if not (slots := spec.gpus_per_training):
         return {}
     gpus = Settings.from_environment().gpus
     return {"pool": GPU_POOL, "pool_slots": slots if gpus is None else min(slots, max(1, gpus))}

@@ -36,9 +36,9 @@ class MonitoringCheck(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), run_context.day(context)
         spec = ports.catalog.model(self.model)
-        self._skip_unless_watched(ports, spec, day)
+        self._skip_unless_measurable(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
-        result = step_runner.run_step(self.step, request, self.result, runner=spec.runs("monitor"))
+        result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
         verdict = self.rule(result, spec)
         record_verdict(
             verdict,
@@ -52,7 +52,7 @@ class MonitoringCheck(ModelPractice):
         )
         return result.model_dump(mode="json", by_alias=True)
 
-    def _skip_unless_watched(self, ports: Ports, spec: ModelSpec, day: date) -> None:
+    def _skip_unless_measurable(self, ports: Ports, spec: ModelSpec, day: date) -> None:
         """Skip the task if no version is live or the prediction log is empty around the trailing windows.
 
         The condition is the same for both checks of a day, so that both are skipped or none.

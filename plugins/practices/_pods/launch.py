@@ -74,7 +74,7 @@ class Launch:
     # ---- reading -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def _files(self) -> dict[str, set[str]]:
+    def _files_by_attempt(self) -> dict[str, set[str]]:
         files: dict[str, set[str]] = {}
         for path in self.store.list(f"{self.root}/"):
             attempt, _, name = path.removeprefix(f"{self.root}/").partition("/")
@@ -83,21 +83,23 @@ class Launch:
 
     def current_attempt(self) -> str | None:
         """The attempt that this try has begun or adopted; None if it has not."""
-        return self._resolve(self.attempt)
+        return self._resolve_adopted(self.attempt)
 
-    def _resolve(self, attempt: str) -> str | None:
+    def _resolve_adopted(self, attempt: str) -> str | None:
         """The attempt, or the one that it adopted; None if it has neither a ticket nor an adopted attempt."""
-        files = self._files.get(attempt, set())
+        files = self._files_by_attempt.get(attempt, set())
         if ADOPTS_FILE in files:
             return str(json.loads(self.store.get(self.path(attempt, ADOPTS_FILE)))["attempt"])
         return attempt if TICKET in files else None
 
     def unfinished_attempt(self) -> str | None:
         """The attempt of the newest earlier try, if its request is the same and it may still be running or unread."""
-        attempts = [(int(number), stamp, name) for name in self._files for number, _, stamp in [name.partition("-")]]
+        attempts = [
+            (int(number), stamp, name) for name in self._files_by_attempt for number, _, stamp in [name.partition("-")]
+        ]
         *_, latest = max((attempt for attempt in attempts if attempt[0] < self.try_number), default=(0, "", ""))
-        newest = self._resolve(latest)
-        files = self._files.get(newest or "", set())
+        newest = self._resolve_adopted(latest)
+        files = self._files_by_attempt.get(newest or "", set())
         if newest is None or COLLECTED_FILE in files or END_FILE in files:
             return None
         if not is_same_request(self._ticket(newest).request, self.request):
@@ -118,7 +120,7 @@ class Launch:
 
         Raises what the step raised (``Refused``, ``Unavailable``), or the recorded end of a pod without a manifest.
         """
-        files = self._files.get(attempt, set())
+        files = self._files_by_attempt.get(attempt, set())
         if MANIFEST not in files:
             if END_FILE in files:
                 raise _end_error(PodEnd(**json.loads(self.store.get(self.path(attempt, END_FILE)))))
@@ -156,7 +158,7 @@ class Launch:
         ticket = RunTicket(step=self.step, request=self.request, declarations=declarations, workers=workers)
         self.store.put(self.path(self.attempt, TICKET), ticket.model_dump_json(by_alias=True, indent=1).encode())
 
-    def adopt(self, attempt: str) -> None:
+    def record_adoption(self, attempt: str) -> None:
         """Record that this try continues with the pod of an earlier one."""
         self.store.put(self.path(self.attempt, ADOPTS_FILE), json.dumps({"attempt": attempt}).encode())
 

@@ -18,7 +18,7 @@ from practices._pods.launch import Launch
 
 CONTAINER = "step"
 DEFAULT_TEMPLATE = "step.yaml"
-REQUESTED_SHARE = 0.9
+REQUESTED_SHARE_OF_LIMIT = 0.9
 """Share of the limits that is requested."""
 GPU_RESOURCE = "nvidia.com/gpu"
 FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
@@ -69,8 +69,8 @@ def resources(runner: StageRunner) -> dict[str, dict[str, str]]:
     return {
         "limits": {"cpu": f"{round(runner.cpus * 1000)}m", "memory": runner.memory, **gpus},
         "requests": {
-            "cpu": f"{max(1, round(runner.cpus * 1000 * REQUESTED_SHARE))}m",
-            "memory": f"{max(1, int(runner.memory_mebibytes * REQUESTED_SHARE))}Mi",
+            "cpu": f"{max(1, round(runner.cpus * 1000 * REQUESTED_SHARE_OF_LIMIT))}m",
+            "memory": f"{max(1, int(runner.memory_mebibytes * REQUESTED_SHARE_OF_LIMIT))}Mi",
             **gpus,
         },
     }

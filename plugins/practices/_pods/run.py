@@ -55,7 +55,7 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
             return answer
         if _is_running(cluster, launch, attempt, runner):
             log.info("pod %s of an earlier try is still running; waiting for it", launch.pod_name(attempt))
-            launch.adopt(attempt)
+            launch.record_adoption(attempt)
             return _wait_for_pod(launch, attempt, runner)
     _start_pods(cluster, launch, runner, context)
     return _wait_for_pod(launch, launch.attempt, runner)

@@ -12,7 +12,7 @@ from pipelines.rollout.decision import StageDecision
 from pipelines.rules.rollout_analysis import StageObservation
 from practices._operators import step_runner
 from practices._rollouts.rollout import Rollout
-from practices._rollouts.stage_operator import IN_PROCESS
+from practices._rollouts.stage_operator import IN_PROCESS_RUNNER
 
 
 def observe_stage(rollout: Rollout, state: RolloutState, share: int | None, errors: int) -> StageObservation:
@@ -27,7 +27,7 @@ def observe_stage(rollout: Rollout, state: RolloutState, share: int | None, erro
         try:
             arms = rollout.target.counts(rollout.ticket.model, rollout.ticket.rollout_id)
             request = WeighRequest(plan=plan, arms=arms)
-            evidence = step_runner.run_step("weigh_rollout", request, RolloutEvidence, runner=IN_PROCESS)
+            evidence = step_runner.run_step("weigh_rollout", request, RolloutEvidence, runner=IN_PROCESS_RUNNER)
         except Unavailable as unavailable:
             error = str(unavailable)
     return StageObservation(
@@ -54,7 +54,7 @@ def waiting_since(rollout: Rollout, state: RolloutState) -> datetime:
     return max([started, *(line.at for line in lines if line.details.get("resumed") == state.step)])
 
 
-def summary(decision: StageDecision) -> str:
+def observation_log_line(decision: StageDecision) -> str:
     """One log line about one observation."""
     facts = decision.verdict.facts
     candidate = f"candidate {facts.get('candidate_units', '?')} {facts.get('candidate_events', '')}"

@@ -31,18 +31,18 @@ class RolloutPractice(ModelPractice):
         super().__init__(model=model, **arguments)
         self.ticket = ticket
 
-    def open(self) -> Rollout:
+    def open_rollout(self) -> Rollout:
         """The rollout of this run at its deployment target."""
         return Rollout(installation.open_ports(), RolloutTicket.model_validate(self.ticket))
 
-    def pass_note(self, note: str, **facts: Any) -> dict[str, Any]:
+    def trivial_pass(self, note: str, **facts: Any) -> dict[str, Any]:
         """Return value of a task that had nothing to judge."""
         log.info("%s: %s", self.stem, note)
         return {"rule": self.stem, "outcome": "pass", "reasons": [], "facts": {"note": note, **facts}}
 
     def pass_first_version(self) -> dict[str, Any]:
         """Return value of a task on the first version of a model."""
-        return self.pass_note(f"this is the first version of {self.model}: there is no champion to compare it with")
+        return self.trivial_pass(f"this is the first version of {self.model}: there is no champion to compare it with")
 
     def resume_if_paused(self, rollout: Rollout, context: Context) -> RolloutState:
         """The state of the rollout; a paused one is resumed after a person has cleared the task.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.ledger.required_evidence import analysis_at, is_about_model, required_stages
+from pipelines.ledger.required_evidence import analysis_stage_name, is_about_model, required_stages
 from pipelines.messages.release import BundleResult
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
@@ -33,7 +33,7 @@ def stage_outcomes(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict
     outcomes: dict[str, str] = {}
     for line in lines:
         practice = line.get("practice", "approval_quorum")
-        stage = analysis_at(line["share"]) if practice == "rollout_analysis" and "share" in line else practice
+        stage = analysis_stage_name(line["share"]) if practice == "rollout_analysis" and "share" in line else practice
         outcomes[stage] = str(line.get("outcome"))
     return {stage: outcomes.get(stage) for stage in required_stages(spec, first=ticket.first)}
 

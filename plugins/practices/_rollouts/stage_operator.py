@@ -18,7 +18,7 @@ from practices._rollouts.operator import RolloutPractice, log
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.trigger import RolloutWatch
 
-IN_PROCESS = StageRunner(on="process")
+IN_PROCESS_RUNNER = StageRunner(on="process")
 """Observations run in the task's process: they take less time than starting a pod."""
 ObserveMethod = Callable[[Context, Rollout, RolloutState, int], dict[str, Any]]
 OBSERVATION_COUNT = 200
@@ -35,17 +35,17 @@ class StagePractice(RolloutPractice):
     on_fail: ClassVar[Literal["skip", "fail"]] = "fail"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        return self._begin(context, 0, self.start)
+        return self._run_observation(context, 0, self.start)
 
     def resume(self, context: Context, event: dict[str, Any], blind: int = 0) -> dict[str, Any]:  # noqa: ARG002
         """Called when an observation is due or the state at the target has changed.
 
         ``blind``: consecutive errors. Airflow stores the names ``resume`` and ``blind`` with deferred tasks: keep them.
         """
-        return self._begin(context, blind, self.observe)
+        return self._run_observation(context, blind, self.observe)
 
-    def _begin(self, context: Context, errors: int, observe: ObserveMethod) -> dict[str, Any]:
-        rollout = self.open()
+    def _run_observation(self, context: Context, errors: int, observe: ObserveMethod) -> dict[str, Any]:
+        rollout = self.open_rollout()
         if rollout.ticket.first:
             return self.pass_first_version()
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.ledger.required_evidence import analysis_at
+from pipelines.ledger.required_evidence import analysis_stage_name
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices._rollouts.operator import RolloutPractice
@@ -29,13 +29,15 @@ class TrafficShift(RolloutPractice):
         raise NotImplementedError
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open()
+        rollout = self.open_rollout()
         if rollout.ticket.first:
             return self.pass_first_version()
         share, state = self.planned_share(rollout), self.resume_if_paused(rollout, context)
         if rollout.share(state) == share:
-            return self.pass_note(f"version {rollout.ticket.version} has {share} basis points already", step=state.step)
-        missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_at(share))
+            return self.trivial_pass(
+                f"version {rollout.ticket.version} has {share} basis points already", step=state.step
+            )
+        missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_stage_name(share))
         verdict = self.record(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
         rollout.renew_lease(state, rollout.spec.deployment.lease)
         rollout.set_traffic(share)

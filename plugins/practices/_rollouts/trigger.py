@@ -47,7 +47,7 @@ class RolloutWatch(BaseTrigger):
         clock = asyncio.get_running_loop().time
         try:
             while True:
-                moved = await asyncio.to_thread(self._has_moved, ports, clock())
+                moved = await asyncio.to_thread(self._has_changed, ports, clock())
                 seconds_left = (until - ports.clock()).total_seconds()
                 if moved or seconds_left <= 0:
                     break
@@ -62,7 +62,7 @@ class RolloutWatch(BaseTrigger):
         interval = self.lease / 30 if self.lease is not None else 0.0 if self.generation < 0 else PROMOTION_POLL_SECONDS
         return max(POLL_SECONDS, interval)
 
-    def _has_moved(self, ports: Ports, clock: float) -> bool:
+    def _has_changed(self, ports: Ports, clock: float) -> bool:
         """Whether the generation has changed; renews the lease when a third of it has passed."""
         try:
             self._target = self._target or ports.target(self.model)

@@ -60,7 +60,7 @@ def test_before_the_first_release_there_is_no_version_and_no_answer(either: Endp
     with pytest.raises(AirworthyError):
         either.predict(MODEL, COLUMNS, ROWS)
     with pytest.raises(Refused, match="no previous version"):
-        either.rollback(MODEL, key="early", reason="none there")
+        either.restore_previous(MODEL, key="early", reason="none there")
 
 
 def test_a_release_is_live_on_return_and_the_former_version_is_kept(
@@ -81,11 +81,11 @@ def test_a_repeat_under_the_same_key_changes_nothing(either: Endpoint, bundles: 
     state = either.release(MODEL, "2", *bundles["2"], key="two")
     assert either.release(MODEL, "2", *bundles["2"], key="two") == state
     assert either.state(MODEL) == state
-    back = either.rollback(MODEL, key="back", reason="slow")
-    assert either.rollback(MODEL, key="back", reason="slow") == back
+    back = either.restore_previous(MODEL, key="back", reason="slow")
+    assert either.restore_previous(MODEL, key="back", reason="slow") == back
     assert (back.version, back.previous) == ("1", None)
     with pytest.raises(Refused, match="no previous version"):
-        either.rollback(MODEL, key="further", reason="slow")
+        either.restore_previous(MODEL, key="further", reason="slow")
 
 
 def test_releasing_what_is_live_under_a_new_key_leaves_it_and_its_way_back(
@@ -109,13 +109,13 @@ def test_a_rollback_puts_the_previous_version_back_once(
     endpoint: GatewayEndpoint, bundles: dict[str, tuple[str, str]]
 ) -> None:
     with pytest.raises(Refused, match="no previous version"):
-        endpoint.rollback(MODEL, key="early", reason="none there")
+        endpoint.restore_previous(MODEL, key="early", reason="none there")
     endpoint.release(MODEL, "1", *bundles["1"], key="one")
     endpoint.release(MODEL, "2", *bundles["2"], key="two")
-    endpoint.rollback(MODEL, key="back", reason="bad")
+    endpoint.restore_previous(MODEL, key="back", reason="bad")
     assert endpoint.predict(MODEL, COLUMNS, ROWS) == pytest.approx(expected(1), rel=1e-5)
     with pytest.raises(Refused, match="no previous version"):
-        endpoint.rollback(MODEL, key="further", reason="bad")
+        endpoint.restore_previous(MODEL, key="further", reason="bad")
     third = endpoint.release(MODEL, "3", *bundles["3"], key="three")
     assert (third.version, third.previous) == ("3", "1")
 
@@ -153,7 +153,7 @@ def test_a_gateway_that_is_not_there_is_unavailable() -> None:
     for call in (
         lambda: endpoint.state(MODEL),
         lambda: endpoint.release(MODEL, "1", "b", "s", key="k"),
-        lambda: endpoint.rollback(MODEL, key="k", reason="r"),
+        lambda: endpoint.restore_previous(MODEL, key="k", reason="r"),
         lambda: endpoint.flush_log(MODEL),
         lambda: endpoint.predict(MODEL, COLUMNS, ROWS),
     ):

@@ -18,11 +18,11 @@ from pipelines.adapters.kubernetes.rollout_record import (
     with_answer,
     with_route,
 )
-from pipelines.adapters.kubernetes.served_pods import no_ready_pod, unready_reasons
+from pipelines.adapters.kubernetes.served_pods import no_ready_pod_error, unready_reasons
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.plan import Guard, RolloutPlan
-from pipelines.rollout.transitions import Mirror, RolloutRecord, Route, Served, Stage
+from pipelines.rollout.transitions import Mirror, RolloutRecord, RolloutStage, Route, Served
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment, HttpRoute
 
@@ -128,8 +128,8 @@ def test_session_affinity_is_set_on_the_service() -> None:
 
 def test_two_bundles_of_one_version_have_two_names_that_kubernetes_takes() -> None:
     rebuilt = Served("2", TWO.bundle, "3" * 64)
-    long = objects.name_of("a_" + "very_" * 12 + "long", Served("2.0.0-RC_1+build", "x", "0" * 64))
-    assert objects.name_of("m", TWO) != objects.name_of("m", rebuilt)
+    long = objects.object_name("a_" + "very_" * 12 + "long", Served("2.0.0-RC_1+build", "x", "0" * 64))
+    assert objects.object_name("m", TWO) != objects.object_name("m", rebuilt)
     assert len(long) <= 63
     assert set(long) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -154,7 +154,7 @@ def route(split: dict[str, int], mirror: Mirror | None = None) -> Route:
 
 def test_the_last_rule_of_a_route_is_the_split_and_reads_back_as_it() -> None:
     target = HttpRoute.model_validate(TARGET)
-    names = {objects.name_of("m", served): served.version for served in (ONE, TWO)}
+    names = {objects.object_name("m", served): served.version for served in (ONE, TWO)}
     for split in ({"1": 9999, "2": 1}, {"1": 10_000}, {"1": 0, "2": 10_000}):
         spec = objects.route_spec("m", route(split), target)
         assert objects.read_weights(spec, names) == {version: share for version, share in split.items() if share}
@@ -239,16 +239,16 @@ def test_why_a_pod_is_not_ready_is_said_and_whether_it_ever_will_be(
 
 
 def test_a_candidate_that_nobody_serves_is_taken_back_and_anybody_else_is_waited_for() -> None:
-    assert isinstance(no_ready_pod("m", TWO, route({"1": 9000, "2": 1000})), Refused)
-    assert isinstance(no_ready_pod("m", TWO, route({"1": 10_000})), Unavailable)
-    assert isinstance(no_ready_pod("m", ONE, route({"1": 9000, "2": 1000})), Unavailable)
+    assert isinstance(no_ready_pod_error("m", TWO, route({"1": 9000, "2": 1000})), Refused)
+    assert isinstance(no_ready_pod_error("m", TWO, route({"1": 10_000})), Unavailable)
+    assert isinstance(no_ready_pod_error("m", ONE, route({"1": 9000, "2": 1000})), Unavailable)
 
 
 def test_the_record_of_a_long_rollout_in_many_pods_fits_into_an_annotation() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     here = route({"1": 5000, "2": 5000})
     assert here.rollout is not None
-    steps = tuple(Stage(number, number, 0, now) for number in range(20))
+    steps = tuple(RolloutStage(number, number, 0, now) for number in range(20))
     long = msgspec.structs.replace(here.rollout, steps=steps, rollout_id="r" * 64)
     record = ServingRecord(
         msgspec.structs.replace(here, rollout=long), rollouts={str(n): long for n in range(MAX_ROLLOUTS)}

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from pipelines.adapters.sagemaker.clients import SERVICES, AwsClients
 from pipelines.adapters.sagemaker.endpoint import POLL_SECONDS, SageMakerEndpoint
-from pipelines.adapters.sagemaker.guardrail import guarded_update
+from pipelines.adapters.sagemaker.guardrail import guarded_config
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.deployment import Deployment
 from tests.adapters.s3_server import KEYS, REGION
@@ -104,7 +104,7 @@ def test_an_update_names_the_configuration_the_shift_and_the_alarms_and_keeps_wh
         },
     }
     stage.script.add_response("update_endpoint", {"EndpointArn": ARN}, asked)
-    stage.endpoint.update("flights-new", guarded_update(stage.deployment))
+    stage.endpoint.update("flights-new", guarded_config(stage.deployment))
 
 
 @pytest.mark.parametrize(

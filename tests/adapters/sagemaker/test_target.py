@@ -236,11 +236,11 @@ def test_a_version_is_released_and_put_back_in_one_switch(aws: AwsClients) -> No
     live = target.release(MODEL, "2", *field.bundle("2"), key="release 2")
     assert (live.version, live.previous, live.bundle_sha256, live.applied) == ("2", "1", SHA["2"], True)
     assert target.release(MODEL, "2", *field.bundle("2"), key="again").generation == live.generation
-    live = target.rollback(MODEL, key="back", reason="complaints")
+    live = target.restore_previous(MODEL, key="back", reason="complaints")
     assert (live.version, live.previous) == ("1", None)
-    assert target.rollback(MODEL, key="back", reason="complaints").version == "1"
+    assert target.restore_previous(MODEL, key="back", reason="complaints").version == "1"
     with pytest.raises(Refused, match="no previous"):
-        target.rollback(MODEL, key="further back", reason="more")
+        target.restore_previous(MODEL, key="further back", reason="more")
 
 
 def test_a_release_waits_for_the_rollout_that_runs_and_a_rollback_takes_it_back_first(aws: AwsClients) -> None:
@@ -250,7 +250,7 @@ def test_a_release_waits_for_the_rollout_that_runs_and_a_rollback_takes_it_back_
     target.set_traffic(MODEL, "r2", {"1": 9_000, "2": 1_000}, expect=state.generation, key="10 %")
     with pytest.raises(Refused, match="is BAKING; promote it or roll it back first"):
         target.release(MODEL, "3", *field.bundle("3"), key="release 3")
-    live = target.rollback(MODEL, key="back", reason="complaints")
+    live = target.restore_previous(MODEL, key="back", reason="complaints")
     state = target.rollout(MODEL)
     assert (live.version, state.phase, state.reason) == ("1", "ROLLED_BACK", "complaints")
     assert state.split == {"1": 10_000}
@@ -468,7 +468,7 @@ def test_a_configuration_that_somebody_else_made_is_refused_until_a_rollback_or_
     assert (state.champion, state.applied, state.split) == ("1", False, {"theirs": 10_000})
     live = target.release(MODEL, "3", *field.bundle("3"), key="release 3 again")
     assert (live.version, live.previous, live.applied) == ("3", "1", True)
-    target.rollback(MODEL, key="back to 1", reason="complaints")
+    target.restore_previous(MODEL, key="back to 1", reason="complaints")
     with pytest.raises(Refused, match="not the one that was requested"):
         field.begin(field.target(meddle))
     state = field.target().rollout(MODEL)

@@ -184,9 +184,9 @@ class TestStoreContract:
     def test_a_stamp_changes_with_its_file_and_with_no_other(self, store: Store) -> None:
         store.put("landing/a/1.csv", b"one")
         store.put("landing/a/2.csv", b"two")
-        before = store.stamps("landing/a/")
+        before = store.etags("landing/a/")
         store.put("landing/a/2.csv", b"three")
-        after = store.stamps("landing/a/")
+        after = store.etags("landing/a/")
         assert list(before) == list(after) == store.list("landing/a/")
         assert [path for path in before if before[path] != after[path]] == ["landing/a/2.csv"]
 

@@ -154,7 +154,7 @@ def test_a_later_try_leaves_alone_what_is_settled(store: MemoryStore) -> None:
 
 def test_an_adopted_attempt_is_the_try_s_own_from_then_on(store: MemoryStore) -> None:
     first = begun(store)
-    launch(store, 2).adopt(first.attempt)
+    launch(store, 2).record_adoption(first.attempt)
     assert launch(store, 2).current_attempt() == first.attempt
     assert launch(store, 3).unfinished_attempt() == first.attempt, "still running: the next try goes on with it, too"
     first.write_end(first.attempt, PodEnd("unavailable", "evicted"))

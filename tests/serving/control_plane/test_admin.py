@@ -6,7 +6,7 @@ import socket
 
 import httpx
 
-from pipelines.serving.__main__ import ADMIN_LIMITS
+from pipelines.serving.__main__ import ADMIN_CONNECTION_LIMITS
 from pipelines.serving.control_plane.admin import MAX_BODY_BYTES
 from tests.serving.gateway_process import Gateway
 
@@ -34,7 +34,7 @@ def test_a_body_without_end_is_cut_off(gateway: Gateway) -> None:
 
 
 def test_while_a_slow_caller_sends_nothing_others_are_answered(gateway: Gateway) -> None:
-    assert ADMIN_LIMITS.request_seconds <= 30
+    assert ADMIN_CONNECTION_LIMITS.request_seconds <= 30
     with socket.create_connection(("127.0.0.1", gateway.admin_port), timeout=30) as slow:
         slow.sendall(b"POST /flush HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n")
         assert httpx.get(f"{gateway.admin}/models", timeout=5).status_code == 200
@@ -42,5 +42,5 @@ def test_while_a_slow_caller_sends_nothing_others_are_answered(gateway: Gateway)
 
 def test_a_head_without_end_is_431(gateway: Gateway) -> None:
     with socket.create_connection(("127.0.0.1", gateway.admin_port), timeout=30) as stranger:
-        stranger.sendall(b"GET /models HTTP/1.1\r\n" + b"x-filler: " + b"y" * 4 * ADMIN_LIMITS.header_bytes)
+        stranger.sendall(b"GET /models HTTP/1.1\r\n" + b"x-filler: " + b"y" * 4 * ADMIN_CONNECTION_LIMITS.header_bytes)
         assert stranger.recv(100).startswith(b"HTTP/1.1 431")

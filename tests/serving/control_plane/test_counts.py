@@ -47,9 +47,9 @@ def test_slow_units_are_counted_by_limit_and_all_counts_survive_the_process(tmp_
     for seconds, unit in ((0.2, 1), (0.2, 1), (0.02, 2), (0.001, 3)):
         counters.count_request(key(1), seconds, (10.0, 100.0), unit=unit)
     counts = RolloutCounts(tmp_path / "counts.db")
-    counts.add(counters.take())
+    counts.add(counters.take_tallies())
     counters.count_request(key(1), 0.5, (10.0, 100.0), bad="error", unit=3)
-    counts.add(counters.take())
+    counts.add(counters.take_tallies())
     counts.close()
     arm = arms(RolloutCounts(tmp_path / "counts.db"), "10", "100")[1, "candidate"]
     assert (arm["requests"], arm["units"], arm["bad_units"]) == (5, 3, 1)
@@ -60,7 +60,7 @@ def test_slow_units_are_counted_by_limit_and_all_counts_survive_the_process(tmp_
 def test_the_counts_of_another_rollout_are_forgotten_with_it(tmp_path: Path) -> None:
     counts = RolloutCounts(tmp_path / "counts.db")
     counts.add([(key(1), ArmTally(requests=1, units=[(7, 1)])), (key(1, rollout="r2"), ArmTally(requests=2))])
-    counts.keep_only({("m", "r2")})
+    counts.keep_only_rollouts({("m", "r2")})
     assert arms(counts) == {}
     counts.add([(key(1), ArmTally(units=[(7, 1)]))])
     assert arms(counts)[1, "candidate"]["bad_units"] == 1, "the same unit is new again"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipelines.errors import Refused
 from pipelines.rollout import transitions as moves
 from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan, RoutingPlan
-from pipelines.rollout.transitions import WHOLE, Mirror, Route, Served, check
+from pipelines.rollout.transitions import FULL_SHARE, Mirror, Route, Served, check_route
 from pipelines.serving.control_plane.state import GatewayState, GenerationMismatch, KeyReused
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,8 +26,8 @@ PLAN = RolloutPlan("canary", 60, Guard(0.01))
 
 def begun(share: int = 0, strategy: Any = "canary") -> Route:
     route = moves.create(Route(ONE), "r1", msgspec.structs.replace(PLAN, strategy=strategy), NOW, "p", False)
-    route = moves.prepared(route, "r1", TWO, NOW)
-    return moves.shifted(route, "r1", {"1": WHOLE - share, "2": share}, NOW) if share else route
+    route = moves.prepare_candidate(route, "r1", TWO, NOW)
+    return moves.shift_traffic(route, "r1", {"1": FULL_SHARE - share, "2": share}, NOW) if share else route
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_rollout_that_could_not_fail_or_not_be_followed_is_refused(changes: di
 )
 def test_a_split_that_is_not_whole_is_refused(split: dict[str, int], says: str) -> None:
     with pytest.raises(Refused, match=says):
-        moves.shifted(begun(), "r1", split, NOW)
+        moves.shift_traffic(begun(), "r1", split, NOW)
 
 
 STEPS = st.lists(
@@ -82,23 +82,23 @@ STEPS = st.lists(
 def _step(route: Route, step: tuple[Any, ...]) -> Route:
     match step:
         case ("shift", one, two):
-            return moves.shifted(route, "r1", {route.live.version: one, "2": two}, NOW)
+            return moves.shift_traffic(route, "r1", {route.live.version: one, "2": two}, NOW)
         case ("mirror", share, version):
-            return moves.mirrored(route, "r1", None if version is None else Mirror(version, share), NOW)
+            return moves.set_mirror(route, "r1", None if version is None else Mirror(version, share), NOW)
         case ("pause",):
-            return moves.paused(route, "r1", "why")
+            return moves.pause(route, "r1", "why")
         case ("resume",):
-            return moves.resumed(route, "r1", NOW)
+            return moves.resume(route, "r1", NOW)
         case ("promote",):
-            return moves.promoted(route, "r1", "2")
+            return moves.promote(route, "r1", "2")
         case ("back",):
-            return moves.rolled_back(route, "why")
+            return moves.roll_back(route, "why")
         case ("retire",):
-            return moves.retired(route, "r1", None)
+            return moves.finish_promotion(route, "r1", None)
         case ("prepare",):
-            return moves.prepared(route, "r1", TWO, NOW)
+            return moves.prepare_candidate(route, "r1", TWO, NOW)
         case ("fail",):
-            return moves.failed(route, "r1", "why")
+            return moves.fail_preparation(route, "r1", "why")
         case _:
             return moves.create(route, "r1", PLAN, NOW, "p", False)
 
@@ -111,8 +111,8 @@ def test_whatever_is_asked_the_shares_are_whole_the_canary_grows_and_the_end_is_
         before = route
         with contextlib.suppress(Refused):
             route = _step(route, step)
-        check(route)
-        assert sum((route.split or {route.live.version: WHOLE}).values()) == WHOLE
+        check_route(route)
+        assert sum((route.split or {route.live.version: FULL_SHARE}).values()) == FULL_SHARE
         assert route.rollout is not None
         assert before.rollout is not None
         if not route.rollout.active:
@@ -125,29 +125,29 @@ def test_whatever_is_asked_the_shares_are_whole_the_canary_grows_and_the_end_is_
 
 def test_an_ab_split_stays_as_it_began_and_a_shadow_gets_no_traffic() -> None:
     with pytest.raises(Refused, match="cannot change from"):
-        moves.shifted(begun(5000, "ab"), "r1", {"1": 4000, "2": 6000}, NOW)
+        moves.shift_traffic(begun(5000, "ab"), "r1", {"1": 4000, "2": 6000}, NOW)
     with pytest.raises(Refused, match="is a shadow"):
         begun(100, "shadow")
 
 
 def test_a_canary_is_not_made_smaller_but_rolled_back() -> None:
     with pytest.raises(Refused, match="roll back"):
-        moves.shifted(begun(1000), "r1", {"1": 9500, "2": 500}, NOW)
-    after = moves.rolled_back(begun(1000), "errors")
+        moves.shift_traffic(begun(1000), "r1", {"1": 9500, "2": 500}, NOW)
+    after = moves.roll_back(begun(1000), "errors")
     assert (after.live, after.split, after.candidate) == (ONE, {}, None)
     assert after.rollout is not None
     assert (after.rollout.phase, after.rollout.reason) == ("ROLLED_BACK", "errors")
 
 
 def test_a_promotion_can_be_taken_back_until_it_is_finished() -> None:
-    promoted = moves.promoted(begun(1000), "r1", "2")
+    promoted = moves.promote(begun(1000), "r1", "2")
     assert (promoted.live, promoted.previous) == (TWO, ONE)
-    assert moves.rolled_back(promoted, "late errors").live == ONE
-    done = moves.retired(promoted, "r1", None)
+    assert moves.roll_back(promoted, "late errors").live == ONE
+    done = moves.finish_promotion(promoted, "r1", None)
     assert done.rollout is not None
     assert (done.rollout.phase, done.previous) == ("SUCCEEDED", ONE)
     with pytest.raises(Refused, match="no rollout is active"):
-        moves.rolled_back(done, "too late")
+        moves.roll_back(done, "too late")
 
 
 def test_a_second_rollout_waits_or_says_that_it_supersedes() -> None:
@@ -192,9 +192,9 @@ def test_the_file_never_takes_a_split_that_is_not_whole(tmp_path: Path) -> None:
 
 def test_a_key_keeps_its_answer_and_its_meaning(tmp_path: Path) -> None:
     state = GatewayState(tmp_path / "state.db")
-    change(state, Route(ONE), "a", answer={"split": {"1": WHOLE}})
+    change(state, Route(ONE), "a", answer={"split": {"1": FULL_SHARE}})
     change(state, begun(100), "b")
-    assert state.stored_answer("a") == {"split": {"1": WHOLE}, "generation": 1}
+    assert state.stored_answer("a") == {"split": {"1": FULL_SHARE}, "generation": 1}
     assert state.find_generation("a", {"key": "a", "of": ()}) == 1
     with pytest.raises(KeyReused):
         state.find_generation("a", {"key": "other"})

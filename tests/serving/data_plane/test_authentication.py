@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from pipelines.serving.data_plane.authentication import (
     AuthenticatedClient,
     Authenticator,
-    KeysMissing,
+    KeySetMissing,
     NotAuthenticated,
     public_keys,
 )
@@ -173,7 +173,7 @@ def test_a_broken_key_set_leaves_the_last_one_in_force(tmp_path: Path) -> None:
 
 def test_without_any_key_set_a_token_can_be_tried_again(tmp_path: Path) -> None:
     access = Authenticator(declared(tokens=tokens(tmp_path / "absent.json")), tmp_path)
-    with pytest.raises(KeysMissing):
+    with pytest.raises(KeySetMissing):
         access.authenticate(bearer(token()))
 
 

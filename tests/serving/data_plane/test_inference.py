@@ -17,7 +17,7 @@ import pytest
 from pipelines.rollout.plan import BreakerLimits, RolloutPlan
 from pipelines.rollout.transitions import Mirror, RolloutRecord, Route, Served
 from pipelines.serving.data_plane.inference import DataPlane, PendingRequest
-from pipelines.serving.data_plane.public import PublicApplication, listener_state
+from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.models import mlflow_protocol
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
@@ -118,13 +118,13 @@ class Gateway:
             "1", champion, RowSchema(FEATURES, 5), columns, arm_headers("1", "champion"), self._arms(table)
         )
         tables = {"nothing": LoadedTable(1), "broken": LoadedTable(1, {}, {MODEL: "it is damaged"})}
-        champion_only = live.split is None or live.split.champion_only
-        self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, champion_only=champion_only))
+        champion_only = live.split is None or live.split.is_champion_only
+        self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, is_champion_only=champion_only))
         caller = ApiKeyConfig("root", sha256(KEYS["root"]), ["predict", "admin"], None)
         door = GatewayConfig(
             AuthenticationConfig([caller], None, None, [], 10), cache=CacheConfig("memory", 100_000, 60)
         )
-        watch = listener_state(door, 100_000, self.data_plane.counters)
+        watch = make_listener_state(door, 100_000, self.data_plane.counters)
         self.front = PublicApplication(self.data_plane, cast(Any, None), door, watch, folder)
 
     def _arms(self, table: str) -> TrafficSplit | None:
@@ -142,9 +142,9 @@ class Gateway:
         """Status, headers and content of the answer; ``plain``: without a task, where that is possible."""
         fields = [(name.encode(), value.encode()) for name, value in headers.items()]
         fields += [(b"x-api-key", KEYS["root"].encode()), (b"content-length", str(len(body)).encode())]
-        request = self.front.begin(path.encode(), fields, ("127.0.0.1", 1)) if plain else None
+        request = self.front.begin_request(path.encode(), fields, ("127.0.0.1", 1)) if plain else None
         if request is not None:
-            response = self.front.finish(request, body)
+            response = self.front.finish_request(request, body)
             status, answered, content = response.status, list(response.headers), response.body
         else:
             status, answered, content = await self._by_asgi(path, fields, body)
@@ -179,7 +179,8 @@ class Gateway:
             "requests": self.data_plane.counters.requests,
             "rows": self.data_plane.counters.rows,
             "tallies": [
-                (key, tally.requests, tally.bad, tally.fallback, tally.sent) for key, tally in self.arm_counters.take()
+                (key, tally.requests, tally.bad, tally.fallback, tally.sent)
+                for key, tally in self.arm_counters.take_tallies()
             ],
         }
 
@@ -283,7 +284,7 @@ def test_a_refused_request_leaves_nothing_to_the_garbage_collector(tmp_path: Pat
     gc.collect()
     gc.disable()
     try:
-        assert gateway.data_plane.infer_plain(request, b"{").status == 400
+        assert gateway.data_plane.infer_inline(request, b"{").status == 400
         assert gc.collect() == 0
     finally:
         gc.enable()
@@ -295,5 +296,5 @@ def test_where_only_champions_answer_no_request_needs_a_task(tmp_path: Path, pro
     for table, plain in (("champion", True), ("mirror", True), ("nothing", True), ("candidate", False)):
         gateway = Gateway(tmp_path, table)
         path, _ = PROTOCOLS[protocol](Question())
-        assert (gateway.front.begin(path.encode(), [(b"content-length", b"9")], None) is not None) == plain
+        assert (gateway.front.begin_request(path.encode(), [(b"content-length", b"9")], None) is not None) == plain
         gateway.left()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.serving.settings import KEY_SET
+from pipelines.serving.settings import KEY_SET_FILE
 from tests.serving.front_gateways import AUDIENCE, ISSUER, front, key_set, token
 from tests.serving.gateway_process import Gateway, write_bundle
 
@@ -99,7 +99,7 @@ def test_before_any_key_is_known_a_token_is_told_to_try_again(
     gateway.start().release("1", write_bundle(tmp_path / "bundles", "1"))
     response = gateway.invoke(ROW, authorization=f"Bearer {token('one')}")
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
-    assert not (gateway.folder / "state" / KEY_SET).exists()
+    assert not (gateway.folder / "state" / KEY_SET_FILE).exists()
     assert time.monotonic() - started < 30
 
 

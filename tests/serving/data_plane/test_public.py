@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from pipelines.serving.data_plane.inference import DataPlane
-from pipelines.serving.data_plane.public import PublicApplication, listener_state
+from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
 from pipelines.serving.prediction_log.writer import LogWriter
 from pipelines.serving.settings import GatewayConfig, LimitsConfig
 from tests.serving.front_gateways import AUDIENCE, ISSUER, KEYS, front, key_set, keys, token
@@ -312,7 +312,7 @@ def test_an_upgrade_is_not_taken_and_fills_no_log(strict: Gateway) -> None:
 def test_what_exceeds_the_requests_that_may_wait_is_shed(tmp_path: Path) -> None:
     door = GatewayConfig(limits=LimitsConfig(concurrency=10), workers=2)
     data_plane = DataPlane(cast(LogWriter, None))
-    watch = listener_state(door, 1000, data_plane.counters)
+    watch = make_listener_state(door, 1000, data_plane.counters)
     front_door = PublicApplication(data_plane, cast(Any, None), door, watch, tmp_path)
     sent: list[Any] = []
 

@@ -21,7 +21,7 @@ from pipelines.serving.prediction_log.writer import (
     LoggedAnswer,
     LogWriter,
     complete_segments,
-    pack,
+    pack_record,
     read_segment,
 )
 from pipelines.steps.monitoring.prediction_log import read_log
@@ -210,7 +210,7 @@ def test_a_segment_of_before_there_were_roles_is_read(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 100, pack(LogColumns(0, "m", "1", [], []))[:-1]])
+@pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 100, pack_record(LogColumns(0, "m", "1", [], []))[:-1]])
 def test_reading_anything_never_fails(content: bytes) -> None:
     records, left = read_segment(content)
     assert (records, left) == ([], len(content))

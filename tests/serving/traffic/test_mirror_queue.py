@@ -19,15 +19,15 @@ from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter
 from pipelines.serving.traffic.mirror_queue import (
     BATCH_ROWS,
     MAX_MESSAGE_BYTES,
+    MirrorBatchHeader,
     MirrorChannel,
     MirrorQueue,
-    MirrorSource,
     mirror_sockets,
     receive,
 )
 from pipelines.serving.traffic.split import arm_headers
 
-SOURCE = MirrorSource("flight_delay", "r-1", 3, "2", ["distance", "carrier"])
+SOURCE = MirrorBatchHeader("flight_delay", "r-1", 3, "2", ["distance", "carrier"])
 
 
 class Line:
@@ -39,7 +39,7 @@ class Line:
         self.feed = MirrorQueue(self.write, lambda _, callback: self.timers.append(callback))
         self.heard: list[tuple[int, int]] = []
 
-    def open_channel(self, source: MirrorSource = SOURCE) -> MirrorChannel:
+    def open_channel(self, source: MirrorBatchHeader = SOURCE) -> MirrorChannel:
         return self.feed.open_channel(source, lambda over, dropped: self.heard.append((over, dropped)))
 
 
@@ -69,7 +69,10 @@ def test_requests_arrive_as_they_were_answered_with_what_they_share_said_once(mi
 
 
 def test_one_timer_runs_for_all_that_waits_and_a_full_batch_does_not_wait_for_it(mirrored: Line) -> None:
-    one, other = mirrored.open_channel(), mirrored.open_channel(MirrorSource("arrival", "r-2", 0, "9", ["distance"]))
+    one, other = (
+        mirrored.open_channel(),
+        mirrored.open_channel(MirrorBatchHeader("arrival", "r-2", 0, "9", ["distance"])),
+    )
     one.send(answer("a"))
     other.send(answer("b"))
     assert len(mirrored.timers) == 1
@@ -143,7 +146,7 @@ def test_every_caller_of_a_turn_is_answered_before_any_answer_is_logged(
         order: list[str] = []
         for name in ("a", "bad", "c"):
             request = PendingRequest(mlflow_protocol, None, {b"x-correlation-id": name.encode()})
-            response = data_plane.infer_plain(request, b'{"instances": [[1.0]]}')
+            response = data_plane.infer_inline(request, b'{"instances": [[1.0]]}')
             order.append(f"{response.status}, {len(log.logged)} logged")
         await asyncio.sleep(0)
         return order

@@ -10,10 +10,10 @@ from scipy import stats
 from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.psi import psi, psi_numeric
-from pipelines.steps.drift.sketch import Sketch
+from pipelines.steps.drift.sketch import QuantileSketch
 
 
-def sketch(values: NDArray[np.float64], points: int = 512, nulls: int = 0) -> Sketch:
+def sketch(values: NDArray[np.float64], points: int = 512, nulls: int = 0) -> QuantileSketch:
     """Every distinct value if they are few, else ``points`` near-equal-frequency ones up to the maximum."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) > points:
@@ -23,7 +23,7 @@ def sketch(values: NDArray[np.float64], points: int = 512, nulls: int = 0) -> Sk
         spare = np.setdiff1d(np.arange(points), kept)[: points - len(kept)]
         kept = np.union1d(kept, spare)
         distinct, counts = distinct[kept], np.diff(np.concatenate(([0], below[kept])))
-    return Sketch.of(distinct.tolist(), counts.tolist(), nulls)
+    return QuantileSketch.of(distinct.tolist(), counts.tolist(), nulls)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.02, 0.2, 1.0])

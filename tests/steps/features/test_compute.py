@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView, WindowMean
 from pipelines.steps.features.compute import compute_features
-from pipelines.steps.features.source_days import days_read, first_day
+from pipelines.steps.features.source_days import days_read, first_day_read
 from pipelines.tables.entity_id import entity_id, label_time
 from tests.steps.flights_by_hand import NEW_YORK, VIEW, by_hand, flight, observation, random_days, tables, utc
 
@@ -187,10 +187,10 @@ def test_a_day_alone_with_the_days_it_reaches_gives_the_same_as_all_days_togethe
 
 
 def test_a_day_reaches_two_days_back_and_a_day_more_where_the_clocks_lost_an_hour() -> None:
-    assert first_day(VIEW, "flights", date(2013, 6, 10), NEW_YORK) == date(2013, 6, 8)
-    assert first_day(VIEW, "flights", date(2013, 3, 11), NEW_YORK) == date(2013, 3, 8)
-    assert first_day(VIEW, "weather", date(2013, 6, 10), NEW_YORK) == date(2013, 6, 9)
-    assert first_day(VIEW, "planes", date(2013, 6, 10), NEW_YORK) is None
+    assert first_day_read(VIEW, "flights", date(2013, 6, 10), NEW_YORK) == date(2013, 6, 8)
+    assert first_day_read(VIEW, "flights", date(2013, 3, 11), NEW_YORK) == date(2013, 3, 8)
+    assert first_day_read(VIEW, "weather", date(2013, 6, 10), NEW_YORK) == date(2013, 6, 9)
+    assert first_day_read(VIEW, "planes", date(2013, 6, 10), NEW_YORK) is None
 
 
 def test_the_order_of_the_rows_given_does_not_matter() -> None:

@@ -15,7 +15,7 @@ from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
 from pipelines.steps.training.device import Device, choose_device, xgboost_device
-from pipelines.steps.training.fitting import Part, fit
+from pipelines.steps.training.fitting import EncodedPart, fit
 from pipelines.testing.ports import MemoryStore
 from tests.steps.small_training import spec
 
@@ -77,7 +77,7 @@ def test_the_gpu_gives_a_model_as_good_as_the_cpu_and_it_predicts_from_main_memo
     scores = {}
     for device in ("cpu", "cuda"):
         declared = spec(estimator={"rounds": 40, "parameters": {"max_depth": 4, "nthread": 1}}).training
-        train, held_out = Part(ROWS[:TRAIN], TARGET[:TRAIN]), Part(ROWS[TRAIN:], TARGET[TRAIN:])
+        train, held_out = EncodedPart(ROWS[:TRAIN], TARGET[:TRAIN]), EncodedPart(ROWS[TRAIN:], TARGET[TRAIN:])
         fitted = fit(declared, "classification", 7, [], train, held_out, device=device)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # XGBoost warns where rows and booster are on different devices

@@ -29,13 +29,13 @@ from pipelines.spec.runner import StageRunner
 from pipelines.steps import reproduce_model, train_model
 from pipelines.steps.training import distributed, snapshot
 from pipelines.steps.training.checkpoints import Checkpoints
-from pipelines.steps.training.distributed import Team
+from pipelines.steps.training.distributed import WorkerTeam
 from pipelines.steps.training.distributed_processes import RANK_MODULE
 from pipelines.steps.training.distributed_rank import rows_of_rank
-from pipelines.steps.training.distributed_work import INVITATION, SharedWork
-from pipelines.steps.training.fitting import Fitted
+from pipelines.steps.training.distributed_work import INVITATION_FILE, SharedWork
+from pipelines.steps.training.fitting import FittedModel
 from pipelines.steps.training.plan import TrainingPlan, plan_training, shared_work
-from pipelines.steps.training.worker import join
+from pipelines.steps.training.worker import join_training
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FEATURES, keep_snapshot, ports, request, rows, spec
@@ -105,8 +105,8 @@ class Laid:
         self.order = an_order(by(2, model or stopping()), kept)
         self.work: SharedWork = shared_work(self.order, self.order.training, self.features)
 
-    def fit(self, **given: Any) -> Fitted:
-        team = Team(self.store, str(self.folder), self.run, join_seconds=BOUND, peer_wait_seconds=30)
+    def fit(self, **given: Any) -> FittedModel:
+        team = WorkerTeam(self.store, str(self.folder), self.run, join_seconds=BOUND, peer_wait_seconds=30)
         return team.fit(self.work, self.features, **given)
 
     def checkpoints(self) -> Checkpoints:
@@ -142,7 +142,7 @@ def an_order(model: ModelSpec, digest: str) -> TrainingPlan:
         features=dict.fromkeys(FEATURES, "numeric") | KINDS,
         threshold=0.5,
         metric="roc_auc",
-        workers=model.runs("train").workers,
+        workers=model.stage_runner("train").workers,
     )
 
 
@@ -152,12 +152,12 @@ def ranks() -> list[psutil.Process]:
     return sorted((child for child in alive if RANK_MODULE in child.cmdline()), key=lambda child: child.cmdline()[6])
 
 
-def digest(fitted: Fitted) -> str:
+def digest(fitted: FittedModel) -> str:
     return hashlib.sha256(fitted.native).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FittedModel:
     laid = Laid(tmp_path_factory.mktemp("undisturbed"))
     return laid.fit(checkpoints=laid.checkpoints())
 
@@ -200,7 +200,7 @@ def test_a_search_is_tried_and_its_best_is_trained_by_all_workers(tmp_path: Path
     assert result.metrics["validation_roc_auc"] == pytest.approx(max(scores))
 
 
-def test_stopping_and_curves_are_those_of_the_whole_data(undisturbed: Fitted) -> None:
+def test_stopping_and_curves_are_those_of_the_whole_data(undisturbed: FittedModel) -> None:
     curve = undisturbed.curves["validation/logloss"]
     assert len(curve) == undisturbed.rounds == len(undisturbed.learning_rates)
     assert undisturbed.best_round == min(range(len(curve)), key=curve.__getitem__)
@@ -210,7 +210,7 @@ def test_stopping_and_curves_are_those_of_the_whole_data(undisturbed: Fitted) ->
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_killed_worker_fails_the_attempt_in_bounded_time_and_the_retry_ends_with_the_same_digest(
-    lost: int, tmp_path: Path, undisturbed: Fitted
+    lost: int, tmp_path: Path, undisturbed: FittedModel
 ) -> None:
     laid = Laid(tmp_path)
     killed_at: list[float] = []
@@ -231,7 +231,7 @@ def test_a_killed_worker_fails_the_attempt_in_bounded_time_and_the_retry_ends_wi
 
 
 def test_a_worker_in_a_pod_gives_the_model_of_processes_on_one_machine(
-    tmp_path: Path, undisturbed: Fitted, nearby: None
+    tmp_path: Path, undisturbed: FittedModel, nearby: None
 ) -> None:
     laid = Laid(tmp_path, run=RUN)
     with worker_of(laid) as worker:
@@ -241,7 +241,7 @@ def test_a_worker_in_a_pod_gives_the_model_of_processes_on_one_machine(
 
 
 def test_a_worker_in_a_pod_goes_on_from_the_checkpoint_of_a_killed_launch(
-    tmp_path: Path, undisturbed: Fitted, nearby: None
+    tmp_path: Path, undisturbed: FittedModel, nearby: None
 ) -> None:
     laid = Laid(tmp_path, run=RUN)
 
@@ -263,7 +263,7 @@ def test_a_worker_in_a_pod_goes_on_from_the_checkpoint_of_a_killed_launch(
 
 def test_workers_stay_for_every_trial_of_a_search_and_leave_after_the_last_fit(tmp_path: Path, nearby: None) -> None:
     laid = Laid(tmp_path, run=RUN)
-    team = Team(laid.store, str(tmp_path), RUN, join_seconds=BOUND, peer_wait_seconds=30)
+    team = WorkerTeam(laid.store, str(tmp_path), RUN, join_seconds=BOUND, peer_wait_seconds=30)
     with worker_of(laid) as worker:
         first = team.fit(laid.work, laid.features, last=False)
         second = team.fit(laid.work, laid.features)
@@ -323,25 +323,25 @@ def test_fewer_rows_than_workers_are_refused(tmp_path: Path) -> None:
 def test_a_worker_that_nobody_invites_gives_up(tmp_path: Path) -> None:
     world = FakePorts.make(tmp_path)
     with pytest.raises(Unavailable, match=r"workers\.json did not appear in 0 s"):
-        join(RUN, world, wait_seconds=0)
+        join_training(RUN, world, wait_seconds=0)
 
 
 def test_a_worker_leaves_when_the_launch_ends_without_a_training(tmp_path: Path) -> None:
     world = FakePorts.make(tmp_path)
     world.store.put(f"{RUN}/manifest.json", b"{}")
-    join(RUN, world, wait_seconds=0)
+    join_training(RUN, world, wait_seconds=0)
 
 
 def test_an_invitation_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     world = FakePorts.make(tmp_path)
-    world.store.put(f"{RUN}/{INVITATION}", b'{"session": 1}')
+    world.store.put(f"{RUN}/{INVITATION_FILE}", b'{"session": 1}')
     with pytest.raises(Refused, match="is not an invitation; do all pods of the launch run the same image"):
-        join(RUN, world, wait_seconds=0)
+        join_training(RUN, world, wait_seconds=0)
 
 
 def test_workers_that_never_come_are_waited_for_in_bounds(tmp_path: Path, nearby: None) -> None:
     laid = Laid(tmp_path, run=RUN)
-    team = Team(laid.store, str(tmp_path), RUN, join_seconds=12, peer_wait_seconds=30)
+    team = WorkerTeam(laid.store, str(tmp_path), RUN, join_seconds=12, peer_wait_seconds=30)
     started = time.monotonic()
     with pytest.raises(Unavailable, match="the 2 workers of small_delay did not all join in 12 s"):
         team.fit(laid.work, laid.features)

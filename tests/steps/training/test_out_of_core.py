@@ -32,7 +32,7 @@ from pipelines.steps import build_bundle, evaluate_model, reproduce_model, train
 from pipelines.steps.drift import report
 from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.take_snapshot import count_verified_rows, read_snapshot, run
-from pipelines.steps.training.plan import TrainingPlan, checkpoints_of, execute_plan, plan_training
+from pipelines.steps.training.plan import TrainingPlan, execute_plan, open_checkpoints, plan_training
 from pipelines.steps.training.snapshot import open_snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, histogram, profile_frame
@@ -265,8 +265,8 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bytes(
             raise Stopped
 
     with pytest.raises(Stopped):
-        execute_plan(filled_order, snapshot, checkpoints=checkpoints_of(filled_order, world), on_round=stop)
-    resumed = execute_plan(filled_order, snapshot, checkpoints=checkpoints_of(filled_order, world))
+        execute_plan(filled_order, snapshot, checkpoints=open_checkpoints(filled_order, world), on_round=stop)
+    resumed = execute_plan(filled_order, snapshot, checkpoints=open_checkpoints(filled_order, world))
     assert resumed.fitted.resumed_from_round == at // 10 * 10
     assert resumed.fitted.native == undisturbed.fitted.native
     assert resumed.fitted.curves == undisturbed.fitted.curves
