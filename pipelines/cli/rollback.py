@@ -22,16 +22,18 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Traffic first; ledger and registry follow, and one that is down is named, not waited for."""
     model, target = options.model, open_target(options.model, ports)
     before = target.rollout(model)
-    verdict, way = judge_rollback(before, options.version), plan_rollback(before)
-    if way is None or not verdict.passed:
+    verdict, rollback = judge_rollback(before, options.version), plan_rollback(before)
+    if rollback is None or not verdict.passed:
         raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
     key = f"cli/{model}/{before.generation}"
-    roll_back(target, model, way, options.reason, key, ports.settings.actor)
+    roll_back(target, model, rollback, options.reason, key, ports.settings.actor)
     after = target.state(model)
-    lost = f"version {way.takes} has lost its traffic" if way.takes else f"rollout {way.rollout_id} is over"
+    lost = (
+        f"version {rollback.takes} has lost its traffic" if rollback.takes else f"rollout {rollback.rollout_id} is over"
+    )
     print(f"{model}: {lost}, version {after.version} gets all traffic")
-    details = {"from": way.takes, "to": after.version, "reason": options.reason, "generation": after.generation}
-    details |= {"rollout_id": way.rollout_id}
+    details = {"from": rollback.takes, "to": after.version, "reason": options.reason, "generation": after.generation}
+    details |= {"rollout_id": rollback.rollout_id}
 
     def record_in_ledger() -> None:
         ports.ledger.append("rollback", model, after.version, details, actor=ports.settings.actor, key=key)
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         ports.registry.move_alias(model, "champion", after.version)
 
     later = f"run the {model}__rollback DAG to update it"
-    if way.takes != before.champion:
+    if rollback.takes != before.champion:
         later = f"the run of {model}__deploy that it belongs to updates it"
     for what, record in (("ledger", record_in_ledger), ("registry", move_aliases)):
         try:
@@ -60,13 +62,17 @@ def open_target(model: str, ports: Ports) -> DeploymentTarget:
         return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
 
 
-def roll_back(target: DeploymentTarget, model: str, way: PlannedRollback, reason: str, key: str, actor: str) -> None:
+def roll_back(
+    target: DeploymentTarget, model: str, rollback: PlannedRollback, reason: str, key: str, actor: str
+) -> None:
     """One call. ``Refused`` if the rollout was promoted and finished in between."""
-    if way.rollout_id is None:
+    if rollback.rollout_id is None:
         target.restore_previous(model, key=key, reason=reason)
         return
     ended = target.roll_back(
-        model, way.rollout_id, rollback_reason(reason, way.takes, actor), key=f"{key}/{way.rollout_id}"
+        model, rollback.rollout_id, rollback_reason(reason, rollback.takes, actor), key=f"{key}/{rollback.rollout_id}"
     )
     if ended.phase != "ROLLED_BACK":
-        raise Refused(f"rollout {way.rollout_id} of {model} is {ended.phase} by now; run it again")
+        raise Refused(
+            f"rollout {rollback.rollout_id} of {model} is {ended.phase}, not rolled back; run the command again"
+        )

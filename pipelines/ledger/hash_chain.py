@@ -124,7 +124,9 @@ def head_faults(entries: Sequence[LedgerEntry], heads: Iterable[str]) -> list[st
         if known is None:
             faults.append(f"{text.strip()[:80]!r} is not a head; a head is <number>:<64 hex digits>")
         elif int(known[1]) not in digests:
-            faults.append(f"line {known[1]} is missing: it was once the newest line, {known[2][:12]}")
+            faults.append(f"line {known[1]} is missing: it was once the newest line (digest {known[2][:12]})")
         elif digests[int(known[1])] != known[2]:
-            faults.append(f"line {known[1]} was {known[2][:12]} and is now {digests[int(known[1])][:12]}: rewritten")
+            faults.append(
+                f"line {known[1]} was rewritten: its digest was {known[2][:12]}, now {digests[int(known[1])][:12]}"
+            )
     return faults

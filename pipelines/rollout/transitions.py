@@ -142,7 +142,9 @@ def active_rollout(route: Route, rollout_id: str) -> RolloutRecord:
     """The rollout of this id if it is active. Raises ``Refused`` if another one is the newest or it has ended."""
     rollout = route.rollout
     if rollout is None or rollout.rollout_id != rollout_id:
-        raise Refused(f"rollout {rollout_id} is not the newest; that is {rollout.rollout_id if rollout else 'none'}")
+        raise Refused(
+            f"rollout {rollout_id} is not the newest of the model, which is {rollout.rollout_id if rollout else 'none'}"
+        )
     if not rollout.active:
         raise Refused(f"rollout {rollout_id} is {rollout.phase} ({rollout.reason or 'done'}); start a new one")
     return rollout
@@ -192,7 +194,7 @@ def prepare_candidate(route: Route, rollout_id: str, served: Served, now: dateti
         raise Refused(f"version {served.version} is already the champion; prepare another version")
     if rollout.phase not in ("PENDING", "READY"):
         raise Refused(
-            f"rollout {rollout_id} is {rollout.phase} with version {rollout.candidate and rollout.candidate.version}"
+            f"rollout {rollout_id} is {rollout.phase} with another candidate; start a new one for {served.version}"
         )
     steps = (RolloutStage(rollout.step, 0, 0, now),)
     record = msgspec.structs.replace(rollout, phase="READY", candidate=served, step_started=now, steps=steps)
@@ -265,7 +267,7 @@ def resume(route: Route, rollout_id: str, now: datetime) -> Route:
     """Back in the phase before the pause, with a full lease from now."""
     rollout = active_rollout(route, rollout_id)
     if rollout.phase != "PAUSED":
-        raise Refused(f"rollout {rollout_id} is {rollout.phase}, not PAUSED")
+        raise Refused(f"rollout {rollout_id} is {rollout.phase}; only a PAUSED rollout can be resumed")
     phase = "BAKING" if route.share() else "SHADOWING" if route.mirror else "READY" if route.candidate else "PENDING"
     record = msgspec.structs.replace(rollout, phase=phase, reason="")
     return renew_lease(msgspec.structs.replace(route, rollout=record), rollout_id, rollout.plan.lease_seconds, now)

@@ -40,7 +40,7 @@ def judge_quorum(
             reasons.append(f"{role}: {len(agreed[role])} of {approver.count} agreed")
     people = sorted(set().union(*agreed.values()))
     if len(people) < declared.people_needed:
-        reasons.append(f"{len(people)} different people agreed, {declared.people_needed} must")
+        reasons.append(f"{len(people)} different people approved; {declared.people_needed} are needed")
     facts: dict[str, object] = {
         "people": people,
         "agreed": {role: sorted(names) for role, names in agreed.items()},
@@ -63,7 +63,7 @@ def missing_approvers(declared: Approval, authors: Collection[str]) -> list[str]
     ]
     people = set().union(*left.values()) if left else set()
     if not reasons and len(people) < declared.people_needed:
-        reasons.append(f"{declared.people_needed} different people must agree, and there are {len(people)}")
+        reasons.append(f"{declared.people_needed} different people must approve, but only {len(people)} may")
     if not reasons:
         return []
     left_out = ", ".join(sorted(set(authors) & {user for approver in declared.approvers for user in approver.users}))

@@ -20,5 +20,7 @@ def judge_trial(ticket: RolloutTicket, state: RolloutState, share: int, missing:
     now = state.split.get(ticket.version, 0)
     failures = list(verdict.reasons)
     if now not in (0, share) and now < share:
-        failures.append(f"the green version already has {now} basis points; its trial has one share, {share}")
+        failures.append(
+            f"the green version has {now} basis points; a trial has one share, {share}, and cannot change it"
+        )
     return Verdict.of(RULE, failures=failures, facts=verdict.facts)

@@ -29,7 +29,7 @@ def judge_shift(
     if state.phase not in SHIFT_PHASES:
         failures.append(f"the rollout is {state.phase}; traffic can shift only in {', '.join(SHIFT_PHASES)}")
     if not 0 < share < FULL_SHARE:
-        failures.append(f"a share of {share} basis points is no stage; it must be 1 to {FULL_SHARE - 1}")
+        failures.append(f"{share} basis points cannot be a canary share; it must be 1 to {FULL_SHARE - 1}")
     elif now > share:
         failures.append(f"the candidate has {now} basis points; its share cannot shrink to {share}")
     facts: dict[str, object] = {"share": share, "before": now, "phase": state.phase, "generation": state.generation}

@@ -64,9 +64,9 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     return Verdict.of(RULE, failures=failures, facts=facts)
 
 
-def rollback_reason(reason: str, takes: str | None, run: str) -> str:
+def rollback_reason(reason: str, from_version: str | None, run: str) -> str:
     """The reason as stored by the target, with the version that was rolled back and the run."""
-    return f"{reason} (version {takes or 'none'} taken back by {run})"
+    return f"{reason} (version {from_version or 'none'} taken back by {run})"
 
 
 def earlier_rollback(state: RolloutState, run: str) -> PlannedRollback | None:

@@ -53,7 +53,7 @@ def sample_size(
     if not (0 < rate < 1 and 0 < rate * ratio < 1 and 0 < weight < 1 and ratio != margin):
         inputs = f"rate {rate:g}, ratio {ratio:g}, weight {weight:g}, margin {margin:g}"
         remedy = "rates and weight must lie in (0, 1), and the ratio must differ from the margin"
-        raise Refused("no number of requests decides this", [f"{inputs}: {remedy}"])
+        raise Refused("no number of requests can decide this test", [f"{inputs}: {remedy}"])
     limit, truth = float(expected_share(weight, margin)), float(expected_share(weight, ratio))
     spread = special.ndtri(1 - alpha) * math.sqrt(limit * (1 - limit))
     spread += special.ndtri(power) * math.sqrt(truth * (1 - truth))
@@ -67,7 +67,9 @@ def sample_size(
     share_with_event = rate * (1 - weight + weight * ratio)
     looks = [int(np.searchsorted(power_by_look, level)) + 1 for level in (power, 0.5)]
     if looks[0] > len(power_by_look):
-        raise Refused("no number of requests decides this", [f"power {power:g} is not reached; use a lower power"])
+        raise Refused(
+            "no number of requests can decide this test", [f"power {power:g} is not reached; use a lower power"]
+        )
     events, median = (look * block for look in looks)
     return SampleSize(
         events=events,

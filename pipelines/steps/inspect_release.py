@@ -280,7 +280,7 @@ def _edge_rows(inputs: list[FeatureInput]) -> list[dict[str, Any]]:
 
 
 def _edge_faults(predict_rows: Predict, inputs: list[FeatureInput], classifies: bool) -> list[str]:
-    """Edge rows without a valid prediction, and a number beyond 32 bits that was not refused."""
+    """Edge rows without a valid prediction, and a feature value above the float32 range that was not refused."""
     faults = []
     for number, row in enumerate(_edge_rows(inputs)):
         named = "all columns null" if number == 0 else f"edge row {number}"
@@ -290,19 +290,23 @@ def _edge_faults(predict_rows: Predict, inputs: list[FeatureInput], classifies: 
             faults.append(f"{named}: {_first_line(error)}")
             continue
         if scores.shape != (1,) or not np.isfinite(scores[0]):
-            faults.append(f"{named}: answers {scores.tolist()}")
+            faults.append(f"{named}: the prediction is {scores.tolist()}, not one finite number")
         elif classifies and not 0 <= scores[0] <= 1:
-            faults.append(f"{named}: {scores[0]:g} is not a probability")
+            faults.append(f"{named}: the prediction {scores[0]:g} is not a probability")
     numbers = [feature.name for feature in inputs if feature.type == "numeric"]
     if numbers:
         row = dict.fromkeys((feature.name for feature in inputs), None) | {numbers[0]: ABOVE_FLOAT32}
         try:
             scores = predict_rows(pl.DataFrame([row], schema=_schema(inputs)))
-            faults.append(f"a number beyond 32 bits: answers {scores.tolist()}")
+            faults.append(
+                f"{numbers[0]} = {ABOVE_FLOAT32:g} (above float32) must be refused, but gave {scores.tolist()}"
+            )
         except Refused:
             pass  # as required
         except Exception as error:
-            faults.append(f"a number beyond 32 bits: {_first_line(error)}")
+            faults.append(
+                f"{numbers[0]} = {ABOVE_FLOAT32:g} (above float32) is not refused but fails: {_first_line(error)}"
+            )
     return faults
 
 

@@ -100,7 +100,9 @@ def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: st
         ended = target.roll_back(before.model, rollback.rollout_id, signed_reason, key=rollback_key)
         if ended.phase != "ROLLED_BACK":
             reasons = ["trigger the DAG again"]
-            raise Refused(f"rollout {rollback.rollout_id} of {before.model} is {ended.phase} by now", reasons)
+            raise Refused(
+                f"rollout {rollback.rollout_id} of {before.model} is now {ended.phase} and was not rolled back", reasons
+            )
         return rollback
     target.restore_previous(before.model, key=key, reason=reason)
     if target.state(before.model).version == rollback.takes:

@@ -159,7 +159,7 @@ def test_one_person_in_two_roles_is_one_person(approval_stack: ApprovalStack) ->
     states = approval_stack.ended(PATIENT, "alone", both)
     assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("skipped", "skipped")
     [verdict] = approval_stack.lines("approval_quorum", "alone")
-    assert verdict.details["reasons"] == ["1 different people agreed, 2 must"]
+    assert verdict.details["reasons"] == ["1 different people approved; 2 are needed"]
 
 
 def test_a_no_skips_what_follows_and_a_cleared_request_asks_anew(approval_stack: ApprovalStack) -> None:

@@ -64,7 +64,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [ADA, answer("compliance", "ada")],
             [],
-            ["1 different people agreed, 2 must"],
+            ["1 different people approved; 2 are needed"],
             id="one person in two roles",
         ),
         pytest.param(
@@ -153,7 +153,7 @@ ADA = answer("ml_lead", "ada")
             TWO_ROLES,
             [],
             [],
-            ["ml_lead: 0 of 1", "compliance: 0 of 1", "0 different people agreed, 2 must"],
+            ["ml_lead: 0 of 1", "compliance: 0 of 1", "0 different people approved; 2 are needed"],
             id="no answers at all",
         ),
     ],
@@ -187,7 +187,7 @@ def test_the_facts_name_the_people() -> None:
         (TWO_ROLES, ["grace"], []),
         (TWO_OF_ONE, ["grace", "mary"], ["ml_lead needs 2 and has ada", "without grace, mary, who trained"]),
         (TWO_ROLES, ["ada", "grace"], ["ml_lead needs 1 and has nobody", "without ada, grace, who trained"]),
-        (TWO_ROLES, ["mary", "grace"], ["2 different people must agree, and there are 1", "without grace, mary"]),
+        (TWO_ROLES, ["mary", "grace"], ["2 different people must approve, but only 1 may", "without grace, mary"]),
     ],
 )
 def test_nobody_is_asked_where_too_few_could_answer(

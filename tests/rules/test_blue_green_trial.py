@@ -13,7 +13,7 @@ from tests.rules.rollout_facts import TICKET, state
     [
         (0, "READY", None),
         (500, "BAKING", None),
-        (200, "BAKING", "already has 200 basis points; its trial has one share, 500"),
+        (200, "BAKING", "has 200 basis points; a trial has one share, 500"),
         (800, "BAKING", "has 800 basis points; its share cannot shrink"),
         (0, "PAUSED", "the rollout is PAUSED"),
     ],

@@ -22,8 +22,8 @@ from tests.rules.rollout_facts import TICKET, state
         ({"candidate": None, "phase": "PENDING"}, 500, "the rollout is PENDING"),
         ({"phase": "PAUSED"}, 500, "the rollout is PAUSED"),
         ({"champion": "8"}, 500, "version 8 is live, but this run expected 9"),
-        ({}, 0, "a share of 0 basis points is no stage"),
-        ({}, 10_000, "a share of 10000 basis points is no stage"),
+        ({}, 0, "0 basis points cannot be a canary share"),
+        ({}, 10_000, "10000 basis points cannot be a canary share"),
     ],
 )
 def test_only_the_prepared_candidate_gets_traffic_and_its_share_only_grows(

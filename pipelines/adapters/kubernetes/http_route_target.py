@@ -107,7 +107,7 @@ class HttpRouteTarget(AnnotatedRollouts):
             written = self._api.merge_patch(document)
         if objects.differs(spec, written["spec"]):
             raise Refused(
-                f"HTTPRoute {objects.slug(model)} differs from what was written",
+                f"HTTPRoute {objects.slug(model)} differs from what was written to it",
                 ["something in the cluster changes it, or its Gateway API is too old: a mirrored share needs 1.3"],
             )
 

@@ -110,7 +110,7 @@ class KServeTarget(AnnotatedRollouts):
             written = self._api.merge_patch(document)
         if differs(spec, written["spec"]):
             hint = "KServe before 0.20 has no spec.canary; install 0.20 or newer"
-            raise Refused(f"InferenceService {self._service_name(model)} differs from what was written", [hint])
+            raise Refused(f"InferenceService {self._service_name(model)} differs from what was written to it", [hint])
 
     def _inference_spec(self, record: ServingRecord) -> Document:
         declared = self._deployment

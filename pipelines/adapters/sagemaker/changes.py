@@ -120,7 +120,7 @@ class EndpointChanges:
                 self._restore_recorded_route()
             except WriteConflict:
                 continue
-        raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
+        raise Unavailable(f"{self.model} met {MAX_WRITE_CONFLICTS} write conflicts in a row; try again")
 
     def renew_lease(self, edit: Callable[[Route], Route], expect: int) -> RolloutState:
         """Renew the lease without waiting for SageMaker or for a pending change."""
@@ -135,7 +135,7 @@ class EndpointChanges:
             with suppress(WriteConflict):
                 self._records.write(record, etag)
                 return self.state(record, self.endpoint.describe())
-        raise Unavailable(f"{MAX_WRITE_CONFLICTS} others changed {self.model} meanwhile; try again")
+        raise Unavailable(f"{self.model} met {MAX_WRITE_CONFLICTS} write conflicts in a row; try again")
 
     def _changes_record_only(self, record: EndpointRecord) -> bool:
         """Whether the intent changes nothing at SageMaker, so that it can be recorded without waiting."""
@@ -164,7 +164,9 @@ class EndpointChanges:
             self.endpoint.set_weights(variants, current)
             current = self.endpoint.wait()
         if not self.endpoint.has_shares(variants, current):
-            raise Unavailable(f"endpoint {self.endpoint.name} splits {current.shares}, not as requested; try again")
+            raise Unavailable(
+                f"endpoint {self.endpoint.name} splits traffic {current.shares}, not as requested; try again"
+            )
         former, route = record.route, intent.route
         if former is None or (route.live, route.candidate) != (former.live, former.candidate):
             self.endpoint.declare_autoscaling(variants)

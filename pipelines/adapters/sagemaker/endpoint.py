@@ -201,7 +201,12 @@ class SageMakerEndpoint:
                 self._remove_scaling(name)
             self.update(self.ensure_config(variants, current))
         except (Refused, Unavailable) as error:
-            log.warning("%s keeps %s at weight 0 until its next change: %s", self.name, ", ".join(surplus), error)
+            log.warning(
+                "endpoint %s keeps variants %s at weight 0 until its next change: %s",
+                self.name,
+                ", ".join(surplus),
+                error,
+            )
 
     def ensure_model(self, served: Served) -> str:
         """Name of SageMaker's model of this bundle, created if it is missing."""

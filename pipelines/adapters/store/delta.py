@@ -200,7 +200,7 @@ class DeltaStore:
                 raise refused from cause
             if "Generic " in text or "object-store error" in text:
                 raise Unavailable(f"{action} does not answer: {text[:400]}") from cause
-            raise Refused(f"{action} cannot be used; restore it", [text[:400]]) from cause
+            raise Refused(f"{action} cannot be read; restore an earlier version of it", [text[:400]]) from cause
 
     # ---- files -------------------------------------------------------------------------------------------------
 

@@ -65,12 +65,12 @@ class PublicApplication:
         self._pages = Pages(data_plane, ask_supervisor, secured=not self._anonymous)
         listener.inline_handler = self
 
-    # ---- plain requests: no task, no messages ------------------------------------------------------------------
+    # ---- inline requests: no task, no messages ------------------------------------------------------------------
 
     def begin_request(
         self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None
     ) -> PendingRequest | None:
-        """Check the caller of a plain request; a problem is sent once the body has come. None: it is not plain."""
+        """Check the caller of an inline request; a problem is sent with its body. None: it cannot be answered inline."""
         if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.is_champion_only:
             return None
         fields = dict(headers)
@@ -88,7 +88,7 @@ class PublicApplication:
         return PendingRequest(protocol, model, fields)
 
     def finish_request(self, request: PendingRequest, body: bytes) -> Response:
-        """The response to a plain request whose body has come."""
+        """The response to an inline request whose body has come."""
         problem = request.problem
         if problem is None and self._listener.waiting > self._max_waiting:
             problem = _too_busy()

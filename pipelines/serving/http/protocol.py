@@ -26,10 +26,10 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
 
 
 class InlineRequestHandler(Protocol):
-    """Answers plain requests: POSTs that need no asyncio task of their own."""
+    """Answers inline requests: POSTs that are answered in the event loop without an asyncio task of their own."""
 
     def begin_request(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
-        """The request to pass to ``finish_request`` once its body has come; None: it is not plain."""
+        """The request to pass to ``finish_request`` once its body has come; None: it cannot be answered inline."""
         ...
 
     def finish_request(self, request: Any, body: bytes) -> Response:
@@ -38,7 +38,7 @@ class InlineRequestHandler(Protocol):
 
 
 class ListenerState:
-    """State that all connections of one listener in one process share; ``inline_handler`` answers plain requests."""
+    """State that all connections of one listener in one process share; ``inline_handler`` answers inline requests."""
 
     def __init__(self, limits: ConnectionLimits, on_refusal: Callable[[int], None] = lambda _: None) -> None:
         self.limits = limits
@@ -70,9 +70,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     pending_requests = 0
     blocked_since = 0.0
     idle_since = 0.0
-    """Loop time of the last plain response; 0 once more data came."""
+    """Loop time of the last inline response; 0 once more data came."""
     inline_request: Any = None
-    """The plain request whose body is arriving."""
+    """The inline request whose body is arriving."""
     body_parts: list[bytes]
     queued_requests = 0
     closes_when_answered = False
@@ -174,7 +174,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.listener.waiting -= 1
         super().on_response_complete()
 
-    # ---- plain requests ----------------------------------------------------------------------------------------
+    # ---- inline requests ----------------------------------------------------------------------------------------
 
     def write_response(self, response: Response) -> None:
         if self.transport.is_closing():
@@ -188,7 +188,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.write(b"".join(parts))
 
     def finish_inline_request(self) -> None:
-        """Uncount an answered plain request; the connection then waits for the next one or closes."""
+        """Uncount an answered inline request; the connection then waits for the next one or closes."""
         self.queued_requests -= 1
         self.listener.waiting -= 1
         self.server_state.total_requests += 1
@@ -198,7 +198,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.idle_since = self.loop.time()
 
     def shutdown(self) -> None:
-        """Close the connection, after plain requests that have begun are answered."""
+        """Close the connection, after inline requests that have begun are answered."""
         if self.inline_request is not None or self.queued_requests:
             self.closes_when_answered = True
         else:
@@ -250,7 +250,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 def answer_queued_requests(listener: ListenerState) -> None:
-    """Answer every plain request of this turn of the event loop, in the order of arrival."""
+    """Answer every inline request of this turn of the event loop, in the order of arrival."""
     queue, listener.queue = listener.queue, []
     for connection, request, body in queue:
         try:

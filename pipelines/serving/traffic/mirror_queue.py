@@ -29,7 +29,7 @@ class MirrorBatchHeader(msgspec.Struct, array_like=True, frozen=True):
 class MirrorBatch(msgspec.Struct, array_like=True, frozen=True):
     """Requests with the champion's answers, as logged but not masked; the shadow worker predicts them again."""
 
-    source: MirrorBatchHeader
+    header: MirrorBatchHeader
     answers: list[LoggedAnswer]
 
 
@@ -57,9 +57,9 @@ class MirrorQueue:
         self._waiting: list[MirrorChannel] = []
         self._rows = 0
 
-    def open_channel(self, source: MirrorBatchHeader, on_handover: OnHandover) -> MirrorChannel:
+    def open_channel(self, header: MirrorBatchHeader, on_handover: OnHandover) -> MirrorChannel:
         """A channel for the requests of one mirror."""
-        return MirrorChannel(self, source, on_handover)
+        return MirrorChannel(self, header, on_handover)
 
     def schedule_flush(self, channel: MirrorChannel, rows: int) -> None:
         """Send the waiting requests soon, after one of so many rows was added to a channel."""
@@ -99,9 +99,9 @@ class MirrorChannel:
 
     __slots__ = ("_queue", "on_handover", "packed", "prefix")
 
-    def __init__(self, queue: MirrorQueue, source: MirrorBatchHeader, on_handover: OnHandover) -> None:
+    def __init__(self, queue: MirrorQueue, header: MirrorBatchHeader, on_handover: OnHandover) -> None:
         self._queue, self.on_handover = queue, on_handover
-        self.prefix = b"\x92" + _encoder.encode(source) + b"\xdd"
+        self.prefix = b"\x92" + _encoder.encode(header) + b"\xdd"
         self.packed: list[bytes] = []
 
     def send(self, answer: LoggedAnswer) -> None:

@@ -69,17 +69,17 @@ class ShadowWorker:
             if mirrored is None:
                 return False
             if not self._compare_if_loaded(mirrored):
-                self._early_requests.extend(MirrorBatch(mirrored.source, [answer]) for answer in mirrored.answers)
+                self._early_requests.extend(MirrorBatch(mirrored.header, [answer]) for answer in mirrored.answers)
         return True
 
     def _compare_if_loaded(self, mirrored: MirrorBatch) -> bool:
         """Compare them if their version is loaded; a data worker may get a new routing table earlier."""
-        source = mirrored.source
-        shadow = self._shadows.get((source.model, source.rollout_id, source.version))
+        header = mirrored.header
+        shadow = self._shadows.get((header.model, header.rollout_id, header.version))
         if shadow is None:
             return False
-        key = (source.model, source.rollout_id, source.step, source.version, "shadow")
-        order = None if shadow.names == source.names else [source.names.index(name) for name in shadow.names]
+        key = (header.model, header.rollout_id, header.step, header.version, "shadow")
+        order = None if shadow.names == header.names else [header.names.index(name) for name in shadow.names]
         for answer in mirrored.answers:
             values = answer.values if order is None else [answer.values[index] for index in order]
             self._compare(key, answer, values, shadow)

@@ -39,7 +39,7 @@ def folds(
     cuts = [len(times) * block // (declared.folds + 1) for block in range(1, declared.folds + 1)]
     edges = [int(np.searchsorted(times, times[cut], side="left")) for cut in cuts] + [len(times)]
     if edges[0] == 0 or any(low >= high for low, high in pairwise(edges)):
-        raise Refused(f"{len(times)} rows hold too few instants for {declared.folds} forward-chained folds")
+        raise Refused(f"{len(times)} rows have too few distinct times for {declared.folds} forward-chained folds")
     for low, high in pairwise(edges):
         yield np.arange(low), np.arange(low, high)
 

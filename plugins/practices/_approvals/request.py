@@ -118,5 +118,5 @@ def read_answer(event: dict[str, Any], request: LedgerEntry, ports: Ports) -> Ap
 def _request_line(ports: Ports, model: str, digest: str) -> LedgerEntry:
     requests = [line for line in ports.ledger.entries(model=model, kind="approval_request") if line.digest == digest]
     if not requests:
-        raise Refused(f"the ledger holds no request {digest[:16]}", ["clear this task to send a new request"])
+        raise Refused(f"the ledger has no approval request {digest[:16]}", ["clear this task to send a new request"])
     return requests[0]

@@ -88,7 +88,7 @@ def delete_started_pods() -> None:
         try:
             cluster.delete(name)
         except AirworthyError as error:
-            log.warning("cannot delete pod %s; airworthy__reap_pods will: %s", name, error)
+            log.warning("cannot delete pod %s now, airworthy__reap_pods deletes it later: %s", name, error)
 
 
 def _start_pods(cluster: Cluster, launch: Launch, runner: StageRunner, context: Any) -> None:

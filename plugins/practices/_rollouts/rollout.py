@@ -158,7 +158,8 @@ class Rollout:
         self._call_target(verb, state, change)
         state = self.running_state()
         if not is_applied(state):
-            raise Unavailable(f"{verb} of {state.model} did not take effect: phase {state.phase}, split {state.split}")
+            found = f"the rollout is {state.phase} with split {state.split}"
+            raise Unavailable(f"the target accepted {verb} of {state.model} but {found}; clear the task to try again")
         return state
 
     def _call_target(self, verb: str, state: RolloutState, change: TargetChange, suffix: str = "") -> None:

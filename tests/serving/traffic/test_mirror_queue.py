@@ -63,7 +63,7 @@ def test_requests_arrive_as_they_were_answered_with_what_they_share_said_once(mi
     mirrored.timers[0]()
     found = receive(mirrored.read)
     assert found is not None
-    assert found.source == SOURCE
+    assert found.header == SOURCE
     assert found.answers == [answer(name) for name in "abc"]
     assert mirrored.heard == [(3, 0)]
 
@@ -78,7 +78,7 @@ def test_one_timer_runs_for_all_that_waits_and_a_full_batch_does_not_wait_for_it
     assert len(mirrored.timers) == 1
     one.send(answer("c", rows=BATCH_ROWS))
     found = [receive(mirrored.read), receive(mirrored.read)]
-    assert [(each.source.model, len(each.answers)) for each in found if each] == [("flight_delay", 2), ("arrival", 1)]
+    assert [(each.header.model, len(each.answers)) for each in found if each] == [("flight_delay", 2), ("arrival", 1)]
     mirrored.timers[0]()
     assert receive(mirrored.read) is None
     assert mirrored.heard == [(2, 0), (1, 0)]
