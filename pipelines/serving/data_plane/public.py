@@ -70,7 +70,7 @@ class PublicApplication:
     def begin_request(
         self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None
     ) -> PendingRequest | None:
-        """Check the caller of an inline request; a problem is sent with its body. None: it cannot be answered inline."""
+        """Check the caller of an inline request; a problem is sent after the body. None: not inline."""
         if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.is_champion_only:
             return None
         fields = dict(headers)
