@@ -194,7 +194,7 @@ def prepare_candidate(route: Route, rollout_id: str, served: Served, now: dateti
         raise Refused(f"version {served.version} is already the champion; prepare another version")
     if rollout.phase not in ("PENDING", "READY"):
         raise Refused(
-            f"rollout {rollout_id} is {rollout.phase} with another candidate; start a new one for {served.version}"
+            f"rollout {rollout_id} is {rollout.phase}; only PENDING and READY take a candidate: start another rollout"
         )
     steps = (RolloutStage(rollout.step, 0, 0, now),)
     record = msgspec.structs.replace(rollout, phase="READY", candidate=served, step_started=now, steps=steps)
