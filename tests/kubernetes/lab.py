@@ -38,7 +38,7 @@ DAG, TASK = "small_delay__train", "train_model"
 
 
 def own_address(core_api: Any) -> str | None:
-    """The address by which pods reach this machine: ``AIRWORTHY_TEST_ADDRESS``, or the node's if this machine is one."""
+    """``AIRWORTHY_TEST_ADDRESS``, where pods reach this machine, or its address as a node of the cluster; None: neither."""
     return os.environ.get("AIRWORTHY_TEST_ADDRESS") or node_address(core_api)
 
 
