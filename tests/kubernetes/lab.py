@@ -38,7 +38,7 @@ DAG, TASK = "small_delay__train", "train_model"
 
 
 def own_address(core_api: Any) -> str | None:
-    """``AIRWORTHY_TEST_ADDRESS``, where pods reach this machine, or its address as a node of the cluster; None: neither."""
+    """Where pods reach this machine: ``AIRWORTHY_TEST_ADDRESS``, or its address as a node; None if it is no node."""
     return os.environ.get("AIRWORTHY_TEST_ADDRESS") or node_address(core_api)
 
 
