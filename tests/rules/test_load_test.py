@@ -101,7 +101,7 @@ FAILING = (shown(above=99, below=-99, bad=2000), shown("error_rate", above=99, b
         ({"unsent": 7}, "could not send 7 requests in time"),
         ({"plateau_rps": 47.4}, "the client sent 47 requests/s of 50"),
         ({"wrong_version_answers": 3}, "3 answers came from another version than 5"),
-        ({"errors": {"status 429": 9}}, "the door turned requests away (status 429: 9)"),
+        ({"errors": {"status 429": 9}}, "the endpoint refused requests (status 429: 9)"),
         ({"errors": {"status 401": 1, "timeout": 5}}, "(status 401: 1)"),
     ],
 )
