@@ -100,6 +100,7 @@ def start(mutation: Mutation | None, tests: Sequence[str], imports: Imports) -> 
             for name in [name for name in sys.modules if changed in imports.reached_from(name)]:
                 del sys.modules[name]
             sys.meta_path.insert(0, MutatedModule(mutation))
+            importlib.import_module(changed)  # now, because pytest itself imports a module called *_test
         import pytest
 
         status = int(pytest.main([*OPTIONS, *tests]) != pytest.ExitCode.OK)
