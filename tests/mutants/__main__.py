@@ -98,6 +98,8 @@ def start(mutation: Mutation | None, tests: Sequence[str], imports: Imports) -> 
         if mutation is not None:
             changed = module_name(mutation.path)
             for name in [name for name in sys.modules if changed in imports.reached_from(name)]:
+                package, _, last = name.rpartition(".")
+                vars(sys.modules[package]).pop(last, None)
                 del sys.modules[name]
             sys.meta_path.insert(0, MutatedModule(mutation))
             importlib.import_module(changed)  # now, because pytest itself imports a module called *_test
