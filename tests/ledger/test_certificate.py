@@ -251,7 +251,8 @@ def test_the_newest_approval_counts() -> None:
 
 
 def test_without_a_digest_on_record_no_line_is_about_this_model() -> None:
-    assert check([("approval", {"semantic_version": "1.0.0"}), *gates()], "approval")[0] == "FAIL"
+    lines = [*gates(model_digest=None), ("approval", {"semantic_version": "1.0.0"})]
+    assert check(lines, "approval") == ("FAIL", "line 5 is about model (none), not (none)")
 
 
 @pytest.mark.parametrize(

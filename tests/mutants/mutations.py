@@ -73,7 +73,7 @@ def mutations(path: str, source: str) -> Iterator[Mutation]:
 
 
 def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
-    """Expressions in functions and classes, each with the name of its function. Texts and assertions are left out."""
+    """Expressions in functions and classes, each with its function; neither texts nor assertions nor forms."""
     found: list[tuple[str, ast.expr]] = []
 
     def visit(node: ast.AST, function: str) -> None:
@@ -83,7 +83,7 @@ def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
             ):
                 continue
             for child in field if isinstance(field, list) else [field]:
-                if isinstance(child, ast.JoinedStr | ast.Assert):
+                if isinstance(child, ast.JoinedStr | ast.Assert) or _is_declaration(child):
                     continue
                 if isinstance(child, ast.AST):
                     inner = function
@@ -95,6 +95,11 @@ def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
 
     visit(tree, "")
     return found
+
+
+def _is_declaration(node: object) -> bool:
+    """Whether this is ``ConfigDict(...)``: it declares the form of a message and decides nothing."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ConfigDict"
 
 
 def _changes(node: ast.expr) -> list[Callable[[Any], ast.expr]]:
