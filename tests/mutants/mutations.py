@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -44,10 +45,13 @@ class Mutation:
     after: str
     place: tuple[int, int]
     """Number of the expression in its module, and of the change among those of this expression."""
+    repetition: int
+    """1 for the first such change of this function, 2 for the second."""
 
     @property
     def change(self) -> str:
-        return f"{self.function}: {self.before} -> {self.after}"
+        again = f" ({self.repetition})" if self.repetition > 1 else ""
+        return f"{self.function}: {self.before} -> {self.after}{again}"
 
     @property
     def name(self) -> str:
@@ -64,12 +68,15 @@ class Mutation:
 
 def mutations(path: str, source: str) -> Iterator[Mutation]:
     """Every change of a module, in the order of its lines. Annotations, texts and decorators are left alone."""
+    seen: Counter[tuple[str, str, str]] = Counter()
     for number, (function, node) in enumerate(_candidates(ast.parse(source))):
         before = ast.unparse(node)
         for place, change in enumerate(_changes(node)):
             after = ast.unparse(change(node))
             if after != before:
-                yield Mutation(path, function, node.lineno, before, after, (number, place))
+                seen[function, before, after] += 1
+                repetition = seen[function, before, after]
+                yield Mutation(path, function, node.lineno, before, after, (number, place), repetition)
 
 
 def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:

@@ -114,6 +114,7 @@ def test_a_covariate_that_does_not_vary_has_no_coefficient() -> None:
     assert cuped_coefficient(Moments(9, 1.0, 1.0), Moments(9, 1.0, 1.0)) == 0.0
     assert cuped_coefficient(Moments(9, 1.0, 1.0, 5.0, 0.0, 3.0), Moments(9, 1.0, 1.0)) == 0.0
     assert cuped_coefficient(Moments(9, 1.0, 1.0, 5.0, 0.5, 0.25), Moments(1, 1.0, 1.0)) == 0.5
+    assert cuped_coefficient(Moments(2, 1.0, 1.0, 5.0, 0.5, 0.25), Moments(2, 1.0, 1.0)) == 0.5
 
 
 @pytest.mark.parametrize(("candidate", "champion"), [(1, 900), (900, 1), (0, 0)])
@@ -127,3 +128,7 @@ def test_one_unit_in_either_arm_bounds_nothing_and_two_do(candidate: int, champi
 @pytest.mark.parametrize("alpha", [1e-9, 0.999])
 def test_every_level_between_0_and_1_has_an_interval(alpha: float) -> None:
     assert mean_difference(Moments(9, 0, 1), Moments(9, 0, 1), alpha=alpha, tightest_at=1).high > 0
+
+
+def test_without_a_covariate_its_moments_are_zero() -> None:
+    assert Moments(9, 1.0, 2.0) == Moments(9, 1.0, 2.0, x_mean=0.0, x_variance=0.0, covariance=0.0)
