@@ -93,7 +93,8 @@ docs: $(READY)  ## Check every command line, link, file name and YAML example of
 
 test-kubernetes: $(READY)  ## Run the tests that need a cluster, on the one of KUBECONFIG
 	@test -n "$$KUBECONFIG" || { echo "no cluster: set KUBECONFIG to the kubeconfig of one whose node is this machine, or make kind"; exit 1; }
-	@$(BIN)/python -m pytest -m kubernetes --durations=5
+	@case "$$KUBECONFIG" in */var/kind.kubeconfig) export AIRWORTHY_TEST_ADDRESS=$$(cat var/kind.address);; esac; \
+	  $(BIN)/python -m pytest -m kubernetes --durations=5
 
 kind: $(READY)  ## Start a cluster for these tests in a container, with kind and docker
 	@command -v kind >/dev/null && docker info >/dev/null 2>&1 || { echo "kind or a docker engine is missing; any cluster whose node is this machine will do"; exit 1; }
@@ -101,6 +102,7 @@ kind: $(READY)  ## Start a cluster for these tests in a container, with kind and
 	@sed -e "s|\$${WORKSPACE}|$(CURDIR)|" -e "s|\$${PYTHON_HOME}|$$($(BIN)/python -c 'import sys; print(sys.base_prefix)')|" \
 	  .github/kind.yaml > var/kind.yaml
 	@kind create cluster --config var/kind.yaml --kubeconfig var/kind.kubeconfig --wait 120s
+	@docker network inspect kind --format '{{range .IPAM.Config}}{{.Gateway}} {{end}}' | tr ' ' '\n' | grep -m1 '\.' > var/kind.address
 
 mutants: $(READY)  ## Change rules, rollouts, statistics and ledger in small ways: the tests have to notice
 	@$(BIN)/python -m tests.mutants

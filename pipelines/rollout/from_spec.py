@@ -112,7 +112,7 @@ def _limits(metric: MetricSpec) -> list[dict[str, Any]]:
         if metric.max_ratio is not None:
             limits["fail_ratio"] = metric.fail_ratio or 1.0
         metrics.append({"name": metric.name, "event": event, "role": "guardrail", **limits})
-    if metric.fail_ratio is not None and metric.max_ratio is None:
+    if metric.fail_ratio is not None and (metric.role == "deterioration" or metric.max_ratio is None):
         name = f"{metric.name}_ratio" if metrics else metric.name
         metrics.append({"name": name, "event": event, "role": "deterioration", "fail_ratio": metric.fail_ratio})
     return metrics

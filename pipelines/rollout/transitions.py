@@ -193,8 +193,9 @@ def prepare_candidate(route: Route, rollout_id: str, served: Served, now: dateti
     if served.version == route.live.version:
         raise Refused(f"version {served.version} is already the champion; prepare another version")
     if rollout.phase not in ("PENDING", "READY"):
+        former = rollout.candidate
         raise Refused(
-            f"rollout {rollout_id} is {rollout.phase}; only PENDING and READY take a candidate: start another rollout"
+            f"rollout {rollout_id} is {rollout.phase} with candidate {former and former.version}; start another rollout"
         )
     steps = (RolloutStage(rollout.step, 0, 0, now),)
     record = msgspec.structs.replace(rollout, phase="READY", candidate=served, step_started=now, steps=steps)

@@ -167,7 +167,7 @@ def test_a_no_skips_what_follows_and_a_cleared_request_asks_anew(approval_stack:
     states = approval_stack.ended(PATIENT, "refused", answers)
     assert (states["count_approvals.-1"], states["promote_candidate.-1"]) == ("skipped", "skipped")
     [verdict] = approval_stack.lines("approval_quorum", "refused")
-    assert verdict.details["reasons"][0] == "ml_lead said no for ml_lead: slices look odd"
+    assert verdict.details["reasons"][0] == "ml_lead rejected for ml_lead: slices look odd"
 
     again = {"dry_run": False, "dag_run_id": "refused", "task_ids": [["request_approvals", LEAD]]}
     again |= {"include_downstream": True, "only_failed": False}

@@ -38,11 +38,18 @@ DAG, TASK = "small_delay__train", "train_model"
 
 
 def own_address(core_api: Any) -> str | None:
-    """The address by which pods reach this machine; None if the cluster's node is another one."""
-    mine = {one.address for found in psutil.net_if_addrs().values() for one in found if one.family == socket.AF_INET}
+    """Where pods reach this machine: ``AIRWORTHY_TEST_ADDRESS``, or its address as a node; None if it is no node."""
+    return os.environ.get("AIRWORTHY_TEST_ADDRESS") or node_address(core_api)
+
+
+def node_address(core_api: Any) -> str | None:
+    """This machine's address as a node of the cluster; None if the nodes are other machines or containers."""
+    own = {
+        entry.address for all_of in psutil.net_if_addrs().values() for entry in all_of if entry.family == socket.AF_INET
+    }
     for node in core_api.list_node().items:
         for address in node.status.addresses:
-            if address.type == "InternalIP" and address.address in mine:
+            if address.type == "InternalIP" and address.address in own:
                 return str(address.address)
     return None
 

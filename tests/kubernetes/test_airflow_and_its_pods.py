@@ -15,7 +15,7 @@ from pipelines.demo.land import land
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import open_ports
 from tests.e2e.installation import Installation, build_days
-from tests.kubernetes.lab import IMAGE, own_address, template
+from tests.kubernetes.lab import IMAGE, node_address, template
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.e2e]
 
@@ -46,7 +46,7 @@ def declarations(folder: Path, home: Path) -> Path:
 def flights(
     core_api: Any, module_namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Installation, str]]:
-    if own_address(core_api) is None:
+    if node_address(core_api) is None:
         pytest.skip("the cluster's node is another machine: this one's Python cannot be mounted into its pods")
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:

@@ -197,7 +197,7 @@ def test_a_route_of_somebody_else_is_never_taken_over(target: Unawaited, bundle:
     with pytest.raises(Refused, match="does not belong to this installation"):
         target.release(MODEL, "2", *bundle("2"), key="second")
     edit(namespace, {"metadata": {"annotations": {RECORD_ANNOTATION: "?"}}})
-    with pytest.raises(Refused, match="is no record"):
+    with pytest.raises(Refused, match="is not a valid record"):
         target.rollout(MODEL)
 
 

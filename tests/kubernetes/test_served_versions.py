@@ -17,7 +17,7 @@ from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, Tim
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import Served
 from tests.adapters.rollout_contract import MODEL, PLAN
-from tests.kubernetes.lab import own_address
+from tests.kubernetes.lab import node_address
 from tests.kubernetes.serving_lab import Client, Moments, declared, definition, grant, host_template
 from tests.serving.candidates import TRIGGER, write_candidate
 from tests.serving.rollout_calls import body, row
@@ -31,7 +31,7 @@ SMALL = {"cpu_request": "50m", "memory_request": "128Mi"}
 
 @pytest.fixture(scope="module")
 def here(core_api: Any, module_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
-    if own_address(core_api) is None:
+    if node_address(core_api) is None:
         pytest.skip("the cluster's node is another machine: pods cannot run this machine's Python")
     content = {"metadata": {"name": "door"}, "data": {"gateway.yaml": yaml.safe_dump(DOOR)}}
     core_api.create_namespaced_config_map(module_namespace, content)

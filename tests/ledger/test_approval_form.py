@@ -15,7 +15,7 @@ from pipelines.ports import VersionInfo
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.model import Bound, ModelSpec
 from pipelines.testing.ports import MemoryLedger
 
 MODEL = "flight_delay"
@@ -157,3 +157,175 @@ def test_the_headline_says_who_is_asked_about_what() -> None:
     champion = CANDIDATE.model_copy(update={"version": "2", "semantic": "1.0.0"})
     facts = FormFacts(ticket=TICKET, spec=SPEC, candidate=CANDIDATE, champion=champion, lines=[])
     assert subject(facts, "ml_lead") == "ml_lead: release flight_delay 3 (1.1.0) in place of 2 (1.0.0)?"
+
+
+def test_what_changed_is_listed_since_the_version_that_the_newest_approval_follows() -> None:
+    first = ("approval", {"follows": "0.9.0", "changes": ["older change"]})
+    newest = ("approval", {"follows": "1.0.0", "changes": ["feature  temp\nadded", "seed 7"]})
+    other = ("gate", {"gate": "slice_gate", "follows": "9.9.9", "outcome": "pass"})
+    text = told(first, newest, other)
+    assert "### What changed since 1.0.0\n\n- feature temp added\n- seed 7\n" in text
+    assert "older change" not in text
+
+
+@pytest.mark.parametrize("changes", [[], None])
+def test_an_approval_without_changes_is_of_the_same_model_on_newer_data(changes: list[str] | None) -> None:
+    text = told(("approval", {"follows": "1.0.0", "changes": changes}))
+    assert "### What changed since 1.0.0\n\n- no declared change: the same model, trained on newer data\n" in text
+
+
+def test_a_first_approval_follows_no_version_and_without_one_nothing_is_said_to_have_changed() -> None:
+    assert "This is the first approved version of this model." in told(("approval", {"follows": None}))
+    assert "What changed" not in told(gate("slice_gate"))
+
+
+def test_authors_are_named_as_those_who_may_not_approve() -> None:
+    assert row(told(authors=["ada", "joe"]), "author") == "| author | ada, joe (may not approve) |"
+    assert "| author |" not in told()
+
+
+def test_the_use_names_the_target_and_the_threshold_of_a_classification() -> None:
+    regression = read_declaration(REPOSITORY / "include" / "models" / "arrival_delay_minutes.yaml", ModelSpec)
+    assert row(told(), "use") == f"| use | classification of `arr_delay` ≥ 15; owner {SPEC.owner} |"
+    assert row(told(spec=regression), "use") == f"| use | regression of `arr_delay`; owner {regression.owner} |"
+
+
+@pytest.mark.parametrize(("first", "last"), [(True, False), (False, True), (False, False)])
+def test_a_part_of_the_data_without_both_its_times_shows_none(first: bool, last: bool) -> None:
+    day = datetime(2013, 1, 1, tzinfo=UTC)
+    taken = SnapshotResult(
+        model=MODEL,
+        as_of=day,
+        digest="5" * 64,
+        uri="u",
+        rows=5,
+        parts={"train": SplitPart(rows=5, first=day if first else None, last=day if last else None)},
+        features=["origin"],
+        table_versions={},
+    )
+    assert row(told(snapshot=taken), "data").endswith("UTC: train 5 rows |")
+
+
+def test_the_limits_name_the_columns_of_the_slices() -> None:
+    whole = SPEC.model_copy(update={"evaluation": SPEC.evaluation.model_copy(update={"slices": None})})
+    assert "judged over all rows only; not evaluated for smaller groups" in row(told(spec=whole), "limits")
+    assert SPEC.evaluation.slices is not None
+    columns = ", ".join(SPEC.evaluation.slices.columns)
+    assert f"judged over all rows and by {columns}; not" in row(told(), "limits")
+
+
+def numbers(**facts: Any) -> str:
+    """The third cell of a gate with these facts."""
+    return row(told(gate("slice_gate", **facts)), "slice gate").split(" | ")[2].removesuffix(" |")
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"version": "3", "rows": 5}, "rows 5"),
+        ({"model_digest": "a", "worse_log_e": 1.0, "needed_total": 5, "rows": 5}, "rows 5"),
+        ({"empty": None, "text": "", "items": [], "group": {}, "no": False}, ""),
+        ({"yes": True}, "yes True"),
+        ({"zero": 0}, "zero 0"),
+        ({"RMSE": 1.5}, "RMSE 1.5"),
+        ({"max_drop": 0.123456}, "max drop 0.1235"),
+        ({"rows": 1234567}, "rows 1,234,567"),
+        ({"seconds": 1000.4}, "seconds 1,000"),
+        ({"seconds": -1000.4}, "seconds -1,000"),
+        ({"seconds": 999.96}, "seconds 1000"),
+        ({"drift": "nan"}, "drift nan"),
+        ({"days": ["a", 1.23456, None]}, "days: a; 1.235; "),
+        ({"days": list(range(13))}, "days: 0; 1; 2; 3; 4; 5; 6; 7; 8; 9; 10; 11"),
+        ({"arms": [{"arm": "x", "units": 5, "plots": "p"}]}, "arms: arm x, units 5"),
+        ({"limits": {"p99": {"bad": 1, "report": "r"}, "sha256": "s"}}, "limits: p99 (bad 1)"),
+        ({"items": [{"item": "1 size", "result": "FAIL", "why": None}]}, "items: 1 size FAIL ()"),
+        ({"items": [{"item": "1 size", "result": "FAIL", "why": ["a", "b"]}]}, "items: 1 size FAIL (a, b)"),
+        ({"items": [{"item": "1 size", "rows": 2}]}, "items: item 1 size, rows 2"),
+    ],
+)
+def test_each_kind_of_fact_has_its_text(facts: dict[str, Any], text: str) -> None:
+    assert numbers(**facts).strip() == text.strip()
+
+
+def test_a_group_of_12_is_shown_as_it_is_and_of_13_numbers_the_lowest_12() -> None:
+    twelve = {f"g{number}": 20 - number for number in range(12)}
+    assert numbers(gains=twelve).startswith("gains: g0 20, g1 19")
+    thirteen = numbers(gains=twelve | {"g12": 8.5})
+    assert thirteen.startswith("gains: g12 8.5, g11 9, g10 10")
+    assert thirteen.endswith("g1 19 (the lowest 12 of 13)")
+    mixed = numbers(gains=twelve | {"g12": "unknown"})
+    assert mixed.startswith("gains: g0 20")
+    assert mixed.endswith("g12 unknown, g2 18, g3 17, g4 16, g5 15, g6 14, g7 13, g8 12")
+
+
+def test_a_comparison_without_a_margin_has_margin_0_and_without_an_interval_is_shown_as_facts() -> None:
+    compared = {name: value for name, value in COMPARED.items() if name not in ("margin", "champion")}
+    assert numbers(**compared).endswith("on 9,124 rows; margin 0")
+    assert numbers(**COMPARED).endswith("on 9,124 rows; margin 0.005")
+    assert numbers(metric="roc_auc", gain=0.02) == "gain 0.02, metric roc_auc"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [({"min": 0.5}, "(≥ 0.5)"), ({"max": 0.9}, "(≤ 0.9)"), ({"min": 0.5, "max": 0.9}, "(≥ 0.5 and ≤ 0.9)")],
+)
+def test_a_metric_is_shown_with_its_declared_bounds(bounds: dict[str, float], text: str) -> None:
+    declared = {"roc_auc": Bound(**bounds)}
+    spec = SPEC.model_copy(update={"evaluation": SPEC.evaluation.model_copy(update={"minimum_metrics": declared})})
+    shown = row(told(gate("minimum_metrics_gate", roc_auc=0.7), spec=spec), "minimum metrics gate")
+    assert shown.endswith(f"roc auc 0.7 {text} |")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2 * 86400, "2 days"),
+        (2 * 86400 - 60, "48 hours"),
+        (1.5 * 3600, "90 minutes"),
+        (7200, "2 hours"),
+        (7199, "120 minutes"),
+        (120, "2 minutes"),
+        (119, "119 seconds"),
+        (0.5, "0.5 seconds"),
+    ],
+)
+def test_a_duration_is_told_in_the_largest_unit_of_which_there_are_two(seconds: float, text: str) -> None:
+    facts = FormFacts(ticket=TICKET, spec=SPEC, candidate=CANDIDATE, lines=[])
+    assert f"No answer within {text} counts as a rejection" in form(facts, seconds)
+
+
+def test_without_an_evaluation_the_registered_metrics_stand_in_order() -> None:
+    candidate = CANDIDATE.model_copy(update={"metrics": {"roc_auc": 0.7, "log_loss": 0.5}})
+    champion = CANDIDATE.model_copy(update={"version": "2", "metrics": {"roc_auc": 0.68}})
+    text = told(candidate=candidate, champion=champion)
+    assert "| log_loss | 0.5 |  |\n| roc_auc | 0.7 | 0.68 |" in text
+    assert "| roc_auc | 0.7 |  |" in told(candidate=candidate)
+    assert "| metric |" not in told()
+
+
+def test_of_two_evaluations_the_newer_counts_and_a_champion_may_lack_the_test_metric() -> None:
+    champion = CANDIDATE.model_copy(update={"version": "2", "metrics": {"roc_auc": 0.68}})
+    older, newer = (
+        gate("candidate_evaluation", metrics={"roc_auc": 0.6}),
+        gate("candidate_evaluation", metrics={"roc_auc": 0.7}),
+    )
+    other = gate("slice_gate", metrics={"roc_auc": 0.1})
+    assert row(told(older, newer, other, champion=champion), "roc_auc") == "| roc_auc | 0.7 | 0.68 |"
+
+
+def test_a_first_version_is_released_at_once_and_replaces_nothing() -> None:
+    ticket = TICKET.model_copy(update={"champion": None})
+    text = told(ticket=ticket)
+    assert "**Approve** releases version 3 at once, because no version is live yet." in text
+    assert row(text, "version").endswith("3 (1.1.0), now live: nothing |")
+    facts = FormFacts(ticket=ticket, spec=SPEC, candidate=CANDIDATE.model_copy(update={"semantic": None}), lines=[])
+    assert subject(facts, "ml_lead") == "ml_lead: release flight_delay 3 as its first version?"
+
+
+def test_a_strategy_without_a_share_is_named_alone() -> None:
+    shadow = SPEC.model_copy(update={"deployment": Deployment(strategy="shadow")})
+    assert "releases version 3 by shadow. **Reject**" in told(spec=shadow)
+
+
+def test_a_release_without_tests_has_no_list_of_them() -> None:
+    assert "Tests of this release" not in told()

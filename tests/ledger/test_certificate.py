@@ -1,303 +1,276 @@
-"""A certificate holds when every line and every stored byte agrees, and fails on each item that does not."""
+"""Each check of a certificate reads the newest line of its kind, and says by number what is wrong with it."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
-from pipelines.errors import Unavailable
-from pipelines.ledger.certificate import Check, collect_certificate
+from pipelines.ledger.certificate import Certificate, Check, check_lines, collect_certificate
 from pipelines.ledger.hash_chain import head
 from pipelines.ledger.required_evidence import REQUIRED_GATES
-from pipelines.ports import VersionInfo
-from pipelines.steps.certificate.verification import verify
-from pipelines.steps.snapshot.table_digest import table_digest
-from pipelines.testing.ports import FakePorts, MemoryRegistry
+from pipelines.testing.ports import MemoryLedger
 
-MODEL = b"the native model"
-CODE = "0123456789abcdef0123456789abcdef01234567"
-Lines = list[tuple[str, str | None, dict[str, Any]]]
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-SNAPSHOT = pl.DataFrame(
-    {"flight": [1, 2], "prediction_time": [datetime(2013, 1, 1, tzinfo=UTC)] * 2, "target": [0.0, 1]}
-)
-DIGEST = sha256(MODEL)
-FILES = {"model.onnx": b"the served model", "categories.json": b"{}"}
-MANIFEST = json.dumps(
-    {"model_digest": DIGEST, "files": {name: sha256(content) for name, content in FILES.items()}}
-).encode()
+MODEL, OTHER = "a" * 64, "b" * 64
+TRAINED: dict[str, Any] = {
+    "outcome": "pass",
+    "model_digest": MODEL,
+    "snapshot": "5" * 64,
+    "environment_digest": "e" * 64,
+    "request_digest": "c" * 64,
+    "git_revision": "1234567",
+}
+DATA: dict[str, Any] = {"outcome": "pass", "snapshot": "5" * 64, "table_versions": {"flights": 7, "weather": 2}}
+GATE: dict[str, Any] = {"outcome": "pass", "model_digest": MODEL}
+APPROVED: dict[str, Any] = {"semantic_version": "1.0.0", "model_digest": MODEL}
+RELEASED: dict[str, Any] = {"model_digest": MODEL, "sha256": "d" * 64}
+Lines = list[tuple[str, dict[str, Any]]]
 
 
-def lines() -> Lines:
-    """What the practices write for one version from training to release."""
-    passed = {"outcome": "pass", "reasons": []}
-    training = {
-        "model_digest": DIGEST,
-        "snapshot": table_digest(SNAPSHOT),
-        "environment_digest": "e" * 64,
-        "request_digest": "a" * 64,
-        "git_revision": CODE,
-        "run_id": "r",
-    }
-    data = {"snapshot": table_digest(SNAPSHOT), "table_versions": {"features/flight_delay": 7}, **passed}
-    evaluation = {"gate": "candidate_evaluation", "snapshot": table_digest(SNAPSHOT), **passed}
-    gates: Lines = [("gate", "1", {"gate": name, "model_digest": DIGEST, **passed}) for name in REQUIRED_GATES[1:]]
-    return [
-        ("data_verdict", None, data),
-        ("training", "1", training | passed),
-        ("gate", "1", evaluation),
-        *gates,
-        ("approval", "1", {"semantic_version": "1.0.0", "model_digest": DIGEST}),
-        ("release", "1", {"model_digest": DIGEST, "sha256": sha256(MANIFEST)}),
+def gates(**changes: Any) -> Lines:
+    return [("gate", GATE | {"gate": name} | changes) for name in REQUIRED_GATES]
+
+
+def whole() -> Lines:
+    """Lines 1 (data) to 8 (release) of a version that holds in every item."""
+    return [("data_verdict", DATA), ("training", TRAINED), *gates(), ("approval", APPROVED), ("release", RELEASED)]
+
+
+def issue(lines: Lines) -> Certificate:
+    ledger = MemoryLedger()
+    for kind, details in lines:
+        ledger.append(kind, "m", None if kind == "data_verdict" else "1", details, actor="ann")
+    return collect_certificate("m", "1", ledger.entries())
+
+
+def check(lines: Lines, name: str) -> tuple[str, str]:
+    [result] = [check for check in check_lines(issue(lines)) if check.name == name]
+    return result.state, result.detail
+
+
+def without(*kinds: str) -> Lines:
+    return [line for line in whole() if line[0] not in kinds]
+
+
+def with_details(kind: str, **changes: Any) -> Lines:
+    return [(name, details | changes if name == kind else details) for name, details in whole()]
+
+
+# ---- which lines --------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_names_the_digests_of_its_lines_and_the_head_of_the_whole_ledger() -> None:
+    ledger = MemoryLedger()
+    for kind, details in whole():
+        ledger.append(kind, "m", None if kind == "data_verdict" else "1", details, actor="ann")
+    ledger.append("training", "m", "2", TRAINED | {"snapshot": "6" * 64}, actor="ann")
+    ledger.append("training", "n", "1", TRAINED, actor="ann")
+    ledger.append("data_verdict", "n", None, DATA, actor="ann")
+    ledger.append("data_verdict", "m", None, DATA | {"snapshot": "6" * 64}, actor="ann")
+    ledger.append("gate", "m", None, DATA, actor="ann")
+    lines = ledger.entries()
+    assert collect_certificate("m", "1", lines) == Certificate(
+        model="m",
+        version="1",
+        semantic_version="1.0.0",
+        model_digest=MODEL,
+        snapshot="5" * 64,
+        table_versions={"flights": 7, "weather": 2},
+        environment_digest="e" * 64,
+        request_digest="c" * 64,
+        git_revision="1234567",
+        bundle_sha256="d" * 64,
+        entries=lines[:8],
+        head=head(lines),
+    )
+
+
+def test_the_newest_line_of_a_kind_counts_and_lines_stand_in_the_order_of_the_ledger() -> None:
+    certificate = issue(
+        [
+            *whole(),
+            ("training", TRAINED | {"git_revision": "89"}),
+            ("approval", APPROVED | {"semantic_version": "2.0.0"}),
+            ("release", RELEASED | {"sha256": "f" * 64}),
+            ("data_verdict", DATA | {"table_versions": {"flights": 8}}),
+        ]
+    )
+    assert (certificate.git_revision, certificate.semantic_version) == ("89", "2.0.0")
+    assert (certificate.bundle_sha256, certificate.table_versions) == ("f" * 64, {"flights": 8})
+    assert [entry.number for entry in certificate.entries] == list(range(1, 13))
+
+
+def test_a_version_without_a_training_has_no_data_verdict() -> None:
+    certificate = issue([("data_verdict", {"outcome": "pass"}), ("approval", APPROVED)])
+    assert [entry.kind for entry in certificate.entries] == ["approval"]
+    assert (certificate.snapshot, certificate.table_versions, certificate.model_digest) == (None, {}, None)
+
+
+def test_lines_are_found_by_their_kind_and_gates_by_their_name() -> None:
+    certificate = issue(whole())
+    assert [entry.number for entry in certificate.lines_of_kind("gate")] == [3, 4, 5, 6]
+    assert [entry.number for entry in certificate.gate("slice_gate")] == [6]
+
+
+def test_the_checks_of_a_whole_certificate_all_hold_in_order() -> None:
+    assert check_lines(issue(whole())) == [
+        Check(name="training", state="ok", detail="line 2, model aaaaaaaaaaaa…"),
+        Check(name="data verdict", state="ok", detail="line 1, tables flights 7, weather 2"),
+        Check(name="code revision", state="ok", detail="1234567"),
+        *[Check(name=name, state="ok", detail=f"line {3 + at}, pass") for at, name in enumerate(REQUIRED_GATES)],
+        Check(name="approval", state="ok", detail="line 7, 1.0.0 by ann"),
+        Check(name="release", state="ok", detail="line 8"),
     ]
 
 
-@dataclass
-class Installation:
-    """One released version with all its lines and files; change anything, then ``check``."""
-
-    ports: FakePorts
-    folder: Path
-    lines: Lines = field(default_factory=lines)
-
-    def details(self, kind: str, gate: str | None = None) -> dict[str, Any]:
-        return next(d for name, _, d in self.lines if name == kind and (gate is None or d.get("gate") == gate))
-
-    def drop(self, kind: str, gate: str | None = None) -> None:
-        wanted = self.details(kind, gate)
-        self.lines = [line for line in self.lines if line[2] is not wanted]
-
-    def move_last(self, kind: str, gate: str | None = None) -> None:
-        wanted = self.details(kind, gate)
-        self.lines.sort(key=lambda line: line[2] is wanted)
-
-    @property
-    def snapshot(self) -> str:
-        return f"snapshots/flight_delay/{table_digest(SNAPSHOT)}/data.parquet"
-
-    def write(self) -> None:
-        for kind, version, details in self.lines:
-            self.ports.ledger.append(kind, "flight_delay", version, details, actor="ml_lead")
-        self.ports.ledger.append("gate", "flight_delay", "2", {"gate": "slice_gate", "outcome": "fail"}, actor="a")
-
-    def check(self, **options: Any) -> dict[str, Check]:
-        if not self.ports.ledger.lines:
-            self.write()
-        _, checks = verify("flight_delay", "1", self.ports, **options)
-        return {check.name: check for check in checks}
-
-    def failed(self, **options: Any) -> dict[str, str]:
-        return {name: check.detail for name, check in self.check(**options).items() if check.state == "FAIL"}
-
-
-class LocalRegistry(MemoryRegistry):
-    """Its versions lie in a folder of this machine."""
-
-    folder: Path
-
-    def get(self, model: str, version: str) -> VersionInfo:
-        return super().get(model, version).model_copy(update={"source": str(self.folder)})
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    ports = FakePorts.make(tmp_path, registry=LocalRegistry())
-    ports.registry.folder = tmp_path / "model"
-    ports.registry.folder.mkdir()
-    (ports.registry.folder / "model.ubj").write_bytes(MODEL)
-    tags = {
-        "airworthy.model_digest": DIGEST,
-        "airworthy.snapshot": table_digest(SNAPSHOT),
-        "airworthy.semantic_version": "1.0.0",
-    }
-    ports.registry.register("flight_delay", tags=tags)
-    made = Installation(ports, ports.registry.folder)
-    content = io.BytesIO()
-    SNAPSHOT.write_parquet(content)
-    ports.store.put(made.snapshot, content.getvalue())
-    for name, file in FILES.items():
-        ports.store.put(f"bundles/flight_delay/1/{name}", file)
-    ports.store.put("bundles/flight_delay/1/bundle.json", MANIFEST)
-    return made
-
-
-def test_a_whole_certificate_holds_in_every_item(installation: Installation) -> None:
-    checks = installation.check()
-    assert {check.state for check in checks.values()} == {"ok"}
-    assert list(checks) == [
-        "ledger",
-        "training",
-        "data verdict",
-        "code revision",
-        *REQUIRED_GATES,
-        "approval",
-        "release",
-        "snapshot",
-        "registry",
-        "model file",
-        "bundle",
-    ]
-
-
-def test_a_certificate_is_the_closed_set_of_its_lines_and_digests(installation: Installation) -> None:
-    installation.write()
-    certificate = collect_certificate("flight_delay", "1", installation.ports.ledger.entries())
-    assert [entry.number for entry in certificate.entries] == list(range(1, 9))
-    assert certificate.model_digest == DIGEST
-    assert certificate.snapshot == table_digest(SNAPSHOT)
-    assert certificate.table_versions == {"features/flight_delay": 7}
-    assert certificate.git_revision == CODE
-    assert certificate.semantic_version == "1.0.0"
-    assert certificate.bundle_sha256 == sha256(MANIFEST)
-    assert certificate.head == head(installation.ports.ledger.entries())
-
-
-Tamper = Callable[[Installation], Any]
+# ---- training, data, code -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("tamper", "item", "reason"),
+    ("lines", "detail"),
     [
-        (lambda i: i.drop("training"), "training", "no training of this version"),
-        (lambda i: i.details("training").pop("model_digest"), "training", "model_digest is missing"),
-        (lambda i: i.details("training").update(environment_digest="x"), "training", "environment_digest is missing"),
-        (lambda i: i.details("training").update(outcome="fail"), "training", "judged 'fail'"),
-        (lambda i: i.details("training").pop("git_revision"), "code revision", "not on record"),
+        (without("training"), "the ledger has no training of this version"),
+        (with_details("training", outcome="fail"), "judged 'fail'"),
+        (with_details("training", outcome=None), "judged None"),
+        ([*whole(), ("training", TRAINED | {"outcome": "fail"})], "judged 'fail'"),
         (
-            lambda i: i.lines.append(("training", "1", i.details("training") | {"model_digest": "f" * 64})),
-            "training",
-            "gave 2 different models",
-        ),
-        (lambda i: i.drop("data_verdict"), "data verdict", "no verdict on snapshot"),
-        (lambda i: i.details("data_verdict").update(outcome="unknown"), "data verdict", "judged 'unknown'"),
-        (lambda i: i.details("data_verdict").pop("table_versions"), "data verdict", "no table versions"),
-        (lambda i: i.drop("approval"), "approval", "no approval"),
-        (lambda i: i.details("approval").update(model_digest="f" * 64), "approval", "is about model ffffffffffff"),
-        (lambda i: i.details("approval").pop("semantic_version"), "approval", "no semantic version"),
-        (lambda i: i.move_last("gate", "slice_gate"), "approval", "came before slice_gate had passed"),
-        (lambda i: i.details("release").update(model_digest="f" * 64), "release", "is about model ffffffffffff"),
-        (lambda i: i.details("release").pop("sha256"), "release", "names no bundle"),
-        (lambda i: i.move_last("approval"), "release", "came before any approval"),
-        (lambda i: i.ports.store.files.pop(i.snapshot), "snapshot", "has no snapshot"),
-        (lambda i: i.ports.store.files.update({i.snapshot: b"PAR1"}), "snapshot", ""),
-        (
-            lambda i: i.ports.registry.set_tags("flight_delay", "1", {"airworthy.snapshot": "f" * 64}),
-            "registry",
-            "airworthy.snapshot is ffff",
+            [("training", TRAINED | {"model_digest": OTHER}), *whole()],
+            "2 trainings under one version gave 2 different models",
         ),
         (
-            lambda i: i.ports.registry.set_tags("flight_delay", "1", {"airworthy.semantic_version": "2.0.0"}),
-            "registry",
-            "airworthy.semantic_version is 2.0.0, the ledger says 1.0.0",
+            [("training", TRAINED), ("training", TRAINED | {"model_digest": OTHER}), *whole()],
+            "3 trainings under one version gave 2 different models",
         ),
-        (lambda i: (i.folder / "model.ubj").write_bytes(MODEL + b" "), "model file", "has the registered digest"),
-        (lambda i: (i.folder / "model.ubj").unlink(), "model file", "…: none"),
-        (lambda i: i.ports.store.put("bundles/flight_delay/1/model.onnx", b"another"), "bundle", "model.onnx gives"),
-        (lambda i: i.ports.store.delete("bundles/flight_delay/1/categories.json"), "bundle", "categories.json"),
-        (lambda i: i.ports.store.put("bundles/flight_delay/1/bundle.json", b"{}"), "bundle", "has digest"),
-        (lambda i: i.ports.store.delete("bundles/flight_delay/1/bundle.json"), "bundle", "no file"),
-        (lambda i: i.details("training").update(model_digest="f" * 64), "bundle", "was built from model"),
     ],
 )
-def test_each_item_fails_when_it_is_tampered_with(
-    installation: Installation, tamper: Tamper, item: str, reason: str
-) -> None:
-    tamper(installation)
-    failed = installation.failed()
-    assert item in failed
-    assert reason in failed[item]
+def test_a_training_fails_on_its_newest_outcome_and_on_a_second_model(lines: Lines, detail: str) -> None:
+    assert check(lines, "training") == ("FAIL", detail)
 
 
-@pytest.mark.parametrize("gate", REQUIRED_GATES)
+def test_a_repeated_training_of_the_same_model_holds_by_its_newest_line() -> None:
+    assert check([("training", TRAINED | {"outcome": "fail"}), *whole()], "training")[0] == "ok"
+    assert check([*whole(), ("training", TRAINED)], "training") == ("ok", "line 9, model aaaaaaaaaaaa…")
+
+
+@pytest.mark.parametrize("name", ["model_digest", "snapshot", "environment_digest", "request_digest"])
+@pytest.mark.parametrize("digest", [None, "", "a" * 63, "a" * 65, "A" * 64, "g" * 64])
+def test_each_digest_of_a_training_is_64_hex_digits(name: str, digest: Any) -> None:
+    lines = [line for line in with_details("training", **{name: digest}) if line[0] == "training"]
+    assert check(lines, "training") == ("FAIL", f"{name} is missing or not a sha256")
+
+
+def test_every_hex_digit_may_stand_in_a_digest() -> None:
+    assert check(with_details("training", request_digest="0123456789abcdef" * 4), "training")[0] == "ok"
+
+
 @pytest.mark.parametrize(
-    ("tamper", "reason"),
+    ("lines", "state", "detail"),
     [
-        (lambda i, gate: i.drop("gate", gate), "no verdict of this gate"),
-        (lambda i, gate: i.details("gate", gate).update(outcome="fail", reasons=["auc 0.6 < 0.7"]), "auc 0.6 < 0.7"),
-        (lambda i, gate: i.details("gate", gate).update(outcome="unknown"), "says 'unknown'"),
-        (lambda i, gate: i.details("gate", gate).update(model_digest="f" * 64), "is about model ffffffffffff"),
+        (without("data_verdict"), "FAIL", "the ledger has no verdict on snapshot 555555555555…"),
+        (without("data_verdict", "training"), "FAIL", "the ledger has no verdict on snapshot (none)"),
+        (with_details("data_verdict", outcome="unknown"), "FAIL", "judged 'unknown'"),
+        (with_details("data_verdict", table_versions={}), "FAIL", "no table versions are on record"),
+        ([*whole(), ("data_verdict", DATA | {"outcome": "fail"})], "FAIL", "judged 'fail'"),
+        ([("data_verdict", DATA | {"outcome": "fail"}), *whole()], "ok", "line 2, tables flights 7, weather 2"),
+    ],
+)
+def test_the_data_hold_by_the_newest_verdict_on_the_snapshot_with_its_tables(
+    lines: Lines, state: str, detail: str
+) -> None:
+    assert check(lines, "data verdict") == (state, detail)
+
+
+@pytest.mark.parametrize(("revision", "state"), [(None, "FAIL"), ("", "FAIL"), ("unknown", "noted"), ("1234567", "ok")])
+def test_the_code_holds_by_its_revision_and_an_unknown_one_is_noted(revision: str | None, state: str) -> None:
+    assert check(with_details("training", git_revision=revision), "code revision")[0] == state
+
+
+# ---- gates --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "detail"),
+    [
+        ({}, "ok", "line 1, pass"),
+        ({"model_digest": OTHER}, "FAIL", "line 1 is about model bbbbbbbbbbbb…, not this one"),
+        ({"model_digest": None, "snapshot": "5" * 64}, "ok", "line 1, pass"),
+        ({"model_digest": None, "snapshot": OTHER}, "FAIL", "line 1 names neither this model nor its snapshot"),
+        ({"model_digest": MODEL, "snapshot": OTHER}, "ok", "line 1, pass"),
+        ({"outcome": "unknown"}, "FAIL", "line 1 says 'unknown'"),
+        ({"outcome": "fail", "reasons": ["auc 0.6", "loss 2"]}, "FAIL", "line 1 says 'fail'; auc 0.6; loss 2"),
+    ],
+)
+def test_a_gate_holds_if_it_passed_this_model_or_in_old_lines_its_snapshot(
+    changes: dict[str, Any], state: str, detail: str
+) -> None:
+    assert check([("gate", GATE | {"gate": "slice_gate"} | changes), ("training", TRAINED)], "slice_gate") == (
+        state,
+        detail,
+    )
+
+
+@pytest.mark.parametrize("name", REQUIRED_GATES)
+def test_each_gate_needs_a_verdict_and_its_newest_one_counts(name: str) -> None:
+    lines = [line for line in whole() if line[1].get("gate") != name]
+    assert check(lines, name) == ("FAIL", "the ledger has no verdict of this gate")
+    failed = ("gate", GATE | {"gate": name, "outcome": "fail", "model_digest": OTHER})
+    assert check([failed, *whole()], name)[0] == "ok"
+    assert check([*whole(), failed], name)[0] == "FAIL"
+
+
+# ---- approval and release -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        (without("approval"), "the ledger has no approval of this version"),
+        (with_details("approval", model_digest=OTHER), "line 7 is about model bbbbbbbbbbbb…, not aaaaaaaaaaaa…"),
+        (with_details("approval", model_digest=None), "line 7 is about model (none), not aaaaaaaaaaaa…"),
+        (with_details("approval", semantic_version=""), "names no semantic version"),
+        (with_details("gate", outcome="fail"), "; ".join(f"came before {name} had passed" for name in REQUIRED_GATES)),
         (
-            lambda i, gate: i.details("gate", gate).update(model_digest=None, snapshot="f" * 64),
-            "names neither this model nor its snapshot",
+            [("approval", APPROVED), *without("approval")],
+            "; ".join(f"came before {name} had passed" for name in REQUIRED_GATES),
         ),
     ],
 )
-def test_each_gate_must_have_passed_this_very_model(
-    installation: Installation, gate: str, tamper: Callable[[Installation, str], Any], reason: str
+def test_an_approval_is_of_this_model_after_every_gate_had_passed(lines: Lines, detail: str) -> None:
+    assert check(lines, "approval") == ("FAIL", detail)
+
+
+def test_an_approval_holds_if_each_gate_had_passed_once_before_it() -> None:
+    failed = ("gate", GATE | {"gate": "slice_gate", "outcome": "fail"})
+    assert check([failed, *whole()], "approval")[0] == "ok"
+    assert check([*whole(), failed], "approval")[0] == "ok"
+
+
+def test_the_newest_approval_counts() -> None:
+    assert check([("approval", APPROVED | {"model_digest": OTHER}), *whole()], "approval")[0] == "ok"
+    assert check([*whole(), ("approval", APPROVED | {"model_digest": OTHER})], "approval")[0] == "FAIL"
+
+
+def test_without_a_digest_on_record_no_line_is_about_this_model() -> None:
+    lines = [*gates(model_digest=None), ("approval", {"semantic_version": "1.0.0"})]
+    assert check(lines, "approval") == ("FAIL", "line 5 is about model (none), not (none)")
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "detail"),
+    [
+        (without("release"), "noted", "never released"),
+        (with_details("release", model_digest=OTHER), "FAIL", "line 8 is about model bbbbbbbbbbbb…, not aaaaaaaaaaaa…"),
+        (with_details("release", sha256=None), "FAIL", "line 8 names no bundle"),
+        (with_details("release", sha256="d" * 63), "FAIL", "line 8 names no bundle"),
+        ([*with_details("release", sha256=7), ("release", RELEASED)], "FAIL", "line 8 names no bundle"),
+        (without("approval"), "FAIL", "line 7 came before any approval"),
+        ([*without("approval"), ("approval", APPROVED)], "FAIL", "line 7 came before any approval"),
+        ([*whole(), ("release", RELEASED)], "ok", "line 8, 9"),
+        ([*whole(), ("release", {"model_digest": MODEL})], "FAIL", "line 9 names no bundle"),
+        ([("release", RELEASED), *whole()], "FAIL", "line 1 came before any approval"),
+    ],
+)
+def test_every_release_is_of_this_model_after_an_approval_and_names_its_bundle(
+    lines: Lines, state: str, detail: str
 ) -> None:
-    tamper(installation, gate)
-    assert reason in installation.failed()[gate]
-
-
-def test_the_last_word_of_a_gate_counts(installation: Installation) -> None:
-    installation.lines.append(("gate", "1", {"gate": "slice_gate", "model_digest": DIGEST, "outcome": "fail"}))
-    assert "says 'fail'" in installation.failed()["slice_gate"]
-
-
-def test_an_altered_line_breaks_the_ledger(installation: Installation) -> None:
-    installation.write()
-    ledger = installation.ports.ledger
-    ledger.lines[2] = ledger.lines[2].model_copy(update={"actor": "someone else"})
-    assert "line 3 was altered" in installation.failed()["ledger"]
-
-
-def test_a_ledger_cut_short_is_found_by_a_head_kept_elsewhere(installation: Installation) -> None:
-    installation.write()
-    kept = head(installation.ports.ledger.entries())
-    assert installation.failed(heads=[kept]) == {}
-    del installation.ports.ledger.lines[-1]
-    assert installation.failed() == {}
-    assert "line 9 is missing" in installation.failed(heads=[kept])["ledger"]
-
-
-def test_a_version_never_released_holds_without_a_bundle(installation: Installation) -> None:
-    installation.drop("release")
-    checks = installation.check()
-    assert installation.failed() == {}
-    assert checks["release"].state == "noted"
-    assert "bundle" not in checks
-
-
-def test_without_the_registry_the_released_bundle_stands_for_the_model(installation: Installation) -> None:
-    installation.ports.registry.down = True
-    assert installation.failed() == {}
-    assert installation.check()["model file"].state == "noted"
-    assert installation.failed(ask_registry=False) == {}
-
-
-def test_without_registry_and_bundle_the_model_file_is_not_proven(installation: Installation) -> None:
-    installation.drop("release")
-    assert "no copy of the model could be read" in installation.failed(ask_registry=False)["model file"]
-
-
-def test_an_unknown_code_revision_is_noted(installation: Installation) -> None:
-    installation.details("training").update(git_revision="unknown")
-    assert installation.check()["code revision"].state == "noted"
-
-
-def test_a_version_nobody_knows_fails_in_every_item(installation: Installation) -> None:
-    installation.write()
-    _, checks = verify("flight_delay", "7", installation.ports)
-    assert {check.name for check in checks if check.state == "FAIL"} >= {"training", *REQUIRED_GATES, "approval"}
-
-
-@pytest.mark.parametrize("port", ["ledger", "store"])
-def test_a_ledger_or_store_that_does_not_answer_is_unavailable(installation: Installation, port: str) -> None:
-    installation.write()
-    getattr(installation.ports, port).down = True
-    with pytest.raises(Unavailable):
-        installation.check()
+    assert check(lines, "release") == (state, detail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import copy
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -43,30 +43,44 @@ class Mutation:
     line: int
     before: str
     after: str
-    tree: ast.Module
+    place: tuple[int, int]
+    """Number of the expression in its module, and of the change among those of this expression."""
+    repetition: int
+    """1 for the first such change of this function, 2 for the second."""
+
+    @property
+    def change(self) -> str:
+        again = f" ({self.repetition})" if self.repetition > 1 else ""
+        return f"{self.function}: {self.before} -> {self.after}{again}"
 
     @property
     def name(self) -> str:
         """What it is called in the list of equivalent ones; it survives a move of its lines."""
-        return f"{self.path} {self.function}: {self.before} -> {self.after}"
+        return f"{self.path} {self.change}"
+
+    def tree(self, source: str) -> ast.Module:
+        """The module's syntax tree with this change."""
+        tree = ast.parse(source)
+        node = _candidates(tree)[self.place[0]][1]
+        _replace(tree, node, _changes(node)[self.place[1]](node))
+        return ast.fix_missing_locations(tree)
 
 
 def mutations(path: str, source: str) -> Iterator[Mutation]:
     """Every change of a module, in the order of its lines. Annotations, texts and decorators are left alone."""
-    tree = ast.parse(source)
-    for function, node in _candidates(tree):
-        for change in _changes(node):
-            mutated, twin = _with_twin(tree, node)
-            before = ast.unparse(twin)
-            after = change(twin)
-            _replace(mutated, twin, after)
-            text = ast.unparse(after)
-            if text != before:
-                yield Mutation(path, function, node.lineno, before, text, ast.fix_missing_locations(mutated))
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for number, (function, node) in enumerate(_candidates(ast.parse(source))):
+        before = ast.unparse(node)
+        for place, change in enumerate(_changes(node)):
+            after = ast.unparse(change(node))
+            if after != before:
+                seen[function, before, after] += 1
+                repetition = seen[function, before, after]
+                yield Mutation(path, function, node.lineno, before, after, (number, place), repetition)
 
 
 def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
-    """Expressions in functions and classes, each with the name of its function. Texts and assertions are left out."""
+    """Expressions in functions and classes, each with its function; neither texts nor assertions nor forms."""
     found: list[tuple[str, ast.expr]] = []
 
     def visit(node: ast.AST, function: str) -> None:
@@ -76,7 +90,7 @@ def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
             ):
                 continue
             for child in field if isinstance(field, list) else [field]:
-                if isinstance(child, ast.JoinedStr | ast.Assert):
+                if isinstance(child, ast.JoinedStr | ast.Assert) or _is_declaration(child):
                     continue
                 if isinstance(child, ast.AST):
                     inner = function
@@ -90,36 +104,41 @@ def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
     return found
 
 
+def _is_declaration(node: object) -> bool:
+    """Whether this is ``ConfigDict(...)``: it declares the form of a message and decides nothing."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ConfigDict"
+
+
 def _changes(node: ast.expr) -> list[Callable[[Any], ast.expr]]:
-    """Functions that make of a copy of the node its changed form."""
+    """Functions that make of the node its changed form; the node itself stays as it is."""
     match node:
         case ast.Compare(ops=[operator]) if type(operator) in COMPARISONS:
-            return [lambda twin: ast.Compare(twin.left, [COMPARISONS[type(operator)]()], twin.comparators)]
+            return [lambda node: ast.Compare(node.left, [COMPARISONS[type(operator)]()], node.comparators)]
         case ast.BoolOp():
             other = ast.Or if isinstance(node.op, ast.And) else ast.And
             dropped = [
-                lambda twin, place=place: (
-                    ast.BoolOp(twin.op, [v for i, v in enumerate(twin.values) if i != place])
-                    if len(twin.values) > 2
-                    else twin.values[1 - place]
+                lambda node, place=place: (
+                    ast.BoolOp(node.op, [v for i, v in enumerate(node.values) if i != place])
+                    if len(node.values) > 2
+                    else node.values[1 - place]
                 )
                 for place in range(len(node.values))
             ]
-            return [lambda twin: ast.BoolOp(other(), twin.values), *dropped]
+            return [lambda node: ast.BoolOp(other(), node.values), *dropped]
         case ast.UnaryOp(op=ast.Not()):
-            return [lambda twin: twin.operand]
+            return [lambda node: node.operand]
         case ast.UnaryOp(op=ast.USub()):
-            return [lambda twin: twin.operand]
+            return [lambda node: node.operand]
         case ast.BinOp() if type(node.op) in OPERATORS and not _is_text(node):
-            return [lambda twin: ast.BinOp(twin.left, OPERATORS[type(node.op)](), twin.right)]
+            return [lambda node: ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)]
         case ast.Constant(value=bool()):
-            return [lambda twin: ast.Constant(not twin.value)]
+            return [lambda node: ast.Constant(not node.value)]
         case ast.Constant(value=int() | float()):
-            return [lambda twin: ast.Constant(twin.value + 1)]
+            return [lambda node: ast.Constant(node.value + 1)]
         case ast.IfExp():
-            return [lambda twin: ast.IfExp(twin.test, twin.orelse, twin.body)]
+            return [lambda node: ast.IfExp(node.test, node.orelse, node.body)]
         case ast.Call(func=ast.Name(id=name)) if name in CALLS and (len(node.args) > 1 or name in ("any", "all")):
-            return [lambda twin: ast.Call(ast.Name(CALLS[name], ast.Load()), twin.args, twin.keywords)]
+            return [lambda node: ast.Call(ast.Name(CALLS[name], ast.Load()), node.args, node.keywords)]
     return []
 
 
@@ -128,13 +147,6 @@ def _is_text(node: ast.BinOp) -> bool:
         isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str))
         for part in (node.left, node.right)
     )
-
-
-def _with_twin(tree: ast.Module, node: ast.expr) -> tuple[ast.Module, ast.expr]:
-    """A copy of the tree, and the node in it that is the copy of this one."""
-    memo: dict[int, ast.AST] = {}
-    mutated = copy.deepcopy(tree, memo)
-    return mutated, memo[id(node)]  # type: ignore[return-value]
 
 
 def _replace(tree: ast.Module, old: ast.expr, new: ast.expr) -> None:

@@ -16,6 +16,7 @@ from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 
 SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+AB: dict[str, Any] = {"strategy": "ab", "routing": {"key": "field:ids"}}
 SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "over_ms": 100}
 
 
@@ -132,3 +133,71 @@ def test_a_candidate_without_traffic_waits_as_long_as_people_may_take() -> None:
     people = {"approvers": [{"role": "lead", "users": ["ada"]}], "timeout": 1000}
     assert idle_lease_seconds(declared(strategy="canary", lease=60)) == 60
     assert idle_lease_seconds(declared(strategy="canary", lease=60, approval=people)) == 1060
+
+
+# ---- at the edges -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "max_share"), [({"max_rate": 0.05}, 0.05), ({"max_ratio": 1.5}, 0.99), ({"fail_ratio": 2.0}, 0.99)]
+)
+def test_slow_answers_without_a_limit_are_counted_and_never_roll_back(metric: dict[str, Any], max_share: float) -> None:
+    [limit] = plan(strategy="canary", analysis={"metrics": [SLOW | metric]}).guard.latency
+    assert (limit.over_ms, limit.max_share) == (100, max_share)
+
+
+def test_bad_answers_have_no_limit_of_latency() -> None:
+    metric = {"name": "errors", "event": "bad", "max_ratio": 2.0}
+    assert plan(strategy="canary", analysis={"metrics": [metric]}).guard.latency == ()
+    [_, errors] = analysis_plan(declared(strategy="canary", analysis={"metrics": [metric]})).metrics
+    assert (errors.name, errors.event) == ("errors", "bad")
+
+
+def test_without_a_shadow_answers_are_compared_by_the_default_tolerance() -> None:
+    assert plan(strategy="canary").comparison.tolerance == 0.05
+    assert plan(strategy="shadow").comparison.tolerance == 0.05
+    assert plan(strategy="shadow", shadow={"tolerance": 0.2}).comparison.tolerance == 0.2
+
+
+def test_an_experiment_without_an_id_is_salted_by_its_rollout() -> None:
+    assert "salt" not in target_plan(SPEC.model_copy(update={"deployment": declared(**AB, ab={})}))["routing"]
+
+
+def test_guard_and_analysis_get_half_of_alpha_each() -> None:
+    block: dict[str, Any] = {"strategy": "canary", "analysis": {"alpha": 0.05}}
+    assert (analysis_plan(declared(**block)).alpha, plan(**block).guard.alpha) == (0.025, 0.025)
+
+
+def test_the_declared_analysis_reaches_the_plan() -> None:
+    block: dict[str, Any] = {"srm_alpha": 0.01, "minimum_units": 7, "unit": "key"}
+    analysis = analysis_plan(declared(strategy="canary", analysis=block))
+    assert (analysis.srm_alpha, analysis.minimum_units, analysis.unit, analysis.sticky) == (0.01, 7, "key", False)
+    assert analysis_plan(declared(**AB)).sticky is True
+
+
+@pytest.mark.parametrize(
+    ("block", "bake", "most"),
+    [
+        ({"strategy": "canary"}, 1800, 7200),
+        ({"strategy": "blue_green"}, 3600, 7200),
+        ({"strategy": "blue_green", "blue_green": {"validation_duration": 50, "max_duration": 60}}, 50, 60),
+        ({"strategy": "shadow"}, 1800, 7200),
+    ],
+)
+def test_a_stage_lasts_between_its_two_declared_times(block: dict[str, Any], bake: float, most: float) -> None:
+    assert (bake_seconds(declared(**block)), max_stage_seconds(declared(**block))) == (bake, most)
+
+
+@pytest.mark.parametrize(
+    ("metric", "limits"),
+    [
+        ({"max_rate": 0.05, "max_ratio": 1.5, "fail_ratio": 1.2}, [("slow", "guardrail", 0.05, 1.5, 1.2)]),
+        ({"max_rate": 0.05, "max_ratio": 1.5}, [("slow", "guardrail", 0.05, 1.5, 1.0)]),
+        ({"max_rate": 0.05}, [("slow", "guardrail", 0.05, None, 1.0)]),
+        ({"role": "deterioration", "max_rate": 0.05, "fail_ratio": 1.2}, [("slow", "deterioration", None, None, 1.2)]),
+        ({"role": "deterioration", "max_ratio": 1.5, "fail_ratio": 1.2}, [("slow", "deterioration", None, None, 1.2)]),
+    ],
+)
+def test_each_limit_of_a_metric_is_enforced_by_its_role(metric: dict[str, Any], limits: list[Any]) -> None:
+    _, *metrics = analysis_plan(declared(strategy="canary", analysis={"metrics": [SLOW | metric]})).metrics
+    assert [(m.name, m.role, m.max_rate, m.max_ratio, m.fail_ratio) for m in metrics] == limits

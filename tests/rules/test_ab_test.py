@@ -18,6 +18,7 @@ from pipelines.verdict import Outcome
 DECLARED = AbTestSpec(metrics=["accuracy", "latency"], margin=0.05, minimum_sample_size=1000)
 NEEDED = math.log(1000)
 OVER = DECLARED.max_duration
+WAIT = "Keep version 4 until there is more evidence:"
 SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
 TICKET = RolloutTicket(
     model="flight_delay", version="5", rollout_id="r1", champion="4", bundle="b", sha256="s", model_digest="d"
@@ -186,3 +187,83 @@ def test_an_experiment_that_could_decide_nothing_does_not_begin(
     found = plan_faults(planned(**fields).model_copy(update={"problem": problem}), TICKET)
     assert fault in "\n".join(found)
     assert bool(found) == bool(fault)
+
+
+def test_without_a_block_an_experiment_has_the_default_metrics() -> None:
+    plain = SPEC.model_copy(update={"deployment": Deployment(strategy="ab", routing=RoutingSpec(key="field:ids"))})
+    assert plan_faults(plain, TICKET) == []
+
+
+@pytest.mark.parametrize(
+    ("measure", "answer"),
+    [
+        (measured(accuracy(-0.2, 0.0), KEPT), "undecided"),
+        (measured(accuracy(0.0, 0.2), KEPT), "undecided"),
+        (measured(BETTER, latency(0.05, 0.06)), "undecided"),
+        (measured(accuracy(-0.05, 0.05), KEPT), "no difference"),
+        (measured(accuracy(-0.0501, 0.05), KEPT), "undecided"),
+        (measured(accuracy(-0.05, 0.0501), KEPT), "undecided"),
+    ],
+)
+def test_an_interval_that_only_touches_its_limit_shows_neither_a_gain_nor_a_loss(
+    measure: ExperimentMeasure, answer: str
+) -> None:
+    assert judge_experiment(measure, DECLARED).verdict.facts["answer"] == answer
+
+
+def test_without_a_margin_an_interval_of_exactly_zero_is_no_difference_that_could_be_shown() -> None:
+    strict = DECLARED.model_copy(update={"margin": 0.0})
+    assert judge_experiment(measured(accuracy(0.0, 0.0)), strict).verdict.facts["answer"] == "undecided"
+
+
+def test_a_single_observation_that_failed_holds_an_experiment_unless_more_are_allowed() -> None:
+    broken = measured(BETTER, KEPT, errors=["impossible"])
+    assert judge_experiment(broken, DECLARED).action == "look_again"
+    assert judge_experiment(broken, DECLARED, consecutive_errors=1).action == "hold"
+    assert judge_experiment(broken, DECLARED, consecutive_errors=3, max_errors=4).action == "look_again"
+
+
+def test_an_observation_that_failed_at_the_end_of_the_time_holds_the_experiment() -> None:
+    broken = measured(BETTER, KEPT, errors=["impossible"], elapsed=OVER)
+    assert judge_experiment(broken, DECLARED, consecutive_errors=0, max_errors=4).action == "hold"
+
+
+@pytest.mark.parametrize(
+    ("measure", "recommendation"),
+    [
+        (
+            measured(accuracy(-0.03, -0.01), KEPT),
+            "Keep version 4: accuracy: shown worse (difference -0.02 [-0.03, -0.01]).",
+        ),
+        (
+            measured(accuracy(-0.06, 0.04), KEPT),
+            f"{WAIT} accuracy: not shown better (difference -0.01 [-0.06, +0.04]).",
+        ),
+        (
+            measured(BETTER, latency(0.01, 0.06)),
+            f"{WAIT} latency: not shown to lose at most 0.05 (difference +0.035 [+0.01, +0.06] of control's).",
+        ),
+        (measured(BETTER, KEPT, errors=["impossible"]), "Correct the measurement: impossible."),
+    ],
+)
+def test_the_recommendation_gives_every_reason(measure: ExperimentMeasure, recommendation: str) -> None:
+    assert judge_experiment(measure, DECLARED).verdict.facts["recommendation"] == recommendation
+
+
+def test_the_recommendation_at_the_end_of_the_time_says_that_it_is_over() -> None:
+    facts = judge_experiment(measured(accuracy(-0.06, 0.04), KEPT, elapsed=OVER), DECLARED).verdict.facts
+    assert "undecided at max_duration, so version 4 stays; accuracy: not shown better" in str(facts["recommendation"])
+
+
+def test_the_facts_give_the_evidence_that_an_invalid_split_needs() -> None:
+    facts = judge_experiment(measured(BETTER, KEPT), DECLARED).verdict.facts
+    assert facts["split_needed"] == pytest.approx(math.log(1000))
+
+
+@pytest.mark.parametrize("missing", ["estimate", "low", "high"])
+def test_an_interval_without_one_of_its_numbers_is_no_interval_yet(missing: str) -> None:
+    unknown = KEPT.model_copy(update={missing: None})
+    verdict = judge_experiment(measured(accuracy(-0.06, 0.04), unknown), DECLARED).verdict
+    open_metric = judge_experiment(measured(unknown.model_copy(update={"metric": "accuracy"}), KEPT), DECLARED).verdict
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "no interval yet" in str((*verdict.reasons, *open_metric.reasons))

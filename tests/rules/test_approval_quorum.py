@@ -196,3 +196,8 @@ def test_nobody_is_asked_where_too_few_could_answer(
     found = missing_approvers(Approval.model_validate(declared), authors)
     assert len(found) == len(reasons), found
     assert all(told.startswith(wanted) for wanted, told in zip(reasons, found, strict=True)), found
+
+
+def test_an_answer_at_the_last_moment_counts() -> None:
+    late = answer("ml_lead", "ada", at=NOW + timedelta(hours=1))
+    assert judge_quorum(TICKET, Approval.model_validate(TWO_ROLES), [late, MARY], authors=[]).passed

@@ -41,3 +41,19 @@ def test_what_did_not_pass_before_is_a_reason_of_its_own() -> None:
 
 def test_every_fault_is_listed() -> None:
     assert len(judge_shift(TICKET, state(candidate="8", champion="7", phase="PAUSED"), 0).reasons) == 4
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0, False), (1, True), (9999, True), (10_000, False)])
+def test_a_stage_has_1_to_9999_basis_points(share: int, passed: bool) -> None:
+    verdict = judge_shift(TICKET, state(split={"9": 10_000}), share)
+    assert verdict.passed is passed
+    assert verdict.reasons in ((), (f"{share} basis points cannot be a canary share; it must be 1 to 9999",))
+
+
+def test_a_candidate_that_is_not_in_the_split_has_no_share_before() -> None:
+    assert judge_shift(TICKET, state(split={"9": 10_000}), 500).facts == {
+        "share": 500,
+        "before": 0,
+        "phase": "READY",
+        "generation": 7,
+    }

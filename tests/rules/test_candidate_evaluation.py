@@ -66,3 +66,18 @@ def test_rows_as_late_as_the_champions_training_fail_the_comparison(spec: Any, r
     verdict = judge_evaluation(result(champion_trained_until=result().compared_from), spec())
     assert verdict.outcome is Outcome.FAIL
     assert "are not later than the champion's training" in verdict.reasons[0]
+
+
+def test_test_rows_that_begin_with_the_last_training_row_pass(spec: Any, result: Any) -> None:
+    assert judge_evaluation(result(trained_until=result().first), spec()).passed
+
+
+@pytest.mark.parametrize("missing", ["comparison", "compared_from"])
+def test_without_compared_rows_their_time_is_no_fault(spec: Any, result: Any, missing: str) -> None:
+    late = result(champion_trained_until=result().last, **{missing: None})
+    assert judge_evaluation(late, spec()).outcome is (Outcome.UNKNOWN if missing == "comparison" else Outcome.PASS)
+
+
+def test_the_facts_count_the_compared_rows(spec: Any, result: Any) -> None:
+    assert judge_evaluation(result(), spec()).facts["compared_rows"] == 5000
+    assert judge_evaluation(result(comparison=None), spec()).facts["compared_rows"] == 0

@@ -76,3 +76,18 @@ def test_an_interval_of_another_question_is_unknown(
     verdict = judge_candidate(result(comparison=interval(0.001, **changes)), spec())
     assert verdict.outcome is Outcome.UNKNOWN
     assert verdict.reasons == (reason,)
+
+
+def test_a_low_end_below_the_margin_by_rounding_alone_passes(spec: Any, result: Any, interval: Any) -> None:
+    declared = spec(comparison={"metric": "roc_auc", "margin": 0.005})
+    assert judge_candidate(result(comparison=interval(-0.005 - 1e-12)), declared).passed
+    assert judge_candidate(result(comparison=interval(-0.005 - 2e-12)), declared).outcome is Outcome.FAIL
+
+
+def test_an_interval_that_was_not_measured_as_declared_is_never_a_failure(
+    spec: Any, result: Any, interval: Any
+) -> None:
+    declared = spec(comparison={"metric": "roc_auc", "margin": 0.005, "require_improvement": True})
+    verdict = judge_candidate(result(comparison=interval(-0.2, resamples=9)), declared)
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert len(verdict.reasons) == 1

@@ -66,3 +66,9 @@ def test_a_release_needs_every_gate_every_stage_and_the_approval_of_these_bytes(
 def test_the_facts_name_the_bytes_that_were_judged() -> None:
     facts = judge_release(TICKET, PASSED, DIGEST, GATES).facts
     assert (facts["model_digest"], facts["bundle_sha256"], facts["gates"]) == (DIGEST, "c" * 64, PASSED)
+
+
+def test_the_facts_list_the_outcome_of_each_stage() -> None:
+    stages = {"approval_quorum": "pass", "ab_test": None}
+    assert judge_release(TICKET, PASSED, DIGEST, GATES, stages=stages).facts["stages"] == stages
+    assert judge_release(TICKET, PASSED, DIGEST, GATES).facts["stages"] == {}

@@ -113,3 +113,47 @@ def test_drift_found_beside_an_unmeasured_column_is_a_fail_that_names_both() -> 
 def test_too_few_drifting_among_unmeasured_features_is_unknown_and_not_a_fail() -> None:
     features = [measure("temp", 1e-9, 0.9), *[measure(f"gap_{n}", None, None) for n in range(9)]]
     assert judge_drift(result(features), SPEC).outcome is Outcome.UNKNOWN
+
+
+def test_without_a_feature_no_share_drifts_and_no_share_is_below_any_threshold() -> None:
+    always = SPEC.model_copy(deep=True)
+    drift = always.monitoring.drift.model_copy(update={"feature_drift_threshold": 0.0})
+    always = always.model_copy(update={"monitoring": always.monitoring.model_copy(update={"drift": drift})})
+    assert judge_drift(result(calm(4)), always).passed
+    assert judge_drift(result([]), SPEC).facts["drifting_share"] == 0.0
+
+
+def test_a_share_below_its_threshold_by_rounding_alone_counts_as_drift() -> None:
+    drift = SPEC.monitoring.drift.model_copy(update={"feature_drift_threshold": 0.5 + 1e-12})
+    spec = SPEC.model_copy(update={"monitoring": SPEC.monitoring.model_copy(update={"drift": drift})})
+    features = [measure("temp", 1e-9, 0.9), *calm(1)]
+    assert drift.feature_drift_threshold - 1e-12 == 0.5
+    assert judge_drift(result(features), spec).facts["data_drift"] == "fail"
+
+
+def test_the_facts_name_the_five_features_of_the_largest_psi_with_four_decimals() -> None:
+    features = [measure(f"f{n}", psi=n / 100 + 0.00004) for n in range(7)] + [measure("gap", None, None)]
+    facts = judge_drift(result(features), SPEC).facts
+    largest: Any = facts["largest_psi"]
+    assert list(largest.items()) == [("f6", 0.06), ("f5", 0.05), ("f4", 0.04), ("f3", 0.03), ("f2", 0.02)]
+    assert facts["drifting_share"] == 0.0
+    third = judge_drift(result([measure("temp", 1e-9, 0.9), *calm(2)]), SPEC).facts
+    assert third["drifting_share"] == 0.333333
+    assert judge_drift(result([measure("temp", psi=0.12345)]), SPEC).facts["largest_psi"] == {"temp": 0.1235}
+
+
+@pytest.mark.parametrize(("p_value", "psi"), [(None, 0.9), (1e-9, None), (None, None)])
+def test_a_column_without_both_of_its_numbers_was_not_measured(p_value: float | None, psi: float | None) -> None:
+    verdict = judge_drift(result([measure("temp", p_value, psi)], prediction=measure("p", p_value, psi)), SPEC)
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert verdict.facts["drifting"] == []
+    assert [reason.split(":")[0] for reason in verdict.reasons] == [
+        "temp not measured",
+        "prediction drift not measured",
+    ]
+
+
+def test_a_feature_without_a_psi_ranks_below_every_other() -> None:
+    features = [measure("gap", None, None), *[measure(f"f{n}", psi=0.5) for n in range(5)]]
+    largest: Any = judge_drift(result(features), SPEC).facts["largest_psi"]
+    assert len(largest) == 5

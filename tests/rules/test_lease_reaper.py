@@ -59,3 +59,11 @@ def test_a_rollout_that_nobody_watches_is_dealt_with_or_told_of(found: WatchedRo
     judged = judge_lease(found, NOW)
     assert judged.action == act
     assert why in judged.reason
+
+
+def test_a_rollout_without_a_known_run_is_reported_with_the_end_of_its_lease() -> None:
+    state = watched().state
+    unknown = WatchedRollout(state=state, strategy="canary", guarded=False)
+    assert judge_lease(unknown, NOW).reason == (
+        "its deploy run is not known; its lease lasts until 2026-11-02T07:01:00+00:00"
+    )

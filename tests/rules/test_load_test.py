@@ -142,3 +142,33 @@ def test_a_test_that_was_ended_early_by_a_failure_need_not_have_kept_its_rate() 
 def test_nothing_asserted_is_nothing_shown() -> None:
     assert judged(result().model_copy(update={"shown": []})) == (UNKNOWN, "nothing was asserted")
     assert judged(result(), Deployment())[0] is UNKNOWN
+
+
+def test_a_test_that_is_not_declared_is_the_only_reason() -> None:
+    assert judged(result(*FAILING), Deployment()) == (UNKNOWN, "deployment.load_test is not declared")
+
+
+def test_a_broken_assertion_is_not_doubtful_too() -> None:
+    _, reasons = judged(result(shown(above=9, below=-9, bad=90), shown("error_rate")))
+    assert reasons == "p99_latency: 90 of 2500 (3.60%) slower than 100 ms or failed > 1.00%"
+
+
+def test_a_doubtful_assertion_of_a_late_client_is_told_with_its_lag() -> None:
+    outcome, reasons = judged(result(shown(below=0, bad=25), shown("error_rate"), lag_p99_ms=5000))
+    assert outcome is UNKNOWN
+    assert reasons.startswith("the client itself was late by 5e+03 ms (p99) > 20 ms")
+
+
+@pytest.mark.parametrize(("rate", "outcome"), [(47.5, PASS), (47.49, UNKNOWN)])
+def test_a_client_has_to_send_95_of_100_declared_requests(rate: float, outcome: Outcome) -> None:
+    assert judged(result(plateau_rps=rate))[0] is outcome
+
+
+@pytest.mark.parametrize(("lag", "outcome"), [(20.0, FAIL), (20.01, UNKNOWN)])
+def test_a_client_may_be_late_by_a_fifth_of_the_lowest_latency_limit(lag: float, outcome: Outcome) -> None:
+    assert judged(result(*FAILING, lag_p99_ms=lag))[0] is outcome
+
+
+def test_a_share_of_no_requests_is_shown_as_none() -> None:
+    _, reasons = judged(result(shown(below=0, bad=0, total=0), shown("error_rate")))
+    assert reasons.startswith("p99_latency: 0 of 0 (0.00%)")

@@ -50,3 +50,22 @@ def test_the_verdict_carries_the_numbers_it_looked_at(spec: Any, result: Any) ->
 
 def test_a_broken_bound_is_shown_with_as_many_decimals_as_it_takes() -> None:
     assert bound_text("r2", 0.6999999999, "<", 0.7) == "r2 0.6999999999 < 0.7000000000"
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        (0.2 - 1e-12, Outcome.PASS),
+        (0.2 - 2e-12, Outcome.FAIL),
+        (0.4 + 1e-12, Outcome.PASS),
+        (0.4 + 2e-12, Outcome.FAIL),
+    ],
+)
+def test_a_difference_of_up_to_1e_12_counts_as_rounding(spec: Any, result: Any, value: float, outcome: Outcome) -> None:
+    declared = spec(minimum_metrics={"brier": {"min": 0.2, "max": 0.4}})
+    assert judge_minimum_metrics(result(metrics={"brier": value}), declared).outcome is outcome
+
+
+def test_a_bound_is_shown_with_3_to_15_decimals() -> None:
+    assert bound_text("r2", 0.5, "<", 0.7) == "r2 0.500 < 0.700"
+    assert bound_text("r2", 0.5, "<", 0.5) == "r2 0.500000000000000 < 0.500000000000000"

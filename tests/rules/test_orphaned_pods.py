@@ -140,3 +140,42 @@ def test_all_pods_are_judged_in_the_order_given() -> None:
     assert [one.pod.name for one in found] == ["0", "1", "2", "3", "4"]
     assert [one.delete for one in found] == [True, False, True, False, True]
     assert judge_pods([], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "delete", "reported", "why"),
+    [
+        ({"created": ago(2)}, True, False, "ended: failed"),
+        ({"deleting": ago(10)}, False, False, "it is being deleted"),
+        ({"deleting": ago(10.01)}, False, True, "is its node lost?"),
+        ({"phase": "Succeeded", "finished": ago(10)}, True, False, "ended: failed"),
+        ({"phase": "Succeeded", "finished": ago(9.99)}, False, False, "kept for inspection"),
+        ({"phase": "Succeeded", "finished": ago(11), "created": ago(9)}, True, False, "ended: failed"),
+    ],
+)
+def test_the_times_of_a_pod_end_where_they_are_declared_to(
+    facts: dict[str, Any], delete: bool, reported: bool, why: str
+) -> None:
+    judgement = judged(pod(task_state="failed", **facts))
+    assert (judgement.delete, judgement.reported) == (delete, reported)
+    assert why in judgement.reason
+
+
+def test_a_pod_goes_only_after_its_deadline_and_the_grace() -> None:
+    facts = {"created": ago(100), "deadline_seconds": 3600}
+    assert not judged(pod(started=ago(70), **facts)).delete
+    assert judged(pod(started=ago(70.01), **facts)).reason == "it exceeded its deadline of 60 min"
+
+
+def test_a_pod_of_a_later_try_that_began_at_the_same_moment_replaces_the_earlier() -> None:
+    later = pod(name="later", identity=identity(try_number=2))
+    assert judged(pod(), later).reason == "it belongs to try 1, but try 2 has pod later"
+    assert not judged(later, pod()).delete
+
+
+def test_a_pod_is_of_no_task_of_this_installation_until_that_is_known() -> None:
+    facts = {"name": "p", "uid": "u", "resource_version": "1", "phase": "Running", "created": ago(30)}
+    judgement = judged(LaunchedPod(**facts, identity=identity()))
+    assert (judgement.delete, judgement.reported) == (False, True)
+    assert judgement.reason.startswith("its task instance does not exist")
+    assert PodJudgement(pod=pod(), delete=True, reason="r").reported is False

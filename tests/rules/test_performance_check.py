@@ -76,3 +76,18 @@ def test_too_few_labels_or_a_missing_number_is_unknown_and_named(measured: Perfo
 def test_everything_missing_is_listed_at_once() -> None:
     verdict = judge_performance(result("roc_auc", None, None, window_labelled=3), CLASSIFIER)
     assert len(verdict.reasons) == 3
+
+
+def test_as_many_labels_as_declared_are_enough() -> None:
+    labels = CLASSIFIER.monitoring.performance.minimum_labels
+    assert judge_performance(result("roc_auc", 0.7, 0.7, window_labelled=labels), CLASSIFIER).passed
+
+
+def test_a_drop_of_exactly_the_declared_one_passes() -> None:
+    assert judge_performance(result("mae", 30.0, 22.0), REGRESSOR).passed
+    assert judge_performance(result("mae", 30.0001, 22.0), REGRESSOR).outcome is Outcome.FAIL
+
+
+def test_a_value_of_no_known_version_is_unknown_and_has_no_drop() -> None:
+    verdict = judge_performance(result("roc_auc", 0.1, None, version=None), CLASSIFIER)
+    assert (verdict.outcome, verdict.facts["drop"]) == (Outcome.UNKNOWN, None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.pod_end import PodFacts, judge_pod
+from pipelines.rules.pod_end import PodEnd, PodFacts, judge_pod
 from pipelines.spec.runner import StageRunner
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
@@ -119,3 +119,77 @@ def test_a_refusal_in_the_termination_message_keeps_its_reasons_apart() -> None:
     end = judge_pod(failed(exit_code=65, termination_message="no table\n  - take one\n  - or two"), "p", RUNNER, NOW)
     assert end is not None
     assert (end.subject, end.reasons) == ("no table", ["  - take one", "  - or two"])
+
+
+def ended(facts: PodFacts) -> PodEnd:
+    end = judge_pod(facts, "p", RUNNER, NOW)
+    assert end is not None
+    return end
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "subject"),
+    [
+        (replace(RUNNING, exit_code=0), "done", "pod p is done"),
+        (replace(RUNNING, phase="Succeeded"), "done", "pod p is done"),
+        (failed(exit_code=0), "done", "pod p is done"),
+        (failed(reason="Lost"), "unavailable", "pod p was lost (Lost) (exit code None)"),
+        (replace(RUNNING, phase="Succeeded", exit_code=3), "unavailable", "pod p failed with exit code 3"),
+        (failed(exit_code=65), "refused", "pod p refused"),
+        (failed(exit_code=65, message="no table"), "refused", "no table"),
+        (failed(exit_code=75), "unavailable", "pod p found something unavailable"),
+        (failed(exit_code=75, termination_message="no\n\nstore\n"), "unavailable", "no\nstore"),
+        (failed(exit_code=137), "unavailable", "pod p was killed (exit code 137)"),
+        (failed(exit_code=143), "unavailable", "pod p was terminated (exit code 143)"),
+    ],
+)
+def test_an_exit_code_says_how_a_pod_ended(facts: PodFacts, kind: str, subject: str) -> None:
+    assert ended(facts).kind == kind
+    assert ended(facts).subject.startswith(subject)
+
+
+def test_of_a_crash_the_last_20_lines_are_shown() -> None:
+    text = "\n".join(f"line {number}" for number in range(30))
+    assert ended(failed(exit_code=1, termination_message=text)).reasons == [
+        f"line {number}" for number in range(10, 30)
+    ]
+
+
+def test_of_a_container_that_cannot_start_the_last_3_warnings_are_shown() -> None:
+    warnings = [f"w{number}" for number in range(5)]
+    facts = replace(PLACED, waiting="StartError", waiting_message="no such command", warnings=warnings)
+    assert ended(facts).reasons == ["no such command", "w2", "w3", "w4"]
+    silent = replace(PLACED, waiting="StartError")
+    assert ended(silent).reasons == ["the cluster gives no reason"]
+
+
+def test_of_an_image_that_does_not_come_the_last_5_warnings_are_shown() -> None:
+    warnings = [f"w{number}" for number in range(7)]
+    late = replace(PLACED, scheduled=NOW - timedelta(minutes=6), warnings=warnings)
+    assert ended(late).reasons == warnings[2:]
+    waiting = replace(late, waiting="ErrImagePull", waiting_message="timeout", warnings=[])
+    assert ended(waiting).reasons == ["ErrImagePull: timeout"]
+
+
+@pytest.mark.parametrize(("minutes", "waits"), [(9.99, True), (10, False)])
+def test_a_pod_without_a_node_is_waited_for_until_schedule_minutes_have_passed(minutes: float, waits: bool) -> None:
+    facts = replace(CREATED, created=NOW - timedelta(minutes=minutes))
+    assert (judge_pod(facts, "p", RUNNER, NOW) is None) is waits
+
+
+@pytest.mark.parametrize(("minutes", "waits"), [(4.99, True), (5, False)])
+def test_a_pod_on_a_node_is_waited_for_until_start_minutes_have_passed(minutes: float, waits: bool) -> None:
+    facts = replace(PLACED, scheduled=NOW - timedelta(minutes=minutes))
+    assert (judge_pod(facts, "p", RUNNER, NOW) is None) is waits
+
+
+def test_a_missing_thing_that_is_no_image_is_waited_for() -> None:
+    facts = replace(PLACED, waiting="ContainerCreating", waiting_message="", warnings=["FailedMount: not found"])
+    assert judge_pod(facts, "p", RUNNER, NOW) is None
+
+
+def test_a_pod_without_a_node_is_told_what_to_change() -> None:
+    never = ended(replace(CREATED, created=NOW - timedelta(hours=1), unscheduled="node(s) had taint x"))
+    full = ended(replace(CREATED, created=NOW - timedelta(hours=1), unscheduled="Insufficient cpu"))
+    assert (never.kind, never.reasons[-1]) == ("refused", "correct node_selector or tolerations, or add such a node")
+    assert (full.kind, full.reasons[-1]) == ("unavailable", "request less, or wait for room")

@@ -119,3 +119,12 @@ def test_another_lead_changes_what_is_read_as_of_t_and_nothing_else() -> None:
 
 def test_before_the_first_build_every_definition_passes() -> None:
     assert judge_definitions(VIEW, {}).passed
+
+
+def test_the_facts_give_the_share_of_nulls_with_four_decimals() -> None:
+    shares: Any = judge_features(result(temp={"nulls": 1, "rows": 3}, humid={"rows": 0}), VIEW).facts["null_shares"]
+    assert (shares["temp"], shares["carrier"], "humid" in shares) == (0.3333, 0.0, False)
+
+
+def test_a_minimum_above_and_a_maximum_below_their_limits_pass() -> None:
+    assert judge_features(result(humid={"minimum": 50.0, "maximum": 60.0}), VIEW).passed

@@ -298,3 +298,258 @@ def test_a_design_that_cannot_be_decided_in_its_time_is_told_and_an_experiment_r
     assert verdict.outcome is (Outcome.FAIL if result == "FAIL" else Outcome.PASS)
     [line] = [line for line in verdict.facts["checklist"] if line["item"] == "design"]  # type: ignore[attr-defined]
     assert any(said in why for why in line["why"])
+
+
+# ---- each item at its edges ---------------------------------------------------------------------------------------
+
+
+def item_of(
+    name: str,
+    measured: dict[str, Any] | None = None,
+    stands: dict[str, Any] | None = None,
+    declared: dict[str, Any] | None = None,
+) -> tuple[str, list[str]]:
+    """Result and reasons of one item."""
+    lines: Any = judged(found(**measured or {}), standing(**stands or {}), spec(**declared or {})).facts["checklist"]
+    [line] = [line for line in lines if line["item"] == name]
+    return line["result"], line["why"]
+
+
+def test_the_facts_give_the_requests_per_day_with_one_decimal() -> None:
+    traffic = LoggedTraffic(requests=1, since=NOON, until=NOON, per_day=1000.26)
+    assert judged(found(traffic=traffic), standing()).facts["requests_per_day"] == 1000.3
+    assert judged(found(traffic=None), standing()).facts["requests_per_day"] is None
+
+
+@pytest.mark.parametrize("missing", ["latency_p50_ms", "latency_p99_ms"])
+def test_a_latency_without_one_of_its_numbers_was_not_measured(missing: str) -> None:
+    assert item_of("1 performance", {missing: None}) == ("UNKNOWN", ["the latency of one row was not measured"])
+
+
+def test_a_performance_that_passes_says_its_gates_and_latency() -> None:
+    assert item_of("1 performance") == ("PASS", ["2 gates, one row takes 0.02 ms, p99 0.1 ms (deadline 1000 ms)"])
+
+
+@pytest.mark.parametrize(
+    ("measured", "declared", "result", "why"),
+    [
+        ({"rows": 1000}, {}, "PASS", "1.00 MiB, onnx, 1000 rows within 1e-07 of the model"),
+        ({"bundle_bytes": 3 * 2**19}, {}, "PASS", "1.50 MiB, onnx, 2000 rows within 1e-07 of the model"),
+        ({}, {"resources": {"memory_limit": "1Mi"}}, "PASS", "1.00 MiB, onnx, 2000 rows within 1e-07 of the model"),
+        (
+            {"bundle_bytes": 3 * 2**20},
+            {"resources": {"memory_limit": "2Mi"}},
+            "FAIL",
+            "the bundle has 3.0 MiB > 2 MiB of memory",
+        ),
+        ({"flips": 2}, {}, "FAIL", "onnx answers differ from the model's by up to 1e-07 (limit 1e-05), 2 flips"),
+    ],
+)
+def test_a_bundle_fits_its_memory_and_answers_as_the_model_does(
+    measured: dict[str, Any], declared: dict[str, Any], result: str, why: str
+) -> None:
+    size = item_of("2 size", measured, declared=declared)
+    assert (size[0], size[1][0]) == (result, why)
+
+
+@pytest.mark.parametrize(
+    ("measured", "champion", "result", "why"),
+    [
+        ({}, "4", "PASS", "the same as that of version 4"),
+        ({"contract": None}, "4", "UNKNOWN", "the contract could not be read"),
+        ({"champion": None}, "4", "UNKNOWN", "the contract could not be read"),
+        ({"champion_fault": "gone"}, "4", "UNKNOWN", "gone"),
+        ({"champion_fault": "gone"}, None, "WAIVED", "first version: it has no callers yet"),
+    ],
+)
+def test_a_contract_is_compared_with_that_of_the_champion(
+    measured: dict[str, Any], champion: str | None, result: str, why: str
+) -> None:
+    assert item_of("3 contract", measured, {"champion": champion}) == (result, [why])
+
+
+def test_a_changed_contract_names_both_numbers_and_their_lack() -> None:
+    measured = {"contract": contract("5", None), "champion": contract("4", None), "contract_changes": ["x", "y"]}
+    assert item_of("3 contract", measured)[1] == ["changed without a new major version (no number to no number): x; y"]
+
+
+def test_numbers_with_a_range_are_counted_by_either_end() -> None:
+    columns = [
+        BundleColumn(name="both", type="numeric", minimum=0, maximum=1),
+        BundleColumn(name="low", type="numeric", minimum=0),
+        BundleColumn(name="high", type="numeric", maximum=0),
+        BundleColumn(name="free", type="numeric"),
+        BundleColumn(name="carrier", type="categorical"),
+    ]
+    measured = {"contract": contract("5").model_copy(update={"columns": columns})}
+    assert item_of("4 input validation", measured) == (
+        "PASS",
+        ["5 columns typed, 3 of 4 numbers with a range, 8 edge rows tested"],
+    )
+
+
+def test_edge_rows_that_failed_were_tested() -> None:
+    result, why = item_of("4 input validation", {"edge_rows": 0, "edge_faults": ["null throughout"]})
+    assert (result, "no edge row was tested" in why) == ("FAIL", False)
+
+
+@pytest.mark.parametrize(
+    ("champion", "strategy", "result", "why"),
+    [
+        (None, "canary", "WAIVED", "first version: no candidate is served beside a champion, so there is no guard"),
+        ("4", "all_at_once", "WAIVED", "all_at_once: no candidate is served beside a champion, so there is no guard"),
+        ("4", "canary", "PASS", "guard at 1.00% bad answers, deadline 1000 ms, lease 900 s"),
+    ],
+)
+def test_errors_are_handled_by_a_guard_where_two_versions_are_served(
+    champion: str | None, strategy: str, result: str, why: str
+) -> None:
+    declared = {"strategy": strategy}
+    assert item_of("5 error handling", stands={"champion": champion}, declared=declared) == (result, [why])
+
+
+def test_the_guard_names_the_limits_that_it_enforces() -> None:
+    metrics = [
+        {"name": "slow", "event": "slow", "over_ms": 100, "max_rate": 0.05},
+        {"name": "slower", "event": "slow", "over_ms": 300, "max_ratio": 2.0},
+        {"name": "errors", "event": "bad", "max_rate": 0.05},
+    ]
+    [why] = item_of("5 error handling", declared={"analysis": {"metrics": metrics}})[1]
+    assert why == "guard at 1.00% bad answers, over 100 ms, deadline 1000 ms, lease 900 s"
+
+
+def test_only_a_staged_guarded_update_needs_alarms() -> None:
+    target = SAGEMAKER | {"mode": "guardrail", "data_capture": "s3://bucket/captured"}
+    assert item_of("5 error handling", declared={"strategy": "all_at_once", "target": target})[0] == "WAIVED"
+    assert item_of("5 error handling", declared={"target": target})[0] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("champion", "strategy", "what"),
+    [(None, "canary", "first version"), (None, "all_at_once", "first version"), ("4", "all_at_once", "all_at_once")],
+)
+def test_a_load_test_without_two_versions_is_waived(champion: str | None, strategy: str, what: str) -> None:
+    waived = item_of("6 load test", stands={"champion": champion}, declared=LOAD | {"strategy": strategy})
+    assert waived == ("WAIVED", [f"{what}: no candidate is served beside a champion"])
+
+
+SHORT = "cannot be shown by 4000 requests after the ramp, even without a bad one:"
+
+
+def test_a_load_test_that_is_too_short_says_which_duration_would_do() -> None:
+    declared = {"load_test": LOAD["load_test"] | {"duration": 100, "ramp_up_time": 20}}
+    assert item_of("6 load test", {"load_test_needs": {"p99": 4000}}, declared=declared)[0] == "PASS"
+    result, why = item_of("6 load test", {"load_test_needs": {"p99": 4001}}, declared=declared)
+    assert (result, why) == (
+        "FAIL",
+        [f"p99 {SHORT} 4001 are needed; declare duration: 101", "50 requests/s for 100 s, before any traffic"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("digest", "approved", "result", "why"),
+    [
+        (DIGEST, DIGEST, "PASS", "all digests match, no pickle, the bundle was built from model aaaaaaaaaaaa…"),
+        (DIGEST, None, "PASS", "all digests match, no pickle, the bundle was built from model aaaaaaaaaaaa…"),
+        (OTHER, DIGEST, "FAIL", "the approval is of model aaaaaaaaaaaa…, the registered file is bbbbbbbbbbbb…"),
+        (None, DIGEST, "UNKNOWN", "the digest of the registered model could not be read"),
+    ],
+)
+def test_the_registered_file_is_the_approved_one(
+    digest: str | None, approved: str | None, result: str, why: str
+) -> None:
+    assert item_of("7 security", {"model_digest": digest}, {"approval_digest": approved}) == (result, [why])
+
+
+DRILL: dict[str, Any] = {"rollback": {"drill": "0 5 * * 1"}}
+RESTORED = "version 4 can be restored for 3600 s after the promotion"
+
+
+@pytest.mark.parametrize(
+    ("stands", "declared", "result", "why"),
+    [
+        ({"champion": None}, DRILL, "WAIVED", ["first version: there is no version to roll back to"]),
+        ({}, {}, "PASS", [RESTORED, "no drill is declared"]),
+        (
+            {"drillable": False},
+            DRILL,
+            "PASS",
+            [RESTORED, "no drill yet: no version before 4 could serve as its candidate"],
+        ),
+        ({}, DRILL, "UNKNOWN", ["rollback.drill is declared, but the ledger has no drill; run one", RESTORED]),
+        ({"drill": "pass"}, DRILL, "PASS", [RESTORED, "the last rollback drill passed"]),
+        (
+            {"drill": "fail"},
+            DRILL,
+            "FAIL",
+            ["the last rollback drill has outcome fail; correct the cause and run it again", RESTORED],
+        ),
+        (
+            {},
+            {"rollback": {"window": 1}},
+            "PASS",
+            ["version 4 can be restored for 1 s after the promotion", "no drill is declared"],
+        ),
+    ],
+)
+def test_the_way_back_is_described(
+    stands: dict[str, Any], declared: dict[str, Any], result: str, why: list[str]
+) -> None:
+    assert item_of("8 rollback", stands=stands, declared=declared) == (result, why)
+
+
+@pytest.mark.parametrize(
+    ("may", "stands", "why"),
+    [
+        (["ann"], {"by_hand": False, "deployer": "eve"}, "triggered by an approval, not manually"),
+        ([], {"by_hand": True, "deployer": "eve"}, "eve; deployment.approval.deployers is empty"),
+        ([], {"by_hand": True}, "an unnamed person; deployment.approval.deployers is empty"),
+        (["ann"], {"by_hand": True, "deployer": "ann"}, "ann is among deployment.approval.deployers"),
+        (
+            ["ann", "bob"],
+            {"by_hand": True, "deployer": "eve"},
+            "eve is not among deployment.approval.deployers (ann, bob)",
+        ),
+        (["ann"], {"by_hand": True}, "an unnamed person is not among deployment.approval.deployers (ann)"),
+    ],
+)
+def test_who_deploys_is_named(may: list[str], stands: dict[str, Any], why: str) -> None:
+    declared = {"approval": {"requires_approval": False, "deployers": may}}
+    assert item_of("who may deploy", stands=stands, declared=declared)[1] == [why]
+
+
+def at(per_day: float) -> LoggedTraffic:
+    return LoggedTraffic(requests=1, since=NOON, until=NOON, per_day=per_day)
+
+
+def stage(**changes: Any) -> list[StageDesign]:
+    return [StageDesign(**{"share": 250, "requests_to_pass": 5000, "seconds": 86400} | changes)]
+
+
+@pytest.mark.parametrize(
+    ("measured", "result", "why"),
+    [
+        ({"design": stage(), "traffic": at(5000)}, "PASS", "at 2.5 %: 5000 requests to pass; 1 days at 5000 a day"),
+        (
+            {"design": stage(), "traffic": at(2500)},
+            "WARNING",
+            "at 2.5 %: 5000 requests to pass; 2 days at 2500 a day > 1 days, the stage's maximum",
+        ),
+        (
+            {"design": stage(share=0, requests_to_find=7), "traffic": at(10_000)},
+            "PASS",
+            "in the shadow: 5000 requests to pass, 7 to detect the expected harm; 0.5 days at 10000 a day",
+        ),
+    ],
+)
+def test_a_stage_can_be_decided_if_its_requests_come_within_its_time(
+    measured: dict[str, Any], result: str, why: str
+) -> None:
+    assert item_of("design", measured) == (result, [why])
+
+
+def test_without_traffic_the_requests_are_still_foretold() -> None:
+    assert item_of("design", {"design": stage(), "traffic": None}) == (
+        "WARNING",
+        ["the duration is UNKNOWN: no request was logged in the last seven days", "at 2.5 %: 5000 requests to pass"],
+    )

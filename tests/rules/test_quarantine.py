@@ -59,3 +59,9 @@ def test_all_failures_of_all_sources_are_listed_with_their_numbers() -> None:
 
 def test_a_day_without_any_audited_source_is_not_known_to_be_good() -> None:
     assert judge()[0] is Outcome.UNKNOWN
+
+
+def test_the_three_most_common_reasons_are_named_and_of_equals_the_first_by_name() -> None:
+    counts = {"d": 1, "c": 2, "b": 5, "a": 2}
+    source = audited(100, 90, 10).model_copy(update={"reasons": counts})
+    assert judge(source)[1][0].endswith("0.1000 > 0.0500: b (5 rows); a (2 rows); c (2 rows)")

@@ -97,3 +97,34 @@ def test_a_reproduction_passes_on_equal_bytes_alone(
 ) -> None:
     verdict = judge_reproduction(reproduced(**changes))
     assert (verdict.outcome, list(verdict.reasons)) == (outcome, reasons)
+
+
+def test_a_search_without_rounds_keeps_the_declared_ones() -> None:
+    declared = spec(search={"trials": 1, "space": {"max_depth": {"low": 2, "high": 4, "integer": True}}})
+    assert judge_training(trained(rounds=41), declared).reasons == ("rounds 41 > 40 declared",)
+
+
+def test_only_an_xgboost_model_has_declared_rounds() -> None:
+    other = spec()
+    linear = other.training.estimator.model_copy(update={"kind": "sklearn"})
+    other = other.model_copy(update={"training": other.training.model_copy(update={"estimator": linear})})
+    assert judge_training(trained(rounds=41), other).passed
+
+
+@pytest.mark.parametrize(("best", "passed"), [(-1, False), (0, True), (39, True), (40, False)])
+def test_the_best_round_is_one_of_the_rounds(best: int, passed: bool) -> None:
+    assert judge_training(trained(best_round=best), spec()).passed is passed
+
+
+def test_one_round_is_a_training() -> None:
+    assert judge_training(trained(rounds=1, best_round=0), spec()).passed
+
+
+@pytest.mark.parametrize("digest", ["0" * 63, "0" * 65, "0" * 63 + "g", "g" * 64, "A" * 64])
+def test_a_digest_is_64_hex_digits(digest: str) -> None:
+    assert judge_training(trained(snapshot=digest), spec()).reasons == (f"snapshot {digest!r} is not a sha256",)
+
+
+def test_a_reproduction_without_a_digest_is_no_difference() -> None:
+    verdict = judge_reproduction(reproduced(registered_digest="", reproduced_digest=OTHER, differences=["x"]))
+    assert verdict.reasons == ("registered '' is not a sha256",)

@@ -33,3 +33,21 @@ def test_a_promotion_is_final_after_its_window(
     decision = judge_retirement(TICKET, live, promoted=promoted, now=now, window=3600)
     assert (decision.verdict.outcome, decision.left) == (outcome, left)
     assert reason in "".join(decision.verdict.reasons)
+
+
+def test_a_promotion_that_was_concluded_needs_no_window_and_one_that_waits_says_so() -> None:
+    live = {"champion": "10", "candidate": None, "previous": "9"}
+    now = BEGUN + timedelta(seconds=10)
+    finished = state(**live, phase="SUCCEEDED")
+    waiting = state(**live, phase="FINALISING")
+    assert judge_retirement(TICKET, finished, promoted=BEGUN, now=now, window=60).action == "conclude"
+    decision = judge_retirement(TICKET, waiting, promoted=BEGUN, now=now, window=60)
+    assert (decision.action, decision.left, decision.verdict.facts["left"]) == ("wait", 50, 50)
+    unknown = judge_retirement(TICKET, waiting, promoted=None, now=now, window=60)
+    assert (unknown.action, unknown.left) == ("conclude", 0)
+
+
+def test_a_rollback_without_a_reason_says_so() -> None:
+    ended = state(phase="ROLLED_BACK", reason="")
+    verdict = judge_retirement(TICKET, ended, promoted=BEGUN, now=BEGUN, window=60).verdict
+    assert verdict.reasons == ("version 10 was rolled back: no reason was given",)

@@ -101,6 +101,7 @@ def test_a_long_incident_asks_again_after_the_cooldown_and_only_then() -> None:
 
 def test_later_days_do_not_count_for_an_earlier_one() -> None:
     assert judge_retraining(history("FFFFF"), [], SPEC, on(1)).passed
+    assert judge_retraining(history("FFFP"), [], SPEC, on(2)).outcome is Outcome.FAIL
 
 
 def test_of_several_checks_of_one_day_the_last_holds() -> None:
@@ -124,3 +125,22 @@ def test_ledger_lines_are_read_kind_by_kind_from_the_facts() -> None:
         ("prediction_drift", "fail"),
         ("performance", "unknown"),
     ]
+
+
+def test_the_facts_give_each_streak_and_the_requests_of_the_incident() -> None:
+    mixed = [*history("PFF"), *history("FFF", "performance")]
+    facts = judge_retraining(mixed, [on(1), on(-20), on(2)], SPEC, on(2)).facts
+    assert facts["streaks"] == {"data_drift": 2, "prediction_drift": 0, "performance": 3}
+    assert facts["recent_requests"] == ["2013-05-02"]
+    assert len(facts["held_back"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_model_without_triggers_needs_no_measurement() -> None:
+    quiet = SPEC.monitoring.retraining.model_copy(update={"triggers": []})
+    spec = SPEC.model_copy(update={"monitoring": SPEC.monitoring.model_copy(update={"retraining": quiet})})
+    assert judge_retraining([], [], spec, on(2)).passed
+
+
+def test_one_measured_trigger_of_several_is_enough_to_know_the_day() -> None:
+    for kind in ("data_drift", "prediction_drift", "performance"):
+        assert judge_retraining(history("PPP", kind), [], SPEC, on(2)).passed  # type: ignore[arg-type]

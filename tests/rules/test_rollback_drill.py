@@ -112,3 +112,33 @@ def test_a_drill_is_judged_by_the_last_answer_that_a_caller_could_have_got(
 def test_a_version_that_cannot_be_loaded_any_more_fails_the_drill() -> None:
     verdict = judge_drill(None, 1.0, ["bundle b of m version 2 is refused", "there is no b"])
     assert (verdict.outcome, len(verdict.reasons)) == (Outcome.FAIL, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"before": 3, "after": 3}, Outcome.PASS),
+        ({"before": 2}, Outcome.UNKNOWN),
+        ({"after": 2}, Outcome.UNKNOWN),
+        ({"asked": False, "before": 2}, Outcome.PASS),
+        ({"asked": False, "after": 2}, Outcome.PASS),
+    ],
+)
+def test_three_answers_on_each_side_of_the_call_are_enough(changes: dict[str, Any], outcome: Outcome) -> None:
+    assert judge_drill(result(**changes), 1.0).outcome is outcome
+
+
+def test_the_facts_give_the_seconds_with_three_decimals() -> None:
+    facts = judge_drill(result(last_answer_seconds=0.12345), 1.0).facts
+    assert (facts["seconds"], facts["max_seconds"], facts["before"]) == (0.123, 1.0, 5)
+
+
+def test_a_line_without_a_version_or_a_bundle_makes_no_candidate() -> None:
+    nobody = LedgerEntry.model_construct(kind="release", version=None, details={"uri": "b", "sha256": "s"})
+    assert choose_candidate("3", None, [nobody]) is None
+    gate = LedgerEntry.model_construct(kind="gate", version="2", details={"uri": "b", "sha256": "s"})
+    assert choose_candidate("3", None, [gate]) is None
+
+
+def test_a_rollout_without_an_id_blocks_a_drill_by_its_phase() -> None:
+    assert blocking_reason(state(phase="BAKING"), 0) == "rollout None of m is BAKING"

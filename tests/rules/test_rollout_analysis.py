@@ -111,3 +111,57 @@ def test_what_is_missing_is_told() -> None:
         "error_rate: 3 of 1000 requests of the candidate not shown < 0.02 (log evidence 0.00 < 3.00)",
         "this stage has candidate 20, champion 80; 100 needed in each",
     )
+
+
+@pytest.mark.parametrize(
+    ("units", "action"), [((100, 100), "go_on"), ((99, 800), "look_again"), ((200, 99), "look_again")]
+)
+def test_each_arm_needs_its_units_in_this_stage(units: tuple[int, int], action: str) -> None:
+    assert judge_stage(look(weighed("pass", units), 60)).action == action
+
+
+def test_a_stage_that_passes_too_early_says_how_long_it_must_last() -> None:
+    decision = judge_stage(look(weighed("pass"), 59))
+    assert decision.verdict.reasons == ("the stage is 59 s old; it must last 60 s",)
+
+
+def test_a_stage_without_a_start_begins_now() -> None:
+    begun = state(phase="BAKING", step=2, step_started=None)
+    decision = judge_stage(look(weighed("pass"), 1000, state=begun))
+    assert (decision.action, decision.verdict.facts["seconds"]) == ("look_again", 0.0)
+
+
+def test_the_facts_give_the_age_of_the_stage_with_one_decimal_and_its_action() -> None:
+    facts = judge_stage(look(weighed("pass"), 12.34)).verdict.facts
+    assert (facts["seconds"], facts["action"], facts["errors_in_a_row"]) == (12.3, "look_again", 0)
+
+
+def test_without_a_stage_the_counts_are_none_and_too_few() -> None:
+    evidence = weighed("unknown").model_copy(update={"stages": [], "newest": None})
+    verdict = judge_stage(look(evidence, 60)).verdict
+    assert (verdict.facts["candidate_units"], verdict.facts["champion_units"]) == (0, 0)
+    assert (verdict.facts["candidate_events"], verdict.facts["champion_events"]) == ({}, {})
+    assert verdict.reasons[-1] == "this stage has candidate 0, champion 0; 100 needed in each"
+    unmatched = evidence.model_copy(update={"newest": 2})
+    assert judge_stage(look(unmatched, 60)).verdict.reasons[-1] == verdict.reasons[-1]
+
+
+def test_the_counts_are_those_of_the_newest_stage() -> None:
+    evidence = weighed("pass")
+    older = weighed("pass", FEW).stages
+    facts = judge_stage(look(evidence.model_copy(update={"stages": [*older, *evidence.stages]}), 60)).verdict.facts
+    assert (facts["candidate_units"], facts["champion_events"]) == (200, {"bad": 3})
+
+
+def test_a_metric_that_is_shown_broken_outweighs_one_that_was_not_measured() -> None:
+    limits = (*PLAN.metrics, MetricLimits(name="slow", event="slow", max_rate=0.02))
+    evidence = weighed("fail")
+    broken = MetricEvidence(metric="slow", faults=("no count of slow",))
+    both = evidence.model_copy(update={"metrics": (*evidence.metrics, broken)})
+    plan = AnalysisPlan(metrics=limits, minimum_units=100)
+    assert judge_stage(look(both, 60, plan=plan)).action == "roll_back"
+
+
+def test_an_observation_without_evidence_counts_no_error_until_one_is_counted() -> None:
+    decision = judge_stage(look(None, 60, error="no counts"))
+    assert decision.verdict.reasons == ("not measured (0 of 4 in a row): no counts",)

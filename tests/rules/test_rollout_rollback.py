@@ -42,3 +42,32 @@ def test_no_candidate_keeps_traffic_that_nobody_answers_for(
     assert decision.verdict.passed
     assert (decision.action, decision.failed_with_traffic) == (then, marked)
     assert why in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "marked"),
+    [
+        ({"phase": "ROLLED_BACK", "reason": "guard", "rollout_id": "r11"}, False),
+        ({"phase": "FAILED", "reason": "guard", "rollout_id": "r11"}, False),
+        ({"phase": "SUCCEEDED", "reason": "guard"}, False),
+        ({"phase": "FAILED", "reason": CANDIDATE_REJECTED}, False),
+        ({"phase": "FAILED", "reason": ""}, True),
+    ],
+)
+def test_only_the_end_of_this_runs_own_rollout_marks_its_candidate(changes: dict[str, Any], marked: bool) -> None:
+    assert judge_rollout_end(TICKET, state(**changes), ["a"], recorded=True).failed_with_traffic is marked
+
+
+def test_a_paused_rollout_that_is_left_does_not_mark_its_candidate() -> None:
+    assert judge_rollout_end(TICKET, state(phase="PAUSED"), ["a"], recorded=False).failed_with_traffic is False
+
+
+def test_the_facts_name_the_failed_tasks_or_that_they_are_not_known() -> None:
+    facts = judge_rollout_end(TICKET, state(**BAKING), ["a", "b"], recorded=False).verdict.facts
+    assert (facts["failed"], facts["why"]) == (["a", "b"], "a, b failed")
+    assert judge_rollout_end(TICKET, state(**BAKING), None, recorded=False).verdict.facts["failed"] is None
+
+
+def test_a_paused_rollout_without_a_lease_waits_until_it_ends() -> None:
+    decision = judge_rollout_end(TICKET, state(phase="PAUSED", reason="why"), ["a"], recorded=False)
+    assert decision.reason == "paused until its lease ends for a person: why"

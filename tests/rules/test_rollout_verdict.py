@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from pipelines.errors import Refused
-from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, RolloutEvidence, StageCounts, make_analysis_plan
+from pipelines.rollout.analysis import (
+    AnalysisPlan,
+    ArmEvents,
+    MetricEvidence,
+    RolloutEvidence,
+    StageCounts,
+    make_analysis_plan,
+)
 from pipelines.rollout.evidence import compute_evidence
 from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.verdict import Outcome, Verdict
@@ -196,25 +203,165 @@ def test_evidence_travels_as_json_without_a_loss() -> None:
     assert RolloutEvidence.model_validate_json(evidence.model_dump_json(by_alias=True)) == evidence
 
 
+# ---- at the edges: evidence given as it is ------------------------------------------------------------------------
+
+
+def given(*metrics: MetricEvidence, split: float = 0.0) -> RolloutEvidence:
+    stages = [step((3, 1000), (5, 2000)), step((3, 1000), (5, 2000))]
+    return RolloutEvidence(split_log_e=split, metrics=metrics, stages=stages, newest=2)
+
+
+def own(above: float | None, below: float | None, **changes: Any) -> MetricEvidence:
+    facts: dict[str, Any] = {"metric": "error_rate", "candidate_units": 100, "candidate_requests": (3, 1000)}
+    return MetricEvidence(**(facts | {"above_log_e": above, "below_log_e": below} | changes))
+
+
+def relative(worse: float | None, better: float | None, **changes: Any) -> MetricEvidence:
+    facts: dict[str, Any] = {"metric": "errors", "candidate_units": 100, "champion_units": 100}
+    facts |= {"ratio_low": 0.5, "ratio_high": 1.25}
+    return MetricEvidence(**(facts | {"worse_log_e": worse, "pass_log_e": better} | changes))
+
+
+SURE = math.log(20)
+
+
 @pytest.mark.parametrize(
-    ("declared", "said"),
+    ("evidence", "outcome", "reasons"),
     [
+        (own(0.0, SURE), Outcome.PASS, ()),
         (
-            {"metrics": [ERRORS | {"event": "eror"}]},
-            "errors: event 'eror' is not counted; counted are click, error, slow",
+            own(0.0, SURE - 1e-9),
+            Outcome.UNKNOWN,
+            ("error_rate: 3 of 1000 requests of the candidate not shown < 0.02 (log evidence 3.00 < 3.00)",),
         ),
-        ({"metrics": []}, "no metric can fail"),
-        ({"metrics": [ERRORS | {"fail_ratio": None}]}, "no metric can fail"),
-        ({"metrics": [{"name": "e", "event": "error"}]}, "guardrail e cannot pass"),
-        ({"metrics": [ERRORS | {"max_ration": 2}]}, "max_ration"),
-        ({"metrics": [ERRORS, ERRORS]}, "a name occurs twice"),
-        ({"metrics": [ERRORS], "sticky": True}, "count keys"),
-        ({"metrics": [ERRORS | {"fail_ratio": 2.0}]}, "beyond max_ratio"),
-        ({"metrics": [CLICKS | {"max_rate": 0.1}]}, "bounds bad events"),
-        ({"metrics": [ERRORS], "alpha": 0.5}, "alpha"),
+        (
+            own(SURE, 9.0),
+            Outcome.FAIL,
+            ("error_rate: 3 of 1000 requests of the candidate > 0.02 (log evidence 3.00 >= 3.00)",),
+        ),
+        (own(SURE - 1e-9, SURE), Outcome.PASS, ()),
+        (
+            own(None, None),
+            Outcome.UNKNOWN,
+            ("error_rate: 3 of 1000 requests of the candidate not shown < 0.02 (log evidence 0.00 < 3.00)",),
+        ),
+        (own(9.0, 9.0, candidate_requests=None), Outcome.PASS, ()),
+        (
+            own(0.0, 9.0, candidate_units=99),
+            Outcome.UNKNOWN,
+            ("error_rate: too few requests (candidate 99, champion 0; 100 needed in each)",),
+        ),
+        (own(9.0, 0.0, faults=("lost",)), Outcome.UNKNOWN, ("error_rate: lost",)),
     ],
 )
-def test_a_plan_that_could_never_decide_rightly_is_refused_when_it_is_made(declared: dict[str, Any], said: str) -> None:
-    with pytest.raises(Refused) as refusal:
-        make_analysis_plan(declared, measured=COUNTED)
-    assert said in str(refusal.value)
+def test_a_limit_of_the_own_rate_is_decided_where_the_evidence_reaches_its_bound(
+    evidence: MetricEvidence, outcome: Outcome, reasons: tuple[str, ...]
+) -> None:
+    verdict = judge_evidence(plan(BOUNDED), given(evidence))
+    assert (verdict.outcome, verdict.reasons) == (outcome, reasons)
+
+
+RATIO = "errors: ratio to the champion 0.5 to 1.25"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "outcome", "reasons"),
+    [
+        (relative(0.0, SURE), Outcome.PASS, ()),
+        (
+            relative(0.0, SURE - 1e-9),
+            Outcome.UNKNOWN,
+            (f"{RATIO}, not shown within 1.5 times (log evidence 3.00 < 3.00)",),
+        ),
+        (relative(SURE, 9.0), Outcome.FAIL, (f"{RATIO}, worse than 1 times (log evidence 3.00 >= 3.00)",)),
+        (relative(SURE - 1e-9, 9.0), Outcome.PASS, ()),
+        (relative(None, None), Outcome.PASS, ()),
+        (relative(0.0, 9.0, candidate_requests=(3, 1000)), Outcome.PASS, ()),
+        (
+            relative(0.0, 1.0, candidate_units=99),
+            Outcome.UNKNOWN,
+            (
+                "errors: too few requests (candidate 99, champion 100; 100 needed in each)",
+                f"{RATIO}, not shown within 1.5 times (log evidence 1.00 < 3.00)",
+            ),
+        ),
+        (
+            relative(9.0, 0.0, ratio_low=None, ratio_high=None),
+            Outcome.FAIL,
+            ("errors: ratio to the champion 0 to inf, worse than 1 times (log evidence 9.00 >= 3.00)",),
+        ),
+        (
+            relative(0.0, 9.0, champion_units=99),
+            Outcome.UNKNOWN,
+            ("errors: too few requests (candidate 100, champion 99; 100 needed in each)",),
+        ),
+        (
+            relative(0.0, 9.0, candidate_units=99),
+            Outcome.UNKNOWN,
+            ("errors: too few requests (candidate 99, champion 100; 100 needed in each)",),
+        ),
+    ],
+)
+def test_a_comparison_is_decided_where_the_evidence_reaches_its_bound(
+    evidence: MetricEvidence, outcome: Outcome, reasons: tuple[str, ...]
+) -> None:
+    verdict = judge_evidence(plan(ERRORS), given(evidence))
+    assert (verdict.outcome, verdict.reasons) == (outcome, reasons)
+
+
+def test_a_metric_without_a_fail_ratio_is_never_shown_worse() -> None:
+    limits = ERRORS | {"fail_ratio": None}
+    both = given(relative(99.0, 9.0), own(0.0, 9.0))
+    assert judge_evidence(plan(limits, BOUNDED), both).outcome is Outcome.PASS
+
+
+def test_a_success_metric_is_shown_better() -> None:
+    verdict = judge_evidence(plan(CLICKS), given(relative(0.0, 1.0, metric="clicks")))
+    assert "not shown better (log evidence 1.00 < 3.00)" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("split", "outcome"), [(math.log(1000), Outcome.UNKNOWN), (6.9, Outcome.PASS)])
+def test_a_split_is_refuted_where_its_evidence_reaches_its_bound(split: float, outcome: Outcome) -> None:
+    verdict = judge_evidence(plan(ERRORS), given(relative(0.0, 9.0), split=split))
+    assert verdict.outcome is outcome
+    if outcome is Outcome.UNKNOWN:
+        assert verdict.reasons == (
+            "split of units: the candidate has 2000 of 6000 requests, log evidence 6.91 >= 6.91 of a mismatch",
+            "errors: the arms cannot be compared, because the units were not split as declared",
+        )
+
+
+def test_with_a_refuted_split_an_own_rate_alone_is_known_and_the_split_is_still_a_reason() -> None:
+    verdict = judge_evidence(plan(BOUNDED), given(own(0.0, 9.0), split=7.0))
+    assert (verdict.outcome, len(verdict.reasons)) == (Outcome.UNKNOWN, 1)
+    failed = judge_evidence(plan(BOUNDED), given(own(9.0, 0.0), split=7.0))
+    assert (failed.outcome, len(failed.reasons)) == (Outcome.FAIL, 2)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "second", "errors", "outcome"),
+    [
+        (9.0, 0.0, 9.0, Outcome.PASS),
+        (0.0, 9.0, 9.0, Outcome.PASS),
+        (0.0, 0.0, 9.0, Outcome.UNKNOWN),
+        (9.0, 9.0, 0.0, Outcome.UNKNOWN),
+    ],
+)
+def test_all_guardrails_and_any_success_metric_have_to_pass(
+    clicks: float, second: float, errors: float, outcome: Outcome
+) -> None:
+    limits = plan(ERRORS, CLICKS, CLICKS | {"name": "more", "event": "slow"})
+    metrics = (relative(0.0, errors), relative(0.0, clicks, metric="clicks"), relative(0.0, second, metric="more"))
+    verdict = judge_evidence(limits, given(*metrics))
+    assert verdict.outcome is outcome
+    assert bool(verdict.reasons) is (outcome is Outcome.UNKNOWN)
+
+
+def test_the_facts_give_each_metrics_evidence_and_what_it_needs() -> None:
+    verdict = judge_evidence(plan(ERRORS, BOUNDED), given(relative(0.0, 9.0), own(0.0, 9.0)))
+    errors, rate = metric_facts(verdict, "errors"), metric_facts(verdict, "error_rate")
+    assert (errors["pass_ratio"], errors["fail_ratio"], "max_rate" in errors) == (1.5, 1.0, False)
+    assert errors["fail_needed"] == pytest.approx(math.log(2 / 0.05))
+    assert ("above_log_e" in errors, "worse_log_e" in rate) == (False, False)
+    assert (rate["max_rate"], "pass_ratio" in rate, "candidate_requests" in rate) == (0.02, False, False)
+    assert verdict.facts["split_needed"] == pytest.approx(math.log(1000))

@@ -84,3 +84,30 @@ def test_facts_come_from_the_declarations_and_survive_a_round_trip() -> None:
     assert VersionFacts.model_validate_json(facts.model_dump_json()) == facts
     other = version_facts(CATALOG.model("arrival_delay_minutes"), CATALOG.view_of("arrival_delay_minutes"))
     assert {change.level for change in compare_versions(facts, other)} == {"major", "minor"}
+
+
+def test_a_search_is_part_of_how_a_model_is_made() -> None:
+    spec, view = CATALOG.model("flight_delay"), CATALOG.view_of("flight_delay")
+    searched = version_facts(spec, view).estimator["search"]
+    plain = spec.model_copy(update={"training": spec.training.model_copy(update={"search": None})})
+    assert version_facts(plain, view).estimator["search"] is None
+    assert (searched is None) is (spec.training.search is None)
+
+
+def test_the_features_of_a_model_are_the_named_ones_or_all_of_its_view() -> None:
+    spec, view = CATALOG.model("flight_delay"), CATALOG.view_of("flight_delay")
+    few = spec.model_copy(update={"training": spec.training.model_copy(update={"features": ["carrier"]})})
+    every = spec.model_copy(update={"training": spec.training.model_copy(update={"features": None})})
+    assert list(version_facts(few, view).inputs) == ["carrier"]
+    assert list(version_facts(every, view).inputs) == list(view.features)
+
+
+def test_a_classification_gives_a_probability_and_a_regression_a_value() -> None:
+    for model, output in (("flight_delay", "probability"), ("arrival_delay_minutes", "value")):
+        assert version_facts(CATALOG.model(model), CATALOG.view_of(model)).output == output
+
+
+def test_a_part_of_the_estimator_that_is_new_or_gone_is_a_minor_change() -> None:
+    more = FACTS.model_copy(update={"estimator": {**FACTS.estimator, "seed": 7}})
+    assert [change.what for change in compare_versions(FACTS, more)] == ["estimator seed: None became 7"]
+    assert [change.what for change in compare_versions(more, FACTS)] == ["estimator seed: 7 became None"]

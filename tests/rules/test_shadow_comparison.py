@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure
-from pipelines.rules.shadow_comparison import judge_shadow
+from pipelines.rules.shadow_comparison import judge_shadow, max_shadow_seconds, seconds_left
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.verdict import Outcome
@@ -97,3 +97,57 @@ def test_a_pass_waits_for_the_duration_an_open_question_for_twice_that_and_a_fai
 ) -> None:
     decision = judge_shadow(measured(elapsed=elapsed, **changes), DECLARED, consecutive_errors=errors)
     assert decision.action == action
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"bad_below_log_e": PASS_LOG_E}, Outcome.PASS),
+        ({"bad_below_log_e": PASS_LOG_E - 0.01}, Outcome.UNKNOWN),
+        ({"bad_above_log_e": FAIL_LOG_E - 0.01}, Outcome.PASS),
+        ({"coverage": 0.0}, Outcome.UNKNOWN),
+    ],
+)
+def test_bad_answers_and_coverage_are_decided_at_their_bounds(changes: dict[str, Any], outcome: Outcome) -> None:
+    assert judge_shadow(measured(**changes), DECLARED).verdict.outcome is outcome
+
+
+def test_the_facts_give_the_share_that_disagrees_and_what_is_needed() -> None:
+    facts = judge_shadow(measured(), DECLARED).verdict.facts
+    assert (facts["answer"], facts["disagreement"]) == ("pass", 0.01)
+    assert (facts["needed_to_fail"], facts["needed_to_pass"]) == (pytest.approx(FAIL_LOG_E), pytest.approx(PASS_LOG_E))
+    assert judge_shadow(measured(compared=0, disagreed=0), DECLARED).verdict.facts["disagreement"] is None
+    assert judge_shadow(measured(disagreement_above_log_e=9.0), DECLARED).verdict.facts["answer"] == "fail"
+
+
+def test_a_failure_does_not_list_what_was_not_shown() -> None:
+    verdict = judge_shadow(measured(disagreement_above_log_e=9.0, coverage=0.5), DECLARED).verdict
+    assert len(verdict.reasons) == 1
+
+
+def test_too_few_requests_in_the_shadow_say_how_many_were_offered() -> None:
+    verdict = judge_shadow(measured(coverage=0.5, requests=500, sent=800, dropped=200), DECLARED).verdict
+    assert "coverage 0.500 < 0.95 (500 of 1000 sampled requests)" in verdict.reasons[0]
+
+
+def test_without_a_shadow_its_defaults_are_judged() -> None:
+    plain = Deployment(strategy="canary")
+    assert judge_shadow(measured(elapsed=86399.0), plain).action == "look_again"
+    assert judge_shadow(measured(elapsed=86400.0), plain).action == "go_on"
+
+
+def test_errors_in_a_row_do_not_stop_what_was_measured() -> None:
+    assert judge_shadow(measured(), DECLARED, consecutive_errors=9).action == "go_on"
+    assert judge_shadow(measured(errors=["impossible"], elapsed=1.0), DECLARED).action == "look_again"
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "left"),
+    [(None, 200, {0: 100, 99: 1, 100: 100, 150: 50}), (120, 120, {99: 1, 100: 20}), (100, 100, {99: 1, 100: 0})],
+)
+def test_the_time_left_ends_with_the_duration_and_then_with_its_limit(
+    limit: float | None, most: float, left: dict[int, float]
+) -> None:
+    shadow = Shadow(duration=100, max_duration=limit)
+    assert max_shadow_seconds(shadow) == most
+    assert {elapsed: seconds_left(elapsed, shadow) for elapsed in left} == left

@@ -55,3 +55,26 @@ def test_no_declared_slices_and_no_champion_pass_and_the_facts_say_why(spec: Any
     verdict = judge_slices(result(champion=None), spec())
     assert verdict.passed
     assert verdict.facts["champion"] == "no champion"
+
+
+def test_a_loss_beyond_the_limit_by_rounding_alone_passes(spec: Any, result: Any, slice_metric: Any) -> None:
+    for loss, passed in ((0.05 + 1e-12, True), (0.05 + 2e-12, False)):
+        slices = [slice_metric("origin", "JFK", -loss), slice_metric("carrier", "UA", 0.0)]
+        assert judge_slices(result(slices=slices), spec()).passed is passed
+
+
+def test_a_slice_of_another_metric_is_not_judged(spec: Any, result: Any, slice_metric: Any) -> None:
+    other = slice_metric("origin", "JFK", -0.5).model_copy(update={"metric": "log_loss"})
+    slices = [other, slice_metric("origin", "LGA", 0.0), slice_metric("carrier", "UA", 0.0)]
+    verdict = judge_slices(result(slices=slices), spec())
+    assert verdict.passed
+    assert verdict.facts["too_small_to_judge"] == 1
+    assert verdict.facts["gains"] == {"origin=LGA": 0.0, "carrier=UA": 0.0}
+
+
+def test_a_column_without_any_slice_has_none_of_any_size(spec: Any, result: Any, slice_metric: Any) -> None:
+    sizes = [slice_metric("origin", "JFK", 0.0, 7), slice_metric("origin", "LGA", 0.0, 9)]
+    assert judge_slices(result(slices=sizes), spec()).reasons == (
+        "origin: no slice has 300 rows (the largest has 9)",
+        "carrier: no slice has 300 rows (the largest has 0)",
+    )

@@ -88,3 +88,31 @@ def test_a_drawn_split_may_overlap_in_time() -> None:
     split = training.split.model_copy(update={"strategy": "random"})
     drawn = CLASSIFIER.model_copy(update={"training": training.model_copy(update={"split": split})})
     assert judge_snapshot(with_part("train", part(1)), drawn).passed
+
+
+def test_as_many_rows_as_declared_are_enough() -> None:
+    assert judge_snapshot(GOOD.model_copy(update={"rows": 5000}), CLASSIFIER).passed
+
+
+@pytest.mark.parametrize(("positives", "passed"), [(0, False), (1, True), (1999, True), (2000, False)])
+def test_one_row_of_each_class_is_enough(positives: int, passed: bool) -> None:
+    assert judge_snapshot(with_part("train", part(0, positives=positives)), CLASSIFIER).passed is passed
+
+
+@pytest.mark.parametrize(("seconds", "passed"), [(0, False), (1, True)])
+def test_a_part_begins_after_the_last_row_of_the_part_before(seconds: int, passed: bool) -> None:
+    last = START + timedelta(days=1, seconds=-seconds)
+    assert judge_snapshot(with_part("train", part(0, last=last)), CLASSIFIER).passed is passed
+
+
+@pytest.mark.parametrize(("name", "changes"), [("train", {"last": None}), ("test", {"first": None})])
+def test_parts_without_times_are_in_no_order(name: str, changes: dict[str, Any]) -> None:
+    assert judge_snapshot(with_part(name, part(0 if name == "train" else 2, **changes)), CLASSIFIER).passed
+
+
+def test_an_empty_snapshot_needs_no_label_and_a_label_after_its_time_fails_it_all_the_same() -> None:
+    nothing = GOOD.model_copy(update={"rows": 0, "latest_label_time": None})
+    assert judge_snapshot(nothing, CLASSIFIER).outcome is Outcome.FAIL
+    assert len(judge_snapshot(nothing, CLASSIFIER).reasons) == 1
+    late = nothing.model_copy(update={"latest_label_time": AS_OF + timedelta(minutes=1)})
+    assert len(judge_snapshot(late, CLASSIFIER).reasons) == 2

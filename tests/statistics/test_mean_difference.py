@@ -74,3 +74,61 @@ def test_under_two_units_in_an_arm_nothing_is_known(count: int) -> None:
 def test_what_cannot_be_is_refused(alpha: float, tightest_at: int) -> None:
     with pytest.raises(Refused):
         mean_difference(Moments(9, 0, 1), Moments(9, 0, 1), alpha=alpha, tightest_at=tightest_at)
+
+
+def half_width(spread: float, n: int, alpha: float, tightest_at: int) -> float:
+    """The formula of the paper, with ``rho`` in place of its square."""
+    rho = math.sqrt((2 * math.log(1 / alpha) + math.log(2 * math.log(1 / alpha) + 1)) / tightest_at)
+    root = math.sqrt(n * rho**2 + 1)
+    return math.sqrt(spread) * math.sqrt(2) * root * math.sqrt(math.log(root / alpha)) / (n * rho)
+
+
+@pytest.mark.parametrize(("alpha", "tightest_at"), [(0.05, 1000), (0.01, 1000), (0.2, 50), (0.05, 1)])
+def test_the_width_follows_the_formula_at_every_level_and_horizon(alpha: float, tightest_at: int) -> None:
+    result = mean_difference(Moments(300, 1.0, 2.0), Moments(100, 0.5, 5.0), alpha=alpha, tightest_at=tightest_at)
+    half = half_width(400 * (2.0 / 300 + 5.0 / 100), 400, alpha, tightest_at)
+    assert (result.estimate, result.low, result.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half), rel=1e-12)
+
+
+def test_a_covariate_shifts_the_estimate_by_its_difference_and_narrows_the_width() -> None:
+    candidate = Moments(101, 5.0, 9.0, 2.0, 4.0, 4.0)
+    champion = Moments(201, 4.0, 8.0, 1.0, 2.0, 1.0)
+    theta = (100 * 4.0 + 200 * 1.0) / (100 * 4.0 + 200 * 2.0)
+    assert cuped_coefficient(candidate, champion) == pytest.approx(theta)
+    result = mean_difference(candidate, champion, tightest_at=302)
+    first, second = 9.0 - 2 * theta * 4.0 + theta**2 * 4.0, 8.0 - 2 * theta * 1.0 + theta**2 * 2.0
+    half = half_width(302 * (first / 101 + second / 201), 302, 0.05, 302)
+    assert result.estimate == pytest.approx(1.0 - theta * 1.0)
+    assert result.high - result.estimate == pytest.approx(half, rel=1e-12)
+
+
+def test_a_covariate_that_explains_everything_leaves_no_width_and_a_negative_rest_counts_as_none() -> None:
+    exact = Moments(100, 3.0, 4.0, 1.0, 1.0, 2.0)
+    result = mean_difference(exact, Moments(100, 1.0, 4.0, 0.0, 1.0, 2.0), tightest_at=200)
+    assert (result.estimate, result.low, result.high) == (0.0, 0.0, 0.0)
+    beyond = Moments(100, 3.0, 3.9, 1.0, 1.0, 2.0)
+    assert mean_difference(beyond, beyond, tightest_at=200).high == 0.0
+
+
+def test_a_covariate_that_does_not_vary_has_no_coefficient() -> None:
+    assert cuped_coefficient(Moments(9, 1.0, 1.0), Moments(9, 1.0, 1.0)) == 0.0
+    assert cuped_coefficient(Moments(9, 1.0, 1.0, 5.0, 0.0, 3.0), Moments(9, 1.0, 1.0)) == 0.0
+    assert cuped_coefficient(Moments(9, 1.0, 1.0, 5.0, 0.5, 0.25), Moments(1, 1.0, 1.0)) == 0.5
+    assert cuped_coefficient(Moments(2, 1.0, 1.0, 5.0, 0.5, 0.25), Moments(2, 1.0, 1.0)) == 0.5
+
+
+@pytest.mark.parametrize(("candidate", "champion"), [(1, 900), (900, 1), (0, 0)])
+def test_one_unit_in_either_arm_bounds_nothing_and_two_do(candidate: int, champion: int) -> None:
+    unbounded = mean_difference(Moments(candidate, 0.0, 0.0), Moments(champion, 0.0, 1.0), tightest_at=1000)
+    assert math.isnan(unbounded.estimate)
+    assert (unbounded.low, unbounded.high) == (-math.inf, math.inf)
+    assert math.isfinite(mean_difference(Moments(2, 0.0, 1.0), Moments(2, 0.0, 1.0), tightest_at=1).high)
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 0.999])
+def test_every_level_between_0_and_1_has_an_interval(alpha: float) -> None:
+    assert mean_difference(Moments(9, 0, 1), Moments(9, 0, 1), alpha=alpha, tightest_at=1).high > 0
+
+
+def test_without_a_covariate_its_moments_are_zero() -> None:
+    assert Moments(9, 1.0, 2.0) == Moments(9, 1.0, 2.0, x_mean=0.0, x_variance=0.0, covariance=0.0)

