@@ -182,9 +182,13 @@ def test_every_earlier_head_of_a_ledger_that_grew_is_on_it() -> None:
 def test_a_shortened_or_rewritten_ledger_misses_an_earlier_head() -> None:
     lines = chain(3)
     digest = lines[2].digest
-    assert head_faults(lines[:2], [head(lines)]) == [f"line 3 is missing: it was once the newest line, {digest[:12]}"]
-    assert head_faults(lines, [f"3:{'f' * 64}"]) == [f"line 3 was {'f' * 12} and is now {digest[:12]}: rewritten"]
-    assert head_faults([], [f"0:{'f' * 64}"]) == [f"line 0 was {'f' * 12} and is now {'0' * 12}: rewritten"]
+    assert head_faults(lines[:2], [head(lines)]) == [
+        f"line 3 is missing: it was once the newest line (digest {digest[:12]})"
+    ]
+    assert head_faults(lines, [f"3:{'f' * 64}"]) == [
+        f"line 3 was rewritten: its digest was {'f' * 12}, now {digest[:12]}"
+    ]
+    assert head_faults([], [f"0:{'f' * 64}"]) == [f"line 0 was rewritten: its digest was {'f' * 12}, now {'0' * 12}"]
 
 
 @pytest.mark.parametrize("text", ["", "3", f"3:{'f' * 63}", f"3:{'F' * 64}", f"x:{'f' * 64}", f"3:{'f' * 65}"])

@@ -103,5 +103,5 @@ def test_an_effect_of_one_event_takes_at_least_one() -> None:
     ("rate", "ratio", "weight"), [(1.0, 0.5, 0.5), (0.5, 2.0, 0.5), (0.1, 0.0, 0.5), (0.1, 2.0, 0.0), (-0.1, 2.0, 0.5)]
 )
 def test_rates_and_weights_at_their_ends_are_refused(rate: float, ratio: float, weight: float) -> None:
-    with pytest.raises(Refused, match="no number of requests decides this"):
+    with pytest.raises(Refused, match="no number of requests can decide this test"):
         sample_size(rate=rate, ratio=ratio, weight=weight)
