@@ -82,7 +82,7 @@ def counted_out(
         (0.02, 2.0, 0.5, 1.0, 0.1, 0.9),
         (0.02, 1.0, 0.5, 2.0, 0.05, 0.8),
         (0.3, 0.5, 0.25, 1.0, 0.05, 0.6),
-        (0.01, 1.5, 0.5, 1.0, 0.05, 0.8),
+        (0.01, 1.504, 0.5, 1.0, 0.05, 0.8),  # 151 events of a single look: every second one is looked at
     ],
 )
 def test_the_foretold_sizes_are_those_counted_out_event_by_event(
