@@ -231,6 +231,7 @@ def numbers(**facts: Any) -> str:
         ({"max_drop": 0.123456}, "max drop 0.1235"),
         ({"rows": 1234567}, "rows 1,234,567"),
         ({"seconds": 1000.4}, "seconds 1,000"),
+        ({"seconds": 1000.0}, "seconds 1,000"),
         ({"seconds": -1000.4}, "seconds -1,000"),
         ({"seconds": 999.96}, "seconds 1000"),
         ({"drift": "nan"}, "drift nan"),
@@ -329,3 +330,8 @@ def test_a_strategy_without_a_share_is_named_alone() -> None:
 
 def test_a_release_without_tests_has_no_list_of_them() -> None:
     assert "Tests of this release" not in told()
+
+
+def test_a_verdict_without_facts_has_no_numbers() -> None:
+    line = MemoryLedger().append("rollout", MODEL, "3", {"outcome": "pass"}, actor="x")
+    assert row(told(run_verdicts={"test_under_load": line}), "test_under_load") == "| test_under_load | pass |  |"

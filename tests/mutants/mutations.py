@@ -80,7 +80,7 @@ def mutations(path: str, source: str) -> Iterator[Mutation]:
 
 
 def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
-    """Expressions in functions and classes, each with its function; neither texts nor assertions nor forms."""
+    """Every expression with its function or class, or ``module``; neither texts nor assertions nor forms."""
     found: list[tuple[str, ast.expr]] = []
 
     def visit(node: ast.AST, function: str) -> None:
@@ -96,8 +96,8 @@ def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
                     inner = function
                     if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                         inner = f"{function}.{child.name}".lstrip(".")
-                    if isinstance(child, ast.expr) and function:
-                        found.append((function, child))
+                    if isinstance(child, ast.expr):
+                        found.append((function or "module", child))
                     visit(child, inner)
 
     visit(tree, "")

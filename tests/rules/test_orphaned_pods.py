@@ -179,3 +179,9 @@ def test_a_pod_is_of_no_task_of_this_installation_until_that_is_known() -> None:
     assert (judgement.delete, judgement.reported) == (False, True)
     assert judgement.reason.startswith("its task instance does not exist")
     assert PodJudgement(pod=pod(), delete=True, reason="r").reported is False
+
+
+def test_a_task_is_named_by_texts_of_at_least_one_letter() -> None:
+    assert identity(dag_id="d").task == ("d", "manual__1", "train_model", -1, "train_model")
+    with pytest.raises(ValueError, match="dag_id"):
+        identity(dag_id="")

@@ -379,12 +379,13 @@ def test_numbers_with_a_range_are_counted_by_either_end() -> None:
         BundleColumn(name="low", type="numeric", minimum=0),
         BundleColumn(name="high", type="numeric", maximum=0),
         BundleColumn(name="free", type="numeric"),
+        BundleColumn(name="free_too", type="numeric"),
         BundleColumn(name="carrier", type="categorical"),
     ]
     measured = {"contract": contract("5").model_copy(update={"columns": columns})}
     assert item_of("4 input validation", measured) == (
         "PASS",
-        ["5 columns typed, 3 of 4 numbers with a range, 8 edge rows tested"],
+        ["6 columns typed, 3 of 5 numbers with a range, 8 edge rows tested"],
     )
 
 

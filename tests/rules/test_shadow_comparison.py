@@ -8,7 +8,7 @@ import pytest
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure
 from pipelines.rules.shadow_comparison import judge_shadow, max_shadow_seconds, seconds_left
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.strategy import Shadow
+from pipelines.spec.strategy import Analysis, Shadow
 from pipelines.verdict import Outcome
 
 DECLARED = Deployment(strategy="shadow", shadow=Shadow(duration=100, max_disagreement=0.05))
@@ -151,3 +151,10 @@ def test_the_time_left_ends_with_the_duration_and_then_with_its_limit(
     shadow = Shadow(duration=100, max_duration=limit)
     assert max_shadow_seconds(shadow) == most
     assert {elapsed: seconds_left(elapsed, shadow) for elapsed in left} == left
+
+
+def test_an_observation_with_impossible_counts_is_no_error_in_a_row_until_it_is_counted() -> None:
+    strict = DECLARED.model_copy(update={"analysis": Analysis(consecutive_errors=1)})
+    broken = measured(errors=["impossible"], elapsed=1.0)
+    assert judge_shadow(broken, strict).action == "look_again"
+    assert judge_shadow(broken, strict, consecutive_errors=1).action == "refuse"

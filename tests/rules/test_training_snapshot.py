@@ -58,6 +58,7 @@ def test_enough_known_rows_in_every_part_pass() -> None:
         (GOOD.model_copy(update={"latest_label_time": None}), Outcome.UNKNOWN, "latest_label_time was not measured"),
         (with_part("test", part(2, rows=0)), Outcome.FAIL, "test part has no rows"),
         (with_part("test", None), Outcome.UNKNOWN, "test part was not measured"),
+        (with_part("train", None), Outcome.UNKNOWN, "train part was not measured"),
         (with_part("train", part(0, positives=0)), Outcome.FAIL, "train part has one class only: 0 positives"),
         (with_part("train", part(0, positives=2000)), Outcome.FAIL, "train part has one class only: 2000 positives"),
         (with_part("train", part(0, positives=None)), Outcome.UNKNOWN, "train part: positives were not measured"),

@@ -46,7 +46,9 @@ def test_rates_that_cannot_be_are_refused(rate: float, ratio: float, weight: flo
         sample_size(rate=rate, ratio=ratio, weight=weight)
 
 
-def counted_out(*, rate: float, ratio: float, weight: float, margin: float, alpha: float, power: float) -> SampleSize:
+def counted_out(
+    *, rate: float, ratio: float, weight: float, margin: float, alpha: float, power: float, concentration: float = 10.0
+) -> SampleSize:
     """The same numbers event by event: every number of the candidate's events and its chance, at each evaluation."""
     limit, truth = weight * margin / (weight * margin + 1 - weight), weight * ratio / (weight * ratio + 1 - weight)
     spread = stats.norm.isf(alpha) * (limit * (1 - limit)) ** 0.5 + stats.norm.ppf(power) * (truth * (1 - truth)) ** 0.5
@@ -60,7 +62,7 @@ def counted_out(*, rate: float, ratio: float, weight: float, margin: float, alph
                 grown[count] = grown.get(count, 0.0) + chance * (1 - truth)
             chances, events = grown, events + 1
         alternative = "greater" if ratio > margin else "less"
-        evidence = log_e_values(list(chances), events, limit, alternative=alternative)
+        evidence = log_e_values(list(chances), events, limit, alternative=alternative, concentration=concentration)
         for count, value in zip(list(chances), evidence, strict=True):
             if value >= math.log(1 / alpha):
                 detected += chances.pop(count)
@@ -80,7 +82,7 @@ def counted_out(*, rate: float, ratio: float, weight: float, margin: float, alph
         (0.02, 2.0, 0.5, 1.0, 0.1, 0.9),
         (0.02, 1.0, 0.5, 2.0, 0.05, 0.8),
         (0.3, 0.5, 0.25, 1.0, 0.05, 0.6),
-        (0.01, 1.5, 0.5, 1.0, 0.05, 0.8),
+        (0.01, 1.504, 0.5, 1.0, 0.05, 0.8),  # 151 events of a single look: every second one is looked at
     ],
 )
 def test_the_foretold_sizes_are_those_counted_out_event_by_event(
@@ -95,8 +97,19 @@ def test_the_defaults_are_no_margin_5_in_100_and_80_in_100() -> None:
     assert sample_size(rate=0.02, ratio=3.0, weight=0.5) == declared
 
 
-def test_an_effect_of_one_event_takes_at_least_one() -> None:
-    assert sample_size(rate=1e-6, ratio=500_000.0, weight=0.5, alpha=0.5, power=0.5).fixed_requests >= 1
+def test_a_test_of_one_look_takes_at_least_one_event() -> None:
+    size = sample_size(rate=1e-6, ratio=500_000.0, weight=0.5, alpha=0.5, power=0.5)
+    assert size.fixed_requests == math.ceil(1 / (1e-6 * (0.5 + 250_000)))
+
+
+@pytest.mark.parametrize(("concentration", "events"), [(1000.0, 70), (20_000.0, 270)])
+def test_a_slow_test_of_a_large_effect_is_foretold_beyond_the_events_of_a_single_look(
+    concentration: float, events: int
+) -> None:
+    design = {"rate": 1e-6, "ratio": 1e5, "weight": 0.5, "margin": 1.0, "alpha": 0.05, "power": 0.8}
+    size = sample_size(**design, concentration=concentration)
+    assert size == counted_out(**design, concentration=concentration)
+    assert size.events >= events
 
 
 @pytest.mark.parametrize(
