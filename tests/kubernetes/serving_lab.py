@@ -35,31 +35,42 @@ class Moments:
 
 @contextmanager
 def definition(name: str) -> Iterator[None]:
-    """A resource definition, unless the cluster has one of its own."""
+    """A resource definition, unless the cluster has one of its own. One that is being deleted is waited for."""
     from kubernetes import client
-    from kubernetes.client import ApiException
 
     api = client.ApiextensionsV1Api(open_client())
     document = yaml.safe_load((CRDS / f"{name}.yaml").read_text())
-    full, made = document["metadata"]["name"], False
-    try:
+    full = document["metadata"]["name"]
+    present = _read_definition(api, full)
+    while present is not None and present.metadata.deletion_timestamp is not None:
+        present = _read_definition(api, full)
+    if present is None:
         api.create_custom_resource_definition(document)
-        made = True
-    except ApiException as error:
-        if error.status != 409:
-            raise
     deadline = time.monotonic() + 30
     while not any(
-        one.type == "Established" and one.status == "True"
-        for one in api.read_custom_resource_definition(full).status.conditions or []
+        condition.type == "Established" and condition.status == "True"
+        for condition in api.read_custom_resource_definition(full).status.conditions or []
     ):
         assert time.monotonic() < deadline, f"{full} is not served"
         time.sleep(0.1)
     try:
         yield
     finally:
-        if made:
+        if present is None:
             api.delete_custom_resource_definition(full)
+
+
+def _read_definition(api: Any, name: str) -> Any:
+    """The definition; None if there is none. Takes a moment, so that it can be asked again and again."""
+    from kubernetes.client import ApiException
+
+    time.sleep(0.1)
+    try:
+        return api.read_custom_resource_definition(name)
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return None
 
 
 def declared(namespace: str, kind: str = "http_route", **blocks: Any) -> Deployment:

@@ -24,7 +24,7 @@ class Api:
     def read(self, version: str, kind: str, name: str) -> dict[str, Any]:
         return {"spec": {"clusterIP": self.address}}
 
-    def read_page(self, *_: Any) -> str:
+    def read_http_page(self, *_: Any) -> str:
         self.pages += 1
         if self.failures:
             raise self.failures.pop(0)
