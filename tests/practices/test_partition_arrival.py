@@ -217,7 +217,7 @@ def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
 def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
     harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival_trigger, "REPEAT_SECONDS", 0.1)
+    monkeypatch.setattr(arrival_trigger, "REPEAT_EVENT_SECONDS", 0.1)
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.01).run()

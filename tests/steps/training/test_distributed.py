@@ -47,10 +47,10 @@ BOUND = 120.0
 WORKER = """
 import sys
 from pipelines.errors import AirworthyError
-from pipelines.steps.training.worker import join
+from pipelines.steps.training.worker import join_training
 from pipelines.wiring import open_ports
 try:
-    join(sys.argv[1], open_ports(), wait_seconds=float(sys.argv[2]), peer_wait_seconds=30)
+    join_training(sys.argv[1], open_ports(), wait_seconds=float(sys.argv[2]), peer_wait_seconds=30)
 except AirworthyError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
