@@ -25,4 +25,4 @@ class StepPractice(BaseOperator):
         import sys
 
         if pods := sys.modules.get("practices._pods.run"):
-            pods.kill()
+            pods.delete_started_pods()
