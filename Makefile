@@ -55,11 +55,10 @@ test: lint types imports unit  ## Lint, types, import rules and all tests
 test-fast: lint types imports  ## The same within two minutes, with the tests that start nothing
 	@env -u KUBECONFIG $(BIN)/python -m pytest -q -n 2 --dist loadfile $(FAST)
 
-lint: $(READY) spelling forms  ## Formatting, lint, spelling, large files, secrets, workflows
+lint: $(READY) spelling forms no-secrets  ## Formatting, lint, spelling, large files, secrets, workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@git ls-files -z | xargs -0 $(BIN)/check-added-large-files --enforce-all --maxkb=1024
-	@$(MAKE) --silent no-secrets
 
 # Tests are full of invented passwords and digests: there only what has the form of a real key counts.
 no-secrets: $(READY)

@@ -42,16 +42,16 @@ class GroupedParser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         [commands] = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        helps = {action.dest: action.help for action in commands._choices_actions}
-        groups = "\n".join(
-            f"{heading}:\n" + "\n".join(f"  {name:<12}{helps[name]}" for name in group) + "\n"
-            for heading, group in COMMAND_GROUPS.items()
-        )
-        return (
-            f"{self.format_usage()}\n{self.description}\n\n{groups}\noptions:\n"
-            "  -h, --help  show this help message and exit; after a command, that command's\n"
-            "  --version   show the version and the revision of the code, and exit\n"
-        )
+        named = {action.dest: action for action in commands._choices_actions}
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        sections = {heading: [named[name] for name in group] for heading, group in COMMAND_GROUPS.items()}
+        for heading, actions in {**sections, "options": self._optionals._group_actions}.items():
+            formatter.start_section(heading)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+        return formatter.format_help()
 
 
 class ShowVersion(argparse.Action):
@@ -64,7 +64,7 @@ class ShowVersion(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     root = GroupedParser(prog="airworthy", description="Keeps machine-learning models airworthy on Apache Airflow.")
-    root.add_argument("--version", action=ShowVersion, nargs=0)
+    root.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and the revision of the code")
     subparsers = root.add_subparsers(
         dest="command", required=True, metavar="<command>", parser_class=argparse.ArgumentParser
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("land", help="deliver real flights into the landing folder, as the source would")
+    command = subparsers.add_parser("land", help="deliver real flights into the landing folder")
     command.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="first day")
     command.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="last day, included")
     command.add_argument("--dataset", default="flights")

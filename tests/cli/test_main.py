@@ -65,6 +65,6 @@ def test_airflows_own_commands_run_on_the_embedded_stack_with_their_output_and_s
     database = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path)}).home / "airflow" / "airflow.db"
     database.parent.mkdir(parents=True)
     database.touch()
-    asked = run("airflow", "config", "get-value", "core", "dags_folder", home=tmp_path)
-    assert asked.stdout.strip().endswith("/dags")
+    answer = run("airflow", "config", "get-value", "core", "dags_folder", home=tmp_path)
+    assert answer.stdout.strip().endswith("/dags")
     assert run("airflow", "dags", "nothing", home=tmp_path).returncode == 2

@@ -114,9 +114,9 @@ def test_every_command_line_of_a_page_is_taken_by_its_program(page: Page) -> Non
 
 
 def test_every_command_line_of_a_dags_page_is_taken_by_its_program(tmp_path: Path) -> None:
-    found = dag_pages(tmp_path)
-    assert len(found) > 10
-    assert not [problem for page in found for problem in faults_of(page)]
+    dag_texts = dag_pages(tmp_path)
+    assert len(dag_texts) > 10
+    assert not [problem for page in dag_texts for problem in faults_of(page)]
 
 
 def test_the_pages_have_commands_of_every_program() -> None:

@@ -44,13 +44,13 @@ def faults(example: Any) -> list[str]:
                 continue
             whole = not name and "schema" in example
             tried = part if whole else {**part, "required": []}
-            found = [
+            errors = [
                 f"{schema} {name} {'.'.join(map(str, error.path))}: {error.message}"
                 for error in Draft202012Validator(tried).iter_errors(example)
             ]
-            if not found:
+            if not errors:
                 return []
-            closest += found
+            closest += errors
     return closest
 
 

@@ -109,14 +109,3 @@ def test_the_page_of_the_architecture_answers_twenty_questions_with_files_that_e
     answers = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", page, re.MULTILINE)
     assert len(answers) >= 20
     assert not [name for name in answers if not (REPOSITORY / name).is_file()]
-
-
-def test_every_file_that_a_page_names_exists() -> None:
-    named = {
-        (path.name, name)
-        for path in (REPOSITORY / "docs").rglob("*.md")
-        for name in re.findall(r"`((?:pipelines|plugins|dags|tests|include|deploy)/[\w./-]+\.\w+)`", path.read_text())
-        if "label_leak_check" not in name  # the example of a practice that is still to be written
-    }
-    assert named
-    assert not sorted(f"{page}: {name}" for page, name in named if not (REPOSITORY / name).is_file())

@@ -41,12 +41,12 @@ def definition(name: str) -> Iterator[None]:
     api = client.ApiextensionsV1Api(open_client())
     document = yaml.safe_load((CRDS / f"{name}.yaml").read_text())
     full = document["metadata"]["name"]
-    present = _read_definition(api, full)
-    while present is not None and present.metadata.deletion_timestamp is not None:
-        present = _read_definition(api, full)
+    deadline = time.monotonic() + 30
+    while (present := _read_definition(api, full)) is not None and present.metadata.deletion_timestamp is not None:
+        assert time.monotonic() < deadline, f"{full} is still being deleted"
+        time.sleep(0.1)
     if present is None:
         api.create_custom_resource_definition(document)
-    deadline = time.monotonic() + 30
     while not any(
         condition.type == "Established" and condition.status == "True"
         for condition in api.read_custom_resource_definition(full).status.conditions or []
@@ -61,10 +61,9 @@ def definition(name: str) -> Iterator[None]:
 
 
 def _read_definition(api: Any, name: str) -> Any:
-    """The definition; None if there is none. Takes a moment, so that it can be asked again and again."""
+    """The definition; None if there is none."""
     from kubernetes.client import ApiException
 
-    time.sleep(0.1)
     try:
         return api.read_custom_resource_definition(name)
     except ApiException as error:

@@ -37,7 +37,7 @@ COMPARED = {
 }
 
 
-def told(*lines: tuple[str, dict[str, Any]], **changes: Any) -> str:
+def form_text(*lines: tuple[str, dict[str, Any]], **changes: Any) -> str:
     """The form over these ledger lines (kind, details)."""
     ledger = MemoryLedger()
     for kind, details in lines:
@@ -55,13 +55,13 @@ def row(text: str, start: str) -> str:
 
 
 def test_both_digests_stand_in_full() -> None:
-    text = told()
+    text = form_text()
     assert "a" * 64 in row(text, "model digest")
     assert "b" * 64 in row(text, "bundle digest")
 
 
 @pytest.mark.parametrize(
-    ("line", "start", "wanted"),
+    ("line", "start", "numbers"),
     [
         (gate("minimum_metrics_gate", roc_auc=0.70123), "minimum metrics gate", "pass | roc auc 0.7012 (≥ 0.62)"),
         (
@@ -74,22 +74,22 @@ def test_both_digests_stand_in_full() -> None:
         (gate("slice_gate", "fail", "origin=JFK loses"), "slice gate", "**fail**: origin=JFK loses"),
     ],
 )
-def test_a_gate_says_its_verdict_and_its_numbers(line: tuple[str, dict[str, Any]], start: str, wanted: str) -> None:
-    assert wanted in row(told(line), start)
+def test_a_gate_says_its_verdict_and_its_numbers(line: tuple[str, dict[str, Any]], start: str, numbers: str) -> None:
+    assert numbers in row(form_text(line), start)
 
 
 def test_a_gate_without_a_verdict_is_shown_as_one() -> None:
-    assert "**no verdict**" in row(told(), "slice gate")
+    assert "**no verdict**" in row(form_text(), "slice gate")
 
 
 def test_of_a_gate_asked_twice_the_last_word_counts() -> None:
-    text = told(gate("slice_gate", "fail", "origin=JFK loses"), gate("slice_gate"))
+    text = form_text(gate("slice_gate", "fail", "origin=JFK loses"), gate("slice_gate"))
     assert "pass" in row(text, "slice gate")
 
 
 def test_of_many_slices_the_worst_come_first() -> None:
     gains = {f"carrier={number}": number / 1000 for number in range(20)}
-    shown = row(told(gate("slice_gate", gains=gains)), "slice gate")
+    shown = row(form_text(gate("slice_gate", gains=gains)), "slice gate")
     assert "gains: carrier=0 0, carrier=1 0.001" in shown
     assert "(the lowest 12 of 20)" in shown
 
@@ -105,7 +105,7 @@ def test_what_was_tried_in_this_release_stands_there_with_its_numbers() -> None:
         "test_under_load": ledger.append("rollout", MODEL, "3", loaded, actor="x"),
         "check_release": ledger.append("gate", MODEL, "3", listed, actor="x"),
     }
-    text = told(run_verdicts=run)
+    text = form_text(run_verdicts=run)
     numbers = "assertions: p99_latency (bad 3, limit 0.01, of 60,000), percentiles ms: p99 11.9, sent 60,000"
     assert row(text, "test_under_load") == f"| test_under_load | pass | {numbers} |"
     assert "1 size PASS; 6 load WARNING (never drilled)" in row(text, "check_release")
@@ -124,7 +124,7 @@ def test_the_model_card_tells_the_data_the_features_and_both_versions_metrics() 
         table_versions={},
     )
     champion = CANDIDATE.model_copy(update={"version": "2", "metrics": {"test_roc_auc": 0.68}})
-    text = told(gate("candidate_evaluation", metrics={"roc_auc": 0.7}), snapshot=taken, champion=champion)
+    text = form_text(gate("candidate_evaluation", metrics={"roc_auc": 0.7}), snapshot=taken, champion=champion)
     assert "60,000 rows known at 2013-03-01 05:00 UTC: train 42,000 rows (2013-01-01 to 2013-02-01)" in row(
         text, "data"
     )
@@ -134,15 +134,15 @@ def test_the_model_card_tells_the_data_the_features_and_both_versions_metrics() 
 
 def test_the_form_says_how_the_version_is_released() -> None:
     canary = SPEC.model_copy(update={"deployment": Deployment(strategy="canary")})
-    assert "by canary, 5 % → 15 %" in told(spec=canary)
-    assert "No answer within 24 hours counts as a rejection" in told()
-    assert "no version is live yet" in told(ticket=TICKET.model_copy(update={"champion": None}))
+    assert "by canary, 5 % → 15 %" in form_text(spec=canary)
+    assert "No answer within 24 hours counts as a rejection" in form_text()
+    assert "no version is live yet" in form_text(ticket=TICKET.model_copy(update={"champion": None}))
 
 
 @pytest.mark.parametrize("end", ["|", "\\|"])
 def test_what_a_person_typed_cannot_add_a_row_or_break_out_of_its_cell(end: str) -> None:
     typed = {"airworthy.hypothesis": f"good {end}\n| slice gate | pass | forged |"}
-    text = told(candidate=CANDIDATE.model_copy(update={"tags": typed}))
+    text = form_text(candidate=CANDIDATE.model_copy(update={"tags": typed}))
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", row(text, "hypothesis"))
     assert len(cells) == 4, cells
     assert "forged" in cells[2]
@@ -150,7 +150,7 @@ def test_what_a_person_typed_cannot_add_a_row_or_break_out_of_its_cell(end: str)
 
 
 def test_the_same_facts_give_the_same_text() -> None:
-    assert told(gate("slice_gate")) == told(gate("slice_gate"))
+    assert form_text(gate("slice_gate")) == form_text(gate("slice_gate"))
 
 
 def test_the_headline_says_who_is_asked_about_what() -> None:
@@ -163,31 +163,31 @@ def test_what_changed_is_listed_since_the_version_that_the_newest_approval_follo
     first = ("approval", {"follows": "0.9.0", "changes": ["older change"]})
     newest = ("approval", {"follows": "1.0.0", "changes": ["feature  temp\nadded", "seed 7"]})
     other = ("gate", {"gate": "slice_gate", "follows": "9.9.9", "outcome": "pass"})
-    text = told(first, newest, other)
+    text = form_text(first, newest, other)
     assert "### What changed since 1.0.0\n\n- feature temp added\n- seed 7\n" in text
     assert "older change" not in text
 
 
 @pytest.mark.parametrize("changes", [[], None])
 def test_an_approval_without_changes_is_of_the_same_model_on_newer_data(changes: list[str] | None) -> None:
-    text = told(("approval", {"follows": "1.0.0", "changes": changes}))
+    text = form_text(("approval", {"follows": "1.0.0", "changes": changes}))
     assert "### What changed since 1.0.0\n\n- no declared change: the same model, trained on newer data\n" in text
 
 
 def test_a_first_approval_follows_no_version_and_without_one_nothing_is_said_to_have_changed() -> None:
-    assert "This is the first approved version of this model." in told(("approval", {"follows": None}))
-    assert "What changed" not in told(gate("slice_gate"))
+    assert "This is the first approved version of this model." in form_text(("approval", {"follows": None}))
+    assert "What changed" not in form_text(gate("slice_gate"))
 
 
 def test_authors_are_named_as_those_who_may_not_approve() -> None:
-    assert row(told(authors=["ada", "joe"]), "author") == "| author | ada, joe (may not approve) |"
-    assert "| author |" not in told()
+    assert row(form_text(authors=["ada", "joe"]), "author") == "| author | ada, joe (may not approve) |"
+    assert "| author |" not in form_text()
 
 
 def test_the_use_names_the_target_and_the_threshold_of_a_classification() -> None:
     regression = read_declaration(REPOSITORY / "include" / "models" / "arrival_delay_minutes.yaml", ModelSpec)
-    assert row(told(), "use") == f"| use | classification of `arr_delay` ≥ 15; owner {SPEC.owner} |"
-    assert row(told(spec=regression), "use") == f"| use | regression of `arr_delay`; owner {regression.owner} |"
+    assert row(form_text(), "use") == f"| use | classification of `arr_delay` ≥ 15; owner {SPEC.owner} |"
+    assert row(form_text(spec=regression), "use") == f"| use | regression of `arr_delay`; owner {regression.owner} |"
 
 
 @pytest.mark.parametrize(("first", "last"), [(True, False), (False, True), (False, False)])
@@ -203,20 +203,20 @@ def test_a_part_of_the_data_without_both_its_times_shows_none(first: bool, last:
         features=["origin"],
         table_versions={},
     )
-    assert row(told(snapshot=taken), "data").endswith("UTC: train 5 rows |")
+    assert row(form_text(snapshot=taken), "data").endswith("UTC: train 5 rows |")
 
 
 def test_the_limits_name_the_columns_of_the_slices() -> None:
     whole = SPEC.model_copy(update={"evaluation": SPEC.evaluation.model_copy(update={"slices": None})})
-    assert "judged over all rows only; not evaluated for smaller groups" in row(told(spec=whole), "limits")
+    assert "judged over all rows only; not evaluated for smaller groups" in row(form_text(spec=whole), "limits")
     assert SPEC.evaluation.slices is not None
     columns = ", ".join(SPEC.evaluation.slices.columns)
-    assert f"judged over all rows and by {columns}; not" in row(told(), "limits")
+    assert f"judged over all rows and by {columns}; not" in row(form_text(), "limits")
 
 
 def numbers(**facts: Any) -> str:
     """The third cell of a gate with these facts."""
-    return row(told(gate("slice_gate", **facts)), "slice gate").split(" | ")[2].removesuffix(" |")
+    return row(form_text(gate("slice_gate", **facts)), "slice gate").split(" | ")[2].removesuffix(" |")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_comparison_without_a_margin_has_margin_0_and_without_an_interval_is_s
 def test_a_metric_is_shown_with_its_declared_bounds(bounds: dict[str, float], text: str) -> None:
     declared = {"roc_auc": Bound(**bounds)}
     spec = SPEC.model_copy(update={"evaluation": SPEC.evaluation.model_copy(update={"minimum_metrics": declared})})
-    shown = row(told(gate("minimum_metrics_gate", roc_auc=0.7), spec=spec), "minimum metrics gate")
+    shown = row(form_text(gate("minimum_metrics_gate", roc_auc=0.7), spec=spec), "minimum metrics gate")
     assert shown.endswith(f"roc auc 0.7 {text} |")
 
 
@@ -298,10 +298,10 @@ def test_a_duration_is_told_in_the_largest_unit_of_which_there_are_two(seconds: 
 def test_without_an_evaluation_the_registered_metrics_stand_in_order() -> None:
     candidate = CANDIDATE.model_copy(update={"metrics": {"roc_auc": 0.7, "log_loss": 0.5}})
     champion = CANDIDATE.model_copy(update={"version": "2", "metrics": {"roc_auc": 0.68}})
-    text = told(candidate=candidate, champion=champion)
+    text = form_text(candidate=candidate, champion=champion)
     assert "| log_loss | 0.5 |  |\n| roc_auc | 0.7 | 0.68 |" in text
-    assert "| roc_auc | 0.7 |  |" in told(candidate=candidate)
-    assert "| metric |" not in told()
+    assert "| roc_auc | 0.7 |  |" in form_text(candidate=candidate)
+    assert "| metric |" not in form_text()
 
 
 def test_of_two_evaluations_the_newer_counts_and_a_champion_may_lack_the_test_metric() -> None:
@@ -311,12 +311,12 @@ def test_of_two_evaluations_the_newer_counts_and_a_champion_may_lack_the_test_me
         gate("candidate_evaluation", metrics={"roc_auc": 0.7}),
     )
     other = gate("slice_gate", metrics={"roc_auc": 0.1})
-    assert row(told(older, newer, other, champion=champion), "roc_auc") == "| roc_auc | 0.7 | 0.68 |"
+    assert row(form_text(older, newer, other, champion=champion), "roc_auc") == "| roc_auc | 0.7 | 0.68 |"
 
 
 def test_a_first_version_is_released_at_once_and_replaces_nothing() -> None:
     ticket = TICKET.model_copy(update={"champion": None})
-    text = told(ticket=ticket)
+    text = form_text(ticket=ticket)
     assert "**Approve** releases version 3 at once, because no version is live yet." in text
     assert row(text, "version").endswith("3 (1.1.0), now live: nothing |")
     facts = FormFacts(ticket=ticket, spec=SPEC, candidate=CANDIDATE.model_copy(update={"semantic": None}), lines=[])
@@ -325,13 +325,13 @@ def test_a_first_version_is_released_at_once_and_replaces_nothing() -> None:
 
 def test_a_strategy_without_a_share_is_named_alone() -> None:
     shadow = SPEC.model_copy(update={"deployment": Deployment(strategy="shadow")})
-    assert "releases version 3 by shadow. **Reject**" in told(spec=shadow)
+    assert "releases version 3 by shadow. **Reject**" in form_text(spec=shadow)
 
 
 def test_a_release_without_tests_has_no_list_of_them() -> None:
-    assert "Tests of this release" not in told()
+    assert "Tests of this release" not in form_text()
 
 
 def test_a_verdict_without_facts_has_no_numbers() -> None:
     line = MemoryLedger().append("rollout", MODEL, "3", {"outcome": "pass"}, actor="x")
-    assert row(told(run_verdicts={"test_under_load": line}), "test_under_load") == "| test_under_load | pass |  |"
+    assert row(form_text(run_verdicts={"test_under_load": line}), "test_under_load") == "| test_under_load | pass |  |"

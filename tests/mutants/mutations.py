@@ -68,20 +68,20 @@ class Mutation:
 
 def mutations(path: str, source: str) -> Iterator[Mutation]:
     """Every change of a module, in the order of its lines. Annotations, texts and decorators are left alone."""
-    seen: Counter[tuple[str, str, str]] = Counter()
+    occurrences: Counter[tuple[str, str, str]] = Counter()
     for number, (function, node) in enumerate(_candidates(ast.parse(source))):
         before = ast.unparse(node)
         for place, change in enumerate(_changes(node)):
             after = ast.unparse(change(node))
             if after != before:
-                seen[function, before, after] += 1
-                repetition = seen[function, before, after]
+                occurrences[function, before, after] += 1
+                repetition = occurrences[function, before, after]
                 yield Mutation(path, function, node.lineno, before, after, (number, place), repetition)
 
 
 def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
     """Every expression with its function or class, or ``module``; neither texts nor assertions nor forms."""
-    found: list[tuple[str, ast.expr]] = []
+    candidates: list[tuple[str, ast.expr]] = []
 
     def visit(node: ast.AST, function: str) -> None:
         for name, field in ast.iter_fields(node):
@@ -97,11 +97,11 @@ def _candidates(tree: ast.Module) -> list[tuple[str, ast.expr]]:
                     if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                         inner = f"{function}.{child.name}".lstrip(".")
                     if isinstance(child, ast.expr):
-                        found.append((function or "module", child))
+                        candidates.append((function or "module", child))
                     visit(child, inner)
 
     visit(tree, "")
-    return found
+    return candidates
 
 
 def _is_declaration(node: object) -> bool:

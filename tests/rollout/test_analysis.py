@@ -8,7 +8,6 @@ import pytest
 
 from pipelines.errors import Refused
 from pipelines.rollout.analysis import (
-    AnalysisPlan,
     ArmEvents,
     MetricEvidence,
     MetricLimits,
@@ -16,16 +15,7 @@ from pipelines.rollout.analysis import (
     StageCounts,
     make_analysis_plan,
 )
-
-ERRORS: dict[str, Any] = {"name": "errors", "event": "error", "max_ratio": 1.5}
-BOUNDED: dict[str, Any] = {"name": "error_rate", "event": "error", "max_rate": 0.02}
-CLICKS: dict[str, Any] = {"name": "clicks", "event": "click", "role": "success", "better": "higher"}
-SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "role": "deterioration"}
-COUNTED = ("error", "click", "slow")
-
-
-def plan(*metrics: dict[str, Any], **limits: Any) -> AnalysisPlan:
-    return make_analysis_plan({"metrics": list(metrics), **limits}, measured=COUNTED)
+from tests.rollout.analysis_plans import BOUNDED, CLICKS, COUNTED, ERRORS, SLOW, plan
 
 
 @pytest.mark.parametrize(
@@ -85,9 +75,9 @@ def test_a_number_of_the_plan_lies_within_its_range(
 
 
 def test_a_plan_has_the_documented_defaults() -> None:
-    made = plan(ERRORS)
-    assert (made.unit, made.sticky, made.alpha, made.srm_alpha) == ("request", False, 0.05, 0.001)
-    assert (made.minimum_units, made.concentration) == (100, 10.0)
+    defaults = plan(ERRORS)
+    assert (defaults.unit, defaults.sticky, defaults.alpha, defaults.srm_alpha) == ("request", False, 0.05, 0.001)
+    assert (defaults.minimum_units, defaults.concentration) == (100, 10.0)
     assert MetricLimits(name="e", event="error", max_rate=0.1).fail_ratio == 1.0
 
 

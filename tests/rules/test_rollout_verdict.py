@@ -7,27 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.rollout.analysis import (
-    AnalysisPlan,
-    ArmEvents,
-    MetricEvidence,
-    RolloutEvidence,
-    StageCounts,
-    make_analysis_plan,
-)
+from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, MetricEvidence, RolloutEvidence, StageCounts
 from pipelines.rollout.evidence import compute_evidence
 from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.verdict import Outcome, Verdict
-
-ERRORS: dict[str, Any] = {"name": "errors", "event": "error", "max_ratio": 1.5}
-BOUNDED: dict[str, Any] = {"name": "error_rate", "event": "error", "max_rate": 0.02}
-CLICKS: dict[str, Any] = {"name": "clicks", "event": "click", "role": "success", "better": "higher"}
-SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "role": "deterioration"}
-COUNTED = ("error", "click", "slow")
-
-
-def plan(*metrics: dict[str, Any], **limits: Any) -> AnalysisPlan:
-    return make_analysis_plan({"metrics": list(metrics), **limits}, measured=COUNTED)
+from tests.rollout.analysis_plans import BOUNDED, CLICKS, ERRORS, SLOW, plan
 
 
 def judge_rollout(plan: AnalysisPlan, stages: list[StageCounts], errors: dict[str, str] | None = None) -> Verdict:
@@ -179,10 +163,10 @@ def test_a_metric_that_fails_outweighs_one_that_was_not_measured() -> None:
 
 
 def test_ways_to_fail_share_alpha_and_ways_to_pass_do_not() -> None:
-    one, three = (
+    single, three = (
         judge_rollout(plan(*metrics), [step((0, 0), (0, 0))]) for metrics in ((ERRORS,), (ERRORS, SLOW, CLICKS))
     )
-    assert metric_facts(one, "errors")["fail_needed"] == pytest.approx(2.9957, abs=1e-4)
+    assert metric_facts(single, "errors")["fail_needed"] == pytest.approx(2.9957, abs=1e-4)
     lone = judge_rollout(plan(ERRORS, SLOW | {"event": "error"}, BOUNDED), [step((500, 50_000), (500, 50_000))])
     assert metric_facts(lone, "errors")["fail_needed"] == pytest.approx(4.0943, abs=1e-4)
     assert metric_facts(lone, "errors")["pass_needed"] == pytest.approx(2.9957, abs=1e-4)

@@ -19,13 +19,13 @@ def moments(y: np.ndarray, x: np.ndarray | None = None) -> Moments:
 
 
 def test_the_half_width_is_the_one_of_the_formula() -> None:
-    found = mean_difference(Moments(400, 1.0, 2.0), Moments(600, 0.5, 3.0), alpha=0.05, tightest_at=1000)
+    difference = mean_difference(Moments(400, 1.0, 2.0), Moments(600, 0.5, 3.0), alpha=0.05, tightest_at=1000)
     rho = math.sqrt((-2 * math.log(0.05) + math.log(-2 * math.log(0.05) + 1)) / 1000)
     s2, n = (2.0 / 400 + 3.0 / 600) * 1000, 1000
     inner = 2 * (n * rho**2 + 1) * math.log(math.sqrt(n * rho**2 + 1) / 0.05) / (n * rho) ** 2
-    assert found.estimate == pytest.approx(0.5)
-    assert found.high - found.estimate == pytest.approx(math.sqrt(s2) * math.sqrt(inner), rel=1e-12)
-    assert found.estimate - found.low == pytest.approx(found.high - found.estimate)
+    assert difference.estimate == pytest.approx(0.5)
+    assert difference.high - difference.estimate == pytest.approx(math.sqrt(s2) * math.sqrt(inner), rel=1e-12)
+    assert difference.estimate - difference.low == pytest.approx(difference.high - difference.estimate)
 
 
 def test_no_look_at_two_equal_arms_excludes_zero_more_often_than_alpha() -> None:
@@ -42,8 +42,8 @@ def test_no_look_at_two_equal_arms_excludes_zero_more_often_than_alpha() -> None
                 mean = totals[arm, run, look] / count
                 variance = (squares[arm, run, look] - count * mean * mean) / (count - 1)
                 arms.append(Moments(count, float(mean), float(variance)))
-            found = mean_difference(*arms, tightest_at=3000)
-            if not found.low <= 0 <= found.high:
+            difference = mean_difference(*arms, tightest_at=3000)
+            if not difference.low <= 0 <= difference.high:
                 missed += 1
                 break
     assert missed / runs <= 0.05
@@ -66,8 +66,8 @@ def test_a_covariate_removes_the_variance_it_explains_and_keeps_the_effect() -> 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_under_two_units_in_an_arm_nothing_is_known(count: int) -> None:
-    found = mean_difference(Moments(count, 0.0, 0.0), Moments(900, 0.0, 1.0), tightest_at=1000)
-    assert (found.low, found.high) == (-math.inf, math.inf)
+    difference = mean_difference(Moments(count, 0.0, 0.0), Moments(900, 0.0, 1.0), tightest_at=1000)
+    assert (difference.low, difference.high) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize(("alpha", "tightest_at"), [(0.0, 10), (1.0, 10), (0.05, 0)])

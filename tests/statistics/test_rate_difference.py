@@ -30,8 +30,8 @@ def test_the_ends_are_open_where_no_event_or_nothing_else_was_seen() -> None:
 
 
 def bounds(candidate: int, champion: int, units: int = 10_000) -> tuple[float, float]:
-    found = rate_difference([StageEvents(0.5, candidate, champion)], (candidate, units), (champion, units))
-    return found.low, found.high
+    difference = rate_difference([StageEvents(0.5, candidate, champion)], (candidate, units), (champion, units))
+    return difference.low, difference.high
 
 
 def test_the_difference_excludes_zero_exactly_where_the_comparison_of_the_events_does() -> None:
@@ -51,8 +51,8 @@ def test_two_arms_without_an_event_are_shown_to_be_close() -> None:
 
 def test_a_split_that_changed_while_the_base_rate_moved_makes_no_difference_of_equal_arms() -> None:
     """Nine tenths of the candidate's users come on a bad day; by totals alone it would look eight times as bad."""
-    found = rate_difference([StageEvents(0.1, 1, 9), StageEvents(0.9, 900, 100)], (901, 10_000), (109, 10_000))
-    assert found.low < 0 < found.high
+    difference = rate_difference([StageEvents(0.1, 1, 9), StageEvents(0.9, 900, 100)], (901, 10_000), (109, 10_000))
+    assert difference.low < 0 < difference.high
 
 
 def test_the_true_difference_is_covered_at_every_look() -> None:
@@ -61,8 +61,8 @@ def test_the_true_difference_is_covered_at_every_look() -> None:
         candidate, champion = (np.cumsum(rng.random(4000) < rate) for rate in (0.03, 0.05))
         for units in (1000, 4000):
             x, y = int(candidate[units - 1]), int(champion[units - 1])
-            found = rate_difference([StageEvents(0.5, x, y)], (x, units), (y, units))
-            if not found.low <= -0.02 <= found.high:
+            difference = rate_difference([StageEvents(0.5, x, y)], (x, units), (y, units))
+            if not difference.low <= -0.02 <= difference.high:
                 missed += 1
                 break
     assert missed / runs <= 0.05

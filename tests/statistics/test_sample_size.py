@@ -17,9 +17,9 @@ from tests.rollout.simulated import events, evidence_of_ratio, found_at
 def test_the_foretold_power_and_median_are_those_of_simulated_rollouts() -> None:
     size = sample_size(rate=0.02, ratio=3.0, weight=0.05, power=0.8)
     runs = events(np.random.default_rng(5), 1000, rate=0.02, ratio=3.0, stages=((0.05, 100 * (size.requests // 100)),))
-    found = found_at(evidence_of_ratio(runs))
-    assert np.isfinite(found).mean() == pytest.approx(0.8, abs=0.05)
-    assert np.median(found) == pytest.approx(size.median_requests, rel=0.15)
+    first_looks = found_at(evidence_of_ratio(runs))
+    assert np.isfinite(first_looks).mean() == pytest.approx(0.8, abs=0.05)
+    assert np.median(first_looks) == pytest.approx(size.median_requests, rel=0.15)
 
 
 def test_peeking_costs_less_than_twice_the_requests_of_a_single_look() -> None:

@@ -29,8 +29,8 @@ class StorageAccess:
 
     def options(self) -> dict[str, str]:
         """The current options. Plain http is allowed if the endpoint's URL is http."""
-        given = self._configured() if callable(self._configured) else self._configured
-        options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in given.items()}
+        configured = self._configured() if callable(self._configured) else self._configured
+        options = {key.upper() if key.lower().startswith("aws_") else key: value for key, value in configured.items()}
         self._secrets |= {options[key] for key in SECRET_OPTIONS if len(options.get(key, "")) >= MIN_MASKED_LENGTH}
         if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options.setdefault("AWS_ALLOW_HTTP", "true")

@@ -70,12 +70,12 @@ class Histogram:
 
     def percentile(self, share: float) -> float:
         """Upper edge of its bucket; infinite if that request was not answered, NaN without requests."""
-        rank, seen = max(1, math.ceil(share * self.total)), 0
+        rank, requests_below = max(1, math.ceil(share * self.total)), 0
         if not self.total:
             return math.nan
         for bucket in sorted(self.counts):
-            seen += self.counts[bucket]
-            if seen >= rank:
+            requests_below += self.counts[bucket]
+            if requests_below >= rank:
                 return bucket_edge_ms(bucket)
         return math.inf
 

@@ -24,5 +24,7 @@ class StepPractice(BaseOperator):
     def on_kill(self) -> None:
         import sys
 
-        if pods := sys.modules.get("practices._pods.run"):
-            pods.delete_started_pods()
+        if "practices._pods.run" in sys.modules:  # else this process has started none
+            from practices._pods.run import delete_started_pods
+
+            delete_started_pods()

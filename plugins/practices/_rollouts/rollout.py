@@ -158,8 +158,8 @@ class Rollout:
         self._call_target(verb, state, change)
         state = self.running_state()
         if not is_applied(state):
-            found = f"the rollout is {state.phase} with split {state.split}"
-            raise Unavailable(f"the target accepted {verb} of {state.model} but {found}; clear the task to try again")
+            actual = f"the rollout is {state.phase} with split {state.split}"
+            raise Unavailable(f"the target accepted {verb} of {state.model} but {actual}; clear the task to try again")
         return state
 
     def _call_target(self, verb: str, state: RolloutState, change: TargetChange, suffix: str = "") -> None:

@@ -78,12 +78,12 @@ class Installation:
         return next(d for name, _, d in self.lines if name == kind and (gate is None or d.get("gate") == gate))
 
     def drop(self, kind: str, gate: str | None = None) -> None:
-        wanted = self.details(kind, gate)
-        self.lines = [line for line in self.lines if line[2] is not wanted]
+        details = self.details(kind, gate)
+        self.lines = [line for line in self.lines if line[2] is not details]
 
     def move_last(self, kind: str, gate: str | None = None) -> None:
-        wanted = self.details(kind, gate)
-        self.lines.sort(key=lambda line: line[2] is wanted)
+        details = self.details(kind, gate)
+        self.lines.sort(key=lambda line: line[2] is details)
 
     @property
     def snapshot(self) -> str:
@@ -125,14 +125,14 @@ def installation(tmp_path: Path) -> Installation:
         "airworthy.semantic_version": "1.0.0",
     }
     ports.registry.register("flight_delay", tags=tags)
-    made = Installation(ports, ports.registry.folder)
+    installation = Installation(ports, ports.registry.folder)
     content = io.BytesIO()
     SNAPSHOT.write_parquet(content)
-    ports.store.put(made.snapshot, content.getvalue())
+    ports.store.put(installation.snapshot, content.getvalue())
     for name, file in FILES.items():
         ports.store.put(f"bundles/flight_delay/1/{name}", file)
     ports.store.put("bundles/flight_delay/1/bundle.json", MANIFEST)
-    return made
+    return installation
 
 
 def test_a_whole_certificate_holds_in_every_item(installation: Installation) -> None:
@@ -257,11 +257,11 @@ def test_an_altered_line_breaks_the_ledger(installation: Installation) -> None:
 
 def test_a_ledger_cut_short_is_found_by_a_head_kept_elsewhere(installation: Installation) -> None:
     installation.write()
-    kept = head(installation.ports.ledger.entries())
-    assert installation.failed(heads=[kept]) == {}
+    ledger_head = head(installation.ports.ledger.entries())
+    assert installation.failed(heads=[ledger_head]) == {}
     del installation.ports.ledger.lines[-1]
     assert installation.failed() == {}
-    assert "line 9 is missing" in installation.failed(heads=[kept])["ledger"]
+    assert "line 9 is missing" in installation.failed(heads=[ledger_head])["ledger"]
 
 
 def test_a_version_never_released_holds_without_a_bundle(installation: Installation) -> None:
