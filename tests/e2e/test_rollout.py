@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -220,7 +219,6 @@ def test_a_candidate_that_freezes_under_traffic_is_rolled_back_and_its_run_fails
 ) -> None:
     run = rollout_stack.deploy("1")
     rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step")
-    time.sleep(2)
     rollout_stack.freeze_candidate()
     rollout_stack.until(lambda: rollout_stack.share("1") == 0, "the rollback")
     assert rollout_stack.ended(run) == "failed"
