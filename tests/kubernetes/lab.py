@@ -85,8 +85,9 @@ def mlflow_server(host: str, folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", f"--host={host}", f"--port={port}", "--workers=1"]
     command += [f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}", f"--artifacts-destination={folder / 'files'}"]
     command += [f"--allowed-hosts={host}:{port}"]
+    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "mlflow.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://{host}:{port}"
     try:
         _await(lambda: urllib.request.urlopen(f"{url}/health", timeout=2).status == 200, "MLflow", 90)
