@@ -81,6 +81,11 @@ def _model_lines(model: dict[str, Any]) -> Iterator[str]:
         yield f"  live: version [bold]{live['version']}[/bold]{previous} ({live['workers']} workers)"
     else:
         yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
+    if live and live["log_set_aside"]:
+        yield (
+            f"  [red]prediction log: {live['log_set_aside']:,} records cannot be converted[/red]; they are kept in the"
+            " gateway's state folder, under wal/set_aside"
+        )
     if rollout := model["rollout"]:
         share = rollout["split"].get(str(rollout["candidate"]), 0) / 100
         serves = f": version {rollout['candidate']} at {share:g} % of the traffic" if rollout["candidate"] else ""

@@ -41,6 +41,8 @@ class LiveState(Message):
     workers: int = 0
     applied: bool = True
     """Whether every live worker answers with this generation."""
+    log_set_aside: int = 0
+    """Records of the gateway's prediction log about this model that cannot be converted to Parquet."""
 
 
 class InspectionRequest(Message):

@@ -215,6 +215,14 @@ def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(por
         assert part in shown
 
 
+def test_records_of_the_prediction_log_that_cannot_be_converted_are_shown(ports: Any) -> None:
+    assert "prediction log" not in page(ports)
+    ports.endpoint = SimpleNamespace(
+        state=lambda model: LiveState(model=model, version="2", log_set_aside=3), rollout=Live().rollout
+    )
+    assert "prediction log: 3 records cannot be converted; they are kept in the gateway's state folder" in page(ports)
+
+
 def test_text_that_looks_like_markup_is_shown_as_it_is(ports: Any) -> None:
     ports.ledger = Lines([gate("slice_gate", "fail", "interval [-0.1, 0.2] reaches below [red]")])
     assert "interval [-0.1, 0.2] reaches below [red]" in page(ports)

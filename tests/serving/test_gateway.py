@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected
@@ -96,11 +98,34 @@ def test_a_bad_body_is_answered_with_its_faults_and_never_with_a_server_error(
     assert [phrase for phrase in says if phrase not in faults] == [], faults
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2013-03-01T10:00:00", "99999-01-01T00:00:00Z"])
-def test_a_prediction_time_that_is_no_moment_is_refused(gateway: Gateway, moment: str) -> None:
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "yesterday",
+        "2013-03-01T10:00:00",
+        "99999-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59.999999Z",
+        "0001-01-01T00:00:00Z",
+        "1899-12-31T23:59:59.999999Z",
+        "2200-01-01T00:00:00Z",
+        "2199-12-31T23:00:00-01:00",
+    ],
+)
+def test_a_prediction_time_that_is_no_moment_or_out_of_bounds_is_refused(gateway: Gateway, moment: str) -> None:
     response = gateway.invoke(**{"x-prediction-time": moment})
     assert response.status_code == 400
     assert "x-prediction-time" in response.json()["error"]
+
+
+@pytest.mark.parametrize("moment", ["1900-01-01T00:00:00Z", "2199-12-31T23:59:59.999999Z", "2200-01-01T08:00:00+14:00"])
+def test_a_prediction_time_within_the_bounds_reaches_the_log_exactly(gateway: Gateway, moment: str) -> None:
+    assert gateway.invoke(**{"x-prediction-time": moment, "x-correlation-id": moment}).status_code == 200
+    gateway.flush()
+    frames = [pl.read_parquet(path) for path in gateway.store.glob("predictions/*/*/*.parquet")]
+    logged = pl.concat(frames).filter(correlation_id=moment)
+    assert set(logged["prediction_time"]) == {datetime.fromisoformat(moment)}
 
 
 @pytest.mark.parametrize(

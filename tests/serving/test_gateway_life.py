@@ -16,6 +16,7 @@ import httpx
 import polars as pl
 import pytest
 
+from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, pack_record
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle
 from tests.serving.load import Load
 
@@ -249,6 +250,29 @@ def test_a_taken_port_is_refused_by_name(start_gateway: Start) -> None:
         taken.listen()
         with pytest.raises(AssertionError, match="cannot listen on"):
             start_gateway(port=taken.getsockname()[1])
+
+
+def test_a_record_that_cannot_be_converted_is_counted_before_and_after_a_restart_and_keeps_nothing_back(
+    start_gateway: Start, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    gateway.release("1", write_bundle(tmp_path, "1"))
+    columns = LogColumns(0, "flight_delay", "1", ["hour"], ["numeric"])
+    beyond = LoggedAnswer(0, 2**62, 0, "beyond", "", 1, 10, None, [[1.0]], [0.5])
+    (gateway.folder / "state" / "wal" / "9-1-000000.seg").write_bytes(pack_record(columns) + pack_record(beyond))
+
+    def counted() -> tuple[bool, int]:
+        metrics = httpx.get(f"{gateway.base}/metrics").text
+        state = httpx.get(f"{gateway.admin}/models/flight_delay").json()
+        return "\nairworthy_log_set_aside_records 1\n" in metrics, state["log_set_aside"]
+
+    gateway.invoke()
+    assert predictions(gateway).height == len(ROWS)
+    assert counted() == (True, 1)
+    assert "1 record(s) of the prediction log cannot be converted" in gateway.log
+    gateway.stop()
+    gateway.start()
+    assert counted() == (True, 1)
 
 
 def test_a_stopped_gateway_has_its_whole_log_in_the_store(start_gateway: Start, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class Admin:
             return 404, {"subject": f"the admin listener has no page {path}", "reasons": []}
         model, verb = match[1], match[2]
         if method == "GET" and verb is None:
-            return 200, releases.live_state(model)
+            return 200, self._live_state(model)
         if method == "GET" and verb == "/history":
             return 200, releases.history(model)
         if method != "POST" or verb not in ("/release", "/rollback"):
@@ -130,7 +130,11 @@ class Admin:
         return 200, await self._supervisor.metrics()
 
     async def _models(self) -> tuple[int, Any]:
-        return 200, [self._supervisor.releases.live_state(model) for model in self._supervisor.releases.table.routes]
+        return 200, [self._live_state(model) for model in self._supervisor.releases.table.routes]
+
+    def _live_state(self, model: str) -> dict[str, Any]:
+        state = self._supervisor.releases.live_state(model)
+        return state | {"log_set_aside": self._supervisor.side_file_counts.of_model(model)}
 
     async def _flush(self) -> tuple[int, Any]:
         return 200, await self._supervisor.flush()

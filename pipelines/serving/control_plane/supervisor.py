@@ -28,6 +28,7 @@ from pipelines.serving.http.server import RequestLimits
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
 from pipelines.serving.ipc.metrics import Snapshot, merge, render
+from pipelines.serving.prediction_log.side_files import FOLDER, SideFileCounts, restore_former_side_files
 from pipelines.serving.prediction_log.writer import complete_segments
 from pipelines.serving.traffic.counters import decode_tallies
 from pipelines.serving.traffic.mirror_queue import mirror_sockets
@@ -78,6 +79,7 @@ class Supervisor:
         self._workers: dict[int, Child] = {}
         self._mirror_write, mirror_read = mirror_sockets()
         self.counts = RolloutCounts(self._folder / "counts.db")
+        self.side_file_counts = SideFileCounts(self._wal)
         self.releases = Releases(self._state, self._cache, self._live_workers, now=now, on_new_table=self._on_new_table)
         self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now, collect_counts=self._collect_counts)
         self._shadow_supervisor = ShadowSupervisor(self._folder, mirror_read, self.releases, self._answer_question)
@@ -94,6 +96,7 @@ class Supervisor:
 
     async def start(self, listener: socket.socket) -> None:
         """Start every child; returns once the first worker serves."""
+        restore_former_side_files(self._wal)
         complete_segments(self._wal)
         self._listener = listener
         ready = asyncio.Event()
@@ -201,6 +204,11 @@ class Supervisor:
         errors = [done["error"]] if "error" in done else done["errors"]
         if errors:
             raise Unavailable(f"{len(errors)} segment(s) of the prediction log were not written: {'; '.join(errors)}")
+        if done["set_aside"]:
+            folder = self._wal / FOLDER
+            log.error(
+                "%s record(s) of the prediction log cannot be converted; they are in %s", done["set_aside"], folder
+            )
         return done
 
     async def _refuse_question(self, message: Message) -> Message:
@@ -279,6 +287,10 @@ class Supervisor:
             "airworthy_workers": ("Live data workers.", float(len(live_children))),
             "airworthy_models": ("Models with a live version.", float(len(self.releases.table.routes))),
             "airworthy_log_lag_seconds": ("Age of the oldest answer that is not in Parquet yet, at most.", lag),
+            "airworthy_log_set_aside_records": (
+                "Records of the prediction log that cannot be converted to Parquet; they lie in its side files.",
+                float(self.side_file_counts.total()),
+            ),
         }
         lines = rollout_lines(self.releases.table, self.counts)
         return render(merge([self._ended_counters, *snapshots]), gauges) + lines

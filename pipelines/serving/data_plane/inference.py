@@ -8,7 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -29,6 +29,10 @@ CACHE_HIT_HEADER = (b"x-cache", b"hit")
 MODEL_IN_PATH = slice(len("/models/"), -len("/invocations"))
 MODEL_IN_V2_PATH = slice(len("/v2/models/"), -len("/infer"))
 """Position of the model's name in a path."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_PREDICTION_TIME = datetime(1900, 1, 1, tzinfo=UTC)
+PREDICTION_TIME_END = datetime(2200, 1, 1, tzinfo=UTC)
+"""Prediction times from the one to before the other are taken: each has a date in every time zone and table format."""
 
 
 class InferenceProtocol(Protocol):
@@ -179,7 +183,9 @@ def _prediction_time(headers: Mapping[bytes, bytes]) -> int | None:
         prediction_time = datetime.fromisoformat(text)
         if prediction_time.tzinfo is None:
             raise ValueError("it has no time zone")
-        return int((prediction_time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6)
+        if not EARLIEST_PREDICTION_TIME <= prediction_time < PREDICTION_TIME_END:
+            raise ValueError(f"it is not in the years {EARLIEST_PREDICTION_TIME:%Y} to {PREDICTION_TIME_END.year - 1}")
+        return (prediction_time - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError) as error:
         raise Problem(400, [f"header x-prediction-time {text[:60]!r}: {error}; send 2013-03-01T10:00:00Z"]) from None
 

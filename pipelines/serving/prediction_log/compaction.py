@@ -1,134 +1,127 @@
-"""Writes complete segments as Parquet, under reproducible file names, and then deletes them."""
+"""Writes complete segments as Parquet, under reproducible file names, and then deletes them.
+
+Whatever a record holds, it keeps no other one from being written: what cannot be converted goes to a side file.
+"""
 
 from __future__ import annotations
 
 import io
-import itertools
 from collections import defaultdict
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from pipelines.serving.files import write_file
-from pipelines.serving.prediction_log.writer import RECORD_HEADER, LogColumns, LoggedAnswer, read_segment
-
-UTC_MICROSECONDS = pl.Datetime("us", "UTC")
-FIXED_COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
-    "prediction_time": UTC_MICROSECONDS,
-    "logged_at": UTC_MICROSECONDS,
-    "request_id": pl.String,
-    "row": pl.Int64,
-    "correlation_id": pl.String,
-    "entity_id": pl.String,
-    "model": pl.String,
-    "version": pl.String,
-    "generation": pl.Int64,
-    "prediction": pl.Float64,
-    "latency_us": pl.Int64,
-    "role": pl.String,
-    "rollout_id": pl.String,
-    "bucket": pl.Int64,
-    "fallback": pl.Boolean,
-    "cache_hit": pl.Boolean,
-    "weight": pl.Float64,
-    "unit": pl.String,
-}
+from pipelines.serving.prediction_log.conversion import CONVERSION_ERRORS, answer_fault, convert, utc_date
+from pipelines.serving.prediction_log.segment_scan import scan_segment
+from pipelines.serving.prediction_log.side_files import RejectedAnswer, write_side_file
+from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, Record, read_segment
 
 
-def log_frame(columns: LogColumns, answers: list[LoggedAnswer]) -> pl.DataFrame:
-    """One row per answered row; features as columns ``f_<name>``, categorical as text, numeric as double."""
-    counts = [len(answer.predictions) for answer in answers]
+class Compacted(msgspec.Struct):
+    """Numbers of files and rows written, and of records set aside."""
 
-    def repeat_per_row(values: list[Any]) -> list[Any]:
-        return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
-
-    content: dict[str, list[Any]] = {
-        "prediction_time": repeat_per_row([answer.prediction_time for answer in answers]),
-        "logged_at": repeat_per_row([answer.logged_at for answer in answers]),
-        "request_id": repeat_per_row([answer.request_id for answer in answers]),
-        "row": [row for count in counts for row in range(count)],
-        "correlation_id": repeat_per_row([answer.correlation_id for answer in answers]),
-        "entity_id": [
-            entity_id
-            for answer, count in zip(answers, counts, strict=True)
-            for entity_id in (answer.ids or itertools.repeat(None, count))
-        ],
-        "model": [columns.model] * sum(counts),
-        "version": [columns.version] * sum(counts),
-        "generation": repeat_per_row([answer.generation for answer in answers]),
-        "prediction": [value for answer in answers for value in answer.predictions],
-        "latency_us": repeat_per_row([answer.latency_us for answer in answers]),
-        "role": [columns.role] * sum(counts),
-        "rollout_id": [columns.rollout_id or None] * sum(counts),
-        "bucket": repeat_per_row([None if answer.bucket < 0 else answer.bucket for answer in answers]),
-        "fallback": repeat_per_row([answer.fallback for answer in answers]),
-        "cache_hit": repeat_per_row([answer.cache_hit for answer in answers]),
-        "weight": repeat_per_row([answer.weight for answer in answers]),
-        "unit": repeat_per_row([None if answer.unit is None else f"{answer.unit:016x}" for answer in answers]),
-    }
-    series = [pl.Series(name, content[name], dtype=kind, strict=False) for name, kind in FIXED_COLUMNS.items()]
-    for index, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):
-        values = [value for answer in answers for value in answer.values[index]]
-        dtype = pl.String if kind == "categorical" else pl.Float64
-        series.append(pl.Series(f"f_{name}", values, dtype=dtype, strict=False))
-    return pl.DataFrame(series)
+    files: int = 0
+    rows: int = 0
+    set_aside: int = 0
 
 
-def compact_segment(path: Path, store: str) -> tuple[int, int]:
+Group = dict[int, list[LoggedAnswer]]
+"""The answers of one model and day, by the position of their columns among those of the segment."""
+
+
+def compact_segment(path: Path, store: str) -> Compacted:
     """Write one segment to ``predictions/<model>/date=<day>/part-<segment>.parquet`` and delete it.
 
-    Returns the number of files and rows written. A segment with a damaged record in its middle is kept under
-    ``damaged/`` after its complete records were written. Raises ``OSError`` if the store does not answer: the segment
-    stays, and the next attempt writes the same files.
+    Raises ``OSError`` if the store, or the disk for the side file, did not take a part of it: the others are written,
+    the segment stays, and the next attempt writes the same files.
     """
-    content = path.read_bytes()
+    records, damaged = _read_records(path.read_bytes())
+    columns, groups, rejected = _group_by_day(records)
+    done, errors = Compacted(), []
+    for (model, day), group in sorted(groups.items()):
+        rows, content, unfit = _parquet(columns, group)
+        rejected += unfit
+        if rows == 0:
+            continue
+        try:
+            write_file(f"{store.rstrip('/')}/predictions/{model}/date={day}/part-{path.stem}.parquet", content)
+        except Exception as error:  # whatever a store raises, the other groups are written
+            errors.append(f"{type(error).__name__}: {error}")
+        else:
+            done.files, done.rows = done.files + 1, done.rows + rows
+    try:
+        done.set_aside = write_side_file(path, rejected, damaged)
+    except OSError as error:
+        errors.append(f"{type(error).__name__}: {error}")
+    if errors:
+        raise OSError("; ".join(errors))
+    path.unlink()
+    return done
+
+
+def _read_records(content: bytes) -> tuple[list[Record], list[tuple[bytes, str]]]:
+    """All records of a segment, and what is damaged between them, each with its fault."""
     records, rest_bytes = read_segment(content)
-    columns: dict[int, LogColumns] = {}
-    grouped: dict[tuple[str, date], dict[int, list[LoggedAnswer]]] = defaultdict(lambda: defaultdict(list))
+    rest = content[len(content) - rest_bytes :]
+    stretches = list(scan_segment(rest))
+    records += [stretch.record for stretch in stretches if stretch.record is not None]
+    return records, [(rest[start:end], fault) for start, end, record, fault in stretches if record is None]
+
+
+def _group_by_day(records: list[Record]) -> tuple[list[LogColumns], dict[tuple[str, str], Group], list[RejectedAnswer]]:
+    """The columns of a segment, its answers by model and UTC date, and the answers that fit no table."""
+    columns: list[LogColumns] = []
+    positions: dict[int, int] = {}
+    groups: dict[tuple[str, str], Group] = defaultdict(lambda: defaultdict(list))
+    rejected: list[RejectedAnswer] = []
     for record in records:
         if isinstance(record, LogColumns):
-            columns[record.number] = record
+            positions[record.number] = len(columns)
+            columns.append(record)
             continue
-        day = datetime.fromtimestamp(record.prediction_time / 1e6, UTC).date()
-        grouped[columns[record.columns].model, day][record.columns].append(record)
-    written = 0
-    for (model, day), by_version in sorted(grouped.items()):
-        frames = [log_frame(columns[number], answers) for number, answers in by_version.items()]
+        position = positions.get(record.columns)
+        own_columns = None if position is None else columns[position]
+        fault = answer_fault(own_columns, record)
+        if position is None or own_columns is None or fault:
+            rejected.append(RejectedAnswer(own_columns, record, fault))
+        else:
+            groups[own_columns.model, utc_date(record.prediction_time).isoformat()][position].append(record)
+    return columns, groups, rejected
+
+
+def _parquet(columns: list[LogColumns], group: Group) -> tuple[int, bytes, list[RejectedAnswer]]:
+    """Number of rows and Parquet file of all answers that can be converted, and the other answers."""
+    frames: list[pl.DataFrame] = []
+    rejected: list[RejectedAnswer] = []
+    for position, answers in group.items():
+        converted, unfit = convert(columns[position], answers)
+        frames += converted
+        rejected += unfit
+    if not frames:
+        return 0, b"", rejected
+    try:
         frame = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd")
-        name = f"predictions/{model}/date={day:%Y-%m-%d}/part-{path.stem}.parquet"
-        write_file(f"{store.rstrip('/')}/{name}", buffer.getvalue())
-        written += frame.height
-    if rest_bytes > 0 and _is_damaged(content, rest_bytes):
-        damaged = path.parent / "damaged"
-        damaged.mkdir(exist_ok=True)
-        path.replace(damaged / path.name)
-    else:
-        path.unlink()
-    return len(grouped), written
-
-
-def _is_damaged(content: bytes, rest_bytes: int) -> bool:
-    """Whether the rest of a segment is more than one unfinished record of a killed writer."""
-    tail = content[len(content) - rest_bytes :]
-    if len(tail) < RECORD_HEADER.size:
-        return False
-    size, _ = RECORD_HEADER.unpack_from(tail)
-    return bool(len(tail) >= RECORD_HEADER.size + size)
+    except CONVERSION_ERRORS as error:
+        fault = f"its file cannot be written ({type(error).__name__})"
+        group_answers = [(columns[position], answer) for position, answers in group.items() for answer in answers]
+        return 0, b"", [RejectedAnswer(own_columns, answer, fault) for own_columns, answer in group_answers]
+    return frame.height, buffer.getvalue(), rejected
 
 
 def compact_all(folder: Path, store: str) -> dict[str, Any]:
     """Compact every complete segment, oldest first; ``errors`` lists those that were not written."""
-    files = written = 0
+    files = rows = set_aside = 0
     errors: list[str] = []
     for path in sorted(folder.glob("*.seg"), key=lambda segment: (segment.stat().st_mtime, segment.name)):
         try:
-            new_files, new_rows = compact_segment(path, store)
+            done = compact_segment(path, store)
         except Exception as error:  # one bad segment must not hold up the others
-            errors.append(f"{path.name}: {type(error).__name__}: {error}")
+            errors.append(f"{path.name}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}")
             continue
-        files, written = files + new_files, written + new_rows
-    return {"files": files, "rows": written, "errors": errors}
+        files, rows, set_aside = files + done.files, rows + done.rows, set_aside + done.set_aside
+    return {"files": files, "rows": rows, "set_aside": set_aside, "errors": errors}

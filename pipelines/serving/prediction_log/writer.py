@@ -67,7 +67,7 @@ class LoggedAnswer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
 
 Record = LogColumns | LoggedAnswer
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Record)
+decode_record = msgspec.msgpack.Decoder(Record).decode
 
 
 def pack_record(record: Record) -> bytes:
@@ -219,7 +219,7 @@ def _records(content: bytes) -> Iterator[tuple[Record, int]]:
         if len(body) < size or zlib.crc32(body) != checksum:
             return
         try:
-            yield _decoder.decode(body), end
+            yield decode_record(body), end
         except (msgspec.DecodeError, msgspec.ValidationError):
             return
         position = end
