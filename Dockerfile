@@ -53,7 +53,7 @@ COPY include /opt/include
 COPY dags /opt/dags
 COPY plugins /opt/plugins
 ENV AIRFLOW_HOME=/home/airworthy/airflow AIRFLOW__CORE__DAGS_FOLDER=/opt/dags AIRFLOW__CORE__PLUGINS_FOLDER=/opt/plugins \
-    AIRFLOW__CORE__LOAD_EXAMPLES=False
+    AIRFLOW__CORE__LOAD_EXAMPLES=False PYTHONWARNINGS=ignore:GitWildMatchPattern:DeprecationWarning
 ARG AIRWORTHY_GIT_REVISION
 ENV AIRWORTHY_GIT_REVISION=$AIRWORTHY_GIT_REVISION
 USER 50000

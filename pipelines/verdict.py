@@ -21,6 +21,7 @@ class Verdict(BaseModel):
     """The answer of one rule.
 
     ``reasons`` lists every failing or unmeasured condition (``roc_auc 0.681 < 0.700``); empty on PASS.
+    ``findings`` says in words what was measured against which limit (``roc_auc 0.7656 ≥ 0.62``), whatever the outcome.
     ``facts`` has the numbers that the rule used, for the ledger and the task's page.
     """
 
@@ -29,6 +30,7 @@ class Verdict(BaseModel):
     rule: str
     outcome: Outcome
     reasons: tuple[str, ...] = ()
+    findings: tuple[str, ...] = Field(default=(), exclude_if=lambda lines: not lines)
     facts: dict[str, object] = Field(default_factory=dict)
 
     @property
@@ -42,15 +44,21 @@ class Verdict(BaseModel):
         *,
         failures: Iterable[str] = (),
         unknowns: Iterable[str] = (),
+        findings: Iterable[str] = (),
         facts: dict[str, object] | None = None,
     ) -> Verdict:
         """FAIL if anything failed, else UNKNOWN if anything was not measured, else PASS."""
         failed, unknown = tuple(failures), tuple(unknowns)
         outcome = Outcome.FAIL if failed else Outcome.UNKNOWN if unknown else Outcome.PASS
-        return cls(rule=rule, outcome=outcome, reasons=failed + unknown, facts=facts or {})
+        return cls(rule=rule, outcome=outcome, reasons=failed + unknown, findings=tuple(findings), facts=facts or {})
+
+    def lines(self) -> list[str]:
+        """What a log shows of it: every reason, then the findings; without findings the single facts."""
+        single = [f"{name} {value}" for name, value in self.facts.items() if isinstance(value, str | int | float)]
+        return [*self.reasons, *(self.findings or [", ".join(single)] * bool(single))]
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.outcome.value.upper()}" + "".join(f"\n  - {reason}" for reason in self.reasons)
+        return f"{self.rule}: {self.outcome.value.upper()}" + "".join(f"\n  - {line}" for line in self.lines())
 
 
 class Decision(BaseModel, Generic[Action]):

@@ -85,6 +85,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # Threads that spin while they wait take CPU time from other processes on a small machine.
         "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONWARNINGS": quiet_warnings(os.environ.get("PYTHONWARNINGS", "")),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
@@ -117,6 +118,14 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
+
+
+def quiet_warnings(declared: str) -> str:
+    """``PYTHONWARNINGS`` that leave out one of Airflow's: it is about Airflow's own code and fills every log.
+
+    Airflow reads `.airflowignore` by a class of pathspec that is deprecated.
+    """
+    return ",".join(filter(None, [declared, "ignore:GitWildMatchPattern:DeprecationWarning"]))
 
 
 def passwords_file(settings: Settings) -> Path:

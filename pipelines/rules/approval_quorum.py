@@ -48,9 +48,10 @@ def judge_quorum(
         "answers": len(answers),
         "authors": sorted(authors),
     }
+    findings = [f"approved by {', '.join(people) or 'nobody'}; {declared.people_needed} different people are needed"]
     if faults:
-        return Verdict.of(RULE, unknowns=[*faults, *reasons], facts=facts)
-    return Verdict.of(RULE, failures=reasons, facts=facts)
+        return Verdict.of(RULE, unknowns=[*faults, *reasons], findings=findings, facts=facts)
+    return Verdict.of(RULE, failures=reasons, findings=findings, facts=facts)
 
 
 def missing_approvers(declared: Approval, authors: Collection[str]) -> list[str]:

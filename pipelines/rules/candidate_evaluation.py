@@ -42,7 +42,11 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         "metrics": result.metrics,
         "notes": result.notes,
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    measured = [f"{name} {value:.4f}" for name, value in result.metrics.items() if is_measured(value)]
+    findings = [f"{result.rows} test rows: {', '.join(measured)}"] if measured else []
+    if result.comparison:
+        findings.append(f"compared with version {result.champion} on {result.comparison.rows} rows")
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
 def _candidate_time_faults(result: EvaluateResult, spec: ModelSpec) -> tuple[list[str], list[str]]:

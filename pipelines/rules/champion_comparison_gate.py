@@ -18,7 +18,8 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """
     declared = spec.evaluation.comparison
     if result.champion is None:
-        return Verdict.of(RULE, facts={"version": result.version, "champion": "no champion"})
+        facts = {"version": result.version, "champion": "no champion"}
+        return Verdict.of(RULE, findings=["there is no champion to compare with"], facts=dict(facts))
     interval = result.comparison
     if interval is None:
         reasons = [f"comparison with champion {result.champion} not measured", *result.notes]
@@ -31,7 +32,9 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     elif not unknowns and interval.low < -declared.margin - ROUNDING_TOLERANCE:
         low = bound_text(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
         failures.append(f"{low} (gain {interval.gain:+.4f}, interval {span}, {interval.rows} rows)")
-    facts: dict[str, object] = {
+    gain = f"gain of {interval.metric} over version {result.champion} {interval.gain:+.4f}, interval {span}"
+    limit = "must lie above 0" if declared.require_improvement else f"must begin at {-declared.margin:g} or above"
+    details: dict[str, object] = {
         "version": result.version,
         "champion": result.champion,
         **interval.model_dump(exclude={"schema_"}),
@@ -39,7 +42,8 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         "require_improvement": declared.require_improvement,
         "compared_from": result.compared_from,
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    findings = [f"{gain}, which {limit} ({interval.rows} rows)"]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=details)
 
 
 def _interval_unknowns(interval: Interval, spec: ModelSpec) -> list[str]:

@@ -16,4 +16,8 @@ def judge_contract(result: IngestResult) -> Verdict:
     ]
     unknowns = unkept or ([] if result.sources else [f"{result.dataset} {result.day}: no source was read"])
     rows = {source.source: source.rows for source in result.sources}
-    return Verdict.of("contract_check", failures=failures, unknowns=unknowns, facts={"rows": rows})
+    findings = [
+        f"{source.source}: {source.rows} rows of {source.landed_day}{', ingested before' if source.unchanged else ''}"
+        for source in result.sources
+    ]
+    return Verdict.of("contract_check", failures=failures, unknowns=unknowns, findings=findings, facts={"rows": rows})

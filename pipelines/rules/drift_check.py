@@ -48,8 +48,22 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
         "prediction_drift": _outcome(prediction_failures, prediction_unknowns),
         "report": result.report,
     }
-    failures = data_failures + prediction_failures
-    return Verdict.of(RULE, failures=failures, unknowns=data_unknowns + prediction_unknowns, facts=facts)
+    failures, unknowns = data_failures + prediction_failures, data_unknowns + prediction_unknowns
+    findings = _findings(result, spec, len(drifting), share)
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
+
+
+def _findings(result: DriftResult, spec: ModelSpec, drifting: int, share: float) -> list[str]:
+    drift = spec.monitoring.drift
+    counted = f"{drifting} of {len(result.features)} features drift"
+    findings = [f"version {result.version}: {counted}: share {share:.3f}, limit {drift.feature_drift_threshold:g}"]
+    if largest := [m for m in _sort_by_psi(result.features)[:3] if m.psi is not None]:
+        named = ", ".join(f"{m.name} {m.psi:.3f}" for m in largest)
+        findings.append(f"largest psi: {named}, limit {drift.psi_threshold:g}")
+    if result.prediction is not None and result.prediction.psi is not None:
+        limit = f"limit {drift.prediction_drift_threshold:g} ({result.prediction.rows} rows)"
+        findings.append(f"psi of the predictions {result.prediction.psi:.3f}, {limit}")
+    return findings
 
 
 def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:

@@ -46,7 +46,9 @@ def judge_load_test(result: LoadTestResult, deployment: Deployment) -> Verdict:
         **result.model_dump(include={"declared_rps", "plateau_rps", "lag_p99_ms", "percentiles_ms", "plot", "report"}),
         "assertions": {s.name: {"bad": s.bad, "of": s.total, "limit": s.limit} for s in result.shown},
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    findings = [f"{_share_text(share)}, limit {share.limit:.2%}" for share in result.shown]
+    findings.insert(0, f"{result.sent} requests sent, {result.answered} answered, {result.plateau_rps:.1f} requests/s")
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
 def _measurement_faults(result: LoadTestResult, declared: LoadTestSpec) -> list[str]:

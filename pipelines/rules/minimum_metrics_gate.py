@@ -18,6 +18,7 @@ def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """FAIL for each metric below its ``min`` or above its ``max``; UNKNOWN for each that was not measured."""
     failures: list[str] = []
     unknowns: list[str] = []
+    findings: list[str] = []
     for metric, bound in spec.evaluation.minimum_metrics.items():
         value = result.metrics.get(metric)
         if not is_measured(value):
@@ -25,14 +26,18 @@ def judge_minimum_metrics(result: EvaluateResult, spec: ModelSpec) -> Verdict:
             continue
         if bound.min is not None and value < bound.min - ROUNDING_TOLERANCE:
             failures.append(bound_text(metric, value, "<", bound.min))
+        elif bound.min is not None:
+            findings.append(f"{metric} {value:.4f} ≥ {bound.min:g}")
         if bound.max is not None and value > bound.max + ROUNDING_TOLERANCE:
             failures.append(bound_text(metric, value, ">", bound.max))
+        elif bound.max is not None:
+            findings.append(f"{metric} {value:.4f} ≤ {bound.max:g}")
     facts: dict[str, object] = {
         "version": result.version,
         "rows": result.rows,
         **{metric: result.metrics.get(metric) for metric in spec.evaluation.minimum_metrics},
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
 def is_measured(value: float | None) -> TypeGuard[float]:

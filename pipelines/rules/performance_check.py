@@ -38,6 +38,10 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
             f"{metric} {value:.4f} is worse than the test's {reference:.4f} by {drop:.4f} > {performance.max_drop}"
             f" ({result.window_labelled} labels)"
         )
+    findings = [f"{result.window_labelled} labels of {result.window_predictions} predictions in the window"]
+    if value is not None and drop is not None:
+        against = f"version {result.version}: {metric} {value:.4f}, in its test {reference:.4f}"
+        findings.insert(0, f"{against}: worse by {drop:+.4f}, limit {performance.max_drop:g}")
     facts: dict[str, object] = {
         "version": result.version,
         "metric": metric,
@@ -47,5 +51,5 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         "labelled": result.window_labelled,
         "predictions": result.window_predictions,
     }
-    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
     return verdict.model_copy(update={"facts": {**facts, "performance": verdict.outcome.value}})

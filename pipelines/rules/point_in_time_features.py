@@ -36,7 +36,11 @@ def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
     ]
     shares = {facts.name: round(facts.nulls / facts.rows, 4) for facts in result.features if facts.rows}
     facts_seen = {"day": str(result.day), "rows": result.rows, "null_shares": shares}
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts_seen)
+    findings = [f"{result.rows} rows of {result.day}, {len(shares)} features"]
+    if shares:
+        name = max(shares, key=lambda feature: shares[feature])
+        findings.append(f"largest share of nulls {shares[name]:.4f} ({name})")
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts_seen)
 
 
 def _constraint_faults(name: str, feature: Feature, facts: FeatureFacts) -> tuple[list[str], list[str]]:

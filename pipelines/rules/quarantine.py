@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
 from pipelines.messages.validation import AuditResult, SourceAudit
-from pipelines.verdict import Verdict
+from pipelines.verdict import Outcome, Verdict
+
+RULE = "quarantine"
 
 
 def judge_audit(audit: AuditResult, max_quarantined_share: float) -> Verdict:
@@ -17,7 +23,15 @@ def judge_audit(audit: AuditResult, max_quarantined_share: float) -> Verdict:
         for source in audit.sources
     }
     unknowns = [] if audit.sources else [f"{audit.dataset} {audit.day}: no source was audited"]
-    return Verdict.of("quarantine", failures=failures, unknowns=unknowns, facts=dict(facts))
+    findings = [_finding(source) for source in audit.sources]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=dict(facts))
+
+
+def _finding(source: SourceAudit) -> str:
+    """``flights: 893 rows accepted, 1 quarantined: no departure time (1 rows)``"""
+    reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in sorted(source.reasons.items()))
+    counts = f"{source.source}: {source.accepted} rows accepted, {source.quarantined} quarantined"
+    return f"{counts}: {reasons}" if reasons else counts
 
 
 def _failures(source: SourceAudit, limit: float) -> list[str]:
@@ -36,3 +50,18 @@ def _failures(source: SourceAudit, limit: float) -> list[str]:
             f"{share:.4f} > {limit:.4f}: {reasons}"
         )
     return failures
+
+
+def publication_faults(records: Iterable[Mapping[str, Any]], day: date) -> list[str]:
+    """Why a day may not be handed on: its newest audit did not pass, or there is none. Empty: it was published.
+
+    ``records`` are the details of the dataset's ledger lines ``data_verdict``, oldest first. The state of the task that
+    audits proves nothing, because a person may have marked it as success.
+    """
+    audits = [record for record in records if (record.get("check"), record.get("day")) == (RULE, day.isoformat())]
+    if not audits:
+        return [f"{day} was not audited"]
+    newest = audits[-1]
+    if newest.get("outcome") == Outcome.PASS.value:
+        return []
+    return [f"the newest audit of {day} said {newest.get('outcome')}", *map(str, newest.get("reasons", ()))]

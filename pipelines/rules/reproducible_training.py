@@ -48,7 +48,10 @@ def judge_training(result: TrainResult, spec: ModelSpec) -> Verdict:
         "seconds": result.seconds,
         compared: result.metrics.get(compared),
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    best = "" if result.best_round is None else f", the best is {result.best_round}"
+    findings = [f"{result.rounds} rounds{best}, in {result.seconds:g} s on {result.device}"]
+    findings += [f"{name} {value:.4f}" for name, value in sorted(result.metrics.items()) if name == compared]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
 def judge_reproduction(result: ReproduceResult) -> Verdict:

@@ -88,4 +88,6 @@ def judge_drill(result: DrillResult | None, max_seconds: float, faults: Sequence
     if result.asked and result.after < MINIMUM_ANSWERS:
         unknowns.append(f"the champion gave {result.after} answers after the call < {MINIMUM_ANSWERS}")
     facts = {"seconds": round(result.seconds, 3), "max_seconds": max_seconds, **result.model_dump(exclude={"schema_"})}
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    answers = f"{result.before} answers before the call, {result.after} after it"
+    findings = [f"the candidate answered until {result.seconds:.2f} s after the call, limit {max_seconds:g}; {answers}"]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)

@@ -100,5 +100,9 @@ def _too_few_units(observation: StageObservation, evidence: RolloutEvidence) -> 
 def _make_decision(
     action: StageAction, facts: dict[str, object], *, failures: tuple[str, ...] = (), unknowns: list[str] | None = None
 ) -> StageDecision:
-    verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns or (), facts={"action": action, **facts})
+    arms = [f"{arm} {facts[f'{arm}_units']} units" for arm in ("candidate", "champion") if f"{arm}_units" in facts]
+    findings = [f"stage {facts['step']} after {facts['seconds']} s: {', '.join(arms) or 'not measured'}"]
+    verdict = Verdict.of(
+        RULE, failures=failures, unknowns=unknowns or (), findings=findings, facts={"action": action, **facts}
+    )
     return StageDecision(verdict=verdict, action=action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
+from pipelines.verdict import Outcome
 
 FIRST_VERSION = "1.0.0"
 VERSION_PATTERN = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")
@@ -38,6 +39,16 @@ class VersionChange(BaseModel):
 
     level: Literal["major", "minor"]
     what: str
+
+
+def missing_gates(gates: Mapping[str, str], required_gates: Sequence[str]) -> list[str]:
+    """A reason for each required gate that has no PASS in ``gates``, which maps a gate to its last outcome."""
+    outcomes = {gate: gates.get(gate) for gate in required_gates}
+    return [
+        f"{gate} said {outcome}" if outcome else f"{gate} has no verdict about this model"
+        for gate, outcome in outcomes.items()
+        if outcome != Outcome.PASS.value
+    ]
 
 
 def version_facts(spec: ModelSpec, view: FeatureView) -> VersionFacts:

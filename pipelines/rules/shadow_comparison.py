@@ -40,7 +40,9 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
         "needed_to_fail": fail,
         "needed_to_pass": enough,
     }
-    verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, facts=facts)
+    differ = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
+    findings = [f"{differ}, limit {shadow.max_disagreement:.3g}; {measure.elapsed:.0f} s in the shadow"]
+    verdict = Verdict.of(RULE, failures=failures, unknowns=() if failures else unknowns, findings=findings, facts=facts)
     too_many_errors = consecutive_errors >= declared.analysis.consecutive_errors
     action = _next_action(verdict.outcome, measure.elapsed, shadow, too_many_errors=too_many_errors)
     return StageDecision(verdict=verdict, action=action)

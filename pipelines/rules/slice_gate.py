@@ -18,9 +18,11 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """
     declared = spec.evaluation.slices
     if declared is None:
-        return Verdict.of(RULE, facts={"version": result.version, "slices": "none declared"})
+        nothing: dict[str, object] = {"version": result.version, "slices": "none declared"}
+        return Verdict.of(RULE, findings=["no slices are declared"], facts=nothing)
     if result.champion is None:
-        return Verdict.of(RULE, facts={"version": result.version, "champion": "no champion"})
+        first: dict[str, object] = {"version": result.version, "champion": "no champion"}
+        return Verdict.of(RULE, findings=["there is no champion to compare with"], facts=first)
     judged = [group for group in result.slices if group.rows >= declared.min_rows and group.metric == declared.metric]
     failures = [_describe_loss(group, declared) for group in judged if _exceeds_max_loss(group, declared)]
     unknowns = [
@@ -32,6 +34,7 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         if not any(group.column == column for group in judged):
             largest = max((group.rows for group in result.slices if group.column == column), default=0)
             unknowns.append(f"{column}: no slice has {declared.min_rows} rows (the largest has {largest})")
+    findings = _findings(judged, declared, len(result.slices) - len(judged))
     gains = {f"{group.column}={group.value}": group.gain for group in judged}
     facts: dict[str, object] = {
         "version": result.version,
@@ -41,7 +44,17 @@ def judge_slices(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         "gains": gains,
         "too_small_to_judge": len(result.slices) - len(judged),
     }
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
+
+
+def _findings(judged: list[SliceMetric], declared: Slices, small: int) -> list[str]:
+    """``smallest gain of roc_auc: carrier=HA -0.0123, limit -0.05; 14 slices judged, 3 have fewer than 300 rows``"""
+    measured = [(group.gain, f"{group.column}={group.value}") for group in judged if is_measured(group.gain)]
+    counted = f"{len(judged)} slices judged, {small} have fewer than {declared.min_rows} rows"
+    if not measured:
+        return [counted]
+    gain, name = min(measured)
+    return [f"smallest gain of {declared.metric}: {name} {gain:+.4f}, limit {-declared.max_loss:g}; {counted}"]
 
 
 def _exceeds_max_loss(group: SliceMetric, declared: Slices) -> bool:

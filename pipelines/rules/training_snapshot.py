@@ -30,7 +30,9 @@ def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
         failures += _order_faults(result)
     counts: dict[str, object] = {name: part.rows for name, part in result.parts.items()}
     facts = {"snapshot": result.digest, "rows": result.rows, **counts, "table_versions": result.table_versions}
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    parts = ", ".join(f"{name} {rows}" for name, rows in counts.items())
+    findings = [f"rows {result.rows}, minimum {spec.training.minimum_rows} ({parts}); snapshot {result.digest[:12]}"]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
 def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[list[str], list[str]]:

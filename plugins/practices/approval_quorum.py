@@ -14,7 +14,7 @@ from pipelines.rules.approval_quorum import judge_quorum
 from practices._approvals import form_facts
 from practices._connections import installation
 from practices._operators import run_context
-from practices._operators.model import ModelPractice
+from practices._operators.model import ModelPractice, earlier_result
 from practices._operators.record_verdict import record_verdict
 
 
@@ -35,7 +35,7 @@ class ApprovalQuorum(ModelPractice):
         self.answers = answers
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
+        ports, ticket = installation.open_ports(), earlier_result(RolloutTicket, self.ticket)
         answers, faults = recorded_answers(self.answers, ticket, ports, context)
         verdict = judge_quorum(
             ticket,
@@ -62,12 +62,12 @@ class ApprovalQuorum(ModelPractice):
 
 
 def recorded_answers(
-    receipts: Iterable[Any], ticket: RolloutTicket, ports: Ports, context: Any
+    receipts: Iterable[Any] | None, ticket: RolloutTicket, ports: Ports, context: Any
 ) -> tuple[list[ApprovalAnswer], list[str]]:
     """The newest answer to each request of this run, and a fault for every receipt that names another line."""
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
     newest = _newest_lines(lines, run_context.run_key(context))
-    digests = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts}
+    digests = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts or () if receipt}
     answers = {slot: line for slot, line in sorted(newest.items()) if line.digest in digests}
     stale = sorted(digests - {line.digest for line in answers.values()})
     faults = [f"an answer ({digest[:16]}) is not the newest on the ledger" for digest in stale]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from airflow.sdk import Context
 
+from pipelines.errors import Refused
 from pipelines.messages.features import FeaturesRequest, FeaturesResult
+from pipelines.ports import Ports
 from pipelines.rules.point_in_time_features import judge_features
+from pipelines.rules.quarantine import publication_faults
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
@@ -18,6 +22,7 @@ from practices._operators.step import StepPractice
 class PointInTimeFeatures(StepPractice):
     """Build a view's features of one day, and rebuild those of later days whose windows include it.
 
+    A day whose newest audit on the ledger did not pass is refused, whatever the state of the task before this one.
     A definition that changed without a new version is refused before anything is written. A violated constraint
     (range, share of nulls) fails the task with every reason after the rows were written: no asset event is emitted,
     but the rows stay in the table. Returns the ``FeaturesResult``.
@@ -33,9 +38,17 @@ class PointInTimeFeatures(StepPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), day_of(self.day, context)
         view, request = ports.catalog.view(self.view), FeaturesRequest(view=self.view, day=day)
+        self._check_published(view.dataset, day, ports)
         runner = ports.catalog.dataset(view.dataset).runner
         result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
         verdict, subject = judge_features(result, view), f"the features {self.view} of {day}"
         record_day(verdict, day, context, subject=subject, name=self.view, table_version=result.version)
         add_partition_key(context, asset(self.view, "features"), day)
         return result.model_dump(mode="json", by_alias=True)
+
+    def _check_published(self, dataset: str, day: date, ports: Ports) -> None:
+        """``Refused`` unless the ledger says that the day was audited and published."""
+        lines = ports.ledger.entries(model=dataset, kind="data_verdict")
+        if faults := publication_faults((line.details for line in lines), day):
+            hint = "clear publish_partition: marking it as success publishes nothing"
+            raise Refused(f"{dataset} of {day} was not published; {self.view} is not built", [*faults, hint])

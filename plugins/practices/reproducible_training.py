@@ -13,7 +13,7 @@ from pipelines.settings import git_revision
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.defaults import asset
-from practices._operators.model import ModelPractice
+from practices._operators.model import ModelPractice, earlier_result
 from practices._operators.record_verdict import record_verdict
 
 
@@ -56,7 +56,7 @@ class ReproducibleTraining(ModelPractice):
         run, params = context["dag_run"], context["params"]
         return TrainRequest(
             model=self.model,
-            snapshot=SnapshotResult.model_validate(self.snapshot).digest,
+            snapshot=earlier_result(SnapshotResult, self.snapshot).digest,
             hypothesis=params.get("hypothesis") or "",
             seed=params.get("seed"),
             run_key=run_context.run_key(context),

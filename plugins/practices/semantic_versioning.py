@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow.sdk import Context
 
-from pipelines.messages.evaluation import EvaluateResult
+from pipelines.errors import Refused
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.semantic_versioning import (
     VersionChange,
     VersionFacts,
     compare_versions,
+    missing_gates,
     next_version,
     version_facts,
 )
@@ -19,11 +21,21 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._operators.model import CandidatePractice
+from practices._rollouts.recorded_evidence import gate_outcomes
+
+
+class MeasuredFile(NamedTuple):
+    """The model file whose gates are read."""
+
+    model: str
+    version: str
+    model_digest: str
 
 
 class SemanticVersioning(CandidatePractice):
-    """Approve a candidate and give it its semantic version; the DAG runs this after every gate has passed.
+    """Approve a candidate and give it its semantic version, if every gate passed for exactly this model file.
 
+    The ledger decides and not the state of the gates' tasks, which a person may have marked as success.
     The number follows the highest approved one, by the differences of what was declared when each was trained. A
     version that was approved before keeps its number. Sets the tags ``airworthy.semantic_version`` and
     ``airworthy.status``, writes the approval to the ledger, and emits ``<model>:approved``. Returns the approval.
@@ -33,8 +45,12 @@ class SemanticVersioning(CandidatePractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
-        version = EvaluateResult.model_validate(self.evaluation).version
+        version = self.measured().version
         digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
+        gates, _ = gate_outcomes(MeasuredFile(self.model, version, digest or ""), ports)
+        if missing := missing_gates(gates, REQUIRED_GATES):
+            hint = "clear these tasks, or train another candidate: marking a gate as success passes nothing"
+            raise Refused(f"version {version} of {self.model} is not approved", [*missing, hint])
         approval = version_details(ports, self.model, version) | {"model_digest": digest}
         actor, key = run_context.actor(context, ports.settings.actor), run_context.action_key(context, version)
         ports.ledger.append("approval", self.model, version, approval, actor=actor, key=key)

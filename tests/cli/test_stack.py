@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,3 +138,12 @@ def test_secrets_are_drawn_once_and_readable_by_the_owner_only(settings: Setting
     assert len(first) >= 64, "a shorter key is weaker than the signature"
     Fernet(environment(settings)["AIRFLOW__CORE__FERNET_KEY"])
     assert passwords(settings) == {}
+
+
+def test_airflows_deprecation_in_its_own_code_fills_no_log_and_other_warnings_are_shown(settings: Settings) -> None:
+    program = "import warnings; from pathspec.patterns import GitWildMatchPattern as P; P('a/'); warnings.warn('mine')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(settings), capture_output=True, text=True, check=True
+    )
+    assert "mine" in done.stderr
+    assert "GitWildMatch" not in done.stderr

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import Unavailable
+from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.evaluation import EvaluateRequest
 from pipelines.rules.semantic_versioning import version_facts
 from pipelines.spec.model import ModelSpec
@@ -19,6 +20,14 @@ def trained(harness: PracticeHarness, version: str, spec: ModelSpec | None = Non
     details = {"declared": declared.model_dump(mode="json")}
     harness.ledger.append("training", MODEL, version, details, actor="test")
     harness.registry.add(version, status="candidate", model_digest=f"d{version}")
+    for gate in REQUIRED_GATES:
+        judged(harness, version, gate, "pass")
+
+
+def judged(harness: PracticeHarness, version: str, gate: str, outcome: str) -> None:
+    """A verdict of one gate about the version's model file."""
+    details = {"gate": gate, "outcome": outcome, "model_digest": f"d{version}"}
+    harness.ledger.append("gate", MODEL, version, details, actor="test")
 
 
 def approve(harness: PracticeHarness, version: str, run: str = "asset__1") -> Any:
@@ -83,3 +92,22 @@ def test_a_try_cut_off_between_ledger_and_registry_ends_right(
     approve(harness, "4")
     assert len(harness.lines("approval")) == 1
     assert harness.registry.get(MODEL, "4").semantic == "1.0.0"
+
+
+@pytest.mark.parametrize("gate", REQUIRED_GATES)
+@pytest.mark.parametrize("outcome", ["fail", "unknown"])
+def test_a_gate_marked_as_success_by_hand_approves_nothing(harness: PracticeHarness, gate: str, outcome: str) -> None:
+    trained(harness, "4")
+    judged(harness, "4", gate, outcome)
+    with pytest.raises(Refused, match=f"{gate} said {outcome}"):
+        approve(harness, "4")
+    assert harness.lines("approval") == []
+    assert harness.registry.tags["4"]["airworthy.status"] == "candidate"
+
+
+def test_gates_that_judged_another_model_file_approve_nothing(harness: PracticeHarness) -> None:
+    trained(harness, "4")
+    harness.registry.set_tags(MODEL, "4", {"airworthy.model_digest": "another"})
+    with pytest.raises(Refused) as refused:
+        approve(harness, "4")
+    assert [reason.split()[0] for reason in refused.value.reasons[:-1]] == list(REQUIRED_GATES)

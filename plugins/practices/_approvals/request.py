@@ -21,6 +21,7 @@ from pipelines.rules.approval_quorum import missing_approvers
 from practices._approvals import form_facts, hitl
 from practices._connections import installation
 from practices._operators import run_context
+from practices._operators.model import earlier_result
 from practices._rollouts.rollout import Rollout
 
 COMMENT_FIELD = Param(
@@ -50,7 +51,7 @@ class ApprovalRequest(ApprovalOperator):
         self.role = role
 
     def execute(self, context: Context) -> NoReturn:
-        ports, ticket = installation.open_ports(), RolloutTicket.model_validate(self.ticket)
+        ports, ticket = installation.open_ports(), earlier_result(RolloutTicket, self.ticket)
         facts = form_facts.gather_facts(ticket, ports, context)
         approval = facts.spec.deployment.approval
         if reasons := missing_approvers(approval, facts.authors):

@@ -28,7 +28,7 @@ class Gate(CandidatePractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
-        result = EvaluateResult.model_validate(self.evaluation)
+        result = self.measured()
         verdict = self.rule(result, ports.catalog.model(self.model))
         digest = ports.registry.get(self.model, result.version).tags.get("airworthy.model_digest")
         tags = {f"airworthy.gate.{self.stem}": verdict.outcome.value}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import getdoc
-from typing import Any
+from typing import Any, TypeVar
 
+from pipelines.errors import Refused
+from pipelines.messages.evaluation import EvaluateResult
+from pipelines.messages.message import Message
 from practices._operators.step import StepPractice
+
+Result = TypeVar("Result", bound=Message)
 
 
 class ModelPractice(StepPractice):
@@ -27,3 +32,15 @@ class CandidatePractice(ModelPractice):
     def __init__(self, *, model: str, evaluation: Any, **arguments: Any) -> None:
         super().__init__(model=model, **arguments)
         self.evaluation = evaluation
+
+    def measured(self) -> EvaluateResult:
+        """The result of the task that measured the candidate."""
+        return earlier_result(EvaluateResult, self.evaluation)
+
+
+def earlier_result(message: type[Result], value: Any) -> Result:
+    """What an earlier task of the run returned. ``Refused`` if it returned nothing, so that it was not executed."""
+    if value is None:
+        hint = "clear that task: marking it as success does not do its work"
+        raise Refused(f"the task before this one left no {message.__name__}", [hint])
+    return message.model_validate(value)

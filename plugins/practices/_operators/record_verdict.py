@@ -44,12 +44,19 @@ def record_verdict(
         key=verdict_key(context, verdict),
     )
     push_verdict(verdict, context)
-    log.log(logging.INFO if verdict.passed else logging.WARNING, "%s: %s", subject, verdict)
+    log_verdict(verdict, subject)
     if verdict.outcome is Outcome.PASS:
         return
     if verdict.outcome is Outcome.FAIL and on_fail == "skip":
         raise AirflowSkipException(f"{subject}: no\n" + "\n".join(f"  - {reason}" for reason in verdict.reasons))
     raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
+
+
+def log_verdict(verdict: Verdict, subject: str) -> None:
+    """Log the outcome with one line per reason and number, the reasons first."""
+    level = logging.INFO if verdict.passed else logging.WARNING
+    lines = "".join(f"\n  - {line}" for line in verdict.lines())
+    log.log(level, "%s: %s%s", subject, verdict.outcome.value.upper(), lines)
 
 
 def push_verdict(verdict: Verdict, context: Context) -> None:
@@ -60,7 +67,12 @@ def push_verdict(verdict: Verdict, context: Context) -> None:
 
 
 def verdict_key(context: Context, verdict: Verdict) -> str:
-    """Idempotency key of the ledger line: equal for a retry with the same verdict, new after the run was cleared."""
+    """Idempotency key of the ledger line: equal for a retry with the same verdict, new after the run was cleared.
+
+    It is new as well in a run that has the id of a deleted one, which began at another time.
+    """
     task, clears = context["ti"], run_context.clear_count(context)
-    digest = hashlib.sha256("\n".join([verdict.rule, verdict.outcome, *verdict.reasons]).encode()).hexdigest()[:16]
+    began = getattr(context["dag_run"], "start_date", None)
+    parts = [verdict.rule, verdict.outcome, *verdict.reasons, *([began.isoformat()] if began else [])]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return f"{run_context.run_key(context)}/{task.task_id}/{task.map_index}/{clears}/{digest}"

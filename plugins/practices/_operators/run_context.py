@@ -16,7 +16,7 @@ def run_key(context: Any) -> str:
 
 
 def clear_count(context: Any) -> int:
-    """How often the run was cleared."""
+    """How often tasks of the run were cleared."""
     return getattr(context["dag_run"], "clear_number", 0) or 0
 
 
@@ -69,16 +69,26 @@ def as_of(context: Any, timezone: str) -> datetime:
 
 
 def day(context: Any) -> date:
-    """The day in the form, else the run's partition key. Raises ``Refused`` if there is neither."""
-    text = context["params"].get("day") or context["dag_run"].partition_key
-    if not text:
+    """The day in the form, or the run's partition key. ``Refused`` if there is neither, or if the two differ."""
+    named = {"day": context["params"].get("day"), "partition key": context["dag_run"].partition_key}
+    days = {field: parse_day(str(text), field) for field, text in named.items() if text}
+    if not days:
         raise Refused("this run names no day", ["fill in the field day (YYYY-MM-DD), or give it a partition key"])
-    return parse_day(str(text), "day")
+    if len(set(days.values())) > 1:
+        both = " and ".join(f"{field} {on}" for field, on in days.items())
+        raise Refused(
+            f"this run names two days: {both}", ["trigger it again with one of them, and leave the other empty"]
+        )
+    return next(iter(days.values()))
 
 
 def parse_day(text: str, field: str) -> date:
-    """Parse a date such as ``2013-01-31``. Raises ``Refused`` that names the field."""
+    """Parse a date written as ``2013-01-31``, and in no other way: a day has one key. ``Refused`` names the field."""
+    hint = "write it as YYYY-MM-DD, for example 2013-01-31"
     try:
-        return date.fromisoformat(text[:10])
+        parsed = date.fromisoformat(text)
     except ValueError as error:
-        raise Refused(f"{field} {text!r} is not a date", ["write it as YYYY-MM-DD, for example 2013-01-31"]) from error
+        raise Refused(f"{field} {text!r} is not a date", [hint]) from error
+    if text != parsed.isoformat():
+        raise Refused(f"{field} {text!r} is not a date as this installation writes it", [f"write it as {parsed}"])
+    return parsed

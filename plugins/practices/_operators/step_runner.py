@@ -27,7 +27,7 @@ def run_step(step: str, request: Message, result: type[Result], *, runner: Stage
     runner_kind = (runner and runner.on) or installation.open_ports().settings.runner
     if runner_kind not in ("process", "kubernetes"):
         raise Refused(f"AIRWORTHY_RUNNER {runner_kind!r} is not a runner", ["set it to process or to kubernetes"])
-    log.info("%s: %s", step, request.model_dump_json(by_alias=True))
+    log.debug("%s: %s", step, request.model_dump_json(by_alias=True))
     started = time.monotonic()
     if runner_kind == "kubernetes":
         from practices._pods.run import run_in_pod

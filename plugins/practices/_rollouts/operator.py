@@ -11,7 +11,7 @@ from airflow.sdk import Context
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices._connections import installation
-from practices._operators.model import ModelPractice
+from practices._operators.model import ModelPractice, earlier_result
 from practices._operators.record_verdict import record_verdict
 from practices._rollouts.rollout import Rollout
 
@@ -33,7 +33,7 @@ class RolloutPractice(ModelPractice):
 
     def open_rollout(self) -> Rollout:
         """The rollout of this run at its deployment target."""
-        return Rollout(installation.open_ports(), RolloutTicket.model_validate(self.ticket))
+        return Rollout(installation.open_ports(), earlier_result(RolloutTicket, self.ticket))
 
     def trivial_pass(self, note: str, **facts: Any) -> dict[str, Any]:
         """Return value of a task that had nothing to judge."""

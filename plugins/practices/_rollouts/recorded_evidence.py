@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.ledger.required_evidence import analysis_stage_name, is_about_model, required_stages
-from pipelines.messages.release import BundleResult
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
 
 
-def gate_outcomes(subject: BundleResult | RolloutTicket, ports: Ports) -> tuple[dict[str, str], str | None]:
+class ModelFile(Protocol):
+    """One version of a model and the digest of its file: a bundle, a ticket, a registered version."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def model_digest(self) -> str: ...
+
+
+def gate_outcomes(subject: ModelFile, ports: Ports) -> tuple[dict[str, str], str | None]:
     """The last outcome of each gate for exactly this model file, and the model digest that was approved last."""
     lines = ports.ledger.entries(model=subject.model, version=subject.version)
     snapshots = [line.details.get("snapshot") for line in lines if line.kind == "training"]

@@ -45,8 +45,8 @@ def test_the_day_is_the_partition_of_the_run(harness: PracticeHarness, check: ty
     assert harness.asked == [MonitorRequest(model=MODEL, day=DAY)]
 
 
-def test_the_day_of_the_form_goes_before_the_partition(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
-    run(check, harness, partition_key="2013-03-09", day=f"{DAY}")
+def test_the_day_of_the_form_is_enough(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
+    run(check, harness, partition_key=None, day=f"{DAY}")
     assert harness.asked == [MonitorRequest(model=MODEL, day=DAY)]
 
 

@@ -1,0 +1,79 @@
+"""What a task that was refused leaves in its log and beside it."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+import refused_tasks
+from pipelines.errors import Refused, Unavailable
+
+REFUSAL = Refused("the delivery of flights for 2013-01-05 is refused", ["column 'carrier' is missing", "no rows"])
+
+
+@pytest.fixture
+def log() -> Any:
+    """A task's log as Airflow 3.3 configures it: one list of processors, the trace among the last."""
+    lines: list[str] = []
+    before = structlog.get_config()
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+        structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(processors=processors, logger_factory=lambda *_: SimpleNamespace(error=lines.append))
+    yield structlog.get_logger(), lines
+    structlog.configure(**before)
+
+
+def failed(log: Any, error: Exception) -> dict[str, Any]:
+    """The line that Airflow logs about a task that raised ``error``."""
+    logger, lines = log
+    refused_tasks.remove_traces()
+    try:
+        raise error
+    except Exception:
+        logger.exception("Task failed with exception")
+    return json.loads(lines[-1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("error", [REFUSAL, Unavailable("the store does not answer")])
+def test_an_error_raised_on_purpose_is_logged_by_its_message_without_a_trace(log: Any, error: Exception) -> None:
+    line = failed(log, error)
+    assert line == {"level": "error", "event": f"{type(error).__name__}: {error}"}
+
+
+def test_an_unforeseen_error_keeps_its_trace(log: Any) -> None:
+    line = failed(log, ZeroDivisionError("division by zero"))
+    assert line["event"] == "Task failed with exception"
+    assert line["exception"][0]["exc_type"] == "ZeroDivisionError"
+
+
+def test_only_a_tasks_own_process_logs_without_traces(log: Any) -> None:
+    refused_tasks.on_starting(SimpleNamespace())
+    assert refused_tasks.without_trace not in structlog.get_config()["processors"]
+    refused_tasks.on_starting(type("TaskRunnerMarker", (), {})())
+    assert structlog.get_config()["processors"].count(refused_tasks.without_trace) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reasons"),
+    [
+        (REFUSAL, REFUSAL.reasons),
+        (Refused("this run names no version"), ["this run names no version"]),
+        (Unavailable("the store does not answer"), ["the store does not answer"]),
+    ],
+)
+def test_every_reason_is_kept_beside_the_failed_task(error: Exception, reasons: list[str]) -> None:
+    pushed: dict[str, Any] = {}
+    instance = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    refused_tasks.on_task_instance_failed(None, instance, error)
+    assert pushed == {"reasons": reasons}
+
+
+def test_an_unforeseen_error_leaves_nothing_beside_the_task() -> None:
+    refused_tasks.on_task_instance_failed(None, SimpleNamespace(xcom_push=None), ValueError("?"))
