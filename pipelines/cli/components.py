@@ -103,7 +103,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": _read_or_create_key(keys, "api"),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": _read_or_create_key(keys, "jwt"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        # Seconds that a process waits for another's write lock; a busy scheduler holds it longer than 5, the default.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(port["airflow_logs"]),
         "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,3 +188,15 @@ def test_silence_is_no_consent(approval_stack: ApprovalStack) -> None:
     assert {line.details["choice"] for line in approval_stack.lines("approval_answer", "unanswered", HASTY)} == {
         "expired"
     }
+
+
+def test_triggers_that_come_at_the_same_time_all_succeed(approval_stack: ApprovalStack) -> None:
+    approval_stack.airflow.pause(f"{HASTY}__deploy")
+    client = approval_stack.person("admin")
+
+    def trigger(number: int) -> int:
+        order = {"dag_run_id": f"triggered-{number}", "logical_date": None}
+        return client.post(f"/dags/{HASTY}__deploy/dagRuns", json=order, timeout=120).status_code
+
+    with ThreadPoolExecutor(8) as callers:
+        assert Counter(callers.map(trigger, range(40))) == {httpx.codes.OK: 40}
