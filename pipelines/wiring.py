@@ -108,7 +108,8 @@ class RealPorts:
     def endpoint(self) -> GatewayRollouts:
         from pipelines.adapters.gateway.rollouts import GatewayRollouts
 
-        return GatewayRollouts(self.settings.gateway, self.settings.gateway_admin)
+        settings = self.settings
+        return GatewayRollouts(settings.gateway, settings.gateway_admin, actor=settings.actor)
 
     def target(self, model: str) -> DeploymentTarget:
         deployment = self.catalog.model(model).deployment

@@ -7,7 +7,8 @@ from typing import Any
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import PlannedRollback, judge_rollback, plan_rollback, rollback_reason
+from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
+from pipelines.rules.release_rollback import judge_rollback, plan_rollback
 
 
 def add_parser(subparsers: Any) -> None:

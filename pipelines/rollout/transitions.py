@@ -10,13 +10,13 @@ from typing import Literal
 import msgspec
 
 from pipelines.errors import Refused
+from pipelines.rollout import rollback_plan
 from pipelines.rollout.plan import RolloutPlan
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES, PlannedRollback
 
 FULL_SHARE = 10_000
 """All traffic in basis points."""
 ROLLOUT_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
-"""Phases in which a candidate may get requests and can be rolled back."""
 
 Phase = Literal[
     "PENDING",
@@ -163,13 +163,31 @@ def release(model: str, route: Route | None, served: Served) -> Route:
     return Route(served, route.previous if rebuilt else route.live, rollout=record)
 
 
+def planned_rollback(route: Route) -> PlannedRollback | None:
+    """What ``restore`` would do now; None if there is no version to roll back to."""
+    record = route.rollout
+    return rollback_plan.plan(
+        champion=route.live.version,
+        candidate=route.candidate.version if route.candidate else None,
+        previous=route.previous.version if route.previous else None,
+        phase=record.phase if record else None,
+        rollout_id=record.rollout_id if record else None,
+    )
+
+
 def restore(model: str, route: Route | None, reason: str) -> Route:
-    """Roll a rollout back if possible; otherwise the previous version becomes live and the live one is dropped."""
+    """Roll a rollout back if possible; otherwise the previous version becomes live and the live one is dropped.
+
+    A rollout that had promoted the dropped version is ROLLED_BACK then, with this reason.
+    """
     if route is not None and route.rollout is not None and route.rollout.can_roll_back:
         return roll_back(route, reason)
     if route is None or route.previous is None:
         raise Refused(f"{model} has no previous version to restore; release a version instead")
-    return Route(route.previous, rollout=route.rollout)
+    record = route.rollout
+    if record is not None and record.phase == "SUCCEEDED" and record.candidate == route.live:
+        record = msgspec.structs.replace(record, phase="ROLLED_BACK", reason=reason)
+    return Route(route.previous, rollout=record)
 
 
 def create(route: Route, rollout_id: str, plan: RolloutPlan, now: datetime, probe: str, supersede: bool) -> Route:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.release_rollback import ACTIVE_PHASES
-from pipelines.rules.rollback_drill import DRILL_PREFIX as DRILL
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES, DRILL_PREFIX
 from pipelines.verdict import Decision, Verdict
 
 RULE = "candidate_preparation"
@@ -27,7 +26,7 @@ def judge_preparation(ticket: RolloutTicket, state: RolloutState, plan_faults: S
         failures.append(f"{changed}; trigger {ticket.model}__deploy again")
     other = state.rollout_id if state.rollout_id != ticket.rollout_id and state.phase in ACTIVE_PHASES else None
     newer = state.candidate is not None and int(state.candidate) > int(ticket.version)
-    if other is not None and newer and not other.startswith(DRILL):
+    if other is not None and newer and not other.startswith(DRILL_PREFIX):
         failures.append(f"rollout {other} of the newer version {state.candidate} is {state.phase}; wait until it ends")
     facts: dict[str, object] = {
         "version": ticket.version,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import ACTIVE_PHASES
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES
 from pipelines.spec.strategy import Strategy
 from pipelines.verdict import Decision, Verdict
 

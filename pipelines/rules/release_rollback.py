@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
-from pydantic import BaseModel, ConfigDict
-
 from pipelines.messages.rollout import RolloutState
+from pipelines.rollout import rollback_plan
+from pipelines.rollout.rollback_plan import PlannedRollback, version_fault
 from pipelines.verdict import Verdict
 
 RULE = "release_rollback"
-ACTIVE_PHASES = frozenset({"PENDING", "READY", "SHADOWING", "BAKING", "PAUSED"})
-"""Phases in which a candidate may get requests."""
-
-
-class PlannedRollback(BaseModel):
-    """``takes``: the version that loses its traffic, None for a rollout without a candidate yet; ``to``: the version
-    that gets it; ``rollout_id``: the rollout that ends, None if the previous version is restored without a rollout."""
-
-    model_config = ConfigDict(frozen=True)
-
-    takes: str | None
-    to: str
-    rollout_id: str | None = None
 
 
 def plan_rollback(state: RolloutState) -> PlannedRollback | None:
-    """What a rollback would do now; None if there is no version to roll back to.
-
-    An active rollout loses its candidate; a promotion that is not finished is reverted to the former champion;
-    otherwise the previous version is restored.
-    """
-    if state.phase in ACTIVE_PHASES:
-        return PlannedRollback(takes=state.candidate, to=state.champion, rollout_id=state.rollout_id)
-    if state.previous is None:
-        return None
-    finishing = state.rollout_id if state.phase == "FINALISING" else None
-    return PlannedRollback(takes=state.champion, to=state.previous, rollout_id=finishing)
+    """What a rollback would do now; None if there is no version to roll back to."""
+    return rollback_plan.plan(
+        champion=state.champion,
+        candidate=state.candidate,
+        previous=state.previous,
+        phase=state.phase,
+        rollout_id=state.rollout_id,
+    )
 
 
 def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
@@ -48,10 +33,8 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
     rollback, failures = plan_rollback(state), []
     if rollback is None:
         failures.append(f"{state.model} has no version before {state.champion}; release a version instead")
-    elif version is not None and version == rollback.to:
-        failures.append(f"version {version} is the one that a rollback would restore; leave the field empty")
-    elif version is not None and version != rollback.takes:
-        failures.append(f"version {version} has no traffic; name version {rollback.takes} to roll it back")
+    elif version is not None and (fault := version_fault(rollback, version)):
+        failures.append(fault)
     facts: dict[str, object] = {
         "live": state.champion,
         "candidate": state.candidate,
@@ -59,14 +42,9 @@ def judge_rollback(state: RolloutState, version: str | None) -> Verdict:
         "phase": state.phase,
         "asked": version,
         "generation": state.generation,
-        **({} if rollback is None else rollback.model_dump()),
+        **({} if rollback is None else dataclasses.asdict(rollback)),
     }
     return Verdict.of(RULE, failures=failures, facts=facts)
-
-
-def rollback_reason(reason: str, from_version: str | None, run: str) -> str:
-    """The reason as stored by the target, with the version that was rolled back and the run."""
-    return f"{reason} (version {from_version or 'none'} taken back by {run})"
 
 
 def earlier_rollback(state: RolloutState, run: str) -> PlannedRollback | None:

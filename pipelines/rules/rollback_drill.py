@@ -9,12 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.messages.rollback_drill import DrillResult
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import ACTIVE_PHASES
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES, DRILL_PREFIX
 from pipelines.verdict import Verdict
 
 RULE = "rollback_drill"
-DRILL_PREFIX = "drill-"
-"""Prefix of the ids of drills' rollouts, which a real deployment may supersede."""
 MINIMUM_ANSWERS = 3
 """Minimum answers of the candidate before the rollback, and of the champion after it."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.rules.release_rollback import ACTIVE_PHASES
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES
 from pipelines.verdict import Decision, Verdict
 
 RULE = "rollout_rollback"

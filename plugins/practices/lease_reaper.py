@@ -7,8 +7,8 @@ from airflow.sdk import Context
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES
 from pipelines.rules.lease_reaper import LeaseDecision, WatchedRollout, judge_lease
-from pipelines.rules.release_rollback import ACTIVE_PHASES
 from pipelines.spec.model import ModelSpec
 from practices._connections import installation
 from practices._operators import run_context

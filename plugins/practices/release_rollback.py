@@ -9,13 +9,8 @@ from airflow.sdk import Context
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import DeploymentTarget, Ports
-from pipelines.rules.release_rollback import (
-    PlannedRollback,
-    earlier_rollback,
-    judge_rollback,
-    plan_rollback,
-    rollback_reason,
-)
+from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
+from pipelines.rules.release_rollback import earlier_rollback, judge_rollback, plan_rollback
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context

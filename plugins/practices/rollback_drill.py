@@ -12,8 +12,8 @@ from pipelines.errors import Refused
 from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.rules.release_rollback import ACTIVE_PHASES
-from pipelines.rules.rollback_drill import DRILL_PREFIX, DrillCandidate, blocking_reason, choose_candidate, judge_drill
+from pipelines.rollout.rollback_plan import ACTIVE_PHASES, DRILL_PREFIX
+from pipelines.rules.rollback_drill import DrillCandidate, blocking_reason, choose_candidate, judge_drill
 from pipelines.spec.runner import StageRunner
 from practices._connections import installation
 from practices._operators import run_context, step_runner

@@ -7,13 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.messages.rollout import RolloutState
-from pipelines.rules.release_rollback import (
-    PlannedRollback,
-    earlier_rollback,
-    judge_rollback,
-    plan_rollback,
-    rollback_reason,
-)
+from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
+from pipelines.rules.release_rollback import earlier_rollback, judge_rollback, plan_rollback
 from pipelines.verdict import Outcome
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.release import LiveState
@@ -22,15 +23,24 @@ class GatewayEndpoint:
 
     ``token`` is the admin listener's bearer token; None: the environment's ``AIRWORTHY_GATEWAY_TOKEN``, if set.
     Predictions carry the key that the environment's ``AIRWORTHY_GATEWAY_KEY`` holds, if it is set.
+    ``actor`` is named in the gateway's history as who asked for a change.
     Timeouts are in seconds. ``slow_timeout`` is for releases, which load the bundle in every worker, and for flushes,
     which write Parquet.
     """
 
     def __init__(
-        self, base: str, admin: str, *, token: str | None = None, timeout: float = 30, slow_timeout: float = 330
+        self,
+        base: str,
+        admin: str,
+        *,
+        token: str | None = None,
+        actor: str | None = None,
+        timeout: float = 30,
+        slow_timeout: float = 330,
     ) -> None:
         self._base, self._admin = base.rstrip("/"), admin.rstrip("/")
         self._token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        self._actor = actor
         self._timeout, self._slow_timeout = timeout, slow_timeout
         self._http_client: httpx.Client | None = None
 
@@ -102,8 +112,11 @@ class GatewayEndpoint:
         import orjson
 
         request_headers = {"content-type": "application/json", **(headers or {})}
-        if self._token and url.startswith(f"{self._admin}/"):
-            request_headers["authorization"] = f"Bearer {self._token}"
+        if url.startswith(f"{self._admin}/"):
+            if self._token:
+                request_headers["authorization"] = f"Bearer {self._token}"
+            if self._actor:
+                request_headers["x-airworthy-actor"] = quote(self._actor)
         try:
             response = self._client.request(
                 method,

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
-from pipelines.serving.control_plane.rollout_routes import ChangeHeaders, RolloutRoutes, parse
-from pipelines.serving.control_plane.state import GenerationMismatch
+from pipelines.serving.control_plane.rollout_routes import (
+    ChangeHeaders,
+    RollbackBody,
+    RolloutRoutes,
+    parse,
+    signed_reason,
+)
+from pipelines.serving.control_plane.state import ACTOR, GenerationMismatch
 from pipelines.serving.control_plane.supervisor import Supervisor
 from pipelines.serving.http.server import Receive, Send
 
 MODEL_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history)?")
 ROLLOUT_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(?:/rollout|/rollouts/([^/]+)(?:/([a-z]+))?)")
 
-
+ACTOR_HEADER = b"x-airworthy-actor"
 MAX_BODY_BYTES = 1024 * 1024
 """Limit of a request body; valid bodies have a few thousand bytes."""
 
@@ -30,8 +37,7 @@ class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
     sha256: str
 
 
-class RollbackBody(msgspec.Struct, forbid_unknown_fields=True):
-    reason: str
+class ModelRollbackBody(RollbackBody, forbid_unknown_fields=True):
     rollout_id: str | None = None
 
 
@@ -39,9 +45,11 @@ class Admin:
     """ASGI application of the admin listener.
 
     ``GET /models[/<model>[/history]]``, ``POST /models/<model>/release``, ``POST /models/<model>/rollback``,
-    ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the routes of ``RolloutRoutes``. Changes of
-    models need ``Idempotency-Key``, changes of a rollout ``If-Match`` too. Refused is 422, another generation 412, no
-    generation 428, too large 413, unavailable 503, all with ``subject`` and ``reasons``.
+    ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the routes of ``RolloutRoutes``.
+    ``GET /models/<model>/rollback`` says what a rollback would do. Changes of models need ``Idempotency-Key``, changes
+    of a rollout ``If-Match`` too; who asked is the header ``x-airworthy-actor``, of a rollback also ``actor`` in its
+    body. Refused is 422, another generation 412, no generation 428, too large 413, unavailable 503, all with
+    ``subject`` and ``reasons``.
     """
 
     def __init__(self, supervisor: Supervisor, token: str | None) -> None:
@@ -58,6 +66,7 @@ class Admin:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = dict(scope["headers"])
+        ACTOR.set(_actor(headers, scope.get("client")))
         status: int
         content: Any
         try:
@@ -108,16 +117,17 @@ class Admin:
             return 200, self._live_state(model)
         if method == "GET" and verb == "/history":
             return 200, releases.history(model)
+        if method == "GET" and verb == "/rollback":
+            return 200, releases.next_rollback(model)
         if method != "POST" or verb not in ("/release", "/rollback"):
             return 405, {"subject": f"{method} {path} is not served", "reasons": []}
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         if not key:
             raise Refused("a change of the live version needs the header Idempotency-Key; send a new key")
         if verb == "/rollback":
-            rollback = parse(body, RollbackBody)
-            return 200, await releases.restore_previous(
-                model, key=key, reason=rollback.reason, rollout_id=rollback.rollout_id
-            )
+            rollback = parse(body, ModelRollbackBody)
+            only = {"rollout_id": rollback.rollout_id, "version": rollback.version}
+            return 200, await releases.restore_previous(model, key=key, reason=signed_reason(rollback), **only)
         release = parse(body, ReleaseBody)
         state = await releases.release(model, release.version, release.bundle, release.sha256, key=key)
         return (200 if state["applied"] else 202), state
@@ -138,3 +148,9 @@ class Admin:
 
     async def _flush(self) -> tuple[int, Any]:
         return 200, await self._supervisor.flush()
+
+
+def _actor(headers: Mapping[bytes, bytes], client: tuple[str, int] | None) -> str:
+    """Who asks, as the caller says; the token is shared, so a caller who says nothing is known by its address alone."""
+    named = unquote(headers.get(ACTOR_HEADER, b"").decode("latin-1")).strip()
+    return named or f"unnamed at {client[0] if client else 'an unknown address'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ import msgspec
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.plan import RolloutPlan
+from pipelines.rollout.rollback_plan import DRILL_PREFIX, version_fault
 from pipelines.rollout.transitions import (
+    FULL_SHARE,
     Route,
     RoutingTable,
     Served,
+    planned_rollback,
     release,
     require_live,
     restore,
     roll_back_if_possible,
 )
-from pipelines.serving.control_plane.state import GatewayState, KeyReused
+from pipelines.serving.control_plane.state import ACTOR, GatewayState, KeyReused
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child
 from pipelines.serving.models.bundle import BundleRefused, fetch, verify
@@ -129,30 +132,54 @@ class Releases:
             return self.live_state(model)
 
     async def restore_previous(
-        self, model: str, *, key: str, reason: str, rollout_id: str | None = None
+        self, model: str, *, key: str, reason: str, rollout_id: str | None = None, version: str | None = None
     ) -> dict[str, Any]:
         """Take all traffic from the candidate of an active rollout; without one, restore the previous version.
 
-        With ``rollout_id`` only that rollout is rolled back, and nothing changes if it has ended. The version that was
-        live does not become the previous one. It never waits for a release that is being prepared.
+        With ``rollout_id`` only that rollout is rolled back, and nothing changes if it has ended; with ``version`` only
+        that version, and ``Refused`` if another one would lose its traffic. The version that was live does not become
+        the previous one. It never waits for a release that is being prepared.
         """
         request = {"rollback": model, "reason": reason}
-        if rollout_id is not None:
-            request["rollout_id"] = rollout_id
+        request |= {} if rollout_id is None else {"rollout_id": rollout_id}
+        request |= {} if version is None else {"version": version}
         if self._is_repeated_request(key, request):
             return self.live_state(model)
         before = self.table.routes.get(model)
+        planned = None if before is None else planned_rollback(before)
         if rollout_id is None:
             after = restore(model, before, reason)
         else:
             if self._state.rollout(model, rollout_id) is None:
                 raise Refused(f"{model} never had a rollout {rollout_id}")
             after = roll_back_if_possible(require_live(model, before), rollout_id, reason)
-        if after == before:  # the rollout has ended; an ended one stays as it is
+        if before is None or planned is None or after == before:  # an ended rollout stays as it is
             self._state.record_unchanged(key, request)
-        else:
-            await self._write(model, after, key, request, "rollback")
+            return self.live_state(model)
+        if version is not None and (fault := version_fault(planned, version)):
+            raise Refused(f"nothing of {model} is rolled back", [fault])
+        share = FULL_SHARE if planned.takes == before.live.version else before.share()
+        remarks = {"taken_back": planned.takes, "share": share, "answers_next": planned.to}
+        remarks |= {"rollout_id": planned.rollout_id} if planned.rollout_id else {}
+        await self._write(model, after, key, request, "rollback", remarks)
         return self.live_state(model)
+
+    def next_rollback(self, model: str) -> dict[str, Any]:
+        """What a rollback would do now, and whether the version that would answer was itself taken back with traffic.
+
+        Raises ``Refused`` if there is no version to roll back to.
+        """
+        planned = planned_rollback(require_live(model, self.table.routes.get(model)))
+        if planned is None:
+            raise Refused(f"{model} has no previous version to restore; release a version instead")
+        warnings = [
+            f"version {planned.to} was itself taken back at {change['at']} by {change['request'].get('actor')}: "
+            f"{change['request']['reason']}"
+            for change in self._state.history(model)
+            if _took_back(change["request"], planned.to)
+        ]
+        named = {"taken_back": planned.takes, "answers_next": planned.to, "rollout_id": planned.rollout_id}
+        return {"model": model, **named, "warnings": warnings}
 
     def _is_repeated_request(self, key: str, request: dict[str, Any]) -> bool:
         try:
@@ -202,9 +229,19 @@ class Releases:
             loaded = f"{len(replies)} of {len(children)} workers"
             raise Unavailable(f"{loaded} have loaded {model} {served.version}; try again")
 
-    async def _write(self, model: str, route: Route, key: str, request: dict[str, Any], action: str) -> None:
-        table = self._state.change(model, route, key=key, request=request, action=action, at=self._now().isoformat())
-        log.info("generation %s: %s of %s, live is %s", table.generation, action, model, route.live.version)
+    async def _write(
+        self,
+        model: str,
+        route: Route,
+        key: str,
+        request: dict[str, Any],
+        action: str,
+        remarks: Mapping[str, Any] | None = None,
+    ) -> None:
+        at = self._now().isoformat()
+        table = self._state.change(model, route, key=key, request=request, action=action, at=at, remarks=remarks)
+        by = ACTOR.get()
+        log.info("generation %s: %s of %s by %s, live is %s", table.generation, action, model, by, route.live.version)
         await self.serve_table(table)
 
     async def serve_table(self, table: RoutingTable) -> list[UnloadableCandidate]:
@@ -222,3 +259,9 @@ class Releases:
 
     def history(self, model: str | None = None) -> list[dict[str, Any]]:
         return self._state.history(model)
+
+
+def _took_back(request: Mapping[str, Any], version: str) -> bool:
+    """Whether a change of the history took this version back from callers; a drill does so on purpose."""
+    drill = str(request.get("rollout_id") or "").startswith(DRILL_PREFIX)
+    return request.get("taken_back") == version and request.get("share", 0) > 0 and not drill

@@ -12,6 +12,7 @@ from pipelines.errors import Refused
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Served
 from pipelines.serving.control_plane.rollouts import Rollouts
+from pipelines.serving.control_plane.state import ACTOR
 
 StatusAndContent = tuple[int, Any]
 Body = TypeVar("Body")
@@ -39,6 +40,12 @@ class LeaseBody(msgspec.Struct, forbid_unknown_fields=True):
 
 class ReasonBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
+
+
+class RollbackBody(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str
+    version: str | None = None
+    actor: str | None = None
 
 
 class PromoteBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,8 +87,10 @@ class RolloutRoutes:
         if not headers.idempotency_key:
             raise Refused("a change of a rollout needs the header Idempotency-Key; send a new key")
         if verb == "rollback":
-            reason = parse(body, ReasonBody).reason
-            return 200, await self._rollouts.roll_back(model, rollout_id, reason, key=headers.idempotency_key)
+            rollback = parse(body, RollbackBody)
+            key, version = headers.idempotency_key, rollback.version
+            reason = signed_reason(rollback)
+            return 200, await self._rollouts.roll_back(model, rollout_id, reason, key=key, version=version)
         etag = None if headers.if_match is None else ETAG.fullmatch(headers.if_match.strip())
         if etag is None:
             subject = "a change of a rollout needs the header If-Match with the model's generation"
@@ -108,6 +117,14 @@ def parse(body: bytes, kind: type[Body]) -> Body:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Refused("the request body is not valid", [str(error)]) from error
+
+
+def signed_reason(rollback: RollbackBody) -> str:
+    """The reason with the person that the body names, who becomes the actor of the change."""
+    if not rollback.actor:
+        return rollback.reason
+    ACTOR.set(rollback.actor)
+    return f"{rollback.reason} (by {rollback.actor})"
 
 
 async def _create(

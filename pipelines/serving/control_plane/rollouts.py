@@ -197,9 +197,12 @@ class Rollouts:
             request, lambda route: transitions.finish_promotion(route, rollout_id, version), key=key, expect=expect
         )
 
-    async def roll_back(self, model: str, rollout_id: str, reason: str, *, key: str) -> Answer:
+    async def roll_back(
+        self, model: str, rollout_id: str, reason: str, *, key: str, version: str | None = None
+    ) -> Answer:
         """Route all traffic to the champion; it needs no generation and takes precedence over every other change."""
-        await self._releases.restore_previous(model, key=key, reason=reason, rollout_id=rollout_id)
+        only = {"rollout_id": rollout_id, "version": version}
+        await self._releases.restore_previous(model, key=key, reason=reason, **only)
         return self.state(model)
 
     # ---- decisions of the gateway itself -------------------------------------------------------------------------

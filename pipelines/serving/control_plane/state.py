@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import msgspec
 from pipelines.rollout.transitions import RolloutRecord, Route, RoutingTable, check_route
 
 SCHEMA_VERSION = 2
+ACTOR: ContextVar[str] = ContextVar("actor", default="gateway")
+"""Who asked for the change that is being made; the gateway itself (its guard), where nobody did."""
 
 
 class KeyReused(Exception):
@@ -106,15 +110,17 @@ class GatewayState:
         answer: dict[str, Any] | None = None,
         new_generation: bool = True,
         superseded: RolloutRecord | None = None,
+        remarks: Mapping[str, Any] | None = None,
     ) -> RoutingTable:
         """Write one route with its rollout, its key and its history entry in one transaction; returns the new table.
 
         ``expect``: the generation of the model that the caller has read; ``GenerationMismatch`` if it has another one.
         ``answer`` is stored for repeats of ``key``, with its generation filled in. ``new_generation=False`` keeps the
         generation, for changes that workers need not get. ``superseded``: the final record of the rollout that this
-        change replaces.
+        change replaces. The history entry has the request, ``remarks`` and who asked (``ACTOR``).
         """
         check_route(route)
+        entry = {**request, **(remarks or {}), "actor": ACTOR.get()}
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             current = self.generation(model)
@@ -131,7 +137,7 @@ class GatewayState:
             if new_generation:
                 self._connection.execute(
                     "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?)",
-                    (number, at, key, model, action, msgspec.json.encode(request)),
+                    (number, at, key, model, action, msgspec.json.encode(entry)),
                 )
             self._store_answer(key, request, number, None if answer is None else answer | {"generation": number})
             self._connection.execute("COMMIT")
