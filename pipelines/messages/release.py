@@ -21,7 +21,7 @@ class BundleResult(Message):
     model: str
     version: str
     uri: str
-    predictor: Literal["onnx", "native", "pyfunc"]
+    predictor: Literal["onnx", "native"]
     sha256: str
     """Digest over the bundle's files."""
     model_digest: str

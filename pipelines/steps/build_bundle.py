@@ -1,4 +1,4 @@
-"""Builds a version's bundle with the first of ONNX, native and pyfunc that predicts as the registered model does."""
+"""Builds a version's bundle with the first of ONNX and native that predicts as the registered model does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version as library_version
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from pipelines import store_paths
@@ -39,14 +38,14 @@ LIBRARIES = ("numpy", "onnx", "onnxmltools", "onnxruntime", "polars", "scikit-le
 class PredictorChoice:
     """One way to serve the model: its files, ``entry`` (the one to open), and ``predict``, which takes a frame."""
 
-    predictor: Literal["onnx", "native", "pyfunc"]
+    predictor: Literal["onnx", "native"]
     entry: str
     files: dict[str, bytes]
     predict: Callable[[pl.DataFrame], Array]
 
 
 def run(request: BundleRequest, ports: Ports) -> BundleResult:
-    """Write ``bundles/<model>/<version>/`` with the first of ONNX, native and pyfunc whose answers agree.
+    """Write ``bundles/<model>/<version>/`` with the first of ONNX and native whose answers agree.
 
     Files: the model, ``categories.json``, ``schema.json`` (name and type of each column), ``golden.parquet`` (the
     reference rows and the registered model's answers), ``golden.json`` (64 of them) and, written last,
@@ -80,7 +79,7 @@ def model_files(model: LoadedModel, predictor: str) -> dict[str, bytes]:
 
     Raises ``NotConvertible`` where the model has no such predictor, ``KeyError`` for an unknown one.
     """
-    choice = {"onnx": _onnx_choice, "native": _native_choice, "pyfunc": _pyfunc_choice}[predictor](model)
+    choice = {"onnx": _onnx_choice, "native": _native_choice}[predictor](model)
     return choice.files | {"categories.json": categories_json(model.inputs)}
 
 
@@ -88,7 +87,7 @@ def _choose_predictor(
     model: LoadedModel, rows: pl.DataFrame, expected: Array, thresholds: tuple[float, ...]
 ) -> tuple[PredictorChoice, Parity, list[str]]:
     notes: list[str] = []
-    for attempt in (_onnx_choice, _native_choice, _pyfunc_choice):
+    for attempt in (_onnx_choice, _native_choice):
         try:
             candidate = attempt(model)
         except NotConvertible as error:
@@ -124,20 +123,6 @@ def _native_choice(model: LoadedModel) -> PredictorChoice:
         return PredictorChoice("native", name, {name: content}, lambda rows: score(encode(rows, model.inputs)))
     reloaded = read_model_folder(model.folder)
     return PredictorChoice("native", name, {name: content}, reloaded.predict)
-
-
-def _pyfunc_choice(model: LoadedModel) -> PredictorChoice:
-    """MLflow's own loader on the whole folder: slow, but available for every model."""
-    import mlflow.pyfunc
-
-    if not (model.folder / "MLmodel").exists():
-        raise NotConvertible("the registered folder has no MLmodel file")
-    paths = sorted(path for path in model.folder.rglob("*") if path.is_file())
-    files = {f"pyfunc/{path.relative_to(model.folder).as_posix()}": path.read_bytes() for path in paths}
-    loaded = mlflow.pyfunc.load_model(str(model.folder))
-    return PredictorChoice(
-        "pyfunc", "pyfunc", files, lambda rows: np.asarray(loaded.predict(rows.to_pandas()), dtype=np.float64)
-    )
 
 
 def _description_files(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,24 +204,23 @@ def _altered_files(model: LoadedModel, predictor: str, manifest: Mapping[str, An
         return [f"the registered model has no {predictor}: {error}"]
     named: Mapping[str, str] = manifest["files"]
     altered = [name for name, content in files.items() if named.get(name) != _sha256(content)]
-    return altered + ([] if manifest["entry"] in (*files, "pyfunc") else [str(manifest["entry"])])
+    return altered + ([] if manifest["entry"] in files else [str(manifest["entry"])])
 
 
 def _try_predictor(
     model: LoadedModel, predictor: str, manifest: Mapping[str, Any], files: Mapping[str, bytes], threshold: float
 ) -> dict[str, Any]:
     """Parity with the registered model, edge rows and latency of the predictor opened from the bundle's bytes."""
-    with tempfile.TemporaryDirectory(prefix="airworthy-bundle-") as folder:
-        try:
-            predict_rows, prepare_call = _open_predictor(model, predictor, manifest["entry"], files, Path(folder))
-            golden = pl.read_parquet(io.BytesIO(files["golden.parquet"]))
-            rows = golden.select(_cast_columns(model.inputs))
-            classifies = model.problem == "classification"
-            parity = compare(predict_rows(rows), model.predict(rows), (0.5, threshold) if classifies else ())
-            edges = _edge_faults(predict_rows, model.inputs, classifies)
-            latencies = _latencies(prepare_call, rows.slice(rows.height // 2, 1))
-        except Exception as error:  # a library may raise anything on a broken file: it is a fault
-            return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
+    try:
+        predict_rows, prepare_call = _open_predictor(model, predictor, manifest["entry"], files)
+        golden = pl.read_parquet(io.BytesIO(files["golden.parquet"]))
+        rows = golden.select(_cast_columns(model.inputs))
+        classifies = model.problem == "classification"
+        parity = compare(predict_rows(rows), model.predict(rows), (0.5, threshold) if classifies else ())
+        edges = _edge_faults(predict_rows, model.inputs, classifies)
+        latencies = _latencies(prepare_call, rows.slice(rows.height // 2, 1))
+    except Exception as error:  # a library may raise anything on a broken file: it is a fault
+        return {"edge_faults": [f"the {predictor} cannot be used: {_first_line(error)}"]}
     return {
         "rows": parity.rows,
         "largest_difference": parity.largest_difference if np.isfinite(parity.largest_difference) else None,
@@ -237,20 +234,9 @@ def _try_predictor(
 
 
 def _open_predictor(
-    model: LoadedModel, predictor: str, entry: str, files: Mapping[str, bytes], folder: Path
+    model: LoadedModel, predictor: str, entry: str, files: Mapping[str, bytes]
 ) -> tuple[Predict, Callable[[pl.DataFrame], Callable[[], object]]]:
     """A function that predicts rows, and one that prepares a call with one row as the gateway makes it."""
-    if predictor == "pyfunc":
-        import mlflow.pyfunc
-
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        loaded = mlflow.pyfunc.load_model(str(folder / entry))
-        return (
-            lambda rows: np.asarray(loaded.predict(rows.to_pandas()), dtype=np.float64),
-            lambda row: lambda: loaded.predict(row.to_pandas()),
-        )
     if predictor == "onnx":
         score = onnx_score(files[entry], model.problem == "classification")
     elif model.estimator == "xgboost":

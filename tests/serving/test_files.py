@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -52,14 +56,27 @@ def test_a_bundle_is_fetched_from_a_bucket_and_verified(bucket: str, tmp_path: P
     assert list((tmp_path / "another").iterdir()) == []
 
 
-def test_a_manifest_that_points_outside_its_bundle_is_refused(tmp_path: Path) -> None:
-    import hashlib
-    import json
-
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"files": {"../../secret": "0" * 64}}, "'../../secret' points outside the bundle"),
+        ({"files": {"/etc/passwd": "0" * 64}}, "'/etc/passwd' points outside the bundle"),
+        ({"files": {"..\\secret": "0" * 64}}, "points outside the bundle"),
+        ({"files": {"a//b": "0" * 64}}, "points outside the bundle"),
+        ({"entry": "../model.onnx"}, "'../model.onnx' points outside the bundle"),
+        ({"entry": "/tmp/model.onnx"}, "'/tmp/model.onnx' points outside the bundle"),
+        ({"entry": "other.onnx"}, "entry 'other.onnx' is not among the files"),
+        ({"entry": "model"}, "entry 'model' is not among the files"),
+        ({"entry": ""}, "points outside the bundle"),
+    ],
+)
+def test_a_manifest_that_points_outside_its_bundle_or_at_a_file_without_a_digest_is_refused(
+    change: dict[str, Any], fault: str, tmp_path: Path
+) -> None:
     folder, _ = write_bundle(tmp_path, "1")
     path = Path(folder) / "bundle.json"
     manifest = json.loads(path.read_bytes())
-    manifest["files"]["../../secret"] = "0" * 64
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(BundleRefused, match="points outside the bundle"):
+    manifest["files"] |= change.pop("files", {})
+    path.write_text(json.dumps(manifest | change))
+    with pytest.raises(BundleRefused, match=re.escape(fault)):
         fetch(folder, hashlib.sha256(path.read_bytes()).hexdigest(), tmp_path / "cache")

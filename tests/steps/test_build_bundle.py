@@ -114,22 +114,15 @@ def test_where_onnx_answers_otherwise_the_native_file_is_served_and_the_reason_n
     assert live.manifest.entry == "model.ubj"
 
 
-def test_mlflows_own_loader_is_the_last_resort(
+def test_a_model_with_which_no_predictor_agrees_gets_no_bundle(
     ports: FakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = register(ports, tmp_path / "model")
-
-    def wrong(*_: Any) -> Any:
-        return lambda matrix: np.full(len(matrix), 0.4)
-
-    monkeypatch.setattr(build_bundle, "onnx_score", wrong)
-    monkeypatch.setattr(build_bundle, "booster_score", wrong)
-    result = built(ports, version)
-    assert (result.predictor, len(result.notes)) == ("pyfunc", 2)
-    live = load(fetched(ports, "flight_delay", version, tmp_path / "bundle"), result.sha256)
-    assert live.manifest.files.keys() >= {"pyfunc/MLmodel", "pyfunc/model.ubj"}
-    rows = json.loads((tmp_path / "bundle" / "golden.json").read_bytes())["rows"]
-    assert len(live.predict(list(zip(*rows, strict=True)), len(rows))) == len(rows)
+    for name in ("onnx_score", "booster_score"):
+        monkeypatch.setattr(build_bundle, name, lambda *_: lambda matrix: np.full(len(matrix), 0.4))
+    with pytest.raises(Refused, match=r"no predictor agrees(.|\n)*onnx: largest difference(.|\n)*native: largest"):
+        built(ports, version)
+    assert ports.store.list("bundles/") == []
 
 
 def test_a_model_altered_since_it_was_registered_gets_no_bundle(ports: FakePorts, tmp_path: Path) -> None:

@@ -99,15 +99,6 @@ def test_a_bundle_of_the_registered_model_passes(
     assert [one.name for one in found.contract.columns] == ["carrier", "origin", "distance", "hour"]
 
 
-def test_mlflows_own_loader_passes_too(ports: FakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as only:
-        for name in ("onnx_score", "booster_score"):
-            only.setattr(build_bundle, name, lambda *_: lambda matrix: np.full(len(matrix), 0.4))
-        bundle = built(ports, tmp_path)
-    assert bundle.predictor == "pyfunc"
-    assert refused(ports, inspected(ports, bundle)) == []
-
-
 @pytest.mark.parametrize("name", ["model.onnx", "categories.json", "golden.json", "bundle.json"])
 def test_an_altered_file_is_named(ports: FakePorts, tmp_path: Path, name: str) -> None:
     bundle = built(ports, tmp_path)

@@ -41,13 +41,13 @@ class BundleManifest(msgspec.Struct, frozen=True):
 
     model: str
     version: str
-    predictor: Literal["onnx", "native", "pyfunc"]
+    predictor: Literal["onnx", "native"]
     output: Literal["probability", "value"]
     features: list[InputColumn]
     files: dict[str, str]
     model_digest: str
     entry: str
-    """Name of the file (or folder, for pyfunc) that holds the model."""
+    """Name of the file that holds the model."""
     libraries: dict[str, str] = {}
     notes: list[str] = []
 
@@ -73,10 +73,16 @@ def read_manifest(content: bytes) -> BundleManifest:
         manifest = msgspec.json.decode(content, type=BundleManifest)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BundleRefused(MANIFEST_FILE, [f"not a bundle's manifest: {error}"]) from error
-    unsafe = [name for name in manifest.files if name.startswith("/") or ".." in name.split("/")]
-    if unsafe:
-        raise BundleRefused(MANIFEST_FILE, [f"{name!r} points outside the bundle" for name in unsafe])
+    faults = [f"{name!r} points outside the bundle" for name in (*manifest.files, manifest.entry) if _is_outside(name)]
+    if manifest.entry not in manifest.files:
+        faults.append(f"entry {manifest.entry!r} is not among the files, so no digest covers it")
+    if faults:
+        raise BundleRefused(MANIFEST_FILE, faults)
     return manifest
+
+
+def _is_outside(name: str) -> bool:
+    return name.startswith("/") or "\\" in name or not {"", ".", ".."}.isdisjoint(name.split("/"))
 
 
 def verify(folder: Path, sha256: str) -> BundleManifest:

@@ -71,26 +71,6 @@ class Predictor:
         return answers
 
 
-class PyfuncPredictor(Predictor):
-    """Fallback for other models: MLflow's pyfunc model, called with a pandas data frame."""
-
-    def __init__(self, manifest: BundleManifest, model: Any) -> None:
-        self.manifest = manifest
-        self._model = model
-
-    def predict(self, values: Values, count: int) -> list[float]:
-        import pandas as pd
-
-        content = {
-            feature.name: pd.Series(list(column), dtype=object if feature.type == "categorical" else "float64")
-            for feature, column in zip(self.manifest.features, values, strict=True)
-        }
-        answers: list[float] = np.asarray(self._model.predict(pd.DataFrame(content)), dtype=np.float64).tolist()
-        if len(answers) != count:
-            raise ValueError(f"{len(answers)} answers to {count} rows")
-        return answers
-
-
 def load_onnx(path: Path, probability: bool) -> Scorer:
     """An ONNX model with one thread and no spinning: requests run in parallel in the workers."""
     import onnxruntime
@@ -116,14 +96,13 @@ def load_booster(path: Path) -> Scorer:
 
 
 def load_skops(content: bytes, probability: bool) -> Scorer:
-    """A scikit-learn estimator without pickle; types of other libraries than scikit-learn and numpy are refused."""
-    import skops.io
+    """A scikit-learn estimator without pickle. ``BundleRefused`` for types beyond those listed, and for functions."""
+    from pipelines.serving.models import skops_file
 
-    type_names = skops.io.get_untrusted_types(data=content)
-    foreign = [name for name in type_names if not name.startswith(("sklearn.", "numpy."))]
-    if foreign:
-        raise BundleRefused("model.skops", [f"it contains the type {name}, which is not allowed" for name in foreign])
-    estimator = skops.io.loads(content, trusted=type_names)
+    try:
+        estimator = skops_file.load(content)
+    except ValueError as error:
+        raise BundleRefused("model.skops", [str(error)]) from error
     if probability:
         return lambda matrix: estimator.predict_proba(matrix)[:, 1]
     return lambda matrix: np.asarray(estimator.predict(matrix)).reshape(-1)
@@ -154,10 +133,6 @@ def load(folder: Path, sha256: str) -> Predictor:
 
 def _create_predictor(folder: Path, manifest: BundleManifest) -> Predictor:
     entry = folder / manifest.entry
-    if manifest.predictor == "pyfunc":
-        import mlflow.pyfunc
-
-        return PyfuncPredictor(manifest, mlflow.pyfunc.load_model(str(entry)))
     vocabularies = msgspec.json.decode((folder / "categories.json").read_bytes(), type=dict[str, list[str]])
     is_probability = manifest.output == "probability"
     if manifest.predictor == "onnx":

@@ -1,4 +1,4 @@
-"""Stores an sklearn model without pickle: the same model, the same bytes; only types of sklearn and numpy are loaded.
+"""Stores an sklearn model without pickle: the same model, the same bytes; only types that may be loaded again.
 
 skops names what it stores by memory address and dates its zip entries; both are replaced, addresses by their order of
 appearance, so that the digest of a model depends on the model alone.
@@ -13,25 +13,29 @@ import zipfile
 from typing import Any
 
 from pipelines.errors import Refused
+from pipelines.serving.models.skops_file import SCHEMA_FILE, forbidden_parts
+from pipelines.serving.models.skops_file import load as load_file
 
-SCHEMA = "schema.json"
-TRUSTED_PREFIXES = ("sklearn.", "numpy.")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip file can express."""
 
 
 def dump(model: Any) -> bytes:
-    """Raises ``Refused`` if the model holds a type outside sklearn and numpy."""
+    """Raises ``Refused`` if the model holds a function, or a type that no loader would open."""
     import skops.io  # slow to import (it searches every loaded module), and boosting never needs it
 
     content = skops.io.dumps(model)
-    trusted_types(content)
+    if faults := forbidden_parts(content):
+        remedy = "choose another class_path or other parameters under training.estimator"
+        raise Refused("the model cannot be stored", [f"it holds {fault}; {remedy}" for fault in faults])
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        schema = json.loads(archive.read(SCHEMA))
+        schema = json.loads(archive.read(SCHEMA_FILE))
         numbers: dict[str, str] = {}
         _renumber_ids(schema, numbers)
-        files = {_renumber_name(name, numbers): archive.read(name) for name in archive.namelist() if name != SCHEMA}
-    files[SCHEMA] = json.dumps(schema, indent=1).encode()
+        files = {
+            _renumber_name(name, numbers): archive.read(name) for name in archive.namelist() if name != SCHEMA_FILE
+        }
+    files[SCHEMA_FILE] = json.dumps(schema, indent=1).encode()
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
@@ -42,24 +46,11 @@ def dump(model: Any) -> bytes:
 
 
 def load(content: bytes) -> Any:
-    """Raises ``Refused`` for a file that names a type outside sklearn and numpy."""
-    import skops.io
-
-    return skops.io.loads(content, trusted=trusted_types(content))
-
-
-def trusted_types(content: bytes) -> list[str]:
-    """Types of the file that skops does not trust by itself and that are sklearn's or numpy's own."""
-    import skops.io
-
+    """Raises ``Refused`` for a file that holds a function or a type that is not listed."""
     try:
-        untrusted: list[str] = skops.io.get_untrusted_types(data=content)
-    except Exception as error:  # skops raises whatever a broken zip or schema makes it raise
-        raise Refused("the model is not a readable skops file", [f"{type(error).__name__}: {error}"]) from error
-    foreign = [name for name in untrusted if not name.startswith(TRUSTED_PREFIXES)]
-    if foreign:
-        raise Refused("the model holds types outside sklearn and numpy; it is not loaded", foreign)
-    return untrusted
+        return load_file(content)
+    except ValueError as error:
+        raise Refused("the model is not loaded", [str(error)]) from error
 
 
 def _renumber_ids(node: Any, numbers: dict[str, str]) -> None:
