@@ -82,6 +82,11 @@ def snapshot(model: str, digest: str, name: str) -> str:
     return f"snapshots/{model}/{digest}/{name}"
 
 
+def training_receipt(model: str, request_digest: str) -> str:
+    """What a training made, written before its version is registered; by it a retry takes the version up."""
+    return f"trainings/{model}/{request_digest}.json"
+
+
 def checkpoint(model: str, run_key_digest: str, name: str = "") -> str:
     return f"checkpoints/{model}/{run_key_digest}/{name}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pipelines.messages.message import Message
+from pipelines.messages.training import ModelDigests
 
 
 class EvaluateRequest(Message):
@@ -12,6 +13,8 @@ class EvaluateRequest(Message):
     version: str
     champion: str | None = None
     """The live version; None: there is none."""
+    digests: dict[str, ModelDigests] = {}
+    """Version to its digests on the ledger; a version without digests is not loaded."""
 
 
 class Interval(Message):

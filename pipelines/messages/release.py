@@ -8,11 +8,14 @@ from typing import Literal
 from pydantic import AliasChoices, Field
 
 from pipelines.messages.message import Message
+from pipelines.messages.training import ModelDigests
 
 
 class BundleRequest(Message):
     model: str
     version: str
+    digests: ModelDigests
+    """The version's digests on the ledger."""
 
 
 class BundleResult(Message):
@@ -50,6 +53,8 @@ class InspectionRequest(Message):
 
     bundle: BundleResult
     champion: str | None = None
+    digests: ModelDigests
+    """The version's digests on the ledger."""
 
 
 class BundleColumn(Message):

@@ -56,6 +56,17 @@ class TrainRequest(Message):
     trigger: str = "manual"
 
 
+class ModelDigests(Message):
+    """Digests of a registered model's files, as the ledger's line on its training has them."""
+
+    model_digest: str
+    """sha256 of the native model file."""
+    folder_digest: str | None = None
+    """sha256 over the names and digests of all its files; None: the line is of a time when none was recorded."""
+    snapshot: str | None = None
+    """Digest of the snapshot that it was trained on."""
+
+
 class TrainResult(Message):
     model: str
     run_id: str
@@ -64,6 +75,8 @@ class TrainResult(Message):
     model_uri: str
     model_digest: str
     """sha256 of the native model file."""
+    folder_digest: str | None = None
+    """sha256 over the names and digests of all files of the registered model."""
     snapshot: str
     request_digest: str
     environment_digest: str

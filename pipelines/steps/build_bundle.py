@@ -20,12 +20,11 @@ from pipelines.spec.features import FeatureView
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
-from pipelines.steps.models.registered_model import LoadedModel, load_model, read_model_folder
+from pipelines.steps.models.registered_model import SNAPSHOT_TAG, LoadedModel, load_model, read_model_folder
 from pipelines.steps.snapshot.files import open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.tables.encoding import categories_json, encode
 
-SNAPSHOT_TAG = "airworthy.snapshot"
 MANIFEST = "bundle.json"
 GOLDEN_ROWS = 64
 """Rows that each worker scores before it serves a bundle."""
@@ -54,7 +53,7 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     Raises ``Refused`` if the model's files differ from the registered ones, or if no predictor agrees with it.
     """
     info = ports.registry.get(request.model, request.version)
-    model = load_model(info, ports)
+    model = load_model(info, ports, request.digests)
     spec = ports.catalog.model(request.model)
     if model.problem != spec.problem:
         subject = f"{request.model} {request.version} is a {model.problem} model, the declaration says {spec.problem}"

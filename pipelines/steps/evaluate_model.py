@@ -52,7 +52,7 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     snapshot = read_facts(info, ports)
     test, until = snapshot.test, snapshot.trained_until
     target = test.get_column("target").cast(pl.Float64).to_numpy()
-    candidate = _predict(info, test, ports)
+    candidate = _predict(info, test, request, ports)
     compared, champion_until, notes = _compare(request, spec, test, candidate, until, ports)
     notes = [*snapshot.notes, *notes]
     comparison = _interval(spec, compared)
@@ -104,7 +104,7 @@ def _compare(
         rows = later_rows(test, candidate_until, champion_until)
         if rows.is_empty():
             raise Refused(f"none of {test.height} test rows is later than {champion_until}, the end of its training")
-        answers = _predict(champion, rows, ports)
+        answers = _predict(champion, rows, request, ports)
     except Refused as refusal:
         note = "; ".join([refusal.subject, *refusal.reasons])
         return _compared_rows(test, None), champion_until, [f"champion {request.champion} was not compared: {note}"]
@@ -119,9 +119,9 @@ def _compared_rows(rows: pl.DataFrame, champion: Array | None) -> ComparedRows:
     return ComparedRows(rows.drop("_candidate"), target, rows.get_column("_candidate").to_numpy(), champion)
 
 
-def _predict(info: VersionInfo, rows: pl.DataFrame, ports: Ports) -> Array:
+def _predict(info: VersionInfo, rows: pl.DataFrame, request: EvaluateRequest, ports: Ports) -> Array:
     """One number per row. ``Refused`` if the model has another problem or returns another number of rows."""
-    model = load_model(info, ports)
+    model = load_model(info, ports, request.digests.get(info.version))
     declared = ports.catalog.model(info.model).problem
     if model.problem != declared:
         raise Refused(f"{info.model} {info.version} is a {model.problem} model, the declaration says {declared}")

@@ -16,6 +16,7 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleColumn, BundleContract, BundleInspection, BundleResult, InspectionRequest
+from pipelines.messages.training import ModelDigests
 from pipelines.ports import Ports
 from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
@@ -51,7 +52,7 @@ def run(request: InspectionRequest, ports: Ports) -> BundleInspection:
         fields["contract"] = contract(manifest, ports, bundle.model)
         fields["untyped"] = _untyped_columns(fields["contract"], files.get("schema.json"))
         fields |= _compare_with_champion(request, fields["contract"], ports)
-    if (model := _load_registered(bundle, ports, fields["faults"])) is not None:
+    if (model := _load_registered(bundle, request.digests, ports, fields["faults"])) is not None:
         fields["model_digest"] = model.model_digest
         if manifest is not None and not fields["faults"] and not fields["pickles"]:
             fields["altered"] = _altered_files(model, bundle.predictor, manifest)
@@ -188,9 +189,11 @@ def narrowed_ranges(live: BundleContract, candidate: BundleContract) -> list[str
     return changes
 
 
-def _load_registered(bundle: BundleResult, ports: Ports, faults: list[str]) -> LoadedModel | None:
+def _load_registered(
+    bundle: BundleResult, digests: ModelDigests, ports: Ports, faults: list[str]
+) -> LoadedModel | None:
     try:
-        return load_model(ports.registry.get(bundle.model, bundle.version), ports)
+        return load_model(ports.registry.get(bundle.model, bundle.version), ports, digests)
     except Refused as error:
         faults.append(f"the registered model: {' '.join(str(error).split())}")
         return None

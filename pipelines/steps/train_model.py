@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.messages.training import TrainRequest, TrainResult
+from pipelines.messages.message import Message
+from pipelines.messages.training import ModelDigests, TrainRequest, TrainResult
 from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.models.registered_model import MODEL_DIGEST_TAG, load_model
+from pipelines.steps.models.registered_model import load_model
 from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
 from pipelines.steps.training.environment import environment, installed_packages
@@ -41,14 +42,22 @@ LAUNCH_VARIABLE = "AIRWORTHY_RUN"
 Predict = Callable[[pl.DataFrame], Any]
 
 
+class TrainingReceipt(Message):
+    """What a training made, before its version was registered. ``result``: fields of its ``TrainResult``."""
+
+    run_id: str
+    digests: ModelDigests
+    result: dict[str, Any]
+
+
 def run(request: TrainRequest, ports: Ports) -> TrainResult:
     """Train, record, register, profile. ``Refused`` for a faulty plan or snapshot, ``Unavailable`` without MLflow."""
     started = ports.clock()
     snapshot = open_snapshot(ports.store, request.model, request.snapshot)
     plan = plan_training(request, snapshot.record.features, ports)
-    earlier = _find_earlier_version(plan, ports)
+    earlier = _find_earlier_result(plan, snapshot, ports)
     if earlier:
-        return _earlier_result(earlier, snapshot, ports)
+        return earlier
     client = open_client(ports.settings.tracking)
     tags = _tags(plan, ports)
     name = f"{request.trigger}-{started:%Y%m%d-%H%M%S}"
@@ -69,12 +78,17 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
     return result
 
 
-def _find_earlier_version(plan: TrainingPlan, ports: Ports) -> VersionInfo | None:
-    """The version that an earlier attempt registered, with ``cpu_fallback`` on either device."""
+def _find_earlier_result(plan: TrainingPlan, snapshot: Snapshot, ports: Ports) -> TrainResult | None:
+    """The result of an attempt that registered its version, with ``cpu_fallback`` on either device."""
     may_fall_back = ports.catalog.model(plan.request.model).stage_runner("train").cpu_fallback
-    same = [plan.with_device(device) for device in DEVICES] if may_fall_back else [plan]
-    matching = (find_registered(ports.registry, plan.request.model, variant.digest()) for variant in same)
-    return next((info for info in matching if info), None)
+    for variant in [plan.with_device(device) for device in DEVICES] if may_fall_back else [plan]:
+        path = store_paths.training_receipt(plan.request.model, variant.digest())
+        info = find_registered(ports.registry, plan.request.model, variant.digest())
+        # A version without a receipt in the store was registered by somebody else: it is trained again.
+        if info is not None and ports.store.exists(path):
+            receipt = TrainingReceipt.model_validate_json(ports.store.get(path))
+            return _earlier_result(info, receipt, variant.digest(), snapshot, ports)
+    return None
 
 
 def _tags(plan: TrainingPlan, ports: Ports) -> dict[str, str]:
@@ -167,7 +181,7 @@ def _register(
     started: datetime,
     ports: Ports,
 ) -> TrainResult:
-    """Log the result on the run before the version exists, so that a retry can return it."""
+    """Write the result to the store before the version exists, so that a retry can return it."""
     fitted = trained.fitted
     facts = {name: value for name, value in tags.items() if name.startswith("airworthy.")}
     partial = {
@@ -181,44 +195,49 @@ def _register(
     }
     record.log_files({RESULT_FILE: json.dumps(partial).encode()})
     record.flush()
-    registered = register(record, plan, trained, _first_rows(snapshot), facts)
+
+    def write_receipt(digests: ModelDigests) -> None:
+        receipt = TrainingReceipt(run_id=record.run_id, digests=digests, result=partial)
+        path = store_paths.training_receipt(plan.request.model, plan.digest())
+        ports.store.put(path, receipt.model_dump_json(by_alias=True).encode())
+
+    registered = register(record, plan, trained, _first_rows(snapshot), facts, write_receipt)
     return TrainResult(
         model=plan.request.model,
         run_id=record.run_id,
         version=registered.version,
         model_uri=registered.model_uri,
-        model_digest=registered.model_digest,
-        snapshot=plan.request.snapshot,
+        **registered.digests.model_dump(by_alias=False, exclude={"schema_"}),
         request_digest=plan.digest(),
         environment_digest=tags["airworthy.environment_digest"],
         **partial,
     )
 
 
-def _earlier_result(info: VersionInfo, snapshot: Snapshot, ports: Ports) -> TrainResult:
-    """The result of the attempt that registered ``info``; what it had not finished is done now."""
+def _earlier_result(
+    info: VersionInfo, receipt: TrainingReceipt, request_digest: str, snapshot: Snapshot, ports: Ports
+) -> TrainResult:
+    """The result of the attempt that registered ``info``; what it had not finished is done now.
+
+    ``Refused`` if the version's files are not those of the receipt.
+    """
+    model = load_model(info, ports, receipt.digests)
     client = open_client(ports.settings.tracking)
     with translate_mlflow_errors(ports.settings.tracking):
-        from mlflow.artifacts import load_text
-
-        run = client.get_run(info.run_id)
-        partial = json.loads(load_text(f"{run.info.artifact_uri}/{RESULT_FILE}"))
-        if run.info.status != "FINISHED":
-            client.set_terminated(info.run_id, "FINISHED")
+        if client.get_run(receipt.run_id).info.status != "FINISHED":
+            client.set_terminated(receipt.run_id, "FINISHED")
     if not ports.store.exists(store_paths.training_profile(info.model, info.version)):
-        model = load_model(info, ports)
         features = {feature.name: feature.type for feature in model.inputs}
         _put_profile(features, snapshot, ports, info.version, model.predict)
     return TrainResult(
         model=info.model,
-        run_id=info.run_id,
+        run_id=receipt.run_id,
         version=info.version,
         model_uri=info.source,
-        model_digest=info.tags[MODEL_DIGEST_TAG],
-        snapshot=info.tags["airworthy.snapshot"],
-        request_digest=info.tags[REQUEST_DIGEST_TAG],
+        request_digest=request_digest,
         environment_digest=info.tags["airworthy.environment_digest"],
-        **partial,
+        **receipt.digests.model_dump(by_alias=False, exclude={"schema_"}),
+        **receipt.result,
     )
 
 

@@ -14,6 +14,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
+from practices._operators.recorded_digests import recorded_digests
 
 
 class CandidateEvaluation(ModelPractice):
@@ -34,19 +35,24 @@ class CandidateEvaluation(ModelPractice):
         champion = ports.registry.by_alias(self.model, "champion")
         if champion is not None and champion.version == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion; nothing to evaluate")
-        request = EvaluateRequest(model=self.model, version=version, champion=champion and champion.version)
+        digests = {version: recorded_digests(self.model, version, ports)}
+        if champion is not None:
+            digests[champion.version] = recorded_digests(self.model, champion.version, ports)
+        request = EvaluateRequest(
+            model=self.model, version=version, champion=champion and champion.version, digests=digests
+        )
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.stage_runner("evaluate"))
         record_verdict(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {result.version}",
             ledger_kind="gate",
             model=self.model,
-            version=result.version,  # a later candidate may have been registered while a pod was measuring
+            version=result.version,
             ports=ports,
             context=context,
             details={
                 "gate": "candidate_evaluation",
-                "model_digest": ports.registry.get(self.model, result.version).tags.get("airworthy.model_digest"),
+                "model_digest": digests[version].model_digest,
                 "champion": result.champion,
                 "snapshot": result.snapshot,
             },

@@ -28,6 +28,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
+from practices._operators.recorded_digests import recorded_digests
 from practices._rollouts.recorded_evidence import gate_outcomes, undeployed_versions
 
 ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
@@ -51,11 +52,12 @@ class PreflightChecklist(ModelPractice):
         ports = installation.open_ports()
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).stage_runner("deploy")
         version = run_context.version(context, f"{self.model}:approved", undeployed_versions(ports, self.model))
-        request = BundleRequest(model=self.model, version=version)
+        digests = recorded_digests(self.model, version, ports)
+        request = BundleRequest(model=self.model, version=version, digests=digests)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         live = ports.target(self.model).state(self.model)
         _skip_if_live(bundle, live, spec, ports)
-        inspect = InspectionRequest(bundle=bundle, champion=live.version)
+        inspect = InspectionRequest(bundle=bundle, champion=live.version, digests=digests)
         inspection = step_runner.run_step("inspect_release", inspect, BundleInspection, runner=runner)
         verdict = judge_checklist(inspection, _release_standing(bundle, live, ports, context), spec, REQUIRED_GATES)
         self._record_checklist(verdict, bundle, ports, context)

@@ -21,6 +21,7 @@ from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._operators.model import CandidatePractice
+from practices._operators.recorded_digests import recorded_digests
 from practices._rollouts.recorded_evidence import gate_outcomes
 
 
@@ -46,8 +47,8 @@ class SemanticVersioning(CandidatePractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         version = self.measured().version
-        digest = ports.registry.get(self.model, version).tags.get("airworthy.model_digest")
-        gates, _ = gate_outcomes(MeasuredFile(self.model, version, digest or ""), ports)
+        digest = recorded_digests(self.model, version, ports).model_digest
+        gates, _ = gate_outcomes(MeasuredFile(self.model, version, digest), ports)
         if missing := missing_gates(gates, REQUIRED_GATES):
             hint = "clear these tasks, or train another candidate: marking a gate as success passes nothing"
             raise Refused(f"version {version} of {self.model} is not approved", [*missing, hint])

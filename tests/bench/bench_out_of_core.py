@@ -28,6 +28,7 @@ from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.testing.ports import FakePorts
+from tests.steps.registered_models import digests
 
 ROWS, WHOLE_ROWS, FULL_ROWS, FULL_WHOLE_ROWS, ROUNDS, SEED = 1_000_000, 500_000, 30_000_000, 5_000_000, 10, 5
 DAYS, FIRST = 30, date(2013, 1, 1)
@@ -138,7 +139,8 @@ def stage(name: str, home: Path, rows: int, rounds: int, out_of_core: bool, snap
         from pipelines.steps import evaluate_model
 
         version = registry.versions("drawn_late")[0].version
-        done = evaluate_model.run(EvaluateRequest(model="drawn_late", version=version), ports)
+        trained = {version: digests(ports, "drawn_late", version)}
+        done = evaluate_model.run(EvaluateRequest(model="drawn_late", version=version, digests=trained), ports)
         return {"roc_auc": done.metrics["roc_auc"], "notes": done.notes}
     from pipelines.steps import train_model
 

@@ -23,6 +23,7 @@ from pipelines.cli.components import components
 from pipelines.demo.land import land
 from pipelines.errors import AirworthyError
 from pipelines.messages.rollout import RolloutState
+from pipelines.messages.training import ModelDigests
 from pipelines.settings import Settings
 from pipelines.steps.models.registered_model import load_model
 from tests.e2e.conftest import unmeasured  # noqa: F401 - the stack runs at its own speed
@@ -119,7 +120,9 @@ def test_the_registry_knows_both_versions_and_they_load(installation: InFlight) 
     assert [(each.version, each.semantic) for each in versions] == [("2", "1.0.1"), ("1", "1.0.0")]
     assert {each.version: each.aliases for each in versions} == {"1": ("champion",), "2": ()}
     for each in versions:
-        model = load_model(each, installation.ports)
+        [line] = installation.ports.ledger.entries(MODEL, each.version, "training")
+        trained = ModelDigests(model_digest=line.details["model_digest"], snapshot=line.details["snapshot"])
+        model = load_model(each, installation.ports, trained)
         assert model.model_digest == each.tags["airworthy.model_digest"]
 
 

@@ -37,8 +37,17 @@ class Registry(MemoryRegistry):
 
     break_on: str | None = None
 
+    def __init__(self, ledger: MemoryLedger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
     def add(self, version: str, **tags: str) -> None:
+        """Register a version; the ledger has its training, with the same digests as the tags."""
         named = {f"airworthy.{name}": value for name, value in tags.items()}
+        digests = {name: tags[name] for name in ("model_digest", "snapshot") if name in tags}
+        trained = {"outcome": "pass", "model_digest": f"digest-{version}"} | digests
+        if not self._ledger.entries(MODEL, version, "training"):
+            self._ledger.append("training", MODEL, version, trained, actor="training")
         info = VersionInfo(model=MODEL, version=version, run_id="r", source="s", tags=named)
         self._versions.setdefault(MODEL, {})[version] = info
 
@@ -77,7 +86,8 @@ class PracticeHarness:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.from_environment({"AIRWORTHY_HOME": str(folder)})
-        self.registry, self.endpoint, self.store, self.ledger = Registry(), Endpoint(), MemoryStore(), MemoryLedger()
+        self.endpoint, self.store, self.ledger = Endpoint(), MemoryStore(), MemoryLedger()
+        self.registry = Registry(self.ledger)
         self.clock = FixedClock()
         self.rollouts: FakeTarget | None = None
         """Set it, and the model is served there instead of by ``endpoint``."""

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
+from pipelines.messages.training import ModelDigests
 from practices.candidate_evaluation import CandidateEvaluation
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -28,6 +29,10 @@ def evaluated(request: EvaluateRequest, **changes: Any) -> EvaluateResult:
     return EvaluateResult(**(fields | changes))
 
 
+def trained(*versions: str) -> dict[str, ModelDigests]:
+    return {version: ModelDigests(model_digest=f"digest-{version}") for version in versions}
+
+
 def measure(harness: PracticeHarness, **context: Any) -> dict[str, Any]:
     return CandidateEvaluation(task_id="measure_candidate", model=MODEL).execute(
         harness.context("evaluate", "measure_candidate", **context)
@@ -44,14 +49,23 @@ def candidates(harness: PracticeHarness) -> None:
 
 def test_the_first_candidate_has_no_champion_beside_it(harness: PracticeHarness) -> None:
     measure(harness, version="4")
-    assert harness.asked == [EvaluateRequest(model=MODEL, version="4", champion=None)]
+    assert harness.asked == [EvaluateRequest(model=MODEL, version="4", champion=None, digests=trained("4"))]
 
 
 def test_a_candidate_is_measured_beside_the_champion(harness: PracticeHarness) -> None:
     harness.registry.name(champion="4")
     harness.answers["evaluate_model"] = lambda request: evaluated(request)
     measure(harness, version="10")
-    assert harness.asked == [EvaluateRequest(model=MODEL, version="10", champion="4")]
+    request = EvaluateRequest(model=MODEL, version="10", champion="4", digests=trained("10", "4"))
+    assert harness.asked == [request]
+
+
+def test_a_version_that_only_the_registry_knows_is_never_loaded(harness: PracticeHarness) -> None:
+    tags = {"airworthy.status": "candidate", "airworthy.model_digest": "0" * 64}
+    planted = harness.registry.register(MODEL, tags=tags).version
+    with pytest.raises(Refused, match=rf"the ledger has no training of {MODEL} version {planted}"):
+        measure(harness, version=planted)
+    assert harness.asked == []
 
 
 def test_of_several_waiting_candidates_the_newest_is_measured(harness: PracticeHarness) -> None:

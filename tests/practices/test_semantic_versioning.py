@@ -17,7 +17,7 @@ from tests.practices.test_candidate_evaluation import evaluated
 def trained(harness: PracticeHarness, version: str, spec: ModelSpec | None = None) -> None:
     """A version trained under a declaration (None: the one now)."""
     declared = version_facts(spec or harness.catalog.model(MODEL), harness.catalog.view_of(MODEL))
-    details = {"declared": declared.model_dump(mode="json")}
+    details = {"declared": declared.model_dump(mode="json"), "model_digest": f"d{version}"}
     harness.ledger.append("training", MODEL, version, details, actor="test")
     harness.registry.add(version, status="candidate", model_digest=f"d{version}")
     for gate in REQUIRED_GATES:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pipelines import store_paths
+from pipelines.messages.training import ModelDigests
 from pipelines.steps.models.registered_model import (
     INPUTS_DIGEST_TAG,
     MODEL_DIGEST_TAG,
@@ -76,6 +77,11 @@ def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **e
     info = ports.registry.register(model, tags=tags)
     ports.registry._versions[model][info.version] = info.model_copy(update={"source": str(folder)})
     return info.version
+
+
+def digests(ports: Any, model: str, version: str) -> ModelDigests:
+    """The digests that the ledger has of a version's training."""
+    return ModelDigests(model_digest=ports.registry.get(model, version).tags[MODEL_DIGEST_TAG])
 
 
 def fetched(ports: FakePorts, model: str, version: str, folder: Path) -> Path:

@@ -25,7 +25,7 @@ from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
-from tests.steps.registered_models import TYPES, fetched, register, snapshot
+from tests.steps.registered_models import TYPES, digests, fetched, register, snapshot
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def ports(tmp_path: Path) -> FakePorts:
 
 
 def built(ports: FakePorts, version: str, model: str = "flight_delay") -> Any:
-    return build_bundle.run(BundleRequest(model=model, version=version), ports)
+    return build_bundle.run(BundleRequest(model=model, version=version, digests=digests(ports, model, version)), ports)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_model_altered_since_it_was_registered_gets_no_bundle(ports: FakePorts
     version = register(ports, tmp_path / "model")
     with (tmp_path / "model" / "model.ubj").open("ab") as stream:
         stream.write(b" ")
-    with pytest.raises(Refused, match="altered since it was registered"):
+    with pytest.raises(Refused, match="altered since it was trained"):
         built(ports, version)
     assert ports.store.list("bundles/") == []
 

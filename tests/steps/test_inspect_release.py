@@ -32,7 +32,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle, inspect_release
 from pipelines.steps.rollouts import design
 from pipelines.testing.ports import FakePorts
-from tests.steps.registered_models import register
+from tests.steps.registered_models import digests, register
 
 MODEL = "flight_delay"
 LINEAR = {"kind": "sklearn", "class_path": "sklearn.linear_model.LogisticRegression", "parameters": {}}
@@ -48,11 +48,12 @@ def ports(tmp_path: Path) -> FakePorts:
 
 def built(ports: FakePorts, tmp_path: Path, *, model: str = MODEL, **estimator: Any) -> BundleResult:
     version = register(ports, tmp_path / f"model{len(ports.registry.versions(model))}", model=model, **estimator)
-    return build_bundle.run(BundleRequest(model=model, version=version), ports)
+    return build_bundle.run(BundleRequest(model=model, version=version, digests=digests(ports, model, version)), ports)
 
 
 def inspected(ports: FakePorts, bundle: BundleResult, champion: str | None = None) -> BundleInspection:
-    return inspect_release.run(InspectionRequest(bundle=bundle, champion=champion), ports)
+    trained = digests(ports, bundle.model, bundle.version)
+    return inspect_release.run(InspectionRequest(bundle=bundle, champion=champion, digests=trained), ports)
 
 
 def put(ports: FakePorts, bundle: BundleResult, name: str, content: bytes) -> None:
@@ -136,7 +137,7 @@ def test_a_registered_file_changed_after_its_approval_is_refused(ports: FakePort
     with (tmp_path / "model0" / "model.ubj").open("ab") as stream:
         stream.write(b" ")
     reasons = refused(ports, inspected(ports, bundle))
-    assert any("altered since it was registered" in reason for reason in reasons)
+    assert any("altered since it was trained" in reason for reason in reasons)
 
 
 def test_a_model_registered_anew_is_not_the_one_that_was_approved(ports: FakePorts, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages.training import ReproduceRequest, TrainResult
+from pipelines.messages.training import ModelDigests, ReproduceRequest, TrainResult
 from pipelines.mlflow_client import open_client
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.settings import REPOSITORY
@@ -34,6 +34,11 @@ from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec
 
 MODEL = "small_delay"
+
+
+def digests(result: TrainResult) -> ModelDigests:
+    """What the ledger's line on a training has."""
+    return ModelDigests(**result.model_dump(include={"model_digest", "folder_digest", "snapshot"}))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +123,7 @@ def test_request_snapshot_environment_and_pictures_are_kept(
 
 def test_the_registered_model_answers_as_it_did_in_training(trained: tuple[FakePorts, TrainResult]) -> None:
     world, result = trained
-    model = load_model(world.registry.get(MODEL, result.version), world)
+    model = load_model(world.registry.get(MODEL, result.version), world, digests(result))
     assert model.features == ["carrier", "distance", "wind_speed"]
     assert model.problem == "classification"
     frame = rows().filter(pl.col("part") == "validation")
@@ -132,7 +137,7 @@ def test_mlflow_serves_the_same_answers_from_raw_columns(trained: tuple[FakePort
     world, result = trained
     info = world.registry.get(MODEL, result.version)
     frame = rows().head(50).with_columns(pl.lit("unseen").alias("carrier"))
-    expected = load_model(info, world).predict(frame)
+    expected = load_model(info, world, digests(result)).predict(frame)
     loaded = mlflow.pyfunc.load_model(info.source)
     columns = frame.select("carrier", "distance", "wind_speed").to_pandas()
     assert np.array_equal(loaded.predict(columns), expected)
@@ -140,7 +145,7 @@ def test_mlflow_serves_the_same_answers_from_raw_columns(trained: tuple[FakePort
     example = pd.DataFrame(loaded.input_example)
     assert len(loaded.predict(example)) == 5
     booster = mlflow.xgboost.load_model(info.source)
-    encoded = encode(frame, load_model(info, world).inputs)
+    encoded = encode(frame, load_model(info, world, digests(result)).inputs)
     assert np.array_equal(booster.inplace_predict(encoded).astype(float), expected)
 
 
@@ -219,16 +224,49 @@ def test_an_altered_model_file_is_not_loaded(tmp_path: Path, shared: Path) -> No
     world = ports(tmp_path, shared)
     result = train_model.run(request(keep_snapshot(world.store, rows())), world)
     info = world.registry.get(MODEL, result.version)
-    for name, tag in (("model.ubj", "airworthy.model_digest"), ("categories.json", "airworthy.inputs_digest")):
-        file = Path(info.source.removeprefix("file://")) / name
+    folder = Path(info.source.removeprefix("file://"))
+    planted = folder / "planted.py"
+    planted.write_text("raise SystemExit")
+    with pytest.raises(Refused, match=r"altered since it was trained(.|\n)*the folder"):
+        load_model(info, world, digests(result))
+    planted.unlink()
+    for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
+        file = folder / name
         whole = file.read_bytes()
         file.write_bytes(whole + b" ")
-        with pytest.raises(Refused, match="altered") as refused:
-            load_model(info, world)
-        assert refused.value.reasons[0].startswith(tag)
+        with pytest.raises(Refused, match="altered since it was trained"):
+            load_model(info, world, digests(result))
+        file.unlink()
+        with pytest.raises(Refused, match=r"altered since it was trained|incomplete"):
+            load_model(info, world, digests(result))
         file.write_bytes(whole)
-    with pytest.raises(Refused, match="was not registered by training"):
-        load_model(info.model_copy(update={"tags": {}}), world)
+    assert load_model(info, world, digests(result)).model_digest == result.model_digest
+
+
+def test_what_the_registry_says_of_a_version_does_not_count(tmp_path: Path, shared: Path) -> None:
+    world = ports(tmp_path, shared)
+    result = train_model.run(request(keep_snapshot(world.store, rows())), world)
+    info = world.registry.get(MODEL, result.version)
+    with pytest.raises(Refused, match="the ledger has no training"):
+        load_model(info, world, None)
+    with pytest.raises(Refused, match=r"altered(.|\n)*tag airworthy\.snapshot"):
+        load_model(
+            info.model_copy(update={"tags": info.tags | {"airworthy.snapshot": "0" * 64}}), world, digests(result)
+        )
+    earlier = ModelDigests(model_digest=result.model_digest)  # of a line without a digest of the folder
+    assert load_model(info, world, earlier).model_digest == result.model_digest
+    with pytest.raises(Refused, match="altered since it was trained"):
+        load_model(info.model_copy(update={"tags": {}}), world, earlier)
+
+
+def test_a_version_that_somebody_else_registered_for_this_request_is_not_taken_up(tmp_path: Path, shared: Path) -> None:
+    world = ports(tmp_path, shared)
+    asked = request(keep_snapshot(world.store, rows()))
+    result = train_model.run(asked, world)
+    assert train_model.run(asked, world).version == result.version
+    world.store.delete(store_paths.training_receipt(MODEL, result.request_digest))
+    again = train_model.run(asked, world)
+    assert (again.version, again.model_digest) == (str(int(result.version) + 1), result.model_digest)
 
 
 def test_a_training_killed_by_the_system_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, shared: Path) -> None:
@@ -303,7 +341,7 @@ def test_an_sklearn_estimator_is_trained_registered_and_reproduced(
     result = train_model.run(request(keep_snapshot(world.store, rows(problem))), world)
     assert judge_training(result, world.catalog.model(MODEL)).passed
     info = world.registry.get(MODEL, result.version)
-    model = load_model(info, world)
+    model = load_model(info, world, digests(result))
     frame = rows(problem).filter(pl.col("part") == "validation")
     assert np.corrcoef(model.predict(frame), frame["target"].to_numpy())[0, 1] > 0.3
     served = mlflow.pyfunc.load_model(info.source).predict(frame.select(model.features).to_pandas())
@@ -322,7 +360,7 @@ def test_a_regression_stops_early_on_its_declared_metric(tmp_path: Path, shared:
     result = train_model.run(request(keep_snapshot(world.store, rows("regression"))), world)
     assert result.best_round is not None
     assert result.rounds == result.best_round + 6
-    model = load_model(world.registry.get(MODEL, result.version), world)
+    model = load_model(world.registry.get(MODEL, result.version), world, digests(result))
     assert model.native.num_boosted_rounds() == result.best_round + 1
 
 

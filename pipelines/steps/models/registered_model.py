@@ -23,6 +23,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import Refused
+from pipelines.messages.training import ModelDigests
 from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.tables.encoding import FeatureInput, Kind, Matrix, encode, with_vocabularies
@@ -31,6 +32,8 @@ PREDICTOR_FILE = "predictor.json"
 CATEGORIES_FILE = "categories.json"
 MODEL_DIGEST_TAG = "airworthy.model_digest"
 INPUTS_DIGEST_TAG = "airworthy.inputs_digest"
+SNAPSHOT_TAG = "airworthy.snapshot"
+MLFLOW_DOWNLOAD_NOTE = "registered_model_meta"
 Problem = Literal["classification", "regression"]
 EstimatorKind = Literal["xgboost", "sklearn"]
 Answers = npt.NDArray[np.float64]
@@ -77,15 +80,20 @@ class LoadedModel:
         return self.score(encode(frame, self.inputs))
 
 
-def load_model(info: VersionInfo, ports: Ports) -> LoadedModel:
-    """Fetch, verify, load. ``Refused`` for files with other digests, ``Unavailable`` without MLflow.
+def load_model(info: VersionInfo, ports: Ports, digests: ModelDigests | None) -> LoadedModel:
+    """Fetch, verify by ``digests`` (those of the ledger; None: it has none), load.
 
-    The files lie in a temporary folder that is deleted with the model.
+    The registry's own tags prove nothing: whoever can write the files can write the tags. ``Refused`` without digests
+    and for files with other digests, ``Unavailable`` without MLflow. The files lie in a temporary folder that is
+    deleted with the model.
     """
+    if digests is None:
+        reason = "train it by its train DAG; a version that was registered by other means is never loaded"
+        raise Refused(f"the ledger has no training of {info.model} version {info.version}", [reason])
     holder = tempfile.mkdtemp(prefix="airworthy-model-")
     try:
         folder = fetch_model(open_client(ports.settings.tracking), info.source, Path(holder))
-        _verify(info, folder)
+        _verify(info, folder, digests)
         model = read_model_folder(folder)
     except BaseException:
         shutil.rmtree(holder, ignore_errors=True)
@@ -94,24 +102,24 @@ def load_model(info: VersionInfo, ports: Ports) -> LoadedModel:
     return model
 
 
-def _verify(info: VersionInfo, folder: Path) -> None:
+def _verify(info: VersionInfo, folder: Path, digests: ModelDigests) -> None:
+    """Compare all files, or those that were digested when the version was trained."""
     subject = f"{info.model} version {info.version}"
-    registered = {tag: info.tags.get(tag) for tag in (MODEL_DIGEST_TAG, INPUTS_DIGEST_TAG)}
-    missing = [f"tag {tag} is missing" for tag, value in registered.items() if value is None]
-    if missing:
-        raise Refused(f"{subject} was not registered by training; it is not loaded", missing)
     try:
-        digests = {
-            MODEL_DIGEST_TAG: model_digest(folder, read_predictor(folder)),
-            INPUTS_DIGEST_TAG: inputs_digest(folder),
-        }
+        files = digests_of(folder)
+        inputs = inputs_digest(folder)
     except OSError as error:
         raise Refused(f"the files of {subject} are incomplete; it is not loaded", [str(error)]) from error
-    faults = [
-        f"{tag} is {digests[tag]}, registered as {value}" for tag, value in registered.items() if digests[tag] != value
-    ]
+    compared: list[tuple[str, str | None, str | None]] = [("the model file", files.model_digest, digests.model_digest)]
+    if digests.folder_digest is not None:
+        compared.append(("the folder", files.folder_digest, digests.folder_digest))
+    else:
+        compared.append((f"{PREDICTOR_FILE} and {CATEGORIES_FILE}", inputs, info.tags.get(INPUTS_DIGEST_TAG)))
+    if digests.snapshot is not None:
+        compared.append((f"tag {SNAPSHOT_TAG}", info.tags.get(SNAPSHOT_TAG), digests.snapshot))
+    faults = [f"{name}: {stored}, trained was {digest}" for name, stored, digest in compared if stored != digest]
     if faults:
-        raise Refused(f"{subject} was altered since it was registered; it is not loaded", faults)
+        raise Refused(f"{subject} was altered since it was trained; it is not loaded", faults)
 
 
 def read_model_folder(folder: Path) -> LoadedModel:
@@ -162,6 +170,20 @@ def inputs_digest(folder: Path) -> str:
     return hashlib.sha256(
         (folder / PREDICTOR_FILE).read_bytes() + b"\n" + (folder / CATEGORIES_FILE).read_bytes()
     ).hexdigest()
+
+
+def digests_of(folder: Path, snapshot: str | None = None) -> ModelDigests:
+    """Digests of the files as they are."""
+    digest = model_digest(folder, read_predictor(folder))
+    return ModelDigests(model_digest=digest, folder_digest=folder_digest(folder), snapshot=snapshot)
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over the sorted names and sha256 digests of all files, but the note that MLflow writes on download."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    paths.pop(MLFLOW_DOWNLOAD_NOTE, None)
+    lines = [f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n" for name, path in sorted(paths.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 class PyfuncModel:

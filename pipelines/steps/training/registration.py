@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,10 @@ from typing import Any
 import polars as pl
 
 from pipelines.errors import Refused
+from pipelines.messages.training import ModelDigests
 from pipelines.mlflow_client import keeps_artifacts_locally, translate_mlflow_errors
 from pipelines.ports import Registry, VersionInfo
-from pipelines.steps.models.registered_model import (
-    INPUTS_DIGEST_TAG,
-    MODEL_DIGEST_TAG,
-    inputs_digest,
-    model_digest,
-    read_predictor,
-)
+from pipelines.steps.models.registered_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, digests_of, inputs_digest
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.steps.training.plan import TrainingPlan, TrainingResult
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord
@@ -31,7 +26,7 @@ CANDIDATE_TAGS = {"airworthy.status": "candidate"}
 class RegisteredVersion:
     version: str
     model_uri: str
-    model_digest: str
+    digests: ModelDigests
 
 
 def find_registered(registry: Registry, model: str, request_digest: str) -> VersionInfo | None:
@@ -43,9 +38,17 @@ def find_registered(registry: Registry, model: str, request_digest: str) -> Vers
 
 
 def register(
-    record: RunRecord, plan: TrainingPlan, trained: TrainingResult, example: pl.DataFrame, tags: Mapping[str, str]
+    record: RunRecord,
+    plan: TrainingPlan,
+    trained: TrainingResult,
+    example: pl.DataFrame,
+    tags: Mapping[str, str],
+    before_version: Callable[[ModelDigests], None],
 ) -> RegisteredVersion:
-    """Upload the model folder, link it to the run, and add the version with its tags in one call."""
+    """Upload the model folder, link it to the run, and add the version with its tags in one call.
+
+    ``before_version`` is called once the files are uploaded and before the version exists.
+    """
     client, model = record.client, plan.request.model
     uri = str(client.tracking_uri)
     with tempfile.TemporaryDirectory(prefix="airworthy-model-") as name, translate_mlflow_errors(uri):
@@ -62,22 +65,23 @@ def register(
             run_id=record.run_id,
             model_id=logged.model_id,
         )
-        digest = model_digest(folder, read_predictor(folder))
-        digests = {MODEL_DIGEST_TAG: digest, INPUTS_DIGEST_TAG: inputs_digest(folder)}
+        digests = digests_of(folder, plan.request.snapshot)
+        tag_digests = {MODEL_DIGEST_TAG: digests.model_digest, INPUTS_DIGEST_TAG: inputs_digest(folder)}
         client.log_model_artifacts(logged.model_id, name)
         client.finalize_logged_model(logged.model_id, "READY")
         _link_model(client, record.run_id, logged.model_id)
         _create_registered_model(client, model)
+        before_version(digests)
         source = logged.artifact_location if keeps_artifacts_locally(uri) else logged.model_uri
         version = client.create_model_version(
             model,
             source,
             run_id=record.run_id,
-            tags={**CANDIDATE_TAGS, **tags, **digests},
+            tags={**CANDIDATE_TAGS, **tags, **tag_digests},
             model_id=logged.model_id,
             await_creation_for=None,
         )
-    return RegisteredVersion(str(version.version), str(logged.model_uri), digest)
+    return RegisteredVersion(str(version.version), str(logged.model_uri), digests)
 
 
 def _link_model(client: Any, run_id: str, model_id: str) -> None:

@@ -12,6 +12,7 @@ from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators.model import CandidatePractice
 from practices._operators.record_verdict import record_verdict
+from practices._operators.recorded_digests import recorded_digests
 
 
 class Gate(CandidatePractice):
@@ -30,7 +31,7 @@ class Gate(CandidatePractice):
         ports = installation.open_ports()
         result = self.measured()
         verdict = self.rule(result, ports.catalog.model(self.model))
-        digest = ports.registry.get(self.model, result.version).tags.get("airworthy.model_digest")
+        digest = recorded_digests(self.model, result.version, ports).model_digest
         tags = {f"airworthy.gate.{self.stem}": verdict.outcome.value}
         if verdict.outcome is Outcome.FAIL:
             tags["airworthy.status"] = "rejected"

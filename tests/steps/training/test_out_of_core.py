@@ -38,6 +38,7 @@ from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, histogram, profile_frame
 from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import model, random_days, utc
+from tests.steps.registered_models import digests
 from tests.steps.small_training import FEATURES, START, FolderStore, keep_snapshot, ports, request, rows, spec
 from tests.steps.test_take_snapshot import given
 
@@ -411,16 +412,17 @@ def test_all_that_follows_a_training_reads_the_snapshot_in_batches(tmp_path: Pat
     frame = rows(count=3000)
     digest = keep_batches(world.store, frame)
     version = train_model.run(request(digest), world).version
-    asked = EvaluateRequest(model=MODEL, version=version)
+    trained = digests(world, MODEL, version)
+    asked = EvaluateRequest(model=MODEL, version=version, digests={version: trained})
     evaluated = evaluate_model.run(asked, world)
     assert (evaluated.rows, evaluated.notes) == (450, [])
     assert evaluated.first is not None
     assert evaluated.trained_until is not None
     assert evaluated.first > evaluated.trained_until == START + timedelta(minutes=10 * 2549)
-    again = evaluate_model.run(EvaluateRequest(model=MODEL, version=version, champion=version), world)
+    again = evaluate_model.run(asked.model_copy(update={"champion": version}), world)
     assert again.champion_trained_until == evaluated.trained_until
     assert again.comparison is not None
-    bundle = build_bundle.run(BundleRequest(model=MODEL, version=version), world)
+    bundle = build_bundle.run(BundleRequest(model=MODEL, version=version, digests=trained), world)
     assert bundle.parity_rows > 1000
     live = world.registry.get(MODEL, version)
     reference, held = report._training_rows(live, ["distance"], world)
@@ -436,7 +438,8 @@ def test_an_evaluation_of_more_test_rows_than_a_sample_says_so(
 ) -> None:
     world = ports(tmp_path, shared, out_of_core())
     version = train_model.run(request(keep_batches(world.store, rows(count=3000))), world).version
-    asked = EvaluateRequest(model=MODEL, version=version)
+    trained = digests(world, MODEL, version)
+    asked = EvaluateRequest(model=MODEL, version=version, digests={version: trained})
     everything = evaluate_model.run(asked, world)
     monkeypatch.setattr("pipelines.steps.evaluation.rows.SAMPLE_ROWS", 300)
     sampled = evaluate_model.run(asked, world)
