@@ -107,7 +107,7 @@ def test_a_gate_marked_as_success_by_hand_approves_nothing(harness: PracticeHarn
 
 def test_gates_that_judged_another_model_file_approve_nothing(harness: PracticeHarness) -> None:
     trained(harness, "4")
-    harness.registry.set_tags(MODEL, "4", {"airworthy.model_digest": "another"})
+    harness.ledger.append("training", MODEL, "4", {"model_digest": "another"}, actor="test")
     with pytest.raises(Refused) as refused:
         approve(harness, "4")
     assert [reason.split()[0] for reason in refused.value.reasons[:-1]] == list(REQUIRED_GATES)
