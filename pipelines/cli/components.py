@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports, git_revision
 from pipelines.spec.catalog import Catalog
 
-AIRFLOW_USERS = {"admin": "admin", "ml_lead": "op", "compliance": "op", "viewer": "viewer"}
+AIRFLOW_USERS = {"admin": "admin", "ml_lead": "op", "second_lead": "op", "compliance": "op", "viewer": "viewer"}
 """Log-in name to Airflow role; passwords are generated at the first start, in ``var/airflow``."""
 
 

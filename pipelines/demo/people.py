@@ -1,4 +1,4 @@
-"""Answers the approval requests of the demonstration through Airflow's API, each as the user to whom it is assigned."""
+"""The people of the demonstration act through Airflow's API: a lead trains, and others approve what she trained."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ ANSWER_DELAY_SECONDS = 4.0
 ANSWER_COMMENT = "Seen in the demonstration."
 
 
+TRAINER = "ml_lead"
+"""Who trains: an approver, too, so that another lead has to approve."""
+
+
 class DemoUsers:
-    """The users of the embedded stack; each approves what is assigned to it, by its password in ``var/airflow``."""
+    """The users of the embedded stack; each acts with its own password, from ``var/airflow``."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         base = f"http://127.0.0.1:{ports(settings)['airflow']}"
@@ -29,6 +33,12 @@ class DemoUsers:
         """Close their connections."""
         for user in self._clients.values():
             user.close()
+
+    def train(self, model: str, conf: dict[str, str]) -> str:
+        """Start a training as ``TRAINER``; returns the id of the run."""
+        run = self._clients[TRAINER].trigger(f"{model}__train", conf)
+        self._progress.print_note(f"{TRAINER} trains {model}, and so may not approve the version")
+        return run
 
     def answer(self, dag_id: str) -> int:
         """Approve the pending requests of this DAG's runs; returns the number of answers."""

@@ -34,10 +34,11 @@ HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 class RolloutDemo:
     """A version that is promoted, and after it one that is frozen under traffic and rolled back by the guard."""
 
-    def __init__(self, model: str, first: date, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
+    def __init__(
+        self, model: str, first: date, ports: Ports, airflow: AirflowApi, people: DemoUsers, progress: Progress
+    ) -> None:
         self.model, self.first, self.ports, self.airflow, self.progress = model, first, ports, airflow, progress
-        self.target = ports.target(model)
-        self.people = DemoUsers(ports.settings, progress)
+        self.target, self.people = ports.target(model), people
         self.folder = ports.settings.home / "rollout"
         self.incidents: list[TimelineEvent] = []
         self.begun = time.time()
@@ -102,7 +103,7 @@ class RolloutDemo:
     def _train(self) -> None:
         """Train a version on all data so far, for the gates to judge: monitoring has not led to a new one yet."""
         conf = {"hypothesis": HYPOTHESIS, "as_of": (self.first - timedelta(days=1)).isoformat()}
-        train = self.airflow.trigger(f"{self.model}__train", conf)
+        train = self.people.train(self.model, conf)
         before = len(self.ports.registry.versions(self.model))
 
         def judged() -> tuple[bool, str]:

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     stack.start(settings, progress.console)
     ports = open_ports()  # again: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
-    story = Demonstration(options, ports, airflow, progress)
+    story = Demonstration(options, ports, airflow, DemoUsers(settings, progress), progress)
     story.unpause_dags()
     story.backfill_history()
     story.train_and_release()
@@ -57,8 +57,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 class Demonstration:
     """The parts of the demonstration. DAGs make every change; this class lands files, sends requests and waits."""
 
-    def __init__(self, options: argparse.Namespace, ports: Ports, airflow: AirflowApi, progress: Progress) -> None:
-        self.ports, self.airflow, self.progress = ports, airflow, progress
+    def __init__(
+        self, options: argparse.Namespace, ports: Ports, airflow: AirflowApi, people: DemoUsers, progress: Progress
+    ) -> None:
+        self.ports, self.airflow, self.people, self.progress = ports, airflow, people, progress
         count = (options.last - options.first).days + 1
         self.history = [options.first + timedelta(days=number) for number in range(count)]
         self.live = [options.last + timedelta(days=number + 1) for number in range(options.live)]
@@ -126,15 +128,12 @@ class Demonstration:
         waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
         for model in waiting:
             if not any(run["state"] not in ENDED_RUN_STATES for run in self.airflow.runs(f"{model}__train")):
-                self.airflow.trigger(
-                    f"{model}__train", {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()}
-                )
+                self.people.train(model, {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()})
         if waiting:
-            people = DemoUsers(self.ports.settings, self.progress)
 
             def released() -> tuple[bool, str]:
                 for model in waiting:
-                    people.answer(f"{model}__deploy")
+                    self.people.answer(f"{model}__deploy")
                 return self._release_progress(waiting)
 
             self.progress.wait(released, timeout=900, what="training and releasing")
@@ -239,7 +238,7 @@ class Demonstration:
         """Deploy in stages what was approved meanwhile, under the traffic of callers."""
         after = self.live[-1] + timedelta(days=1)
         for model in self.staged_models:
-            RolloutDemo(model, after, self.ports, self.airflow, self.progress).run()
+            RolloutDemo(model, after, self.ports, self.airflow, self.people, self.progress).run()
 
     def summarize(self) -> int:
         """Print what happened and where to look."""

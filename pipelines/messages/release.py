@@ -161,6 +161,12 @@ class ReleaseFacts(Message):
     by_hand: bool = False
     deployer: str | None = None
     """Who triggered the run manually; None: nobody, or an unnamed person."""
+    authors: list[str] = []
+    """Who trained the version or started the run, and so may not approve it."""
+    users_known: bool = False
+    """Whether Airflow says who its users are."""
+    unable: dict[str, str] = {}
+    """Approvers who cannot answer in Airflow, each with the reason; empty if the users are not known."""
 
 
 class ChecklistItem(Message):

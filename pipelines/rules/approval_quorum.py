@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipelines.messages.approval import ApprovalAnswer
 from pipelines.messages.rollout import RolloutTicket
@@ -54,22 +54,29 @@ def judge_quorum(
     return Verdict.of(RULE, failures=reasons, findings=findings, facts=facts)
 
 
-def missing_approvers(declared: Approval, authors: Collection[str]) -> list[str]:
-    """Why a quorum is impossible: without the authors there are not enough people left."""
-    left = {approver.role: sorted(set(approver.users) - set(authors)) for approver in declared.approvers}
+def missing_approvers(
+    declared: Approval, authors: Collection[str], unable: Mapping[str, str] | None = None
+) -> list[str]:
+    """Why a quorum is impossible: without the authors, and those who cannot answer, too few people are left.
+
+    ``unable`` says of each such person why.
+    """
+    excluded = {*authors, *(unable or {})}
+    left = {approver.role: sorted(set(approver.users) - excluded) for approver in declared.approvers}
     reasons = [
         f"{approver.role} needs {approver.count} and has {', '.join(left[approver.role]) or 'nobody'}"
         for approver in declared.approvers
         if len(left[approver.role]) < approver.count
     ]
-    people = set().union(*left.values()) if left else set()
-    if not reasons and len(people) < declared.people_needed:
-        reasons.append(f"{declared.people_needed} different people must approve, but only {len(people)} may")
+    if not reasons and (most := declared.most_people(excluded)) < declared.people_needed:
+        reasons.append(f"{declared.people_needed} different people must approve, but only {most} may")
     if not reasons:
         return []
-    left_out = ", ".join(sorted(set(authors) & {user for approver in declared.approvers for user in approver.users}))
+    named = {user for approver in declared.approvers for user in approver.users}
+    left_out = ", ".join(sorted(set(authors) & named))
     who = f"without {left_out}, who trained or started it" if left_out else "with the people named"
-    return [*reasons, f"{who}; name more people under deployment.approval.approvers"]
+    cannot = [f"{user} {why}" for user, why in sorted((unable or {}).items()) if user in named]
+    return [*reasons, *cannot, f"{who}; name more people under deployment.approval.approvers"]
 
 
 def _rejection_reasons(

@@ -1,4 +1,4 @@
-"""A version passes the preflight checklist only if none of its ten items fails or was not measured."""
+"""A version passes the preflight checklist only if none of its eleven items fails or was not measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from pipelines.messages.release import BundleInspection, ReleaseFacts
 from pipelines.rules import preflight_items
+from pipelines.rules.preflight_design import rollout_feasibility
+from pipelines.rules.preflight_people import approvers, deployer
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -17,7 +19,8 @@ def judge_checklist(
 ) -> Verdict:
     """FAIL if any item failed, UNKNOWN if any was not measured; warnings and waivers pass.
 
-    Ten items: those numbered 1 to 8, who may deploy, and whether the rollout can be decided in its time.
+    Eleven items: those numbered 1 to 8, who may deploy, who may approve, and whether the rollout can be decided in its
+    time.
     ``facts["checklist"]`` lists each as a ``ChecklistItem``.
     """
     items = [
@@ -29,8 +32,9 @@ def judge_checklist(
         preflight_items.load_test(inspection, standing, spec),
         preflight_items.security(inspection, standing),
         preflight_items.rollback(standing, spec),
-        preflight_items.deployer(standing, spec),
-        preflight_items.rollout_feasibility(inspection, standing, spec),
+        deployer(standing, spec),
+        approvers(standing, spec),
+        rollout_feasibility(inspection, standing, spec),
     ]
     facts: dict[str, object] = {
         "version": inspection.version,

@@ -1,4 +1,4 @@
-"""The ten items of the preflight checklist: each says why it passed, warned, failed, was waived or was not measured.
+"""Items of the preflight checklist about a version and its target: each with its result and the reasons of it.
 
 The functions are pure: ``inspection`` was measured on the bundle, ``standing`` was read from ledger and target.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipelines.messages.release import BundleInspection, ChecklistItem, ReleaseFacts, StageDesign
+from pipelines.messages.release import BundleInspection, ChecklistItem, ReleaseFacts
 from pipelines.spec.deployment import PARITY_LIMIT
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
@@ -190,52 +190,6 @@ def rollback(standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     else:
         item.notes.append("the last rollback drill passed")
     return item
-
-
-def deployer(standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
-    item, may = ItemFacts("who may deploy"), spec.deployment.approval.deployers
-    if not standing.by_hand:
-        item.notes.append("triggered by an approval, not manually")
-    elif not may:
-        item.notes.append(f"{standing.deployer or 'an unnamed person'}; deployment.approval.deployers is empty")
-    elif standing.deployer in may:
-        item.notes.append(f"{standing.deployer} is among deployment.approval.deployers")
-    else:
-        who = standing.deployer or "an unnamed person"
-        item.failed.append(f"{who} is not among deployment.approval.deployers ({', '.join(may)})")
-    return item
-
-
-def rollout_feasibility(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
-    """Whether the rollout can be decided in its time at the traffic of the last seven days."""
-    item = ItemFacts("design")
-    if standing.champion is None:
-        item.waived.append("first version: there is no champion to compare with")
-        return item
-    if not inspection.design:
-        item.waived.append(f"{spec.deployment.strategy}: nothing is compared")
-        return item
-    if inspection.traffic is None:
-        item.warned.append("the duration is UNKNOWN: no request was logged in the last seven days")
-    for step in inspection.design:
-        estimate, undecidable = _stage_duration_text(step, inspection.traffic.per_day if inspection.traffic else None)
-        reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes
-        reasons.append(estimate)
-    return item
-
-
-def _stage_duration_text(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
-    """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that exceeds the stage's time."""
-    place = f"at {step.share / 100:g} %" if step.share else "in the shadow"
-    if step.requests_to_pass is None:
-        return f"{place}: no number of requests can show a pass; expected_rate is not below the threshold", True
-    detection = f", {step.requests_to_find} to detect the expected harm" if step.requests_to_find else ""
-    estimate = f"{place}: {step.requests_to_pass} requests to pass{detection}"
-    if per_day is None:
-        return estimate, False
-    days, most = step.requests_to_pass / per_day, step.seconds / 86400
-    timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day"
-    return (f"{timed} > {most:.2g} days, the stage's maximum", True) if days > most else (timed, False)
 
 
 def _major_version(semantic: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -130,9 +131,8 @@ class Approval(DeclarationBlock):
             faults.append("requires_approval needs approvers")
         if self.approval_count is not None and self.approval_count > total:
             faults.append(f"approval_count is {self.approval_count}, but the roles give {total}")
-        people = {user for approver in self.approvers for user in approver.users}
-        if self.requires_approval and len(people) < self.people_needed:
-            faults.append(f"{self.people_needed} different people are needed, {len(people)} are named")
+        if self.requires_approval and (most := self.most_people()) < self.people_needed:
+            faults.append(f"{self.people_needed} different people are needed, {most} can approve together")
         roles = [approver.role for approver in self.approvers]
         faults += [f"role {role} occurs twice" for role in sorted({r for r in roles if roles.count(r) > 1})]
         if faults:
@@ -143,6 +143,27 @@ class Approval(DeclarationBlock):
     def people_needed(self) -> int:
         """How many different people must approve."""
         return self.approval_count or sum(approver.count for approver in self.approvers)
+
+    def most_people(self, excluded: Collection[str] = ()) -> int:
+        """How many different people can approve together, each for one answer of a role that names them.
+
+        A maximum matching of answers and people (Kuhn's algorithm): who answers for one role may be the only one of
+        another, so that the number of people named says too much.
+        """
+        answers = [approver.users for approver in self.approvers for _ in range(approver.count)]
+        answer_of: dict[str, int] = {}
+
+        def assign(answer: int, tried: set[str]) -> bool:
+            for user in answers[answer]:
+                if user in excluded or user in tried:
+                    continue
+                tried.add(user)
+                if user not in answer_of or assign(answer_of[user], tried):
+                    answer_of[user] = answer
+                    return True
+            return False
+
+        return sum(assign(answer, set()) for answer in range(len(answers)))
 
 
 class RollbackSpec(DeclarationBlock):

@@ -41,7 +41,7 @@ class ApprovalQuorum(ModelPractice):
             ticket,
             ports.catalog.model(self.model).deployment.approval,
             answers,
-            authors=form_facts.find_authors(ticket, ports, context),
+            authors=form_facts.find_authors(self.model, ticket.version, ports, context),
             faults=faults,
         )
         record_verdict(

@@ -1,4 +1,4 @@
-"""Checks ten items before a version is deployed, and writes the ticket that identifies it for all later tasks."""
+"""Checks eleven items before a version is deployed, and writes the ticket that identifies it for all later tasks."""
 
 from __future__ import annotations
 
@@ -10,32 +10,22 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.ledger.required_evidence import REQUIRED_GATES
-from pipelines.messages.release import (
-    BundleInspection,
-    BundleRequest,
-    BundleResult,
-    InspectionRequest,
-    LiveState,
-    ReleaseFacts,
-)
+from pipelines.messages.release import BundleInspection, BundleRequest, BundleResult, InspectionRequest, LiveState
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.rules.preflight_checklist import judge_checklist
-from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
+from practices._approvals.release_standing import release_standing
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_digests import recorded_digests
-from practices._rollouts.recorded_evidence import gate_outcomes, undeployed_versions
+from practices._rollouts.recorded_evidence import undeployed_versions
 
 ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """UUID namespace of rollout ids, the same in every installation."""
-
-MANUAL_RUN_TYPES = ("manual", "asset_materialization")
-"""Types of runs that only a person starts."""
 
 
 class PreflightChecklist(ModelPractice):
@@ -59,7 +49,8 @@ class PreflightChecklist(ModelPractice):
         _skip_if_live(bundle, live, spec, ports)
         inspect = InspectionRequest(bundle=bundle, champion=live.version, digests=digests)
         inspection = step_runner.run_step("inspect_release", inspect, BundleInspection, runner=runner)
-        verdict = judge_checklist(inspection, _release_standing(bundle, live, ports, context), spec, REQUIRED_GATES)
+        standing = release_standing(bundle, live, spec, ports, context)
+        verdict = judge_checklist(inspection, standing, spec, REQUIRED_GATES)
         self._record_checklist(verdict, bundle, ports, context)
         ticket = RolloutTicket(
             champion=live.version,
@@ -92,24 +83,6 @@ def rollout_id(context: Any, model: str) -> str:
     """The rollout's id: equal for all tries of all tasks of a run, different after the run was cleared."""
     run, clears = context["dag_run"], run_context.clear_count(context)
     return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{clears}"))
-
-
-def _release_standing(bundle: BundleResult, live: LiveState, ports: Ports, context: Any) -> ReleaseFacts:
-    gates, approval = gate_outcomes(bundle, ports)
-    lines = ports.ledger.entries(model=bundle.model)
-    drills = [line for line in lines if line.kind == "rollback_drill"]
-    run, person = context["dag_run"], getattr(context["dag_run"], "triggering_user_name", None)
-    return ReleaseFacts(
-        gates=gates,
-        approval_digest=approval,
-        ledger_faults=ports.ledger.faults(),
-        champion=live.version,
-        champion_sha256=live.bundle_sha256,
-        drill=str(drills[-1].details.get("outcome")) if drills else None,
-        drillable=choose_candidate(live.version, live.previous, lines) is not None,
-        by_hand=person is not None or getattr(run.run_type, "value", run.run_type) in MANUAL_RUN_TYPES,
-        deployer=person,
-    )
 
 
 def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:

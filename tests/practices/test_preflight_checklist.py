@@ -96,7 +96,7 @@ def test_the_ticket_names_the_version_its_bundle_and_the_one_that_is_live(harnes
         "model_digest": "d5",
     }
     assert not ticket.first
-    assert len(pushed["checklist"]) == 10
+    assert len(pushed["checklist"]) == 11
     assert {line["result"] for line in pushed["checklist"]} <= {"PASS", "WAIVED"}
     assert pushed["reasons"] == []
 
@@ -129,7 +129,7 @@ def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(h
     context = harness.context("deploy", "check_release", version="6")
     with pytest.raises(Refused, match=r"(?s)minimum_metrics_gate said fail.*slice_gate said fail.*model.onnx is miss"):
         PreflightChecklist(task_id="check_release", model=MODEL).execute(context)
-    assert len(context["pushed"]["checklist"]) == 10
+    assert len(context["pushed"]["checklist"]) == 11
     [details] = [told for version, told in harness.lines("gate") if told["gate"] == "preflight_checklist"]
     assert (details["outcome"], len(details["reasons"])) == ("fail", 5)
     assert details["facts"]["checklist"] == context["pushed"]["checklist"]
@@ -223,3 +223,50 @@ def test_a_target_that_does_not_answer_is_asked_again(harness: PracticeHarness) 
     harness.rollouts.down = True  # type: ignore[union-attr]
     with pytest.raises(Unavailable):
         check(harness, version="5")
+
+
+APPROVED_BY_LEADS = {"strategy": "canary", "approval": {"approvers": [{"role": "ml_lead", "users": ["ada", "grace"]}]}}
+SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+
+
+@pytest.mark.parametrize(
+    ("users", "starter", "refused"),
+    [
+        ("ada:op,grace:user", None, ""),
+        ("ada:op,grace:user", "grace", "without ada, grace, who trained or started it"),
+        ("ada:op,grace:viewer", None, "grace has the role viewer and cannot answer"),
+        ("ada:op,joe:op", None, "grace is not a user of Airflow"),
+        ("ada:op,grace:op:red_team", None, ""),
+    ],
+)
+def test_a_version_that_nobody_could_approve_is_refused_before_anything_is_tested(
+    harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, users: str, starter: str | None, refused: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", SIMPLE)
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users)
+    harness.declare(deployment=Deployment.model_validate(APPROVED_BY_LEADS))
+    harness.registry.add("5", status="approved", model_digest="d5", semantic_version="1.0.5", requested_by="ada")
+    if not refused:
+        assert check(harness, version="5", triggering_user_name=starter)[0].version == "5"
+        return
+    with pytest.raises(Refused) as error:
+        check(harness, version="5", triggering_user_name=starter)
+    assert "who may approve: ml_lead needs 1 and has nobody" in error.value.reasons
+    assert any(refused in reason for reason in error.value.reasons)
+    assert harness.rollouts is not None
+    assert harness.rollouts.rollout(MODEL).rollout_id is None
+
+
+@pytest.mark.parametrize(
+    ("manager", "users"), [("airflow.providers.fab.auth_manager.FabAuthManager", "joe:op"), (SIMPLE, "admin:admin")]
+)
+def test_where_a_task_cannot_read_airflows_users_nobody_is_left_out_for_it(
+    harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, manager: str, users: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", manager)
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users)
+    harness.declare(deployment=Deployment.model_validate(APPROVED_BY_LEADS))
+    checklist = check(harness, version="5")[1]["checklist"]
+    item = next(line for line in checklist if line["item"] == "who may approve")
+    assert item["result"] == "PASS"
+    assert item["why"][-1] == "this task cannot read whether they are users of Airflow"

@@ -198,6 +198,33 @@ def test_nobody_is_asked_where_too_few_could_answer(
     assert all(told.startswith(wanted) for wanted, told in zip(reasons, found, strict=True)), found
 
 
+def test_who_cannot_answer_is_left_out_with_the_reason() -> None:
+    unable = {"grace": "is not a user of Airflow", "joe": "is not named by any role"}
+    declared = Approval.model_validate(TWO_ROLES)
+    assert missing_approvers(declared, [], unable) == []
+    reasons = missing_approvers(declared, ["ada"], unable)
+    assert reasons[0] == "ml_lead needs 1 and has nobody"
+    assert reasons[1] == "grace is not a user of Airflow"
+    assert reasons[2].startswith("without ada, who trained or started it; name more people")
+    assert len(reasons) == 3
+
+
+CROSSED = {
+    "approvers": [
+        {"role": "ml_lead", "users": ["ada", "grace"]},
+        {"role": "compliance", "users": ["ada", "grace"]},
+        {"role": "owner", "users": ["joe", "mary", "max"]},
+    ]
+}
+"""Five people are named, and three are needed; without grace ada is the only one of two roles."""
+
+
+def test_one_person_who_alone_is_left_for_two_roles_is_not_counted_twice() -> None:
+    declared = Approval.model_validate(CROSSED)
+    assert missing_approvers(declared, []) == []
+    assert missing_approvers(declared, ["grace"])[0] == "3 different people must approve, but only 2 may"
+
+
 def test_an_answer_at_the_last_moment_counts() -> None:
     late = answer("ml_lead", "ada", at=NOW + timedelta(hours=1))
     assert judge_quorum(TICKET, Approval.model_validate(TWO_ROLES), [late, MARY], authors=[]).passed

@@ -90,6 +90,7 @@ def test_all_items_are_listed_though_all_is_well() -> None:
         "7 security": "PASS",
         "8 rollback": "PASS",
         "who may deploy": "PASS",
+        "who may approve": "WAIVED",
         "design": "PASS",
     }
     assert all(line["why"] for line in verdict.facts["checklist"])  # type: ignore[attr-defined]
@@ -517,6 +518,46 @@ def test_the_way_back_is_described(
 def test_who_deploys_is_named(may: list[str], stands: dict[str, Any], why: str) -> None:
     declared = {"approval": {"requires_approval": False, "deployers": may}}
     assert item_of("who may deploy", stands=stands, declared=declared)[1] == [why]
+
+
+LEADS = {"approval": {"approvers": [{"role": "ml_lead", "users": ["ada", "grace"]}], "timeout": 60}}
+
+
+@pytest.mark.parametrize(
+    ("stands", "result", "why"),
+    [
+        ({"users_known": True}, "PASS", ["ml_lead: ada, grace (1 needed)"]),
+        (
+            {"users_known": True, "authors": ["ada"]},
+            "PASS",
+            ["ml_lead: grace (1 needed)", "not ada, who trained or started it"],
+        ),
+        (
+            {"users_known": True, "authors": ["joe"], "unable": {"grace": "is not a user of Airflow"}},
+            "WARNING",
+            ["grace is not a user of Airflow", "ml_lead: ada (1 needed)"],
+        ),
+        (
+            {"users_known": True, "authors": ["ada"], "unable": {"grace": "has the role viewer and cannot answer"}},
+            "FAIL",
+            ["ml_lead needs 1 and has nobody", "grace has the role viewer and cannot answer"],
+        ),
+        ({"authors": ["ada", "grace"]}, "FAIL", ["ml_lead needs 1 and has nobody", "without ada, grace, who trained"]),
+        ({}, "PASS", ["ml_lead: ada, grace (1 needed)", "this task cannot read whether they are users of Airflow"]),
+    ],
+)
+def test_nobody_who_could_approve_is_told_before_anything_is_tested(
+    stands: dict[str, Any], result: str, why: list[str]
+) -> None:
+    outcome, reasons = item_of("who may approve", stands=stands, declared=LEADS)
+    assert outcome == result
+    assert all(told.startswith(expected) for told, expected in zip(reasons, why, strict=False)), reasons
+
+
+def test_a_version_that_nobody_may_approve_is_refused() -> None:
+    verdict = judged(found(), standing(authors=["ada", "grace"]), spec(**LEADS))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reasons[0] == "who may approve: ml_lead needs 1 and has nobody"
 
 
 def at(per_day: float) -> LoggedTraffic:

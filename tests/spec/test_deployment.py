@@ -47,7 +47,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"approval": {"approvers": [{"role": "lead", "users": ["ada"], "count": 2}]}}, "lead has 1 user(s) and needs 2"),
     (
         {"approval": {"approvers": [TWO_ROLES[0], {"role": "compliance", "users": ["ada"]}]}},
-        "2 different people are needed, 1 are named",
+        "2 different people are needed, 1 can approve together",
     ),
     ({"approval": {"approvers": [TWO_ROLES[1], TWO_ROLES[1]]}}, "role compliance occurs twice"),
     ({"resources": {"replicas": 5, "max_replicas": 3}}, "replicas 5 lies outside"),

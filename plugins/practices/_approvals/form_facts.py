@@ -15,10 +15,10 @@ from pipelines.ports import LedgerEntry, Ports
 APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
 
 
-def find_authors(ticket: RolloutTicket, ports: Ports, context: Any) -> list[str]:
+def find_authors(model: str, version: str, ports: Ports, context: Any) -> list[str]:
     """Users who may not approve: those who started the training of this version or this run, by name."""
-    trainings = ports.ledger.entries(model=ticket.model, version=ticket.version, kind="training")
-    tags = ports.registry.get(ticket.model, ticket.version).tags
+    trainings = ports.ledger.entries(model=model, version=version, kind="training")
+    tags = ports.registry.get(model, version).tags
     people = {line.details.get("requested_by") for line in trainings}
     people |= {tags.get("airworthy.requested_by"), getattr(context["dag_run"], "triggering_user_name", None)}
     return sorted(str(name) for name in people if name and name != ports.settings.actor)
@@ -36,7 +36,7 @@ def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts
         lines=_version_lines(ticket, ports),
         run_verdicts=_verdicts(context, ticket, ports),
         snapshot=_snapshot(ticket.model, candidate.tags.get("airworthy.snapshot"), ports),
-        authors=find_authors(ticket, ports, context),
+        authors=find_authors(ticket.model, ticket.version, ports, context),
         links=_links(ticket, ports, context),
     )
 

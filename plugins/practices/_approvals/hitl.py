@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipelines.errors import Refused
 
-log = logging.getLogger(__name__)
 ANSWERING_ROLES = ("user", "op", "admin")
 """Roles of the simple auth manager that may answer."""
+DEFAULT_USERS = "admin:admin"
+"""Airflow's default of ``[core] simple_auth_manager_users``."""
 
 
 def show_request(
@@ -39,20 +39,35 @@ def show_request(
         raise Refused("Airflow keeps showing the request of an earlier try", reasons)
 
 
-def warn_unknown_users(users: Sequence[str]) -> None:
-    """Log which users cannot answer, where Airflow has the simple auth manager."""
+def unable_users(users: Iterable[str]) -> dict[str, str] | None:
+    """Who of these cannot answer a request, each with the reason; None where Airflow does not say who its users are."""
+    roles = _user_roles()
+    if roles is None:
+        return None
+    unable = {}
+    for user in users:
+        role = roles.get(user)
+        if role is None:
+            unable[user] = "is not a user of Airflow: see [core] simple_auth_manager_users"
+        elif role.lower() not in ANSWERING_ROLES:
+            unable[user] = f"has the role {role} and cannot answer: give {' or '.join(ANSWERING_ROLES)}"
+    return unable
+
+
+def _user_roles() -> dict[str, str] | None:
+    """Role of each user of the simple auth manager; None if no task can read them.
+
+    Those of another auth manager are in its own database. A worker that only has Airflow's default list may not have
+    the settings of the API server, which knows the users.
+    """
     from airflow.sdk.configuration import conf
 
     if not conf.get("core", "auth_manager", fallback="").endswith(".SimpleAuthManager"):
-        return
-    known = _parse_users(conf.get("core", "simple_auth_manager_users", fallback=""))
-    for user in users:
-        role = known.get(user)
-        if role is None:
-            log.warning("%s is not a user of Airflow and cannot answer: see [core] simple_auth_manager_users", user)
-        elif role.lower() not in ANSWERING_ROLES:
-            log.warning("%s has the role %s and cannot answer: give %s", user, role, " or ".join(ANSWERING_ROLES))
-
-
-def _parse_users(declared: str) -> Mapping[str, str]:
-    return dict(part.strip().split(":", 1) for part in declared.split(",") if ":" in part)
+        return None
+    if conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False):
+        return {"Anonymous": "admin"}
+    declared = conf.get("core", "simple_auth_manager_users", fallback=DEFAULT_USERS)
+    if declared == DEFAULT_USERS:
+        return None
+    users = [part.strip().split(":") for part in declared.split(",") if ":" in part]
+    return {name: role for name, role, *_teams in users}

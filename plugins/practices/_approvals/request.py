@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from practices._operators import run_context
 from practices._operators.model import earlier_result
 from practices._rollouts.rollout import Rollout
 
+log = logging.getLogger(__name__)
 COMMENT_FIELD = Param(
     "", type=["null", "string"], maxLength=2000, title="Comment", description="Stored with your answer."
 )
@@ -61,7 +63,8 @@ class ApprovalRequest(ApprovalOperator):
             rollout.renew_idle_lease(rollout.running_state())
         role_users = next(approver.users for approver in approval.approvers if approver.role == self.role)
         users = [user for user in role_users if user not in facts.authors]
-        hitl.warn_unknown_users(users)
+        for user, why in (hitl.unable_users(users) or {}).items():
+            log.warning("%s %s", user, why)
         headline, text = subject(facts, self.role), form(facts, approval.timeout)
         hitl.show_request(
             context, subject=headline, body=text, users=users, options=self.options, params=self.serialized_params

@@ -1,0 +1,39 @@
+"""The item of the preflight checklist that says whether a rollout can be decided in its time."""
+
+from __future__ import annotations
+
+from pipelines.messages.release import BundleInspection, ReleaseFacts, StageDesign
+from pipelines.rules.preflight_items import ItemFacts
+from pipelines.spec.model import ModelSpec
+
+
+def rollout_feasibility(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
+    """Whether the rollout can be decided in its time at the traffic of the last seven days."""
+    item = ItemFacts("design")
+    if standing.champion is None:
+        item.waived.append("first version: there is no champion to compare with")
+        return item
+    if not inspection.design:
+        item.waived.append(f"{spec.deployment.strategy}: nothing is compared")
+        return item
+    if inspection.traffic is None:
+        item.warned.append("the duration is UNKNOWN: no request was logged in the last seven days")
+    for step in inspection.design:
+        estimate, undecidable = _stage_duration_text(step, inspection.traffic.per_day if inspection.traffic else None)
+        reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes
+        reasons.append(estimate)
+    return item
+
+
+def _stage_duration_text(step: StageDesign, per_day: float | None) -> tuple[str, bool]:
+    """``at 5 %: 15100 requests to pass, 0.4 days at 40000 a day``, and whether that exceeds the stage's time."""
+    place = f"at {step.share / 100:g} %" if step.share else "in the shadow"
+    if step.requests_to_pass is None:
+        return f"{place}: no number of requests can show a pass; expected_rate is not below the threshold", True
+    detection = f", {step.requests_to_find} to detect the expected harm" if step.requests_to_find else ""
+    estimate = f"{place}: {step.requests_to_pass} requests to pass{detection}"
+    if per_day is None:
+        return estimate, False
+    days, most = step.requests_to_pass / per_day, step.seconds / 86400
+    timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day"
+    return (f"{timed} > {most:.2g} days, the stage's maximum", True) if days > most else (timed, False)
