@@ -22,6 +22,8 @@ class ShadowRequest(Message):
     started: datetime
     now: datetime
     arms: list[ArmCounts]
+    callers: int | None = None
+    """Requests of callers since ``started``, mirrored or not; None: not known."""
     report: bool = False
 
 
@@ -60,6 +62,8 @@ class ShadowMeasure(Message):
     flipped: int
     coverage: float | None
     """Share of the sampled requests that the candidate has handled; None: no request was sampled."""
+    callers: int | None = None
+    """Requests of callers, mirrored or not; None: not known."""
     disagreement_above_log_e: float = 0.0
     disagreement_below_log_e: float = 0.0
     bad_above_log_e: float = 0.0

@@ -7,6 +7,7 @@ import math
 from pipelines.messages.comparison import ExperimentMeasure, MetricInterval
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.decision import StageAction, StageDecision
+from pipelines.rules.no_requests import no_requests_text
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import AbTestSpec
@@ -61,9 +62,8 @@ def _experiment_answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tupl
         return "error", list(measure.errors)
     if measure.split_log_e >= (needed := math.log(1 / declared.srm_alpha)):
         users = f"{measure.variant_units} of {measure.variant_units + measure.control_units} users are in the variant"
-        mismatch = (
-            f"{users}, {declared.traffic_split:g} declared (log evidence {measure.split_log_e:.2f} >= {needed:.2f})"
-        )
+        evidence = f"log evidence {measure.split_log_e:.2f} >= {needed:.2f}"
+        mismatch = f"{users}, {declared.traffic_split:g} declared ({evidence})"
         return "invalid", [f"{mismatch}: the arms cannot be compared; find the lost users before you repeat the test"]
     if too_few := _sample_size_unknowns(measure, declared):
         return "undecided", [*too_few, *measure.notes]
@@ -85,12 +85,11 @@ def _experiment_answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tupl
 
 
 def _sample_size_unknowns(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
+    if not measure.control_units and not measure.variant_units:
+        return [no_requests_text(measure.model, "the gateway", f"in the {measure.elapsed:.0f} s of the experiment")]
     arms = [("users", measure.control_units, measure.variant_units)]
-    arms += [
-        (f"users with {metric.metric}", metric.control_units, metric.variant_units)
-        for metric in measure.metrics
-        if metric.metric != "error_rate"
-    ]
+    measured = [metric for metric in measure.metrics if metric.metric != "error_rate"]
+    arms += [(f"users with {metric.metric}", metric.control_units, metric.variant_units) for metric in measured]
     return [
         f"{what}: control {control}, variant {variant}; {declared.minimum_sample_size} are needed in each"
         for what, control, variant in arms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.release import BundleInspection, ReleaseFacts, StageDesign
+from pipelines.rules.no_requests import no_requests_text
 from pipelines.rules.preflight_items import ItemFacts
 from pipelines.spec.model import ModelSpec
 
@@ -17,7 +18,8 @@ def rollout_feasibility(inspection: BundleInspection, standing: ReleaseFacts, sp
         item.waived.append(f"{spec.deployment.strategy}: nothing is compared")
         return item
     if inspection.traffic is None:
-        item.warned.append("the duration is UNKNOWN: no request was logged in the last seven days")
+        asked = no_requests_text(inspection.model, spec.deployment.endpoint_name, "in the last seven days")
+        item.warned.append(f"{asked}; the trial's duration is UNKNOWN")
     for step in inspection.design:
         estimate, undecidable = _stage_duration_text(step, inspection.traffic.per_day if inspection.traffic else None)
         reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.analysis import AnalysisPlan, RolloutEvidence
 from pipelines.rollout.decision import StageAction, StageDecision
+from pipelines.rules.no_requests import no_requests_text
 from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.verdict import Outcome, Verdict
 
@@ -33,6 +34,8 @@ class StageObservation(BaseModel):
     """When the stage began, or when a person resumed it."""
     bake: float
     limit: float
+    endpoint: str = "the gateway"
+    """What callers ask for predictions."""
 
 
 def judge_stage(observation: StageObservation) -> StageDecision:
@@ -60,7 +63,11 @@ def judge_stage(observation: StageObservation) -> StageDecision:
     facts |= {"evidence": weighed.outcome.value, **_newest_stage_counts(evidence), **weighed.facts}
     if weighed.outcome is Outcome.FAIL:
         return _make_decision("roll_back", facts, failures=weighed.reasons)
-    lacking = [*weighed.reasons, *_too_few_units(observation, evidence)]
+    candidate, champion = _units_of_this_stage(observation, evidence)
+    lacking = [*weighed.reasons, *_too_few_units(observation, candidate, champion)]
+    if lacking and not candidate and not champion:
+        when = f"in this stage, which is {baked:.0f} s old"
+        lacking = [no_requests_text(state.model, observation.endpoint, when)]
     if not lacking:
         if baked >= observation.bake:
             return _make_decision("go_on", facts)
@@ -88,10 +95,14 @@ def _newest_stage_counts(evidence: RolloutEvidence) -> dict[str, object]:
     }
 
 
-def _too_few_units(observation: StageObservation, evidence: RolloutEvidence) -> list[str]:
-    least = observation.plan.minimum_units
+def _units_of_this_stage(observation: StageObservation, evidence: RolloutEvidence) -> tuple[int, int]:
+    """Units of candidate and champion in the present stage."""
     counts = evidence.stages[-1] if evidence.stages and evidence.newest == observation.state.step else None
-    candidate, champion = (counts.candidate.units, counts.champion.units) if counts else (0, 0)
+    return (counts.candidate.units, counts.champion.units) if counts else (0, 0)
+
+
+def _too_few_units(observation: StageObservation, candidate: int, champion: int) -> list[str]:
+    least = observation.plan.minimum_units
     if min(candidate, champion) >= least:
         return []
     return [f"this stage has candidate {candidate}, champion {champion}; {least} needed in each"]

@@ -6,6 +6,7 @@ import math
 
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure
 from pipelines.rollout.decision import StageAction, StageDecision
+from pipelines.rules.no_requests import no_requests_text
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
 from pipelines.verdict import Outcome, Verdict
@@ -82,6 +83,9 @@ def _exceeded_limits(measure: ShadowMeasure, declared: Deployment, shadow: Shado
 
 
 def _missing_evidence(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
+    if not (measure.callers or measure.sent or measure.dropped or measure.requests):
+        when = f"in the {measure.elapsed:.0f} s of its shadow"
+        return [no_requests_text(measure.model, declared.endpoint_name, when)]
     longer = "mirror longer (shadow.duration, max_duration) or more (sample_rate)"
     unknowns = []
     if measure.compared < shadow.minimum_compared:
@@ -94,7 +98,7 @@ def _missing_evidence(measure: ShadowMeasure, declared: Deployment, shadow: Shad
         bad = f"{measure.failed} of {measure.requests} requests failed, not shown below {declared.error_threshold:.3g}"
         unknowns.append(f"{bad} ({_evidence_text(evidence, '<', needed)}): {longer}")
     if measure.coverage is None:
-        unknowns.append(f"no request was mirrored; check that {measure.model} gets requests")
+        unknowns.append(f"none of {measure.callers or 0} requests was mirrored; raise shadow.sample_rate")
     elif measure.coverage < shadow.min_coverage:
         offered = f"{measure.requests} of {measure.sent + measure.dropped} sampled requests"
         remedy = "the shadow worker does not keep up; lower shadow.sample_rate or give it a core"

@@ -223,6 +223,11 @@ class Deployment(DeclarationBlock):
         return self.strategy != "all_at_once" or self.shadow is not None
 
     @property
+    def endpoint_name(self) -> str:
+        """What callers ask for predictions, in a sentence."""
+        return "the gateway" if isinstance(self.target, Embedded) else "the endpoint"
+
+    @property
     def is_delegated_to_target(self) -> bool:
         """Whether the target shifts the traffic and judges the candidate by itself, all within the promotion."""
         return isinstance(self.target, SageMaker) and self.target.mode == "guardrail"

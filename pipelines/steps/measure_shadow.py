@@ -42,6 +42,7 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
         rollout_id=request.rollout_id,
         elapsed=(request.now - request.started).total_seconds(),
         coverage=min(1.0, counted["requests"] / mirrored) if mirrored else None,
+        callers=request.callers,
         errors=count_faults(request.arms),
         **counted,
     )

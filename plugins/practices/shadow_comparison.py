@@ -53,6 +53,10 @@ class ShadowComparison(ComparisonPractice):
         return verdict
 
     def _request(self, rollout: Rollout, state: RolloutState) -> ShadowRequest:
-        version = rollout.ticket.version
-        arguments = self.measure_args(rollout, state, lambda arm: arm.role == "shadow" and arm.version == version)
-        return ShadowRequest(champion=state.champion, version=version, **arguments)
+        version, step = rollout.ticket.version, state.step
+        request = ShadowRequest(
+            champion=state.champion, version=version, **self.measure_args(rollout, state, lambda arm: arm.step == step)
+        )
+        callers = sum(arm.requests for arm in request.arms if arm.role != "shadow")
+        mirrored = [arm for arm in request.arms if arm.role == "shadow" and arm.version == version]
+        return request.model_copy(update={"arms": mirrored, "callers": callers})

@@ -98,7 +98,14 @@ def test_what_was_not_shown_is_waited_for_twice_the_duration_and_then_refused(sh
 
 def test_without_any_traffic_nothing_is_shown(shadow: Compared) -> None:
     shadow.start()
-    with pytest.raises(Refused, match="check that flight_delay gets requests"):
+    with pytest.raises(Refused, match="nobody asked the gateway for flight_delay in the 1200 s"):
+        shadow.look(after=1200)
+
+
+def test_requests_that_the_sample_left_out_are_told_from_none(shadow: Compared) -> None:
+    shadow.start()
+    shadow.target.add_counts(MODEL, "4", "champion", requests=40)
+    with pytest.raises(Refused, match="none of 40 requests was mirrored"):
         shadow.look(after=1200)
 
 

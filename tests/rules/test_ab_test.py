@@ -94,6 +94,11 @@ def measured(*metrics: MetricInterval, **changes: Any) -> ExperimentMeasure:
         (measured(accuracy(-0.04, 0.06), KEPT), "undecided", "accuracy: not shown better"),
         (measured(BETTER, KEPT, split_log_e=NEEDED), "invalid", "the arms cannot be compared"),
         (measured(BETTER, KEPT, split_log_e=NEEDED - 0.01), "variant wins", ""),
+        (
+            measured(BETTER, KEPT, control_units=0, variant_units=0),
+            "undecided",
+            "nobody asked the gateway for m in the 60 s of the experiment: send",
+        ),
         (measured(BETTER, KEPT, variant_units=999), "undecided", "variant 999; 1000 are needed in each"),
         (measured(accuracy(0.01, 0.03, units=999), KEPT), "undecided", "users with accuracy: control 999"),
         (measured(BETTER, KEPT, errors=["impossible"]), "error", "impossible"),

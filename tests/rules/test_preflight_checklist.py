@@ -278,7 +278,13 @@ def test_a_rollout_that_could_not_fail_is_refused(target: dict[str, Any], result
             "FAIL",
             "5 days at 1000 a day > 0.083 days, the stage's maximum",
         ),
-        ({"strategy": "ab", **STICKY}, {"traffic": None}, "4", "WARNING", "no request was logged"),
+        (
+            {"strategy": "ab", **STICKY},
+            {"traffic": None},
+            "4",
+            "WARNING",
+            "nobody asked the gateway for flight_delay in the last seven days",
+        ),
         (
             {},
             {"design": [StageDesign(share=500, seconds=60)]},
@@ -591,7 +597,10 @@ def test_a_stage_can_be_decided_if_its_requests_come_within_its_time(
 
 
 def test_without_traffic_the_requests_are_still_foretold() -> None:
-    assert item_of("design", {"design": stage(), "traffic": None}) == (
-        "WARNING",
-        ["the duration is UNKNOWN: no request was logged in the last seven days", "at 2.5 %: 5000 requests to pass"],
+    result, (asked, estimate) = item_of("design", {"design": stage(), "traffic": None})
+    assert (result, estimate) == ("WARNING", "at 2.5 %: 5000 requests to pass")
+    assert asked == (
+        "nobody asked the gateway for flight_delay in the last seven days: send its callers' requests to POST"
+        " /models/flight_delay/invocations, or deploy without a trial (strategy: all_at_once); the trial's duration is"
+        " UNKNOWN"
     )

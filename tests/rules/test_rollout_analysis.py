@@ -141,9 +141,19 @@ def test_without_a_stage_the_counts_are_none_and_too_few() -> None:
     verdict = judge_stage(look(evidence, 60)).verdict
     assert (verdict.facts["candidate_units"], verdict.facts["champion_units"]) == (0, 0)
     assert (verdict.facts["candidate_events"], verdict.facts["champion_events"]) == ({}, {})
-    assert verdict.reasons[-1] == "this stage has candidate 0, champion 0; 100 needed in each"
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith(
+        "nobody asked the gateway for flight_delay in this stage, which is 60 s old: send"
+    )
     unmatched = evidence.model_copy(update={"newest": 2})
-    assert judge_stage(look(unmatched, 60)).verdict.reasons[-1] == verdict.reasons[-1]
+    assert judge_stage(look(unmatched, 60)).verdict.reasons == verdict.reasons
+
+
+def test_a_stage_that_nobody_asked_is_held_and_says_so_though_earlier_stages_had_requests() -> None:
+    verdict = judge_stage(look(weighed("unknown", newest=1), 300, endpoint="the endpoint")).verdict
+    assert verdict.reasons[0] == "not decided after 300 s > 300 s: the traffic is held"
+    assert verdict.reasons[1].startswith("nobody asked the endpoint for flight_delay in this stage")
+    assert len(verdict.reasons) == 2
 
 
 def test_the_counts_are_those_of_the_newest_stage() -> None:

@@ -12,6 +12,7 @@ from pipelines.spec.strategy import Analysis, Shadow
 from pipelines.verdict import Outcome
 
 DECLARED = Deployment(strategy="shadow", shadow=Shadow(duration=100, max_disagreement=0.05))
+UNMIRRORED = {"requests": 0, "sent": 0, "compared": 0, "disagreed": 0, "disagreement_below_log_e": 0.0}
 PASS_LOG_E, FAIL_LOG_E = math.log(20), math.log(120)
 
 
@@ -57,7 +58,7 @@ def labels(worse: float) -> PairedLabels:
         ({"bad_below_log_e": 0.0}, Outcome.UNKNOWN, "not shown below 0.01"),
         ({"compared": 499}, Outcome.UNKNOWN, "499 answers compared < 500"),
         ({"coverage": 0.949}, Outcome.UNKNOWN, "lower shadow.sample_rate"),
-        ({"coverage": None, "requests": 0, "compared": 0}, Outcome.UNKNOWN, "check that m gets requests"),
+        ({"coverage": None, **UNMIRRORED, "callers": 7}, Outcome.UNKNOWN, "none of 7 requests was mirrored"),
         ({"errors": ["step 1 counts 5 failed of 4 requests"]}, Outcome.UNKNOWN, "5 failed of 4"),
     ],
 )
@@ -67,6 +68,17 @@ def test_what_is_shown_decides_and_what_is_not_shown_never_passes(
     verdict = judge_shadow(measured(**changes), DECLARED).verdict
     assert verdict.outcome is outcome
     assert reason in "\n".join(verdict.reasons)
+
+
+@pytest.mark.parametrize("callers", [0, None])
+def test_a_shadow_that_nobody_asked_says_only_that_and_what_to_do(callers: int | None) -> None:
+    decision = judge_shadow(measured(coverage=None, **UNMIRRORED, callers=callers, elapsed=200.0), DECLARED)
+    assert decision.action == "refuse"
+    [reason] = decision.verdict.reasons
+    assert reason == (
+        "nobody asked the gateway for m in the 200 s of its shadow: send its callers' requests to POST"
+        " /models/m/invocations, or deploy without a trial (strategy: all_at_once)"
+    )
 
 
 def test_every_broken_limit_is_listed() -> None:

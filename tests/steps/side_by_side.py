@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.serving.prediction_log.compaction import FIXED_COLUMNS
+from pipelines.serving.prediction_log.conversion import FIXED_COLUMNS
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
 from tests.steps.monitored import MODEL, MemoryStore, catalog

@@ -41,6 +41,7 @@ def observe_stage(rollout: Rollout, state: RolloutState, share: int | None, erro
         waiting_since=waiting_since(rollout, state),
         bake=from_spec.bake_seconds(declared),
         limit=from_spec.max_stage_seconds(declared),
+        endpoint=declared.endpoint_name,
     )
 
 
