@@ -18,8 +18,9 @@ DOC = """
 Owner: **{spec.owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
 
 1. **check_performance** joins predictions with the labels known by now; **check_drift** compares the trailing window
-   with the training data of the live version. A check *fails* if it detects something or could not be measured; the
-   log and the ledger have every reason. Both are *skipped* if no version is live or it got no requests.
+   with the training data of the live version. A check *fails* if it detects something; the log and the ledger have
+   every reason. It is *skipped* while it has too few rows or labels, and fails if that lasts for more than
+   {spec.monitoring.max_unmeasured_days} days. Both are *skipped* if no version is live or it got no requests.
 2. **request_retraining** starts `{spec.model}__train` after enough consecutive detections, once per incident; else it
    is skipped.
 3. **all_is_well** fails the run if a check failed.
@@ -44,7 +45,7 @@ for spec in specs_to_build(load_catalog().models, "monitor"):
             task_id="request_retraining",
             model=spec.model,
             outlets=[asset(spec.model, "retrain_requested")],
-            trigger_rule="none_skipped",
+            trigger_rule="all_done",
             max_active_tis_per_dag=1,
         )
         checks >> EmptyOperator(task_id="all_is_well", trigger_rule="none_failed_min_one_success")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.monitoring import DriftMeasure, DriftResult
+from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 
@@ -31,7 +32,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
     prediction_unknowns: list[str] = []
     if result.prediction is None or not _is_measured(result.prediction):
         rows = result.prediction.rows if result.prediction else 0
-        prediction_unknowns = [f"prediction drift not measured: {rows} rows (needs {drift.minimum_rows})"]
+        prediction_unknowns = [f"prediction drift not measured: {rows} rows (needs {_needed(drift.minimum_rows)})"]
     elif _has_drifted(result.prediction, spec, drift.prediction_drift_threshold):
         prediction_failures = [_drift_text(result.prediction, drift.p_value, drift.prediction_drift_threshold)]
 
@@ -49,6 +50,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
         "report": result.report,
     }
     failures, unknowns = data_failures + prediction_failures, data_unknowns + prediction_unknowns
+    facts[TOO_LITTLE_DATA] = bool(unknowns) and _has_too_little_data(result, drift.minimum_rows)
     findings = _findings(result, spec, len(drifting), share)
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
@@ -75,11 +77,23 @@ def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:
     if not result.features:
         unknowns.append("no feature was measured")
     unknowns += [
-        f"{m.name} not measured: {m.rows} rows (needs {minimum_rows} and a column of the reference profile)"
+        f"{m.name} not measured: {m.rows} rows (needs {_needed(minimum_rows)}, and a column of the reference profile)"
         for m in result.features
         if not _is_measured(m)
     ]
     return unknowns
+
+
+def _needed(minimum_rows: int) -> str:
+    return f"monitoring.drift.minimum_rows: {minimum_rows}"
+
+
+def _has_too_little_data(result: DriftResult, minimum_rows: int) -> bool:
+    """Whether whatever was not measured has too few rows, and nothing else is missing."""
+    measures = [*result.features, *([result.prediction] if result.prediction else [])]
+    unmeasured = [measure for measure in measures if not _is_measured(measure)]
+    has_reference = result.version is not None and bool(result.features) and result.day not in result.missing_days
+    return has_reference and all(measure.rows < minimum_rows for measure in unmeasured)
 
 
 def _outcome(failures: list[str], unknowns: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.monitoring import PerformanceResult
+from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA
 from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec
 from pipelines.verdict import Verdict
 
@@ -22,8 +23,9 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
     failures: list[str] = []
     unknowns: list[str] = []
     if result.window_labelled < performance.minimum_labels:
+        needed = f"minimum_labels: {performance.minimum_labels}"
         arrived = f"{result.window_labelled} labels of {result.window_predictions} predictions"
-        unknowns.append(f"{arrived} arrived in the window (needs {performance.minimum_labels})")
+        unknowns.append(f"{arrived} arrived in the window (needs monitoring.performance.{needed})")
     if result.version is None:
         unknowns.append("no prediction was logged in the window, so no version is judged")
     elif reference is None:
@@ -43,6 +45,7 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         against = f"version {result.version}: {metric} {value:.4f}, in its test {reference:.4f}"
         findings.insert(0, f"{against}: worse by {drop:+.4f}, limit {performance.max_drop:g}")
     facts: dict[str, object] = {
+        TOO_LITTLE_DATA: bool(unknowns) and (result.version is None or reference is not None),
         "version": result.version,
         "metric": metric,
         "value": value,

@@ -253,6 +253,8 @@ class Monitoring(DeclarationBlock):
     retraining: Retraining = Retraining()
     label_horizon_days: int = Field(default=3, ge=0)
     """Predictions of this many earlier days are joined with labels again every day, so that late labels count."""
+    max_unmeasured_days: int = Field(default=7, ge=0)
+    """For how many data days a check may have too few rows or labels; then its task fails instead of being skipped."""
 
 
 class ModelSpec(DeclarationBlock):

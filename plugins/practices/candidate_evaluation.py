@@ -7,11 +7,12 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from pipelines import store_paths
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
 from practices._connections import installation
-from practices._operators import run_context, step_runner
+from practices._operators import links, run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_digests import recorded_digests
@@ -27,6 +28,7 @@ class CandidateEvaluation(ModelPractice):
     """
 
     ui_color = "#cfe2f3"
+    operator_extra_links = (links.EVALUATION_PICTURES, links.MLFLOW_VERSION)
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
@@ -42,6 +44,11 @@ class CandidateEvaluation(ModelPractice):
             model=self.model, version=version, champion=champion and champion.version, digests=digests
         )
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.stage_runner("evaluate"))
+        page = links.mlflow_page(ports.settings.tracking, "models", self.model, "versions", result.version)
+        links.MLFLOW_VERSION.show(self, page)
+        if result.plots:
+            pictures = store_paths.plot(self.model, result.version, "roc").rpartition("/")[0]
+            links.EVALUATION_PICTURES.show(self, links.stored_page(f"{pictures}/"))
         record_verdict(
             judge_evaluation(result, spec),
             subject=f"the evaluation of {self.model} version {result.version}",

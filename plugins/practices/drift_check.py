@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.messages.monitoring import DriftResult
+from pipelines import store_paths
+from pipelines.messages.monitoring import DriftResult, PerformanceResult
 from pipelines.rules.drift_check import judge_drift
+from practices._operators import links
 from practices._operators.monitored import MonitoringCheck
 
 
@@ -16,3 +18,8 @@ class DriftCheck(MonitoringCheck):
 
     step, result, subject = "measure_drift", DriftResult, "drift check"
     rule = staticmethod(judge_drift)
+    operator_extra_links = (links.DRIFT_REPORT,)
+
+    def show_links(self, result: DriftResult | PerformanceResult) -> None:
+        if isinstance(result, DriftResult) and result.report:
+            links.DRIFT_REPORT.show(self, links.stored_page(store_paths.drift_report(self.model, result.day)))

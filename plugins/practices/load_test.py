@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 from airflow.sdk import Context
 
+from pipelines import store_paths
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.rules.load_test import judge_load_test
-from practices._operators import step_runner
+from practices._operators import links, step_runner
 from practices._rollouts.operator import RolloutPractice
 
 LEASE_MARGIN_SECONDS = 900.0
@@ -25,6 +26,7 @@ class LoadTest(RolloutPractice):
 
     stem: ClassVar[str] = "load_test"
     ui_color = "#fce5cd"
+    operator_extra_links = (links.LOAD_TEST, links.ROLLOUT_PICTURES)
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
@@ -40,5 +42,8 @@ class LoadTest(RolloutPractice):
             "load_candidate", request, LoadTestResult, runner=rollout.spec.stage_runner("deploy")
         )
         context["ti"].xcom_push(key="plot", value=result.plot)
+        if result.plot:
+            path = store_paths.rollout(self.model, ticket.rollout_id, "load_test.png")
+            links.LOAD_TEST.show(self, links.stored_page(path))
         rollout.renew_idle_lease(rollout.running_state())
         return self.record(judge_load_test(result, deployment), rollout, context, report=result.report)

@@ -11,7 +11,7 @@ class PerformanceCheck(MonitoringCheck):
     """Join predictions with the labels known by now and compare the trailing window with the version's test metric.
 
     Metric and allowed loss are declared in ``monitoring.performance``. A detection is on the ledger before the task
-    fails; with too few labels the verdict is UNKNOWN and the task fails, too. Returns the ``PerformanceResult``.
+    fails; with too few labels yet the task is skipped. Returns the ``PerformanceResult``.
     """
 
     step, result, subject = "measure_performance", PerformanceResult, "performance"

@@ -6,10 +6,11 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from pipelines import store_paths
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
 from pipelines.rules.quarantine import judge_audit
 from practices._connections import installation
-from practices._operators import step_runner
+from practices._operators import links, step_runner
 from practices._operators.defaults import asset
 from practices._operators.partition import DatasetPractice, add_partition_key, day_of, record_day
 
@@ -23,11 +24,14 @@ class Quarantine(DatasetPractice):
     """
 
     ui_color = "#fce5cd"
+    operator_extra_links = (links.VALIDATION_REPORT,)
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec, audit_request = ports.catalog.dataset(self.dataset), ValidateRequest(dataset=self.dataset, day=day)
         audit = step_runner.run_step("audit_partition", audit_request, AuditResult, runner=spec.runner)
+        if audit.report:
+            links.VALIDATION_REPORT.show(self, links.stored_page(store_paths.data_docs(self.dataset, day)))
         verdict = judge_audit(audit, spec.max_quarantined_share)
         publish_request = PublishRequest(audit=audit, accept=verdict.passed)
         published = step_runner.run_step("publish_partition", publish_request, PublishResult, runner=spec.runner)

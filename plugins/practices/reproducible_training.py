@@ -11,7 +11,7 @@ from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
 from pipelines.settings import git_revision
 from practices._connections import installation
-from practices._operators import run_context, step_runner
+from practices._operators import links, run_context, step_runner
 from practices._operators.defaults import asset
 from practices._operators.model import ModelPractice, earlier_result
 from practices._operators.record_verdict import record_verdict
@@ -27,6 +27,7 @@ class ReproducibleTraining(ModelPractice):
 
     template_fields = ("model", "snapshot")
     ui_color = "#b6d7a8"
+    operator_extra_links = (links.MLFLOW_RUN, links.MLFLOW_VERSION)
 
     def __init__(self, *, model: str, snapshot: Any, **arguments: Any) -> None:
         super().__init__(model=model, **arguments)
@@ -38,6 +39,9 @@ class ReproducibleTraining(ModelPractice):
         request = self._request(context, ports.settings.actor)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
         result = step_runner.run_step("train_model", request, TrainResult, runner=spec.stage_runner("train"))
+        tracking = ports.settings.tracking
+        links.MLFLOW_RUN.show(self, links.mlflow_page(tracking, "runs", result.run_id))
+        links.MLFLOW_VERSION.show(self, links.mlflow_page(tracking, "models", self.model, "versions", result.version))
         record_verdict(
             judge_training(result, spec),
             subject=f"the training of {self.model} version {result.version}",

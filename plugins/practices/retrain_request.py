@@ -10,12 +10,11 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.rules.retrain_request import judge_retraining, read_detections
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
-from practices._operators import run_context
+from practices._operators import links, run_context
 from practices._operators.defaults import asset
 from practices._operators.record_verdict import push_verdict
 
@@ -30,6 +29,7 @@ class RetrainRequest(TriggerDagRunOperator):
 
     template_fields = ("model",)
     ui_color = "#fce5cd"
+    operator_extra_links = [links.STARTED_RUN]
 
     def __init__(self, *, model: str, **arguments: Any) -> None:
         started = {"trigger_dag_id": f"{model}__train", "logical_date": None, "skip_when_already_exists": True}
@@ -41,26 +41,36 @@ class RetrainRequest(TriggerDagRunOperator):
         verdict = judge(ports, self.model, day)
         push_verdict(verdict, context)
         if verdict.outcome is not Outcome.FAIL:
-            skip_or_refuse(verdict, self.model, day)
+            skip_request(verdict, self.model, day)
         reasons = list(verdict.reasons)
         extra: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
-        details = {**extra, "facts": verdict.facts}
         actor, live = run_context.actor(context, ports.settings.actor), _live_version(ports, self.model)
-        ports.ledger.append("retrain_request", self.model, live, details, actor=actor, key=f"{self.model}/{day}")
+        ports.ledger.append(
+            "retrain_request",
+            self.model,
+            live,
+            extra | {"facts": verdict.facts},
+            actor=actor,
+            key=f"{self.model}/{day}",
+        )
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]
         event.extra = extra
         event.add_partitions(day.isoformat())
         self.trigger_run_id = f"retrain_request__{day}"
+        links.STARTED_RUN.show(self, links.run_page(f"{self.model}__train", self.trigger_run_id))
         self.conf = {"as_of": day.isoformat(), "hypothesis": f"A retraining cures this: {'; '.join(reasons)}"}
         self.note = "\n".join(reasons)
         super().execute(context)
 
 
-def skip_or_refuse(verdict: Verdict, model: str, day: date) -> NoReturn:
-    """No retraining is due: skip with the reason, without an event; ``Refused`` if nothing was measured that day."""
+def skip_request(verdict: Verdict, model: str, day: date) -> NoReturn:
+    """No retraining is due: skip with the reason, without an event.
+
+    Also where nothing was measured that day: the checks themselves fail if that is a fault or lasts too long.
+    """
     if verdict.outcome is Outcome.UNKNOWN:
-        raise Refused(f"whether {model} needs a retraining on {day} is unknown", verdict.reasons)
+        raise AirflowSkipException(f"no retraining of {model} is requested on {day}; {'; '.join(verdict.reasons)}")
     detail = f"consecutive detections: {verdict.facts['streaks']}"
     if verdict.facts["held_back"]:
         detail = f"requested already on {verdict.facts['recent_requests']}, held back: {verdict.facts['held_back']}"

@@ -66,6 +66,9 @@ def test_what_is_declared_is_a_task_and_what_is_not_is_none(laid: dict[str, Any]
     assert set(dag["tasks"]) == set(tasks)
     for before, after in pairwise(tasks):
         assert before in dag["tasks"][after]["upstream"], after
+    edges = {(before, task) for task, facts in dag["tasks"].items() for before in facts["upstream"]}
+    clean_up = {("prepare_candidate", "end_rollout")} if "end_rollout" in tasks else set()
+    assert edges == set(pairwise(tasks)) | clean_up, "the graph is a line with one clean-up"
     told = re.findall(r"\*\*(\w+)\*\*", dag["doc"])
     assert sorted(set(tasks) - set(told)) == []
     assert all(task["policy"] and task["retries"] >= 1 for task in dag["tasks"].values())

@@ -85,11 +85,11 @@ def without_ways_on(dag: dict[str, Any]) -> dict[str, Any]:
 def test_dags_tasks_params_assets_pools_and_watchers_bear_the_names_they_had(dags: dict[str, Any]) -> None:
     kept = read("dags.json")
     assert dags["errors"] == {}
-    assert sorted(dags["dags"]) == sorted(kept["dags"])
+    assert sorted(kept["dags"].keys() - dags["dags"].keys()) == []
     for name, dag in kept["dags"].items():
         assert without_ways_on(dags["dags"][name]) == without_ways_on(dag), name
-    assert dags["assets"] == kept["assets"]
-    assert dags["watchers"] == kept["watchers"]
+    assert kept["assets"].items() <= dags["assets"].items()
+    assert kept["watchers"].items() <= dags["watchers"].items()
 
 
 @pytest.mark.parametrize(

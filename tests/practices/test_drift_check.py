@@ -31,6 +31,13 @@ def drifted(psi: float | None, prediction_psi: float = 0.01) -> DriftResult:
     )
 
 
+def thin(rows: int) -> DriftResult:
+    """A window in which each column has too few rows to be measured."""
+    result = drifted(None)
+    measures = [measure.model_copy(update={"rows": rows}) for measure in result.features]
+    return result.model_copy(update={"features": measures, "prediction": measures[0]})
+
+
 def check(harness: PracticeHarness, result: DriftResult) -> dict[str, Any]:
     harness.answers["measure_drift"] = result
     context = harness.context("monitor", "check_drift", partition_key=f"{DAY}")

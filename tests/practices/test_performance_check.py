@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import PerformanceResult
@@ -40,7 +41,7 @@ def test_a_drop_turns_the_task_red_after_it_is_on_record(harness: PracticeHarnes
     assert (version, details["check"], details["outcome"]) == ("4", "performance_check", "fail")
 
 
-def test_too_few_labels_are_no_evidence_and_no_pass(harness: PracticeHarness) -> None:
-    with pytest.raises(Refused, match="12 labels"):
+def test_too_few_labels_yet_are_skipped_with_the_field_that_sets_the_limit(harness: PracticeHarness) -> None:
+    with pytest.raises(AirflowSkipException, match=r"12 labels.*monitoring\.performance\.minimum_labels: 1000"):
         check(harness, performed(0.55, labelled=12))
     assert harness.lines("monitoring_verdict")[0][1]["outcome"] == "unknown"

@@ -7,7 +7,6 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
-from pipelines.errors import Refused
 from practices._operators.defaults import asset
 from practices.retrain_request import RetrainRequest
 from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
@@ -108,6 +107,6 @@ def test_what_an_earlier_champion_suffered_does_not_count(harness: PracticeHarne
 def test_a_day_on_which_nothing_was_measured_is_no_answer(harness: PracticeHarness) -> None:
     saw(harness, 0, "fail")
     context = harness.context("monitor", "request_retraining", partition_key="2013-03-02")
-    with pytest.raises(Refused, match="is unknown"):
+    with pytest.raises(AirflowSkipException, match="no declared trigger was measured"):
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     assert context["pushed"]["reasons"]

@@ -11,6 +11,7 @@ from pipelines.ledger.approval_form import FormFacts
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, Ports
+from practices._operators import links
 
 APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
 
@@ -65,12 +66,10 @@ def _snapshot(model: str, digest: str | None, ports: Ports) -> SnapshotResult | 
 
 
 def _links(ticket: RolloutTicket, ports: Ports, context: Any) -> Mapping[str, str]:
-    from airflow.sdk.configuration import conf
-
-    run = context["dag_run"]
-    base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    links = {"the run": f"{base}/dags/{run.dag_id}/runs/{run.run_id}"}
-    if ports.settings.tracking.startswith("http"):
-        tracking = ports.settings.tracking.rstrip("/")
-        links["MLflow"] = f"{tracking}/#/models/{ticket.model}/versions/{ticket.version}"
-    return links
+    run, tracking = context["dag_run"], ports.settings.tracking
+    addresses = {
+        "the run": links.run_page(run.dag_id, run.run_id),
+        "MLflow": links.mlflow_page(tracking, "models", ticket.model, "versions", ticket.version),
+        "pictures": links.stored_page(store_paths.rollout(ticket.model, ticket.rollout_id, "")),
+    }
+    return {name: address for name, address in addresses.items() if address}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pipelines.ledger.required_evidence import required_stages
 from pipelines.spec.model import ModelSpec
 from practices._operators.defaults import asset
+from practices._operators.model import ReturnedBy
 from practices.canary_step import CanaryStep
 from practices.champion_release import ChampionRelease
 from practices.preflight_checklist import PreflightChecklist
@@ -37,7 +38,7 @@ Maker = Callable[[ModelSpec, TaskArguments], StageTasks]
 def build_stages(spec: ModelSpec) -> str:
     """Build the tasks in the current DAG, one stage after the other, and return the text about them."""
     check = PreflightChecklist(task_id="check_release", model=spec.model)
-    arguments: TaskArguments = {"model": spec.model, "ticket": check.output}
+    arguments: TaskArguments = {"model": spec.model, "ticket": ReturnedBy(check.task_id)}
     stages = [_single_task(check, CHECK_TEXT)]
     for make in _stage_builders(spec):
         stages.append(make(spec, arguments))

@@ -13,6 +13,11 @@ from airflow.sdk import DAG, get_parsing_context
 from practices._operators.defaults import DEFAULT_ARGS
 
 Spec = TypeVar("Spec")
+STAGE_ORDER = (
+    ("ingest", "arrive", "validate", "catch_up"),
+    ("train", "evaluate", "deploy", "monitor", "rollback", "drill"),
+)
+"""The stages of a dataset and of a model in the order in which they follow each other."""
 
 
 def stage_dag(dag_id: str, owner: str, **declared: Any) -> DAG:
@@ -21,8 +26,22 @@ def stage_dag(dag_id: str, owner: str, **declared: Any) -> DAG:
     ``declared`` are further arguments of ``DAG``: schedule, form, texts, ``max_active_runs``.
     """
     subject, _, stage = dag_id.rpartition("__")
-    default_args = {**DEFAULT_ARGS, "owner": owner}
-    return DAG(dag_id, tags=[subject, stage, owner], default_args=default_args, catchup=False, **declared)
+    step = numbered_stage(stage)
+    return DAG(
+        dag_id,
+        dag_display_name=f"{subject} · {step}",
+        tags=[step, subject, owner],
+        default_args={**DEFAULT_ARGS, "owner": owner},
+        catchup=False,
+        **declared,
+    )
+
+
+def numbered_stage(stage: str) -> str:
+    """``3 deploy``: Airflow sorts DAGs and tags by name, and so they stand in their order; else the words."""
+    numbers = {name: number for stages in STAGE_ORDER for number, name in enumerate(stages, start=1)}
+    words = stage.replace("_", " ")
+    return f"{numbers[stage]} {words}" if stage in numbers else words
 
 
 def specs_to_build(specs: Mapping[str, Spec], stage: str) -> list[Spec]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from inspect import getdoc
 from typing import Any, TypeVar
 
+from airflow.sdk import Context
+
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.message import Message
@@ -36,6 +38,23 @@ class CandidatePractice(ModelPractice):
     def measured(self) -> EvaluateResult:
         """The result of the task that measured the candidate."""
         return earlier_result(EvaluateResult, self.evaluation)
+
+
+class ReturnedBy:
+    """What the task ``task_id`` of the same run returned, without an edge from it in the graph.
+
+    Airflow draws an edge to every task that reads an XCom: a value that all tasks of a line read would be a fan.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+
+    def resolve(self, context: Context) -> Any:
+        """Called by Airflow when it renders the template field that holds this object."""
+        return context["ti"].xcom_pull(task_ids=self.task_id)
+
+    def __str__(self) -> str:
+        return f"what {self.task_id} returned"
 
 
 def earlier_result(message: type[Result], value: Any) -> Result:

@@ -12,6 +12,7 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError
 from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
+from pipelines.rules.monitoring_gap import judge_gap
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from practices._connections import installation
@@ -24,7 +25,8 @@ class MonitoringCheck(ModelPractice):
     """Judge the live version for one day.
 
     ``step`` measures the trailing window, ``rule`` judges its ``result``; ``subject`` names the check in messages. The
-    verdict is a ledger line ``monitoring_verdict``. FAIL (a detection) and UNKNOWN fail the task. Returns the result.
+    verdict is a ledger line ``monitoring_verdict``. FAIL (a detection) fails the task. UNKNOWN skips it where only more
+    rows or labels are missing, and fails it otherwise or after ``monitoring.max_unmeasured_days``. Returns the result.
     """
 
     ui_color = "#f4cccc"
@@ -39,18 +41,25 @@ class MonitoringCheck(ModelPractice):
         self._skip_unless_measurable(ports, spec, day)
         request = MonitorRequest(model=self.model, day=day)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
+        self.show_links(result)
         verdict = self.rule(result, spec)
+        lines = ports.ledger.entries(self.model, result.version, "monitoring_verdict")
+        gap = judge_gap(verdict, (line.details for line in lines), day, spec)
         record_verdict(
-            verdict,
+            gap.verdict,
             subject=f"the {self.subject} of {self.model} on {day}",
             ledger_kind="monitoring_verdict",
             model=self.model,
             version=result.version,
             ports=ports,
             context=context,
+            on_unknown="skip" if gap.action == "skip" else "fail",
             details={"check": verdict.rule, "day": day.isoformat()},
         )
         return result.model_dump(mode="json", by_alias=True)
+
+    def show_links(self, result: DriftResult | PerformanceResult) -> None:
+        """Show buttons that lead to what was measured."""
 
     def _skip_unless_measurable(self, ports: Ports, spec: ModelSpec, day: date) -> None:
         """Skip the task if no version is live or the prediction log is empty around the trailing windows.

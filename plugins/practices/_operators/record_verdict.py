@@ -28,12 +28,14 @@ def record_verdict(
     ports: Ports,
     context: Context,
     on_fail: Literal["skip", "fail"] = "fail",
+    on_unknown: Literal["skip", "fail"] = "fail",
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the verdict to the ledger, the XComs and the task's log; return on PASS, else stop the downstream tasks.
 
     FAIL skips them (``on_fail="skip"``: a candidate was rejected) or raises ``Refused`` (``on_fail="fail"``: bad data,
-    a bad live system). UNKNOWN always raises ``Refused``. The ledger gets ``details`` and the verdict.
+    a bad live system). UNKNOWN raises ``Refused`` as well, or skips them (``on_unknown="skip"``: a monitor that has too
+    little data yet). The ledger gets ``details`` and the verdict.
     """
     ports.ledger.append(
         ledger_kind,
@@ -49,6 +51,9 @@ def record_verdict(
         return
     if verdict.outcome is Outcome.FAIL and on_fail == "skip":
         raise AirflowSkipException(f"{subject}: no\n" + "\n".join(f"  - {reason}" for reason in verdict.reasons))
+    if verdict.outcome is Outcome.UNKNOWN and on_unknown == "skip":
+        lines = "\n".join(f"  - {reason}" for reason in verdict.reasons)
+        raise AirflowSkipException(f"{subject}: not measured yet\n{lines}")
     raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
 
 

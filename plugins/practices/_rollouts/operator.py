@@ -6,11 +6,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from airflow.sdk import Context
+from airflow.sdk import BaseOperatorLink, Context
 
+from pipelines import store_paths
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
 from practices._connections import installation
+from practices._operators import links
 from practices._operators.model import ModelPractice, earlier_result
 from practices._operators.record_verdict import record_verdict
 from practices._rollouts.rollout import Rollout
@@ -23,6 +25,7 @@ class RolloutPractice(ModelPractice):
 
     template_fields: Sequence[str] = ("model", "ticket")
     ui_color = "#d0e0e3"
+    operator_extra_links: Sequence[BaseOperatorLink] = (links.ROLLOUT_PICTURES,)
     stem: ClassVar[str]
     kind: ClassVar[str] = "rollout"
     """Kind of its ledger lines."""
@@ -78,6 +81,8 @@ class RolloutPractice(ModelPractice):
         With ``held_at`` in the details (the generation at which traffic is held) a reason says what a person can do.
         """
         ticket = rollout.ticket
+        pictures = store_paths.rollout(ticket.model, ticket.rollout_id, "")
+        links.ROLLOUT_PICTURES.show(self, links.stored_page(pictures) if rollout.ports.store.list(pictures) else None)
         if "held_at" in details:
             clear = f"clear {context['ti'].task_id} to continue the stage"
             hint = f"{clear}, or trigger {self.model}__rollback to roll the candidate back"

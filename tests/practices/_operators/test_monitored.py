@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from practices._operators.monitored import MonitoringCheck
 from practices.drift_check import DriftCheck
 from practices.performance_check import PerformanceCheck
 from tests.practices.practice_harness import MODEL, PracticeHarness
-from tests.practices.test_drift_check import drifted
+from tests.practices.test_drift_check import drifted, thin
 from tests.practices.test_performance_check import performed
 
 DAY = date(2013, 3, 7)
@@ -102,3 +102,36 @@ def test_a_gateway_that_does_not_answer_does_not_stop_the_watch(
 ) -> None:
     harness.endpoint.down = True
     assert run(check, harness)["returned"]["version"] == "4"
+
+
+UNMEASURED: dict[str, tuple[Result, str]] = {
+    "measure_performance": (performed(0.55, labelled=12), "monitoring.performance.minimum_labels"),
+    "measure_drift": (thin(12), "monitoring.drift.minimum_rows"),
+}
+"""What a check measures on a day with too little data, and the field that sets the limit."""
+
+
+def test_too_little_data_yet_is_skipped_naming_the_field_and_kept_as_evidence(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    harness.answers[check.step], field = UNMEASURED[check.step]
+    context = harness.context("monitor", "check", partition_key=f"{DAY}")
+    with pytest.raises(AirflowSkipException, match=field):
+        check(task_id="check", model=MODEL).execute(context)
+    assert any(field in reason for reason in context["pushed"]["reasons"])
+    assert context["pushed"]["facts"]["version"] == "4"
+    assert [details["outcome"] for _, details in harness.lines("monitoring_verdict")] == ["unknown"]
+
+
+def test_what_stays_unmeasured_for_longer_than_declared_is_red(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    harness.answers[check.step], _ = UNMEASURED[check.step]
+    limit = harness.catalog.model(MODEL).monitoring.max_unmeasured_days
+    for number in range(limit):
+        on = DAY + timedelta(days=number)
+        harness.store.put(f"predictions/{MODEL}/date={on}/a.parquet", b"")
+        with pytest.raises(AirflowSkipException):
+            run(check, harness, partition_key=f"{on}")
+    with pytest.raises(Refused, match=f"not measured since {DAY}, for {limit + 1} days > {limit}"):
+        run(check, harness, partition_key=f"{DAY + timedelta(days=limit)}")

@@ -1,0 +1,37 @@
+"""Catch up: validates the days that were ingested while validation was paused."""
+
+from airflow.sdk import AssetWatcher
+
+from practices._arrivals.backlog_trigger import UnauditedDays
+from practices._connections.installation import load_catalog
+from practices._operators.airflow_dag import specs_to_build, stage_dag
+from practices._operators.defaults import asset
+from practices.validation_backlog import ValidationBacklog
+
+DOC = """
+### Catch up with `{spec.dataset}`
+{spec.description}
+
+Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml`
+
+Airflow drops the events that a paused DAG would start for. The triggerer watches the ledger for days that were ingested
+and not audited since:
+
+1. **hand_on_days** sends their events again once `{spec.dataset}__validate` is unpaused and has no unfinished run;
+   until then it is *skipped* (pink) and says which days wait. Each delivery is handed on once.
+
+Runs by itself, and by hand at any time.
+"""
+
+for spec in specs_to_build(load_catalog().datasets, "catch_up"):
+    watcher = AssetWatcher(name=f"{spec.dataset}_unaudited", trigger=UnauditedDays(spec.dataset))
+    with stage_dag(
+        f"{spec.dataset}__catch_up",
+        spec.owner,
+        schedule=[asset(spec.dataset, "unaudited", watchers=[watcher])],
+        description=f"Validate days of {spec.dataset} that were ingested while validation was paused",
+        doc_md=DOC.format(spec=spec),
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+    ):
+        ValidationBacklog(task_id="hand_on_days", dataset=spec.dataset, outlets=[asset(spec.dataset, "ingested")])

@@ -1,0 +1,47 @@
+"""A check that has too little data yet is skipped; one that stays unmeasured for longer than declared fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Literal
+
+from pipelines.spec.model import ModelSpec
+from pipelines.verdict import Decision, Outcome, Verdict
+
+GapAction = Literal["judge", "skip", "fail"]
+GapDecision = Decision[GapAction]
+TOO_LITTLE_DATA = "too_little_data"
+"""Name of the fact by which a check says that nothing but more rows or labels is missing."""
+
+
+def judge_gap(verdict: Verdict, records: Iterable[Mapping[str, Any]], day: date, spec: ModelSpec) -> GapDecision:
+    """``judge``: the check was measured. ``skip``: it has too little data, for no longer than declared. ``fail``: it
+    was not measured for another reason, or for more than ``monitoring.max_unmeasured_days`` days; the verdict says so.
+
+    ``records`` are the details of earlier ledger lines ``monitoring_verdict`` of the same version. Days are data days.
+    """
+    if verdict.outcome is not Outcome.UNKNOWN:
+        return GapDecision(verdict=verdict, action="judge")
+    if not verdict.facts.get(TOO_LITTLE_DATA):
+        return GapDecision(verdict=verdict, action="fail")
+    since, limit = unmeasured_since(verdict.rule, records, day), spec.monitoring.max_unmeasured_days
+    days = (day - since).days + 1
+    if days <= limit:
+        return GapDecision(verdict=verdict, action="skip")
+    overdue = f"not measured since {since}, for {days} days > {limit} (monitoring.max_unmeasured_days)"
+    reasons = (*verdict.reasons, overdue)
+    return GapDecision(verdict=verdict.model_copy(update={"reasons": reasons}), action="fail")
+
+
+def unmeasured_since(check: str, records: Iterable[Mapping[str, Any]], day: date) -> date:
+    """The first day of the unmeasured days that end with ``day``. Of several verdicts on one day the last counts."""
+    outcomes = {str(record["day"]): record["outcome"] for record in records if record.get("check") == check}
+    since = day
+    for earlier in sorted((date.fromisoformat(on) for on in outcomes), reverse=True):
+        if earlier >= day:
+            continue
+        if outcomes[earlier.isoformat()] != Outcome.UNKNOWN.value:
+            break
+        since = earlier
+    return since

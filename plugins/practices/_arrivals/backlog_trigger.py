@@ -1,0 +1,57 @@
+"""Watches the ledger, in the triggerer, for ingested days that nobody audits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from pipelines.errors import AirworthyError
+from pipelines.rules.validation_backlog import days_not_audited
+from practices._connections import installation
+
+REPEAT_SECONDS = 120.0
+"""After how long the same days are announced again: a run finds out whether validation is still paused."""
+UNFINISHED_STATES = ["queued", "running"]
+log = logging.getLogger(__name__)
+
+
+class UnauditedDays(BaseEventTrigger):
+    """Fires for the days of a dataset that were ingested and not audited, while no run of its validation is unfinished.
+
+    The payload is ``{"days": [...]}``. Whether validation is paused a trigger cannot know; the task that it starts can.
+    """
+
+    def __init__(self, dataset: str, poll_seconds: float = 15.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dataset, self.poll_seconds = dataset, poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.UnauditedDays", {"dataset": self.dataset, "poll_seconds": self.poll_seconds}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        announced = float("-inf")
+        while True:
+            is_due = time.monotonic() - announced >= REPEAT_SECONDS
+            if is_due and (days := await asyncio.to_thread(self._find_days)):
+                announced = time.monotonic()
+                yield TriggerEvent({"days": days})  # type: ignore[no-untyped-call]
+            await asyncio.sleep(self.poll_seconds)
+
+    def _find_days(self) -> list[str]:
+        ports = installation.open_ports()
+        try:
+            days = days_not_audited(ports.ledger.entries(self.dataset), ports.clock())
+        except AirworthyError as error:
+            log.warning("cannot read which days of %s were audited, trying again: %s", self.dataset, error)
+            return []
+        return [f"{day}" for day in days] if days and not self._unfinished_runs() else []
+
+    def _unfinished_runs(self) -> int:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        return RuntimeTaskInstance.get_dr_count(dag_id=f"{self.dataset}__validate", states=UNFINISHED_STATES)

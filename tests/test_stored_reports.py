@@ -1,0 +1,106 @@
+"""Reports and pictures of the store, shown to those who may see the DAG of their dataset or model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import airflow.api_fastapi.app
+import pytest
+from airflow.api_fastapi.core_api.security import get_user
+from fastapi.testclient import TestClient
+
+import stored_reports
+from pipelines import store_paths
+from tests.practices.landing import DAY
+from tests.practices.practice_harness import MODEL, PracticeHarness
+
+REPORT = store_paths.data_docs("flights", DAY)
+PICTURE = store_paths.rollout(MODEL, "1b4e28ba-2fa1", "load_test.png")
+
+
+@pytest.fixture
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
+    made = PracticeHarness.open(tmp_path, monkeypatch)
+    made.store.put(REPORT, b"<h1>flights 2013-01-05</h1>")
+    made.store.put(PICTURE, b"\x89PNG")
+    made.store.put(store_paths.rollout(MODEL, "1b4e28ba-2fa1", "load_test.json"), b"{}")
+    made.store.put(store_paths.receipt("flights", DAY), b"{}")
+    return made
+
+
+@pytest.fixture
+def readable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The DAGs that the user may see; Airflow's own auth manager is tried in the e2e tests."""
+    dags = {"flights__validate", f"{MODEL}__deploy"}
+
+    def is_authorized(*, method: str, details: Any, user: Any) -> bool:
+        return method == "GET" and details.id in dags
+
+    manager = SimpleNamespace(is_authorized_dag=is_authorized)
+    monkeypatch.setattr(airflow.api_fastapi.app, "get_auth_manager", lambda: manager)
+    return dags
+
+
+@pytest.fixture
+def pages(harness: PracticeHarness, readable: set[str]) -> Iterator[TestClient]:
+    app = stored_reports.make_app()
+    app.dependency_overrides[get_user] = lambda: SimpleNamespace(username="ada")
+    with TestClient(app) as client:
+        yield client
+
+
+def test_a_report_is_shown_with_an_origin_of_its_own(pages: TestClient) -> None:
+    answer = pages.get(f"/store/{REPORT}")
+    assert (answer.status_code, answer.text) == (200, "<h1>flights 2013-01-05</h1>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_folder_shows_its_pictures_and_links_to_its_other_files_without_a_script(pages: TestClient) -> None:
+    answer = pages.get(f"/store/{PICTURE.rpartition('/')[0]}/")
+    assert "<img src='load_test.png'" in answer.text
+    assert "<a href='load_test.json'>" in answer.text
+    assert "script" not in answer.headers["content-security-policy"]
+    assert pages.get(f"/store/{PICTURE}").headers["content-type"] == "image/png"
+
+
+def test_what_a_user_may_not_see_in_airflow_is_not_shown_here(pages: TestClient, readable: set[str]) -> None:
+    readable.clear()
+    assert pages.get(f"/store/{REPORT}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        store_paths.receipt("flights", DAY),
+        "landing/flights/2013-01-05/flights.csv",
+        "reports/validation/flights/../../../receipts/flights/2013-01-05.json",
+        "reports/validation/flights/%2e%2e/receipts.json",
+        "reports/validation/",
+        "reports/validation/flights/secrets.txt",
+        "rollouts//x.png",
+        "",
+    ],
+)
+def test_nothing_but_reports_and_pictures_is_shown(pages: TestClient, path: str) -> None:
+    assert pages.get(f"/store/{path}").status_code == 404
+
+
+def test_what_is_not_there_yet_says_so(pages: TestClient) -> None:
+    answer = pages.get(f"/store/{store_paths.rollout(MODEL, 'other', '')}")
+    assert (answer.status_code, "nothing is stored" in answer.text) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_the_pages_have_no_documents_that_everybody_may_read(pages: TestClient, path: str) -> None:
+    assert pages.get(path).status_code == 404
+
+
+def test_without_a_session_nothing_is_shown(harness: PracticeHarness, readable: set[str]) -> None:
+    with TestClient(stored_reports.make_app()) as client:
+        assert client.get(f"/store/{REPORT}").status_code == 401
