@@ -13,7 +13,7 @@ one error that lists all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 EXIT_REFUSED = 65
 EXIT_UNAVAILABLE = 75
@@ -41,6 +41,12 @@ class Refused(AirworthyError):
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str, list[str]]]:
         return type(self), (self.subject, self.reasons)
+
+
+def unknown_name(subject: str, known: Iterable[str]) -> Refused:
+    """``there is no model nosuch; there are flight_delay, late``: ``subject`` says what there is not."""
+    names = list(known)
+    return Refused(f"{subject}; there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none yet'}")
 
 
 class Conflict(Refused):

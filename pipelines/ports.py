@@ -157,11 +157,15 @@ class Ledger(Protocol):
     def entries(
         self, model: str | None = None, version: str | None = None, kind: str | None = None
     ) -> list[LedgerEntry]:
-        """Matching lines, oldest first."""
+        """Matching lines that can be read, oldest first; ``faults`` names the damaged ones."""
         ...
 
     def faults(self) -> list[str]:
-        """Every broken link or altered line; empty if the chain is intact."""
+        """Every broken link, altered or lost line that no repair has sealed; empty if the chain is intact."""
+        ...
+
+    def repair(self, because: str, *, person: str) -> list[LedgerEntry]:
+        """Seal each broken stretch by a line of its own (``pipelines.ledger.seals``); an intact ledger is left."""
         ...
 
 

@@ -123,3 +123,8 @@ def rollout(model: str, rollout_id: str, name: str) -> str:
 def approval_form(model: str, digest: str) -> str:
     """The text of an approval form, under its sha256."""
     return f"approvals/{model}/{digest}.md"
+
+
+def ledger_heads(name: str = "") -> str:
+    """Heads of the ledger, each file named by the line that was the newest when it was written."""
+    return f"ledger/heads/{name}"

@@ -101,8 +101,10 @@ class RealPorts:
     @cached_property
     def ledger(self) -> Ledger:
         from pipelines.adapters.ledger.sql import SqlLedger
+        from pipelines.adapters.ledger.stored_heads import StoredHeads
 
-        return SqlLedger(self.settings.ledger)
+        heads = StoredHeads(self.settings.store, self._store_options)
+        return SqlLedger(self.settings.ledger, stored_heads=heads)
 
     @cached_property
     def endpoint(self) -> GatewayRollouts:

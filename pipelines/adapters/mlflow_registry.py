@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from pipelines.errors import Refused
+from pipelines.errors import unknown_name
 from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import VersionInfo
 
@@ -24,10 +24,15 @@ class MlflowRegistry:
         return open_client(self._uri)
 
     def get(self, model: str, version: str) -> VersionInfo:
-        if not version.isdigit():
-            raise Refused(f"{model} has no version {version!r}; MLflow's versions are whole numbers")
         with translate_mlflow_errors(self._uri):
-            return self._version_info(self._client.get_model_version(model, version), self._aliases(model))
+            found = self._find_version(model, version)
+            if found is not None:
+                return self._version_info(found, self._aliases(model))
+            if self._find_registered_model(model) is None:
+                names = sorted(registered.name for registered in self._client.search_registered_models())
+                raise unknown_name(f"there is no model {model} in the registry", names)
+        numbers = [info.version for info in reversed(self.versions(model))]
+        raise unknown_name(f"{model} has no version {version} in the registry", numbers)
 
     def by_alias(self, model: str, alias: str) -> VersionInfo | None:
         with translate_mlflow_errors(self._uri):
@@ -65,6 +70,17 @@ class MlflowRegistry:
                 self._client.set_registered_model_alias(model, alias, self.get(model, version).version)
             elif self._find_registered_model(model) is not None:
                 self._client.delete_registered_model_alias(model, alias)
+
+    def _find_version(self, model: str, version: str) -> Any | None:
+        """None also for a text that is no number, as MLflow's versions are."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_model_version(model, version) if version.isdigit() else None
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
     def _find_registered_model(self, model: str) -> Any | None:
         from mlflow.exceptions import MlflowException

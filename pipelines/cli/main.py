@@ -21,6 +21,7 @@ COMMAND_GROUPS = {
     },
     "models and data": {
         "verify": "pipelines.cli.verify",
+        "ledger": "pipelines.cli.ledger",
         "reproduce": "pipelines.cli.reproduce",
         "rollback": "pipelines.cli.rollback",
         "restore": "pipelines.cli.restore",

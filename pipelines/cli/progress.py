@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -10,13 +11,15 @@ from rich.console import Console
 from pipelines.errors import Unavailable
 
 LOG_SECONDS = 10.0
+LOG_WIDTH = 140
 POLL_SECONDS = 0.5
 
 
 def open_console() -> Console:
-    """As wide as the terminal; a log is given room for its tables."""
+    """As wide as ``COLUMNS`` says or else the terminal is; a log of no declared width has room for its tables."""
     console = Console()
-    return console if console.is_terminal else Console(width=140)
+    has_width = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console if has_width else Console(width=LOG_WIDTH)
 
 
 class Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pipelines.cli.names import check_model
 from pipelines.errors import EXIT_REFUSED
 from pipelines.messages.training import ReproduceRequest
 from pipelines.ports import Ports
@@ -20,6 +21,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print both digests and whatever differed around the training. 0: bit-identical; 65: another model."""
+    check_model(options.model, ports)
     from pipelines.steps import reproduce_model
 
     result = reproduce_model.run(ReproduceRequest(model=options.model, version=options.version), ports)

@@ -6,7 +6,7 @@ import argparse
 from datetime import date
 from typing import Any
 
-from pipelines.errors import Refused
+from pipelines.cli.names import check_table
 from pipelines.ports import Ports, Store
 
 
@@ -21,9 +21,8 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Compare, restore, record in the ledger. ``Refused`` for a table or a version that does not exist."""
     store, table = ports.store, options.table
+    check_table(table, ports)
     newest = store.version(table)
-    if newest is None:
-        raise Refused(f"there is no table {table!r}; tables are named <layer>/<name>, for example validated/flights")
     if options.version is None:
         print(f"{table} is at version {newest}, with {len(store.days(table))} days")
         return 0

@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pipelines.cli.hanging_lines import hanging_lines
+from pipelines.cli.names import check_version
+from pipelines.cli.progress import open_console
 from pipelines.errors import EXIT_REFUSED
 from pipelines.ports import Ports
 
@@ -28,19 +31,22 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print each check. 0: all hold; 65: one does not."""
+    check_version(options.model, options.version, ports, ask_registry=not options.offline)
     from pipelines.steps.certificate.verification import verify
 
     certificate, checks = verify(
         options.model, options.version, ports, heads=options.head, ask_registry=not options.offline
     )
+    columns = open_console().width
     named = f" ({certificate.semantic_version})" if certificate.semantic_version else ""
     print(f"{options.model} version {options.version}{named}")
     width = max(len(check.name) for check in checks)
     for check in checks:
         mark = {"ok": "ok  ", "FAIL": "FAIL", "noted": "-   "}[check.state]
-        print(f"  {mark}  {check.name:<{width}}  {check.detail}")
+        print(hanging_lines(f"  {mark}  {check.name:<{width}}  ", check.detail, columns))
     failed = [check for check in checks if check.state == "FAIL"]
-    print(f"the certificate {'does NOT hold' if failed else 'holds'}; head of the ledger {certificate.head}")
+    held = "does NOT hold" if failed else "holds"
+    print(hanging_lines("", f"the certificate {held}; head of the ledger {certificate.head}", columns))
     if options.write:
         options.write.write_text(certificate.model_dump_json(indent=2), encoding="utf-8")
     return EXIT_REFUSED if failed else 0

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
-from pipelines.errors import Refused
+from pipelines.errors import Refused, unknown_name
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
@@ -66,7 +66,11 @@ def land(
 
 
 def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
-    faults = [f"{name!r} is no source of {spec.dataset}" for name in sources or [] if name not in spec.sources]
+    faults = [
+        str(unknown_name(f"{spec.dataset} has no source {name}", spec.sources))
+        for name in sources or []
+        if name not in spec.sources
+    ]
     if first > last:
         faults.append(f"the first day {first} is later than the last day {last}")
     if first < spec.calendar.start or (spec.calendar.end is not None and last > spec.calendar.end):

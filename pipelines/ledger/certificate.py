@@ -12,7 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.ledger.hash_chain import head
+from pipelines.ledger.people import answer_texts, approver_names, quorum_faults
 from pipelines.ledger.required_evidence import REQUIRED_GATES
+from pipelines.ledger.seals import Seal, read_seals, seal_of, sealed_evidence, sealed_observations
 from pipelines.ports import LedgerEntry
 
 TRAINING_DIGESTS = ("model_digest", "snapshot", "environment_digest", "request_digest")
@@ -46,11 +48,18 @@ class Certificate(BaseModel):
     bundle_sha256: str | None = None
     """Digest of the newest release's bundle; None if the version was never released."""
     entries: list[LedgerEntry]
+    seals: list[Seal] = []
+    """Repairs of the ledger by which some of these lines prove nothing."""
     head: str
     """Head of the whole ledger at the time of issue."""
 
+    @property
+    def proven_lines(self) -> list[LedgerEntry]:
+        """The lines without those of sealed stretches."""
+        return [entry for entry in self.entries if not seal_of(entry, self.seals)]
+
     def lines_of_kind(self, kind: str) -> list[LedgerEntry]:
-        return [entry for entry in self.entries if entry.kind == kind]
+        return [entry for entry in self.proven_lines if entry.kind == kind]
 
     def gate(self, name: str) -> list[LedgerEntry]:
         return [entry for entry in self.lines_of_kind("gate") if entry.details.get("gate") == name]
@@ -58,10 +67,12 @@ class Certificate(BaseModel):
 
 def collect_certificate(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
     """The certificate of a version from all lines of the ledger, even if lines are missing."""
+    seals = read_seals(ledger)
     own = [entry for entry in ledger if entry.model == model and entry.version == version]
-    training = _newest(own, "training")
-    approval = _newest(own, "approval")
-    release = _newest(own, "release")
+    proven = [entry for entry in own if not seal_of(entry, seals)]
+    training = _newest(proven, "training")
+    approval = _newest(proven, "approval")
+    release = _newest(proven, "release")
     snapshot = training.get("snapshot")
     data = [
         entry
@@ -71,29 +82,49 @@ def collect_certificate(model: str, version: str, ledger: Sequence[LedgerEntry])
         and snapshot
         and entry.details.get("snapshot") == snapshot
     ]
+    entries = sorted({entry.number: entry for entry in [*data, *own]}.values(), key=lambda entry: entry.number)
     return Certificate(
         model=model,
         version=version,
         semantic_version=approval.get("semantic_version"),
-        table_versions=data[-1].details.get("table_versions", {}) if data else {},
+        table_versions=_newest([entry for entry in data if not seal_of(entry, seals)], "data_verdict").get(
+            "table_versions", {}
+        ),
         git_revision=training.get("git_revision"),
         bundle_sha256=release.get("sha256"),
-        entries=sorted({entry.number: entry for entry in [*data, *own]}.values(), key=lambda entry: entry.number),
+        entries=entries,
+        seals=[seal for seal in seals if _concerns(seal, model, version, entries)],
         head=head(ledger),
         **{name: training.get(name) for name in TRAINING_DIGESTS},
     )
 
 
+def _concerns(seal: Seal, model: str, version: str, entries: Sequence[LedgerEntry]) -> bool:
+    """Whether a line of this version, readable or not, or one of its certificate lies in the sealed stretch."""
+    named = any((line.model, line.version) == (model, version) for line in seal.lines)
+    return named or any(seal.covers(entry.number) for entry in entries)
+
+
 def check_lines(certificate: Certificate) -> list[Check]:
-    """Checks that need only the lines: training, data, code, each gate, approval, releases."""
+    """Checks that need only the lines: sealed ones, training, data, code, each gate, approval, people, releases."""
     return [
+        *_check_seals(certificate),
         _check_training(certificate),
         _check_data(certificate),
         _check_code(certificate),
         *[_check_gate(certificate, name) for name in REQUIRED_GATES],
         _check_approval(certificate),
+        *_check_people(certificate),
         _check_releases(certificate),
     ]
+
+
+def _check_seals(certificate: Certificate) -> list[Check]:
+    model, version, seals = certificate.model, certificate.version, certificate.seals
+    if texts := sealed_evidence(model, version, seals):
+        return [_failed_check("sealed lines", "; ".join([*texts, "train and deploy another version"]))]
+    noted = sealed_observations(model, version, seals)
+    return [Check(name="sealed lines", state="noted", detail="; ".join(noted))] if noted else []
 
 
 def _check_training(certificate: Certificate) -> Check:
@@ -161,7 +192,19 @@ def _check_approval(certificate: Certificate) -> Check:
             gate.number < last.number and gate.details.get("outcome") == "pass" for gate in certificate.gate(name)
         ):
             faults.append(f"came before {name} had passed")
-    return _check_result("approval", faults, f"line {last.number}, {certificate.semantic_version} by {last.actor}")
+    people = approver_names(certificate.proven_lines)
+    by = f"; approved by {', '.join(people)}" if people else f" by {last.actor}"
+    return _check_result("approval", faults, f"line {last.number}, {certificate.semantic_version}{by}")
+
+
+def _check_people(certificate: Certificate) -> list[Check]:
+    """Who answered the requests for approval, in which role and with which comment; none where nobody was asked."""
+    lines = certificate.proven_lines
+    if not any(line.kind in ("approval_request", "approval_answer") for line in lines):
+        return []
+    texts = answer_texts(lines)
+    faults = [*quorum_faults(lines), *([] if texts else ["nobody has answered yet"])]
+    return [_check_result("people", [*faults, *texts] if faults else [], "; ".join(texts))]
 
 
 def _check_releases(certificate: Certificate) -> Check:

@@ -1,7 +1,7 @@
 """The digest of a ledger line covers its fields and the digest of the line before, so that alterations are detected.
 
-The chain alone does not expose lines removed from its end, or a rewritten chain. ``head_faults`` exposes both by
-comparison with an earlier head (``<number>:<digest>``) that was kept elsewhere.
+The chain alone does not expose lines removed from its end, or a rewritten chain. A head (``<number>:<digest>``) that
+was kept elsewhere exposes both; ``pipelines.ledger.examination`` compares a whole ledger with all that were kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
@@ -57,14 +57,32 @@ def utc_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def utc_minute(at: datetime | str) -> str:
+    """``2013-03-02 10:11 UTC``; a text that is no time stays as it is."""
+    try:
+        moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    except ValueError:
+        return str(at)
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def line_digest(entry: LedgerEntry) -> str:
     """sha256 over the canonical JSON of every field except the digest."""
     fields = {**entry.model_dump(exclude={"digest", "at"}), "at": utc_text(entry.at)}
     return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
 
 
+class Predecessor(Protocol):
+    """What a line names of the line before it, which may be one that cannot be read."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
+
+
 def next_line(
-    last: LedgerEntry | None,
+    last: Predecessor | None,
     *,
     at: datetime,
     kind: str,
@@ -90,43 +108,38 @@ def next_line(
     return line.model_copy(update={"digest": line_digest(line)})
 
 
-def chain_faults(entries: Iterable[LedgerEntry]) -> list[str]:
-    """Every altered line, missing number and broken link of a whole ledger, oldest first."""
-    faults = []
-    number, digest = 0, GENESIS_DIGEST
-    for entry in entries:
-        if entry.number != number + 1:
-            faults.append(f"line {entry.number} follows line {number}: {_gap_text(number, entry.number)}")
-        elif entry.previous != digest:
-            faults.append(f"line {entry.number} names {entry.previous[:12]} as its predecessor, not {digest[:12]}")
-        actual = line_digest(entry)
-        if actual != entry.digest:
-            faults.append(f"line {entry.number} was altered: its content gives {actual[:12]}, not {entry.digest[:12]}")
-        number, digest = entry.number, entry.digest
-    return faults
-
-
-def _gap_text(before: int, after: int) -> str:
-    return f"{after - before - 1} line(s) missing between them" if after > before else "out of order"
-
-
 def head(entries: Sequence[LedgerEntry]) -> str:
     """``<number>:<digest>`` of the newest line; a copy kept elsewhere exposes a shortened ledger."""
     return f"{entries[-1].number}:{entries[-1].digest}" if entries else f"0:{GENESIS_DIGEST}"
 
 
+def parse_head(text: str) -> tuple[int, str] | None:
+    """Number and digest of a head; None for another text, and for one of line 0, which is before the first line."""
+    known = HEAD_PATTERN.match(text.strip())
+    if known is None or (int(known[1]) == 0 and known[2] != GENESIS_DIGEST):
+        return None
+    return int(known[1]), known[2]
+
+
+def head_fault(number: int, digest: str, actual: str | None) -> str | None:
+    """The fault of a ledger that once had this head; ``actual``: the digest of its line now, None: there is no line."""
+    if actual is None:
+        return f"line {number} is missing: it was once the newest line (digest {digest[:12]})"
+    if actual != digest:
+        return f"line {number} was rewritten: its digest was {digest[:12]}, now {actual[:12]}"
+    return None
+
+
+def unreadable_head(text: str) -> str:
+    return f"{text.strip()[:80]!r} is not a head; a head is <number>:<64 hex digits>"
+
+
 def head_faults(entries: Sequence[LedgerEntry], heads: Iterable[str]) -> list[str]:
     """Every recorded head whose line is missing from the ledger or has another digest."""
     digests = {entry.number: entry.digest for entry in entries} | {0: GENESIS_DIGEST}
-    faults = []
-    for text in heads:
-        known = HEAD_PATTERN.match(text.strip())
-        if known is None:
-            faults.append(f"{text.strip()[:80]!r} is not a head; a head is <number>:<64 hex digits>")
-        elif int(known[1]) not in digests:
-            faults.append(f"line {known[1]} is missing: it was once the newest line (digest {known[2][:12]})")
-        elif digests[int(known[1])] != known[2]:
-            faults.append(
-                f"line {known[1]} was rewritten: its digest was {known[2][:12]}, now {digests[int(known[1])][:12]}"
-            )
-    return faults
+    parsed = {text: parse_head(text) for text in heads}
+    faults = [
+        head_fault(known[0], known[1], digests.get(known[0])) if known else unreadable_head(text)
+        for text, known in parsed.items()
+    ]
+    return [fault for fault in faults if fault]

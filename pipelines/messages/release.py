@@ -152,6 +152,8 @@ class ReleaseFacts(Message):
     """Outcome by gate, for this model file."""
     approval_digest: str | None = None
     ledger_faults: list[str] = []
+    sealed_lines: list[str] = []
+    """Lines of the version that prove nothing, since a repair of the ledger sealed them."""
     champion: str | None = None
     champion_sha256: str | None = None
     drill: str | None = None

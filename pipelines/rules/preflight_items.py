@@ -161,6 +161,11 @@ def security(inspection: BundleInspection, standing: ReleaseFacts) -> ItemFacts:
     item.failed += [f"{name} differs from a new conversion of the registered model" for name in inspection.altered]
     item.failed += [f"{name} contains a pickle, and loading a pickle runs code" for name in inspection.pickles]
     item.failed += [f"the ledger: {fault}" for fault in standing.ledger_faults]
+    if standing.ledger_faults:
+        item.failed.append("restore the ledger from a backup, or seal the stretch: airworthy ledger repair --because …")
+    item.failed += [f"the ledger: {text}" for text in standing.sealed_lines]
+    if standing.sealed_lines:
+        item.failed.append(f"train another version of {inspection.model}: nothing proves this one")
     approved, has = standing.approval_digest, inspection.model_digest
     if has is None:
         item.unmeasured.append("the digest of the registered model could not be read")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipelines.errors import Refused
+from pipelines.errors import Refused, unknown_name
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
@@ -19,6 +19,9 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load
 
 Spec = TypeVar("Spec", bound=BaseModel)
+
+FOLDERS = {"datasets": "datasets", "views": "features", "models": "models"}
+"""Folder of each kind of declaration, below ``include``."""
 
 
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
@@ -64,11 +67,11 @@ class Catalog:
     def read(cls, include: Path) -> Catalog:
         """Read all declarations; ``refused`` has the faulty ones and those that use them."""
         refused: dict[str, Refused] = {}
-        datasets = _read_folder(include / "datasets", DatasetSpec, "dataset", refused)
-        views = _read_folder(include / "features", FeatureView, "view", refused)
-        models = _read_folder(include / "models", ModelSpec, "model", refused)
-        _check(views, "features", refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _check(models, "models", refused, lambda model: _model_faults(model, views, datasets))
+        datasets = _read_folder(include / FOLDERS["datasets"], DatasetSpec, "dataset", refused)
+        views = _read_folder(include / FOLDERS["views"], FeatureView, "view", refused)
+        models = _read_folder(include / FOLDERS["models"], ModelSpec, "model", refused)
+        _check(views, FOLDERS["views"], refused, lambda view: view_faults(view, datasets.get(view.dataset)))
+        _check(models, FOLDERS["models"], refused, lambda model: _model_faults(model, views, datasets))
         return cls(datasets, views, models, refused)
 
     def model(self, name: str) -> ModelSpec:
@@ -89,14 +92,18 @@ class Catalog:
     def views_of(self, dataset: str) -> list[FeatureView]:
         return [view for view in self.views.values() if view.dataset == dataset]
 
+    def declared(self, kind: str) -> list[str]:
+        """Names of all ``datasets``, ``views`` or ``models``, also of those whose files have faults."""
+        faulty = [Path(file).stem for file in self.refused if file.startswith(f"{FOLDERS[kind]}/")]
+        return sorted({*getattr(self, kind), *faulty})
+
     def _get(self, kind: str, name: str) -> Any:
         specs: dict[str, Any] = getattr(self, kind)
         if name in specs:
             return specs[name]
-        for refusal in (error for file, error in self.refused.items() if Path(file).stem == name):
+        if refusal := self.refused.get(f"{FOLDERS[kind]}/{name}.yaml"):
             raise refusal
-        known = ", ".join(sorted(specs)) or "none"
-        raise Refused(f"no {kind.rstrip('s')} is called {name!r}; declared: {known}")
+        raise unknown_name(f"there is no {kind.rstrip('s')} {name}", self.declared(kind))
 
 
 def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dict[str, DatasetSpec]) -> list[str]:

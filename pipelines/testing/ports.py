@@ -12,8 +12,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Refused, Unavailable
-from pipelines.ledger.hash_chain import chain_faults, next_line
+from pipelines.errors import Refused, Unavailable, unknown_name
+from pipelines.ledger.examination import examine, seal_details
+from pipelines.ledger.hash_chain import head, next_line
+from pipelines.ledger.rows import to_row
+from pipelines.ledger.seals import SEAL_KIND, SEAL_SUBJECT
 from pipelines.messages.release import LiveState
 from pipelines.ports import Clock, LedgerEntry, VersionInfo
 from pipelines.settings import REPOSITORY, Settings
@@ -162,11 +165,12 @@ class MemoryStore(_FakeAdapter):
 
 
 class MemoryLedger(_FakeAdapter):
-    """A ``Ledger`` in a list. A test may alter ``lines``, which ``faults`` then reports."""
+    """A ``Ledger`` in a list. A test may alter or remove ``lines``, which ``faults`` then reports by the ``heads``."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or FixedClock()
         self.lines: list[LedgerEntry] = []
+        self.heads: list[str] = []
 
     def append(
         self,
@@ -186,6 +190,7 @@ class MemoryLedger(_FakeAdapter):
         at = self._clock()
         line = next_line(last, at=at, kind=kind, model=model, version=version, actor=actor, details=details, key=key)
         self.lines.append(line)
+        self.heads.append(head(self.lines))
         return line
 
     def entries(
@@ -198,7 +203,12 @@ class MemoryLedger(_FakeAdapter):
 
     def faults(self) -> list[str]:
         self._check_available()
-        return chain_faults(self.lines)
+        return [fault.text for fault in examine([to_row(line) for line in self.lines], self.heads).faults]
+
+    def repair(self, because: str, *, person: str) -> list[LedgerEntry]:
+        self._check_available()
+        seals = seal_details([to_row(line) for line in self.lines], self.heads, because)
+        return [self.append(SEAL_KIND, SEAL_SUBJECT, None, details, actor=person) for details in seals]
 
 
 class MemoryRegistry(_FakeAdapter):
@@ -231,9 +241,11 @@ class MemoryRegistry(_FakeAdapter):
 
     def get(self, model: str, version: str) -> VersionInfo:
         self._check_available()
-        info = self._versions.get(model, {}).get(version)
+        if model not in self._versions:
+            raise unknown_name(f"there is no model {model} in the registry", sorted(self._versions))
+        info = self._versions[model].get(version)
         if info is None:
-            raise Refused(f"the registry has no version {version} of model {model!r}")
+            raise unknown_name(f"{model} has no version {version} in the registry", self._versions[model])
         aliases = sorted(alias for (name, alias), target in self._aliases.items() if (name, target) == (model, version))
         return info.model_copy(update={"aliases": tuple(aliases), "semantic": info.tags.get(SEMANTIC_VERSION)})
 

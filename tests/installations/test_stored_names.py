@@ -24,8 +24,9 @@ from pipelines.adapters.sagemaker.changes import EndpointChanges
 from pipelines.adapters.sagemaker.clients import AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
 from pipelines.ledger.certificate import check_lines, collect_certificate
-from pipelines.ledger.hash_chain import chain_faults
+from pipelines.ledger.examination import examine
 from pipelines.ledger.required_evidence import REQUIRED_GATES
+from pipelines.ledger.rows import to_row
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.messages.training import SnapshotResult
@@ -322,7 +323,7 @@ def ticket() -> RolloutTicket:
 
 
 def test_the_chain_of_kept_lines_is_whole(lines: list[LedgerEntry]) -> None:
-    assert chain_faults(lines) == []
+    assert examine([to_row(line) for line in lines]).faults == []
 
 
 def test_the_certificate_of_a_version_still_holds(lines: list[LedgerEntry]) -> None:

@@ -14,7 +14,6 @@ from pipelines.errors import Refused
 from pipelines.ledger.hash_chain import (
     GENESIS_DIGEST,
     canonical_json,
-    chain_faults,
     head,
     head_faults,
     line_digest,
@@ -131,42 +130,6 @@ def test_a_line_follows_its_predecessor_by_number_and_digest() -> None:
     assert second.at.utcoffset() == timedelta(0)
 
 
-def test_a_whole_ledger_has_no_fault() -> None:
-    assert chain_faults([]) == []
-    assert chain_faults(chain(4)) == []
-
-
-@pytest.mark.parametrize(
-    ("places", "faults"),
-    [
-        ([1, 2, 4], ["line 4 follows line 2: 1 line(s) missing between them"]),
-        ([4], ["line 4 follows line 0: 3 line(s) missing between them"]),
-        ([1, 1], ["line 1 follows line 1: out of order"]),
-        ([2, 1], ["line 2 follows line 0: 1 line(s) missing between them", "line 1 follows line 2: out of order"]),
-    ],
-)
-def test_a_missing_repeated_or_moved_line_is_named(places: list[int], faults: list[str]) -> None:
-    lines = chain(4)
-    assert chain_faults([lines[place - 1] for place in places]) == faults
-
-
-def test_an_altered_line_is_named_with_both_digests() -> None:
-    first, second, third = chain(3)
-    altered = second.model_copy(update={"actor": "eve"})
-    assert chain_faults([first, altered, third]) == [
-        f"line 2 was altered: its content gives {line_digest(altered)[:12]}, not {second.digest[:12]}"
-    ]
-
-
-def test_a_line_rewritten_with_its_digest_breaks_the_link_of_the_next() -> None:
-    first, second, third = chain(3)
-    altered = second.model_copy(update={"actor": "eve"})
-    rewritten = altered.model_copy(update={"digest": line_digest(altered)})
-    assert chain_faults([first, rewritten, third]) == [
-        f"line 3 names {second.digest[:12]} as its predecessor, not {rewritten.digest[:12]}"
-    ]
-
-
 def test_the_head_is_the_number_and_digest_of_the_newest_line() -> None:
     lines = chain(2)
     assert head(lines) == f"2:{lines[1].digest}"
@@ -188,10 +151,12 @@ def test_a_shortened_or_rewritten_ledger_misses_an_earlier_head() -> None:
     assert head_faults(lines, [f"3:{'f' * 64}"]) == [
         f"line 3 was rewritten: its digest was {'f' * 12}, now {digest[:12]}"
     ]
-    assert head_faults([], [f"0:{'f' * 64}"]) == [f"line 0 was rewritten: its digest was {'f' * 12}, now {'0' * 12}"]
+    assert head_faults([], [f"0:{'0' * 64}"]) == []
 
 
-@pytest.mark.parametrize("text", ["", "3", f"3:{'f' * 63}", f"3:{'F' * 64}", f"x:{'f' * 64}", f"3:{'f' * 65}"])
+@pytest.mark.parametrize(
+    "text", ["", "3", f"0:{'f' * 64}", f"3:{'f' * 63}", f"3:{'F' * 64}", f"x:{'f' * 64}", f"3:{'f' * 65}"]
+)
 def test_a_text_that_is_no_head_is_shown_by_its_first_80_characters(text: str) -> None:
     [fault] = head_faults(chain(1), [text])
     assert fault == f"{text!r} is not a head; a head is <number>:<64 hex digits>"

@@ -141,10 +141,34 @@ def test_another_models_approval_is_no_approval(harness: PracticeHarness) -> Non
         check(harness, version="5")
 
 
-def test_a_ledger_that_was_tampered_with_lets_nothing_pass(harness: PracticeHarness) -> None:
-    harness.ledger.lines[0] = harness.ledger.lines[0].model_copy(update={"actor": "somebody else"})
-    with pytest.raises(Refused, match="7 security: the ledger"):
+def alter_line(harness: PracticeHarness, number: int) -> None:
+    lines = harness.ledger.lines
+    lines[number - 1] = lines[number - 1].model_copy(update={"actor": "somebody else"})
+
+
+def test_a_ledger_that_was_tampered_with_lets_nothing_pass_and_says_what_to_do(harness: PracticeHarness) -> None:
+    alter_line(harness, 1)
+    with pytest.raises(Refused, match=r"(?s)7 security: the ledger.*airworthy ledger repair --because"):
         check(harness, version="5")
+
+
+def test_once_a_damaged_line_is_sealed_its_own_version_is_refused_and_every_other_one_deploys(
+    harness: PracticeHarness,
+) -> None:
+    approve(harness, "6")
+    [of_six, *_] = [line.number for line in harness.ledger.lines if line.version == "6"]
+    alter_line(harness, of_six)
+    for version in ("5", "6"):
+        with pytest.raises(Refused, match=f"line {of_six} was altered"):
+            check(harness, version=version)
+    harness.ledger.repair("a disk failed", person="ada")
+    assert check(harness, version="5")[0].version == "5"
+    with pytest.raises(
+        Refused, match=rf"(?s)line {of_six} \(training\) proves nothing.*\(ada: a disk failed\)"
+    ) as refusal:
+        check(harness, version="6")
+    assert "slice_gate has no verdict about this model file" in str(refusal.value)
+    assert "train another version" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

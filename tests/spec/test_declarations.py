@@ -258,7 +258,7 @@ def test_what_rests_on_a_bad_file_is_refused_with_it_and_says_so(tmp_path: Path)
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     found = Catalog.read(include_of(tmp_path))
-    with pytest.raises(Refused, match="no model is called 'flight_dely'; declared: flight_delay"):
+    with pytest.raises(Refused, match="there is no model flight_dely; there is flight_delay"):
         found.model("flight_dely")
     assert found.dataset_of("flight_delay").dataset == "flights"
     assert [view.view for view in found.views_of("flights")] == ["flight_delay"]

@@ -15,6 +15,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.certificate import Certificate, Check, check_lines, collect_certificate
 from pipelines.ledger.hash_chain import head_faults
+from pipelines.ledger.seals import Seal, read_seals
 from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.take_snapshot import count_verified_rows
@@ -48,14 +49,19 @@ def verify(
 
 
 def _check_ledger(model: str, version: str, ports: Ports, heads: Sequence[str]) -> tuple[Check, Certificate]:
-    faults = ports.ledger.faults()
-    try:
-        lines = ports.ledger.entries()
-    except Refused as refusal:
-        return _check_result("ledger", faults or [str(refusal)], ""), collect_certificate(model, version, [])
-    faults += head_faults(lines, heads)
+    faults, lines = ports.ledger.faults(), ports.ledger.entries()
+    seals = read_seals(lines)
+    faults += [_with_seal(fault, text, seals) for text in heads for fault in head_faults(lines, [text])]
     detail = f"{len(lines)} lines, chain whole" + (f", holds {len(heads)} given head(s)" if heads else "")
+    if seals:
+        detail += f"; nothing is proven by {'; '.join(map(str, seals))}"
     return _check_result("ledger", faults, detail), collect_certificate(model, version, lines)
+
+
+def _with_seal(fault: str, head_text: str, seals: Sequence[Seal]) -> str:
+    """The fault of a head that was given, and which repair of the ledger declared its line lost."""
+    by = next((seal for seal in seals if head_text.strip() in seal.heads), None)
+    return f"{fault}; {by}" if by else fault
 
 
 def _check_snapshot(certificate: Certificate, ports: Ports) -> Check:

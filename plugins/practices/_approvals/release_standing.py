@@ -9,7 +9,7 @@ from pipelines.ports import Ports
 from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.spec.model import ModelSpec
 from practices._approvals import form_facts, hitl
-from practices._rollouts.recorded_evidence import gate_outcomes
+from practices._rollouts.recorded_evidence import gate_outcomes, sealed_lines
 
 MANUAL_RUN_TYPES = ("manual", "asset_materialization")
 """Types of runs that only a person starts."""
@@ -28,6 +28,7 @@ def release_standing(
         gates=gates,
         approval_digest=approval,
         ledger_faults=ports.ledger.faults(),
+        sealed_lines=sealed_lines(bundle, ports),
         champion=live.version,
         champion_sha256=live.bundle_sha256,
         drill=str(drills[-1].details.get("outcome")) if drills else None,

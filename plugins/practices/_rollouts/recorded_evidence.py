@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipelines.ledger.required_evidence import analysis_stage_name, is_about_model, required_stages
+from pipelines.ledger.seals import SEAL_KIND, read_seals, sealed_evidence
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
@@ -24,13 +25,23 @@ class ModelFile(Protocol):
 
 
 def gate_outcomes(subject: ModelFile, ports: Ports) -> tuple[dict[str, str], str | None]:
-    """The last outcome of each gate for exactly this model file, and the model digest that was approved last."""
+    """The last outcome of each gate for exactly this model file, and the model digest that was approved last.
+
+    Nothing for a version with a line in a sealed stretch of the ledger.
+    """
+    if sealed_lines(subject, ports):
+        return {}, None
     lines = ports.ledger.entries(model=subject.model, version=subject.version)
     snapshots = [line.details.get("snapshot") for line in lines if line.kind == "training"]
     gates = [line.details for line in lines if line.kind == "gate"]
     own_gates = [d for d in gates if is_about_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
     approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
     return {d["gate"]: d["outcome"] for d in own_gates}, approvals[-1] if approvals else None
+
+
+def sealed_lines(subject: ModelFile, ports: Ports) -> list[str]:
+    """One text for each line of this version that lies in a sealed stretch of the ledger and proves nothing."""
+    return sealed_evidence(subject.model, subject.version, read_seals(ports.ledger.entries(kind=SEAL_KIND)))
 
 
 def stage_outcomes(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict[str, str | None]:
@@ -40,6 +51,8 @@ def stage_outcomes(ticket: RolloutTicket, spec: ModelSpec, ports: Ports) -> dict
         for line in ports.ledger.entries(model=ticket.model, version=ticket.version)
         if line.kind in ("rollout", "approval_quorum") and is_of_rollout(line.details, ticket)
     ]
+    if sealed_lines(ticket, ports):
+        lines = []
     outcomes: dict[str, str] = {}
     for line in lines:
         practice = line.get("practice", "approval_quorum")

@@ -18,12 +18,22 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from pipelines.adapters.ledger import stored_heads
 from pipelines.adapters.ledger.sql import SqlLedger
+from pipelines.adapters.ledger.stored_heads import StoredHeads
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.hash_chain import head
 from pipelines.ports import Ledger
+from pipelines.settings import Settings
 from pipelines.testing.ports import MemoryLedger
+from pipelines.wiring import open_ports
 
+GUARDED = {
+    "ledger_no_delete": "DELETE FROM ledger",
+    "ledger_no_update": "UPDATE ledger SET actor = 'b'",
+    "ledger_append_only": "INSERT INTO ledger SELECT 9, at, kind, model, version, actor, details, key, previous, 'x' "
+    "FROM ledger LIMIT 1",
+}
 REST = "details, key, digest, 'forged'"
 START = datetime(2013, 3, 1, tzinfo=UTC)
 
@@ -155,6 +165,12 @@ def test_a_new_ledger_is_empty_and_without_fault(ledger: Ledger) -> None:
     assert ledger.faults() == []
 
 
+def test_an_intact_ledger_needs_no_repair(ledger: Ledger) -> None:
+    fill(ledger, 3)
+    assert ledger.repair("to be sure", person="ada") == []
+    assert len(ledger.entries()) == 3
+
+
 # ---- what the SQL ledger adds --------------------------------------------------------------------------------------
 
 
@@ -284,6 +300,129 @@ def test_a_ledger_written_anew_no_longer_holds_the_heads_noted_before(tmp_path: 
     assert forged.faults() == []
     assert noted.count("\n") == 3
     assert len(SqlLedger(url).faults()) == 3
+
+
+# ---- the heads in the store ----------------------------------------------------------------------------------------
+
+
+def stored(url: str, tmp_path: Path) -> SqlLedger:
+    """The ledger of an installation whose store is a folder; without a heads file of its own."""
+    return SqlLedger(url, clock=ticking(), heads=tmp_path / "none", stored_heads=StoredHeads(str(tmp_path / "store")))
+
+
+def head_files(tmp_path: Path) -> list[int]:
+    """Numbers of the lines by which the files of heads are named."""
+    return sorted(int(path.name.split("-")[0]) for path in (tmp_path / "store/ledger/heads").glob("*.txt"))
+
+
+@pytest.mark.parametrize("lost", [["number = 5"], ["number > 3"], ["number > 0"]])
+def test_lines_cut_from_the_end_are_noticed_by_the_store_alone(url: str, tmp_path: Path, lost: list[str]) -> None:
+    fill(stored(url, tmp_path))
+    (tmp_path / "none").unlink()
+    assert stored(url, tmp_path).faults() == []
+    tamper(url, *(f"DELETE FROM ledger WHERE {which}" for which in lost))
+    assert "line 5 is missing: it was once the newest line" in "\n".join(stored(url, tmp_path).faults())
+    for _ in range(7):  # going on hides nothing
+        stored(url, tmp_path).append("gate", "other", "1", {}, actor="b")
+    (tmp_path / "none").unlink()
+    assert "line 5 was rewritten" in "\n".join(stored(url, tmp_path).faults())
+
+
+def test_installations_keep_heads_in_the_store_without_being_told_to(tmp_path: Path) -> None:
+    ports = open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path)}))
+    fill(ports.ledger, 2)
+    assert head_files(tmp_path) == [2]
+
+
+def test_of_each_block_one_file_stays_and_holds_all_its_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_heads, "BLOCK_LINES", 3)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    fill(stored(url, tmp_path), 8)
+    assert head_files(tmp_path) == [3, 6, 8]
+    kept = StoredHeads(str(tmp_path / "store")).read()
+    assert {text.split(":")[0] for text in kept} == {str(number) for number in range(1, 9)}
+
+
+def test_an_older_ledger_has_all_its_lines_noted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_heads, "BLOCK_LINES", 3)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    fill(SqlLedger(url, clock=ticking()), 7)
+    fill(stored(url, tmp_path), 1)
+    assert head_files(tmp_path) == [3, 6, 8]
+
+
+def test_a_store_that_fails_costs_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "store").write_text("a file where the store should be")
+    ledger = stored(f"sqlite:///{tmp_path}/ledger.db", tmp_path)
+    fill(ledger, 1)
+    assert len(ledger.entries()) == 1
+    assert "its head is not in the store" in caplog.text
+
+
+# ---- repair --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["UPDATE ledger SET actor = 'b' WHERE number = 2"],
+        ["UPDATE ledger SET details = '{' WHERE number = 3"],
+        ["UPDATE ledger SET details = '{' WHERE number = 5"],
+        ["DELETE FROM ledger WHERE number = 3"],
+        ["DELETE FROM ledger WHERE number > 3"],
+        ["DELETE FROM ledger"],
+        ["UPDATE ledger SET actor = 'b' WHERE number = 1", "DELETE FROM ledger WHERE number = 4"],
+    ],
+)
+def test_a_repair_seals_every_kind_of_damage_and_the_ledger_goes_on(
+    url: str, statements: list[str], tmp_path: Path
+) -> None:
+    ledger = stored(url, tmp_path)
+    fill(ledger)
+    tamper(url, *statements)
+    assert ledger.faults()
+    sealed = ledger.repair("a disk failed", person="ada")
+    assert {(line.kind, line.actor, line.details["because"]) for line in sealed} == {
+        ("ledger_repair", "ada", "a disk failed")
+    }
+    fill(ledger, 2)
+    assert ledger.faults() == []
+    assert stored(url, tmp_path).faults() == []
+    lines = ledger.entries()
+    assert [line.number for line in lines][-len(sealed) - 2 :] == [line.number for line in sealed] + [
+        sealed[-1].number + 1,
+        sealed[-1].number + 2,
+    ]
+
+
+def test_a_line_can_be_added_behind_one_that_cannot_be_read(url: str) -> None:
+    ledger = SqlLedger(url, clock=ticking())
+    fill(ledger, 2)
+    tamper(url, "UPDATE ledger SET details = '{' WHERE number = 2")
+    assert ledger.append("rollback", "m", "1", {}, actor="a").number == 3
+    assert len(ledger.entries(kind="rollback")) == 1
+
+
+def test_a_line_that_cannot_be_read_is_a_fault_and_hides_no_other(url: str, tmp_path: Path) -> None:
+    ledger = stored(url, tmp_path)
+    fill(ledger, 3)
+    tamper(url, "UPDATE ledger SET details = '{' WHERE number = 2")
+    assert [line.number for line in ledger.entries(model="flight_delay")] == [1, 3]
+    assert "line 2 was altered: it cannot be parsed" in ledger.faults()
+    [line] = ledger.repair("a disk failed", person="ada")
+    assert line.details["lines"] == [{"number": 2, "kind": "gate", "model": "flight_delay", "version": "2"}]
+
+
+@pytest.mark.parametrize("guard", ["ledger_no_update", "ledger_no_delete", "ledger_append_only"])
+def test_a_repair_puts_a_dropped_guard_back_and_says_so(url: str, guard: str) -> None:
+    ledger = SqlLedger(url, clock=ticking())
+    fill(ledger, 2)
+    execute(url, f"DROP TRIGGER {guard}" + (" ON ledger" if url.startswith("postgresql") else ""))
+    [line] = ledger.repair("the database was moved", person="ada")
+    assert line.details["triggers"] == [guard]
+    assert ledger.faults() == []
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+        execute(url, GUARDED[guard])
 
 
 @pytest.mark.parametrize("guard", ["ledger_no_update", "ledger_no_delete", "ledger_append_only"])

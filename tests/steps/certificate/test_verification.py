@@ -260,6 +260,8 @@ def test_a_ledger_cut_short_is_found_by_a_head_kept_elsewhere(installation: Inst
     ledger_head = head(installation.ports.ledger.entries())
     assert installation.failed(heads=[ledger_head]) == {}
     del installation.ports.ledger.lines[-1]
+    assert "line 9 is missing" in installation.failed()["ledger"]
+    installation.ports.ledger.heads.clear()
     assert installation.failed() == {}
     assert "line 9 is missing" in installation.failed(heads=[ledger_head])["ledger"]
 
@@ -301,3 +303,64 @@ def test_a_ledger_or_store_that_does_not_answer_is_unavailable(installation: Ins
     getattr(installation.ports, port).down = True
     with pytest.raises(Unavailable):
         installation.check()
+
+
+# ---- sealed stretches ----------------------------------------------------------------------------------------------
+
+
+def repaired(installation: Installation, number: int) -> None:
+    """Line ``number`` is altered, and ada seals it."""
+    installation.write()
+    ledger = installation.ports.ledger
+    ledger.lines[number - 1] = ledger.lines[number - 1].model_copy(update={"actor": "eve"})
+    ledger.repair("a disk failed", person="ada")
+
+
+@pytest.mark.parametrize(
+    ("number", "item"),
+    [(1, "data verdict"), (2, "training"), (3, REQUIRED_GATES[0]), (6, REQUIRED_GATES[3]), (7, "approval")],
+)
+def test_a_certificate_that_rests_on_a_sealed_line_fails_and_says_by_whom_and_why(
+    installation: Installation, number: int, item: str
+) -> None:
+    repaired(installation, number)
+    failed = installation.failed()
+    assert item in failed
+    assert "ledger" not in failed
+    if item != "data verdict":
+        assert f"line {number} (" in failed["sealed lines"]
+        assert f"line {number}, sealed by line 10 (ada: a disk failed)" in failed["sealed lines"]
+
+
+def test_a_certificate_beside_a_sealed_stretch_holds_and_names_it(installation: Installation) -> None:
+    installation.lines.append(("gate", "2", {"gate": "slice_gate", "outcome": "pass"}))
+    repaired(installation, 10)
+    assert installation.failed() == {}
+    detail = installation.check()["ledger"].detail
+    assert "nothing is proven by line 10, sealed by line 11 (ada: a disk failed)" in detail
+
+
+def test_a_sealed_rejection_does_not_let_an_older_pass_count_again(installation: Installation) -> None:
+    installation.lines.append(("gate", "1", {"gate": "slice_gate", "model_digest": DIGEST, "outcome": "fail"}))
+    repaired(installation, 9)
+    assert "line 9 (gate) proves nothing" in installation.failed()["sealed lines"]
+
+
+def test_a_sealed_monitoring_line_is_noted_and_the_certificate_holds(installation: Installation) -> None:
+    installation.lines.append(("monitoring_verdict", "1", {"check": "drift_check", "outcome": "fail"}))
+    repaired(installation, 9)
+    assert installation.failed() == {}
+    assert installation.check()["sealed lines"].state == "noted"
+
+
+def test_a_given_head_of_a_lost_line_fails_and_names_the_repair(installation: Installation) -> None:
+    installation.write()
+    ledger = installation.ports.ledger
+    ledger.append("gate", "other", "1", {}, actor="a")
+    lost = head(ledger.lines)
+    del ledger.lines[-1]
+    ledger.repair("restored from yesterday's backup", person="ada")
+    assert installation.failed() == {}
+    found = installation.failed(heads=[lost])["ledger"]
+    assert "line 10 was rewritten" in found
+    assert "line 10 (lost), sealed by line 10 (ada: restored from yesterday's backup)" in found

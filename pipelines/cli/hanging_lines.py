@@ -1,0 +1,31 @@
+"""Wraps the text of one item at the width of the output, below the column in which the text begins."""
+
+from __future__ import annotations
+
+import textwrap
+
+NARROW_INDENT = 8
+"""Where a text goes on if the column in which it begins leaves no room for its words."""
+MIN_ROOM = 24
+
+
+def hanging_lines(label: str, text: str, width: int) -> str:
+    """``label`` and the words of ``text`` beside it; words are never broken, so that digests can be copied."""
+    words = text.split()
+    room = width - len(label)
+    longest = max(map(len, words), default=0)
+    if room >= max(longest, MIN_ROOM):
+        return _wrapped(label, " " * len(label), words, width)
+    indent = " " * min(NARROW_INDENT, max(0, width - longest))
+    return f"{label.rstrip()}\n{_wrapped(indent, indent, words, width)}"
+
+
+def _wrapped(first: str, later: str, words: list[str], width: int) -> str:
+    return textwrap.fill(
+        " ".join(words),
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

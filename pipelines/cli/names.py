@@ -1,0 +1,63 @@
+"""Refuses a name that a command was given and that nothing has, and lists the names that there are."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pipelines import store_paths
+from pipelines.errors import Unavailable, unknown_name
+from pipelines.ports import Ports
+from pipelines.spec.dataset import DatasetSpec, SourceSpec
+
+
+def check_model(name: str, ports: Ports) -> None:
+    """A model is known if it is declared, also with faults, or if the ledger has a line about a version of it."""
+    declared = ports.catalog.declared("models")
+    if name in declared:
+        return
+    known = {*declared, *(entry.model for entry in ports.ledger.entries() if entry.version)}
+    if name not in known:
+        raise unknown_name(f"there is no model {name}", sorted(known))
+
+
+def check_version(model: str, version: str, ports: Ports, *, ask_registry: bool = True) -> None:
+    """A version is known if the ledger has a line about it, or the registry has it."""
+    check_model(model, ports)
+    known = {entry.version for entry in ports.ledger.entries(model=model) if entry.version}
+    if version in known:
+        return
+    if ask_registry:
+        with suppress(Unavailable):  # the ledger alone says which there are
+            known |= {info.version for info in ports.registry.versions(model)}
+    if version not in known:
+        numbers = sorted(known, key=lambda text: (int(text) if text.isdigit() else 0, text))
+        raise unknown_name(f"{model} has no version {version}", numbers)
+
+
+def dataset_of(name: str, ports: Ports) -> DatasetSpec:
+    """``Refused`` for an unknown one, and with all faults for one whose declaration has some."""
+    return ports.catalog.dataset(name)
+
+
+def source_of(dataset: DatasetSpec, name: str) -> SourceSpec:
+    if name not in dataset.sources:
+        raise unknown_name(f"{dataset.dataset} has no source {name}", dataset.sources)
+    return dataset.sources[name]
+
+
+def check_table(name: str, ports: Ports) -> None:
+    """A table is known if the store has a version of it."""
+    if ports.store.version(name) is None:
+        existing = [table for table in _declared_tables(ports) if ports.store.version(table) is not None]
+        raise unknown_name(f"there is no table {name}", existing)
+
+
+def _declared_tables(ports: Ports) -> list[str]:
+    sources = [name for dataset in ports.catalog.datasets.values() for name in dataset.sources]
+    layers = (store_paths.raw, store_paths.validated, store_paths.quarantine)
+    tables = [table(name) for table in layers for name in sources]
+    return [
+        *tables,
+        *map(store_paths.features, ports.catalog.views),
+        *map(store_paths.performance, ports.catalog.models),
+    ]
