@@ -55,7 +55,8 @@ class Verdict(BaseModel):
     def lines(self) -> list[str]:
         """What a log shows of it: every reason, then the findings; without findings the single facts."""
         single = [f"{name} {value}" for name, value in self.facts.items() if isinstance(value, str | int | float)]
-        return [*self.reasons, *(self.findings or [", ".join(single)] * bool(single))]
+        measured = self.findings or [", ".join(single)] * bool(single)
+        return [*self.reasons, *(f"measured: {line}" if self.reasons else line for line in measured)]
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.outcome.value.upper()}" + "".join(f"\n  - {line}" for line in self.lines())

@@ -66,3 +66,14 @@ def test_a_runner_that_is_not_there_is_refused_saying_what_to_set(
     monkeypatch.setattr(ports, "settings", ports.settings.model_copy(update={"runner": "mainframe"}))
     with pytest.raises(Refused, match="AIRWORTHY_RUNNER 'mainframe'"):
         step_runner.run_step("probe", REQUEST, IngestResult, runner=StageRunner())
+
+
+def test_the_request_is_logged_for_those_who_debug_and_not_in_every_log(
+    ports: FakePorts, step: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    step_runner.run_step("probe", REQUEST, IngestResult)
+    assert REQUEST.model_dump_json(by_alias=True) not in caplog.text
+    caplog.set_level("DEBUG", logger=step_runner.__name__)
+    step_runner.run_step("probe", REQUEST, IngestResult)
+    assert REQUEST.model_dump_json(by_alias=True) in caplog.text
