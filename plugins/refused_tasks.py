@@ -67,7 +67,8 @@ def without_trace(logger: Any, name: str, event: MutableMapping[str, Any]) -> Mu
         error = error[1]
     if isinstance(error, AirworthyError) and not log.isEnabledFor(logging.DEBUG):
         event.pop("exc_info")
-        event["event"] = f"{type(error).__name__}: {error}"
+        notes = "".join(f"\n  - {note}" for note in getattr(error, "__notes__", ()))
+        event["event"] = f"{type(error).__name__}: {error}{notes}"
     return event
 
 

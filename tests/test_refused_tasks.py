@@ -47,6 +47,13 @@ def test_an_error_raised_on_purpose_is_logged_by_its_message_without_a_trace(log
     assert line == {"level": "error", "event": f"{type(error).__name__}: {error}"}
 
 
+def test_the_numbers_of_a_refusal_follow_its_reasons(log: Any) -> None:
+    error = Refused("version 3 is refused", ["roc_auc 0.61 < 0.62"])
+    error.add_note("measured: pr_auc 0.41 ≥ 0.3")
+    lines = failed(log, error)["event"].splitlines()
+    assert lines == ["Refused: version 3 is refused", "  - roc_auc 0.61 < 0.62", "  - measured: pr_auc 0.41 ≥ 0.3"]
+
+
 def test_an_unforeseen_error_keeps_its_trace(log: Any) -> None:
     line = failed(log, ZeroDivisionError("division by zero"))
     assert line["event"] == "Task failed with exception"

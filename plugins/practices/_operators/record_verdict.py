@@ -46,15 +46,21 @@ def record_verdict(
         key=verdict_key(context, verdict),
     )
     push_verdict(verdict, context)
+    actions = {Outcome.FAIL: on_fail, Outcome.UNKNOWN: on_unknown}
+    if actions.get(verdict.outcome) == "fail":
+        raise refusal(verdict, subject)
     log_verdict(verdict, subject)
-    if verdict.outcome is Outcome.PASS:
-        return
-    if verdict.outcome is Outcome.FAIL and on_fail == "skip":
-        raise AirflowSkipException(f"{subject}: no\n" + "\n".join(f"  - {reason}" for reason in verdict.reasons))
-    if verdict.outcome is Outcome.UNKNOWN and on_unknown == "skip":
-        lines = "\n".join(f"  - {reason}" for reason in verdict.reasons)
-        raise AirflowSkipException(f"{subject}: not measured yet\n{lines}")
-    raise Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
+    if verdict.outcome is not Outcome.PASS:
+        answer = "no" if verdict.outcome is Outcome.FAIL else "not measured yet"
+        raise AirflowSkipException(f"{subject}: {answer}\n" + "\n".join(f"  - {reason}" for reason in verdict.reasons))
+
+
+def refusal(verdict: Verdict, subject: str) -> Refused:
+    """The error that fails the task; the numbers are its notes, which its log shows after the reasons."""
+    error = Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
+    for line in verdict.lines()[len(verdict.reasons) :]:
+        error.add_note(line)
+    return error
 
 
 def log_verdict(verdict: Verdict, subject: str) -> None:

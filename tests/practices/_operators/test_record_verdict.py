@@ -68,6 +68,22 @@ def test_every_reason_and_number_is_on_the_tasks_page(verdict: Verdict, harness:
     assert context["pushed"] == {"reasons": list(verdict.reasons), "facts": verdict.facts}
 
 
+@pytest.mark.parametrize(("verdict", "on_fail"), [(FAIL, "fail"), (UNKNOWN, "skip")])
+def test_a_refusal_bears_its_numbers_as_notes_which_the_log_shows_after_the_reasons(
+    verdict: Verdict, on_fail: Literal["skip", "fail"], harness: PracticeHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Refused) as refused:
+        act(verdict.model_copy(update={"findings": ("origin=EWR 0.70 ≥ 0.66",)}), harness, on_fail)
+    assert refused.value.__notes__ == ["measured: origin=EWR 0.70 ≥ 0.66"]
+    assert caplog.messages == [], "the reasons are not logged twice"
+
+
+def test_a_pass_is_logged_with_its_numbers(harness: PracticeHarness, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    act(Verdict.of("slice_gate", findings=["origin=EWR 0.70 ≥ 0.66"]), harness)
+    assert caplog.messages == ["flight_delay version 3 at the slice gate: PASS\n  - origin=EWR 0.70 ≥ 0.66"]
+
+
 def test_nothing_is_done_about_a_verdict_that_could_not_be_recorded(harness: PracticeHarness) -> None:
     harness.ledger.down = True
     with pytest.raises(Unavailable):
