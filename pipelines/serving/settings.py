@@ -60,6 +60,8 @@ class RateConfig(msgspec.Struct, frozen=True):
 class ChecksConfig(msgspec.Struct, frozen=True):
     missing: str = "accept"
     ranges: str = "refuse"
+    categories: str = "accept"
+    ids: str = "accept"
 
 
 class CacheConfig(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from pipelines.loopback import is_loopback
 from pipelines.spec.declared import DeclarationBlock, Identifier
 
 Scope = Literal["predict", "admin"]
-Page = Literal["health", "ready", "metrics", "openapi"]
+Page = Literal["health", "ready", "metrics", "openapi", "docs", "version"]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$")]
 """Where a secret is read from: ``env:NAME`` or ``file:/path``. The secret itself is never written here."""
@@ -118,6 +118,11 @@ class Checks(DeclarationBlock):
     """null values. NaN and infinity are not JSON and always refused."""
     ranges: Literal["refuse", "ignore"] = "refuse"
     """Numbers outside the minimum and maximum of the bundle's schema."""
+    categories: Literal["accept", "refuse"] = "accept"
+    """Categories that the contract's ``allowed`` does not list or, where it lists none, that no training row had. They
+    are counted in the metrics in either case."""
+    ids: Literal["accept", "refuse"] = "accept"
+    """Requests without an entity id per row, whose predictions no label can meet. They are counted in either case."""
 
 
 class Cache(DeclarationBlock):

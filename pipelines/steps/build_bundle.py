@@ -16,7 +16,8 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.spec.features import FeatureView
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import DirectColumn, FeatureView, LastValue, LatestObservation, Lookup, Transformation
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
@@ -66,7 +67,9 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     thresholds = (0.5, spec.evaluation.threshold) if model.problem == "classification" else ()
     chosen, parity, notes = _choose_predictor(model, rows, expected, thresholds)
     files = chosen.files | _description_files(model, rows, expected)
-    content = _manifest(info, model, chosen, files, parity, notes, _columns(model, ports.catalog.views.get(spec.view)))
+    view = ports.catalog.views.get(spec.view)
+    columns = _columns(model, view, ports.catalog.datasets.get(view.dataset) if view else None)
+    content = _manifest(info, model, chosen, files, parity, notes, columns)
     for name, file in files.items():
         ports.store.put(store_paths.bundle(info.model, info.version, name), file)
     ports.store.put(store_paths.bundle(info.model, info.version, MANIFEST), content)
@@ -144,14 +147,31 @@ def _description_files(model: LoadedModel, rows: pl.DataFrame, expected: Array) 
     }
 
 
-def _columns(model: LoadedModel, view: FeatureView | None) -> list[dict[str, Any]]:
-    """Name, type and declared range of each feature: the gateway refuses what no published day could hold."""
+def _columns(model: LoadedModel, view: FeatureView | None, dataset: DatasetSpec | None) -> list[dict[str, Any]]:
+    """Name, type, and the declared range or categories of each feature: what no published day could hold."""
     columns: list[dict[str, Any]] = []
     for feature in model.inputs:
+        column: dict[str, Any] = {"name": feature.name, "type": feature.type}
         declared = view.features.get(feature.name) if view else None
-        bounds = declared.constraints.model_dump(include={"minimum", "maximum"}, exclude_none=True) if declared else {}
-        columns.append({"name": feature.name, "type": feature.type} | (bounds if feature.type == "numeric" else {}))
+        if declared is not None and feature.type == "numeric":
+            column |= declared.constraints.model_dump(include={"minimum", "maximum"}, exclude_none=True)
+        if declared is not None and view is not None and dataset is not None and feature.type == "categorical":
+            allowed = allowed_categories(declared.transformation, view, dataset)
+            column |= {} if allowed is None else {"allowed": allowed}
+        columns.append(column)
     return columns
+
+
+def allowed_categories(transformation: Transformation, view: FeatureView, dataset: DatasetSpec) -> list[str] | None:
+    """The categories that the contract of a feature's source column lists; None where it lists none."""
+    if isinstance(transformation, DirectColumn | LastValue):
+        source = dataset.sources.get(view.entity_source)
+    elif isinstance(transformation, Lookup | LatestObservation):
+        source = dataset.sources.get(transformation.source)
+    else:
+        return None
+    contract = source.columns.get(transformation.column) if source else None
+    return contract.allowed if contract else None
 
 
 def _manifest(

@@ -59,9 +59,14 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
 
 
 def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
-    """Requests of ``rows`` real rows each, from those on which bundle and model were compared."""
+    """Requests of ``rows`` real rows each, from those on which bundle and model were compared.
+
+    They are rows that a gateway takes however strict its declared checks of ranges, categories and ids are.
+    """
     frame = pl.read_parquet(io.BytesIO(_bundle_file(request, "golden.parquet", ports)))
     manifest = json.loads(_bundle_file(request, "bundle.json", ports))
+    has_vocabularies = "categories.json" in manifest.get("files", {})
+    learnt = json.loads(_bundle_file(request, "categories.json", ports)) if has_vocabularies else {}
     real = frame.drop("prediction").tail(MAX_SNAPSHOT_ROWS)
     for feature in manifest["features"]:
         low, high, column = feature.get("minimum"), feature.get("maximum"), pl.col(feature["name"])
@@ -69,13 +74,18 @@ def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[b
             real = real.filter(column.is_null() | (column >= low))
         if high is not None:
             real = real.filter(column.is_null() | (column <= high))
+        known = feature.get("allowed", learnt.get(feature["name"]))
+        if known is not None:
+            real = real.filter(column.is_null() | column.is_in(known))
     if real.is_empty():
-        raise Refused(f"the bundle of {request.model} {request.version} has no row within its own ranges to send")
+        subject = f"the bundle of {request.model} {request.version} has no row within its own ranges and categories"
+        raise Refused(f"{subject} to send")
     records = [list(row) for row in real.iter_rows()]
     bodies = []
     for number in range(min(MAX_REQUEST_BODIES, len(records))):
         data = [records[(number * rows + place) % len(records)] for place in range(rows)]
-        bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}}))
+        ids = [f"load-test-{number}-{place}" for place in range(rows)]
+        bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}, "ids": ids}))
     return bodies
 
 

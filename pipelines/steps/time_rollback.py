@@ -66,7 +66,8 @@ def golden_request(request: DrillRequest, ports: Ports) -> bytes:
     columns = [feature["name"] for feature in manifest["features"]]
     if not golden["rows"]:
         raise Refused(f"bundle {request.bundle} holds no golden row; deploy version {request.candidate} again")
-    return json.dumps({"dataframe_split": {"columns": columns, "data": golden["rows"][:1]}}).encode()
+    rows = {"columns": columns, "data": golden["rows"][:1]}
+    return json.dumps({"dataframe_split": rows, "ids": [f"drill-{request.rollout_id}"]}).encode()
 
 
 def _wait_restored(target: DeploymentTarget, model: str, started: float) -> bool:

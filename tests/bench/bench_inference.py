@@ -1,9 +1,9 @@
 """A worker of this code beside one of an earlier revision: CPU time per request, in one process and in turns.
 
-``python -m tests.bench.bench_inference [--revision HEAD] [--rounds 400]``. JSON lines. Both workers are whole (guarded
-door, rows checked, predictions logged and masked) and get the same bytes by connections without a socket: what differs
-between two processes or two moments differs for neither. A ratio is the median of the rounds' ratios, ``least`` and
-``most`` are the 90 % interval of that median; the same code beside itself is within 1 %.
+``python -m tests.bench.bench_inference [--revision HEAD] [--rounds 400] [--only LOAD]``. JSON lines. Both workers are
+whole (guarded door, rows checked, predictions logged and masked) and get the same bytes by connections without a
+socket: what differs between two processes or two moments differs for neither. A ratio is the median of the rounds'
+ratios, ``least`` and ``most`` are the 90 % interval of that median; the same code beside itself is within 1 %.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,7 @@ from tests.bench.bench_serving import GUARDED, KEY, MODEL, NAMES, bundle, reques
 
 EARLIER = "pipelines_of_the_revision"
 """What the package of the revision is called beside the present one."""
-WORKERS = ("serving.data_plane.worker", "serving.worker")
-"""Where the worker lies; in earlier revisions, the second."""
+WORKER = "serving.data_plane.worker"
 CONNECTIONS = 8
 """Of each worker; their requests come in the same turn of the loop, as under load."""
 PAIRS = 4
@@ -81,18 +81,18 @@ class Side:
 
     async def start(self, sealed: tuple[str, str]) -> None:
         """Serve version 1."""
-        root, loop = Path(str(import_module(self._package).__file__)).parent, asyncio.get_running_loop()
-        where = next(name for name in WORKERS if (root / f"{name.replace('.', '/')}.py").exists())
-        module = import_module(f"{self._package}.{where}")
+        loop = asyncio.get_running_loop()
+        module = import_module(f"{self._package}.{WORKER}")
         settings = import_module(f"{self._package}.serving.settings")
         (self._folder / "bundles").mkdir(parents=True)
         (self._folder / "bundles" / sealed[1]).symlink_to(sealed[0])
         (self._folder / "gateway.json").write_text(json.dumps(self._door))
-        settings.write(self._folder, settings.declared(self._folder / "gateway.json", "127.0.0.1", 1))
-        feed = module.Feed(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0], loop.call_later)
-        self._log = module.writer(self._folder, "0-1", loop.call_later)
+        settings.write_config(self._folder, settings.load_config(self._folder / "gateway.json", "127.0.0.1", 1))
+        mirror = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0]
+        mirror_queue = module.MirrorQueue(mirror, loop.call_later)
+        self._log = module.open_log_writer(self._folder, "0-1", loop.call_later)
         control, self._supervisor = socket.socketpair()
-        worker = module.Worker(control, self._folder / "bundles", self._log, feed, module.Sizes())
+        worker = module.Worker(control, self._folder / "bundles", self._log, mirror_queue, module.RequestLimits())
         table = {"generation": 1, "routes": {MODEL: {"live": {"version": "1", "bundle": "", "sha256": sealed[1]}}}}
         await worker._apply_table(msgspec.convert(table, module.RoutingTable))
         self._config = worker.server.config
@@ -163,7 +163,7 @@ async def pair_of(folder: Path, sealed: tuple[str, str], number: int) -> dict[tu
     return sides
 
 
-async def compare(folder: Path, sealed: tuple[str, str], rows: Any, rounds: int) -> None:
+async def compare(folder: Path, sealed: tuple[str, str], rows: Any, rounds: int, only: Sequence[str]) -> None:
     pairs = [await pair_of(folder, sealed, number) for number in range(PAIRS)]
     wrong = post("/invocations", {"dataframe_split": {"columns": NAMES, "data": [["x"] * len(NAMES)]}})
     loads = {
@@ -182,6 +182,8 @@ async def compare(folder: Path, sealed: tuple[str, str], rows: Any, rounds: int)
     }
     random = np.random.default_rng(7)
     for load, (door, content, times) in loads.items():
+        if only and load not in only:
+            continue
         took: dict[str, list[float]] = {"earlier": [], "now": []}
         for sides in pairs:
             for name in took:
@@ -210,13 +212,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--revision", default="HEAD", help="the commit to compare with")
     parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--only", action="append", default=[], help="a load, such as 'MLflow, 1 row'")
     options = parser.parse_args()
     model, rows = train()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         check_out(options.revision, folder)
         sealed = bundle(folder / "bundles", model, rows, "1")
-        uvloop.run(compare(folder, sealed, rows, options.rounds))
+        uvloop.run(compare(folder, sealed, rows, options.rounds, options.only))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import datetime
 from typing import Any
@@ -160,6 +161,26 @@ def test_pages_for_machines_say_what_is_live(gateway: Gateway) -> None:
     assert columns["carrier"] == {"type": ["string", "null"]}
 
 
+def test_a_compressed_body_is_scored_and_one_of_another_kind_is_refused_with_what_is_taken(gateway: Gateway) -> None:
+    body = json.dumps({"inputs": ROWS}).encode()
+    packed = gateway.invoke(gzip.compress(body), **{"content-encoding": "gzip", "content-type": "application/json"})
+    assert packed.json()["predictions"] == pytest.approx(expected(1), rel=1e-5)
+    other = gateway.invoke(b"carrier,distance,hour\nUA,1,2\n", **{"content-type": "text/csv"})
+    assert (other.status_code, other.headers["accept"]) == (415, "application/json")
+    assert other.json()["error"] == "content type 'text/csv' is not taken; send application/json"
+    bomb = gateway.invoke(gzip.compress(bytes(50_000_000)), **{"content-encoding": "gzip"})
+    assert (bomb.status_code, "larger than 8388608 bytes" in bomb.text) == (413, True)
+    assert gateway.invoke(b"\xef\xbb\xbf" + body).status_code == 200, "a byte order mark is no fault"
+
+
+def test_a_browser_gets_the_api_as_a_page_that_loads_and_runs_nothing(gateway: Gateway) -> None:
+    first, second = (httpx.get(f"{gateway.base}{path}") for path in ("/", "/docs"))
+    assert first.text == second.text
+    assert first.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in first.headers["content-security-policy"]
+    assert "flight_delay, live version 1" in first.text
+
+
 def test_metrics_count_requests_rows_and_latency_in_the_text_that_prometheus_reads(gateway: Gateway) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -182,6 +203,10 @@ def test_metrics_count_requests_rows_and_latency_in_the_text_that_prometheus_rea
     assert after["airworthy_predictions_total", labels] - before.get(("airworthy_predictions_total", labels), 0) == 4
     buckets = [value for (name, _), value in after.items() if name == "airworthy_request_seconds_bucket"]
     assert max(buckets) == after["airworthy_request_seconds_count", labels]
+    unseen = ("airworthy_unseen_categories_total", (("column", "carrier"), ("model", "flight_delay")))
+    assert after[unseen] - before.get(unseen, 0) == 1
+    without = ("airworthy_requests_without_ids_total", (("model", "flight_delay"),))
+    assert after[without] - before.get(without, 0) == 1
     assert after["airworthy_generation", ()] == 1
     assert after["airworthy_log_dropped_total", ()] == 0
 

@@ -15,7 +15,7 @@ from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest
 from pipelines.rules.preflight_items import MINIMUM_PARITY_ROWS
 from pipelines.serving.models import bundle as served
-from pipelines.serving.models.predictor import load
+from pipelines.serving.models.predictor import known_categories, load
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.deployment import PARITY_LIMIT
@@ -144,14 +144,20 @@ def test_the_manifest_names_every_file_and_the_libraries(ports: FakePorts, tmp_p
     assert served.sha256_hex(content) == result.sha256
 
 
-def test_the_manifest_has_the_ranges_that_the_feature_view_declares(tmp_path: Path) -> None:
+def test_the_manifest_has_the_ranges_and_categories_that_are_declared(tmp_path: Path) -> None:
     ports = FakePorts.make(tmp_path, catalog=Catalog.read(REPOSITORY / "include"))
     version = register(ports, tmp_path / "model")
-    built(ports, version)
+    result = built(ports, version)
     manifest = served.read_manifest(ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json")))
     features = {feature.name: (feature.minimum, feature.maximum) for feature in manifest.features}
     assert features["distance"] == (1, 10000)
     assert features["carrier"] == (None, None)
+    allowed = {feature.name: feature.allowed for feature in manifest.features if feature.type == "categorical"}
+    assert allowed["origin"] == ["EWR", "JFK", "LGA"], "as the contract of the flights lists them"
+    assert allowed["carrier"] is None
+    known = known_categories(load(fetched(ports, "flight_delay", version, tmp_path / "bundle"), result.sha256))
+    assert known["origin"] == {"EWR", "JFK", "LGA", None}
+    assert known["carrier"] == {"AA", "B6", "DL", "UA", None}, "where the contract lists none, those of the training"
 
 
 @pytest.mark.parametrize("height", [1, 7, 999, 1500, 5000])

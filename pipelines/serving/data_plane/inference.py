@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import time
 import uuid
@@ -26,9 +27,12 @@ from pipelines.serving.traffic.split import RoutedAnswer
 log = logging.getLogger("airworthy.gateway")
 
 CACHE_HIT_HEADER = (b"x-cache", b"hit")
+INPUT_REPORT = b"x-input-report"
+"""Header by which a caller asks for a report on its rows, and header of the response that is the report."""
 MODEL_IN_PATH = slice(len("/models/"), -len("/invocations"))
-MODEL_IN_V2_PATH = slice(len("/v2/models/"), -len("/infer"))
 """Position of the model's name in a path."""
+TARGET_IN_V2_PATH = slice(len("/v2/models/"), -len("/infer"))
+"""Position of ``<model>`` or ``<model>/versions/<version>``."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_PREDICTION_TIME = datetime(1900, 1, 1, tzinfo=UTC)
 PREDICTION_TIME_END = datetime(2200, 1, 1, tzinfo=UTC)
@@ -46,25 +50,35 @@ class InferenceProtocol(Protocol):
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
-    """A request for predictions without its body; ``model``: None if not in the path; ``problem``: why it fails."""
+    """A request for predictions without its body; ``model``: None if not in the path; ``problem``: why it fails.
+
+    ``version``: the one that the path names. ``chooses_version``: whether the caller may choose another version than
+    the one that its request is routed to.
+    """
 
     protocol: InferenceProtocol
     model: str | None
     headers: Mapping[bytes, bytes]
     problem: Problem | None = None
+    version: str | None = None
+    chooses_version: bool = False
 
 
-def match_inference_path(path: str) -> tuple[InferenceProtocol, str | None] | None:
-    """Protocol and model of a path for predictions; None for every other path."""
+def match_inference_path(path: str) -> tuple[InferenceProtocol, str | None, str | None] | None:
+    """Protocol, model and version of a path for predictions; None for every other path."""
     if path.endswith("/invocations"):
         if path == "/invocations":
-            return mlflow_protocol, None
-        if path.startswith("/models/"):
-            return mlflow_protocol, path[MODEL_IN_PATH]
+            return mlflow_protocol, None, None
+        model = path[MODEL_IN_PATH]
+        if path.startswith("/models/") and model and "/" not in model:
+            return mlflow_protocol, model, None
     elif path.endswith("/infer") and path.startswith("/v2/models/"):
-        model = path[MODEL_IN_V2_PATH]
-        if model and "/" not in model:
-            return open_inference_protocol, model
+        target = path[TARGET_IN_V2_PATH]
+        if "/" not in target:
+            return (open_inference_protocol, target, None) if target else None
+        model, _, version = target.partition("/versions/")
+        if model and version and "/" not in model + version:
+            return open_inference_protocol, model, version
     return None
 
 
@@ -113,7 +127,9 @@ class DataPlane:
             if by_champion:
                 routed = live.answer_by_champion(rows, started)
             else:
-                routed = await live.answer(headers, rows, request_id, started)
+                routed = await live.answer(
+                    headers, rows, request_id, started, request.version, chooses_version=request.chooses_version
+                )
         except Exception as error:
             response = _to_problem(error, model, live, rows).response(correlation_header)
             version = live.version if live else ""
@@ -143,6 +159,8 @@ class DataPlane:
             asyncio.get_running_loop().call_soon(self.record_answers)
         self._pending.append(PendingLogEntry(model, live, routed, logged, seconds))
         sent_headers = (correlation_header, *routed.headers)
+        if INPUT_REPORT in headers:
+            sent_headers = (*sent_headers, (INPUT_REPORT, _input_report(rows)))
         return Response(200, content, (*sent_headers, CACHE_HIT_HEADER) if cache_hit else sent_headers)
 
     def record_answers(self) -> None:
@@ -158,6 +176,8 @@ class DataPlane:
     def _record_answer(self, entry: PendingLogEntry) -> None:
         routed = entry.routed
         self.counters.count_request(entry.model, routed.version, 200, routed.rows.count, entry.seconds)
+        if (routed.rows.ids is None or routed.rows.unseen is not None) and routed.columns.role != "probe":
+            self.counters.count_odd_rows(entry.model, has_ids=routed.rows.ids is not None, unseen=routed.rows.unseen)
         if entry.live.split is not None:
             entry.live.split.mirror(routed, entry.logged)
         self._log.append(routed.columns, entry.logged)
@@ -188,6 +208,16 @@ def _prediction_time(headers: Mapping[bytes, bytes]) -> int | None:
         return (prediction_time - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError) as error:
         raise Problem(400, [f"header x-prediction-time {text[:60]!r}: {error}; send 2013-03-01T10:00:00Z"]) from None
+
+
+def _input_report(rows: InputRows) -> bytes:
+    """What was odd about answered rows, as JSON in ASCII; column names cannot end the header."""
+    report = {
+        "rows": rows.count,
+        "rows_without_id": rows.count if rows.ids is None else 0,
+        "unseen_categories": rows.unseen or {},
+    }
+    return json.dumps(report, separators=(",", ":")).encode("ascii")
 
 
 def _correlation_id(headers: Mapping[bytes, bytes]) -> str:

@@ -18,6 +18,7 @@ from pipelines.serving.data_plane.authentication import (
 from pipelines.serving.data_plane.inference import DataPlane, PendingRequest, match_inference_path
 from pipelines.serving.data_plane.pages import PAGES, Pages
 from pipelines.serving.data_plane.rate_limit import TokenBuckets
+from pipelines.serving.http.content import check_content, is_plain_json, read_content, too_large_problem
 from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
 from pipelines.serving.http.response import Header, Problem, Response
 from pipelines.serving.http.server import AskSupervisor, Receive, Send, send_response
@@ -77,10 +78,14 @@ class PublicApplication:
         length = fields.get(b"content-length", b"")
         if not length.isdigit() or int(length) > self._max_bytes or not NOT_INLINE_HEADERS.isdisjoint(fields):
             return None
+        if not is_plain_json(fields):
+            return None
         endpoint = None if b"%" in url or b"?" in url else match_inference_path(url.decode("latin-1"))
         if endpoint is None:
             return None
-        protocol, model = endpoint
+        protocol, model, version = endpoint
+        if version is not None:
+            return None
         try:
             self._check_caller(fields, client[0] if client else "", is_page=False)
         except Problem as problem:
@@ -113,16 +118,24 @@ class PublicApplication:
         """None if the caller disconnected."""
         path, method, headers = scope["path"], scope["method"], dict(scope["headers"])
         page = PAGES.get(path)
+        client = ANONYMOUS_CLIENT
         if page is None or page not in self._open_pages:
-            self._check_caller(headers, scope["client"][0] if scope["client"] else "", is_page=page is not None)
+            client = self._check_caller(
+                headers, scope["client"][0] if scope["client"] else "", is_page=page is not None
+            )
         endpoint = match_inference_path(path) if method == "POST" else None
-        has_body = endpoint is not None or (method == "POST" and not path.startswith("/v2"))
-        body = await self._read_body(scope, receive) if has_body else b""
-        if body is None:
-            return None
         if endpoint is None:
             return await self._pages.answer(method, path)
-        return await self._data_plane.infer(PendingRequest(*endpoint, headers), body)
+        is_plain = is_plain_json(headers)
+        if not is_plain:
+            check_content(headers)
+        body = await self._read_body(scope, receive)
+        if body is None:
+            return None
+        protocol, model, version = endpoint
+        content = body if is_plain else read_content(headers, body, self._max_bytes)
+        request = PendingRequest(protocol, model, headers, version=version, chooses_version="admin" in client.scopes)
+        return await self._data_plane.infer(request, content)
 
     def _refuse(self, problem: Problem) -> Response:
         self._data_plane.counters.count_request("", "", problem.status, 0, 0.0)
@@ -130,7 +143,7 @@ class PublicApplication:
 
     # ---- credentials and rates -----------------------------------------------------------------------------------
 
-    def _check_caller(self, headers: Mapping[bytes, bytes], address: str, *, is_page: bool) -> None:
+    def _check_caller(self, headers: Mapping[bytes, bytes], address: str, *, is_page: bool) -> AuthenticatedClient:
         client = (
             ANONYMOUS_CLIENT if self._authenticator is None else self._identify(self._authenticator, headers, address)
         )
@@ -142,6 +155,7 @@ class PublicApplication:
             seconds = self._rate_buckets.take(address if client is ANONYMOUS_CLIENT else client.name, self._clock())
             if seconds:
                 raise Problem(429, ["too many requests; slow down"], _retry_after(seconds))
+        return client
 
     def _identify(self, access: Authenticator, headers: Mapping[bytes, bytes], address: str) -> AuthenticatedClient:
         client = access.authenticate_by_key(headers)
@@ -171,7 +185,7 @@ class PublicApplication:
         """None if the caller disconnected."""
         for name, value in scope["headers"]:
             if name == b"content-length" and int(value) > self._max_bytes:
-                raise self._too_large()
+                raise too_large_problem(self._max_bytes)
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -182,15 +196,12 @@ class PublicApplication:
                 size += len(parts[-1])
             body = b"".join(parts)
         if len(body) > self._max_bytes:
-            raise self._too_large()
+            raise too_large_problem(self._max_bytes)
         if message["type"] == "http.disconnect":
             return None
         if self._listener.waiting > self._max_waiting:
             raise _too_busy()
         return body
-
-    def _too_large(self) -> Problem:
-        return Problem(413, [f"the body is larger than {self._max_bytes} bytes; send fewer rows"])
 
 
 def _too_busy() -> Problem:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from pipelines.serving.http.response import Problem
+from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.predictor import Predictor
 from pipelines.serving.models.rows import InputRows, RowSchema
 from pipelines.serving.prediction_log.writer import LogColumns
@@ -24,14 +25,59 @@ class LiveModel(msgspec.Struct, frozen=True):
     split: TrafficSplit | None = None
 
     async def answer(
-        self, headers: Mapping[bytes, bytes], rows: InputRows, request_id: str, started: float
+        self,
+        headers: Mapping[bytes, bytes],
+        rows: InputRows,
+        request_id: str,
+        started: float,
+        version: str | None = None,
+        *,
+        chooses_version: bool = False,
     ) -> RoutedAnswer:
-        """The answer of the arm that the request belongs to; the champion's without a rollout."""
+        """The answer of the arm that the request belongs to; the champion's without a rollout.
+
+        ``version``: the one that the path names. A caller who may choose gets its answer; from any other caller it is
+        taken only if the request is routed to that version.
+        """
         if b"x-model-version" in headers:
-            return await self._answer_by_version(headers[b"x-model-version"].decode("latin-1"), rows)
+            chosen = headers[b"x-model-version"].decode("latin-1")
+            if version not in (None, chosen):
+                raise Problem(400, [f"header x-model-version is {chosen[:40]!r}, the path names another; name one"])
+            return await self._answer_by_version(chosen, rows)
+        if version is not None:
+            if chooses_version:
+                return await self._answer_by_version(version, rows)
+            if version not in self.served_versions:
+                raise self.not_loaded_problem(version)
         if self.split is None:
             return self._answer_by_champion(rows)
-        return await self.split.answer(headers, rows, request_id, started, lambda: self._predict(rows))
+        return await self.split.answer(headers, rows, request_id, started, lambda: self._predict(rows), version)
+
+    @property
+    def served_versions(self) -> list[str]:
+        """The live version, and the candidate's."""
+        candidate = self.split.candidate_version if self.split is not None else None
+        return [self.version, *([candidate] if candidate is not None else [])]
+
+    @property
+    def loaded_versions(self) -> list[str]:
+        """The live version, and the candidate's once it is loaded."""
+        has_candidate = self.split is not None and self.split.candidate_features()
+        return self.served_versions if has_candidate else [self.version]
+
+    def not_loaded_problem(self, version: str) -> Problem:
+        return Problem(404, [f"version {version[:40]!r} is not loaded; version {self.version} is live"])
+
+    def version_features(self, version: str) -> Sequence[InputColumn]:
+        """Columns of a version that is served. Raises ``Problem`` 404 for any other, 503 while it is being loaded."""
+        if version == self.version:
+            return self.predictor.manifest.features
+        if self.split is None or version != self.split.candidate_version:
+            raise self.not_loaded_problem(version)
+        features = self.split.candidate_features()
+        if not features:
+            raise Problem(503, [f"version {version[:40]!r} is not loaded yet; version {self.version} is live"])
+        return features
 
     def answer_by_champion(self, rows: InputRows, started: float) -> RoutedAnswer:
         """The champion's answer."""
@@ -40,12 +86,12 @@ class LiveModel(msgspec.Struct, frozen=True):
         return self.split.answer_by_champion(rows, started, lambda: self._predict(rows))
 
     async def _answer_by_version(self, version: str, rows: InputRows) -> RoutedAnswer:
-        """The answer of the version in x-model-version; only the scope admin may send that header."""
+        """The answer of the version that the caller chose, which only the scope admin may."""
         if version == self.version:
             return self._answer_by_champion(rows)
         routed = await self.split.answer_by_version(version, rows) if self.split is not None else None
         if routed is None:
-            raise Problem(404, [f"version {version[:40]!r} is not loaded; version {self.version} is live"])
+            raise self.not_loaded_problem(version)
         return routed
 
     def _answer_by_champion(self, rows: InputRows) -> RoutedAnswer:

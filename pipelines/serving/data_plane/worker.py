@@ -24,7 +24,7 @@ from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused
-from pipelines.serving.models.predictor import load
+from pipelines.serving.models.predictor import known_categories, load
 from pipelines.serving.models.response_cache import cache_wrapper
 from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.masking import open_log_writer
@@ -156,7 +156,13 @@ class Worker:
             )
             checks = self._config.checks
             schema = RowSchema(
-                features, self._limits.max_rows, missing=checks.missing == "accept", ranges=checks.ranges == "refuse"
+                features,
+                self._limits.max_rows,
+                missing=checks.missing == "accept",
+                ranges=checks.ranges == "refuse",
+                categories=known_categories(predictor),
+                only_known=checks.categories == "refuse",
+                needs_ids=checks.ids == "refuse",
             )
             headers = arm_headers(served.version, "champion")
             self._loaded[key] = LiveModel(

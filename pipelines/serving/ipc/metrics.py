@@ -9,6 +9,9 @@ from typing import Any
 LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper bounds of the latency histogram in seconds; the last bucket is +Inf."""
 
+SUMMED = ("requests", "rows", "without_ids", "unseen")
+"""Counters that are sums by labels."""
+
 Snapshot = dict[str, Any]
 
 
@@ -20,6 +23,8 @@ class WorkerCounters:
         self.rows: dict[tuple[str, str], int] = {}
         self.latency: dict[tuple[str, str], list[int]] = {}
         self.seconds: dict[tuple[str, str], float] = {}
+        self.without_ids: dict[str, int] = {}
+        self.unseen: dict[tuple[str, str], int] = {}
 
     def count_request(self, model: str, version: str, code: int, rows: int, seconds: float) -> None:
         """Count one request; ``version`` is empty for a request that no version answered."""
@@ -34,27 +39,34 @@ class WorkerCounters:
         self.latency[arm][bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
         self.seconds[arm] += seconds
 
+    def count_odd_rows(self, model: str, *, has_ids: bool, unseen: Mapping[str, int] | None) -> None:
+        """Count one answered request whose rows have no entity ids, and its unseen categories by column."""
+        if not has_ids:
+            self.without_ids[model] = self.without_ids.get(model, 0) + 1
+        for column, count in (unseen or {}).items():
+            self.unseen[model, column] = self.unseen.get((model, column), 0) + count
+
     def snapshot(self) -> Snapshot:
         return {
             "requests": [[*key, count] for key, count in self.requests.items()],
             "rows": [[*key, count] for key, count in self.rows.items()],
             "latency": [[*key, counts] for key, counts in self.latency.items()],
             "seconds": [[*key, total] for key, total in self.seconds.items()],
+            "without_ids": [[model, count] for model, count in self.without_ids.items()],
+            "unseen": [[*key, count] for key, count in self.unseen.items()],
         }
 
 
 def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
     """Sum of several snapshots."""
-    requests: dict[tuple[str, ...], int] = {}
-    rows: dict[tuple[str, ...], int] = {}
+    summed: dict[str, dict[tuple[str, ...], int]] = {name: {} for name in SUMMED}
     latency: dict[tuple[str, ...], list[int]] = {}
     seconds: dict[tuple[str, ...], float] = {}
     dropped = 0
     for snapshot in snapshots:
-        for *key, count in snapshot.get("requests", ()):
-            requests[tuple(key)] = requests.get(tuple(key), 0) + count
-        for *key, count in snapshot.get("rows", ()):
-            rows[tuple(key)] = rows.get(tuple(key), 0) + count
+        for name, sums in summed.items():
+            for *key, count in snapshot.get(name, ()):
+                sums[tuple(key)] = sums.get(tuple(key), 0) + count
         for *key, counts in snapshot.get("latency", ()):
             before = latency.get(tuple(key), [0] * len(counts))
             latency[tuple(key)] = [old + new for old, new in zip(before, counts, strict=True)]
@@ -62,8 +74,7 @@ def merge(snapshots: Iterable[Mapping[str, Any]]) -> Snapshot:
             seconds[tuple(key)] = seconds.get(tuple(key), 0.0) + total
         dropped += snapshot.get("dropped", 0)
     return {
-        "requests": [[*key, count] for key, count in requests.items()],
-        "rows": [[*key, count] for key, count in rows.items()],
+        **{name: [[*key, count] for key, count in sums.items()] for name, sums in summed.items()},
         "latency": [[*key, counts] for key, counts in latency.items()],
         "seconds": [[*key, total] for key, total in seconds.items()],
         "dropped": dropped,
@@ -102,6 +113,18 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
         arm = format_labels(model=model, version=version)
         lines.append(f"airworthy_request_seconds_sum{arm} {totals[(model, version)]:.9f}")
         lines.append(f"airworthy_request_seconds_count{arm} {cumulative}")
+    lines += [
+        "# HELP airworthy_requests_without_ids_total Answered requests whose rows have no entity ids.",
+        "# TYPE airworthy_requests_without_ids_total counter",
+    ]
+    for model, count in sorted(merged["without_ids"]):
+        lines.append(f"airworthy_requests_without_ids_total{format_labels(model=model)} {count}")
+    lines += [
+        "# HELP airworthy_unseen_categories_total Values of answered rows that are no known category of their column.",
+        "# TYPE airworthy_unseen_categories_total counter",
+    ]
+    for model, column, count in sorted(merged["unseen"]):
+        lines.append(f"airworthy_unseen_categories_total{format_labels(model=model, column=column)} {count}")
     lines += [
         "# HELP airworthy_log_dropped_total Answered rows missing from the prediction log.",
         "# TYPE airworthy_log_dropped_total counter",

@@ -25,12 +25,16 @@ class BundleRefused(Exception):
 
 
 class InputColumn(msgspec.Struct, frozen=True):
-    """One feature column, in the model's order; ``minimum`` and ``maximum`` bound its valid numbers."""
+    """One feature column, in the model's order; ``minimum`` and ``maximum`` bound its valid numbers.
+
+    ``allowed``: the categories that the contract of its source lists; None where it lists none.
+    """
 
     name: str
     type: Literal["categorical", "numeric"]
     minimum: float | None = None
     maximum: float | None = None
+    allowed: list[str] | None = None
 
 
 class BundleManifest(msgspec.Struct, frozen=True):

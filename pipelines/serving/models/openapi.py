@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.open_inference_protocol import datatype
@@ -21,6 +21,7 @@ _RESPONSES = {
         "headers": {
             "x-model-version": {"schema": {"type": "string"}},
             "x-correlation-id": {"schema": {"type": "string"}},
+            "x-input-report": {"schema": {"type": "string"}},
         },
         "content": {
             "application/json": {
@@ -37,10 +38,11 @@ _RESPONSES = {
     for code, meaning in {
         "400": "The request is wrong; every fault is listed",
         "401": "Credentials are missing or not valid",
-        "403": "These credentials do not have the scope",
-        "404": "No such model is live",
+        "403": "These credentials do not have the scope, or the request is routed to another version than it names",
+        "404": "No such model is live, or no such version is loaded",
         "408": "The request was not complete in time",
         "413": "Too many rows or too large a body",
+        "415": "The body is neither JSON nor JSON compressed by gzip",
         "429": "Too many requests; header retry-after has the seconds to wait",
         "431": "The request's head is too large",
         "503": "No version is live, or too many requests wait",
@@ -51,9 +53,20 @@ _HEADERS = [
         "name": "x-prediction-time",
         "in": "header",
         "schema": {"type": "string", "format": "date-time"},
-        "description": "Time as of which the rows are predicted; default: now",
+        "description": "Time as of which the rows are predicted, in the years 1900 to 2199; default: now",
     },
-    {"name": "x-correlation-id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
+    {
+        "name": "x-correlation-id",
+        "in": "header",
+        "schema": {"type": "string", "maxLength": 128},
+        "description": "Id that the response and the prediction log repeat; default: a new one",
+    },
+    {
+        "name": "x-input-report",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Any value: the response says in a header of this name what was odd about the rows",
+    },
     {
         "name": "x-model-version",
         "in": "header",
@@ -68,16 +81,30 @@ _SECURITY_SCHEMES = {
 _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 
-def openapi_document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *, secured: bool) -> dict[str, Any]:
-    """OpenAPI 3.1 of the public listener. ``served`` maps a live model to its version and features; ``secured``:
-    callers need credentials."""
+class ServedModel(NamedTuple):
+    """The live version of a model and its features."""
+
+    version: str
+    features: Sequence[InputColumn]
+
+
+def openapi_document(served: Mapping[str, ServedModel], *, secured: bool) -> dict[str, Any]:
+    """OpenAPI 3.1 of the public listener. ``served``: the live models; ``secured``: callers need credentials."""
     paths: dict[str, Any] = {}
     for model, (version, features) in served.items():
         paths[f"/models/{model}/invocations"] = {"post": _invocations_operation(model, version, features, secured)}
-        paths[f"/v2/models/{model}/infer"] = {"post": _infer_operation(model, version, features, secured)}
-        for path, summary in {f"/v2/models/{model}": "Its tensors", f"/v2/models/{model}/ready": "Is it live"}.items():
-            paths[path] = {"get": _get_operation(f"{model}: {summary}")}
-    model_header = {"name": "x-model", "in": "header", "schema": {"type": "string"}}
+        for named, suffix in (("", ""), (f" version {version}", f"/versions/{version}")):
+            base = f"/v2/models/{model}{suffix}"
+            infer = _infer_operation(f"{base}/infer", model, version, features, secured)
+            paths[f"{base}/infer"] = {"post": infer}
+            paths[base] = {"get": _get_operation(f"Tensors of {model}{named}")}
+            paths[f"{base}/ready"] = {"get": _get_operation(f"Whether {model}{named} is served")}
+    model_header = {
+        "name": "x-model",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Model that answers on /invocations; needed where several are live",
+    }
     paths["/invocations"] = {
         "post": {
             "operationId": "predict",
@@ -88,7 +115,9 @@ def openapi_document(served: Mapping[str, tuple[str, Sequence[InputColumn]]], *,
         }
     }
     for path, summary in {
+        "/docs": "This API for a person to read",
         "/health": "The process answers",
+        "/version": "Version of this server",
         "/ready": "Every worker answers with the newest routing table",
         "/metrics": "Prometheus metrics, summed over workers",
         "/v2": "Name of this server",
@@ -122,7 +151,9 @@ def _invocations_operation(model: str, version: str, features: Sequence[InputCol
     }
 
 
-def _infer_operation(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
+def _infer_operation(
+    path: str, model: str, version: str, features: Sequence[InputColumn], secured: bool
+) -> dict[str, Any]:
     tensor = {
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
@@ -144,19 +175,19 @@ def _infer_operation(model: str, version: str, features: Sequence[InputColumn], 
     ]
     example = {"inputs": tensors}
     return {
-        "operationId": f"infer_{model}",
+        "operationId": f"infer_{model}" + (f"_version_{version}" if "/versions/" in path else ""),
         "summary": f"Score tensors with {model} (version {version}) by the Open Inference Protocol",
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
         "responses": {**_RESPONSES, "200": {"description": "One prediction per row", "content": _JSON}},
-        "x-codeSamples": code_samples(f"/v2/models/{model}/infer", example, secured),
+        "x-codeSamples": code_samples(path, example, secured),
     }
 
 
 def _example_value(feature: InputColumn) -> Any:
     """A valid value of a feature."""
     if feature.type == "categorical":
-        return "A"
+        return feature.allowed[0] if feature.allowed else "A"
     low = feature.minimum if feature.minimum is not None else min(1.0, feature.maximum or 1.0)
     return float(low)
 

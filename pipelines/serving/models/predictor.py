@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -38,8 +39,11 @@ def prediction_fault(answers: Sequence[float], count: int, output: str) -> str:
 class Predictor:
     """Scores rows of one version. ``predict(values, count)`` returns ``count`` floats."""
 
+    vocabularies: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """The categories of each categorical feature that the model learnt."""
+
     def __init__(self, manifest: BundleManifest, vocabularies: Mapping[str, Sequence[str]], score: Scorer) -> None:
-        self.manifest = manifest
+        self.manifest, self.vocabularies = manifest, vocabularies
         self._score = score
         self._codes: list[dict[str, float] | None] = [
             {value: float(code) for code, value in enumerate(vocabularies[feature.name])}
@@ -129,6 +133,20 @@ def load(folder: Path, sha256: str) -> Predictor:
     if wrong:
         raise BundleRefused(str(folder), wrong[:10])
     return predictor
+
+
+def known_categories(predictor: Predictor) -> dict[str, frozenset[str | None]]:
+    """The categories of each categorical feature that are no surprise, and null.
+
+    They are those that the contract lists, else those of the training rows.
+    """
+    return {
+        feature.name: frozenset(
+            [*(predictor.vocabularies[feature.name] if feature.allowed is None else feature.allowed), None]
+        )
+        for feature in predictor.manifest.features
+        if feature.type == "categorical"
+    }
 
 
 def _create_predictor(folder: Path, manifest: BundleManifest) -> Predictor:

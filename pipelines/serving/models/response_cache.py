@@ -64,7 +64,7 @@ class CachedPredictor(Predictor):
     """A predictor with a cache. The key contains model, version, the bundle's digest and the rows."""
 
     def __init__(self, predictor: Predictor, cache: ResponseCache, sha256: str) -> None:
-        self.manifest = predictor.manifest
+        self.manifest, self.vocabularies = predictor.manifest, predictor.vocabularies
         self._predictor, self._cache = predictor, cache
         self._key_prefix = blake2b(
             msgspec.msgpack.encode([self.manifest.model, self.manifest.version, sha256]), digest_size=32

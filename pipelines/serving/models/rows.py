@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.faults import MAX_FAULTS, RowFaults
 
 FLOAT32_MAX = 3.4028234663852886e38
+MAX_LISTED_CATEGORIES = 10
 _NUMBERS: set[type] = {int, float, type(None)}
 _TEXTS: set[type] = {str, type(None)}
 _NULL = type(None)
@@ -22,23 +25,35 @@ _NULL = type(None)
 class InputRows(msgspec.Struct):
     """Rows by column, in the model's order of features; ``ids`` has one entity id per row, or is None.
 
-    ``request_id``: the caller's id of the request, to be repeated in the response.
+    ``request_id``: the caller's id of the request, to be repeated in the response. ``unseen``: number of values per
+    column that are no known category; None if there are none.
     """
 
     values: list[Sequence[Any]]
     count: int
     ids: list[str] | None
     request_id: str | None = None
+    unseen: dict[str, int] | None = None
 
 
 class RowSchema:
     """Requirements on the rows of one version.
 
     ``missing``: whether null is allowed. ``ranges``: whether a feature's minimum and maximum are enforced.
+    ``categories``: the known ones by feature, null among them; others are counted, and refused with ``only_known``.
+    ``needs_ids``: whether each row needs an entity id.
     """
 
     def __init__(
-        self, features: Sequence[InputColumn], max_rows: int, *, missing: bool = True, ranges: bool = True
+        self,
+        features: Sequence[InputColumn],
+        max_rows: int,
+        *,
+        missing: bool = True,
+        ranges: bool = True,
+        categories: Mapping[str, frozenset[str | None]] = MappingProxyType({}),
+        only_known: bool = False,
+        needs_ids: bool = False,
     ) -> None:
         self.features = {feature.name: feature for feature in features}
         self.names = list(self.features)
@@ -47,6 +62,10 @@ class RowSchema:
         self._types = [(_TEXTS if feature.type == "categorical" else _NUMBERS) - excluded for feature in features]
         bounds = [(feature.minimum, feature.maximum) if ranges else (None, None) for feature in features]
         self._bounds = [(index, *pair) for index, pair in enumerate(bounds) if pair != (None, None)]
+        self._categories = [
+            (index, name, categories[name]) for index, name in enumerate(self.names) if name in categories
+        ]
+        self._only_known, self._needs_ids = only_known, needs_ids
 
     def order_columns(self, columns: Mapping[str, list[Any]], faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
         """Columns in the model's order and the number of rows; no columns if the shape is wrong."""
@@ -79,22 +98,23 @@ class RowSchema:
             raise self.too_many_rows_problem(count, faults.shown)
         if is_shaped and count == 0:
             faults.add("no rows to score")
-        _id_faults(ids, count, faults)
-        if count and is_shaped:
-            self._check_values(values, faults)
+        if ids is not None or self._needs_ids:
+            _id_faults(ids, count, faults, needed=self._needs_ids)
+        unseen = self._check_values(values, faults) if count and is_shaped else None
         if faults.count:
             raise Problem(400, faults.summary())
-        return InputRows(values, count, ids, request_id)
+        return InputRows(values, count, ids, request_id, unseen)
 
     def too_many_rows_problem(self, count: int, faults: Sequence[str] = ()) -> Problem:
         return Problem(413, [*faults, f"{count} rows; at most {self.max_rows} per request"])
 
-    def _check_values(self, values: list[Sequence[Any]], faults: RowFaults) -> None:
+    def _check_values(self, values: list[Sequence[Any]], faults: RowFaults) -> dict[str, int] | None:
+        """Add a fault for every wrong value; returns the number of unseen categories per column, if any."""
         for index, (kind, column) in enumerate(zip(self._types, values, strict=True)):
             types = {type(column[0])} if len(column) == 1 else set(map(type, column))
             if not types <= kind:
                 self._type_faults(values, faults)
-                return
+                return None
             if int in types:
                 values[index] = _replace_huge_integers(column)
         for index, minimum, maximum in self._bounds:
@@ -108,6 +128,25 @@ class RowSchema:
                     f"row {row}, column {name!r}: {str(column[row])[:40]} is outside {low:g} to {high:g}"
                 ),
             )
+
+        unseen: dict[str, int] | None = None
+        for index, name, known in self._categories:
+            if not known.issuperset(values[index]):
+                rows = [row for row, value in enumerate(values[index]) if value not in known]
+                unseen = {**(unseen or {}), name: len(rows)}
+                if self._only_known:
+                    self._category_faults(name, known, values[index], rows, faults)
+        return unseen
+
+    @staticmethod
+    def _category_faults(
+        name: str, known: frozenset[str | None], column: Sequence[Any], rows: list[int], faults: RowFaults
+    ) -> None:
+        categories = sorted(category for category in known if category is not None)
+        listed = ", ".join(categories[:MAX_LISTED_CATEGORIES])
+        rest = len(categories) - MAX_LISTED_CATEGORIES
+        expected = f"{listed} and {rest} more" if rest > 0 else listed
+        faults.extend(rows, lambda row: f"row {row}, column {name!r}: {_value_text(column[row])} is none of {expected}")
 
     def _type_faults(self, values: list[Sequence[Any]], faults: RowFaults) -> None:
         """Add a fault for every value of a wrong type; a boolean is not a number."""
@@ -140,6 +179,8 @@ def parse_json(body: bytes) -> Any:
     except RecursionError:
         raise Problem(400, ["the body is not JSON that can be parsed: it is nested too deeply"]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if body.startswith(BOM_UTF8):
+            return parse_json(body.removeprefix(BOM_UTF8))
         raise Problem(400, [f"the body is not JSON: {error}; a missing value is null"]) from None
 
 
@@ -173,14 +214,17 @@ def _replace_huge_integers(column: Sequence[Any]) -> Sequence[Any]:
     return column
 
 
-def _id_faults(ids: Any, count: int, faults: RowFaults) -> None:
+def _id_faults(ids: Any, count: int, faults: RowFaults, *, needed: bool) -> None:
     if ids is None:
+        faults.add("ids are missing; give one entity id per row, by which labels find their predictions")
         return
     if not isinstance(ids, list):
         faults.add(f"ids is a JSON {json_type(ids)}; give an array with one entity id per row")
         return
     wrong = [index for index, entity_id in enumerate(ids) if type(entity_id) is not str]
     faults.extend(wrong, lambda index: f"ids[{index}] is a JSON {json_type(ids[index])}, not a string")
+    empty = [index for index, entity_id in enumerate(ids) if entity_id == ""] if needed else []
+    faults.extend(empty, lambda index: f"ids[{index}] is empty; give the row's entity id")
     if len(ids) != count:
         faults.add(f"ids has {len(ids)} entries for {count} rows")
 

@@ -7,9 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
-from pipelines.serving.prediction_log.writer import RECORD_HEADER, Record, decode_record
+from pipelines.serving.prediction_log.writer import RECORD_HEADER, UNREADABLE, Record, decode_record
 
 TAG = re.compile(rb"\xa6answer|\xa7columns")
 """How MessagePack writes the tag of either kind of record, which follows the header of the record's array."""
@@ -40,7 +38,7 @@ def scan_segment(content: bytes) -> Iterator[Stretch]:
         else:
             try:
                 yield Stretch(position, end, decode_record(content[position + RECORD_HEADER.size : end]))
-            except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            except UNREADABLE:
                 yield Stretch(position, end, None, "it is no record of this version of the log")
         position = end
 

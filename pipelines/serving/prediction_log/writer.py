@@ -68,6 +68,8 @@ class LoggedAnswer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
 Record = LogColumns | LoggedAnswer
 _encoder = msgspec.msgpack.Encoder()
 decode_record = msgspec.msgpack.Decoder(Record).decode
+UNREADABLE = (ValueError, OverflowError, RecursionError)
+"""What ``decode_record`` raises for other bytes, texts that are not UTF-8 and too deep a nesting among them."""
 
 
 def pack_record(record: Record) -> bytes:
@@ -219,7 +221,8 @@ def _records(content: bytes) -> Iterator[tuple[Record, int]]:
         if len(body) < size or zlib.crc32(body) != checksum:
             return
         try:
-            yield decode_record(body), end
-        except (msgspec.DecodeError, msgspec.ValidationError):
+            record = decode_record(body)
+        except UNREADABLE:
             return
+        yield record, end
         position = end

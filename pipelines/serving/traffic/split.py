@@ -10,9 +10,19 @@ import msgspec
 
 from pipelines.rollout.plan import RoutingPlan
 from pipelines.rollout.transitions import RolloutRecord, Route
+from pipelines.serving.http.response import Problem
+from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.rows import InputRows
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
-from pipelines.serving.traffic.assignment import BUCKET_COUNT, NO_BUCKET, ArmChoice, ArmChooser, bucket, mirror_salt
+from pipelines.serving.traffic.assignment import (
+    BUCKET_COUNT,
+    NO_BUCKET,
+    Arm,
+    ArmChoice,
+    ArmChooser,
+    bucket,
+    mirror_salt,
+)
 from pipelines.serving.traffic.candidate_client import CandidateClient, CandidateFailed
 from pipelines.serving.traffic.counters import ArmCounters, ArmKey
 from pipelines.serving.traffic.mirror_queue import MirrorBatchHeader, MirrorQueue
@@ -85,20 +95,48 @@ class TrafficSplit:
         return arm_headers(version, role), columns
 
     async def answer(
-        self, headers: Mapping[bytes, bytes], rows: InputRows, request_id: str, started: float, predict: Predict
+        self,
+        headers: Mapping[bytes, bytes],
+        rows: InputRows,
+        request_id: str,
+        started: float,
+        predict: Predict,
+        version: str | None = None,
     ) -> RoutedAnswer:
         """Answer by the arm of the request; ``predict`` asks the champion.
 
-        Raises the exceptions of ``predict``, ``OverflowError`` for numbers beyond 32-bit floats, and for a probe only
-        ``CandidateFailed``.
+        ``version``: the one that the caller named; a request that is routed to another one is refused. Raises
+        ``Problem`` for it, the exceptions of ``predict``, ``OverflowError`` for numbers beyond 32-bit floats, and for a
+        probe only ``CandidateFailed``.
         """
         probe = headers.get(b"x-rollout-probe")
         if probe is not None and hmac.compare_digest(probe, self._probe):
+            self._check_version(version, "candidate")
             return await self._answer_probe(rows)
         choice = self._choose(headers, rows.ids, request_id)
+        self._check_version(version, choice.arm)
         if choice.arm == "champion":
             return self._answer_champion_arm(choice, rows, started, predict)
         return await self._answer_candidate_arm(choice, rows, started, predict)
+
+    def _check_version(self, version: str | None, arm: Arm) -> None:
+        """Raise ``Problem`` 403 if the caller named another version than that of the arm."""
+        routed = self._route.live.version if arm == "champion" else self.candidate_version
+        if version not in (None, routed):
+            reason = "only the scope admin chooses another; name no version to be answered by the routed one"
+            raise Problem(403, [f"this request is routed to version {routed}; {reason}"])
+
+    @property
+    def candidate_version(self) -> str | None:
+        return self._route.candidate.version if self._route.candidate is not None else None
+
+    def candidate_features(self) -> list[InputColumn]:
+        """Columns of the candidate in its order; none while it is not loaded."""
+        client = self._candidate_client
+        if client is None or not client.ready:
+            return []
+        columns = zip(client.names, client.types, strict=True)
+        return [msgspec.convert({"name": name, "type": kind}, InputColumn) for name, kind in columns]
 
     @property
     def is_champion_only(self) -> bool:
@@ -171,7 +209,8 @@ class TrafficSplit:
     def _in_candidate_order(self, rows: InputRows, client: CandidateClient) -> InputRows:
         if client.names == self._names:
             return rows
-        return InputRows([rows.values[self._names.index(name)] for name in client.names], rows.count, rows.ids)
+        values = [rows.values[self._names.index(name)] for name in client.names]
+        return InputRows(values, rows.count, rows.ids, unseen=rows.unseen)
 
     def _count(self, role: str, started: float, bad: str, unit: int | None) -> None:
         elapsed = time.perf_counter() - started

@@ -115,14 +115,22 @@ class Gateway:
         )
         columns = self.log.columns(MODEL, "1", NAMES, TYPES)
         live = LiveModel(
-            "1", champion, RowSchema(FEATURES, 5), columns, arm_headers("1", "champion"), self._arms(table)
+            "1",
+            champion,
+            RowSchema(FEATURES, 5, categories={"carrier": frozenset(["AA", "UA", None])}),
+            columns,
+            arm_headers("1", "champion"),
+            self._arms(table),
         )
         tables = {"nothing": LoadedTable(1), "broken": LoadedTable(1, {}, {MODEL: "it is damaged"})}
         champion_only = live.split is None or live.split.is_champion_only
         self.data_plane.table = tables.get(table, LoadedTable(1, {MODEL: live}, is_champion_only=champion_only))
-        caller = ApiKeyConfig("root", sha256(KEYS["root"]), ["predict", "admin"], None)
+        callers = [
+            ApiKeyConfig("root", sha256(KEYS["root"]), ["predict", "admin"], None),
+            ApiKeyConfig("caller", sha256(KEYS["caller"]), ["predict"], None),
+        ]
         door = GatewayConfig(
-            AuthenticationConfig([caller], None, None, [], 10), cache=CacheConfig("memory", 100_000, 60)
+            AuthenticationConfig(callers, None, None, [], 10), cache=CacheConfig("memory", 100_000, 60)
         )
         watch = make_listener_state(door, 100_000, self.data_plane.counters)
         self.front = PublicApplication(self.data_plane, cast(Any, None), door, watch, folder)
@@ -138,21 +146,32 @@ class Gateway:
         host = cast(CandidateClient, FakeHost(fails=table == "failing candidate"))
         return TrafficSplit(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.arm_counters, self._feed)
 
-    async def ask(self, path: str, body: bytes, headers: Mapping[str, str], *, plain: bool) -> Any:
+    async def ask(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        plain: bool,
+        who: str = "root",
+        method: str = "POST",
+    ) -> Any:
         """Status, headers and content of the answer; ``plain``: without a task, where that is possible."""
         fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-        fields += [(b"x-api-key", KEYS["root"].encode()), (b"content-length", str(len(body)).encode())]
+        fields += [(b"x-api-key", KEYS[who].encode()), (b"content-length", str(len(body)).encode())]
         request = self.front.begin_request(path.encode(), fields, ("127.0.0.1", 1)) if plain else None
         if request is not None:
             response = self.front.finish_request(request, body)
             status, answered, content = response.status, list(response.headers), response.body
         else:
-            status, answered, content = await self._by_asgi(path, fields, body)
+            status, answered, content = await self._by_asgi(method, path, fields, body)
         await asyncio.sleep(0)
         own = {name: value for name, value in answered if name not in (b"content-type", b"content-length")}
         return status, own, json.loads(content)
 
-    async def _by_asgi(self, path: str, fields: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, Any, bytes]:
+    async def _by_asgi(
+        self, method: str, path: str, fields: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[int, Any, bytes]:
         messages: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -161,7 +180,7 @@ class Gateway:
         async def send(message: Any) -> None:
             messages.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": path, "headers": fields, "client": ("127.0.0.1", 1)}
+        scope = {"type": "http", "method": method, "path": path, "headers": fields, "client": ("127.0.0.1", 1)}
         await asyncio.create_task(self.front(scope, receive, send))
         return messages[0]["status"], messages[0]["headers"], messages[1]["body"]
 
@@ -178,6 +197,8 @@ class Gateway:
             "mirrored": [comparable(answer) for answer in mirrored.answers] if mirrored else [],
             "requests": self.data_plane.counters.requests,
             "rows": self.data_plane.counters.rows,
+            "without_ids": self.data_plane.counters.without_ids,
+            "unseen": self.data_plane.counters.unseen,
             "tallies": [
                 (key, tally.requests, tally.bad, tally.fallback, tally.sent)
                 for key, tally in self.arm_counters.take_tallies()
@@ -213,6 +234,11 @@ GOOD = {
     ),
     "the live version by name": Question(headers={"x-model-version": "1"}),
     "a sticky key": Question(headers={"x-user-id": "lee"}),
+    "a report on rows with an unseen category": Question(
+        [["ZZ", 1, 2], ["UA", 1, 2], ["zz", 1, 2]], headers={"x-input-report": "yes"}
+    ),
+    "a report on rows with nothing odd": Question(ids=["a"], headers={"x-input-report": "1"}),
+    "JSON in so many words": Question(headers={"content-type": "Application/JSON; charset=UTF-8"}),
 }
 BAD = {
     "no JSON": Question(body=b"{"),
@@ -232,6 +258,10 @@ BAD = {
     "an unknown model": Question(model="nobody"),
     "an unknown model of a long name": Question(model="n" * 100),
     "too large a body": Question(body=b" " * 100_001),
+    "another content type": Question(headers={"content-type": "text/csv"}),
+    "another compression": Question(headers={"content-encoding": "br"}),
+    "no gzip": Question(headers={"content-encoding": "gzip"}),
+    "beyond the prediction times": Question(headers={"x-prediction-time": "9999-12-31T23:59:59-14:00"}),
 }
 
 
@@ -265,17 +295,133 @@ def test_the_questions_meet_every_kind_of_answer(tmp_path: Path) -> None:
         "a moment and a correlation id",
         "the live version by name",
         "a sticky key",
+        "a report on rows with nothing odd",
+        "JSON in so many words",
     ]
-    assert left["rows"] == {(MODEL, "1"): 9}
-    known, unknown = {200: 7, 400: 11, 404: 1, 413: 1, 500: 1}, {404: 2, 413: 1}
+    assert left["rows"] == {(MODEL, "1"): 14}
+    assert left["without_ids"] == {MODEL: 8}
+    assert left["unseen"] == {(MODEL, "carrier"): 3}
+    known, unknown = {200: 10, 400: 12, 404: 1, 413: 1, 500: 1}, {400: 1, 404: 2, 413: 1, 415: 2}
     assert left["requests"] == {(MODEL, "1", str(code)): count for code, count in known.items()} | {
         ("", "", str(code)): count for code, count in unknown.items()
     }
-    assert {answer[0] for answer in noticed(tmp_path / "nothing", "nothing", "MLflow")[0].values()} == {503, 413}
-    assert len(noticed(tmp_path / "mirror", "mirror", "Open Inference")[1]["mirrored"]) == 7
+    assert {answer[0] for answer in noticed(tmp_path / "nothing", "nothing", "MLflow")[0].values()} == {
+        503,
+        400,
+        413,
+        415,
+    }
+    assert len(noticed(tmp_path / "mirror", "mirror", "Open Inference")[1]["mirrored"]) == 10
     arms = [answer[1].get(b"x-model-arm") for answer in noticed(tmp_path / "arms", "candidate", "MLflow")[0].values()]
     assert {b"champion", b"candidate"} < set(arms)
     assert any(tally[3] for tally in noticed(tmp_path / "failing", "failing candidate", "MLflow")[1]["tallies"])
+
+
+def test_a_report_says_what_was_odd_about_the_rows_that_were_answered(tmp_path: Path) -> None:
+    answers, _ = noticed(tmp_path, "champion", "MLflow")
+    reports = {
+        name: json.loads(answer[1][b"x-input-report"])
+        for name, answer in answers.items()
+        if b"x-input-report" in answer[1]
+    }
+    assert reports == {
+        "a report on rows with an unseen category": {
+            "rows": 3,
+            "rows_without_id": 3,
+            "unseen_categories": {"carrier": 2},
+        },
+        "a report on rows with nothing odd": {"rows": 1, "rows_without_id": 0, "unseen_categories": {}},
+    }
+
+
+# ---- versions in the path ----------------------------------------------------------------------------------------
+
+
+def ask_versions(
+    folder: Path, table: str, who: str, versions: Sequence[str | None], headers: Mapping[str, str] | None = None
+) -> tuple[list[tuple[int, str | None, Any]], dict[str, Any]]:
+    """Status, answering version and content of one request per version in its path, and what they left."""
+
+    async def ask_all() -> tuple[list[Any], dict[str, Any]]:
+        gateway, answers = Gateway(folder, table), []
+        _, content = open_inference(Question())
+        for version in versions:
+            suffix = "" if version is None else f"/versions/{version}"
+            status, _, answer = await gateway.ask(
+                f"/v2/models/{MODEL}{suffix}/infer", json.dumps(content).encode(), headers or {}, plain=True, who=who
+            )
+            answers.append((status, answer.get("model_version"), answer))
+        return answers, gateway.left()
+
+    return asyncio.run(ask_all())
+
+
+def test_a_caller_gets_the_version_it_names_only_where_its_request_is_routed_to_it(tmp_path: Path) -> None:
+    routed, _ = ask_versions(tmp_path / "routed", "candidate", "caller", [None] * 20)
+    arms = [version for _, version, _ in routed]
+    assert set(arms) == {"1", "2"}
+    for named in ("1", "2"):
+        answers, left = ask_versions(tmp_path / named, "candidate", "caller", [named] * 20)
+        assert [(status, version) for status, version, _ in answers] == [
+            (200, named) if arm == named else (403, None) for arm in arms
+        ]
+        refusals = {answer["error"] for status, _, answer in answers if status == 403}
+        (refusal,) = refusals
+        assert f"is routed to version {'1' if named == '2' else '2'}; only the scope admin chooses" in refusal
+        records = [record for record in left["log"] if isinstance(record, LoggedAnswer)]
+        assert len(records) == arms.count(named), "a refused request is no answer"
+        assert sum(requests for _, requests, *_ in left["tallies"]) == arms.count(named)
+
+
+def test_the_scope_admin_chooses_a_version_by_its_path_and_no_arm_counts_it(tmp_path: Path) -> None:
+    answers, left = ask_versions(tmp_path, "candidate", "root", ["1", "2"] * 5)
+    assert [(status, version) for status, version, _ in answers] == [(200, "1"), (200, "2")] * 5
+    assert left["tallies"] == []
+
+
+def test_a_version_that_is_not_loaded_is_unknown_to_everybody(tmp_path: Path) -> None:
+    for place, (table, who) in enumerate([("champion", "caller"), ("champion", "root"), ("candidate", "caller")]):
+        ((status, _, answer),), _ = ask_versions(tmp_path / str(place), table, who, ["9"])
+        assert (status, answer["error"]) == (404, "version '9' is not loaded; version 1 is live")
+
+
+def test_without_a_rollout_every_caller_may_name_the_live_version(tmp_path: Path) -> None:
+    answers, left = ask_versions(tmp_path, "champion", "caller", ["1"])
+    assert [(status, version) for status, version, _ in answers] == [(200, "1")]
+    assert left["rows"] == {(MODEL, "1"): 1}
+
+
+def test_a_version_that_fails_is_answered_for_by_the_champion_which_says_so(tmp_path: Path) -> None:
+    answers, _ = ask_versions(tmp_path, "failing candidate", "caller", ["2"] * 10)
+    assert {(status, version) for status, version, _ in answers} == {(200, "1"), (403, None)}
+
+
+def test_a_header_and_a_path_that_name_two_versions_are_refused(tmp_path: Path) -> None:
+    ((status, _, answer),), _ = ask_versions(tmp_path, "candidate", "root", ["1"], {"x-model-version": "2"})
+    assert (status, "name one" in answer["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("table", ["champion", "candidate"])
+def test_the_pages_describe_each_version_that_is_served_and_no_other(tmp_path: Path, table: str) -> None:
+    async def read(path: str) -> tuple[int, Any]:
+        status, _, answer = await gateway.ask(path, b"", {}, plain=False, who="caller", method="GET")
+        return status, answer
+
+    async def read_all() -> None:
+        served = ["1", "2"] if table == "candidate" else ["1"]
+        for version in ("1", "2", "9"):
+            status, metadata = await read(f"/v2/models/{MODEL}/versions/{version}")
+            ready = await read(f"/v2/models/{MODEL}/versions/{version}/ready")
+            if version in served:
+                assert (status, metadata["versions"], metadata["name"]) == (200, served, MODEL)
+                assert [tensor["name"] for tensor in metadata["inputs"]] == NAMES
+                assert ready == (200, {"name": MODEL, "ready": True})
+            else:
+                assert (status, ready[0]) == (404, 404)
+
+    gateway = Gateway(tmp_path, table)
+    asyncio.run(read_all())
+    gateway.left()
 
 
 def test_a_refused_request_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:

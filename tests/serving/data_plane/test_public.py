@@ -59,6 +59,19 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     )
 
 
+def test_a_gateway_that_declares_so_refuses_unseen_categories_and_rows_without_ids(tmp_path: Path) -> None:
+    for gateway in running(tmp_path, checks={"categories": "refuse", "ids": "refuse"}):
+        refused = gateway.invoke({"inputs": [["ZZ", 1.0, 2.0], [None, 1.0, 2.0]]})
+        assert (refused.status_code, refused.json()["faults"]) == (
+            400,
+            [
+                "ids are missing; give one entity id per row, by which labels find their predictions",
+                "row 0, column 'carrier': 'ZZ' is none of AA, DL, UA",
+            ],
+        )
+        assert gateway.invoke({"inputs": [["UA", 1.0, 2.0], [None, 1.0, 2.0]], "ids": ["a", "b"]}).status_code == 200
+
+
 # ---- authentication ----------------------------------------------------------------------------------------------
 
 
@@ -112,6 +125,7 @@ def test_only_the_scope_admin_chooses_a_version(guarded: Gateway) -> None:
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/health", 200), ("/ready", 200), ("/v2/health/ready", 200), ("/metrics", 401), ("/openapi.json", 401)]
+    + [("/", 401), ("/docs", 401), ("/version", 401), ("/v2/models/flight_delay/versions/1", 401)]
     + [("/v2", 401), ("/nothing", 401), ("/v2/models/flight_delay", 401)],
 )
 def test_without_credentials_only_the_open_pages_answer(guarded: Gateway, path: str, status: int) -> None:

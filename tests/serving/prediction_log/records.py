@@ -24,7 +24,8 @@ numbers = st.one_of(st.none(), integers, st.floats())
 texts = st.one_of(
     st.none(), st.text(max_size=8), st.sampled_from(["answer", "columns", "\x00", "\U0010ffff", "a" * 300])
 )
-values = st.one_of(numbers, texts, st.booleans(), st.binary(max_size=4), st.lists(st.integers(0, 3), max_size=2))
+others = st.sampled_from([msgspec.msgpack.Ext(5, b"x"), datetime(9999, 12, 31, tzinfo=UTC), {"a": 1}, b"\xff", [1]])
+values = st.one_of(numbers, texts, st.booleans(), others)
 
 
 def mostly(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -84,8 +85,10 @@ def pack_body(body: bytes) -> bytes:
 
 odd_bodies = st.one_of(
     st.binary(min_size=1, max_size=40),
+    st.binary(max_size=8).map(lambda name: b"\x91" + bytes([0xA0 + len(name)]) + name),
+    st.sampled_from([b"\x91" * 5000, b"\xc7\x0c\xff" + b"\xff" * 12, b"\x91\xd6\xff\xff\xff\xff\xff"]),
     st.recursive(values, lambda inner: st.lists(inner, max_size=3), max_leaves=5).map(msgspec.msgpack.encode),
     st.lists(values, max_size=17).map(lambda fields: msgspec.msgpack.encode(["answer", *fields])),
     st.lists(values, max_size=8).map(lambda fields: msgspec.msgpack.encode(["columns", *fields])),
 )
-"""Bodies of any bytes, any MessagePack, and any fields behind the tag of a record."""
+"""Bodies of any bytes, any text in the place of a tag, any nesting, any MessagePack, any fields behind a tag."""

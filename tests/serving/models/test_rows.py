@@ -1,0 +1,93 @@
+"""Unseen categories and missing entity ids are counted, and refused where the gateway declares it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.serving.http.response import Problem
+from pipelines.serving.models.bundle import BundleManifest, InputColumn
+from pipelines.serving.models.faults import RowFaults
+from pipelines.serving.models.predictor import Predictor, known_categories
+from pipelines.serving.models.rows import InputRows, RowSchema
+
+FEATURES = [InputColumn("carrier", "categorical"), InputColumn("origin", "categorical"), InputColumn("hour", "numeric")]
+CATEGORIES = {"carrier": frozenset(["AA", "UA", None]), "origin": frozenset(["JFK", None])}
+
+
+def check(columns: list[list[Any]], ids: Any = None, **declared: bool) -> InputRows:
+    schema = RowSchema(FEATURES, 100, categories=CATEGORIES, **declared)
+    return schema.check(list(columns), len(columns[0]), ids, RowFaults(), is_shaped=True)
+
+
+def faults(columns: list[list[Any]], ids: Any = None, **declared: bool) -> list[str]:
+    with pytest.raises(Problem) as refused:
+        check(columns, ids, **declared)
+    assert refused.value.status == 400
+    return list(refused.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("columns", "unseen"),
+    [
+        ([["AA"], ["JFK"], [1]], None),
+        ([[None], [None], [None]], None),
+        ([["ZZ"], ["JFK"], [1]], {"carrier": 1}),
+        ([[""], ["jfk"], [1]], {"carrier": 1, "origin": 1}),
+        ([["AA", "ZZ", "ZZ", None], ["JFK"] * 4, [1] * 4], {"carrier": 2}),
+    ],
+)
+def test_unseen_categories_are_counted_by_column(columns: list[list[Any]], unseen: dict[str, int] | None) -> None:
+    assert check(columns).unseen == unseen
+
+
+def test_unseen_categories_are_refused_by_row_where_that_is_declared() -> None:
+    assert faults([["ZZ", "AA"], ["LGA", "JFK"], [1, 1]], only_known=True) == [
+        "row 0, column 'carrier': 'ZZ' is none of AA, UA",
+        "row 0, column 'origin': 'LGA' is none of JFK",
+    ]
+    assert check([["AA", None], ["JFK", "JFK"], [1, 1]], only_known=True).unseen is None
+
+
+def test_a_refusal_lists_ten_categories_and_counts_the_others() -> None:
+    schema = RowSchema(FEATURES[:1], 100, categories={"carrier": frozenset(map(str, range(10, 25)))}, only_known=True)
+    with pytest.raises(Problem) as refused:
+        schema.check([["ZZ"]], 1, None, RowFaults(), is_shaped=True)
+    assert refused.value.faults[0].endswith("is none of 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 5 more")
+
+
+@pytest.mark.parametrize(
+    ("ids", "fault"),
+    [
+        (None, "ids are missing; give one entity id per row"),
+        (["a"], "ids has 1 entries for 2 rows"),
+        (["a", ""], "ids[1] is empty"),
+        (["a", None], "ids[1] is a JSON null"),
+    ],
+)
+def test_rows_without_an_entity_id_are_refused_where_that_is_declared(ids: Any, fault: str) -> None:
+    (found,) = faults([["AA"] * 2, ["JFK"] * 2, [1] * 2], ids, needs_ids=True)
+    assert found.startswith(fault)
+
+
+def test_rows_without_ids_are_taken_elsewhere() -> None:
+    assert check([["AA"], ["JFK"], [1]]).ids is None
+    assert check([["AA"], ["JFK"], [1]], [""]).ids == [""]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "learnt", "known"),
+    [
+        (["EWR", "JFK"], {"origin": ["EWR"]}, {"origin": {"EWR", "JFK", None}}),
+        ([], {"origin": ["EWR"]}, {"origin": {None}}),
+        (None, {"origin": ["EWR"]}, {"origin": {"EWR", None}}),
+    ],
+    ids=["the contract's", "a contract that allows none", "the training's"],
+)
+def test_known_categories_are_the_contracts_or_else_the_trainings(
+    allowed: list[str] | None, learnt: dict[str, list[str]], known: dict[str, set[str | None]]
+) -> None:
+    features = [InputColumn("origin", "categorical", allowed=allowed)]
+    manifest = BundleManifest("m", "1", "onnx", "value", features, {}, "0" * 64, "model.onnx")
+    assert known_categories(Predictor(manifest, learnt, lambda matrix: matrix[:, 0])) == known
