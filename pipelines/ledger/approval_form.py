@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.ledger.required_evidence import REQUIRED_GATES
+from pipelines.ledger.trained_facts import TrainedFacts, training_differences
 from pipelines.messages.rollout import RolloutTicket
-from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.model import ModelSpec
 
@@ -22,7 +22,7 @@ TECHNICAL_FACTS = re.compile(r"(_log_e$|^needed_|digest|sha256|histogram|per_sec
 
 
 class FormFacts(BaseModel):
-    """The facts of the form, gathered from registry, ledger, store and declaration."""
+    """The facts of the form, gathered from registry, ledger and store; ``spec`` says what this run will do."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,11 +30,15 @@ class FormFacts(BaseModel):
     spec: ModelSpec
     candidate: VersionInfo
     champion: VersionInfo | None = None
+    """The version that is live at the target."""
     lines: Sequence[LedgerEntry]
     """Ledger lines of this version, oldest first."""
     run_verdicts: Mapping[str, LedgerEntry] = {}
     """Newest verdict of each task of this deploy run, by task id."""
-    snapshot: SnapshotResult | None = None
+    trained: TrainedFacts = TrainedFacts()
+    live_trained: TrainedFacts = TrainedFacts()
+    changes: Sequence[str] | None = None
+    """Differences of what was declared for the two trainings; None: not on record of one of them."""
     authors: Sequence[str] = ()
     links: Mapping[str, str] = {}
 
@@ -75,6 +79,7 @@ def _identity_table(facts: FormFacts) -> str:
     rows = {
         "model": f"{ticket.model}: {facts.spec.description}",
         "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion)}",
+        "number": _number_text(facts),
         "model digest": f"`{ticket.model_digest}`",
         "bundle digest": f"`{ticket.sha256}`",
         "hypothesis": tags.get("airworthy.hypothesis", ""),
@@ -84,36 +89,53 @@ def _identity_table(facts: FormFacts) -> str:
     return _table(("", ""), [(name, value) for name, value in rows.items() if value])
 
 
-def _changes(facts: FormFacts) -> str:
+def _number_text(facts: FormFacts) -> str:
+    """Which version the semantic version follows, if that is not the live one."""
     approvals = [line.details for line in facts.lines if line.kind == "approval"]
-    if not approvals:
+    follows = approvals[-1].get("follows") if approvals else None
+    if not follows or (facts.champion and follows == facts.champion.semantic):
         return ""
-    follows, changes = approvals[-1].get("follows"), approvals[-1].get("changes") or []
-    if not follows:
-        return "### What changed\n\nThis is the first approved version of this model."
-    lines = [f"- {' '.join(change.split())}" for change in changes] or [
-        "- no declared change: the same model, trained on newer data"
-    ]
-    return "\n".join([f"### What changed since {follows}", "", *lines])
+    return f"{approvals[-1].get('semantic_version')} follows {follows}, the highest approved before; that is not live"
+
+
+def _changes(facts: FormFacts) -> str:
+    """What is different for callers and operators: a comparison with what is live, and with nothing else."""
+    if facts.champion is None:
+        return "### What changed\n\nNothing is live: there is no version to compare with."
+    declared = [" ".join(change.split()) for change in facts.changes or []]
+    if facts.changes is None:
+        declared = ["what was declared for one of the two trainings is not on record"]
+    elif not declared:
+        declared = ["nothing that was declared: features, target and estimator are the same"]
+    lines = [f"- {text}" for text in [*declared, *training_differences(facts.trained, facts.live_trained)]]
+    return "\n".join([f"### What changed since version {_version_text(facts.champion)}, which is live", "", *lines])
 
 
 def _gates(facts: FormFacts) -> str:
     verdicts = {line.details.get("gate"): line.details for line in facts.lines if line.kind == "gate"}
-    bounds = {
-        name: " and ".join(f"{sign} {value:g}" for sign, value in (("≥", b.min), ("≤", b.max)) if value is not None)
-        for name, b in facts.spec.evaluation.minimum_metrics.items()
-    }
     rows = []
     for name in REQUIRED_GATES:
-        measured = verdicts.get(name, {}).get("facts") or {}
-        numbers = _comparison_text(measured) if measured.keys() >= COMPARISON_KEYS else _facts_text(measured, bounds)
-        rows.append((name.replace("_", " "), _verdict_text(verdicts.get(name)), numbers))
-    return "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
+        details = verdicts.get(name, {})
+        rows.append((name.replace("_", " "), _verdict_text(verdicts.get(name)), _measured_text(details)))
+    table = "### Gates\n\n" + _table(("gate", "verdict", "numbers"), rows)
+    compared = (verdicts.get("candidate_evaluation", {}).get("facts") or {}).get("champion")
+    if compared is None or compared == (facts.ticket.champion or "no champion"):
+        return table
+    which = "no other version" if compared == "no champion" else f"version {compared}"
+    return f"{table}\n\n**These gates compared it with {which}; live is {_version_text(facts.champion)}.**"
+
+
+def _measured_text(details: Mapping[str, Any]) -> str:
+    """What was measured against which limit when the gate judged; lines of earlier versions have only the numbers."""
+    if findings := details.get("findings"):
+        return "; ".join(map(str, findings))
+    measured = details.get("facts") or {}
+    return _comparison_text(measured) if measured.keys() >= COMPARISON_KEYS else _facts_text(measured)
 
 
 def _rollout(facts: FormFacts) -> str:
     rows = [
-        (task, _verdict_text(line.details), _facts_text(line.details.get("facts"), {}))
+        (task, _verdict_text(line.details), _facts_text(line.details.get("facts")))
         for task, line in facts.run_verdicts.items()
     ]
     if not rows:
@@ -122,18 +144,17 @@ def _rollout(facts: FormFacts) -> str:
 
 
 def _model_card(facts: FormFacts) -> str:
-    spec, tags = facts.spec, facts.candidate.tags
-    target = f"`{spec.target.column}`" + (f" ≥ {spec.target.at_least:g}" if spec.target.at_least is not None else "")
+    """How this version was trained and judged, by its record; of the present declaration only the owner."""
+    trained, not_recorded = facts.trained, "not on record"
+    rounds = f", {trained.rounds} rounds" if trained.rounds else ""
+    device = f", on {trained.device}" if trained.device else ""
     rows = [
-        ("use", f"{spec.problem} of {target}; owner {spec.owner}"),
-        ("limits", _evaluation_limits(spec)),
-        (
-            "trained by",
-            f"{spec.training.estimator.class_path or spec.training.estimator.kind}, seed {spec.training.seed}",
-        ),
-        ("code", f"`{tags.get('airworthy.git_revision', 'unknown')}`"),
+        ("use", f"{trained.target or f'target {not_recorded}'}; owner {facts.spec.owner}"),
+        ("limits", _evaluation_limits(facts)),
+        ("trained by", f"{trained.estimator or not_recorded}, seed {trained.seed or not_recorded}{rounds}{device}"),
+        ("code", f"`{trained.git_revision or not_recorded}`"),
     ]
-    if taken := facts.snapshot:
+    if taken := trained.data:
         parts = ", ".join(
             f"{name} {part.rows:,} rows"
             + (f" ({part.first:%Y-%m-%d} to {part.last:%Y-%m-%d})" if part.first and part.last else "")
@@ -143,18 +164,24 @@ def _model_card(facts: FormFacts) -> str:
             ("data", f"{taken.rows:,} rows known at {taken.as_of:%Y-%m-%d %H:%M} UTC: {parts}"),
             ("features", f"{len(taken.features)}: {', '.join(f'`{name}`' for name in taken.features)}"),
         ]
-    rows.append(("snapshot", f"`{tags.get('airworthy.snapshot', 'not on record')}`"))
+    rows.append(("snapshot", f"`{trained.snapshot or not_recorded}`"))
     return "\n\n".join(["### Model card", _table(("", ""), rows), _metrics(facts)])
 
 
-def _evaluation_limits(spec: ModelSpec) -> str:
-    slices = spec.evaluation.slices
-    judged = f"judged over all rows and by {', '.join(slices.columns)}" if slices else "judged over all rows only"
-    return f"{judged}; not evaluated for smaller groups"
+def _evaluation_limits(facts: FormFacts) -> str:
+    """Over which groups the slice gate judged this version."""
+    gates = [line.details for line in facts.lines if line.details.get("gate") == "slice_gate"]
+    measured = (gates[-1].get("facts") or {}) if gates else {}
+    columns = dict.fromkeys(name.split("=", 1)[0] for name in measured.get("gains") or {})
+    if columns:
+        return f"judged over all rows and by {', '.join(columns)}; not evaluated for smaller groups"
+    if measured.get("champion") == "no champion":
+        return "judged over all rows only, as there was no version to compare its groups with"
+    return "judged over all rows only; not evaluated for smaller groups"
 
 
 def _metrics(facts: FormFacts) -> str:
-    """Candidate and champion side by side, each on its own test rows."""
+    """Candidate and live version side by side, each on its own test rows."""
     mine, theirs = facts.candidate.metrics, facts.champion.metrics if facts.champion else {}
     measured = [line.details for line in facts.lines if line.details.get("gate") == "candidate_evaluation"]
     metrics = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
@@ -163,7 +190,8 @@ def _metrics(facts: FormFacts) -> str:
     ]
     if not rows:
         rows = [(name, _number(value), _number(theirs.get(name))) for name, value in sorted(mine.items())]
-    return _table(("metric", "candidate", "champion, on its own test rows"), rows) if rows else ""
+    live = f"version {facts.champion.version}, on its own test rows" if facts.champion else "nothing is live"
+    return _table(("metric", "candidate", live), rows) if rows else ""
 
 
 def _verdict_text(details: Mapping[str, Any] | None) -> str:
@@ -174,8 +202,8 @@ def _verdict_text(details: Mapping[str, Any] | None) -> str:
     return "pass" if outcome == "pass" else f"**{outcome}**: {reasons}"
 
 
-def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> str:
-    """``roc_auc 0.7012 (≥ 0.62), …``: the measured facts, without digests, paths and log evidence."""
+def _facts_text(facts: Mapping[str, Any] | None) -> str:
+    """``roc_auc 0.7012, rows 9,124``: the measured facts, without digests, paths and log evidence."""
     texts = []
     for name, value in (facts or {}).items():
         if name in SKIPPED_FACTS or TECHNICAL_FACTS.search(name) or value in (None, "", [], {}) or value is False:
@@ -187,7 +215,7 @@ def _facts_text(facts: Mapping[str, Any] | None, bounds: Mapping[str, str]) -> s
                 f"{_field_label(name)}: {'; '.join(_list_item_text(each) for each in value[:MAX_SHOWN_VALUES])}"
             )
         else:
-            texts.append(f"{_field_label(name)} {_number(value)}" + (f" ({bounds[name]})" if name in bounds else ""))
+            texts.append(f"{_field_label(name)} {_number(value)}")
     return ", ".join(texts)
 
 

@@ -83,6 +83,8 @@ class TrainResult(Message):
     rounds: int
     best_round: int | None = None
     resumed_from_round: int | None = None
+    seed: int | None = None
+    """The seed that was used; None: the result is of a time when it was not told."""
     metrics: dict[str, float]
     seconds: float
     device: Literal["cpu", "cuda"] = "cpu"

@@ -188,6 +188,7 @@ def _register(
         "rounds": fitted.rounds,
         "best_round": fitted.best_round,
         "resumed_from_round": fitted.resumed_from_round,
+        "seed": plan.seed,
         "metrics": trained.metrics | {f"cv_{name}": value for name, value in trained.fold_summary.items()},
         "seconds": _elapsed_seconds(started, ports.clock()),
         "device": plan.device,

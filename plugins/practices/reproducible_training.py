@@ -74,4 +74,5 @@ def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any
     """Ledger details of a training: enough to reproduce it and to compare the reproduction."""
     origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "folder_digest", "snapshot", "request_digest", "environment_digest"}
-    return {**origin, **result.model_dump(mode="json", include={*digests, "rounds", "best_round", "metrics"})}
+    facts = {*digests, "rounds", "best_round", "metrics", "device", *([] if result.seed is None else ["seed"])}
+    return {**origin, **result.model_dump(mode="json", include=facts)}

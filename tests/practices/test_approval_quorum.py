@@ -64,6 +64,8 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
     made.declare(deployment=Deployment.model_validate({"strategy": "canary", "approval": APPROVAL}))
     made.registry.add("2", model_digest="9" * 64, semantic_version="1.0.0")
     made.registry.add("3", model_digest="a" * 64, semantic_version="1.1.0", requested_by="joe", snapshot="5" * 64)
+    for version, seed in (("2", 2013), ("3", 7)):
+        made.ledger.append("training", MODEL, version, {"seed": seed, "snapshot": "5" * 64}, actor="airworthy")
     made.rollouts = FakeTarget("2")
     state = made.rollouts.rollout(MODEL)
     state = made.rollouts.create_rollout(MODEL, "r3", PLAN, expect=state.generation, key="1")
@@ -163,7 +165,7 @@ def test_the_form_shows_digests_changes_gates_and_what_was_tried(harness: Practi
     asked(harness, 0, "ml_lead")
     [request] = screen.requests.values()
     assert request.subject == "ml_lead: release flight_delay 3 (1.1.0) in place of 2 (1.0.0)?"
-    shown = ["a" * 64, "b" * 64, "minor: max_depth 6 to 7", "0.7012 (≥ 0.62)", "p95 ms 12.5", "`" + "5" * 64]
+    shown = ["a" * 64, "b" * 64, "seed 7 instead of 2013", "0.7012", "p95 ms 12.5", "`" + "5" * 64]
     assert [text for text in shown if text not in request.body] == []
     assert request.defaults is None
 

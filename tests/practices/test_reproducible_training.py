@@ -49,6 +49,15 @@ def test_the_form_of_the_run_reaches_the_training(harness: PracticeHarness) -> N
     assert (request.snapshot, request.git_revision, request.trigger) == ("5" * 64, "abc123", "manual")
 
 
+def test_the_ledger_names_the_seed_that_was_used_where_the_form_left_it_to_the_declaration(
+    harness: PracticeHarness,
+) -> None:
+    harness.answers["train_model"] = lambda request: trained(request).model_copy(update={"seed": 2013})
+    train(harness)
+    [(_, details)] = harness.lines("training")
+    assert details["seed"] == 2013
+
+
 def test_every_try_of_a_run_has_the_same_run_key(harness: PracticeHarness) -> None:
     harness.answers["train_model"] = trained
     train(harness, run="scheduled__x")

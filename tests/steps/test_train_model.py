@@ -88,6 +88,7 @@ def test_the_run_says_why_from_what_and_by_whom(trained: tuple[FakePorts, TrainR
     assert "airworthy.degraded" not in tags
     assert run.data.params["estimator.parameters.max_depth"] == "3"
     assert run.data.params["seed_used"] == "7"
+    assert result.seed == 7
     assert run.inputs.dataset_inputs[0].dataset.digest == result.snapshot[:36]
     assert len(run.outputs.model_outputs) == 1
 

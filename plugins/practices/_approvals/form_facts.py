@@ -8,9 +8,11 @@ from typing import Any
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ledger.approval_form import FormFacts
+from pipelines.ledger.trained_facts import TrainedFacts, snapshot_digest
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
-from pipelines.ports import LedgerEntry, Ports
+from pipelines.ports import LedgerEntry, Ports, VersionInfo
+from pipelines.rules.semantic_versioning import VersionFacts, compare_versions
 from practices._operators import links
 
 APPROVAL_KINDS = ("approval_request", "approval_answer", "approval_quorum")
@@ -27,19 +29,47 @@ def find_authors(model: str, version: str, ports: Ports, context: Any) -> list[s
 
 def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
     """Facts about this candidate and this run."""
-    registry = ports.registry
-    candidate = registry.get(ticket.model, ticket.version)
+    candidate = ports.registry.get(ticket.model, ticket.version)
+    champion = _registered(ticket.model, ticket.champion, ports) if ticket.champion else None
+    trained = _trained_facts(candidate, ports)
+    live_trained = _trained_facts(champion, ports) if champion else TrainedFacts()
     return FormFacts(
         ticket=ticket,
         spec=ports.catalog.model(ticket.model),
         candidate=candidate,
-        champion=registry.get(ticket.model, ticket.champion) if ticket.champion else None,
+        champion=champion,
         lines=_version_lines(ticket, ports),
         run_verdicts=_verdicts(context, ticket, ports),
-        snapshot=_snapshot(ticket.model, candidate.tags.get("airworthy.snapshot"), ports),
+        trained=trained,
+        live_trained=live_trained,
+        changes=_declared_changes(trained, live_trained),
         authors=find_authors(ticket.model, ticket.version, ports, context),
         links=_links(ticket, ports, context),
     )
+
+
+def _registered(model: str, version: str, ports: Ports) -> VersionInfo:
+    """A version as the registry has it; the live one is what the target says, also if somebody deleted it there."""
+    try:
+        return ports.registry.get(model, version)
+    except Refused:
+        return VersionInfo(model=model, version=version, run_id="", source="")
+
+
+def _trained_facts(info: VersionInfo, ports: Ports) -> TrainedFacts:
+    lines = ports.ledger.entries(model=info.model, version=info.version, kind="training")
+    details = lines[-1].details if lines else {}
+    data = _snapshot(info.model, snapshot_digest(details, info.tags), ports)
+    return TrainedFacts.of(details, info.tags, data)
+
+
+def _declared_changes(trained: TrainedFacts, live: TrainedFacts) -> list[str] | None:
+    """Differences of what was declared for the two trainings; None if it is not on record of one."""
+    try:
+        before, now = (VersionFacts.model_validate(facts.declared) for facts in (live, trained))
+    except ValueError:
+        return None
+    return [f"{change.level}: {change.what}" for change in compare_versions(before, now)]
 
 
 def _version_lines(ticket: RolloutTicket, ports: Ports) -> list[LedgerEntry]:
