@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+GATEWAY_TOKEN_FILE = "admin_token"  # noqa: S105 - the name of a file, not a token
+"""Name of the file in the gateway's state folder that holds the admin listener's token."""
 REPOSITORY = Path(__file__).resolve().parent.parent
 PREFERRED_PORTS = {"airflow": 8080, "mlflow": 5500, "gateway": 8900, "gateway_admin": 8901, "airflow_logs": 8793}
 
@@ -59,6 +61,11 @@ class Settings(BaseModel):
     """GPUs that all trainings may use at once; None: the largest number that one model declares."""
     actor: str = "airworthy"
     """Actor in the ledger when no person acts."""
+
+    @property
+    def gateway_token_file(self) -> Path:
+        """The admin token that the embedded gateway draws at its first start."""
+        return self.home / "gateway" / GATEWAY_TOKEN_FILE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -111,7 +111,8 @@ class RealPorts:
         from pipelines.adapters.gateway.rollouts import GatewayRollouts
 
         settings = self.settings
-        return GatewayRollouts(settings.gateway, settings.gateway_admin, actor=settings.actor)
+        token_file = settings.gateway_token_file
+        return GatewayRollouts(settings.gateway, settings.gateway_admin, token_file=token_file, actor=settings.actor)
 
     def target(self, model: str) -> DeploymentTarget:
         deployment = self.catalog.model(model).deployment

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,16 @@ import httpx
 import psutil
 from rich.console import Console
 
-from pipelines.cli.components import Component, components, environment, passwords, ports, program_path
+from pipelines.cli.components import (
+    Component,
+    components,
+    draw_passwords,
+    environment,
+    passwords,
+    passwords_file,
+    ports,
+    program_path,
+)
 from pipelines.errors import Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -46,7 +56,10 @@ def _stop(_: argparse.Namespace, ports: Ports) -> int:
 
 def start(settings: Settings, console: Console, selected: Sequence[Component] | None = None) -> None:
     """Start every component that is not alive and wait until all answer. ``Unavailable`` names what did not."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.chmod(0o700)  # keys, passwords, tables and ledger lie below
     env = environment(settings)
+    draw_passwords(settings)
     logs = settings.home / "logs"
     for folder in (logs, settings.home / "run", settings.home / "mlflow", Path(settings.store)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +78,8 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
 
 def _migrate(env: dict[str, str], logs: Path) -> None:
     with (logs / "airflow-migrate.log").open("ab") as log:
-        done = subprocess.run([program_path("airflow"), "db", "migrate"], env=env, stdout=log, stderr=log, check=False)
+        command = [program_path("airflow"), "db", "migrate"]
+        done = subprocess.run(command, env=env, stdout=log, stderr=log, check=False, umask=0o077)
     if done.returncode:
         raise Unavailable(f"`airflow db migrate` ended with {done.returncode}; read {log.name}")
 
@@ -80,6 +94,7 @@ def _launch(settings: Settings, component: Component, env: dict[str, str]) -> No
             stdout=log,
             stderr=log,
             start_new_session=True,
+            umask=0o077,
         )
     process.returncode = 0  # it outlives this command on purpose: no wait for it
     record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
@@ -142,11 +157,14 @@ def stop(settings: Settings) -> list[str]:
     return list(running)
 
 
-def describe(settings: Settings) -> str:
-    """Addresses and log-ins of the pages."""
+def describe(settings: Settings, *, show_passwords: bool | None = None) -> str:
+    """Addresses and log-ins of the pages. Passwords are shown on a terminal only, never in a log (None: as it is)."""
     port = ports(settings)
+    shown = sys.stdout.isatty() if show_passwords is None else show_passwords
     secret = passwords(settings)
     logins = "\n".join(f"             {user:<11} {word}" for user, word in secret.items())
+    if not shown:
+        logins = f"             {', '.join(secret)}; passwords in {passwords_file(settings)}"
     return (
         f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
         f"MLflow       http://127.0.0.1:{port['mlflow']}\n"

@@ -16,6 +16,7 @@ from pipelines.loopback import is_loopback
 from pipelines.rollout.transitions import Served
 from pipelines.serving import settings
 from pipelines.serving.control_plane.admin import Admin
+from pipelines.serving.control_plane.admin_access import MIN_TOKEN_LENGTH, AdminAccess, read_or_create_token
 from pipelines.serving.control_plane.supervisor import GatewayOptions, Supervisor
 from pipelines.serving.data_plane import jwks
 from pipelines.serving.http import protocol
@@ -41,6 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--state", required=True, help="local folder of this gateway for its state, bundles and log segments"
     )
     parser.add_argument("--store", required=True, help="folder or s3:// URI where predictions/ is written")
+    parser.add_argument(
+        "--bundles", action="append", metavar="ROOT", help="folder or URL below which bundles lie; default: the store"
+    )
     parser.add_argument("--max-rows", type=int, help=f"rows per request; default {RequestLimits().max_rows}")
     parser.add_argument("--max-bytes", type=int, help=f"bytes per request body; default {RequestLimits().max_bytes}")
     parser.add_argument(
@@ -70,6 +74,9 @@ def gateway_options(parsed: argparse.Namespace, config: GatewayConfig) -> Gatewa
     faults += [f"--{name} is {value}; it must be at least 0" for name, value in ports.items() if value < 0]
     if token is None and not is_loopback(parsed.admin_host):
         faults.append(f"--admin-host {parsed.admin_host} is reachable from outside; set {TOKEN_VARIABLE}")
+    if token is not None and len(token) < MIN_TOKEN_LENGTH:
+        length = f"{TOKEN_VARIABLE} has {len(token)} characters; it needs {MIN_TOKEN_LENGTH}"
+        faults.append(f"{length} (`make secrets` draws one)")
     if faults:
         raise Refused("the gateway cannot start", faults)
     return GatewayOptions(
@@ -82,6 +89,7 @@ def gateway_options(parsed: argparse.Namespace, config: GatewayConfig) -> Gatewa
         store=parsed.store,
         limits=limits,
         token=token,
+        bundles=tuple(parsed.bundles or [parsed.store, *([parsed.serve[2]] if parsed.serve else [])]),
         serve=Served(*parsed.serve[1:]) if parsed.serve else None,
         model=parsed.serve[0] if parsed.serve else "",
     )
@@ -116,7 +124,9 @@ async def run(options: GatewayOptions, config: GatewayConfig) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopped.set)
-    server = create_server(Admin(supervisor, options.token), protocol.ListenerState(ADMIN_CONNECTION_LIMITS))
+    token = options.token or read_or_create_token(Path(options.state))
+    access = AdminAccess(token, local_only=is_loopback(options.admin_host))
+    server = create_server(Admin(supervisor, access), protocol.ListenerState(ADMIN_CONNECTION_LIMITS))
     refreshing = asyncio.create_task(jwks.refresh_key_set(config, folder))
     await supervisor.start(public_listener)
     serving = asyncio.create_task(server.serve(sockets=[admin_listener]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,20 @@ def _remote_filesystem(uri: str) -> tuple[Any, str] | None:
 
 def _local_path(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
+
+
+def is_below(uri: str, roots: Sequence[str]) -> bool:
+    """Whether a path or URL lies below one of these, with no way out by ``..`` or by a link."""
+    return any(_is_below(uri, root) for root in roots)
+
+
+def _is_below(uri: str, root: str) -> bool:
+    if "://" in uri and not uri.startswith("file://"):
+        parts = uri.split("://", 1)[1].split("/")
+        return uri.startswith(root.rstrip("/") + "/") and {".", ".."}.isdisjoint(parts) and "%" not in uri
+    if "://" in root and not root.startswith("file://"):
+        return False
+    return _local_path(uri).resolve().is_relative_to(_local_path(root).resolve())
 
 
 def read_file(uri: str) -> bytes:

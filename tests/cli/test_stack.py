@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,15 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 
 from pipelines.cli import stack
-from pipelines.cli.components import Component, components, environment, gateway_config_option, passwords, ports
+from pipelines.cli.components import (
+    Component,
+    components,
+    environment,
+    gateway_config_option,
+    passwords,
+    passwords_file,
+    ports,
+)
 from pipelines.errors import Unavailable
 from pipelines.settings import Settings
 from tests.free_port import free_port
@@ -147,3 +157,26 @@ def test_airflows_deprecation_in_its_own_code_fills_no_log_and_other_warnings_ar
     )
     assert "mine" in done.stderr
     assert "GitWildMatch" not in done.stderr
+
+
+def test_what_the_stack_writes_is_for_its_owner_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    script = "import pathlib, time; pathlib.Path('written').mkdir(); pathlib.Path('written/f').touch(); time.sleep(60)"
+    stack.start(settings, Console(quiet=True), [Component("one", [sys.executable, "-c", script])])
+    written = settings.home / "written" / "f"
+    deadline = time.monotonic() + 60
+    while not written.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert stat.S_IMODE(written.parent.stat().st_mode) == 0o700
+    drawn = passwords(settings)
+    assert len(set(drawn.values())) == len(drawn) >= 4
+    assert stat.S_IMODE(passwords_file(settings).stat().st_mode) == 0o600
+    stack.stop(settings)
+    stack.start(settings, Console(quiet=True), [server("two")])
+    assert passwords(settings) == drawn, "a password is drawn once"
+    assert all(word not in stack.describe(settings, show_passwords=False) for word in drawn.values())
+    assert all(word in stack.describe(settings, show_passwords=True) for word in drawn.values())
+    logs = "".join(path.read_text() for path in (settings.home / "logs").iterdir())
+    assert not [word for word in drawn.values() if word in logs + capsys.readouterr().out]

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -93,6 +94,9 @@ def write_bundle(
     return str(target), hashlib.sha256(content).hexdigest()
 
 
+ADMIN_TOKEN = "token-of-the-tests-gateway"
+
+
 @dataclass
 class Gateway:
     """One gateway process over a folder; stopped and started again it finds its state."""
@@ -103,6 +107,8 @@ class Gateway:
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    bundles: Path = Path(tempfile.gettempdir())
+    """Bundles are taken from below."""
     session: bool = True
     """Whether it has a session of its own, so that Ctrl-C ends the tests and leaves it to be stopped."""
 
@@ -112,7 +118,7 @@ class Gateway:
 
     @property
     def admin(self) -> str:
-        return f"http://127.0.0.1:{self.admin_port}"
+        return f"http://airworthy:{ADMIN_TOKEN}@127.0.0.1:{self.admin_port}"
 
     @property
     def store(self) -> Path:
@@ -126,9 +132,12 @@ class Gateway:
         command = [sys.executable, "-m", "pipelines.serving", "--port", str(self.port)]
         command += ["--admin-port", str(self.admin_port), "--workers", str(self.workers)]
         command += ["--state", str(self.folder / "state"), "--store", str(self.store), *self.extra]
+        command += ["--bundles", str(self.bundles)]
+        environment = os.environ | {"AIRWORTHY_GATEWAY_TOKEN": ADMIN_TOKEN}
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=self.session)
+            streams = {"stdout": log, "stderr": log}
+            self.process = subprocess.Popen(command, env=environment, start_new_session=self.session, **streams)
         self.wait_for(lambda: httpx.get(f"{self.base}/ready", timeout=2).status_code == 200)
         return self
 

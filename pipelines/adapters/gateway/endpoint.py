@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,7 +22,8 @@ KEY_VARIABLE = "AIRWORTHY_GATEWAY_KEY"
 class GatewayEndpoint:
     """Talks to one gateway: predictions to ``base``, changes to ``admin``.
 
-    ``token`` is the admin listener's bearer token; None: the environment's ``AIRWORTHY_GATEWAY_TOKEN``, if set.
+    ``token`` is the admin listener's bearer token; None: the environment's ``AIRWORTHY_GATEWAY_TOKEN``, else the
+    content of ``token_file``, which the gateway of this machine writes at its first start.
     Predictions carry the key that the environment's ``AIRWORTHY_GATEWAY_KEY`` holds, if it is set.
     ``actor`` is named in the gateway's history as who asked for a change.
     Timeouts are in seconds. ``slow_timeout`` is for releases, which load the bundle in every worker, and for flushes,
@@ -34,12 +36,14 @@ class GatewayEndpoint:
         admin: str,
         *,
         token: str | None = None,
+        token_file: Path | None = None,
         actor: str | None = None,
         timeout: float = 30,
         slow_timeout: float = 330,
     ) -> None:
         self._base, self._admin = base.rstrip("/"), admin.rstrip("/")
-        self._token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        self._given_token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        self._token_file = token_file
         self._actor = actor
         self._timeout, self._slow_timeout = timeout, slow_timeout
         self._http_client: httpx.Client | None = None
@@ -51,6 +55,15 @@ class GatewayEndpoint:
 
             self._http_client = httpx.Client(timeout=self._timeout, trust_env=False)
         return self._http_client
+
+    def _token(self) -> str | None:
+        """Read anew for each call: the gateway may have been started since."""
+        if self._given_token or self._token_file is None:
+            return self._given_token
+        try:
+            return self._token_file.read_text().strip()
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -113,8 +126,8 @@ class GatewayEndpoint:
 
         request_headers = {"content-type": "application/json", **(headers or {})}
         if url.startswith(f"{self._admin}/"):
-            if self._token:
-                request_headers["authorization"] = f"Bearer {self._token}"
+            if token := self._token():
+                request_headers["authorization"] = f"Bearer {token}"
             if self._actor:
                 request_headers["x-airworthy-actor"] = quote(self._actor)
         try:

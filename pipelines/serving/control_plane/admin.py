@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.serving.control_plane.admin_access import AdminAccess
 from pipelines.serving.control_plane.rollout_routes import (
     ChangeHeaders,
     RollbackBody,
@@ -52,25 +52,28 @@ class Admin:
     ``subject`` and ``reasons``.
     """
 
-    def __init__(self, supervisor: Supervisor, token: str | None) -> None:
-        self._supervisor, self._token = supervisor, token
+    def __init__(self, supervisor: Supervisor, access: AdminAccess) -> None:
+        self._supervisor, self._access = supervisor, access
         self._rollouts = RolloutRoutes(supervisor.rollouts)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        headers = dict(scope["headers"])
+        fault = None if scope["path"] == "/health" else self._access.fault(headers)
         body = bytearray()
-        more = True
+        more = fault is None
         while more and len(body) <= MAX_BODY_BYTES:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        headers = dict(scope["headers"])
         ACTOR.set(_actor(headers, scope.get("client")))
         status: int
         content: Any
         try:
-            if len(body) > MAX_BODY_BYTES:
+            if fault is not None:
+                status, content = fault
+            elif len(body) > MAX_BODY_BYTES:
                 status, content = 413, {"subject": f"the body is larger than {MAX_BODY_BYTES} bytes", "reasons": []}
             else:
                 status, content = await self._route(scope["method"], scope["path"], headers, bytes(body))
@@ -93,10 +96,6 @@ class Admin:
         releases = self._supervisor.releases
         if path == "/health":
             return 200, {"status": "alive"}
-        if self._token is not None:
-            token = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-            if not hmac.compare_digest(token, self._token.encode()):
-                return 401, {"subject": "the admin listener needs its bearer token", "reasons": []}
         routes: dict[tuple[str, str], Callable[[], Awaitable[tuple[int, Any]]]] = {
             ("GET", "/ready"): self._ready,
             ("GET", "/metrics"): self._metrics,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pipelines.rollout.transitions import (
     roll_back_if_possible,
 )
 from pipelines.serving.control_plane.state import ACTOR, GatewayState, KeyReused
+from pipelines.serving.files import is_below
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child
 from pipelines.serving.models.bundle import BundleRefused, fetch, verify
@@ -43,6 +44,8 @@ UnloadableCandidate = tuple[str, str, list[str]]
 class Releases:
     """The only place that changes what is live. ``workers()`` returns the live workers; ``cache`` holds the bundles.
 
+    Bundles are taken from below ``roots`` alone, folders or URLs.
+
     ``on_new_table`` is called at every new generation, before any worker gets the new routing table.
     """
 
@@ -52,11 +55,12 @@ class Releases:
         cache: Path,
         workers: Callable[[], list[Child]],
         *,
+        roots: Sequence[str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_new_table: Callable[[], None] = lambda: None,
     ) -> None:
         self._state, self._cache, self._live_workers, self._now = state, cache, workers, now
-        self._on_new_table = on_new_table
+        self._on_new_table, self._roots = on_new_table, roots
         self.table = state.table()
         self.release_lock = asyncio.Lock()
         """Held by a release from its check to its switch; a rollback does not take it."""
@@ -200,6 +204,8 @@ class Releases:
 
     async def _fetch_and_load(self, model: str, served: Served, plan: RolloutPlan | None) -> None:
         subject = f"bundle {served.bundle} of {model} version {served.version} is refused"
+        if not is_below(served.bundle, self._roots):
+            raise Refused(subject, [f"it does not lie below {' or '.join(self._roots)}, where bundles are built"])
         try:
             folder = await asyncio.to_thread(fetch, served.bundle, served.sha256, self._cache)
             manifest = verify(folder, served.sha256)

@@ -52,7 +52,9 @@ class GatewayOptions(msgspec.Struct, frozen=True):
     store: str
     limits: RequestLimits = RequestLimits()
     token: str | None = None
-    """Bearer token of the admin listener; None: it listens on a loopback address only."""
+    """Token of the admin listener; None: the one in the state folder, drawn at the first start."""
+    bundles: tuple[str, ...] = ()
+    """Folders and URLs below which bundles may lie; none: ``store``."""
     serve: Served | None = None
     """Version to release at start; the gateway is not ready before it is live."""
     model: str = ""
@@ -80,7 +82,14 @@ class Supervisor:
         self._mirror_write, mirror_read = mirror_sockets()
         self.counts = RolloutCounts(self._folder / "counts.db")
         self.side_file_counts = SideFileCounts(self._wal)
-        self.releases = Releases(self._state, self._cache, self._live_workers, now=now, on_new_table=self._on_new_table)
+        self.releases = Releases(
+            self._state,
+            self._cache,
+            self._live_workers,
+            roots=options.bundles or (options.store,),
+            now=now,
+            on_new_table=self._on_new_table,
+        )
         self.rollouts = Rollouts(self._state, self.releases, self.counts, now=now, collect_counts=self._collect_counts)
         self._shadow_supervisor = ShadowSupervisor(self._folder, mirror_read, self.releases, self._answer_question)
         self._guard_loop = GuardLoop(self.releases, self.rollouts, self.counts, self._collect_counts, now=now)

@@ -16,7 +16,7 @@ from pipelines.ports import Endpoint
 from pipelines.testing.ports import FakeEndpoint
 from tests.free_port import free_port
 from tests.serving.front_gateways import KEYS, front, keys
-from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle
+from tests.serving.gateway_process import ADMIN_TOKEN, COLUMNS, ROWS, Gateway, expected, write_bundle
 
 MODEL = "flight_delay"
 
@@ -161,13 +161,21 @@ def test_a_gateway_that_is_not_there_is_unavailable() -> None:
             call()
 
 
-def test_the_admin_listener_demands_its_token_where_one_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRWORTHY_GATEWAY_TOKEN", "s3cret")
+def test_the_admin_listener_demands_its_token_from_variable_or_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway = Gateway(tmp_path / "guarded").start()
+    bare, file = f"http://127.0.0.1:{gateway.admin_port}", tmp_path / "admin_token"
     try:
-        with closing(GatewayEndpoint(gateway.base, gateway.admin)) as endpoint:
+        with closing(GatewayEndpoint(gateway.base, bare, token_file=file)) as endpoint:
+            with pytest.raises(Refused, match="needs its bearer token"):
+                endpoint.state(MODEL)
+            file.write_text(f"{ADMIN_TOKEN}\n")
             assert endpoint.state(MODEL).version is None
-        wrong = GatewayEndpoint(gateway.base, gateway.admin, token="wrong")
+        monkeypatch.setenv("AIRWORTHY_GATEWAY_TOKEN", ADMIN_TOKEN)
+        with closing(GatewayEndpoint(gateway.base, bare)) as endpoint:
+            assert endpoint.state(MODEL).version is None
+        wrong = GatewayEndpoint(gateway.base, bare, token="wrong")
         with closing(wrong), pytest.raises(Refused, match="bearer token"):
             wrong.state(MODEL)
     finally:

@@ -16,6 +16,7 @@ from pipelines.rollout import transitions
 from pipelines.rollout.plan import Guard, RolloutPlan
 from pipelines.rollout.transitions import FULL_SHARE, Route, Served
 from pipelines.serving.control_plane.admin import Admin
+from pipelines.serving.control_plane.admin_access import AdminAccess
 from pipelines.serving.control_plane.counts import RolloutCounts
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollouts import Rollouts
@@ -46,11 +47,11 @@ class AdminPages:
     def __init__(self, folder: Path) -> None:
         self.at, self.changes = NOW, 0
         self.state, self.counts = GatewayState(folder / "state.db"), RolloutCounts(folder / "counts.db")
-        self.releases = Releases(self.state, folder, list, now=lambda: self.at)
+        self.releases = Releases(self.state, folder, list, roots=[str(folder)], now=lambda: self.at)
         told: dict[str, Any] = {"now": lambda: self.at, "collect_counts": None}
         self.rollouts = Rollouts(self.state, self.releases, self.counts, **told)
         listener: Any = SimpleNamespace(releases=self.releases, rollouts=self.rollouts)
-        self.application: Any = Admin(listener, None)
+        self.application: Any = Admin(listener, AdminAccess("a token of the tests alone", local_only=False))
 
     def close(self) -> None:
         self.state.close()
@@ -68,6 +69,7 @@ class AdminPages:
         named = {"idempotency-key": f"call-{self.changes}"} | {
             f"x-airworthy-{name}": text for name, text in headers.items()
         }
+        named["authorization"] = "Bearer a token of the tests alone"
 
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self.application)
