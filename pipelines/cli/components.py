@@ -180,7 +180,7 @@ def components(settings: Settings) -> list[Component]:
 def draw_passwords(settings: Settings) -> None:
     """Write a password for each user that has none, for its owner's eyes: Airflow would draw them into its log."""
     path = passwords_file(settings)
-    drawn = {user: secrets.token_urlsafe(12) for user in AIRFLOW_USERS} | passwords(settings)
+    drawn = {user: secrets.token_urlsafe(12) for user in AIRFLOW_USERS} | dict(passwords(settings))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
     path.chmod(0o600)
