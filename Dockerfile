@@ -1,6 +1,8 @@
 # Two images from one file: `step` is what a pod runs (no Airflow), `airflow` is what the services run.
 # Dependencies and code are layers of their own, so that a change of code sends a megabyte to the registry and the nodes.
-FROM python:3.11-slim-bookworm AS builder
+# `make images` passes it with its digest: PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:…
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE} AS builder
 # For a mirror of PyPI and its certificate; none of it stays in an image.
 ARG PIP_INDEX_URL
 ARG UV_DEFAULT_INDEX
@@ -9,13 +11,12 @@ COPY bootstrap.lock /build/
 RUN pip install --no-cache-dir --require-hashes -r /build/bootstrap.lock
 WORKDIR /build
 RUN uv venv --quiet /opt/airworthy
-COPY pyproject.toml requirements.lock ./
+COPY pyproject.toml requirements.lock step.lock ./
 
 FROM builder AS step-environment
 ARG UV_DEFAULT_INDEX
 ARG SSL_CERT_FILE
-RUN uv pip compile --quiet pyproject.toml --python-version 3.11 --constraint requirements.lock --generate-hashes -o step.lock \
- && uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode --require-hashes step.lock
+RUN uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode --require-hashes step.lock
 
 FROM builder AS airflow-environment
 ARG UV_DEFAULT_INDEX
@@ -31,7 +32,7 @@ RUN uv build --quiet --wheel --out-dir dist \
  && uv pip install --python /opt/airworthy/bin/python --prefix /code --no-deps --compile-bytecode dist/*.whl
 
 # The base image comes without the standard library's bytecode, and a pod that may not write would compile it each time.
-FROM python:3.11-slim-bookworm AS runtime
+FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --uid 50000 --create-home airworthy \
  && python -m compileall -qq -x 'site-packages|dist-packages|/test/' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 ENV PATH=/opt/airworthy/bin:$PATH AIRWORTHY_INCLUDE=/opt/include AIRWORTHY_HOME=/home/airworthy/var PYTHONUNBUFFERED=1

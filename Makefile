@@ -125,15 +125,16 @@ bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirro
 audit: $(READY)  ## Look the locked packages up among known vulnerabilities; needs the internet
 	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
-lock: $(READY)  ## Resolve the lock file anew
+lock: $(READY)  ## Resolve the lock files anew: of everything, and of what a step needs
 	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet pyproject.toml --constraint requirements.lock --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --output-file step.lock
 
 schemas: $(READY)  ## Write the JSON schemas that editors read
 	@$(BIN)/python -m pipelines.spec.schemas
 
 secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \
-	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'GATEWAY_TOKEN'))); \
+	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'AIRFLOW_DB_PASSWORD', 'MLFLOW_DB_PASSWORD', 'LEDGER_OWNER_PASSWORD', 'LEDGER_DB_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'GATEWAY_TOKEN'))); \
 	print('AIRFLOW_JWT_SECRET=' + secrets.token_urlsafe(64)); \
 	print('AIRFLOW_FERNET_KEY=' + base64.urlsafe_b64encode(os.urandom(32)).decode())" > .env && echo "drew secrets into .env")
 
@@ -141,10 +142,13 @@ secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 
 images:  ## Build the images of steps and of Airflow, with docker or buildah
 	@command -v $(BUILDER) >/dev/null || { echo "neither a docker engine nor buildah is there; on Debian: apt-get install buildah"; exit 1; }
+	@echo "$(PYTHON_IMAGE)" | grep -Eq '@sha256:[0-9a-f]{64}$$' || { \
+	  echo "PYTHON_IMAGE names no digest; look it up (docker buildx imagetools inspect python:3.11-slim-bookworm) and give"; \
+	  echo "PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:… to make, so that nobody can exchange the base of the images"; exit 1; }
 	@for target in $(TARGETS); do \
 	  echo "Building $(REGISTRY)/$$target:$(TAG) with $(BUILDER) ..."; \
 	  $(BUILDER) $(if $(filter buildah,$(BUILDER)),bud --layers,build) --quiet --target $$target \
-	    --build-arg AIRWORTHY_GIT_REVISION=$(REVISION) $(IMAGE_ARGS) --tag $(REGISTRY)/$$target:$(TAG) . || exit 1; \
+	    --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg AIRWORTHY_GIT_REVISION=$(REVISION) $(IMAGE_ARGS) --tag $(REGISTRY)/$$target:$(TAG) . || exit 1; \
 	done
 
 push:  ## Push them to REGISTRY and print their names by digest

@@ -71,13 +71,21 @@ def create_ledger_table(connection: Connection) -> None:
 
 
 def missing_triggers(connection: Connection) -> list[str]:
-    """Names of the triggers that were dropped or disabled."""
+    """Names of the triggers that were dropped, disabled, or do not fire for an ordinary session."""
     if connection.dialect.name == "sqlite":
         query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'"
     else:
-        query = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'ledger'::regclass AND tgenabled <> 'D'"
+        query = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'ledger'::regclass AND tgenabled IN ('O', 'A')"
     active = set(connection.execute(text(query)).scalars())
     return [name for name in APPEND_ONLY_TRIGGERS if name not in active]
+
+
+def replication_role(connection: Connection) -> str | None:
+    """PostgreSQL's ``session_replication_role`` if it keeps the guards from firing, as a superuser may set it."""
+    if connection.dialect.name == "sqlite":
+        return None
+    role = str(connection.execute(text("SELECT current_setting('session_replication_role')")).scalar_one())
+    return None if role == "origin" else role
 
 
 def restore_triggers(connection: Connection) -> list[str]:

@@ -102,6 +102,10 @@ class SqlLedger:
         heads = self._known_heads()  # read before the lines, so that a line added meanwhile is no fault
         with self._connection() as connection:
             guards = [_trigger_fault(name) for name in schema.missing_triggers(connection)]
+            if role := schema.replication_role(connection):
+                guards.append(
+                    f"the guards do not fire: session_replication_role is {role}; reset it on server and database"
+                )
             found = examine(_read(connection, _ALL_LINES), heads)
         return guards + [fault.text for fault in found.faults]
 

@@ -24,7 +24,7 @@ from pipelines.adapters.ledger.stored_heads import StoredHeads
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.hash_chain import head
 from pipelines.ports import Ledger
-from pipelines.settings import Settings
+from pipelines.settings import REPOSITORY, Settings
 from pipelines.testing.ports import MemoryLedger
 from pipelines.wiring import open_ports
 
@@ -537,3 +537,67 @@ def test_a_line_that_is_added_while_the_ledger_is_checked_is_no_fault(tmp_path: 
             return super()._known_heads()
 
     assert Overtaken(url).faults() == []
+
+
+@pytest.fixture
+def roles(postgresql: str) -> Iterator[Callable[[str, str], str]]:
+    """The databases of the compose stack; a role and a database become a URL."""
+    folder = postgresql.rpartition("=")[2]
+    programs = next(Path(folder).glob("*/pginstall/bin"))
+    parts = ("AIRFLOW_DB", "MLFLOW_DB", "LEDGER_OWNER", "LEDGER_DB")
+    command = [f"{programs}/psql", "-v", "ON_ERROR_STOP=1", "-h", folder, "-U", "airworthy", "-d", "postgres", "-f"]
+
+    def run(file: str) -> None:
+        secrets = {f"{part}_PASSWORD": f"it's {part}" for part in parts}
+        subprocess.run([*command, file], check=True, env=os.environ | secrets, stdout=subprocess.DEVNULL, timeout=60)
+
+    run(str(REPOSITORY / "include" / "sql" / "databases.sql"))
+    yield lambda role, database: f"postgresql://{role}@/{database}?host={folder}"
+    for database in ("airflow", "mlflow", "ledger"):
+        subprocess.run([*command[:-1], "-c", f"DROP DATABASE {database} (FORCE)"], check=True, timeout=60)
+    for role in ("airflow", "mlflow", "ledger_owner", "ledger_writer"):
+        subprocess.run([*command[:-1], "-c", f"DROP ROLE {role}"], check=True, timeout=60)
+
+
+def test_the_role_that_writes_lines_can_neither_change_them_nor_drop_their_guards(
+    roles: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    owner = SqlLedger(roles("ledger_owner", "ledger"), clock=ticking())
+    assert owner.faults() == []  # it creates the table and its guards
+    url = roles("ledger_writer", "ledger")
+    writer = SqlLedger(url, clock=ticking(), heads=tmp_path / "ledger.heads")
+    fill(writer)
+    assert writer.faults() == owner.faults() == []
+    assert len(writer.entries()) > 0
+    for statement in (
+        "UPDATE ledger SET actor = 'eve'",
+        "DELETE FROM ledger",
+        "TRUNCATE ledger",
+        "DROP TABLE ledger",
+        "DROP TRIGGER ledger_no_update ON ledger",
+        "ALTER TABLE ledger DISABLE TRIGGER ALL",
+        "ALTER FUNCTION ledger_refuse() RENAME TO other",
+        "SET session_replication_role = replica",
+        "CREATE TABLE other (number int)",
+        "SET ROLE ledger_owner",
+    ):
+        with pytest.raises(sa.exc.DBAPIError, match=r"permission denied|must be owner"):
+            execute(url, statement)
+    for role in ("airflow", "mlflow"):
+        with pytest.raises(sa.exc.OperationalError, match="permission denied for database"):
+            execute(roles(role, "ledger"), "SELECT 1")
+    with pytest.raises(sa.exc.OperationalError, match="permission denied for database"):
+        execute(roles("ledger_writer", "airflow"), "SELECT 1")
+
+
+def test_guards_that_a_superuser_keeps_from_firing_are_a_fault(fresh_postgresql: str) -> None:
+    ledger = SqlLedger(fresh_postgresql, clock=ticking())
+    fill(ledger)
+    execute(fresh_postgresql, "ALTER DATABASE postgres SET session_replication_role = replica")
+    try:
+        [fault] = ledger.faults()
+        assert "session_replication_role is replica" in fault
+    finally:
+        execute(fresh_postgresql, "ALTER DATABASE postgres RESET session_replication_role")
+    execute(fresh_postgresql, "ALTER TABLE ledger ENABLE REPLICA TRIGGER ledger_no_update")
+    assert any("ledger_no_update" in fault for fault in ledger.faults())
