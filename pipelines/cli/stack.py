@@ -168,6 +168,6 @@ def describe(settings: Settings, *, show_passwords: bool | None = None) -> str:
     return (
         f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
         f"MLflow       http://127.0.0.1:{port['mlflow']}\n"
-        f"Gateway      http://127.0.0.1:{port['gateway']}   (metrics under /metrics)\n"
+        f"Gateway      http://127.0.0.1:{port['gateway']}   (its API: /docs, metrics: /metrics)\n"
         f"All data are below {settings.home}; `make stop` ends the stack, `make clean` deletes them."
     )

@@ -120,6 +120,28 @@ def test_a_prediction_time_that_is_no_moment_or_out_of_bounds_is_refused(gateway
     assert "x-prediction-time" in response.json()["error"]
 
 
+def test_every_answered_row_reaches_parquet_whatever_it_holds(gateway: Gateway) -> None:
+    numbers = [0, -0.0, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 3.4e38, 1e-320, None]
+    texts = ["", "\x00", "answer", "columns", "🚀", "ü" * 5000, 'quote"\n\r\t', "\u2028", None]
+    rows = [["UA", number, 1] for number in numbers] + [[text, 1, 1] for text in texts]
+    moments = ["1900-01-01T00:00:00+14:00", "2199-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z", "2013-W09-5T10:00:00Z"]
+    name = "every bound"
+    answered = 0
+    for number, row in enumerate(rows):
+        ids = [["", "\x00", "id" * 1000][number % 3]]
+        headers = {"x-correlation-id": name} | ({"x-prediction-time": moments[number % 4]} if number % 2 else {})
+        answered += gateway.invoke({"inputs": [row], "ids": ids}, **headers).is_success
+        values = zip(COLUMNS, ["BYTES", "FP64", "FP32"], row, strict=True)
+        tensors = [{"name": one, "shape": [1], "datatype": kind, "data": [value]} for one, kind, value in values]
+        url = f"{gateway.base}/v2/models/flight_delay/infer"
+        asked = {"inputs": tensors, "parameters": {"ids": ids}}
+        answered += httpx.post(url, content=json.dumps(asked), headers=headers, timeout=30).is_success
+    gateway.flush()
+    frames = [pl.read_parquet(path) for path in gateway.store.glob("predictions/*/*/*.parquet")]
+    assert pl.concat(frames).filter(correlation_id=name).height == answered > len(rows)
+    assert "\nairworthy_log_set_aside_records 0\n" in httpx.get(f"{gateway.base}/metrics").text
+
+
 @pytest.mark.parametrize("moment", ["1900-01-01T00:00:00Z", "2199-12-31T23:59:59.999999Z", "2200-01-01T08:00:00+14:00"])
 def test_a_prediction_time_within_the_bounds_reaches_the_log_exactly(gateway: Gateway, moment: str) -> None:
     assert gateway.invoke(**{"x-prediction-time": moment, "x-correlation-id": moment}).status_code == 200

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pipelines.serving.http.response import Problem
 
 JSON_TYPE = b"application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+"""What curl and Python's urllib call every body that nobody names a type for."""
 PLAIN_CONTENT_TYPES = frozenset(
     {
         None,
@@ -43,8 +45,8 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
     if BINARY_TENSORS_HEADER in headers:
         raise _unsupported("binary tensors are not taken; send the tensors' data as JSON")
     media_type, charset = _media_type(headers)
-    if media_type != JSON_TYPE.decode():
-        raise _unsupported(f"content type {media_type[:60]!r} is not taken; send application/json")
+    if media_type not in (JSON_TYPE.decode(), FORM_TYPE):
+        raise _unsupported_type(media_type)
     if charset not in UTF8_CHARSETS | OTHER_CHARSETS:
         raise _unsupported(f"charset {charset[:40]!r} is not taken; send utf-8")
     encoding = _encoding(headers)
@@ -55,11 +57,11 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
 def read_content(headers: Mapping[bytes, bytes], body: bytes, max_bytes: int) -> bytes:
     """The body as UTF-8 without compression, of headers that ``check_content`` has passed.
 
-    Raises ``Problem`` 413 for more than ``max_bytes``, 400 for a body that is not what its headers say.
+    Raises ``Problem`` 413 for more than ``max_bytes``, 415 for a form, 400 for a body that is not what its headers say.
     """
     if _encoding(headers).endswith("gzip"):
         body = _decompress(body, max_bytes)
-    _, charset = _media_type(headers)
+    media_type, charset = _media_type(headers)
     if charset in OTHER_CHARSETS:
         try:
             body = body.decode(charset).encode()
@@ -67,6 +69,8 @@ def read_content(headers: Mapping[bytes, bytes], body: bytes, max_bytes: int) ->
             raise Problem(400, [f"the body is not in the charset {charset} that its content type names"]) from None
         if len(body) > max_bytes:
             raise too_large_problem(max_bytes)
+    if media_type == FORM_TYPE and not body.lstrip().startswith(b"{"):
+        raise _unsupported_type(media_type)
     return body
 
 
@@ -107,6 +111,10 @@ def _media_type(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
 
 def _encoding(headers: Mapping[bytes, bytes]) -> str:
     return headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+
+
+def _unsupported_type(media_type: str) -> Problem:
+    return _unsupported(f"content type {media_type[:60]!r} is not taken; send application/json")
 
 
 def _unsupported(fault: str) -> Problem:

@@ -73,7 +73,8 @@ class SideFileCounts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        self._changed_at: int | None = None
+        self._seen: tuple[int, int] | None = None
+        """When the folder last changed, and its number of files: two changes may have one time."""
         self._counts: Counter[str] = Counter()
 
     def total(self) -> int:
@@ -86,21 +87,21 @@ class SideFileCounts:
 
     def _read(self) -> Counter[str]:
         try:
-            changed_at = self._folder.stat().st_mtime_ns
+            seen = (self._folder.stat().st_mtime_ns, len(list(self._folder.iterdir())))
         except FileNotFoundError:
-            changed_at = None
-        if changed_at != self._changed_at:
+            seen = None
+        if seen != self._seen:
             self._counts = Counter()
             for path in self._folder.glob("*.json"):
                 self._counts.update(_summary(path).records)
-            self._changed_at = changed_at
+            self._seen = seen
         return self._counts
 
 
 def _summary(path: Path) -> SideFileSummary:
-    """Summary of a side file; of one that cannot be read or has gone, nothing."""
+    """Summary of a side file: nothing once its records were moved back, one record if it cannot be read."""
     if not path.with_suffix(".seg").exists():
-        return SideFileSummary()  # it was moved back among the segments
+        return SideFileSummary()
     try:
         return msgspec.json.decode(path.read_bytes(), type=SideFileSummary)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):

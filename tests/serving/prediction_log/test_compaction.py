@@ -210,6 +210,17 @@ def test_a_store_that_takes_one_models_files_and_not_anothers_gets_those_that_it
     assert sorted(log.rows()["entity_id"]) == ["a", "b"]
 
 
+def test_a_disk_that_takes_no_side_file_keeps_the_segment_and_no_other_record_back(tmp_path: Path) -> None:
+    log = Log(b"".join(map(pack_record, [COLUMNS, good("a"), good("odd", ids=["a", "b"])])), tmp_path)
+    (log.wal / "set_aside").write_text("a file where a folder should be")
+    done = compact_all(log.wal, str(log.store))
+    assert (len(done["errors"]), len(list(log.wal.glob("*.seg")))) == (1, 1)
+    assert log.rows()["entity_id"].to_list() == ["a"]
+    (log.wal / "set_aside").unlink()
+    assert log.compact()["set_aside"] == 1
+    assert log.rows()["entity_id"].to_list() == ["a"]
+
+
 def test_a_side_file_that_is_moved_back_is_converted_once_more_beside_what_was_written(tmp_path: Path) -> None:
     log = Log(b"".join(map(pack_record, [COLUMNS, good("a"), good("odd", ids=["a", "b"])])), tmp_path)
     log.compact()
