@@ -31,6 +31,28 @@ REFUSED_ERROR_CODES = {
 }
 """MLflow's error codes that a retry would get again."""
 
+METRIC_GROUPS = ("champion_test", "cv", "test", "train", "validation")
+"""Groups in which MLflow shows metrics: ``test_roc_auc`` is stored there as ``test/roc_auc``."""
+TRAINING_METRICS = ("rounds", "best_round", "learning_rate")
+MODEL_TRAINING_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tags of an experiment by which MLflow opens it for model training, and not for language models."""
+
+
+def grouped_metric(name: str) -> str:
+    """The name of a metric in MLflow, whose page shows what precedes the slash as a group."""
+    if name in TRAINING_METRICS:
+        return f"training/{name}"
+    group = next((group for group in METRIC_GROUPS if name.startswith(f"{group}_")), None)
+    return name if group is None or "/" in name else f"{group}/{name.removeprefix(f'{group}_')}"
+
+
+def plain_metric(name: str) -> str:
+    """The name by which everything else knows a metric; versions from before 0.2.0 have it in MLflow, too."""
+    group, _, rest = name.partition("/")
+    if group == "training":
+        return rest
+    return f"{group}_{rest}" if group in METRIC_GROUPS and rest else name
+
 
 def open_client(uri: str) -> Any:
     """An ``MlflowClient`` of this server or database, for tracking and registry.

@@ -1,4 +1,8 @@
-"""The ``Registry`` port over MLflow: an outage raises ``Unavailable``, an unknown version ``Refused``."""
+"""The ``Registry`` port over MLflow: an outage raises ``Unavailable``, an unknown version ``Refused``.
+
+A version's own tags are few and short, for people. Digests and the other facts of its training are tags of its run; a
+version from before 0.2.0 has them itself. Callers get both as one, and metrics by their plain names.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from functools import cached_property
 from typing import Any
 
 from pipelines.errors import unknown_name
-from pipelines.mlflow_client import open_client, translate_mlflow_errors
+from pipelines.mlflow_client import open_client, plain_metric, translate_mlflow_errors
 from pipelines.ports import VersionInfo
 
 PAGE_SIZE = 100
+OWN_TAGS = "airworthy."
+"""Prefix of the tags that belong to this product; the others of a run are MLflow's own."""
 
 
 class MlflowRegistry:
@@ -54,9 +60,9 @@ class MlflowRegistry:
                 if not token:
                     break
             aliases = self._aliases(model)
-            metrics = self._metrics(model, [version.run_id for version in versions if version.run_id])
+            runs = self._runs(model, [version.run_id for version in versions if version.run_id])
             newest_first = sorted(versions, key=lambda version: int(version.version), reverse=True)
-            return [self._version_info(version, aliases, metrics.get(version.run_id)) for version in newest_first]
+            return [self._version_info(version, aliases, runs.get(version.run_id)) for version in newest_first]
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         self.get(model, version)
@@ -96,22 +102,23 @@ class MlflowRegistry:
         registered = self._find_registered_model(model)
         return {alias: str(version) for alias, version in registered.aliases.items()} if registered else {}
 
-    def _metrics(self, model: str, run_ids: list[str]) -> dict[str, dict[str, float]]:
-        """Metrics by run, for the runs of the model's own experiment, with one call per page of runs."""
-        experiment = self._client.get_experiment_by_name(model)
-        metrics = {}
+    def _runs(self, model: str, run_ids: list[str]) -> dict[str, Any]:
+        """Runs by id, of the model's own experiment, with one call per page; also those that somebody deleted."""
+        experiment, all_runs = self._client.get_experiment_by_name(model), 3  # mlflow.entities.ViewType.ALL
+        runs = {}
         for start in range(0, len(run_ids) if experiment else 0, PAGE_SIZE):
             quoted_ids = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + PAGE_SIZE])
-            runs = self._client.search_runs([experiment.experiment_id], f"attributes.run_id IN ({quoted_ids})")
-            metrics.update({run.info.run_id: dict(run.data.metrics) for run in runs})
-        return metrics
+            query = f"attributes.run_id IN ({quoted_ids})"
+            page = self._client.search_runs([experiment.experiment_id], query, run_view_type=all_runs)
+            runs.update({run.info.run_id: run for run in page})
+        return runs
 
-    def _version_info(
-        self, version: Any, aliases: Mapping[str, str], metrics: Mapping[str, float] | None = None
-    ) -> VersionInfo:
+    def _version_info(self, version: Any, aliases: Mapping[str, str], run: Any = None) -> VersionInfo:
         number = str(version.version)
-        if metrics is None:
-            metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
+        if run is None and version.run_id:
+            run = self._client.get_run(version.run_id)
+        data = run.data if run else None
+        facts = {name: value for name, value in data.tags.items() if name.startswith(OWN_TAGS)} if data else {}
         return VersionInfo(
             model=version.name,
             version=number,
@@ -119,6 +126,6 @@ class MlflowRegistry:
             source=version.source or "",
             semantic=version.tags.get("airworthy.semantic_version"),
             aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
-            tags=dict(version.tags),
-            metrics=dict(metrics),
+            tags={**facts, **version.tags},
+            metrics={plain_metric(name): value for name, value in data.metrics.items()} if data else {},
         )

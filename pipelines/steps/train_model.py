@@ -15,6 +15,7 @@ from pipelines.messages.message import Message
 from pipelines.messages.training import ModelDigests, TrainRequest, TrainResult
 from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.models.model_card import training_card
 from pipelines.steps.models.registered_model import load_model
 from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
@@ -28,7 +29,7 @@ from pipelines.steps.training.plan import (
     open_checkpoints,
     plan_training,
 )
-from pipelines.steps.training.registration import find_registered, register
+from pipelines.steps.training.registration import ModelCard, find_registered, register
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord, recorded_run
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import Snapshot, open_snapshot
@@ -92,7 +93,7 @@ def _find_earlier_result(plan: TrainingPlan, snapshot: Snapshot, ports: Ports) -
 
 
 def _tags(plan: TrainingPlan, ports: Ports) -> dict[str, str]:
-    """Tags of the run; those that start with ``airworthy.`` are on the model version, too."""
+    """Tags of the run, which the registry also gives as those of the model version."""
     request = plan.request
     return {
         REQUEST_DIGEST_TAG: plan.digest(),
@@ -202,7 +203,8 @@ def _register(
         path = store_paths.training_receipt(plan.request.model, plan.digest())
         ports.store.put(path, receipt.model_dump_json(by_alias=True).encode())
 
-    registered = register(record, plan, trained, _first_rows(snapshot), facts, write_receipt)
+    card = _card(plan, trained, snapshot, facts, ports)
+    registered = register(record, plan, trained, _first_rows(snapshot), facts, card, write_receipt)
     return TrainResult(
         model=plan.request.model,
         run_id=record.run_id,
@@ -213,6 +215,15 @@ def _register(
         environment_digest=tags["airworthy.environment_digest"],
         **partial,
     )
+
+
+def _card(
+    plan: TrainingPlan, trained: TrainingResult, snapshot: Snapshot, facts: Mapping[str, str], ports: Ports
+) -> ModelCard:
+    spec = ports.catalog.model(plan.request.model)
+    rows, as_of, now = snapshot.record.rows, snapshot.record.as_of, ports.clock()
+    text = training_card(spec, facts, trained.metrics, rows=rows, as_of=as_of, trained_at=now)
+    return ModelCard(model=f"{spec.description}\n\nOwner: {spec.owner}", version=text)
 
 
 def _earlier_result(

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.errors import Refused, Unavailable
-from pipelines.mlflow_client import open_client, translate_mlflow_errors
+from pipelines.mlflow_client import grouped_metric, open_client, plain_metric, translate_mlflow_errors
 from pipelines.ports import Registry
 from pipelines.settings import REPOSITORY
 from pipelines.testing.ports import MemoryRegistry
@@ -61,6 +61,50 @@ def test_a_version_is_known_with_its_tags_metrics_and_semantic_version(filled: t
     assert info.metrics == {"validation_roc_auc": 0.7}
     assert info.run_id
     assert info.source
+
+
+def test_the_digests_of_a_training_are_on_its_run_and_a_version_from_before_0_2_0_has_them_itself(
+    tmp_path: Path, empty: Path
+) -> None:
+    shutil.copy(empty, tmp_path / "mlflow.db")
+    client = open_client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("m", artifact_location=(tmp_path / "artifacts").as_uri())
+    client.create_registered_model("m")
+    on_run = {"airworthy.model_digest": "abc", "airworthy.status": "a run has none", "mlflow.user": "ann"}
+    for run_tags, version_tags, metric in (
+        ({}, {"airworthy.model_digest": "abc", "airworthy.status": "approved"}, "test_roc_auc"),
+        (on_run, {"airworthy.status": "approved"}, "test/roc_auc"),
+    ):
+        run = client.create_run(experiment, tags=run_tags)
+        client.log_metric(run.info.run_id, metric, 0.7)
+        client.create_model_version("m", f"{run.info.artifact_uri}/model", run.info.run_id, tags=version_tags)
+    client.delete_run(run.info.run_id)
+    registry = MlflowRegistry(str(client.tracking_uri))
+    for infos in (registry.versions("m"), [registry.get("m", "2"), registry.get("m", "1")]):
+        for info in infos:
+            assert info.tags == {"airworthy.model_digest": "abc", "airworthy.status": "approved"}
+            assert info.metrics == {"test_roc_auc": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("plain", "grouped"),
+    [
+        ("test_roc_auc", "test/roc_auc"),
+        ("champion_test_roc_auc", "champion_test/roc_auc"),
+        ("validation_log_loss", "validation/log_loss"),
+        ("train_roc_auc", "train/roc_auc"),
+        ("cv_roc_auc_mean", "cv/roc_auc_mean"),
+        ("rounds", "training/rounds"),
+        ("learning_rate", "training/learning_rate"),
+    ],
+)
+def test_metrics_are_grouped_in_mlflow_and_known_by_their_plain_names(plain: str, grouped: str) -> None:
+    assert (grouped_metric(plain), plain_metric(grouped), plain_metric(plain)) == (grouped, plain, plain)
+
+
+@pytest.mark.parametrize("name", ["data/rows", "system/cpu_percent", "cv_fold/roc_auc", "other"])
+def test_a_metric_that_is_in_a_group_or_in_none_keeps_its_name(name: str) -> None:
+    assert grouped_metric(name) == plain_metric(name) == name
 
 
 def test_versions_come_newest_first(filled: tuple[Registry, Add]) -> None:

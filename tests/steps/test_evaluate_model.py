@@ -305,10 +305,10 @@ def test_metrics_and_plots_lie_in_the_store_and_on_the_run(world: World) -> None
     assert result.plots == [f"memory://reports/evaluation/late/2/{name}.png" for name in names]
     assert all(world.store.files[f"reports/evaluation/late/2/{name}.png"].startswith(b"\x89PNG") for name in names)
     logged = world.client.get_run(info.run_id).data.metrics
-    assert logged["test_roc_auc"] == result.metrics["roc_auc"]
-    assert logged["champion_test_roc_auc"] == result.champion_metrics["roc_auc"]
+    assert logged["test/roc_auc"] == result.metrics["roc_auc"]
+    assert logged["champion_test/roc_auc"] == result.champion_metrics["roc_auc"]
     assert result.comparison is not None
-    assert logged["test_gain_low"] == result.comparison.low
+    assert logged["test/gain_low"] == result.comparison.low
     kept = {artifact.path for artifact in world.client.list_artifacts(info.run_id, "evaluation")}
     assert kept == {f"evaluation/{name}.png" for name in names} | {"evaluation/evaluation.json"}
 

@@ -74,6 +74,22 @@ def test_the_version_is_a_candidate_and_carries_its_digests(trained: tuple[FakeP
     assert info.semantic is None
 
 
+def test_people_see_few_short_tags_and_a_card_in_mlflow(trained: tuple[FakePorts, TrainResult]) -> None:
+    world, result = trained
+    client = open_client(world.settings.tracking)
+    version = client.get_model_version(MODEL, result.version)
+    assert version.tags == {
+        "airworthy.status": "candidate",
+        "airworthy.created_by": "ann",
+        "airworthy.data": result.snapshot[:12],
+    }
+    told = ("wind matters", "ann", f"| roc_auc | {result.metrics['validation_roc_auc']:.4f} |", result.snapshot[:12])
+    assert [text for text in told if text not in version.description] == []
+    assert world.catalog.model(MODEL).description in client.get_registered_model(MODEL).description
+    experiment = client.get_experiment_by_name(MODEL)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 def test_the_run_says_why_from_what_and_by_whom(trained: tuple[FakePorts, TrainResult]) -> None:
     world, result = trained
     run = open_client(world.settings.tracking).get_run(result.run_id)
@@ -98,14 +114,14 @@ def test_curves_rates_data_and_system_metrics_are_on_the_run(trained: tuple[Fake
     client = open_client(world.settings.tracking)
     curve = client.get_metric_history(result.run_id, "validation/auc")
     assert [point.step for point in sorted(curve, key=lambda point: point.step)] == list(range(40))
-    rates = sorted(client.get_metric_history(result.run_id, "learning_rate"), key=lambda point: point.step)
+    rates = sorted(client.get_metric_history(result.run_id, "training/learning_rate"), key=lambda point: point.step)
     assert rates[0].value == pytest.approx(0.3)
     assert rates[-1].value < 0.06
     metrics = client.get_run(result.run_id).data.metrics
     assert metrics["data/train_rows"] == 840
     assert 0 < metrics["data/validation_positive_share"] < 1
     assert metrics["system/process_memory_megabytes"] > 10
-    assert metrics["validation_roc_auc"] == result.metrics["validation_roc_auc"]
+    assert metrics["validation/roc_auc"] == result.metrics["validation_roc_auc"]
 
 
 def test_request_snapshot_environment_and_pictures_are_kept(
@@ -386,7 +402,7 @@ def test_a_search_tries_child_runs_trains_the_best_and_is_reproduced(tmp_path: P
     client = open_client(world.settings.tracking)
     experiment = client.get_experiment_by_name(MODEL).experiment_id
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{result.run_id}'")
-    scores = [run.data.metrics["validation_roc_auc"] for run in children]
+    scores = [run.data.metrics["validation/roc_auc"] for run in children]
     assert len(children) == 4
     assert result.metrics["validation_roc_auc"] == pytest.approx(max(scores))
     best = client.get_run(result.run_id).data.params

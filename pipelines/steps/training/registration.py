@@ -14,12 +14,19 @@ from pipelines.errors import Refused
 from pipelines.messages.training import ModelDigests
 from pipelines.mlflow_client import keeps_artifacts_locally, translate_mlflow_errors
 from pipelines.ports import Registry, VersionInfo
+from pipelines.steps.models.model_card import training_tags
 from pipelines.steps.models.registered_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, digests_of, inputs_digest
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.steps.training.plan import TrainingPlan, TrainingResult
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord
 
-CANDIDATE_TAGS = {"airworthy.status": "candidate"}
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Descriptions in markdown: of the registered model, and of one version."""
+
+    model: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,13 @@ def register(
     plan: TrainingPlan,
     trained: TrainingResult,
     example: pl.DataFrame,
-    tags: Mapping[str, str],
+    facts: Mapping[str, str],
+    card: ModelCard,
     before_version: Callable[[ModelDigests], None],
 ) -> RegisteredVersion:
-    """Upload the model folder, link it to the run, and add the version with its tags in one call.
+    """Upload the model folder, link it to the run, and add the version with its card and its short tags in one call.
 
+    ``facts`` are tags of the run; its digests are added to them, where the registry looks them up.
     ``before_version`` is called once the files are uploaded and before the version exists.
     """
     client, model = record.client, plan.request.model
@@ -70,14 +79,16 @@ def register(
         client.log_model_artifacts(logged.model_id, name)
         client.finalize_logged_model(logged.model_id, "READY")
         _link_model(client, record.run_id, logged.model_id)
-        _create_registered_model(client, model)
+        record.log_tags(tag_digests)
+        _create_registered_model(client, model, card)
         before_version(digests)
         source = logged.artifact_location if keeps_artifacts_locally(uri) else logged.model_uri
         version = client.create_model_version(
             model,
             source,
             run_id=record.run_id,
-            tags={**CANDIDATE_TAGS, **tags, **tag_digests},
+            tags=training_tags(facts),
+            description=card.version,
             model_id=logged.model_id,
             await_creation_for=None,
         )
@@ -90,11 +101,11 @@ def _link_model(client: Any, run_id: str, model_id: str) -> None:
     client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
 
-def _create_registered_model(client: Any, model: str) -> None:
+def _create_registered_model(client: Any, model: str, card: ModelCard) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(model)
+        client.create_registered_model(model, description=card.model)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -13,7 +13,12 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from pipelines.errors import AirworthyError, Unavailable
-from pipelines.mlflow_client import keeps_artifacts_locally, translate_mlflow_errors
+from pipelines.mlflow_client import (
+    MODEL_TRAINING_TAGS,
+    grouped_metric,
+    keeps_artifacts_locally,
+    translate_mlflow_errors,
+)
 from pipelines.ports import Clock
 from pipelines.steps.training.system_metrics import SystemMetrics
 
@@ -123,13 +128,15 @@ class RunRecord:
             self.client.log_batch(
                 run.info.run_id,
                 params=[Param(name, str(value)) for name, value in parameters.items()],
-                metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+                metrics=[Metric(grouped_metric(name), value, now, 0) for name, value in metrics.items()],
             )
             self.client.set_terminated(run.info.run_id, "FINISHED", end_time=now)
 
     def _queue(self, values: Mapping[str, float], step: int) -> None:
         now = self._now()
-        self._pending += [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
+        self._pending += [
+            Metric(grouped_metric(name), value, now, step) for name, value in values.items() if math.isfinite(value)
+        ]
 
     def _start_system_metrics(self) -> None:
         self._system = SystemMetrics()
@@ -174,11 +181,14 @@ def _experiment_id(client: Any, model: str, home: Path) -> str:
         local = keeps_artifacts_locally(str(client.tracking_uri))
         location = (home / "mlflow" / "artifacts" / model).as_uri() if local else None
         try:
-            return str(client.create_experiment(model, artifact_location=location))
+            return str(client.create_experiment(model, artifact_location=location, tags=MODEL_TRAINING_TAGS))
         except MlflowException as error:  # another training of the same model was faster
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             experiment = client.get_experiment_by_name(model)
+    for name, value in MODEL_TRAINING_TAGS.items():
+        if name not in experiment.tags:  # made before 0.2.0, or by hand
+            client.set_experiment_tag(experiment.experiment_id, name, value)
     return str(experiment.experiment_id)
 
 

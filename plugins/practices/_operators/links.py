@@ -63,7 +63,8 @@ def mlflow_page(tracking: str, *parts: str) -> str | None:
     """Address of a page of MLflow such as ``runs/<id>``; None where no server has any."""
     if not tracking.startswith(("http://", "https://")):
         return None
-    return f"{tracking.rstrip('/')}/#/{'/'.join(quote(part, safe='') for part in parts)}"
+    page = "/".join(quote(part, safe="") for part in parts)
+    return f"{tracking.rstrip('/')}/#/{page}?workflowType=machine_learning"  # else it opens for language models
 
 
 def airflow_address() -> str:

@@ -67,7 +67,10 @@ def test_a_retrain_request_leads_to_the_run_that_it_started_and_else_nowhere(har
 
 @pytest.mark.parametrize(
     ("tracking", "page"),
-    [("http://mlflow:5500/", "http://mlflow:5500/#/models/m/versions/3"), ("sqlite:///mlflow.db", None)],
+    [
+        ("http://mlflow:5500/", "http://mlflow:5500/#/models/m/versions/3?workflowType=machine_learning"),
+        ("sqlite:///mlflow.db", None),
+    ],
 )
 def test_mlflow_is_linked_where_it_has_pages(tracking: str, page: str | None) -> None:
     assert links.mlflow_page(tracking, "models", "m", "versions", "3") == page

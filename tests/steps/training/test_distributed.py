@@ -195,7 +195,7 @@ def test_a_search_is_tried_and_its_best_is_trained_by_all_workers(tmp_path: Path
     client = open_client(world.settings.tracking)
     experiment = client.get_experiment_by_name(MODEL).experiment_id
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{result.run_id}'")
-    scores = [run.data.metrics["validation_roc_auc"] for run in children]
+    scores = [run.data.metrics["validation/roc_auc"] for run in children]
     assert len(scores) == 2
     assert result.metrics["validation_roc_auc"] == pytest.approx(max(scores))
 
