@@ -33,7 +33,7 @@ from tests.serving.prediction_log.records import (
 )
 
 SEEDED = settings(
-    max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
