@@ -25,6 +25,7 @@ COMMAND_GROUPS = {
         "reproduce": "pipelines.cli.reproduce",
         "rollback": "pipelines.cli.rollback",
         "restore": "pipelines.cli.restore",
+        "quarantine": "pipelines.cli.quarantine",
     },
     "serving": {"gateway": "pipelines.cli.gateway"},
     "the demonstration": {

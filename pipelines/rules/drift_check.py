@@ -19,7 +19,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
     ``facts["data_drift"]`` and ``facts["prediction_drift"]`` hold the outcome of each half, for the retrain request.
     """
     drift = spec.monitoring.drift
-    drifting = [m for m in result.features if _has_drifted(m, spec, drift.psi_threshold)]
+    drifting = [m for m in result.features if has_drifted(m, spec, drift.psi_threshold)]
     share = len(drifting) / len(result.features) if result.features else 0.0
     data_failures: list[str] = []
     if drifting and share >= drift.feature_drift_threshold - 1e-12:
@@ -33,7 +33,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
     if result.prediction is None or not _is_measured(result.prediction):
         rows = result.prediction.rows if result.prediction else 0
         prediction_unknowns = [f"prediction drift not measured: {rows} rows (needs {_needed(drift.minimum_rows)})"]
-    elif _has_drifted(result.prediction, spec, drift.prediction_drift_threshold):
+    elif has_drifted(result.prediction, spec, drift.prediction_drift_threshold):
         prediction_failures = [_drift_text(result.prediction, drift.p_value, drift.prediction_drift_threshold)]
 
     facts: dict[str, object] = {
@@ -104,10 +104,10 @@ def _is_measured(measure: DriftMeasure) -> bool:
     return measure.p_value is not None and measure.psi is not None
 
 
-def _has_drifted(measure: DriftMeasure, spec: ModelSpec, psi_threshold: float) -> bool:
-    if measure.p_value is None or measure.psi is None:
-        return False
-    return spec.monitoring.drift.is_drift(measure.p_value, measure.psi, psi_threshold)
+def has_drifted(measure: DriftMeasure, spec: ModelSpec, psi_threshold: float) -> bool:
+    """Whether a column drifts; False for one that was not measured."""
+    p_value, psi = measure.p_value, measure.psi
+    return p_value is not None and psi is not None and spec.monitoring.drift.is_drift(p_value, psi, psi_threshold)
 
 
 def _sort_by_psi(measures: list[DriftMeasure]) -> list[DriftMeasure]:

@@ -11,10 +11,13 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
 from pipelines.ports import Ports
+from pipelines.spec.catalog import read_declaration
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.suite import DeclaredSuite
 from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite
 from pipelines.steps.auditing.validation import SuiteFindings, split_by_suite
+from pipelines.tables.quarantined_rows import describe_rows
 
 
 def run(request: ValidateRequest, ports: Ports) -> AuditResult:
@@ -26,13 +29,14 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
     """
     spec = ports.catalog.dataset(request.dataset)
     due = _partitions_due(spec, request.day, ports)
-    suites = {
-        name: read_suite(ports.settings.include / "expectations" / f"{suite}.yaml")
+    files = {
+        name: ports.settings.include / "expectations" / f"{suite}.yaml"
         for name in due
         if (suite := spec.sources[name].suite)
     }
+    suites = {name: read_suite(path) for name, path in files.items()}
     staged = store_paths.staged(spec.dataset, request.day)
-    audits, results = [], {}
+    audits, results, quarantined = [], {}, {}
     for name, landed in due.items():
         version = ports.store.version(store_paths.raw(name))
         rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
@@ -52,9 +56,13 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
         )
         if findings.result is not None:
             results[name] = findings.result
-    page = render_report(f"{spec.dataset} {request.day}", audits, results)
+            columns = read_declaration(files[name], DeclaredSuite).columns_by_reason()
+            staged_rows = findings.quarantined.with_columns(pl.lit(landed, pl.Date).alias("day"))
+            quarantined[name] = describe_rows(staged_rows, spec.sources[name], columns)
+    audit = AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged)
+    page = render_report(audit, spec, results, quarantined)
     report = ports.store.put(store_paths.data_docs(spec.dataset, request.day), page.encode())
-    return AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged, report=report)
+    return audit.model_copy(update={"report": report})
 
 
 def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, date]:

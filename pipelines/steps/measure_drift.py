@@ -10,6 +10,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
 from pipelines.ports import Ports, VersionInfo
+from pipelines.rules.drift_check import has_drifted
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
@@ -56,7 +57,7 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         missing_days=[day for day, profile in daily.items() if profile is None],
         notes=notes,
     )
-    if request.report is True or (request.report == "when_drifted" and _any_drifts(result, drift)):
+    if request.report is True or (request.report == "when_drifted" and _any_drifts(result, spec)):
         return _with_report(result, live, names, ports)
     return result
 
@@ -80,15 +81,11 @@ def _predictions(
     return compare(PREDICTION, reference, current, drift.minimum_rows)
 
 
-def _any_drifts(result: DriftResult, drift: Drift) -> bool:
-    thresholds = [(measure, drift.psi_threshold) for measure in result.features]
-    if result.prediction is not None:
-        thresholds.append((result.prediction, drift.prediction_drift_threshold))
-    return any(
-        drift.is_drift(measure.p_value, measure.psi, threshold)
-        for measure, threshold in thresholds
-        if measure.p_value is not None and measure.psi is not None
-    )
+def _any_drifts(result: DriftResult, spec: ModelSpec) -> bool:
+    drift = spec.monitoring.drift
+    features = any(has_drifted(measure, spec, drift.psi_threshold) for measure in result.features)
+    prediction = result.prediction
+    return features or (prediction is not None and has_drifted(prediction, spec, drift.prediction_drift_threshold))
 
 
 def _with_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> DriftResult:

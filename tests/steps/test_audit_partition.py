@@ -96,6 +96,47 @@ def test_the_report_opens_without_a_network_and_names_what_was_found(ports: Fake
     assert not re.search(r"https?://|<img|<link|<footer", html.unescape(page))
 
 
+@pytest.mark.parametrize(
+    ("rows", "headline"), [(19, "PASS: the accepted rows are published"), (1, "FAIL: nothing of this day is published")]
+)
+def test_the_report_opens_with_the_verdict_which_no_other_headline_contradicts(
+    ports: FakePorts, rows: int, headline: str
+) -> None:
+    frame = weather({"wind_speed": 1048.4}, *[{}] * rows)
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, frame)
+    page = html.unescape(ports.store.get(audit(ports).report or "").decode())
+    top = page.partition("<table>")[0]
+    assert headline in top
+    assert ("0.2000 > 0.0500" in top) == (rows == 1)
+    assert "Status:" not in page
+
+
+def test_the_report_shows_each_quarantined_row_with_day_key_and_value(ports: FakePorts) -> None:
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"wind_speed": 1048.4, "visib": -1.0}))
+    page = ports.store.get(audit(ports).report or "").decode()
+    wind, sight = "wind_speed lies outside of 0 to 120 miles per hour", "visib lies outside of 0 to 10 miles"
+    values = "wind_speed 1048.4<br>visib -1.0"
+    assert f"<tr><td>{DAY}<td>origin EWR<td>{values}<td>{wind}<br>{sight}</tr>" in page
+    assert "flights: rows in quarantine" not in page
+
+
+def test_the_report_of_very_many_bad_rows_shows_some_and_names_the_command_for_all(ports: FakePorts) -> None:
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather(*[{"wind_speed": 1048.4}] * 201))
+    page = ports.store.get(audit(ports).report or "").decode()
+    assert page.count("<td>wind_speed 1048.4<td>") == 200
+    assert "and 1 more: <code>airworthy quarantine flights weather</code>" in page
+
+
+def test_the_report_shows_no_value_of_a_column_with_personal_data(ports: FakePorts) -> None:
+    source = ports.catalog.datasets["flights"].sources["weather"]
+    source.columns["wind_speed"] = source.columns["wind_speed"].model_copy(update={"pii": True})
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"wind_speed": 1048.4}))
+    page = html.unescape(ports.store.get(audit(ports).report or "").decode())
+    assert "1048" not in page
+    assert "wind_speed (personal data)" in page
+    assert "wind_speed lies outside" in page
+
+
 def test_a_day_that_was_not_ingested_is_refused_naming_the_sources_that_are_never_silent(ports: FakePorts) -> None:
     with pytest.raises(Refused) as refused:
         audit_partition.run(ValidateRequest(dataset="flights", day=date(2013, 2, 13)), ports)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
+from html import escape
 from importlib.metadata import files
 from io import BytesIO
 from typing import Any
@@ -182,6 +184,28 @@ def test_the_report_is_drawn_when_a_column_drifts_and_states_its_sample(year: pl
     assert f"2000 of {month(year, 1).height} training rows of version 3" in page
     assert "<td>temp</td><td>ks</td>" in page
     assert result.notes == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "heading"),
+    [(0.25, "FAIL: drift beyond the declared limits"), (0.9, "PASS: no drift beyond the declared limits")],
+)
+def test_the_report_opens_with_the_verdict_and_its_numbers_and_no_other_headline_contradicts_it(
+    year: pl.DataFrame, limit: float, heading: str
+) -> None:
+    declared = {"feature_drift_threshold": limit}
+    store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
+    request = MonitorRequest(model=MODEL, day=DAY, report=True)
+    result = measure_drift.run(request, ports(catalog(drift=declared), store=store))
+    verdict = judge_drift(result, catalog(drift=declared).model(MODEL))
+    page = store.files[store_paths.drift_report(MODEL, DAY)].decode()
+    top, _, plots = page.partition("</section>")
+    assert heading in top
+    assert [line for line in (*verdict.reasons, *verdict.findings) if escape(line) not in top] == []
+    assert re.search("<tr><td>temp</td>.*?<td>yes</td></tr>", top)
+    assert re.search("<tr><td>carrier</td>.*?<td>no</td></tr>", top)
+    assert re.findall("(?i)drift", plots) == []
+    assert "temp" in plots
 
 
 def test_a_calm_window_draws_no_report_unless_asked(year: pl.DataFrame) -> None:

@@ -1,8 +1,9 @@
-"""Renders a day's validation report as one HTML file that needs no network: counts, reasons and every expectation."""
+"""Renders a day's validation report as one HTML file that needs no network: the verdict, bad rows, expectations."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,7 +11,13 @@ from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaPageView
 
-from pipelines.messages.validation import SourceAudit
+from pipelines.messages.validation import AuditResult, SourceAudit
+from pipelines.rules.quarantine import judge_audit
+from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.suite import judged_columns
+from pipelines.steps.reporting.verdict_section import verdict_section
+from pipelines.tables.quarantined_rows import QuarantinedRow
+from pipelines.verdict import Outcome
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;max-width:72rem;margin:2rem auto;padding:0 1rem}
@@ -34,20 +41,82 @@ EXTERNAL_CONTENT = re.compile(
 """Elements that load from the network or link to other pages."""
 
 
-def render_report(title: str, audits: list[SourceAudit], results: dict[str, ExpectationSuiteValidationResult]) -> str:
-    """One page: a table of all sources, the reasons, and below it Great Expectations' page of each source."""
-    rows = "".join(_row(audit) for audit in audits)
+GX_STATUS = re.compile(r"<br>\s*<span class=\"h6\"\s*>Status:</span>.*?</i>\s*(?:Succeeded|Failed)", re.DOTALL)
+"""Great Expectations' headline, which says *Failed* of a day that is published without its bad rows."""
+MEANINGS = {
+    Outcome.PASS: "the accepted rows are published",
+    Outcome.FAIL: "nothing of this day is published",
+    Outcome.UNKNOWN: "nothing was audited",
+}
+VALUE_FIELDS = ("partial_unexpected", "unexpected_list", "unexpected_rows", "observed_value")
+"""Fields of a result that hold values of the judged column."""
+MAX_SHOWN_ROWS = 200
+"""Most quarantined rows of a source on the page."""
+
+
+def render_report(
+    audit: AuditResult,
+    spec: DatasetSpec,
+    results: Mapping[str, ExpectationSuiteValidationResult],
+    quarantined: Mapping[str, Sequence[QuarantinedRow]],
+) -> str:
+    """One page: the verdict, all sources, the quarantined rows, and below them Great Expectations' page of each source.
+
+    The verdict is that of the rule which the task asks, too.
+    """
+    verdict = judge_audit(audit, spec.max_quarantined_share)
+    rows = "".join(map(_row, audit.sources))
     view: Any = DefaultJinjaPageView()  # one for all sources: each view compiles its templates again
     frames = "".join(
-        f"<details open><summary>{escape(source)}</summary><iframe title='{escape(source)}' "
-        f'srcdoc="{escape(_validation_page(result, view), quote=True)}"></iframe></details>'
+        f"<details><summary>{escape(source)}: every expectation</summary><iframe title='{escape(source)}' "
+        f'srcdoc="{escape(_validation_page(_without_personal_data(result, spec.sources[source]), view), quote=True)}">'
+        "</iframe></details>"
         for source, result in results.items()
     )
-    head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
-        f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1><table>{head}{rows}</table>{frames}</body></html>"
+    tables = "".join(
+        _quarantine_table(audit.dataset, source, source_rows)
+        for source, source_rows in quarantined.items()
+        if source_rows
     )
+    head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
+    title = escape(f"{audit.dataset} {audit.day}")
+    headline = verdict_section(verdict.model_copy(update={"findings": ()}), MEANINGS[verdict.outcome])
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
+        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{headline}"
+        f"<table>{head}{rows}</table>{tables}{frames}</body></html>"
+    )
+
+
+def _quarantine_table(dataset: str, source: str, rows: Sequence[QuarantinedRow]) -> str:
+    """Day, key, judged values and reasons of each row."""
+    body = "".join(
+        f"<tr><td>{row.day}<td>{_pairs(row.key)}<td>{_pairs(row.values)}<td>{_lines(row.reasons)}</tr>"
+        for row in rows[:MAX_SHOWN_ROWS]
+    )
+    left_out = len(rows) - MAX_SHOWN_ROWS
+    more = f"<p>and {left_out:,} more: <code>airworthy quarantine {dataset} {source}</code></p>" if left_out > 0 else ""
+    head = "<tr><th>day<th>key<th>value<th>why</tr>"
+    return f"<h2>{escape(source)}: rows in quarantine</h2><table>{head}{body}</table>{more}"
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return _lines(f"{name} {value}" for name, value in values.items())
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return "<br>".join(map(escape, texts))
+
+
+def _without_personal_data(
+    result: ExpectationSuiteValidationResult, source: SourceSpec
+) -> ExpectationSuiteValidationResult:
+    """Leave out the values that Great Expectations found in columns that are declared ``pii``."""
+    for item in result.results:
+        config: Any = item.expectation_config
+        if any(name in source.columns and source.columns[name].pii for name in judged_columns(config.kwargs)):
+            item.result = {name: value for name, value in item.result.items() if not name.startswith(VALUE_FIELDS)}
+    return result
 
 
 def _row(audit: SourceAudit) -> str:
@@ -65,4 +134,5 @@ def _validation_page(result: ExpectationSuiteValidationResult, view: Any) -> str
     meta: Any = result.meta
     meta.setdefault("run_id", {"run_name": "", "run_time": ""})
     page = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
+    page = GX_STATUS.sub("", page)
     return EXTERNAL_CONTENT.sub("", page).replace("</head>", f"<style>{FRAME_CSS}</style></head>", 1)

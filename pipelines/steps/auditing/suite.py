@@ -5,33 +5,16 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 from great_expectations import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.registry import get_expectation_impl
-from pydantic import Field
 
 from pipelines.errors import Refused
 from pipelines.spec.catalog import read_declaration
-from pipelines.spec.declared import DeclarationBlock, Identifier
-
-
-class DeclaredExpectation(DeclarationBlock):
-    """One expectation. ``reason`` is stored with every row that it quarantines."""
-
-    type: str
-    kwargs: dict[str, Any] = {}
-    reason: str = Field(min_length=1)
-
-
-class DeclaredSuite(DeclarationBlock):
-    """``include/expectations/<suite>.yaml``."""
-
-    suite: Identifier
-    expectations: list[DeclaredExpectation] = Field(min_length=1)
+from pipelines.spec.suite import DeclaredSuite
 
 
 @lru_cache(maxsize=16)

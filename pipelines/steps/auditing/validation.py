@@ -13,8 +13,7 @@ from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
 from pipelines.errors import Refused
-
-REASONS_COLUMN = "reasons"
+from pipelines.tables.quarantined_rows import REASONS_COLUMN
 
 
 @dataclass(frozen=True)

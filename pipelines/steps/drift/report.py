@@ -1,4 +1,4 @@
-"""Writes the drift report: one HTML page with the measures of the profiles and plots of a sample of the rows."""
+"""Writes the drift report: one HTML page with the verdict, its measures by profiles, and shapes of sampled rows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ from pathlib import Path
 
 import polars as pl
 from evidently import DataDefinition, Dataset, Report
-from evidently.presets import DataDriftPreset
+from evidently.presets import ValueStats
 
 from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from pipelines.ports import Ports, VersionInfo
+from pipelines.rules.drift_check import has_drifted, judge_drift
+from pipelines.spec.model import ModelSpec
+from pipelines.steps.reporting.verdict_section import verdict_section
 from pipelines.steps.snapshot.files import open_files
+from pipelines.verdict import Outcome
 
 SAMPLE_ROWS = 2000
 """Rows per side at most, so that plotting takes seconds."""
+MEANINGS = {
+    Outcome.PASS: "no drift beyond the declared limits",
+    Outcome.FAIL: "drift beyond the declared limits",
+    Outcome.UNKNOWN: "not everything could be measured",
+}
 
 
 def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> str:
@@ -31,13 +40,16 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
     snapshot (train and validation parts) and from the feature table's days of the window. Raises ``Refused`` with
     the reason why there is no report.
     """
-    view, drift = ports.catalog.view_of(result.model), ports.catalog.model(result.model).monitoring.drift
-    kinds = {name: view.features[name].type for name in names}
+    view, spec = ports.catalog.view_of(result.model), ports.catalog.model(result.model)
+    psi = {measure.name: measure.psi or 0.0 for measure in result.features}
+    kinds = {
+        name: view.features[name].type for name in sorted(names, key=lambda name: psi.get(name, 0.0), reverse=True)
+    }
     try:
         held, reference_rows = _training_rows(live, names, ports)
         reference, _ = _sample(held, result.day)
         current, current_rows = _sample(_window_rows(result, view.view, names, ports), result.day)
-        page = _evidently_page(reference, current, kinds, drift.psi_threshold)
+        page = _evidently_page(reference, current, kinds)
     except AirworthyError as error:
         raise Refused(str(error)) from error
     except Exception as error:  # a failed plot must not fail the measurement
@@ -46,7 +58,7 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
         f"{reference.height} of {reference_rows} training rows of version {live.version}, "
         f"{current.height} of {current_rows} rows of {result.window[0]} to {result.window[-1]}"
     )
-    heading = _heading(result, sides)
+    heading = _heading(result, spec, sides)
     start = page.find("<body")
     after = page.find(">", start) + 1 if start >= 0 else 0
     return ports.store.put(
@@ -81,16 +93,15 @@ def _sample(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, int]:
     return rows.sample(min(SAMPLE_ROWS, rows.height), seed=day.toordinal()), rows.height
 
 
-def _evidently_page(
-    reference: pl.DataFrame, current: pl.DataFrame, kinds: Mapping[str, str], psi_threshold: float
-) -> str:
+def _evidently_page(reference: pl.DataFrame, current: pl.DataFrame, kinds: Mapping[str, str]) -> str:
+    """The shapes of the columns on both sides, without Evidently's own tests of drift: they would judge the sample."""
     # Evidently fails on a column without any value.
     drawn = [name for name in kinds if reference[name].count() and current[name].count()]
     definition = DataDefinition(
         numerical_columns=[name for name in drawn if kinds[name] == "numeric"],
         categorical_columns=[name for name in drawn if kinds[name] == "categorical"],
     )
-    report = Report([DataDriftPreset(columns=drawn, method="psi", threshold=psi_threshold)])
+    report = Report([ValueStats(column=name) for name in drawn], include_tests=False)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # about empty bins of the sample
         sides = [Dataset.from_pandas(side.select(drawn).to_pandas(), definition) for side in (current, reference)]
@@ -99,24 +110,38 @@ def _evidently_page(
         return page.read_text(encoding="utf-8")
 
 
-def _heading(result: DriftResult, sides: str) -> str:
-    measures = [*result.features, *([result.prediction] if result.prediction else [])]
-    ranked = sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
+def _heading(result: DriftResult, spec: ModelSpec, sides: str) -> str:
+    """The verdict with its numbers, by the rule that the task asks, too."""
+    verdict, drift = judge_drift(result, spec), spec.monitoring.drift
     title = escape(f"{result.model}, {result.day}: the last {len(result.window)} days against version {result.version}")
+    thresholds = [(measure, drift.psi_threshold) for measure in result.features]
+    if result.prediction is not None:
+        thresholds.append((result.prediction, drift.prediction_drift_threshold))
+    ranked = sorted(thresholds, key=lambda pair: pair[0].psi or 0.0, reverse=True)
+    rows = "".join(_table_row(measure, spec, threshold) for measure, threshold in ranked)
     remarks = [f"no profile of {day}" for day in result.missing_days] + result.notes
     listed = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+    columns = ("column", "test", "statistic", "p-value", "limit", "PSI", "limit", "rows", "drifts")
     return (
         '<section style="font-family: sans-serif; margin: 2em">'
-        f"<h1>Drift of {title}</h1>"
-        "<p>The table is measured from the profiles of all rows; the verdict is based on it.</p>"
-        "<table><tr><th>column</th><th>test</th><th>statistic</th><th>p-value</th><th>PSI</th><th>rows</th></tr>"
-        f"{''.join(map(_table_row, ranked))}</table><ul>{listed}</ul>"
-        f"<p>The plots below show a random sample: {escape(sides)}.</p></section>"
+        f"<h1>Drift of {title}</h1>{verdict_section(verdict, MEANINGS[verdict.outcome])}"
+        "<p>Measured from the profiles of all rows. "
+        "A column drifts if its p-value is below its limit and its PSI reaches its own.</p>"
+        f"<table cellpadding='4'><tr>{''.join(f'<th>{name}</th>' for name in columns)}</tr>{rows}</table>"
+        f"<ul>{listed}</ul>"
+        f"<p>Below are the shapes of a random sample, by which nothing is decided: {escape(sides)}.</p></section>"
     )
 
 
-def _table_row(measure: DriftMeasure) -> str:
-    numbers = [measure.statistic, measure.p_value, measure.psi]
-    cells = ["not measured" if number is None else f"{number:.4g}" for number in numbers]
-    row = [escape(measure.name), measure.method, *cells, str(measure.rows)]
+def _table_row(measure: DriftMeasure, spec: ModelSpec, threshold: float) -> str:
+    is_measured = measure.p_value is not None and measure.psi is not None
+    drifts = "not measured" if not is_measured else "yes" if has_drifted(measure, spec, threshold) else "no"
+    p_value = [_number(measure.p_value), f"{spec.monitoring.drift.p_value:g}"]
+    psi = [_number(measure.psi), f"{threshold:g}"]
+    tested = [escape(measure.name), measure.method, _number(measure.statistic)]
+    row = [*tested, *p_value, *psi, f"{measure.rows:,}", drifts]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

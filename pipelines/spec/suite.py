@@ -1,0 +1,48 @@
+"""An expectation suite declares what each row of a source must satisfy, each with the reason that its rows get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from pipelines.spec.declared import DeclarationBlock, Identifier
+
+SINGLE_COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
+COLUMN_LIST_ARGUMENTS = ("column_list", "column_set")
+
+
+class DeclaredExpectation(DeclarationBlock):
+    """One expectation. ``reason`` is stored with every row that it quarantines."""
+
+    type: str
+    kwargs: dict[str, Any] = {}
+    reason: str = Field(min_length=1)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it judges."""
+        return judged_columns(self.kwargs)
+
+
+class DeclaredSuite(DeclarationBlock):
+    """``include/expectations/<suite>.yaml``."""
+
+    suite: Identifier
+    expectations: list[DeclaredExpectation] = Field(min_length=1)
+
+    def columns_by_reason(self) -> dict[str, list[str]]:
+        """Reason to the columns of all expectations that give it."""
+        columns: dict[str, list[str]] = {}
+        for expectation in self.expectations:
+            known = columns.setdefault(expectation.reason, [])
+            known += [name for name in expectation.columns if name not in known]
+        return columns
+
+
+def judged_columns(arguments: Mapping[str, Any]) -> list[str]:
+    """The columns that an expectation with these arguments judges, in the order of its arguments."""
+    single = [arguments[name] for name in SINGLE_COLUMN_ARGUMENTS if isinstance(arguments.get(name), str)]
+    listed = [name for argument in COLUMN_LIST_ARGUMENTS for name in arguments.get(argument) or []]
+    return [*single, *map(str, listed)]

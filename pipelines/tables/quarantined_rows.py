@@ -1,0 +1,57 @@
+"""Describes quarantined rows for people: the key of each, the values that were judged, and every reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.spec.dataset import SourceSpec
+
+REASONS_COLUMN = "reasons"
+"""Column of the quarantine table: the list of all reasons of a row."""
+HIDDEN = "(personal data)"
+"""In place of a value of a column that is declared ``pii``."""
+
+
+class QuarantinedRow(BaseModel):
+    """One row. ``key`` and ``values``: column to value as text; ``values`` are those that the reasons are about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    key: dict[str, str]
+    values: dict[str, str]
+    reasons: list[str]
+
+
+def describe_rows(
+    rows: pl.DataFrame, source: SourceSpec, columns_by_reason: Mapping[str, Sequence[str]]
+) -> list[QuarantinedRow]:
+    """``rows``: of the quarantine table, with ``day`` and ``reasons``; the result has their order.
+
+    A reason that the suite no longer gives names no value.
+    """
+    return [_describe(row, source, columns_by_reason) for row in rows.iter_rows(named=True)]
+
+
+def _describe(
+    row: Mapping[str, Any], source: SourceSpec, columns_by_reason: Mapping[str, Sequence[str]]
+) -> QuarantinedRow:
+    reasons = list(row[REASONS_COLUMN] or ["no reason given"])
+    judged = dict.fromkeys(column for reason in reasons for column in columns_by_reason.get(reason, ()))
+    return QuarantinedRow(
+        day=row["day"],
+        key={name: _text(name, row, source) for name in source.key if name in row},
+        values={name: _text(name, row, source) for name in judged if name in row},
+        reasons=reasons,
+    )
+
+
+def _text(name: str, row: Mapping[str, Any], source: SourceSpec) -> str:
+    if name in source.columns and source.columns[name].pii:
+        return HIDDEN
+    return "none" if row[name] is None else str(row[name])
