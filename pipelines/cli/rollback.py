@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any
 
-from pipelines.errors import AirworthyError, Refused
+from pipelines.cli.names import check_model
+from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
 from pipelines.rules.release_rollback import judge_rollback, plan_rollback
@@ -25,6 +27,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     before = target.rollout(model)
     verdict, rollback = judge_rollback(before, options.version), plan_rollback(before)
     if rollback is None or not verdict.passed:
+        with suppress(Unavailable):  # the ledger knows models that are declared no more
+            check_model(model, ports)
         raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
     key = f"cli/{model}/{before.generation}"
     roll_back(target, model, rollback, options.reason, key, ports.settings.actor)
