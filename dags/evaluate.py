@@ -4,6 +4,7 @@ from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
 from practices._operators.form import version_field
+from practices._operators.model import ReturnedBy
 from practices.candidate_evaluation import CandidateEvaluation
 from practices.champion_comparison_gate import ChampionComparisonGate
 from practices.minimum_metrics_gate import MinimumMetricsGate
@@ -43,5 +44,9 @@ for spec in specs_to_build(load_catalog().models, "evaluate"):
             SliceGate(task_id="check_slices", model=model, evaluation=measure.output),
         ]
         gates >> SemanticVersioning(
-            task_id="approve_candidate", model=model, evaluation=measure.output, outlets=[approved], **one_at_a_time
+            task_id="approve_candidate",
+            model=model,
+            evaluation=ReturnedBy(measure.task_id),
+            outlets=[approved],
+            **one_at_a_time,
         )

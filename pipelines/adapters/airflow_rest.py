@@ -56,9 +56,12 @@ class AirflowApi:
     def pause(self, dag_id: str) -> None:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
 
-    def trigger(self, dag_id: str, conf: dict[str, Any], *, run_id: str | None = None) -> str:
+    def trigger(
+        self, dag_id: str, conf: dict[str, Any], *, run_id: str | None = None, partition_key: str | None = None
+    ) -> str:
         """Trigger a run manually with the form's values; returns its id."""
         body = {"conf": conf, "logical_date": None} | ({"dag_run_id": run_id} if run_id else {})
+        body |= {"partition_key": partition_key} if partition_key else {}
         started: str = self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"]
         return started
 
