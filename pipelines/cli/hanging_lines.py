@@ -16,8 +16,9 @@ def hanging_lines(label: str, text: str, width: int) -> str:
     longest = max(map(len, words), default=0)
     if room >= max(longest, MIN_ROOM):
         return _wrapped(label, " " * len(label), words, width)
-    indent = " " * min(NARROW_INDENT, max(0, width - longest))
-    return f"{label.rstrip()}\n{_wrapped(indent, indent, words, width)}"
+    indent = " " * min(NARROW_INDENT, len(label), max(0, width - longest))
+    below = _wrapped(indent, indent, words, width)
+    return f"{label.rstrip()}\n{below}" if label.strip() else below
 
 
 def _wrapped(first: str, later: str, words: list[str], width: int) -> str:

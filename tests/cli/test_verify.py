@@ -61,6 +61,17 @@ def test_a_whole_certificate_is_printed_item_by_item(ports: FakePorts, capsys: p
     assert f"the certificate holds; head of the ledger 8:{ports.ledger.lines[-1].digest}" in printed
 
 
+def test_at_80_columns_every_row_fits_and_digests_are_whole(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call(ports, "late", "1", "--offline") == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert ports.ledger.lines[-1].digest in printed
+    assert table_digest(SNAPSHOT) in printed
+
+
 def test_one_item_that_fails_gives_65_and_hides_no_other(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:
     ports.store.put("bundles/late/1/bundle.json", b"{}")
     ports.ledger.lines[4] = ports.ledger.lines[4].model_copy(update={"details": {}})

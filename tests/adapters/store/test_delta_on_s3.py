@@ -21,6 +21,8 @@ import polars as pl
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
+from pipelines.adapters.ledger.sql import SqlLedger
+from pipelines.adapters.ledger.stored_heads import StoredHeads
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.settings import REPOSITORY
@@ -68,6 +70,18 @@ def test_tables_and_files_live_on_s3_under_the_same_contract(server: S3Server) -
     store.delete("a/b.json")
     store.delete("a/b.json")
     assert store.list("a/") == []
+
+
+def test_the_heads_of_a_ledger_are_kept_on_s3_and_show_lines_that_are_lost(server: S3Server, tmp_path: Path) -> None:
+    def ledger(name: str) -> SqlLedger:
+        heads = StoredHeads("s3://models/airworthy", server.options)
+        return SqlLedger(f"sqlite:///{tmp_path}/{name}.db", stored_heads=heads)
+
+    for _ in range(3):
+        ledger("first").append("gate", "m", "1", {}, actor="a")
+    assert ledger("first").faults() == []
+    assert len(DeltaStore("s3://models/airworthy", server.options).list("ledger/heads/")) == 1
+    assert "line 3 is missing" in "\n".join(ledger("written_anew").faults())
 
 
 def test_s3_that_is_down_is_unavailable() -> None:
