@@ -19,7 +19,11 @@ Airflow is down, the gateway still enforces guard and lease; other targets do no
 
 Starts for each approval, or by hand with an approved version. To roll back, trigger `{spec.model}__rollback`.
 """
-FORM = {"version": version_field("The registry's number of an approved version. Empty: the newest approval.")}
+VERSION = (
+    "The registry's number of an approved version. Empty: the newest approved version that is not live. A version that"
+    " was live, or was taken back from callers, has to be named."
+)
+FORM = {"version": version_field(VERSION)}
 
 for spec in specs_to_build(load_catalog().models, "deploy"):
     with stage_dag(

@@ -24,6 +24,7 @@ COMMAND_GROUPS = {
         "ledger": "pipelines.cli.ledger",
         "reproduce": "pipelines.cli.reproduce",
         "rollback": "pipelines.cli.rollback",
+        "reconcile": "pipelines.cli.reconcile",
         "restore": "pipelines.cli.restore",
         "quarantine": "pipelines.cli.quarantine",
     },

@@ -11,6 +11,8 @@ from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
 from pipelines.rules.release_rollback import judge_rollback, plan_rollback
+from pipelines.versions.reading import earlier_rollbacks
+from pipelines.versions.records import append_rollback, update_aliases, update_status
 
 
 def add_parser(subparsers: Any) -> None:
@@ -18,6 +20,7 @@ def add_parser(subparsers: Any) -> None:
     command.add_argument("model")
     command.add_argument("--reason", required=True, help="why; it is written into the ledger")
     command.add_argument("--version", help="roll back this version or nothing (default: the newest one)")
+    command.add_argument("--dry-run", action="store_true", help="say which version would answer next; change nothing")
     command.set_defaults(run=run)
 
 
@@ -30,31 +33,44 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         with suppress(Unavailable):  # the ledger knows models that are declared no more
             check_model(model, ports)
         raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
-    key = f"cli/{model}/{before.generation}"
-    roll_back(target, model, rollback, options.reason, key, ports.settings.actor)
+    print(f"{model}: {rollback}")
+    for warning in earlier_rollbacks(ports, model, rollback.to):
+        print(f"warning: {warning}")
+    if options.dry_run:
+        print("this was a dry run: nothing has changed")
+        return 0
+    key, actor = f"cli/{model}/{before.generation}", ports.settings.actor
+    roll_back(target, model, rollback, options.reason, key, actor)
     after = target.state(model)
     lost = (
         f"version {rollback.takes} has lost its traffic" if rollback.takes else f"rollout {rollback.rollout_id} is over"
     )
     print(f"{model}: {lost}, version {after.version} gets all traffic")
-    details = {"from": rollback.takes, "to": after.version, "reason": options.reason, "generation": after.generation}
-    details |= {"rollout_id": rollback.rollout_id}
-
-    def record_in_ledger() -> None:
-        ports.ledger.append("rollback", model, after.version, details, actor=ports.settings.actor, key=key)
-
-    def move_aliases() -> None:
-        ports.registry.move_alias(model, "previous", after.previous)
-        ports.registry.move_alias(model, "champion", after.version)
-
     later = f"run the {model}__rollback DAG to update it"
     if rollback.takes != before.champion:
         later = f"the run of {model}__deploy that it belongs to updates it"
-    for what, record in (("ledger", record_in_ledger), ("registry", move_aliases)):
-        try:
-            record()
-        except AirworthyError as error:
-            print(f"the {what} is not updated yet, {later}: {error}")
+    try:
+        line = append_rollback(
+            ports,
+            model,
+            taken_back=rollback.takes,
+            put_back=after.version,
+            reason=options.reason,
+            traffic=before.split.get(rollback.takes or "", 0),
+            actor=actor,
+            key=key,
+            generation=after.generation,
+            rollout_id=rollback.rollout_id,
+        )
+    except AirworthyError as error:
+        line = None
+        print(f"the ledger is not updated yet, {later}: {error}")
+    try:
+        update_aliases(ports, after)
+        if line is not None:
+            update_status(ports, line)
+    except AirworthyError as error:
+        print(f"the registry is not updated yet, `airworthy reconcile {model} --apply` updates it: {error}")
     return 0
 
 
@@ -71,12 +87,11 @@ def roll_back(
     target: DeploymentTarget, model: str, rollback: PlannedRollback, reason: str, key: str, actor: str
 ) -> None:
     """One call. ``Refused`` if the rollout was promoted and finished in between."""
+    signed_reason = rollback_reason(reason, rollback.takes, actor)
     if rollback.rollout_id is None:
-        target.restore_previous(model, key=key, reason=reason)
+        target.restore_previous(model, key=key, reason=signed_reason)
         return
-    ended = target.roll_back(
-        model, rollback.rollout_id, rollback_reason(reason, rollback.takes, actor), key=f"{key}/{rollback.rollout_id}"
-    )
+    ended = target.roll_back(model, rollback.rollout_id, signed_reason, key=f"{key}/{rollback.rollout_id}")
     if ended.phase != "ROLLED_BACK":
         raise Refused(
             f"rollout {rollback.rollout_id} of {model} is {ended.phase}, not rolled back; run the command again"

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pipelines import store_paths
+from pipelines.cli.model_status import monitoring_facts, next_rollback, rollout_facts, version_facts
 from pipelines.errors import AirworthyError
-from pipelines.ports import LedgerEntry, Ports
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import RolloutState
+from pipelines.ports import LedgerEntry, Ports, VersionInfo
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.model import ModelSpec
+from pipelines.versions.reading import compare, observation
 
 Answer = TypeVar("Answer")
 
@@ -39,9 +43,11 @@ def summary(ports: Ports) -> dict[str, Any]:
 
     ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
-    (newest first), ``gates``, ``live``, ``rollout`` (the newest one, if any), ``monitoring`` (last verdict per check),
-    ``drifted`` (column to number of days) and ``retrain_requests``. ``refused``: declarations left out, with why.
-    ``unreachable``: what did not answer; its part of the summary is then empty.
+    (newest first, each with its ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout``
+    (the newest one, if any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target),
+    ``outdated_tags``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other versions),
+    ``drifted`` (column to number of days, of the live version) and ``retrain_requests``. ``refused``: declarations left
+    out, with why. ``unreachable``: what did not answer; its part of the summary is then empty.
     """
     unreachable: dict[str, str] = {}
 
@@ -61,13 +67,24 @@ def summary(ports: Ports) -> dict[str, Any]:
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     models: dict[str, dict[str, Any]] = {}
     for name, spec in ports.catalog.models.items():
-        no_versions: list[dict[str, Any]] = []
-        live = ask(f"endpoint ({name})", _live_status, name, ports, default=nothing)
+        no_versions: list[VersionInfo] | None = None
+        no_live: LiveState | None = None
+        no_rollout: RolloutState | None = None
+        live = ask(f"endpoint ({name})", _ask_live, name, ports, default=no_live)
+        rollout = ask(f"endpoint ({name})", _ask_rollout, name, live, ports, default=no_rollout)
+        registered = ask("registry", ports.registry.versions, name, default=no_versions)
+        own = [entry for entry in entries if entry.model == name]
+        target = None if live is None or (live.version and rollout is None) else observation(live, rollout)
+        standing = compare(name, own, target, registered)
         models[name] = {
-            "versions": ask("registry", _version_status, name, ports, default=no_versions),
-            "live": live or None,
-            "rollout": ask(f"endpoint ({name})", _rollout_status, name, live, ports, default=None),
-            **_ledger_status(spec, [entry for entry in entries if entry.model == name]),
+            "versions": version_facts(standing, registered or []),
+            "live": None if live is None else live.model_dump(mode="json", by_alias=True),
+            "rollout": rollout_facts(rollout, own) if rollout is not None else None,
+            "next_rollback": next_rollback(rollout, standing) if rollout is not None else None,
+            "disagreements": standing.disagreements,
+            "outdated_tags": standing.outdated_tags,
+            **_ledger_status(spec, own),
+            **monitoring_facts(own, standing.live),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
     return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
@@ -98,42 +115,18 @@ def _source_status(source: str, ports: Ports) -> dict[str, Any]:
     }
 
 
-def _version_status(model: str, ports: Ports) -> list[dict[str, Any]]:
-    return [
-        {
-            "version": info.version,
-            "semantic": info.semantic,
-            "status": info.tags.get("airworthy.status"),
-            "aliases": sorted(info.aliases),
-            "metrics": info.metrics,
-        }
-        for info in ports.registry.versions(model)
-    ]
+def _ask_live(model: str, ports: Ports) -> LiveState:
+    return ports.target(model).state(model)
 
 
-def _live_status(model: str, ports: Ports) -> dict[str, Any]:
-    return ports.target(model).state(model).model_dump(mode="json", by_alias=True)
-
-
-def _rollout_status(model: str, live: dict[str, Any], ports: Ports) -> dict[str, Any] | None:
-    """The newest rollout, running or ended; None where there was none, or nothing is live."""
-    if not live.get("version"):
-        return None
-    state = ports.target(model).rollout(model)
-    return state.model_dump(mode="json", exclude={"probe"}) if state.rollout_id else None
+def _ask_rollout(model: str, live: LiveState | None, ports: Ports) -> RolloutState | None:
+    """What the target serves, with its newest rollout, running or ended; None if nothing is live."""
+    return ports.target(model).rollout(model) if live is not None and live.version else None
 
 
 def _ledger_status(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
-    """The ledger's facts on one model; of several lines on one gate, or on one check and day, the last one counts."""
+    """The gates and retrain requests of one model; of several lines on one gate the last one counts."""
     gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
-    checks = [entry.details for entry in entries if entry.kind == "monitoring_verdict"]
-    per_day = {(check.get("check"), str(check.get("day"))): check for check in checks}
-    latest: dict[str, Any] = {}
-    drifted: Counter[str] = Counter()
-    for (name, day), check in sorted(per_day.items(), key=lambda item: item[0][1]):
-        facts = check.get("facts") or {}
-        drifted.update(_drifting_columns(facts))
-        latest[str(name)] = {"day": day, "outcome": check.get("outcome"), "reasons": check.get("reasons", [])}
     retrains = [entry.details for entry in entries if entry.kind == "retrain_request"]
     retrain_requests = [{"day": str(entry.get("day")), "reasons": entry.get("reasons", [])} for entry in retrains]
     return {
@@ -147,16 +140,8 @@ def _ledger_status(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any
             for (version, gate), entry in gates.items()
         ],
         "metric": spec.monitoring.performance.metric,
-        "checked_days": len({day for _, day in per_day}),
-        "monitoring": latest,
-        "drifted": dict(drifted.most_common()),
         "retrain_requests": retrain_requests,
     }
-
-
-def _drifting_columns(facts: dict[str, Any]) -> list[str]:
-    predictions = ["(predictions)"] if facts.get("prediction_drift") == "fail" else []
-    return [*facts.get("drifting", []), *predictions]
 
 
 def print_summary(ports: Ports, console: Any) -> None:

@@ -10,6 +10,7 @@ from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import check_version
 from pipelines.cli.progress import open_console
 from pipelines.errors import EXIT_REFUSED
+from pipelines.ledger.version_state import read_versions
 from pipelines.ports import Ports
 
 
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     failed = [check for check in checks if check.state == "FAIL"]
     held = "does NOT hold" if failed else "holds"
     print(hanging_lines("", f"the certificate {held}; head of the ledger {certificate.head}", columns))
+    if known := read_versions(ports.ledger.entries(model=options.model)).get(options.version):
+        print(hanging_lines("", f"version {options.version} is {known.text}", columns))
     if options.write:
         options.write.write_text(certificate.model_dump_json(indent=2), encoding="utf-8")
     return EXIT_REFUSED if failed else 0

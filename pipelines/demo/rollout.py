@@ -17,6 +17,7 @@ from pipelines.cli.components import environment
 from pipelines.cli.progress import Progress
 from pipelines.demo.people import DemoUsers
 from pipelines.errors import AirworthyError
+from pipelines.ledger.version_state import State, read_versions, versions_in
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
 
@@ -28,6 +29,7 @@ TRAFFIC_SECONDS = 900.0
 HEALTHY_SECONDS_BEFORE_FREEZE = 4.0
 """How long the candidate answers before it is frozen."""
 ENDED_RUN_STATES = ("success", "failed")
+UNDEPLOYED = (State.APPROVED, State.STAGED, State.FAILED_BEFORE_TRAFFIC, State.ROLLED_BACK)
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
@@ -58,10 +60,11 @@ class RolloutDemo:
 
     def undeployed_version(self) -> str | None:
         """The newest approved version that was never live."""
-        live = {line.version for line in self.ports.ledger.entries(self.model, kind="release")}
-        status = ("approved", "rolled_back")
-        approved = [v for v in self.ports.registry.versions(self.model) if v.tags.get("airworthy.status") in status]
-        return next((v.version for v in approved if v.version not in live), None)
+        lines = self.ports.ledger.entries(self.model)
+        live = {line.version for line in lines if line.kind == "release"}
+        return next(
+            (version for version in versions_in(read_versions(lines), *UNDEPLOYED) if version not in live), None
+        )
 
     def run(self) -> None:
         """Run this part of the demonstration unless it is complete; an interrupted one is continued."""
@@ -111,8 +114,9 @@ class RolloutDemo:
             failed = any(
                 r["dag_run_id"] == train and r["state"] == "failed" for r in self.airflow.runs(f"{self.model}__train")
             )
-            status = newest[0].tags.get("airworthy.status", "trained") if len(newest) > before else "in training"
-            return failed or status in ("approved", "rejected"), f"the next version is {status}"
+            known = read_versions(self.ports.ledger.entries(self.model))
+            state = known[newest[0].version].state if len(newest) > before and newest[0].version in known else None
+            return failed or state not in (None, State.CANDIDATE), f"the next version is {state or 'in training'}"
 
         self.progress.wait(judged, timeout=600, what="the next version")
 

@@ -18,6 +18,7 @@ from pipelines.cli.progress import Progress, open_console
 from pipelines.demo.people import DemoUsers
 from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
+from pipelines.ledger.version_state import State, known_as, read_versions
 from pipelines.ports import Ports
 from pipelines.settings import Settings
 from pipelines.spec.model import ModelSpec
@@ -164,7 +165,8 @@ class Demonstration:
         newest = self.ports.registry.versions(model)[:1]
         runs = self.airflow.runs(f"{model}__evaluate")[:1]
         ended = bool(runs) and runs[0]["state"] in ENDED_RUN_STATES
-        return ended and bool(newest) and newest[0].tags.get("airworthy.status") == "rejected"
+        known = read_versions(self.ports.ledger.entries(model))
+        return ended and bool(newest) and known_as(known.get(newest[0].version), State.REJECTED)
 
     def _stage_status(self, model: str) -> str:
         for stage in ("deploy", "evaluate", "train"):

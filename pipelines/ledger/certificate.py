@@ -15,6 +15,7 @@ from pipelines.ledger.hash_chain import head
 from pipelines.ledger.people import answer_texts, approver_names, quorum_faults
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ledger.seals import Seal, read_seals, seal_of, sealed_evidence, sealed_observations
+from pipelines.ledger.version_state import lines_about
 from pipelines.ports import LedgerEntry
 
 TRAINING_DIGESTS = ("model_digest", "snapshot", "environment_digest", "request_digest")
@@ -68,7 +69,7 @@ class Certificate(BaseModel):
 def collect_certificate(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
     """The certificate of a version from all lines of the ledger, even if lines are missing."""
     seals = read_seals(ledger)
-    own = [entry for entry in ledger if entry.model == model and entry.version == version]
+    own = lines_about(version, (entry for entry in ledger if entry.model == model))
     proven = [entry for entry in own if not seal_of(entry, seals)]
     training = _newest(proven, "training")
     approval = _newest(proven, "approval")

@@ -11,6 +11,8 @@ from pipelines.messages.message import Message
 class MonitorRequest(Message):
     model: str
     day: date
+    version: str | None = None
+    """The version that the target serves; None (in requests from before 0.2.0): what the alias champion names."""
     report: bool | Literal["when_drifted"] = "when_drifted"
     """Whether the drift report for people is written; the measures do not depend on it."""
 
@@ -28,12 +30,13 @@ class PerformanceResult(Message):
 
     model: str
     day: date
+    window: list[date] = []
     days: list[DayPerformance]
     window_metrics: dict[str, float | None]
     window_predictions: int
     window_labelled: int
     version: str | None = None
-    """Version with the most predictions in the window."""
+    """The live version if it answered in the window, else the version with the most predictions there."""
     reference: dict[str, float] = {}
     """The version's own test metrics."""
     notes: list[str] = []

@@ -169,6 +169,8 @@ class ReleaseFacts(Message):
     """Whether Airflow says who its users are."""
     unable: dict[str, str] = {}
     """Approvers who cannot answer in Airflow, each with the reason; empty if the users are not known."""
+    disagreements: list[str] = []
+    """What ledger and registry say otherwise than the target about the versions of the model."""
 
 
 class ChecklistItem(Message):

@@ -178,6 +178,7 @@ def security(inspection: BundleInspection, standing: ReleaseFacts) -> ItemFacts:
 
 def rollback(standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("8 rollback"), spec.deployment.rollback
+    item.warned += standing.disagreements
     if standing.champion is None:
         item.waived.append("first version: there is no version to roll back to")
         return item

@@ -15,10 +15,7 @@ CANDIDATE_REJECTED = "the candidate was not let through"
 """Reason if no task failed: a person rejected, nobody answered in time, or a rule refused the candidate."""
 
 
-class RolloutEndDecision(Decision[EndAction]):
-    """``failed_with_traffic``: the candidate failed while it was served, so no later run deploys it automatically."""
-
-    failed_with_traffic: bool
+RolloutEndDecision = Decision[EndAction]
 
 
 def judge_rollout_end(
@@ -26,28 +23,20 @@ def judge_rollout_end(
 ) -> RolloutEndDecision:
     """Always PASS, with the action and its reason.
 
-    ``failed`` names the run's failed tasks, None if they are not known. ``record``: the rollout was already rolled
-    back, by the target itself or by a task that died before it wrote this to the ledger (``recorded``). A PAUSED
-    rollout is left if a task failed, because it then waits for a person.
+    ``failed`` names the run's failed tasks, None if they are not known. ``record``: the rollout has already ended, by
+    the target itself (its guard, its lease, a candidate that it could not load), by a newer rollout or by a task that
+    died, and neither this end nor its promotion is on the ledger (``recorded``). A PAUSED rollout is left if a task
+    failed, because it then waits for a person.
     """
     action, reason = _end_action(ticket, state, failed, recorded=recorded)
-    failed_with_traffic = (action == "roll_back" and bool(failed)) or _candidate_failed(ticket, state)
     facts: dict[str, object] = {
         "action": action,
         "why": reason,
         "phase": state.phase,
         "split": dict(state.split),
         "failed": list(failed) if failed is not None else None,
-        "failed_with_traffic": failed_with_traffic,
     }
-    return RolloutEndDecision(
-        verdict=Verdict.of(RULE, facts=facts), action=action, reason=reason, failed_with_traffic=failed_with_traffic
-    )
-
-
-def _candidate_failed(ticket: RolloutTicket, state: RolloutState) -> bool:
-    ended = state.rollout_id == ticket.rollout_id and state.phase in ("ROLLED_BACK", "FAILED")
-    return ended and state.reason != CANDIDATE_REJECTED
+    return RolloutEndDecision(verdict=Verdict.of(RULE, facts=facts), action=action, reason=reason)
 
 
 def _end_action(
@@ -56,8 +45,8 @@ def _end_action(
     if state.rollout_id is None:
         return "nothing", "there was no rollout"
     if state.rollout_id != ticket.rollout_id:
-        return "nothing", f"rollout {state.rollout_id} took its place"
-    if state.phase == "ROLLED_BACK":
+        return ("nothing" if recorded else "record"), f"rollout {state.rollout_id} took its place"
+    if state.phase in ("ROLLED_BACK", "FAILED"):
         return ("nothing" if recorded else "record"), state.reason
     if state.phase not in ACTIVE_PHASES:
         return "nothing", f"the rollout is {state.phase}"

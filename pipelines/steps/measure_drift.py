@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.errors import Refused
+from pipelines.errors import AirworthyError
 from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
-from pipelines.ports import Ports, VersionInfo
+from pipelines.ports import Ports
 from pipelines.rules.drift_check import has_drifted
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
@@ -22,35 +22,36 @@ PREDICTION = "prediction"
 def run(request: MonitorRequest, ports: Ports) -> DriftResult:
     """Measure the trailing ``window_days`` up to the day, features and predictions; decide nothing.
 
-    The features' daily profiles are merged; the predictions are those the live version logged about these days. With
-    no live version no column is measured and ``version`` is None. A column with too few rows, or that the training
-    profile lacks, is listed with None. A day without a profile is named in ``missing_days``. The HTML report
-    is written on request, or by default when a column drifts; if it cannot be, a note says why.
+    The live version is that of the request. The features' daily profiles are merged; the predictions are those that the
+    live version logged about these days. With no live version no column is measured and ``version`` is None. A column
+    with too few rows, or that the training profile lacks, is listed with None. A day without a profile is named in
+    ``missing_days``. The HTML report is written on request, or by default when a column drifts; if it cannot be, a note
+    says why.
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift
     window = [request.day - timedelta(days=n) for n in reversed(range(drift.window_days))]
-    live = ports.registry.by_alias(request.model, "champion")
-    if live is None:
+    version = request.version or _champion(ports, request.model)
+    if version is None:
         return DriftResult(model=request.model, day=request.day, window=window, reference="", features=[])
 
     notes: list[str] = []
-    path = store_paths.training_profile(request.model, live.version)
+    path = store_paths.training_profile(request.model, version)
     reference = _read(ports, path)
     if reference is None:
-        notes.append(f"{path} is missing: version {live.version} has no training profile to compare with")
+        notes.append(f"{path} is missing: version {version} has no training profile to compare with")
     daily = {day: _read(ports, store_paths.profile(store_paths.features(spec.view), day)) for day in window}
     present = [profile for profile in daily.values() if profile is not None]
     current = merge_profiles(present) if present else None
     names = [name for name in _features(spec, ports) if name not in drift.exclude]
     measures = [compare(name, reference, current, drift.minimum_rows) for name in names]
-    prediction = _predictions(live, window, reference, drift, ports, notes)
+    prediction = _predictions(request.model, version, window, reference, drift, ports, notes)
 
     result = DriftResult(
         model=request.model,
         day=request.day,
         window=window,
-        version=live.version,
+        version=version,
         reference=ports.store.uri(path),
         features=measures,
         prediction=prediction,
@@ -58,8 +59,13 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         notes=notes,
     )
     if request.report is True or (request.report == "when_drifted" and _any_drifts(result, spec)):
-        return _with_report(result, live, names, ports)
+        return _with_report(result, version, names, ports)
     return result
+
+
+def _champion(ports: Ports, model: str) -> str | None:
+    info = ports.registry.by_alias(model, "champion")
+    return info.version if info else None
 
 
 def _read(ports: Ports, path: str) -> TableProfile | None:
@@ -71,12 +77,18 @@ def _features(spec: ModelSpec, ports: Ports) -> list[str]:
 
 
 def _predictions(
-    live: VersionInfo, window: list[date], reference: TableProfile | None, drift: Drift, ports: Ports, notes: list[str]
+    model: str,
+    version: str,
+    window: list[date],
+    reference: TableProfile | None,
+    drift: Drift,
+    ports: Ports,
+    notes: list[str],
 ) -> DriftMeasure:
     """Predictions of the live version about the days of the window, against those on its own training rows."""
-    notes += flush_log(ports, live.model)
-    answers = read_answers(ports, live.model, window[0], window[-1])
-    own = answers.filter(pl.col("day").is_in(window) & (pl.col("version") == live.version))
+    notes += flush_log(ports, model)
+    answers = read_answers(ports, model, window[0], window[-1])
+    own = answers.filter(pl.col("day").is_in(window) & (pl.col("version") == version))
     current = profile_frame(own.select(PREDICTION), categorical=[], numeric=[PREDICTION])
     return compare(PREDICTION, reference, current, drift.minimum_rows)
 
@@ -88,10 +100,11 @@ def _any_drifts(result: DriftResult, spec: ModelSpec) -> bool:
     return features or (prediction is not None and has_drifted(prediction, spec, drift.prediction_drift_threshold))
 
 
-def _with_report(result: DriftResult, live: VersionInfo, names: list[str], ports: Ports) -> DriftResult:
+def _with_report(result: DriftResult, version: str, names: list[str], ports: Ports) -> DriftResult:
     from pipelines.steps.drift.report import write_report  # here, since evidently takes seconds to import
 
     try:
+        live = ports.registry.get(result.model, version)
         return result.model_copy(update={"report": write_report(result, live, names, ports)})
-    except Refused as error:
+    except AirworthyError as error:
         return result.model_copy(update={"notes": [*result.notes, f"no drift report: {error}"]})

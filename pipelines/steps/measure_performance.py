@@ -24,8 +24,9 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
 
     The day and the ``label_horizon_days`` before it are joined again, and their rows of the performance table are
     replaced: one row per local day of the event, over all answers about that day. The window's metrics are of the
-    answers of one version alone, the one that answered most of the window, since they are held against that version's
-    own test metrics. An endpoint that cannot flush its log leaves a note, and what is logged is measured.
+    answers of one version alone, since they are held against that version's own test metrics: the live version that the
+    request names, or, where it gave no answer about these days, the one that gave most of them. An endpoint that cannot
+    flush its log leaves a note, and what is logged is measured.
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec = ports.catalog.model(request.model)
@@ -39,11 +40,12 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         ports.store.replace_partition(store_paths.performance(request.model), measured.day, _table_row(measured, spec))
 
     in_window = answers.filter(pl.col("day").is_in(window))
-    version = _main_version(in_window)
+    version = _measured_version(in_window, request.version)
     of_version = in_window.filter(pl.col("version") == version) if version else in_window
     return PerformanceResult(
         model=request.model,
         day=request.day,
+        window=window,
         days=days,
         window_metrics=_metrics(of_version, spec),
         window_predictions=of_version.height,
@@ -104,8 +106,10 @@ def _metrics(answers: pl.DataFrame, spec: ModelSpec) -> dict[str, float | None]:
     )
 
 
-def _main_version(answers: pl.DataFrame) -> str | None:
-    """The version with most answers; of equals, the newest."""
+def _measured_version(answers: pl.DataFrame, live: str | None) -> str | None:
+    """The live version if it answered, else the version with most answers; of equals, the newest."""
+    if live is not None and live in answers["version"]:
+        return live
     counted = answers.group_by("version").agg(n=pl.len(), latest=pl.col("prediction_time").max())
     return None if counted.is_empty() else str(counted.sort("n", "latest", "version")["version"][-1])
 

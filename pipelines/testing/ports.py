@@ -18,9 +18,11 @@ from pipelines.ledger.hash_chain import head, next_line
 from pipelines.ledger.rows import to_row
 from pipelines.ledger.seals import SEAL_KIND, SEAL_SUBJECT
 from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Clock, LedgerEntry, VersionInfo
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
+from pipelines.spec.strategy import FULL_SHARE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -290,6 +292,16 @@ class FakeEndpoint(_FakeAdapter):
         self.calls.append(("release", {"model": model, "version": version, "bundle": bundle, "key": key}))
         previous = now.version if now.version != version else now.previous
         return self._set_state(key, now, version=version, previous=previous, bundle_sha256=sha256)
+
+    def rollout(self, model: str) -> RolloutState:
+        """What is live, without any rollout. Raises ``Refused`` if nothing is."""
+        live = self.state(model)
+        if live.version is None:
+            raise Refused(f"{model} has no champion yet; release a version first")
+        split = {live.version: FULL_SHARE}
+        return RolloutState(
+            model=model, generation=live.generation, champion=live.version, previous=live.previous, split=split
+        )
 
     def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         now = self.state(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Context
@@ -9,8 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
-from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
+from pipelines.versions.reading import find_live_version, versions_to_evaluate
+from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import links, run_context, step_runner
 from practices._operators.model import ModelPractice
@@ -21,10 +23,10 @@ from practices._operators.recorded_digests import recorded_digests
 class CandidateEvaluation(ModelPractice):
     """Measure a candidate and the champion on the candidate's test data.
 
-    The version comes from the form, else it is the newest undecided candidate. ``Refused`` if a declared metric or the
-    comparison was not measured, if the compared rows are not later than the champion's training data, or (with a
-    ``time_ordered`` split) the test part is not later than the candidate's. Skipped for the version that is champion.
-    Returns the ``EvaluateResult``, which the gates read.
+    The version comes from the form, else it is the newest undecided candidate; the champion is the version that the
+    target serves. ``Refused`` if a declared metric or the comparison was not measured, if the compared rows are not
+    later than the champion's training data, or (with a ``time_ordered`` split) the test part is not later than the
+    candidate's. Skipped for the version that is champion. Returns the ``EvaluateResult``, which the gates read.
     """
 
     ui_color = "#cfe2f3"
@@ -33,16 +35,13 @@ class CandidateEvaluation(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        version = run_context.version(context, f"{self.model}:candidate", undecided_versions(ports, self.model))
-        champion = ports.registry.by_alias(self.model, "champion")
-        if champion is not None and champion.version == version:
+        version = run_context.version(context, f"{self.model}:candidate", versions_to_evaluate(ports, self.model))
+        champion = find_live_version(ports, self.model)
+        if champion == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion; nothing to evaluate")
-        digests = {version: recorded_digests(self.model, version, ports)}
-        if champion is not None:
-            digests[champion.version] = recorded_digests(self.model, champion.version, ports)
-        request = EvaluateRequest(
-            model=self.model, version=version, champion=champion and champion.version, digests=digests
-        )
+        measured = [version] if champion is None else [version, champion]
+        digests = {each: recorded_digests(self.model, each, ports) for each in measured}
+        request = EvaluateRequest(model=self.model, version=version, champion=champion, digests=digests)
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.stage_runner("evaluate"))
         page = links.mlflow_page(ports.settings.tracking, "models", self.model, "versions", result.version)
         links.MLFLOW_VERSION.show(self, page)
@@ -63,10 +62,6 @@ class CandidateEvaluation(ModelPractice):
                 "champion": result.champion,
                 "snapshot": result.snapshot,
             },
+            on_recorded=partial(update_status, ports),
         )
         return result.model_dump(mode="json", by_alias=True)
-
-
-def undecided_versions(ports: Ports, model: str) -> list[str]:
-    """Versions with status candidate: neither approved nor rejected."""
-    return [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "candidate"]

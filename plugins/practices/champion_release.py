@@ -1,4 +1,4 @@
-"""Makes a version live if the ledger has a PASS of each gate, stage and approval; then moves the aliases."""
+"""Makes a version live if the ledger has a PASS of each gate, stage and approval; then the registry follows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
+from pipelines.versions.records import update_aliases, update_status
 from practices._operators import run_context
 from practices._operators.defaults import asset
-from practices._rollouts.aliases import move_aliases
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.recorded_evidence import gate_outcomes, stage_outcomes
 from practices._rollouts.rollout import Rollout
@@ -37,19 +37,19 @@ class ChampionRelease(RolloutPractice):
         self.record(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = run_context.action_key(context, ticket.version)
         switch = self.release if ticket.first or not rollout.spec.deployment.is_staged else self.promote
-        former = ports.registry.by_alias(self.model, "champion")
         switch(rollout, context, key)
         state = read_released_state(rollout)
         details = {
-            "from": former.version if former else None,
+            "from": ticket.champion,
             "semantic_version": ports.registry.get(self.model, ticket.version).semantic,
             **ticket.model_dump(include={"rollout_id", "sha256", "model_digest"}),
             "uri": ticket.bundle,
             **state.model_dump(mode="json", include={"previous", "generation", "workers"}),
         }
         actor = run_context.actor(context, ports.settings.actor)
-        ports.ledger.append("release", self.model, ticket.version, details, actor=actor, key=key)
-        move_aliases(ports.registry, state)
+        line = ports.ledger.append("release", self.model, ticket.version, details, actor=actor, key=key)
+        update_status(ports, line)
+        update_aliases(ports, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": ticket.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 

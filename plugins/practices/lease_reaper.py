@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import Context
 
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
@@ -10,6 +12,7 @@ from pipelines.ports import Ports
 from pipelines.rollout.rollback_plan import ACTIVE_PHASES
 from pipelines.rules.lease_reaper import LeaseDecision, WatchedRollout, judge_lease
 from pipelines.spec.model import ModelSpec
+from pipelines.versions.records import measured_traffic, update_status
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.dry_run import DryRunPractice
@@ -56,7 +59,7 @@ class LeaseReaper(DryRunPractice):
             self.log.info("%s: %s", spec.model, error)
             return "none"
         if not self.is_report_only and state.reason.startswith(EXPIRED_PREFIX):
-            self._record_expiry(state, ports, context)  # ended by the target or by an earlier try
+            self._record_expiry(state, None, ports, context)  # ended by the target or by an earlier try
         if state.phase not in ACTIVE_PHASES:
             return "none"
         decision = judge_lease(watched_rollout(state, spec, ports, context), ports.clock())
@@ -69,16 +72,32 @@ class LeaseReaper(DryRunPractice):
         except Conflict as error:
             self.log.info("%s; another writer changed it first: %s", message, error)
             return "keep"
-        self._record_expiry(ports.target(spec.model).rollout(spec.model), ports, context)
+        self._record_expiry(ports.target(spec.model).rollout(spec.model), state, ports, context)
         self.log.warning("%s: %s", decision.action, message)
         return decision.action
 
-    def _record_expiry(self, state: RolloutState, ports: Ports, context: Context) -> None:
-        """Write one line per expired lease."""
-        details = {"rollout_id": state.rollout_id, "phase": state.phase, "reason": state.reason, "split": state.split}
-        key = f"lease_expired/{state.rollout_id}/{state.lease_until}"
+    def _record_expiry(self, state: RolloutState, before: RolloutState | None, ports: Ports, context: Context) -> None:
+        """Write one line per expired lease; ``before``: the state that this task has ended, None if the target did."""
+        rollout_id, traffic = str(state.rollout_id), None
+        key = f"lease_expired/{rollout_id}/{state.lease_until}"
+        if any(line.key == key for line in ports.ledger.entries(state.model, kind="lease_expired")):
+            return
+        if before is not None:
+            candidate, traffic = before.candidate, before.split.get(before.candidate or "", 0)
+        else:
+            candidate = rollout_version(ports, state.model, rollout_id)
+            traffic = measured_traffic(ports.target(state.model), state.model, rollout_id)
+        details: dict[str, Any] = {"rollout_id": rollout_id, "phase": state.phase, "reason": state.reason}
+        details |= {"split": state.split, "from": candidate, "to": state.champion, "traffic": traffic}
         actor = run_context.actor(context, ports.settings.actor)
-        ports.ledger.append("lease_expired", state.model, state.champion, details, actor=actor, key=key)
+        line = ports.ledger.append("lease_expired", state.model, candidate, details, actor=actor, key=key)
+        update_status(ports, line)
+
+
+def rollout_version(ports: Ports, model: str, rollout_id: str) -> str | None:
+    """The candidate of a rollout, by the lines of its deploy run; None if it had none."""
+    lines = ports.ledger.entries(model, kind="rollout")
+    return next((line.version for line in lines if line.details.get("rollout_id") == rollout_id), None)
 
 
 def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:

@@ -10,19 +10,20 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.ledger.required_evidence import REQUIRED_GATES
+from pipelines.ledger.version_state import State, read_versions, versions_in
 from pipelines.messages.release import BundleInspection, BundleRequest, BundleResult, InspectionRequest, LiveState
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.rules.preflight_checklist import judge_checklist
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
+from pipelines.versions.reading import read_standing, versions_to_deploy
 from practices._approvals.release_standing import release_standing
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_digests import recorded_digests
-from practices._rollouts.recorded_evidence import undeployed_versions
 
 ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 """UUID namespace of rollout ids, the same in every installation."""
@@ -31,7 +32,8 @@ ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
 class PreflightChecklist(ModelPractice):
     """Build the bundle of an approved version, inspect it, check the checklist and write the run's ticket.
 
-    The version comes from the form, else from the newest approval. A version with failing items is refused, with all
+    The version comes from the form or the approval that started the run, else it is the newest approved one that is not
+    live and was not taken back from callers. A version with failing items is refused, with all
     of them listed, before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
     Skipped if exactly this bundle is live and its release is on the ledger. Returns the ``RolloutTicket``.
     """
@@ -41,7 +43,7 @@ class PreflightChecklist(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).stage_runner("deploy")
-        version = run_context.version(context, f"{self.model}:approved", undeployed_versions(ports, self.model))
+        version = version_to_deploy(ports, self.model, context)
         digests = recorded_digests(self.model, version, ports)
         request = BundleRequest(model=self.model, version=version, digests=digests)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
@@ -85,15 +87,26 @@ def rollout_id(context: Any, model: str) -> str:
     return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{clears}"))
 
 
+def version_to_deploy(ports: Ports, model: str, context: Any) -> str:
+    """The version of the form, else the newest of the events of this run and of the approved versions that wait.
+
+    A run by hand also takes up a version whose deployment failed before any traffic.
+    """
+    approved, known = f"{model}:approved", read_versions(ports.ledger.entries(model))
+    by_hand = not run_context.event_extras(context, approved)
+    taken_back = [f"version {known[one].version} is {known[one].text}" for one in versions_in(known, State.ROLLED_BACK)]
+    return run_context.version(context, approved, versions_to_deploy(ports, model, by_hand=by_hand), taken_back)
+
+
 def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports: Ports) -> None:
     """Skip if this bundle is live and recorded; ``Refused`` for a rollout of the champion against itself."""
     if live.version != bundle.version:
         return
     released = [line.details for line in ports.ledger.entries(bundle.model, bundle.version, "release")]
-    champion = ports.registry.by_alias(bundle.model, "champion")
     recorded = bool(released) and released[-1].get("sha256") == live.bundle_sha256
-    if live.bundle_sha256 == bundle.sha256 and recorded and champion and champion.version == bundle.version:
-        raise AirflowSkipException(f"version {bundle.version} of {bundle.model} is live already with this bundle")
+    if live.bundle_sha256 == bundle.sha256 and recorded:
+        is_live = f"version {bundle.version} of {bundle.model} is live already with this bundle"
+        raise AirflowSkipException("; ".join([is_live, *read_standing(ports, bundle.model).disagreements]))
     if spec.deployment.is_staged:
         reasons = ["its release is not on the ledger, or its bundle has changed since (other library versions)"]
         reasons.append("clear the task that switched traffic, or approve and deploy another version")

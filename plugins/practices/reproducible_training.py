@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Context
@@ -10,6 +11,7 @@ from pipelines.messages.training import SnapshotResult, TrainRequest, TrainResul
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
 from pipelines.settings import git_revision
+from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import links, run_context, step_runner
 from practices._operators.defaults import asset
@@ -51,6 +53,7 @@ class ReproducibleTraining(ModelPractice):
             ports=ports,
             context=context,
             details=_ledger_details(request, result) | {"declared": declared.model_dump(mode="json")},
+            on_recorded=partial(update_status, ports),
         )
         extra = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
         context["outlet_events"][asset(self.model, "candidate")].extra = extra

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from inspect import getdoc
 from typing import Any, NoReturn
@@ -38,21 +39,14 @@ class RetrainRequest(TriggerDagRunOperator):
 
     def execute(self, context: Context) -> None:
         ports, day = installation.open_ports(), run_context.day(context)
-        verdict = judge(ports, self.model, day)
+        versions = measured_versions(ports, self.model, day, run_context.run_key(context))
+        verdict = judge(ports, self.model, day, versions)
         push_verdict(verdict, context)
         if verdict.outcome is not Outcome.FAIL:
             skip_request(verdict, self.model, day)
         reasons = list(verdict.reasons)
         extra: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
-        actor, live = run_context.actor(context, ports.settings.actor), _live_version(ports, self.model)
-        ports.ledger.append(
-            "retrain_request",
-            self.model,
-            live,
-            extra | {"facts": verdict.facts},
-            actor=actor,
-            key=f"{self.model}/{day}",
-        )
+        self._record(ports, day, context, {**extra, "facts": verdict.facts, "measured": versions})
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
         event = context["outlet_events"][asset(self.model, "retrain_requested")]
         event.extra = extra
@@ -62,6 +56,14 @@ class RetrainRequest(TriggerDagRunOperator):
         self.conf = {"as_of": day.isoformat(), "hypothesis": f"A retraining cures this: {'; '.join(reasons)}"}
         self.note = "\n".join(reasons)
         super().execute(context)
+
+    def _record(self, ports: Ports, day: date, context: Context, details: dict[str, Any]) -> None:
+        """One line per day, about the version whose days led to it."""
+        actor, version = (
+            run_context.actor(context, ports.settings.actor),
+            next(iter(details["measured"].values()), None),
+        )
+        ports.ledger.append("retrain_request", self.model, version, details, actor=actor, key=f"{self.model}/{day}")
 
 
 def skip_request(verdict: Verdict, model: str, day: date) -> NoReturn:
@@ -77,15 +79,23 @@ def skip_request(verdict: Verdict, model: str, day: date) -> NoReturn:
     raise AirflowSkipException(f"no retraining of {model} is requested on {day}; {detail}")
 
 
-def judge(ports: Ports, model: str, day: date) -> Verdict:
-    """Judge by the monitoring verdicts on the live version and the earlier requests, from the ledger."""
-    lines = ports.ledger.entries(model=model, version=_live_version(ports, model), kind="monitoring_verdict")
-    history = read_detections(line.details for line in lines)
+def measured_versions(ports: Ports, model: str, day: date, run: str) -> dict[str, str]:
+    """The version that was live when each check of this run measured the day, by check.
+
+    The run's own checks hand it on by their lines, so that a release between them and this task changes nothing. A task
+    that runs alone takes the newest checks of the day.
+    """
+    lines = ports.ledger.entries(model=model, kind="monitoring_verdict")
+    of_day = [line for line in lines if line.details.get("day") == day.isoformat()]
+    own = [line for line in of_day if (line.key or "").startswith(f"{run}/")] or of_day
+    live = {str(line.details["check"]): line.details.get("live") or line.version for line in own}
+    return {check: str(version) for check, version in sorted(live.items()) if version is not None}
+
+
+def judge(ports: Ports, model: str, day: date, versions: Mapping[str, str]) -> Verdict:
+    """Judge by the verdicts of each check on its version and by the earlier requests, from the ledger."""
+    lines = ports.ledger.entries(model=model, kind="monitoring_verdict")
+    history = read_detections(line.details for line in lines if line.version == versions.get(line.details["check"]))
     earlier = ports.ledger.entries(model=model, kind="retrain_request")
     requests = [date.fromisoformat(line.details["day"]) for line in earlier]
     return judge_retraining(history, requests, ports.catalog.model(model), day)
-
-
-def _live_version(ports: Ports, model: str) -> str | None:
-    champion = ports.registry.by_alias(model, "champion")
-    return champion.version if champion else None

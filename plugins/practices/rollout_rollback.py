@@ -6,8 +6,11 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from pipelines.ledger.version_state import ROLLBACK_KINDS
 from pipelines.messages.rollout import RolloutState
+from pipelines.ports import LedgerEntry
 from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
+from pipelines.versions.records import append_rollback, measured_traffic, update_status
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -15,8 +18,9 @@ from practices._rollouts.rollout import Rollout
 class RolloutRollback(RolloutPractice):
     """End a staged deploy run: roll the candidate back unless it was promoted or is held for a person.
 
-    A rollback by the target itself (guard, lease) is recorded here, too. A candidate that failed with traffic is marked
-    ``rolled_back`` in the registry, so that no later run deploys it unless its version is given. Returns the verdict.
+    A rollback by the target itself (guard, lease) is recorded here, too. A candidate that was taken back from callers
+    is ``rolled_back`` then, and no later run deploys it unless its version is given; one that no caller met is
+    ``failed_before_traffic``. Returns the verdict.
     """
 
     stem = "rollout_rollback"
@@ -27,15 +31,17 @@ class RolloutRollback(RolloutPractice):
         if rollout.ticket.first or not rollout.spec.deployment.is_staged:
             return self.trivial_pass("there was no rollout")
         state, failed = rollout.read_state(), failed_tasks(context)
-        decision = judge_rollout_end(rollout.ticket, state, failed, recorded=is_end_recorded(rollout))
+        line = recorded_end(rollout, state)
+        decision = judge_rollout_end(rollout.ticket, state, failed, recorded=line is not None)
         self.log.info("%s: %s", decision.action, decision.reason)
         if decision.action == "roll_back":
-            state = rollout.roll_back(decision.reason)
-            record_rollback(rollout, state, "run", decision.reason)
+            state, traffic = rollout.roll_back(decision.reason), rollout.share(state)
+            line = record_rollback(rollout, state, "run", decision.reason, traffic)
         elif decision.action == "record":
-            record_rollback(rollout, state, rollback_initiator(rollout), decision.reason)
-        if decision.failed_with_traffic:
-            rollout.ports.registry.set_tags(self.model, rollout.ticket.version, {"airworthy.status": "rolled_back"})
+            counted = 0 if state.phase == "FAILED" else measured_traffic(rollout.target, *rollout.model_and_id)
+            line = record_rollback(rollout, state, rollback_initiator(rollout), decision.reason, counted)
+        if line is not None:
+            update_status(rollout.ports, line)
         return self.record(decision.verdict, rollout, context)
 
 
@@ -49,11 +55,21 @@ def failed_tasks(context: Any) -> list[str] | None:
     return sorted(task for task, state in states.items() if state == "failed" and task != ti.task_id)
 
 
-def is_end_recorded(rollout: Rollout) -> bool:
-    """Whether the ledger has a rollback or end of this rollout."""
-    lines = rollout.ports.ledger.entries(model=rollout.ticket.model)
-    own_lines = [line for line in lines if line.details.get("rollout_id") == rollout.ticket.rollout_id]
-    return any(line.kind in ("rollback", "rollout_end") for line in own_lines)
+def recorded_end(rollout: Rollout, state: RolloutState) -> LedgerEntry | None:
+    """The line about the end of this rollout: its rollback, or its promotion if a newer rollout came after it."""
+    ticket, released = rollout.ticket, rollout.ledger_lines("release")
+    ends = [
+        line
+        for line in rollout.ports.ledger.entries(model=ticket.model)
+        if line.kind in ROLLBACK_KINDS
+        and (
+            line.details.get("rollout_id") == ticket.rollout_id
+            or (released and line.number > released[-1].number and line.details.get("from") == ticket.version)
+        )
+    ]
+    if not ends and state.rollout_id != ticket.rollout_id:
+        ends = released
+    return ends[-1] if ends else None
 
 
 def rollback_initiator(rollout: Rollout) -> str:
@@ -62,11 +78,21 @@ def rollback_initiator(rollout: Rollout) -> str:
     return "analysis" if by_analysis else "target"
 
 
-def record_rollback(rollout: Rollout, state: RolloutState, actor: str, reason: str) -> None:
-    """Write one line about the rollback; kind ``rollout_end`` if the candidate had not failed."""
+def record_rollback(rollout: Rollout, state: RolloutState, by: str, reason: str, traffic: int | None) -> LedgerEntry:
+    """Write one line about the rollback; kind ``rollout_end`` if nothing spoke against the candidate."""
     ports, ticket = rollout.ports, rollout.ticket
-    details: dict[str, Any] = {"from": ticket.version, "to": state.champion, "reason": reason, "by": actor}
-    details |= {"generation": state.generation, **rollout.ledger_ids}
-    key = f"{ticket.rollout_id}/rollback"
-    kind = "rollout_end" if reason == CANDIDATE_REJECTED else "rollback"
-    ports.ledger.append(kind, ticket.model, state.champion, details, actor=ports.settings.actor, key=key)
+    harmless = reason == CANDIDATE_REJECTED or state.rollout_id != ticket.rollout_id
+    return append_rollback(
+        ports,
+        ticket.model,
+        taken_back=ticket.version,
+        put_back=state.champion,
+        reason=reason,
+        traffic=traffic,
+        actor=ports.settings.actor,
+        key=f"{ticket.rollout_id}/rollback",
+        kind="rollout_end" if harmless else "rollback",
+        by=by,
+        generation=state.generation,
+        **rollout.ledger_ids,
+    )

@@ -17,6 +17,7 @@ from pipelines.rules.semantic_versioning import (
     next_version,
     version_facts,
 )
+from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
@@ -54,9 +55,10 @@ class SemanticVersioning(CandidatePractice):
             raise Refused(f"version {version} of {self.model} is not approved", [*missing, hint])
         approval = version_details(ports, self.model, version) | {"model_digest": digest}
         actor, key = run_context.actor(context, ports.settings.actor), run_context.action_key(context, version)
-        ports.ledger.append("approval", self.model, version, approval, actor=actor, key=key)
-        tags = {"airworthy.semantic_version": approval["semantic_version"], "airworthy.status": "approved"}
-        ports.registry.set_tags(self.model, version, tags)
+        line = ports.ledger.append("approval", self.model, version, approval, actor=actor, key=key)
+        tag = {"airworthy.semantic_version": approval["semantic_version"]}
+        ports.registry.set_tags(self.model, version, tag)
+        update_status(ports, line)
         self.log.info("%s version %s is approved as %s", self.model, version, approval["semantic_version"])
         context["outlet_events"][asset(self.model, "approved")].extra = {"version": version, **approval}
         return {"version": version, **approval}

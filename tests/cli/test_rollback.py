@@ -13,6 +13,7 @@ from pipelines.cli.rollback import run
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
+from pipelines.versions.records import append_rollback
 from tests.free_port import free_port
 from tests.serving.gateway_process import Gateway, write_bundle
 
@@ -38,8 +39,9 @@ def begin_canary(target: FakeTarget) -> None:
     target.set_traffic(MODEL, "r1", {"2": 9000, "3": 1000}, expect=4, key="t")
 
 
-def rollback(ports: FakePorts, version: str | None = None) -> int:
-    return run(argparse.Namespace(model=MODEL, reason="late flights look punctual", version=version), ports)
+def rollback(ports: FakePorts, version: str | None = None, *, dry_run: bool = False) -> int:
+    asked = {"model": MODEL, "reason": "late flights look punctual", "version": version, "dry_run": dry_run}
+    return run(argparse.Namespace(**asked), ports)
 
 
 def test_the_previous_version_is_live_and_on_record(ports: FakePorts) -> None:
@@ -49,8 +51,37 @@ def test_the_previous_version_is_live_and_on_record(ports: FakePorts) -> None:
     assert champion is not None
     assert champion.version == "1"
     line = ports.ledger.entries(model=MODEL, kind="rollback")[-1]
-    assert (line.details["from"], line.details["to"]) == ("2", "1")
+    assert (line.version, line.details["from"], line.details["to"], line.details["traffic"]) == ("2", "2", "1", 10_000)
     assert line.details["reason"] == "late flights look punctual"
+    status = {info.version: info.tags.get("airworthy.status") for info in ports.registry.versions(MODEL)}
+    assert status == {"1": "live", "2": "rolled_back", "3": None}
+
+
+def test_before_and_after_it_is_said_who_answers_and_a_version_that_was_itself_taken_back_is_warned_of(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"taken_back": "1", "put_back": "0", "reason": "30 of 100 failed", "traffic": 500}
+    append_rollback(ports, MODEL, **told, actor="airworthy", by="target", key="k")  # type: ignore[arg-type]
+    assert rollback(ports) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{MODEL}: version 2 loses its traffic, version 1 answers next",
+        "warning: version 1 was itself taken back on 2013-03-01 06:00 UTC by target: 30 of 100 failed",
+        f"{MODEL}: version 2 has lost its traffic, version 1 gets all traffic",
+    ]
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ports.targets[MODEL].rollout(MODEL)
+    assert rollback(ports, dry_run=True) == 0
+    assert f"{MODEL}: version 2 loses its traffic, version 1 answers next" in capsys.readouterr().out
+    assert (ports.targets[MODEL].rollout(MODEL), ports.ledger.lines) == (before, [])
+    champion = ports.registry.by_alias(MODEL, "champion")
+    assert champion is not None
+    assert champion.version == "2"
+    with pytest.raises(Refused, match="version 3 has no traffic"):
+        rollback(ports, "3", dry_run=True)
 
 
 def test_an_active_rollout_is_ended_and_the_champion_stays(

@@ -187,6 +187,69 @@ def test_the_last_checked_day_is_the_latest_data_day_whatever_the_order_of_check
     assert model["retrain_requests"][0]["day"] == "2013-02-02"
 
 
+def released(version: str, previous: str | None = None) -> tuple[str, str, dict[str, Any]]:
+    return "release", version, {"previous": previous}
+
+
+def test_a_verdict_names_its_version_window_and_age_and_one_of_a_former_version_is_history(ports: Any) -> None:
+    former = checked("2013-02-03", "fail", "temp")
+    window = {"window": ["2013-01-27", "2013-02-02"]}
+    own = checked("2013-02-02", "pass")
+    ports.ledger = Lines(
+        [released("1"), (former[0], "1", former[2]), released("2", "1"), (own[0], "2", own[2] | window)]
+    )
+    model = status.summary(ports)["models"]["flight_delay"]
+    assert {check: (facts["version"], facts["outcome"]) for check, facts in model["monitoring"].items()} == {
+        "drift_check": ("2", "pass")
+    }
+    assert [(facts["check"], facts["version"], facts["outcome"]) for facts in model["history"]] == [
+        ("drift_check", "1", "fail")
+    ]
+    assert model["drifted"] == {}
+    lines = "\n".join(map(str, render_summary(status.summary(ports), datetime(2013, 1, 5, tzinfo=UTC))))
+    assert "(version 2, days 2013-01-27 to 2013-02-02, measured 2 days ago; 1 day checked)" in lines
+    assert "history, of versions that are not live: drift_check FAIL of 2013-02-03 (version 1, measured 2 day" in lines
+
+
+def test_a_version_that_was_taken_back_says_when_by_whom_and_why_and_what_a_rollback_would_do(ports: Any) -> None:
+    back = {"from": "2", "to": "1", "reason": "late flights look punctual", "traffic": 10_000}
+    ports.ledger = Lines([released("1"), released("2", "1"), ("rollback", "2", back), released("3", "1")])
+    ports.endpoint = SimpleNamespace(
+        state=lambda model: LiveState(model=model, version="3", previous="1"),
+        rollout=lambda model: RolloutState(
+            model=model, generation=5, champion="3", previous="1", split={}, rollout_id="r3", phase="SUCCEEDED"
+        ),
+    )
+    shown = page(ports)
+    assert "version 2: rolled back 2013-01-03 00:00 UTC by test: late flights look punctual" in shown
+    assert "a rollback now: takes version 3 back, version 1 answers next" in shown
+    ports.endpoint.rollout = lambda model: RolloutState(
+        model=model, generation=5, champion="3", previous="2", split={}, rollout_id="r3", phase="SUCCEEDED"
+    )
+    assert "version 2 was itself taken back 2013-01-03 00:00 UTC by test: late flights" in page(ports)
+
+
+def test_a_registry_that_disagrees_with_the_target_is_named(ports: Any) -> None:
+    ports.ledger = Lines([released("1"), released("2", "1")])
+    ports.registry.versions = lambda model: []
+    told = status.summary(ports)["models"]["flight_delay"]["disagreements"]
+    assert [text.partition(":")[0] for text in told] == [
+        "version 2 in the registry is missing, but the target serves version 2"
+    ]
+    shown = page(ports)
+    assert "disagreement: version 2 in the registry is missing" in shown
+
+
+def test_the_newest_rollout_names_its_version_also_when_it_has_ended(ports: Any) -> None:
+    prepared = {"practice": "candidate_preparation", "outcome": "pass", "rollout_id": "r-7", "champion": "2"}
+    ports.ledger = Lines([released("2"), ("rollout", "3", prepared)])
+    ended: dict[str, Any] = {"rollout_id": "r-7", "phase": "ROLLED_BACK", "reason": "30 of 100 failed"}
+    ports.endpoint.rollout = lambda model: RolloutState(model=model, generation=6, champion="2", split={}, **ended)
+    shown = page(ports)
+    assert "rollout r-7: ROLLED_BACK: version 3 (30 of 100 failed)" in shown
+    assert "disagreement: the ledger's staged version is 3, but rollout r-7 is ROLLED_BACK" in shown
+
+
 def test_what_does_not_answer_is_named_and_the_rest_is_told(ports: Any) -> None:
     ports.registry, ports.endpoint = Silent(), Silent()
     told = status.summary(ports)

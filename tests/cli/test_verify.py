@@ -15,6 +15,7 @@ from pipelines.ledger.certificate import Certificate
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts
+from pipelines.versions.records import append_rollback
 
 MODEL = b"the native model"
 DIGEST = hashlib.sha256(MODEL).hexdigest()
@@ -70,6 +71,18 @@ def test_at_80_columns_every_row_fits_and_digests_are_whole(
     assert max(map(len, printed.splitlines())) <= 80
     assert ports.ledger.lines[-1].digest in printed
     assert table_digest(SNAPSHOT) in printed
+
+
+def test_what_became_of_the_version_is_said_and_of_a_rollback_by_whom_and_why(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(ports, "late", "1", "--offline") == 0
+    assert "version 1 is live since 2013-03-01 06:00 UTC by a" in capsys.readouterr().out
+    told = {"taken_back": "1", "put_back": "0", "reason": "late flights look punctual", "traffic": 10_000}
+    append_rollback(ports, "late", **told, actor="ann", key="k")  # type: ignore[arg-type]
+    assert call(ports, "late", "1", "--offline") == 0
+    rolled_back = "rolled back since 2013-03-01 06:00 UTC by ann: late flights look punctual"
+    assert capsys.readouterr().out.splitlines()[-1] == f"version 1 is {rolled_back}"
 
 
 def test_one_item_that_fails_gives_65_and_hides_no_other(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:

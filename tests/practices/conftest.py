@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.messages.release import LiveState
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
@@ -18,6 +19,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
 def watched(harness: PracticeHarness) -> None:
     """Version 4 is live and was asked on 6 March 2013."""
     harness.registry.add("4")
+    harness.endpoint.serve(LiveState(model=MODEL, version="4"))
     harness.registry.name(champion="4")
     harness.ledger.append("release", MODEL, "4", {}, actor="test")
     harness.store.put(f"predictions/{MODEL}/date=2013-03-06/a.parquet", b"")

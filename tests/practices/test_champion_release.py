@@ -8,7 +8,6 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.spec.deployment import Approval, Approver, Deployment
-from practices._rollouts.recorded_evidence import undeployed_versions
 from practices.champion_release import ChampionRelease
 from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
 
@@ -167,14 +166,36 @@ def test_a_version_that_went_live_since_the_run_began_is_not_replaced_unseen(har
     assert live(harness) == ("4", {"champion": "4"})
 
 
-def test_a_version_rolled_back_is_not_taken_for_one_that_waits(harness: PracticeHarness) -> None:
+def test_the_registry_shows_what_a_release_makes_of_every_version(harness: PracticeHarness) -> None:
     for version in ("4", "5", "6"):
         approve(harness, version)
-    for version in ("4", "5"):
         release(harness, version)
-    assert undeployed_versions(harness, MODEL) == ["6"]
-    harness.registry.set_tags(MODEL, "6", {"airworthy.status": "rolled_back"})
-    assert undeployed_versions(harness, MODEL) == []
+    status = {version: tags["airworthy.status"] for version, tags in harness.registry.tags.items()}
+    assert status == {"4": "retired", "5": "superseded", "6": "live"}
+
+
+@pytest.mark.parametrize("alias", [{}, {"champion": "3"}])
+def test_a_release_replaces_what_the_target_serves_whatever_the_alias_names(
+    harness: PracticeHarness, alias: dict[str, str]
+) -> None:
+    harness.registry.add("3")
+    for version in ("4", "5"):
+        approve(harness, version)
+    release(harness, "4")
+    harness.registry.name(**alias)
+    release(harness, "5")
+    assert harness.lines("release")[-1][1]["from"] == "4"
+    assert harness.registry.aliases == {"champion": "5", "previous": "4"}
+
+
+def test_a_former_version_that_was_deleted_from_the_registry_does_not_stop_a_release(harness: PracticeHarness) -> None:
+    for version in ("4", "5"):
+        approve(harness, version)
+    release(harness, "4")
+    del harness.registry._versions[MODEL]["4"]
+    release(harness, "5")
+    assert live(harness) == ("5", {"champion": "5"})
+    assert harness.registry.tags["5"]["airworthy.status"] == "live"
 
 
 def test_workers_that_lag_behind_are_waited_for(harness: PracticeHarness) -> None:

@@ -47,6 +47,8 @@ def test_a_good_candidate_is_promoted_once_wherever_a_worker_died(
         assert run.state.step == 2, run.kill_at
         assert harness.registry.aliases == {"champion": "5", "previous": "4"}, run.kill_at
         assert [version for version, _ in harness.lines("release")] == ["5"], run.kill_at
+        assert harness.registry.tags["5"]["airworthy.status"] == "live", run.kill_at
+        assert harness.registry.tags["4"]["airworthy.status"] == "superseded", run.kill_at
         assert harness.lines("rollback") == [], run.kill_at
         assert harness.ledger.faults() == []
 
@@ -64,7 +66,7 @@ def test_a_bad_candidate_is_rolled_back_once_wherever_a_worker_died(
         assert (run.state.champion, run.state.phase, run.state.split) == ("4", "ROLLED_BACK", {"4": 10_000})
         assert "60 of 200" in run.state.reason or "of the candidate" in run.state.reason, run.state.reason
         [(version, line)] = harness.lines("rollback")
-        assert (version, line["from"], line["to"]) == ("4", "5", "4"), run.kill_at
+        assert (version, line["from"], line["to"]) == ("5", "5", "4"), run.kill_at
         assert harness.registry.tags["5"]["airworthy.status"] == "rolled_back", run.kill_at
         assert harness.registry.aliases == {"champion": "4"}
         assert harness.lines("release") == []
@@ -79,7 +81,7 @@ def test_an_undecided_step_is_held_wherever_a_worker_died(tmp_path: Path, monkey
             assert (run.states["judge_at_5"], run.states["end_rollout"]) == ("failed", "success"), at
             assert (run.state.phase, run.state.split) == ("PAUSED", {"4": 9500, "5": 500}), at
             assert run.field.lines("rollback") == [], at
-            assert run.field.registry.tags["5"]["airworthy.status"] == "approved", at
+            assert run.field.registry.tags["5"]["airworthy.status"] == "staged", at
 
 
 def test_a_run_that_nobody_goes_on_with_ends_by_the_targets_lease(

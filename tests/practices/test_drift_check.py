@@ -12,6 +12,7 @@ from tests.practices.practice_harness import MODEL, PracticeHarness
 
 pytestmark = pytest.mark.usefixtures("watched")
 DAY = date(2013, 3, 7)
+WINDOW = [date(2013, 3, day) for day in range(1, 8)]
 
 
 def drifted(psi: float | None, prediction_psi: float = 0.01) -> DriftResult:
@@ -23,7 +24,7 @@ def drifted(psi: float | None, prediction_psi: float = 0.01) -> DriftResult:
     return DriftResult(
         model=MODEL,
         day=DAY,
-        window=[DAY],
+        window=WINDOW,
         version="4",
         reference="profiles/training/flight_delay/4.json",
         features=[measure("temp", psi), measure("dewp", psi)],

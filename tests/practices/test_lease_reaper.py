@@ -81,7 +81,8 @@ def test_once_it_is_over_the_strategy_says_what_becomes_of_the_rollout(
     assert (after.phase, after.split, after.mirror) == (phase, split, None)
     assert after.reason.startswith("its lease ended at 2026-11-02T07:01:00")
     [(version, line)] = harness.lines("lease_expired")
-    assert (version, line["rollout_id"], line["phase"], line["split"]) == ("5", "r1", phase, split)
+    assert (version, line["rollout_id"], line["phase"], line["split"]) == ("6", "r1", phase, split)
+    assert (line["from"], line["to"]) == ("6", "5")
     reap(harness)
     assert len(harness.lines("lease_expired")) == 1
 

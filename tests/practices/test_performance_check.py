@@ -13,12 +13,14 @@ from tests.practices.practice_harness import MODEL, PracticeHarness
 
 pytestmark = pytest.mark.usefixtures("watched")
 DAY = date(2013, 3, 7)
+WINDOW = [date(2013, 3, day) for day in range(1, 8)]
 
 
 def performed(value: float, labelled: int = 5000) -> PerformanceResult:
     return PerformanceResult(
         model=MODEL,
         day=DAY,
+        window=WINDOW,
         days=[],
         window_metrics={"roc_auc": value},
         window_predictions=6000,

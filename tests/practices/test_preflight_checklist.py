@@ -23,9 +23,10 @@ from pipelines.messages.release import (
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.rollout.transitions import ROLLOUT_ID_PATTERN
 from pipelines.spec.deployment import Deployment
+from pipelines.testing.ports import MemoryLedger
 from pipelines.testing.rollout_target import FakeTarget
 from practices.preflight_checklist import PreflightChecklist
-from tests.practices.practice_harness import MODEL, PracticeHarness
+from tests.practices.practice_harness import MODEL, PracticeHarness, Registry
 
 Answers = dict[str, Any]
 
@@ -76,6 +77,9 @@ def prepared(harness: PracticeHarness) -> None:
     harness.answers |= {"build_bundle": built, "inspect_release": inspected}
     harness.declare(deployment=Deployment.model_validate({"strategy": "canary"}))
     harness.rollouts = FakeTarget("4")
+    approve(harness, "4")
+    harness.ledger.append("release", MODEL, "4", {}, actor="test")
+    harness.registry.name(champion="4")
     approve(harness, "5")
 
 
@@ -106,8 +110,66 @@ def test_a_version_that_waits_is_taken_where_the_run_names_none(harness: Practic
     assert check(harness)[0].version == "6"
 
 
+def end_rollout(harness: PracticeHarness, version: str, traffic: int) -> None:
+    """A deployment of this version failed after it had so much traffic."""
+    line = {"from": version, "to": "4", "reason": "30 of 100 failed", "rollout_id": "r", "traffic": traffic}
+    harness.ledger.append("rollback", MODEL, version, line, actor="test")
+
+
+def test_a_deployment_that_failed_before_any_traffic_is_taken_up_by_hand_and_by_no_event(
+    harness: PracticeHarness,
+) -> None:
+    approve(harness, "6")
+    end_rollout(harness, "6", 0)
+    assert check(harness)[0].version == "6"
+    assert check(harness, events=[(f"{MODEL}:approved", {"version": "5"})])[0].version == "5"
+
+
+def test_a_version_that_was_taken_back_from_callers_has_to_be_named(harness: PracticeHarness) -> None:
+    end_rollout(harness, "5", 500)
+    with pytest.raises(Refused, match=r"(?s)none waits.*version 5 is rolled back since .*: 30 of 100 failed"):
+        check(harness)
+    assert check(harness, version="5")[0].version == "5"
+
+
+def test_a_version_that_is_or_was_live_does_not_wait(harness: PracticeHarness) -> None:
+    harness.ledger.append("release", MODEL, "5", {"previous": "4"}, actor="test")
+    with pytest.raises(Refused, match="none waits"):
+        check(harness)
+
+
+def test_a_version_that_was_deleted_from_the_registry_does_not_wait(harness: PracticeHarness) -> None:
+    approve(harness, "6")
+    del harness.registry._versions[MODEL]["6"]
+    assert check(harness)[0].version == "5"
+
+
+@pytest.mark.parametrize(
+    ("aliases", "warning"),
+    [
+        ({}, "alias champion is missing, but the target serves version 4"),
+        ({"champion": "5"}, "alias champion is 5, but the target serves version 4"),
+        ({"champion": "4", "previous": "5"}, "alias previous is 5, but the target can restore nothing"),
+    ],
+)
+def test_an_alias_that_disagrees_with_the_target_is_named_with_what_to_do(
+    harness: PracticeHarness, aliases: dict[str, str], warning: str
+) -> None:
+    harness.registry.name(**aliases)
+    ticket, pushed = check(harness, version="5")
+    assert ticket.champion == "4"
+    [item] = [line for line in pushed["checklist"] if line["item"] == "8 rollback"]
+    assert (item["result"], item["why"][0]) == (
+        "WARNING",
+        f"{warning}: airworthy reconcile {MODEL} --apply puts it right",
+    )
+
+
 def test_the_first_version_has_nothing_to_be_compared_with(harness: PracticeHarness) -> None:
     harness.rollouts = FakeTarget(None)
+    harness.ledger = MemoryLedger()
+    harness.registry = Registry(harness.ledger)
+    approve(harness, "5")
     ticket, pushed = check(harness, version="5")
     assert ticket.first
     waived = [line["item"] for line in pushed["checklist"] if line["result"] == "WAIVED"]
@@ -229,6 +291,16 @@ def live_already(harness: PracticeHarness, *, recorded: bool, strategy: str = "c
 def test_what_is_live_and_recorded_is_not_deployed_again(harness: PracticeHarness, strategy: str) -> None:
     live_already(harness, recorded=True, strategy=strategy)
     with pytest.raises(AirflowSkipException, match="live already"):
+        check(harness, version="5")
+
+
+@pytest.mark.parametrize("strategy", ["canary", "all_at_once"])
+def test_what_is_live_is_not_deployed_again_whatever_the_alias_names(harness: PracticeHarness, strategy: str) -> None:
+    live_already(harness, recorded=True, strategy=strategy)
+    harness.registry.name(champion="4")
+    with pytest.raises(
+        AirflowSkipException, match=r"live already.*alias champion is 4, but the target serves version 5"
+    ):
         check(harness, version="5")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.version_state import lines_about, read_versions
 from pipelines.testing.rollout_target import FakeTarget
 from practices.release_rollback import ReleaseRollback
 from tests.practices.practice_harness import MODEL, PracticeHarness
@@ -14,9 +16,9 @@ from tests.practices.practice_harness import MODEL, PracticeHarness
 PLAN = {"strategy": "canary", "lease_seconds": 60.0, "guard": {"max_error_rate": 0.01}}
 
 
-def roll_back(harness: PracticeHarness, run: str = "manual__1", who: str | None = "oncall", version: str = "") -> Any:
+def roll_back(harness: PracticeHarness, run: str = "manual__1", who: str | None = "oncall", **asked: Any) -> Any:
     context = harness.context("rollback", "restore_previous", run=run, triggering_user_name=who)
-    task = ReleaseRollback(task_id="restore_previous", model=MODEL, reason="bad", version=version)
+    task = ReleaseRollback(task_id="restore_previous", model=MODEL, reason="bad", **asked)
     return task.execute(context)
 
 
@@ -48,6 +50,112 @@ def test_the_version_before_is_live_again_and_the_records_follow(harness: Practi
     assert (line.actor, line.details["from"], line.details["to"], line.details["reason"]) == ("oncall", "5", "4", "bad")
 
 
+def statuses(harness: PracticeHarness) -> dict[str, str | None]:
+    return {version: tags.get("airworthy.status") for version, tags in harness.registry.tags.items()}
+
+
+def record_release(harness: PracticeHarness, version: str, previous: str | None) -> None:
+    harness.ledger.append("release", MODEL, version, {"previous": previous, "uri": "b", "sha256": "s"}, actor="test")
+
+
+@pytest.fixture
+def recorded(harness: PracticeHarness, target: FakeTarget) -> FakeTarget:
+    """The same, and the ledger knows it."""
+    for version in ("4", "5", "6"):
+        harness.ledger.append("approval", MODEL, version, {"semantic_version": f"1.0.{version}"}, actor="test")
+    record_release(harness, "4", None)
+    record_release(harness, "5", "4")
+    return target
+
+
+def test_status_tags_and_certificate_lines_tell_which_version_was_taken_back(
+    harness: PracticeHarness, recorded: FakeTarget
+) -> None:
+    roll_back(harness)
+    assert statuses(harness) == {"4": "live", "5": "rolled_back", "6": "approved"}
+    lines = harness.ledger.entries(MODEL)
+    about = {version: [line.kind for line in lines_about(version, lines)] for version in ("4", "5")}
+    assert about["4"] == ["training", "approval", "release"]
+    assert about["5"] == ["training", "approval", "release", "gate", "rollback"]
+    taken = read_versions(lines)["5"]
+    assert (taken.by, taken.reason, taken.rollbacks[0].to) == ("oncall", "bad", "4")
+
+
+@pytest.mark.parametrize(
+    ("share", "status", "line_traffic"), [(1000, "rolled_back", 1000), (0, "failed_before_traffic", 0)]
+)
+def test_a_candidate_that_a_person_takes_back_was_met_by_callers_or_was_not(
+    harness: PracticeHarness, recorded: FakeTarget, share: int, status: str, line_traffic: int
+) -> None:
+    recorded.create_rollout(MODEL, "r1", PLAN, expect=2, key="c")
+    recorded.prepare(MODEL, "r1", "6", "bundle", "sha", expect=3, key="p")
+    if share:
+        recorded.set_traffic(MODEL, "r1", {"5": 10_000 - share, "6": share}, expect=4, key="t")
+    roll_back(harness)
+    assert statuses(harness)["6"] == status
+    assert [line["traffic"] for _, line in harness.lines("rollback")] == [line_traffic]
+
+
+def test_the_log_says_before_and_after_who_answers_next_and_warns_of_a_version_that_was_itself_taken_back(
+    harness: PracticeHarness, recorded: FakeTarget, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    roll_back(harness)
+    recorded.release(MODEL, "5", "bundle", "sha", key="5 again")
+    record_release(harness, "5", "4")
+    recorded.release(MODEL, "6", "bundle", "sha", key="6")
+    record_release(harness, "6", "5")
+    caplog.clear()
+    roll_back(harness, run="manual__2")
+    told = caplog.text
+    before = told.index("version 6 loses its traffic, version 5 answers next")
+    warning = told.index("version 5 was itself taken back on 2013-03-01 06:00 UTC by oncall: bad")
+    assert before < warning < told.index("version 6 was taken back, version 5 of flight_delay answers")
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(harness: PracticeHarness, recorded: FakeTarget) -> None:
+    before, lines = recorded.rollout(MODEL), len(harness.ledger.lines)
+    with pytest.raises(AirflowSkipException, match="version 5 loses its traffic, version 4 answers next"):
+        roll_back(harness, report_only="True")
+    with pytest.raises(Refused, match="version 4 is the one that a rollback would restore"):
+        roll_back(harness, version="4", report_only="True")
+    assert recorded.rollout(MODEL) == before
+    assert (len(harness.ledger.lines), harness.registry.aliases) == (lines, {"champion": "5", "previous": "4"})
+
+
+@pytest.mark.parametrize("aliases", [{}, {"champion": "3"}, {"champion": "4"}])
+def test_a_rollback_made_elsewhere_is_recorded_whatever_the_aliases_say(
+    harness: PracticeHarness, recorded: FakeTarget, aliases: dict[str, str]
+) -> None:
+    recorded.restore_previous(MODEL, key="by http", reason="fast")
+    harness.registry.add("3")
+    harness.registry.name(**aliases)
+    roll_back(harness)
+    [(version, line)] = harness.lines("rollback")
+    assert (version, line["from"], line["to"]) == ("5", "5", "4")
+    assert (statuses(harness)["5"], harness.registry.aliases) == ("rolled_back", {"champion": "4"})
+
+
+def test_a_rollback_that_the_ledger_has_already_is_not_written_twice_when_the_registry_lags(
+    harness: PracticeHarness, recorded: FakeTarget
+) -> None:
+    roll_back(harness)
+    harness.registry.name(champion="5", previous="4")
+    harness.registry.set_tags(MODEL, "5", {"airworthy.status": "live"})
+    roll_back(harness, run="manual__2")
+    assert len(harness.lines("rollback")) == 1
+    assert (statuses(harness)["5"], harness.registry.aliases) == ("rolled_back", {"champion": "4"})
+
+
+def test_a_version_that_was_deleted_from_the_registry_can_still_be_put_back(
+    harness: PracticeHarness, recorded: FakeTarget
+) -> None:
+    del harness.registry._versions[MODEL]["4"]
+    assert roll_back(harness)["version"] == "4"
+    assert harness.registry.aliases == {}
+    assert harness.registry.tags["5"]["airworthy.status"] == "rolled_back"
+
+
 def test_an_active_rollout_loses_its_candidate_and_the_champion_stays(
     harness: PracticeHarness, canary: FakeTarget
 ) -> None:
@@ -57,7 +165,7 @@ def test_an_active_rollout_loses_its_candidate_and_the_champion_stays(
     assert after.reason.startswith("bad (version 6 taken back by ")
     assert harness.registry.aliases == {"champion": "5", "previous": "4"}
     [line] = harness.ledger.entries(kind="rollback")
-    assert (line.version, line.details["from"], line.details["rollout_id"]) == ("5", "6", "r1")
+    assert (line.version, line.details["from"], line.details["to"], line.details["rollout_id"]) == ("6", "6", "5", "r1")
 
 
 def test_a_promotion_that_is_being_finished_is_taken_back(harness: PracticeHarness, canary: FakeTarget) -> None:

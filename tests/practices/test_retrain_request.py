@@ -7,6 +7,7 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
+from pipelines.messages.release import LiveState
 from practices._operators.defaults import asset
 from practices.retrain_request import RetrainRequest
 from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
@@ -18,11 +19,12 @@ def on(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
-def saw(harness: PracticeHarness, number: int, outcome: str, version: str = "4") -> None:
-    """A day on which the drift check gave this outcome for its data."""
+def saw(harness: PracticeHarness, number: int, outcome: str, version: str = "4", *, run: str = "", **more: Any) -> None:
+    """A day on which the drift check gave this outcome for its data; ``run``: the run whose check that was."""
     facts = {"data_drift": outcome, "prediction_drift": "pass"}
-    details = {"check": "drift_check", "day": on(number).isoformat(), "outcome": outcome, "facts": facts}
-    harness.ledger.append("monitoring_verdict", MODEL, version, details, actor="test")
+    details = {"check": "drift_check", "day": on(number).isoformat(), "outcome": outcome, "facts": facts, **more}
+    key = f"{MODEL}__monitor/{run}/check_drift/-1/0/{number}" if run else None
+    harness.ledger.append("monitoring_verdict", MODEL, version, details, actor="test", key=key)
 
 
 def request(harness: PracticeHarness, number: int) -> tuple[Any, DagRunTriggerException]:
@@ -38,12 +40,6 @@ def stands_down(harness: PracticeHarness, number: int) -> str:
     with pytest.raises(AirflowSkipException) as skipped:
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     return str(skipped.value)
-
-
-@pytest.fixture(autouse=True)
-def in_the_air(harness: PracticeHarness) -> None:
-    harness.registry.add("4")
-    harness.registry.name(champion="4")
 
 
 def test_enough_detections_in_a_row_start_one_training_as_of_that_day(harness: PracticeHarness) -> None:
@@ -102,6 +98,36 @@ def test_what_an_earlier_champion_suffered_does_not_count(harness: PracticeHarne
         saw(harness, number, "fail", version="3")
     saw(harness, 2, "fail")
     stands_down(harness, 2)
+
+
+@pytest.mark.parametrize("champion", ["5", None])
+def test_a_release_or_a_lost_alias_between_a_check_and_the_request_changes_nothing(
+    harness: PracticeHarness, champion: str | None
+) -> None:
+    for number in range(2):
+        saw(harness, number, "fail")
+    saw(harness, 2, "fail", run="manual__1", live="4")
+    harness.registry.add("5")
+    harness.registry.name(**({"champion": champion} if champion else {}))
+    harness.endpoint.serve(LiveState(model=MODEL, version="5"))
+    _, started = request(harness, 2)
+    assert started.dag_run_id == "retrain_request__2013-03-03"
+    [(version, details)] = harness.lines("retrain_request")
+    assert (version, details["measured"]) == ("4", {"drift_check": "4"})
+
+
+def test_another_run_that_measured_the_day_on_another_version_is_not_this_runs_check(harness: PracticeHarness) -> None:
+    for number in range(2):
+        saw(harness, number, "fail")
+    saw(harness, 2, "fail", run="manual__1", live="4")
+    saw(harness, 2, "pass", "5", run="manual__2", live="5")
+    assert request(harness, 2)[1].dag_run_id == "retrain_request__2013-03-03"
+
+
+def test_what_was_measured_of_a_version_that_was_live_no_more_is_history(harness: PracticeHarness) -> None:
+    for number in range(3):
+        saw(harness, number, "fail", "4", run=f"day_{number}", live="5")
+    assert "no declared trigger was measured" in stands_down(harness, 2)
 
 
 def test_a_day_on_which_nothing_was_measured_is_no_answer(harness: PracticeHarness) -> None:

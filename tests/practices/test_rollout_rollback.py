@@ -28,16 +28,45 @@ def test_a_candidate_whose_run_failed_loses_its_traffic_and_waits_for_nobody(run
     assert end(run, judge_at_5="failed") == "success"
     assert (run.state.phase, run.state.split, run.state.reason) == ("ROLLED_BACK", {"4": 10_000}, "judge_at_5 failed")
     [(version, line)] = run.field.lines("rollback")
-    assert (version, line["from"], line["to"], line["by"]) == ("4", "5", "4", "run")
+    assert (version, line["from"], line["to"], line["by"]) == ("5", "5", "4", "run")
+    assert line["traffic"] == 500
     assert status(run) == "rolled_back"
 
 
-def test_a_rollback_by_the_target_itself_is_written_down(run: DeployRun) -> None:
+def test_a_candidate_that_failed_before_any_traffic_was_not_rolled_back(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
+    run.play(until="prepare_candidate")
+    assert status(run) == "staged"
+    assert end(run, compare_in_shadow="failed") == "success"
+    assert status(run) == "failed_before_traffic"
+    assert [(version, line["traffic"]) for version, line in run.field.lines("rollback")] == [("5", 0)]
+
+
+def test_a_candidate_that_its_target_could_not_load_is_written_down_as_failed(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
+    run.target.refusal_reasons = ["golden row 0: answers 0.25"]
+    run.play(until="prepare_candidate")
+    run.states["prepare_candidate"] = "failed"
+    for _ in range(2):
+        assert end(run) == "success"
+    assert status(run) == "failed_before_traffic"
+    [(version, line)] = run.field.lines("rollback")
+    assert (version, line["traffic"], "golden row 0" in line["reason"]) == ("5", 0, True)
+
+
+@pytest.mark.parametrize("met", [0, 500])
+def test_a_rollback_by_the_target_itself_is_written_down_with_the_traffic_that_it_counted(
+    run: DeployRun, met: int
+) -> None:
+    if met:
+        run.answer()
+    else:
+        run.target.add_counts(MODEL, "4", "champion", requests=200)
     run.target.roll_back(MODEL, "r5", "30 of 100 failed", key="guard")
     assert end(run, judge_at_5="failed") == "success"
     [(_, line)] = run.field.lines("rollback")
-    assert (line["by"], line["reason"]) == ("target", "30 of 100 failed")
-    assert status(run) == "rolled_back"
+    assert (line["by"], line["reason"], line["traffic"]) == ("target", "30 of 100 failed", met)
+    assert status(run) == ("rolled_back" if met else "failed_before_traffic")
     assert end(run) == "success"
     assert len(run.field.lines("rollback")) == 1
 
@@ -47,7 +76,7 @@ def test_a_rollout_that_is_held_for_a_person_stays(run: DeployRun) -> None:
     assert end(run, judge_at_5="failed") == "success"
     assert (run.state.phase, run.state.split) == ("PAUSED", {"4": 9500, "5": 500})
     assert "for a person: not decided" in run.field.lines("rollout")[-1][1]["facts"]["why"]
-    assert status(run) == "approved"
+    assert status(run) == "staged"
 
 
 def test_a_candidate_that_people_did_not_let_through_ends_quietly(harness: PracticeHarness) -> None:
@@ -73,9 +102,21 @@ def test_a_rollout_of_somebody_else_is_left_alone(run: DeployRun) -> None:
     plan = {"strategy": "canary", "lease_seconds": 60, "guard": {"max_error_rate": 0.1}, "supersede": True}
     run.target.create_rollout(MODEL, "r6", plan, expect=run.state.generation, key="r6")
     before = run.state
-    assert end(run, judge_at_5="skipped") == "success"
+    for _ in range(2):
+        assert end(run, judge_at_5="skipped") == "success"
     assert run.state == before
     assert status(run) == "approved"
+    assert [line["reason"] for _, line in run.field.lines("rollout_end")] == ["rollout r6 took its place"]
+
+
+def test_a_promoted_version_was_not_ended_by_the_rollout_that_came_after_it(harness: PracticeHarness) -> None:
+    run = DeployRun(harness)
+    run.play(until="promote_candidate")
+    plan = {"strategy": "canary", "lease_seconds": 60, "guard": {"max_error_rate": 0.1}}
+    run.target.create_rollout(MODEL, "r6", plan, expect=run.state.generation, key="r6")
+    assert end(run, retire_former="skipped") == "success"
+    assert status(run) == "live"
+    assert run.field.lines("rollout_end") == []
 
 
 def test_where_nothing_was_staged_there_is_nothing_to_take_back(harness: PracticeHarness) -> None:

@@ -113,6 +113,16 @@ def test_answers_of_another_version_are_not_the_live_ones(year: pl.DataFrame) ->
     assert result.prediction.statistic == 0.0
 
 
+@pytest.mark.parametrize("champion", [None, "2"])
+def test_the_version_of_the_request_is_measured_whatever_an_alias_names(
+    year: pl.DataFrame, champion: str | None
+) -> None:
+    store, registry = watched(month(year, 1), month(year, 1)), Versions(champion=champion, **{"2": {}})
+    request = REQUEST.model_copy(update={"version": "3"})
+    result = measure_drift.run(request, ports(catalog(), store=store, registry=registry))
+    assert (result.version, verdict_on(result).outcome) == ("3", Outcome.PASS)
+
+
 def test_excluded_features_are_left_out(year: pl.DataFrame) -> None:
     result = measured(watched(month(year, 1), month(year, 7)), drift={"exclude": ["temp"]})
     assert "temp" not in {m.name for m in result.features}
@@ -174,6 +184,16 @@ def with_snapshot(store: MemoryStore, training: pl.DataFrame) -> MemoryStore:
     training.with_columns(part=pl.lit("train")).write_parquet(buffer)
     store.put(store_paths.snapshot(MODEL, "abc", "data.parquet"), buffer.getvalue())
     return store
+
+
+def test_a_version_that_the_registry_lacks_is_measured_without_a_report(year: pl.DataFrame) -> None:
+    registry: Any = Versions(champion=None)
+    registry.metrics = {}
+    store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
+    request = MonitorRequest(model=MODEL, day=DAY, version="3")
+    result = measure_drift.run(request, ports(catalog(), store=store, registry=registry))
+    assert all(m.psi is not None for m in result.features)
+    assert any("no drift report: flight_delay has no version 3" in note for note in result.notes)
 
 
 def test_the_report_is_drawn_when_a_column_drifts_and_states_its_sample(year: pl.DataFrame) -> None:

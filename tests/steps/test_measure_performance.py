@@ -104,6 +104,17 @@ def test_the_window_is_of_the_version_that_answered_most_and_the_days_name_all()
     assert result.days[-1].versions == {"3": 60, "4": 40}
 
 
+def test_the_window_is_of_the_live_version_once_it_has_answered() -> None:
+    store = lived(DAY, YESTERDAY)
+    log(store, flights(DAY, 40), [0.5] * 40, version="4")
+    asked = ports(catalog(), store=store, registry=Versions(**{"4": {"test_roc_auc": 0.8}}))
+    live = measure_performance.run(REQUEST.model_copy(update={"version": "4"}), asked)
+    assert (live.version, live.window_predictions, live.reference) == ("4", 40, {"roc_auc": 0.8})
+    assert (live.window[0], live.window[-1], len(live.window)) == (DAY - timedelta(days=6), DAY, 7)
+    later = measure_performance.run(REQUEST.model_copy(update={"version": "5"}), asked)
+    assert (later.version, later.window_predictions) == ("3", 120)
+
+
 def test_a_flight_late_in_the_local_evening_belongs_to_its_local_day() -> None:
     """23:00 in New York is already the next day in UTC, and so is the file its answer lies in."""
     store = MemoryStore()

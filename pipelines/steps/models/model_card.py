@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from pipelines.ledger.version_state import State
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.spec.model import ModelSpec
+from pipelines.versions.standing import STATUS_TAG
 
 SHORT_DIGEST = 12
 CREATED_BY_TAG, DATA_TAG, GAIN_TAG = "airworthy.created_by", "airworthy.data", "airworthy.gain"
@@ -17,7 +19,7 @@ MAX_TAGS = 8
 def training_tags(facts: Mapping[str, str]) -> dict[str, str]:
     """The short tags of a version that was just trained; ``facts`` are the tags of its run, digests included."""
     return {
-        "airworthy.status": "candidate",
+        STATUS_TAG: State.CANDIDATE.value,
         CREATED_BY_TAG: facts["airworthy.requested_by"],
         DATA_TAG: facts["airworthy.snapshot"][:SHORT_DIGEST],
     }

@@ -8,6 +8,7 @@ from pipelines.messages.release import BundleResult, LiveState, ReleaseFacts
 from pipelines.ports import Ports
 from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.spec.model import ModelSpec
+from pipelines.versions.reading import read_standing
 from practices._approvals import form_facts, hitl
 from practices._rollouts.recorded_evidence import gate_outcomes, sealed_lines
 
@@ -38,4 +39,5 @@ def release_standing(
         authors=form_facts.find_authors(bundle.model, bundle.version, ports, context),
         users_known=unable is not None,
         unable=unable or {},
+        disagreements=read_standing(ports, bundle.model).disagreements,
     )

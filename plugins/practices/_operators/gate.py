@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from airflow.sdk import Context
 
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.spec.model import ModelSpec
-from pipelines.verdict import Outcome, Verdict
+from pipelines.verdict import Verdict
+from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators.model import CandidatePractice
 from practices._operators.record_verdict import record_verdict
@@ -32,10 +34,7 @@ class Gate(CandidatePractice):
         result = self.measured()
         verdict = self.rule(result, ports.catalog.model(self.model))
         digest = recorded_digests(self.model, result.version, ports).model_digest
-        tags = {f"airworthy.gate.{self.stem}": verdict.outcome.value}
-        if verdict.outcome is Outcome.FAIL:
-            tags["airworthy.status"] = "rejected"
-        ports.registry.set_tags(self.model, result.version, tags)
+        ports.registry.set_tags(self.model, result.version, {f"airworthy.gate.{self.stem}": verdict.outcome.value})
         record_verdict(
             verdict,
             subject=f"{self.model} version {result.version} at the {self.stem.replace('_', ' ')}",
@@ -46,5 +45,6 @@ class Gate(CandidatePractice):
             context=context,
             on_fail="skip",
             details={"gate": self.stem, "model_digest": digest, "champion": result.champion},
+            on_recorded=partial(update_status, ports),
         )
         return verdict.model_dump(mode="json")

@@ -15,6 +15,8 @@ from pipelines.ports import Ports
 from pipelines.rules.monitoring_gap import judge_gap
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
+from pipelines.versions.reading import find_live_version, read_standing
+from pipelines.versions.standing import Standing
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
@@ -38,8 +40,9 @@ class MonitoringCheck(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), run_context.day(context)
         spec = ports.catalog.model(self.model)
-        self._skip_unless_measurable(ports, spec, day)
-        request = MonitorRequest(model=self.model, day=day)
+        standing = self._live_standing(ports)
+        self._skip_unless_asked(ports, spec, day)
+        request = MonitorRequest(model=self.model, day=day, version=standing.live)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
         self.show_links(result)
         verdict = self.rule(result, spec)
@@ -54,21 +57,39 @@ class MonitoringCheck(ModelPractice):
             ports=ports,
             context=context,
             on_unknown="skip" if gap.action == "skip" else "fail",
-            details={"check": verdict.rule, "day": day.isoformat()},
+            details={
+                "check": verdict.rule,
+                "day": day.isoformat(),
+                "live": standing.live,
+                "window": [f"{result.window[0]}", f"{result.window[-1]}"] if result.window else [],
+                "disagreements": standing.disagreements,
+            },
         )
         return result.model_dump(mode="json", by_alias=True)
 
     def show_links(self, result: DriftResult | PerformanceResult) -> None:
         """Show buttons that lead to what was measured."""
 
-    def _skip_unless_measurable(self, ports: Ports, spec: ModelSpec, day: date) -> None:
-        """Skip the task if no version is live or the prediction log is empty around the trailing windows.
+    def _live_standing(self, ports: Ports) -> Standing:
+        """The versions of the model, with a warning of what disagrees; skips the task if the target serves none.
+
+        Where the target does not answer, the live version by the ledger is measured on what is logged.
+        """
+        nothing = f"no version of {self.model} is live; there is nothing to monitor"
+        if find_live_version(ports, self.model) is None:  # first, as the registry's client imports slowly
+            raise AirflowSkipException(nothing)
+        standing = read_standing(ports, self.model)
+        for text in (*standing.unreachable, *standing.disagreements):
+            self.log.warning("%s", text)
+        if standing.live is None:
+            raise AirflowSkipException("; ".join([nothing, *standing.disagreements]))
+        return standing
+
+    def _skip_unless_asked(self, ports: Ports, spec: ModelSpec, day: date) -> None:
+        """Skip the task if the prediction log is empty around the trailing windows.
 
         The condition is the same for both checks of a day, so that both are skipped or none.
         """
-        released = ports.ledger.entries(self.model, kind="release")  # first, as the registry's client imports slowly
-        if not released or ports.registry.by_alias(self.model, "champion") is None:
-            raise AirflowSkipException(f"no version of {self.model} is live yet; there is nothing to monitor")
         try:
             ports.endpoint.flush_log(self.model)
         except AirworthyError as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.ports import Ports
+from pipelines.ports import LedgerEntry, Ports
 from pipelines.verdict import Outcome, Verdict
 from practices._operators import run_context
 
@@ -30,14 +30,16 @@ def record_verdict(
     on_fail: Literal["skip", "fail"] = "fail",
     on_unknown: Literal["skip", "fail"] = "fail",
     details: Mapping[str, Any] | None = None,
+    on_recorded: Callable[[LedgerEntry], None] | None = None,
 ) -> None:
     """Write the verdict to the ledger, the XComs and the task's log; return on PASS, else stop the downstream tasks.
 
     FAIL skips them (``on_fail="skip"``: a candidate was rejected) or raises ``Refused`` (``on_fail="fail"``: bad data,
     a bad live system). UNKNOWN raises ``Refused`` as well, or skips them (``on_unknown="skip"``: a monitor that has too
-    little data yet). The ledger gets ``details`` and the verdict.
+    little data yet). The ledger gets ``details`` and the verdict; ``on_recorded`` is called with its line before the
+    task ends.
     """
-    ports.ledger.append(
+    line = ports.ledger.append(
         ledger_kind,
         model,
         version,
@@ -45,6 +47,8 @@ def record_verdict(
         actor=ports.settings.actor,
         key=verdict_key(context, verdict),
     )
+    if on_recorded is not None:
+        on_recorded(line)
     push_verdict(verdict, context)
     actions = {Outcome.FAIL: on_fail, Outcome.UNKNOWN: on_unknown}
     if actions.get(verdict.outcome) == "fail":

@@ -37,11 +37,11 @@ def event_extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
     return [event.extra for event in sorted(events, key=lambda event: event.timestamp)]
 
 
-def version(context: Any, asset: str, known_versions: Iterable[str]) -> str:
+def version(context: Any, asset: str, known_versions: Iterable[str], others: Iterable[str] = ()) -> str:
     """The version in the form; else the newest of those in the events and of ``known_versions``.
 
-    Airflow may merge two events into one run and drop one, so undecided versions of the registry are included.
-    Raises ``Refused`` if there is none.
+    Airflow may merge two events into one run and drop one, so versions that wait are included. Raises ``Refused`` if
+    there is none, with ``others``: texts about the versions that have to be named.
     """
     if in_form := context["params"].get("version"):
         return str(in_form)
@@ -49,7 +49,7 @@ def version(context: Any, asset: str, known_versions: Iterable[str]) -> str:
     versions += known_versions
     if not versions:
         hint = f"fill in the field version, or let an event of {asset} start the run"
-        raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none is pending", [hint])
+        raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none waits", [hint, *others])
     return max(versions, key=int)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperatorLink, Context
@@ -11,6 +12,7 @@ from airflow.sdk import BaseOperatorLink, Context
 from pipelines import store_paths
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
+from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import links
 from practices._operators.model import ModelPractice, earlier_result
@@ -97,5 +99,6 @@ class RolloutPractice(ModelPractice):
             context=context,
             on_fail=on_fail,
             details={"practice": self.stem, **rollout.ledger_ids, **details},
+            on_recorded=partial(update_status, rollout.ports),
         )
         return verdict.model_dump(mode="json")

@@ -79,10 +79,3 @@ def is_of_rollout(details: Mapping[str, Any], ticket: RolloutTicket) -> bool:
     """Whether a ledger line is about this bundle and model in this rollout."""
     names = ticket.model_dump(include={"rollout_id", "sha256", "model_digest"})
     return all(details.get(name) == value for name, value in names.items())
-
-
-def undeployed_versions(ports: Ports, model: str) -> list[str]:
-    """Approved versions that were never released; one that was rolled back has another status and is left out."""
-    released = {line.version for line in ports.ledger.entries(model=model, kind="release")}
-    approved = [v.version for v in ports.registry.versions(model) if v.tags.get("airworthy.status") == "approved"]
-    return [version for version in approved if version not in released]

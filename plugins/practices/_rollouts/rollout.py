@@ -81,50 +81,50 @@ class Rollout:
 
     def create(self, state: RolloutState, plan: dict[str, Any]) -> None:
         """Begin the rollout with no traffic for the candidate; ``state`` is the state that it replaces."""
-        self._call_target("create_rollout", state, partial(self.target.create_rollout, *self._model_and_id, plan))
+        self._call_target("create_rollout", state, partial(self.target.create_rollout, *self.model_and_id, plan))
 
     def prepare(self) -> RolloutState:
         """Load the candidate at the target, which also tests it."""
         ticket = self.ticket
-        load = partial(self.target.prepare, *self._model_and_id, ticket.version, ticket.bundle, ticket.sha256)
+        load = partial(self.target.prepare, *self.model_and_id, ticket.version, ticket.bundle, ticket.sha256)
         return self._change("prepare", load, lambda state: state.phase != "PENDING")
 
     def set_traffic(self, share: int) -> RolloutState:
         """Give the candidate ``share`` basis points, the champion the rest."""
         split = {str(self.ticket.champion): FULL_SHARE - share, self.ticket.version: share}
-        move = partial(self.target.set_traffic, *self._model_and_id, split)
+        move = partial(self.target.set_traffic, *self.model_and_id, split)
         return self._change("set_traffic", move, lambda state: self.share(state) == share)
 
     def mirror(self, basis_points: int) -> RolloutState:
         """Copy ``basis_points`` of the requests to the candidate."""
         version = self.ticket.version
-        copy = partial(self.target.set_mirror, *self._model_and_id, version, basis_points)
+        copy = partial(self.target.set_mirror, *self.model_and_id, version, basis_points)
         return self._change("set_mirror", copy, lambda state: state.mirror == version)
 
     def stop_mirror(self) -> RolloutState:
         """Stop copying requests to the candidate."""
-        stop = partial(self.target.set_mirror, *self._model_and_id, None, 0)
+        stop = partial(self.target.set_mirror, *self.model_and_id, None, 0)
         return self._change("set_mirror", stop, lambda state: state.mirror is None)
 
     def promote(self) -> RolloutState:
         """Make the candidate the champion."""
         version = self.ticket.version
-        switch = partial(self.target.promote, *self._model_and_id, version)
+        switch = partial(self.target.promote, *self.model_and_id, version)
         return self._change("promote", switch, lambda state: state.champion == version)
 
     def retire(self) -> RolloutState:
         """Finish a promotion: the phase becomes SUCCEEDED."""
-        finish = partial(self.target.retire, *self._model_and_id, None)
+        finish = partial(self.target.retire, *self.model_and_id, None)
         return self._change("retire", finish, lambda state: state.phase == "SUCCEEDED")
 
     def resume(self) -> RolloutState:
         """Resume at the stage at which it was paused."""
-        resume = partial(self.target.resume, *self._model_and_id)
+        resume = partial(self.target.resume, *self.model_and_id)
         return self._change("resume", resume, lambda state: state.phase != "PAUSED")
 
     def hold(self, state: RolloutState, reason: str) -> RolloutState:
         """Pause: the traffic stays as it is until a person decides, for at most ``HOLD_LEASE_SECONDS``."""
-        self._call_target("pause", state, partial(self.target.pause, *self._model_and_id, reason))
+        self._call_target("pause", state, partial(self.target.pause, *self.model_and_id, reason))
         held = self.read_state()
         self.renew_lease(held, HOLD_LEASE_SECONDS)
         return held
@@ -132,7 +132,7 @@ class Rollout:
     def renew_lease(self, state: RolloutState, seconds: float) -> None:
         """Renew the lease for ``seconds`` from now."""
         suffix = f"/{seconds:g}/{self.ports.clock().isoformat()}"  # renewing does not change the generation
-        self._call_target("renew_lease", state, partial(self.target.renew_lease, *self._model_and_id, seconds), suffix)
+        self._call_target("renew_lease", state, partial(self.target.renew_lease, *self.model_and_id, seconds), suffix)
 
     def renew_idle_lease(self, state: RolloutState) -> None:
         """Renew the lease of a candidate without traffic until the next task, including the time approvers have."""
@@ -142,11 +142,11 @@ class Rollout:
         """Send all traffic to the champion, at any generation; an ended rollout is left as it is."""
         reason_digest = hashlib.sha256(reason.encode()).hexdigest()[:16]
         return self.target.roll_back(
-            *self._model_and_id, reason, key=f"{self.ticket.rollout_id}/roll_back/{reason_digest}"
+            *self.model_and_id, reason, key=f"{self.ticket.rollout_id}/roll_back/{reason_digest}"
         )
 
     @property
-    def _model_and_id(self) -> tuple[str, str]:
+    def model_and_id(self) -> tuple[str, str]:
         return self.ticket.model, self.ticket.rollout_id
 
     def _change(self, verb: str, change: TargetChange, is_applied: Callable[[RolloutState], bool]) -> RolloutState:

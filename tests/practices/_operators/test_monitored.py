@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
+from pipelines.messages.release import LiveState
 from practices._operators.monitored import MonitoringCheck
 from practices.drift_check import DriftCheck
 from practices.performance_check import PerformanceCheck
@@ -42,12 +43,12 @@ def run(check: type[MonitoringCheck], harness: PracticeHarness, **fields: Any) -
 
 def test_the_day_is_the_partition_of_the_run(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
     run(check, harness)
-    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY)]
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY, version="4")]
 
 
 def test_the_day_of_the_form_is_enough(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
     run(check, harness, partition_key=None, day=f"{DAY}")
-    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY)]
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY, version="4")]
 
 
 def test_a_run_without_a_day_is_refused(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
@@ -73,16 +74,51 @@ def test_a_detection_turns_the_task_red_after_it_is_on_record(
 
 
 def test_with_nothing_live_there_is_nothing_to_watch(harness: PracticeHarness, check: type[MonitoringCheck]) -> None:
-    harness.registry.name()
-    with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
+    harness.endpoint.serve(LiveState(model=MODEL))
+    disagreement = r"the ledger's live version is 4, but the target serves nothing: airworthy reconcile"
+    with pytest.raises(AirflowSkipException, match=rf"no version of flight_delay is live.*{disagreement}"):
         run(check, harness)
     assert harness.asked == []
+
+
+@pytest.mark.parametrize("champion", [None, "3"])
+def test_what_the_target_serves_is_measured_whatever_the_registry_says_and_the_disagreement_is_named(
+    harness: PracticeHarness, check: type[MonitoringCheck], champion: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.registry.add("3")
+    harness.registry.name(**({"champion": champion} if champion else {}))
+    run(check, harness)
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY, version="4")]
+    [disagreement] = harness.lines("monitoring_verdict")[0][1]["disagreements"]
+    assert disagreement.startswith(f"alias champion is {champion or 'missing'}, but the target serves version 4: ")
+    assert disagreement in capsys.readouterr().out
+
+
+def test_a_live_version_that_was_deleted_from_the_registry_is_measured_and_named(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    harness.registry.add("3")
+    del harness.registry._versions[MODEL]["4"]
+    harness.registry.name()
+    run(check, harness)
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY, version="4")]
+    named = harness.lines("monitoring_verdict")[0][1]["disagreements"]
+    assert named[0].startswith("version 4 in the registry is missing, but the target serves version 4: ")
+
+
+def test_a_verdict_names_the_live_version_and_the_days_of_its_window(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    run(check, harness)
+    [(_, details)] = harness.lines("monitoring_verdict")
+    assert (details["live"], details["window"], details["disagreements"]) == ("4", ["2013-03-01", "2013-03-07"], [])
 
 
 def test_where_nothing_was_ever_released_the_registry_is_not_even_asked(
     harness: PracticeHarness, check: type[MonitoringCheck]
 ) -> None:
     harness.ledger.lines.clear()
+    harness.endpoint.serve(LiveState(model=MODEL))
     harness.registry.down = True
     with pytest.raises(AirflowSkipException, match="no version of flight_delay is live"):
         run(check, harness)
@@ -101,6 +137,14 @@ def test_a_gateway_that_does_not_answer_does_not_stop_the_watch(
     harness: PracticeHarness, check: type[MonitoringCheck]
 ) -> None:
     harness.endpoint.down = True
+    assert run(check, harness)["returned"]["version"] == "4"
+    assert harness.asked == [MonitorRequest(model=MODEL, day=DAY, version="4")]
+
+
+def test_a_registry_that_does_not_answer_does_not_stop_the_watch(
+    harness: PracticeHarness, check: type[MonitoringCheck]
+) -> None:
+    harness.registry.down = True
     assert run(check, harness)["returned"]["version"] == "4"
 
 

@@ -1,0 +1,1 @@
+"""What a model's target serves, what ledger and registry say of it, and the one place that writes it to both."""
