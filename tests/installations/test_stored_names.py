@@ -30,7 +30,7 @@ from pipelines.ledger.rows import to_row
 from pipelines.ledger.version_state import ROLLBACK_KINDS, lines_about, read_versions
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.rollout import RolloutState, RolloutTicket
-from pipelines.messages.training import SnapshotResult
+from pipelines.messages.training import ModelDigests, SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rules.retrain_request import read_detections
 from pipelines.rules.rollback_drill import choose_candidate
@@ -292,7 +292,7 @@ def test_a_registered_model_is_loaded_by_mlflow_through_the_loader_it_names_and_
 
 def test_the_tags_of_a_registered_version_still_say_what_it_is() -> None:
     newest, first = [VersionInfo.model_validate(told) for told in read("versions.json")]
-    _verify(first, TEXTS / "model")
+    _verify(first, TEXTS / "model", ModelDigests(model_digest=first.tags["airworthy.model_digest"]))
     assert read_model_folder(TEXTS / "model").problem == "classification"
     registry: Any = SimpleNamespace(versions=lambda model: [newest, first])
     for version in (newest, first):
