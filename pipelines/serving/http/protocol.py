@@ -117,6 +117,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.headers_complete = False
         self.began_at = self.began_at or self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.headers_complete:  # a trailer comes after the check of the headers, and is none of them
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self.headers_complete = True
         limit = self.listener.limits.header_bytes
@@ -147,7 +151,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         if self.inline_request is not None:
-            self.body_parts.append(body)
+            if self.inline_request.problem is None:  # the body of a refused request is read and not kept
+                self.body_parts.append(body)
         elif not self.ended:
             super().on_body(body)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import psutil
 import pytest
 
 from pipelines.serving.data_plane.inference import DataPlane
@@ -25,6 +26,15 @@ from tests.serving.front_gateways import AUDIENCE, ISSUER, KEYS, front, key_set,
 from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle
 
 BODY = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": ROWS}}).encode()
+V2_BODY = json.dumps(
+    {
+        "inputs": [
+            {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
+            {"name": "distance", "shape": [1], "datatype": "FP64", "data": [1.0]},
+            {"name": "hour", "shape": [1], "datatype": "FP64", "data": [2.0]},
+        ]
+    }
+).encode()
 JWT = {"algorithms": ["RS256", "ES256"], "audience": AUDIENCE, "issuer": ISSUER}
 
 
@@ -120,6 +130,29 @@ def test_only_the_scope_admin_chooses_a_version(guarded: Gateway) -> None:
     assert guarded.invoke(BODY, **chosen, **{"x-api-key": KEYS["root"]}).headers["x-model-version"] == "1"
     absent = guarded.invoke(BODY, **{"x-model-version": "7", "x-api-key": KEYS["root"]})
     assert (absent.status_code, "version 1 is live" in absent.text) == (404, True)
+
+
+@pytest.mark.parametrize("path", [b"/invocations", b"/v2/models/flight_delay/infer"])
+def test_a_trailer_is_no_header_and_chooses_no_version(guarded: Gateway, path: bytes) -> None:
+    body = BODY if path == b"/invocations" else V2_BODY
+    key = b"x-api-key: " + KEYS["caller"].encode() + b"\r\n"
+    head = b"POST " + path + b" HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n" + key
+    chunks = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
+    for sent in ([head + chunks + b"x-model-version: 7\r\n\r\n"], [head, chunks, b"x-model-version: 7\r\n\r\n"]):
+        answer = answered(opened(guarded, *sent))
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        assert b"x-model-version: 1" in answer
+
+
+def test_the_bodies_of_refused_requests_are_not_kept(guarded: Gateway) -> None:
+    [worker] = guarded.worker_pids()
+    before = psutil.Process(worker).memory_info().rss
+    head = HEAD + b"content-length: 8000000\r\n\r\n"
+    connections = [opened(guarded, head, b" " * 7_999_000) for _ in range(12)]
+    for connection in connections:
+        guarded.wait_for(lambda connection=connection: is_read(connection))
+    assert psutil.Process(worker).memory_info().rss - before < 24_000_000, "12 bodies of 8 MB, none of them kept"
+    assert guarded.invoke(BODY, **{"x-api-key": KEYS["caller"]}).status_code == 200
 
 
 @pytest.mark.parametrize(
