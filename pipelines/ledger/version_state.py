@@ -308,9 +308,9 @@ class _Reader:
         """Callers had met the version, or had not: the line says so itself, or else earlier lines do."""
         traffic, rollout_id = details.get("traffic"), details.get("rollout_id")
         if traffic is None:
-            known = self.versions.get(version)
-            traffic = rollout_id is None or str(rollout_id) in self._with_traffic or known_as(known, State.LIVE)
-        event = Event.TAKEN_BACK if traffic else Event.FAILED_UNSEEN
+            traffic = rollout_id is None or str(rollout_id) in self._with_traffic
+        met = traffic or known_as(self.versions.get(version), State.LIVE)
+        event = Event.TAKEN_BACK if met else Event.FAILED_UNSEEN
         return _Change(event, version, str(details.get("reason") or ""), to)
 
     def _expired_version(self, line: LedgerEntry) -> str | None:
@@ -331,7 +331,8 @@ class _Reader:
         for other in versions_in(self.versions, State.LIVE, State.SUPERSEDED):
             if other not in (target.live, target.previous):
                 yield _Change(Event.OUT_OF_REACH, other, reason)
-        if target.previous not in (None, target.candidate):
+        previous = self.versions.get(target.previous or "")
+        if target.previous not in (None, target.candidate) and not known_as(previous, State.ROLLED_BACK):
             yield _Change(Event.REPLACED, str(target.previous), reason)
 
     def _observed_rollout(self, target: Observation) -> Iterator[_Change]:

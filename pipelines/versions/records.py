@@ -11,8 +11,6 @@ from pipelines.messages.release import LiveState
 from pipelines.ports import LedgerEntry, Ports, RolloutTarget
 from pipelines.versions.standing import STATUS_TAG, Difference, Standing, differences
 
-CALLED_ROLES = ("candidate", "variant")
-"""Roles of a rollout's candidate in which callers get its answers."""
 log = logging.getLogger(__name__)
 
 
@@ -38,14 +36,14 @@ def append_rollback(
     return ports.ledger.append(kind, model, taken_back, {**named, **details}, actor=actor, key=key)
 
 
-def measured_traffic(target: RolloutTarget, model: str, rollout_id: str) -> int | None:
-    """The largest share, in basis points, at which callers met the candidate of an ended rollout; None: not counted."""
+def measured_traffic(target: RolloutTarget, model: str, rollout_id: str, version: str | None) -> int | None:
+    """The largest share, in basis points, at which callers met a version in its rollout; None: nobody counts them."""
     try:
         arms = target.counts(model, rollout_id)
     except AirworthyError as error:
-        log.warning("how many callers met the candidate of rollout %s is not known: %s", rollout_id, error)
+        log.warning("how many callers met version %s in rollout %s is not known: %s", version, rollout_id, error)
         return None
-    met = [arm.share for arm in arms if arm.role in CALLED_ROLES and arm.requests]
+    met = [arm.share for arm in arms if arm.version == version and arm.role != "shadow" and arm.requests]
     return max(met, default=0) if arms else None
 
 

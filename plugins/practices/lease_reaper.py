@@ -86,7 +86,7 @@ class LeaseReaper(DryRunPractice):
             candidate, traffic = before.candidate, before.split.get(before.candidate or "", 0)
         else:
             candidate = rollout_version(ports, state.model, rollout_id)
-            traffic = measured_traffic(ports.target(state.model), state.model, rollout_id)
+            traffic = measured_traffic(ports.target(state.model), state.model, rollout_id, candidate)
         details: dict[str, Any] = {"rollout_id": rollout_id, "phase": state.phase, "reason": state.reason}
         details |= {"split": state.split, "from": candidate, "to": state.champion, "traffic": traffic}
         actor = run_context.actor(context, ports.settings.actor)

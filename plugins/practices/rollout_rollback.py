@@ -10,7 +10,7 @@ from pipelines.ledger.version_state import ROLLBACK_KINDS
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
 from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
-from pipelines.versions.records import append_rollback, measured_traffic, update_status
+from pipelines.versions.records import append_rollback, measured_traffic, update_aliases, update_status
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -38,10 +38,12 @@ class RolloutRollback(RolloutPractice):
             state, traffic = rollout.roll_back(decision.reason), rollout.share(state)
             line = record_rollback(rollout, state, "run", decision.reason, traffic)
         elif decision.action == "record":
-            counted = 0 if state.phase == "FAILED" else measured_traffic(rollout.target, *rollout.model_and_id)
-            line = record_rollback(rollout, state, rollback_initiator(rollout), decision.reason, counted)
+            line = record_rollback(
+                rollout, state, rollback_initiator(rollout), decision.reason, met_callers(rollout, state)
+            )
         if line is not None:
             update_status(rollout.ports, line)
+            update_aliases(rollout.ports, rollout.target.state(self.model))
         return self.record(decision.verdict, rollout, context)
 
 
@@ -70,6 +72,13 @@ def recorded_end(rollout: Rollout, state: RolloutState) -> LedgerEntry | None:
     if not ends and state.rollout_id != ticket.rollout_id:
         ends = released
     return ends[-1] if ends else None
+
+
+def met_callers(rollout: Rollout, state: RolloutState) -> int | None:
+    """Basis points at which callers met a version that the target has taken back."""
+    if state.phase == "FAILED":
+        return 0
+    return measured_traffic(rollout.target, *rollout.model_and_id, rollout.ticket.version)
 
 
 def rollback_initiator(rollout: Rollout) -> str:

@@ -30,6 +30,7 @@ from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.rollout import RolloutState
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
+from pipelines.versions.reading import read_standing
 from pipelines.wiring import run_step
 from tests.e2e.installation import Installation, build_days
 
@@ -138,11 +139,12 @@ def approve(made: RolloutStack, seed: int) -> str:
     trained = step("train_model", request)
     assert isinstance(trained, TrainResult)
     digest = {"model_digest": trained.model_digest}
+    training = trained.model_dump(mode="json", include={"model_digest", "folder_digest", "snapshot"})
+    ports.ledger.append("training", MODEL, trained.version, training | {"outcome": "pass"}, actor="e2e")
     for gate in REQUIRED_GATES:
         ports.ledger.append("gate", MODEL, trained.version, {"gate": gate, "outcome": "pass", **digest}, actor="e2e")
     ports.ledger.append("approval", MODEL, trained.version, digest, actor="e2e")
-    named = {"airworthy.status": "approved", "airworthy.semantic_version": f"1.0.{seed}"}
-    ports.registry.set_tags(MODEL, trained.version, named)
+    ports.registry.set_tags(MODEL, trained.version, {"airworthy.semantic_version": f"1.0.{seed}"})
     return trained.version
 
 
@@ -207,6 +209,13 @@ def test_a_good_candidate_is_promoted_though_everything_is_killed_on_its_way(rol
     assert champion is not None
     assert champion.version == "2"
     assert [line.details["share"] for line in shifts(rollout_stack, "2")] == [2000, 5000]
+    assert statuses(rollout_stack) == {"1": "superseded", "2": "live"}
+
+
+def statuses(rollout_stack: RolloutStack) -> dict[str, str | None]:
+    versions = rollout_stack.ports.registry.versions(MODEL)
+    assert read_standing(rollout_stack.ports, MODEL).disagreements == []
+    return {info.version: info.tags.get("airworthy.status") for info in versions}
 
 
 def shifts(rollout_stack: RolloutStack, version: str) -> list[Any]:
@@ -228,8 +237,9 @@ def test_a_candidate_that_freezes_under_traffic_is_rolled_back_and_its_run_fails
     assert (state.champion, state.phase) == ("2", "ROLLED_BACK")
     assert re.search(r"(the limit is|>) 0\.1\b", state.reason), "guard or analysis, whichever saw it first"
     [line] = rollbacks(rollout_stack)
-    assert line.details["from"] == "1"
+    assert (line.version, line.details["from"], line.details["to"]) == ("1", "1", "2")
     assert state.reason in line.details["reason"]
+    assert statuses(rollout_stack) == {"1": "rolled_back", "2": "live"}
 
 
 def rollbacks(rollout_stack: RolloutStack) -> list[Any]:

@@ -348,6 +348,22 @@ def test_what_the_target_serves_goes_before_what_the_lines_said(
         assert story.states == states
 
 
+def test_a_former_champion_that_was_taken_back_as_a_candidate_stays_so_though_the_target_can_restore_it(
+    story: Story,
+) -> None:
+    for version in ("1", "2"):
+        story.approve(version)
+        story.release(version)
+    story.canary("1")
+    story.roll_back("1", "2", rollout_id="r1", traffic=500)
+    assert story.states == {"1": "rolled_back", "2": "live"}
+    story.observe(live="2", previous="1")
+    assert story.states == {"1": "rolled_back", "2": "live"}
+    story.roll_back("2", "1")
+    assert story.states == {"1": "live", "2": "rolled_back"}
+    assert len(story.versions["1"].rollbacks) == 1, "a reason to warn before it is put back"
+
+
 @pytest.mark.parametrize(
     ("target", "state"),
     [

@@ -98,6 +98,20 @@ def test_a_promoted_candidate_stays_whatever_failed_after_it(harness: PracticeHa
     assert run.field.lines("rollback") == []
 
 
+def test_a_promotion_that_the_target_took_back_by_itself_is_written_down_and_the_registry_follows(
+    harness: PracticeHarness,
+) -> None:
+    run = DeployRun(harness)
+    run.play(until="promote_candidate")
+    assert harness.registry.aliases == {"champion": "5", "previous": "4"}
+    run.target.roll_back(MODEL, "r5", "60 of 200 failed", key="guard")
+    assert end(run, retire_former="failed") == "success"
+    [(version, line)] = run.field.lines("rollback")
+    assert (version, line["from"], line["to"], line["reason"]) == ("5", "5", "4", "60 of 200 failed")
+    statuses = {name: tags["airworthy.status"] for name, tags in harness.registry.tags.items()}
+    assert (statuses["4"], statuses["5"], harness.registry.aliases) == ("live", "rolled_back", {"champion": "4"})
+
+
 def test_a_rollout_of_somebody_else_is_left_alone(run: DeployRun) -> None:
     plan = {"strategy": "canary", "lease_seconds": 60, "guard": {"max_error_rate": 0.1}, "supersede": True}
     run.target.create_rollout(MODEL, "r6", plan, expect=run.state.generation, key="r6")

@@ -62,7 +62,7 @@ def rollback_by_earlier_try(target: DeploymentTarget, state: RolloutState, key: 
     planned = earlier_rollback(state, key)
     if planned is None:
         return None
-    return MadeRollback(planned, measured_traffic(target, state.model, str(planned.rollout_id)))
+    return MadeRollback(planned, measured_traffic(target, state.model, str(planned.rollout_id), planned.takes))
 
 
 def rollback_made_elsewhere(state: RolloutState, ports: Ports, context: Any) -> MadeRollback | None:
