@@ -50,6 +50,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     print(hanging_lines("", f"the certificate {held}; head of the ledger {certificate.head}", columns))
     if known := read_versions(ports.ledger.entries(model=options.model)).get(options.version):
         print(hanging_lines("", f"version {options.version} is {known.text}", columns))
+    if any(check.name == "ledger" for check in failed):
+        print(hanging_lines("", "airworthy ledger check names each fault of the ledger and the way out", columns))
     if options.write:
         options.write.write_text(certificate.model_dump_json(indent=2), encoding="utf-8")
     return EXIT_REFUSED if failed else 0

@@ -93,6 +93,7 @@ def test_one_item_that_fails_gives_65_and_hides_no_other(ports: FakePorts, capsy
     failed = [line.split()[1] for line in printed.splitlines() if line.startswith("  FAIL")]
     assert failed == ["ledger", "champion_comparison_gate", "approval", "model", "bundle"]
     assert "line 5 was altered" in printed
+    assert "airworthy ledger check names each fault" in printed
     assert "the certificate does NOT hold" in printed
 
 
