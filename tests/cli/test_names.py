@@ -16,7 +16,7 @@ from pipelines.testing.rollout_target import FakeTarget
 MODELS = "there are arrival_delay_minutes, flight_delay"
 DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
 WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion", "status"}
-"""Commands that take none, and ``status``, whose own test has it."""
+"""Commands that take none."""
 CASES = [
     (("verify", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("verify", "nosuch", "3", "--offline"), f"there is no model nosuch; {MODELS}"),
@@ -26,6 +26,7 @@ CASES = [
     (("reproduce", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("reproduce", "flight_delay", "9"), "flight_delay has no version 9 in the registry; there are 1, 2"),
     (("rollback", "nosuch", "--reason", "bad"), f"there is no model nosuch; {MODELS}"),
+    (("reconcile", "flight_delay", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("ledger", "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("ledger", "--model", "flight_delay", "--version", "9"), "flight_delay has no version 9; there are 1, 10"),
     (("restore", "validated/nosuch", "3"), "there is no table validated/nosuch; there is quarantine/flights"),
