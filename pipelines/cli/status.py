@@ -75,6 +75,8 @@ def summary(ports: Ports) -> dict[str, Any]:
         registered = ask("registry", ports.registry.versions, name, default=no_versions)
         own = [entry for entry in entries if entry.model == name]
         target = None if live is None or (live.version and rollout is None) else observation(live, rollout)
+        if "ledger" in unreachable:  # with nothing to compare it with
+            target = None
         standing = compare(name, own, target, registered)
         models[name] = {
             "versions": version_facts(standing, registered or []),

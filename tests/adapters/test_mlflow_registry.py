@@ -17,7 +17,11 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.mlflow_client import grouped_metric, open_client, plain_metric, translate_mlflow_errors
 from pipelines.ports import Registry
 from pipelines.settings import REPOSITORY
-from pipelines.testing.ports import MemoryRegistry
+from pipelines.testing.ports import FakePorts, MemoryRegistry
+from pipelines.testing.rollout_target import FakeTarget
+from pipelines.versions.reading import read_standing
+from pipelines.versions.records import put_right, update_aliases, update_status
+from pipelines.versions.standing import differences
 
 Add = Callable[[str, dict[str, str]], str]
 
@@ -105,6 +109,35 @@ def test_metrics_are_grouped_in_mlflow_and_known_by_their_plain_names(plain: str
 @pytest.mark.parametrize("name", ["data/rows", "system/cpu_percent", "cv_fold/roc_auc", "other"])
 def test_a_metric_that_is_in_a_group_or_in_none_keeps_its_name(name: str) -> None:
     assert grouped_metric(name) == plain_metric(name) == name
+
+
+def test_what_a_person_deletes_in_mlflow_is_named_and_what_is_served_is_put_right(tmp_path: Path, empty: Path) -> None:
+    shutil.copy(empty, tmp_path / "mlflow.db")
+    client = open_client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.create_registered_model("m")
+    ports = FakePorts.make(tmp_path, registry=MlflowRegistry(str(client.tracking_uri)))
+    target = ports.targets["m"] = FakeTarget("1")
+    for version in ("1", "2", "3"):
+        client.create_model_version("m", "s")
+        if version != "1":
+            target.release("m", version, "b", version, key=version)
+        state = target.state("m")
+        update_status(ports, ports.ledger.append("release", "m", version, {"previous": state.previous}, actor="a"))
+        update_aliases(ports, state)
+    assert differences(read_standing(ports, "m")) == []
+    client.delete_registered_model_alias("m", "champion")
+    client.delete_model_version("m", "2")
+    found = {each.what: (each.recorded, each.right) for each in differences(read_standing(ports, "m"))}
+    assert found["alias champion"] == (None, "3")
+    assert set(found) == {"alias champion", "version 2 in the registry"}
+    put_right(ports, read_standing(ports, "m"), by="ann")
+    assert [each.what for each in differences(read_standing(ports, "m"))] == ["version 2 in the registry"]
+    assert {info.version: info.aliases for info in ports.registry.versions("m")} == {"1": (), "3": ("champion",)}
+    client.delete_model_version("m", "3")
+    texts = read_standing(ports, "m").disagreements
+    assert any(
+        text.startswith("version 3 in the registry is missing, but the target serves version 3") for text in texts
+    )
 
 
 def test_versions_come_newest_first(filled: tuple[Registry, Add]) -> None:

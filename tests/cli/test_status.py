@@ -250,6 +250,14 @@ def test_the_newest_rollout_names_its_version_also_when_it_has_ended(ports: Any)
     assert "disagreement: the ledger's staged version is 3, but rollout r-7 is ROLLED_BACK" in shown
 
 
+def test_a_ledger_that_does_not_answer_is_no_disagreement(ports: Any) -> None:
+    ports.ledger = Silent()
+    told = status.summary(ports)
+    model = told["models"]["flight_delay"]
+    assert set(told["unreachable"]) == {"ledger"}
+    assert (model["disagreements"], model["outdated_tags"], model["live"]["version"]) == ([], [], "2")
+
+
 def test_what_does_not_answer_is_named_and_the_rest_is_told(ports: Any) -> None:
     ports.registry, ports.endpoint = Silent(), Silent()
     told = status.summary(ports)
