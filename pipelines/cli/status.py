@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pipelines import store_paths
 from pipelines.cli.model_status import monitoring_facts, next_rollback, rollout_facts, version_facts
+from pipelines.cli.names import check_model
 from pipelines.errors import AirworthyError
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
@@ -23,6 +24,7 @@ Answer = TypeVar("Answer")
 
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("status", help="print what is ingested, trained, live and drifting")
+    command.add_argument("model", nargs="?", help="everything about this model; none: one screen about all")
     command.add_argument("--json", action="store_true", help="for a program to read")
     command.set_defaults(run=run)
 
@@ -34,7 +36,11 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         return 0
     from pipelines.cli.progress import open_console
 
-    print_summary(ports, open_console())
+    if options.model:
+        check_model(options.model, ports)
+        print_model(ports.catalog.model(options.model).model, ports, open_console())
+    else:
+        print_summary(ports, open_console())
     return 0
 
 
@@ -151,4 +157,12 @@ def print_summary(ports: Ports, console: Any) -> None:
     from pipelines.cli.status_page import render_summary
 
     for part in render_summary(summary(ports)):
+        console.print(part)
+
+
+def print_model(model: str, ports: Ports, console: Any) -> None:
+    """Write all that is known of one model onto a ``rich`` console."""
+    from pipelines.cli.status_page import render_model
+
+    for part in render_model(model, summary(ports)):
         console.print(part)

@@ -1,4 +1,4 @@
-"""Renders the summary of `airworthy status` as tables that fit a terminal; long lists end after six lines."""
+"""Renders `airworthy status`: all data and models on one screen of 80 columns, or all that is known of one model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,16 +16,37 @@ SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 MAX_SHOWN_COUNTS = 6
 """Most lines of a list; the rest is counted."""
+MAX_VERSIONS, MAX_REASONS, MAX_HISTORY = 3, 2, 2
+"""Most versions of a model, and reasons and former verdicts of a check, on the screen of all models."""
 
 
 def render_summary(summary: dict[str, Any], now: datetime | None = None) -> Iterator[Any]:
-    """Tables and lines, in the order of a model's life cycle; ages count up to ``now``."""
+    """All data and models, in the order of their life cycle; of what passed only the numbers. Ages count up to ``now``.
+
+    It fits a terminal of 80 columns; `airworthy status <model>` has the rest.
+    """
     now = now or datetime.now(UTC)
     for name, sources in summary["datasets"].items():
         yield _dataset_table(name, sources)
+        yield from _quarantine_lines(sources)
     for name, model in summary["models"].items():
         yield _version_table(name, model)
-        yield from _model_lines(name, model, now)
+        yield from _failed_gate_lines(model)
+        yield from _model_lines(name, model, now, reasons=MAX_REASONS, history=MAX_HISTORY)
+    yield from _fault_lines(summary)
+
+
+def render_model(name: str, summary: dict[str, Any], now: datetime | None = None) -> Iterator[Any]:
+    """All that is known of one model: every version with its metrics and gates, then its lines in full."""
+    now, model = now or datetime.now(UTC), summary["models"][name]
+    yield f"[bold]Model: {escape(name)}[/bold]"
+    for version in model["versions"]:
+        yield from _version_lines(version, model)
+    yield from _model_lines(name, model, now)
+    yield from _fault_lines(summary)
+
+
+def _fault_lines(summary: dict[str, Any]) -> Iterator[str]:
     for name, why in summary["refused"].items():
         yield f"[red]{escape(name)} is left out:[/red] {escape(why)}"
     for what, why in summary["unreachable"].items():
@@ -32,51 +54,92 @@ def render_summary(summary: dict[str, Any], now: datetime | None = None) -> Iter
 
 
 def _dataset_table(name: str, sources: dict[str, Any]) -> Table:
-    table = Table(title=f"Data: {name}", title_justify="left")
+    table = _table(f"Data: {name}")
     for heading, justify in (("source", "left"), ("days", "right"), ("first", "left"), ("last", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for heading in ("accepted", "quarantined"):
         table.add_column(heading, justify="right")
-    table.add_column("why quarantined (rows)")
     for source, facts in sources.items():
-        table.add_row(
-            source,
-            str(facts["days"]),
-            facts["first"] or "-",
-            facts["last"] or "-",
-            f"{facts['accepted']:,}",
-            f"{facts['quarantined']:,}",
-            _counts_text(facts["reasons"]),
-        )
+        counts = [f"{facts['accepted']:,}", f"{facts['quarantined']:,}"]
+        table.add_row(source, str(facts["days"]), facts["first"] or "-", facts["last"] or "-", *counts)
     return table
+
+
+def _quarantine_lines(sources: dict[str, Any]) -> Iterator[str]:
+    """Why rows were quarantined, with the number of rows."""
+    for source, facts in sources.items():
+        if facts["reasons"]:
+            yield f"  {escape(source)} quarantined: {_counts_text(facts['reasons'])}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
 
 
 def _version_table(name: str, model: dict[str, Any]) -> Table:
-    table = Table(title=f"Model: {name}", title_justify="left")
-    for heading in ("version", "status", "alias", f"test {model['metric']}", "other test metrics", "gates"):
-        table.add_column(heading)
-    for version in model["versions"]:
-        metrics = {
-            name: version["metrics"][f"test_{name}"] for name in SHOWN_METRICS if f"test_{name}" in version["metrics"]
-        }
-        own = metrics.pop(model["metric"], None)
+    table = _table(f"Model: {name}")
+    for heading in ("version", "status", "alias", f"test {model['metric']}", "gates"):
+        table.add_column(heading, no_wrap=True)
+    shown = _shown_versions(model)
+    for version in shown:
+        own = version["metrics"].get(f"test_{model['metric']}")
         table.add_row(
-            f"{version['version']} ({version['semantic']})" if version["semantic"] else version["version"],
+            _version_name(version),
             (version["status"] or "-").replace("_", " "),
             ", ".join(version["aliases"]) or "-",
             "-" if own is None else f"{own:.4f}",
-            ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items()),
-            "\n".join(_gate_text(gate) for gate in model["gates"] if gate["version"] == version["version"]) or "-",
+            _gates_text([gate for gate in model["gates"] if gate["version"] == version["version"]]),
         )
+    if older := len(model["versions"]) - len(shown):
+        table.add_row(f"and {older} older")
     return table
 
 
-def _gate_text(gate: dict[str, Any]) -> str:
-    reasons = "".join(f"\n  {escape(reason)}" for reason in gate["reasons"])
-    return f"{escape(str(gate['gate']))}: {_outcome_text(gate['outcome'])}{reasons}"
+def _shown_versions(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """The newest versions, and older ones that an alias names."""
+    return [version for number, version in enumerate(model["versions"]) if number < MAX_VERSIONS or version["aliases"]]
 
 
-def _model_lines(name: str, model: dict[str, Any], now: datetime) -> Iterator[str]:
+def _version_name(version: dict[str, Any]) -> str:
+    return f"{version['version']} ({version['semantic']})" if version["semantic"] else str(version["version"])
+
+
+def _gates_text(gates: list[dict[str, Any]]) -> str:
+    """``6/6 ✓``, or ``5/6``."""
+    passed = sum(gate["outcome"] == "pass" for gate in gates)
+    if not gates:
+        return "-"
+    return f"[green]{passed}/{passed} ✓[/green]" if passed == len(gates) else f"[red]{passed}/{len(gates)}[/red]"
+
+
+def _failed_gate_lines(model: dict[str, Any]) -> Iterator[str]:
+    """The gates that the shown versions did not pass, each with its first reason."""
+    for version in _shown_versions(model):
+        for gate in model["gates"]:
+            if gate["version"] == version["version"] and gate["outcome"] != "pass":
+                reason = f": {gate['reasons'][0]}" if gate["reasons"] else ""
+                named = f"  version {version['version']}, {gate['gate']}: "
+                yield f"{escape(named)}{_outcome_text(gate['outcome'])}{escape(reason)}"
+
+
+def _version_lines(version: dict[str, Any], model: dict[str, Any]) -> Iterator[str]:
+    """One version: its state and aliases, its test metrics, and every gate."""
+    named = [(version["status"] or "no status").replace("_", " "), *version["aliases"]]
+    yield f"  [bold]version {_version_name(version)}[/bold]: {escape(', '.join(named))}"
+    metrics = version["metrics"]
+    shown = [f"{name} {metrics[f'test_{name}']:.4f}" for name in SHOWN_METRICS if f"test_{name}" in metrics]
+    if shown:
+        yield f"    test: {', '.join(shown)}"
+    for gate in model["gates"]:
+        if gate["version"] == version["version"]:
+            yield f"    {escape(str(gate['gate']))}: {_outcome_text(gate['outcome'])}"
+            yield from (f"      - {escape(reason)}" for reason in gate["reasons"])
+
+
+def _model_lines(
+    name: str, model: dict[str, Any], now: datetime, *, reasons: int = MAX_SHOWN_COUNTS, history: int = MAX_SHOWN_COUNTS
+) -> Iterator[str]:
+    """Lines on what serves, rolls out, is monitored and was requested; at most so many ``reasons`` and ``history``."""
     live = model["live"]
     if live and live["version"]:
         previous = f", previous {live['previous']}" if live["previous"] else ""
@@ -102,18 +165,18 @@ def _model_lines(name: str, model: dict[str, Any], now: datetime) -> Iterator[st
         measured = f"version {verdict['version']}{_window_text(verdict)}, {_age(verdict['at'], now)}"
         days = f"{model['checked_days']} day{'s' if model['checked_days'] != 1 else ''} checked"
         yield f"  {check} of {verdict['day']}: {_outcome_text(verdict['outcome'])} ({measured}; {days})"
-        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:MAX_SHOWN_COUNTS])
-        if len(verdict["reasons"]) > MAX_SHOWN_COUNTS:
-            yield f"    - and {len(verdict['reasons']) - MAX_SHOWN_COUNTS} more"
-    if history := model["history"]:
+        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:reasons])
+        if len(verdict["reasons"]) > reasons:
+            yield f"    - and {len(verdict['reasons']) - reasons} more"
+    if former := model["history"]:
         shown = [
             f"{each['check']} {str(each['outcome']).upper()} of {each['day']} (version {each['version']},"
             f" {_age(each['at'], now)})"
-            for each in history[-MAX_SHOWN_COUNTS:]
+            for each in former[-history:]
         ]
         yield f"  history, of versions that are not live: {escape('; '.join(shown))}"
     if model["drifted"]:
-        yield f"  drifted (days): {_counts_text(model['drifted'])}"
+        yield f"  drifted (days): {_counts_text(model['drifted'], reasons + 1)}"
     for request in model["retrain_requests"]:
         yield f"  retraining requested on {request['day']}: {escape('; '.join(request['reasons']))}"
 
@@ -160,7 +223,7 @@ def _outcome_text(outcome: Any) -> str:
     return f"[{colour}]{str(outcome).upper()}[/{colour}]"
 
 
-def _counts_text(counts: dict[str, int]) -> str:
-    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:MAX_SHOWN_COUNTS]]
+def _counts_text(counts: dict[str, int], most: int = MAX_SHOWN_COUNTS) -> str:
+    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:most]]
     rest = len(counts) - len(shown)
     return ", ".join([*shown, f"and {rest} more"] if rest else shown) or "-"

@@ -15,7 +15,7 @@ from pipelines.testing.rollout_target import FakeTarget
 
 MODELS = "there are arrival_delay_minutes, flight_delay"
 DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
-WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion", "status"}
+WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion"}
 """Commands that take none."""
 CASES = [
     (("verify", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
@@ -23,6 +23,7 @@ CASES = [
     (("verify", "flight_delay", "9"), "flight_delay has no version 9; there are 1, 2, 10"),
     (("verify", "flight_delay", "9", "--offline"), "flight_delay has no version 9; there are 1, 10"),
     (("verify", "flight_delay", "1.0.0"), "flight_delay has no version 1.0.0; there are 1, 2, 10"),
+    (("status", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("reproduce", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("reproduce", "flight_delay", "9"), "flight_delay has no version 9 in the registry; there are 1, 2"),
     (("rollback", "nosuch", "--reason", "bad"), f"there is no model nosuch; {MODELS}"),

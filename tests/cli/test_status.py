@@ -152,9 +152,15 @@ def ports() -> SimpleNamespace:
     return made
 
 
-def page(ports: Any) -> str:
-    console = Console(file=StringIO(), width=200)
+def page(ports: Any, width: int = 200) -> str:
+    console = Console(file=StringIO(), width=width)
     status.print_summary(ports, console)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def page_of_model(ports: Any, width: int = 200) -> str:
+    console = Console(file=StringIO(), width=width)
+    status.print_model("flight_delay", ports, console)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -275,7 +281,7 @@ def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(por
         "2 (1.0.1)",
         "champion",
         "0.7012",
-        "slice_gate: PASS",
+        "2/2 ✓",
         "live: version 2, previous 1",
         "rollout r-7: PAUSED: version 3 at 5 % of the traffic (too few [keys])",
         "drift_check of 2013-02-02: FAIL",
@@ -308,7 +314,7 @@ def test_nothing_at_all_is_told_as_nothing(ports: Any) -> None:
 
 
 def test_the_json_is_for_a_program(ports: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status.run(argparse.Namespace(json=True), ports) == 0
+    assert status.run(argparse.Namespace(json=True, model=None), ports) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(status.summary(ports), default=str))
 
 
@@ -318,3 +324,78 @@ def test_the_secret_of_a_candidates_probes_is_told_to_nobody(ports: Any) -> None
 
 def test_every_part_of_the_summary_is_drawn(ports: Any) -> None:
     assert len(list(render_summary(status.summary(ports)))) >= 5
+
+
+def test_gates_are_counted_on_the_screen_of_all_models_and_only_failures_are_named(ports: Any) -> None:
+    ports.ledger = Lines([gate("slice_gate", "pass"), gate("minimum_metrics_gate", "fail", "pr_auc 0.27 < 0.30", "x")])
+    shown = page(ports)
+    assert "1/2" in shown
+    assert "version 2, minimum_metrics_gate: FAIL: pr_auc 0.27 < 0.30" in shown
+    assert "slice_gate" not in shown
+
+
+def test_one_model_is_told_in_full(ports: Any) -> None:
+    ports.ledger = Lines([*LEDGER, gate("minimum_metrics_gate", "fail", "pr_auc 0.27 < 0.30", "log_loss 0.7 > 0.6")])
+    shown = page_of_model(ports)
+    for part in (
+        "version 2 (1.0.1): live, champion",
+        "test: roc_auc 0.7012, log_loss 0.4100",
+        "slice_gate: PASS",
+        "minimum_metrics_gate: FAIL",
+        "- pr_auc 0.27 < 0.30",
+        "- log_loss 0.7 > 0.6",
+        "drift_check of 2013-02-02: FAIL",
+        "models/typo.yaml is left out:",
+    ):
+        assert part in shown, part
+    assert "Data:" not in shown
+
+
+def many(ports: Any) -> None:
+    """A model with twelve versions that six gates judged, and a check with twenty reasons."""
+    facts = {"run_id": "r", "source": "s", "tags": {"airworthy.status": "failed_before_traffic"}}
+    metrics = {f"test_{name}": 0.123456 for name in ("roc_auc", "pr_auc", "log_loss", "f1", "accuracy", "recall")}
+    names = [str(number) for number in range(12, 0, -1)]
+    versions = [
+        VersionInfo(model="flight_delay", version=name, semantic=f"10.20.{name}", metrics=metrics, **facts)
+        for name in names
+    ]
+    ports.registry.versions = lambda model: versions
+    outcomes = [("preflight_checklist", "pass"), ("champion_comparison_gate", "fail"), ("slice_gate", "unknown")]
+    judged = [("gate", name, {**gate(*each)[2], "reasons": ["a reason"]}) for name in names for each in outcomes]
+    drifting = [f"carrier_departure_delay_mean_{number}h" for number in range(20)]
+    ports.ledger = Lines([*judged, checked("2013-02-02", "fail", *drifting)])
+
+
+def test_all_models_fit_one_screen_of_80_columns(ports: Any) -> None:
+    many(ports)
+    lines = page(ports, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 40, "with every list at its longest"
+    rows = [line for line in lines if line.strip().startswith(("12 (", "11 (", "10 ("))]
+    assert [len(row.split("0.1235")) for row in rows] == [2, 2, 2], "a version is one row, and no cell is cut off"
+    assert "…" not in "".join(lines)
+    assert "and 9 older" in "".join(lines)
+    assert "- and 18 more" in "".join(lines)
+
+
+def test_an_older_version_that_an_alias_names_is_on_the_screen(ports: Any) -> None:
+    many(ports)
+    versions = ports.registry.versions("flight_delay")
+    versions[9] = versions[9].model_copy(update={"aliases": ("champion",)})
+    shown = page(ports, width=80)
+    assert "3 (10.20.3)" in shown
+    assert "and 8 older" in shown
+
+
+def test_a_pipe_of_a_declared_width_gets_that_width(ports: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    many(ports)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert status.run(argparse.Namespace(json=False, model=None), ports) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_a_model_that_there_is_not_is_refused(ports: Any) -> None:
+    ports.catalog = Catalog.read(Path(__file__).parents[2] / "include")
+    with pytest.raises(Refused, match="there is no model nosuch; there are"):
+        status.run(argparse.Namespace(json=False, model="nosuch"), ports)

@@ -7,11 +7,12 @@ from datetime import datetime
 
 from pipelines.ledger.version_state import State
 from pipelines.messages.evaluation import EvaluateResult
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
 from pipelines.versions.standing import STATUS_TAG
 
 SHORT_DIGEST = 12
 CREATED_BY_TAG, DATA_TAG, GAIN_TAG = "airworthy.created_by", "airworthy.data", "airworthy.gain"
+SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 MAX_TAGS = 8
 """Tags of a version: these three, its status, its semantic version, and one of each gate that it went through."""
 
@@ -63,7 +64,7 @@ def training_card(
 
 def evaluated_card(card: str, result: EvaluateResult, pictures: Sequence[tuple[str, str]]) -> str:
     """The card with what the evaluation measured, in place of an earlier evaluation. ``pictures``: names, addresses."""
-    told = {name: f"{value:.4f}" for name, value in result.metrics.items() if value is not None}
+    told = {name: f"{value:.4f}" for name in SHOWN_METRICS if (value := result.metrics.get(name)) is not None}
     told["test rows"] = f"{result.rows:,}"
     if gain := gain_text(result):
         assert result.comparison is not None
