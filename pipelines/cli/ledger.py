@@ -12,6 +12,7 @@ from pipelines.cli.progress import open_console
 from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
 from pipelines.ledger.seals import SEAL_KIND, read_seals
 from pipelines.ledger.summary import summary
+from pipelines.ledger.version_state import subjects
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.settings import Settings
 
@@ -45,7 +46,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print the lines that match all filters, oldest first."""
     entries = ports.ledger.entries()
     _check_filters(options, entries, ports)
-    matching = [entry for entry in entries if _matches(options, entry)]
+    about = subjects(entries)
+    matching = [entry for entry in entries if _matches(options, entry, about[entry.number])]
     shown = matching if options.all else matching[-options.last :] if options.last > 0 else []
     if options.json:
         for entry in shown:
@@ -119,10 +121,11 @@ def _person(given: str | None, settings: Settings) -> str:
     return person
 
 
-def _matches(options: argparse.Namespace, entry: LedgerEntry) -> bool:
+def _matches(options: argparse.Namespace, entry: LedgerEntry, version: str | None) -> bool:
+    """``version`` is the one that the line is about."""
     return (
         options.model in (None, entry.model)
-        and options.version in (None, entry.version)
+        and options.version in (None, version)
         and entry.kind in (options.kind or [entry.kind])
         and options.actor in (None, entry.actor)
         and (options.since is None or entry.at >= options.since)
@@ -137,7 +140,7 @@ def _check_filters(options: argparse.Namespace, entries: Sequence[LedgerEntry], 
         raise unknown_name(f"there is no model {options.model}", sorted(models))
     if options.version is not None:
         of = [entry for entry in entries if options.model in (None, entry.model)]
-        versions = {entry.version for entry in of if entry.version}
+        versions = {version for version in subjects(of).values() if version}
         if options.version not in versions:
             whose = f"{options.model} has" if options.model else "no model has"
             article = "no " if options.model else "a "

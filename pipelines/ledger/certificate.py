@@ -69,7 +69,7 @@ class Certificate(BaseModel):
 def collect_certificate(model: str, version: str, ledger: Sequence[LedgerEntry]) -> Certificate:
     """The certificate of a version from all lines of the ledger, even if lines are missing."""
     seals = read_seals(ledger)
-    own = lines_about(version, (entry for entry in ledger if entry.model == model))
+    own = lines_about(version, [entry for entry in ledger if entry.model == model])
     proven = [entry for entry in own if not seal_of(entry, seals)]
     training = _newest(proven, "training")
     approval = _newest(proven, "approval")

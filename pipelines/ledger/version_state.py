@@ -5,7 +5,8 @@ Nothing else decides a version's state: the registry's tag ``airworthy.status`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -171,17 +172,23 @@ def versions_in(versions: Versions, *states: State) -> list[str]:
     return sorted(found, key=lambda version: (len(version), version), reverse=True)
 
 
-def lines_about(version: str, lines: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-    """The lines of one model that are about this version, in their order.
+def subjects(lines: Iterable[LedgerEntry]) -> dict[int, str | None]:
+    """The version that each line is about, by the line's number; the models of the lines may differ.
 
     Lines about rollbacks from before 0.2.0 bear the version that stayed; they are about the one that was taken back.
     """
-    reader, own = _Reader(), list[LedgerEntry]()
+    readers: defaultdict[str, _Reader] = defaultdict(_Reader)
+    versions = {}
     for line in lines:
-        reader.read(line)
-        if reader.subject(line) == version:
-            own.append(line)
-    return own
+        readers[line.model].read(line)
+        versions[line.number] = readers[line.model].subject(line)
+    return versions
+
+
+def lines_about(version: str, lines: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """The lines of one model that are about this version, in their order."""
+    about = subjects(lines)
+    return [line for line in lines if about[line.number] == version]
 
 
 class _Change(NamedTuple):

@@ -72,6 +72,15 @@ def test_every_line_says_in_one_sentence_what_it_says(ports: FakePorts, capsys: 
     ]
 
 
+def test_a_rollback_is_listed_for_the_version_that_was_taken_back_also_in_lines_of_old(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ports.ledger.append("rollback", "late", "1", {"from": "2", "to": "1", "reason": "before 0.2.0"}, actor="a")
+    ports.ledger.append("rollback", "late", "2", {"from": "2", "to": "1", "reason": "since"}, actor="a")
+    assert numbers(ports, capsys, "--model", "late", "--version", "2") == [5, 7, 8]
+    assert numbers(ports, capsys, "--model", "late", "--version", "1") == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "listed"),
     [
