@@ -7,11 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipelines.ledger.version_state import State
 from pipelines.mlflow_client import translate_mlflow_errors
 from pipelines.ports import Registry
 from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.steps.training.run_record import RunRecord
 from pipelines.steps.training.snapshot import Snapshot
+from pipelines.versions.standing import STATUS_TAG
 
 MAX_DIGEST_LENGTH = 36
 """MLflow keeps no more of a dataset's digest."""
@@ -62,12 +64,15 @@ def log_dataset_input(record: RunRecord, snapshot: Snapshot) -> None:
 
 
 def previous_best(registry: Registry, model: str, metric: str) -> str:
-    """``roc_auc 0.712 (version 3, champion)``: the validation score of the champion, else of the best version."""
+    """``roc_auc 0.712 (version 3, champion)``: the validation score of the champion, else of the best version.
+
+    The champion is the version whose status is live: a pod reaches neither target nor ledger, an alias may be moved.
+    """
     key = f"validation_{metric}"
-    champion = registry.by_alias(model, "champion")
-    if champion and key in champion.metrics:
-        return f"{metric} {champion.metrics[key]:.6g} (version {champion.version}, champion)"
     scored = [info for info in registry.versions(model) if key in info.metrics]
+    for info in scored:
+        if info.tags.get(STATUS_TAG) == State.LIVE.value:
+            return f"{metric} {info.metrics[key]:.6g} (version {info.version}, champion)"
     if not scored:
         return "none"
     best = (min if metric in LOWER_IS_BETTER else max)(scored, key=lambda info: info.metrics[key])
