@@ -1,4 +1,4 @@
-"""What is live is asked of the target, what became of a version of the ledger; copies in the registry decide nothing."""
+"""The target says what is live, the ledger what became of a version; copies in the registry decide nothing."""
 
 from __future__ import annotations
 
