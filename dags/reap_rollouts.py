@@ -1,4 +1,4 @@
-"""Reap rollouts: handles rollouts whose lease has expired; only where a model is deployed in stages."""
+"""Reap rollouts: handles rollouts whose lease has expired."""
 
 from airflow.sdk import CronTriggerTimetable
 
@@ -19,7 +19,7 @@ Runs every 5 minutes, and by hand (*Trigger*, with a form).
 FORM = {"dry_run": dry_run_field("Log what would be done, and change nothing.")}
 DAG_ID = "airworthy__reap_rollouts"
 
-if should_build(DAG_ID) and any(spec.deployment.is_staged for spec in load_catalog().models.values()):
+if should_build(DAG_ID) and load_catalog().models:
     with stage_dag(
         DAG_ID,
         "airworthy",

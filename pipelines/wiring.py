@@ -17,6 +17,7 @@ from pipelines.messages import (
     monitoring,
     release,
     rollback_drill,
+    rollout,
     training,
     validation,
 )
@@ -41,6 +42,7 @@ STEPS: dict[str, type[Message]] = {
     "evaluate_model": evaluation.EvaluateRequest,
     "build_bundle": release.BundleRequest,
     "weigh_rollout": analysis.WeighRequest,
+    "weigh_release": rollout.WatchRequest,
     "load_candidate": release.LoadTestRequest,
     "inspect_release": release.InspectionRequest,
     "measure_performance": monitoring.MonitorRequest,

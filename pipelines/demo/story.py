@@ -234,7 +234,7 @@ class Demonstration:
 
     @property
     def staged_models(self) -> list[str]:
-        return [model.model for model in self.models if model.deployment.is_staged]
+        return [model.model for model in self.models if model.deployment.compares_versions]
 
     def deploy_next_version(self) -> None:
         """Deploy in stages what was approved meanwhile, under the traffic of callers."""

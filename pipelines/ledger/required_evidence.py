@@ -21,7 +21,7 @@ def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:
     """The stages that a version must pass before its promotion, in order; a first version has no champion."""
     declared = spec.deployment
     people = ["approval_quorum"] if declared.approval.requires_approval else []
-    if first or not declared.is_staged:
+    if first:
         return people
     tried = ["load_test"] if declared.load_test is not None else []
     tried += ["shadow_comparison"] if declared.shadow_plan is not None else []

@@ -52,6 +52,11 @@ class RolloutTicket(Message):
     def first(self) -> bool:
         return self.champion is None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the version was live already when the run began, so that only its records are to be finished."""
+        return self.champion == self.version
+
 
 class ArmCounts(Message):
     """Counts of one version in one role in one stage of a rollout."""
@@ -82,3 +87,33 @@ class ArmCounts(Message):
     flipped: int = 0
     sent: int = 0
     dropped: int = 0
+
+
+class WatchLimit(Message):
+    """At most ``max_share`` of a promoted version's answers may be bad; with ``over_ms``: slower than that."""
+
+    max_share: float
+    over_ms: float | None = None
+
+
+class WatchRequest(Message):
+    """Weigh what a promoted ``version`` has answered since its promotion, by the counts of its rollout's stages."""
+
+    version: str
+    limits: list[WatchLimit]
+    arms: list[ArmCounts]
+
+
+class WatchedShare(Message):
+    """Bad, or slow, answers of a promoted version; ``above_log_e``: evidence that they are more than the limit."""
+
+    limit: WatchLimit
+    bad: int
+    above_log_e: float
+
+
+class WatchEvidence(Message):
+    """The answers of a promoted version since its promotion."""
+
+    requests: int
+    shares: list[WatchedShare]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from pipelines.errors import Refused
+from pipelines.messages.rollout import WatchLimit
 from pipelines.rollout.analysis import AnalysisPlan, make_analysis_plan
+from pipelines.rollout.plan import RolloutPlan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import BlueGreen, Canary, MetricSpec
@@ -39,15 +44,29 @@ def target_plan(spec: ModelSpec, *, supersede: bool = False) -> dict[str, Any]:
     if declared.ab is not None and declared.ab.experiment_id:
         routing["salt"] = declared.ab.experiment_id
     shadow = declared.shadow_plan
+    watch = {"seconds": declared.watch_seconds, "max_error_rate": declared.rollback.error_threshold}
     plan: dict[str, Any] = {
-        "strategy": "shadow" if declared.strategy == "all_at_once" else declared.strategy,
+        "strategy": "shadow" if declared.strategy == "all_at_once" and shadow else declared.strategy,
         "lease_seconds": declared.lease,
+        "watch": watch,
         "guard": {"max_error_rate": declared.error_threshold, "latency": limits, "alpha": declared.analysis.alpha / 2},
         "routing": routing,
         "comparison": {"tolerance": shadow.tolerance if shadow else 0.05, "threshold": spec.evaluation.threshold},
         "deadline_ms": declared.routing.deadline_ms,
     }
     return plan | ({"supersede": True} if supersede else {})
+
+
+def plan_faults(spec: ModelSpec) -> list[str]:
+    """Every reason why the declared rollout could not fail, be decided, or be executed; empty if it can."""
+    faults = msgspec.convert(target_plan(spec), RolloutPlan).faults()
+    if not spec.deployment.compares_versions:
+        return faults
+    try:
+        analysis_plan(spec.deployment)
+    except Refused as error:
+        faults += error.reasons or [error.subject]
+    return faults
 
 
 def analysis_plan(deployment: Deployment) -> AnalysisPlan:
@@ -75,6 +94,15 @@ def analysis_plan(deployment: Deployment) -> AnalysisPlan:
             *(slow_event(metric.over_ms) for metric in analysis.metrics if metric.over_ms is not None),
         },
     )
+
+
+def watch_limits(deployment: Deployment) -> list[WatchLimit]:
+    """The limits of a promoted version: on bad answers, and on answers that are slower than declared."""
+    slow = [metric for metric in deployment.analysis.metrics if metric.over_ms is not None and metric.max_rate]
+    return [
+        WatchLimit(max_share=deployment.promoted_error_threshold),
+        *(WatchLimit(max_share=float(metric.max_rate or 0), over_ms=metric.over_ms) for metric in slow),
+    ]
 
 
 def counted_unit(deployment: Deployment) -> str:

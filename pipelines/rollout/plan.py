@@ -9,9 +9,10 @@ import msgspec
 
 from pipelines.errors import Refused
 
-Strategy = Literal["canary", "ab", "shadow", "blue_green"]
+Strategy = Literal["all_at_once", "canary", "ab", "shadow", "blue_green"]
 OnExpiry = Literal["rollback", "hold", "stop_mirror"]
 DEFAULT_EXPIRY: dict[Strategy, OnExpiry] = {
+    "all_at_once": "rollback",
     "canary": "rollback",
     "blue_green": "rollback",
     "ab": "hold",
@@ -33,6 +34,16 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_error_rate: float | None = None
     latency: tuple[LatencyLimit, ...] = ()
     alpha: float = 0.05
+
+
+class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For so many ``seconds`` after the promotion the guard takes the former champion back if a limit is broken.
+
+    The limits are those of ``guard``, with ``max_error_rate`` in place of its own if it is given. 0 s: no watch.
+    """
+
+    seconds: float = 0.0
+    max_error_rate: float | None = None
 
 
 class BreakerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,8 +89,9 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strategy: Strategy
     lease_seconds: float = 0.0
     guard: Guard = Guard()
+    watch: Watch = Watch()
     on_lease_expiry: OnExpiry | None = None
-    """None: by strategy, rollback for canary and blue_green, hold for ab, stop_mirror for shadow."""
+    """None: by strategy, hold for ab, stop_mirror for shadow, else rollback."""
     routing: RoutingPlan = RoutingPlan()
     breaker: BreakerLimits = BreakerLimits()
     comparison: ComparisonPlan = ComparisonPlan()
@@ -106,6 +118,10 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for limit in self.guard.latency
             if limit.over_ms <= 0 or not 0 < limit.max_share < 1
         ]
+        if not 0 <= self.watch.seconds <= MAX_LEASE_SECONDS:
+            faults.append(f"watch.seconds is {self.watch.seconds:g}; it must be 0 to {MAX_LEASE_SECONDS:g}")
+        if self.watch.max_error_rate is not None and not 0 < self.watch.max_error_rate < 1:
+            faults.append(f"watch.max_error_rate is {self.watch.max_error_rate:g}; it must lie between 0 and 1")
         if not 0 < self.guard.alpha < 1:
             faults.append(f"guard.alpha is {self.guard.alpha:g}; it must lie between 0 and 1")
         key = self.routing.key

@@ -49,7 +49,7 @@ class Mirror(msgspec.Struct, frozen=True):
 
 
 class RolloutStage(msgspec.Struct, frozen=True):
-    """One stage of a rollout: basis points of the candidate and of the mirror since it started."""
+    """One stage of a rollout: basis points of the candidate, of a promoted version (all), and of the mirror."""
 
     number: int
     share: int
@@ -79,6 +79,13 @@ class RolloutRecord(msgspec.Struct, frozen=True):
     @property
     def active(self) -> bool:
         return self.phase in ACTIVE_PHASES
+
+    @property
+    def watched_until(self) -> datetime | None:
+        """Until when the guard watches a promoted version; None if it is not promoted, or is not watched."""
+        if self.phase != "FINALISING" or not self.plan.watch.seconds or self.step_started is None:
+            return None
+        return self.step_started + timedelta(seconds=self.plan.watch.seconds)
 
     @property
     def can_roll_back(self) -> bool:
@@ -235,6 +242,8 @@ def shift_traffic(route: Route, rollout_id: str, split: Mapping[str, int], now: 
         raise Refused(f"rollout {rollout_id} is {rollout.phase}; prepare its candidate before you shift traffic")
     if rollout.plan.strategy == "shadow":
         raise Refused(f"rollout {rollout_id} is a shadow; its candidate gets mirrored requests only")
+    if rollout.plan.strategy == "all_at_once":
+        raise Refused(f"rollout {rollout_id} is all_at_once; its candidate gets all traffic by its promotion")
     after = check_route(msgspec.structs.replace(route, split=dict(split)))
     least = route.share()
     if after.share() < least:
@@ -292,12 +301,15 @@ def resume(route: Route, rollout_id: str, now: datetime) -> Route:
     return renew_lease(msgspec.structs.replace(route, rollout=record), rollout_id, rollout.plan.lease_seconds, now)
 
 
-def promote(route: Route, rollout_id: str, version: str) -> Route:
-    """The candidate becomes the champion; the former champion becomes the previous version."""
+def promote(route: Route, rollout_id: str, version: str, now: datetime) -> Route:
+    """The candidate becomes the champion, in a new stage; the former champion becomes the previous version."""
     rollout = active_rollout(route, rollout_id)
     if route.candidate is None or route.candidate.version != version:
         raise Refused(f"version {version} is not the prepared candidate of rollout {rollout_id}")
-    record = msgspec.structs.replace(rollout, phase="FINALISING", reason="")
+    stage = RolloutStage(rollout.step + 1, FULL_SHARE, 0, now)
+    record = msgspec.structs.replace(
+        rollout, phase="FINALISING", reason="", step=stage.number, step_started=now, steps=(*rollout.steps, stage)
+    )
     return Route(route.candidate, route.live, rollout=record)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipelines.messages.release import BundleInspection, ReleaseFacts
 from pipelines.rules import preflight_items
 from pipelines.rules.preflight_design import rollout_feasibility
+from pipelines.rules.preflight_guard import error_handling
 from pipelines.rules.preflight_people import approvers, deployer
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
@@ -28,7 +29,7 @@ def judge_checklist(
         preflight_items.bundle_size(inspection, spec),
         preflight_items.contract(inspection, standing, spec),
         preflight_items.validation(inspection),
-        preflight_items.error_handling(inspection, standing, spec),
+        error_handling(inspection, standing, spec),
         preflight_items.load_test(inspection, standing, spec),
         preflight_items.security(inspection, standing),
         preflight_items.rollback(standing, spec),

@@ -91,7 +91,7 @@ def contract(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSp
         changes, numbers = "; ".join(inspection.contract_changes), f"{old or 'no number'} to {new or 'no number'}"
         if old is None or new is None or _major_version(new) <= _major_version(old):
             item.failed.append(f"changed without a new major version ({numbers}): {changes}")
-        elif spec.deployment.is_staged:
+        elif spec.deployment.compares_versions:
             item.failed.append(f"{changes}; callers cannot use both versions at once: deploy with all_at_once")
         else:
             item.warned.append(f"callers have to change ({numbers}): {changes}")
@@ -117,32 +117,12 @@ def validation(inspection: BundleInspection) -> ItemFacts:
     return item
 
 
-def error_handling(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
-    item, declared = ItemFacts("5 error handling"), spec.deployment
-    target = declared.target
-    item.failed += inspection.plan_faults
-    if target.kind == "sagemaker" and declared.is_staged and target.mode == "guardrail" and not target.alarms:
-        item.failed.append("target.alarms is empty: no alarm could roll the update back")
-    if target.kind == "sagemaker" and target.data_capture is None:
-        item.warned.append("target.data_capture is not declared: no answer is logged, so nothing can be monitored")
-    if standing.champion is None or not declared.is_staged:
-        what = "first version" if standing.champion is None else "all_at_once"
-        item.waived.append(f"{what}: no candidate is served beside a champion, so there is no guard")
-        return item
-    limits = [f"over {m.over_ms:g} ms" for m in declared.analysis.metrics if m.event == "slow" and m.max_rate]
-    guard = f"guard at {declared.error_threshold:.2%} bad answers"
-    deadline = f"deadline {declared.routing.deadline_ms:g} ms"
-    item.notes.append(", ".join([guard, *limits, deadline, f"lease {declared.lease:g} s"]))
-    return item
-
-
 def load_test(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
-    elif standing.champion is None or not spec.deployment.is_staged:
-        what = "first version" if standing.champion is None else "all_at_once"
-        item.waived.append(f"{what}: no candidate is served beside a champion")
+    elif standing.champion is None:
+        item.waived.append("first version: no candidate is served beside a champion")
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
         item.notes.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")

@@ -65,7 +65,7 @@ def judge_stage(observation: StageObservation) -> StageDecision:
         return _make_decision("roll_back", facts, failures=weighed.reasons)
     candidate, champion = _units_of_this_stage(observation, evidence)
     lacking = [*weighed.reasons, *_too_few_units(observation, candidate, champion)]
-    if lacking and not candidate and not champion:
+    if lacking and baked >= 1 and not candidate and not champion:
         when = f"in this stage, which is {baked:.0f} s old"
         lacking = [no_requests_text(state.model, observation.endpoint, when)]
     if not lacking:

@@ -9,7 +9,17 @@ from pydantic import Field, StringConstraints, model_validator
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.sizing import HealthCheck, LoadBalancing, LoadTestSpec, Resources, TargetCache
-from pipelines.spec.strategy import FULL_SHARE, AbTestSpec, Analysis, BlueGreen, Canary, Shadow, Strategy, basis_points
+from pipelines.spec.strategy import (
+    FULL_SHARE,
+    AbTestSpec,
+    Analysis,
+    BlueGreen,
+    Canary,
+    Shadow,
+    Share,
+    Strategy,
+    basis_points,
+)
 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -169,6 +179,10 @@ class Approval(DeclarationBlock):
 class RollbackSpec(DeclarationBlock):
     window: float = Field(default=3600, ge=0, le=31 * 86400)
     """Seconds after a promotion in which the former champion stays loaded and can be restored at once."""
+    automatic: bool = True
+    """Whether a promoted version that is shown to break a limit within the window is rolled back by itself."""
+    error_threshold: Share | None = None
+    """Share of bad answers of a promoted version from which it is; none: the strategy's ``error_threshold``."""
     drill: str | None = None
     """Cron (UTC) of the drill that rolls back a test rollout and times it; none: no drill."""
     max_seconds: float = Field(default=1.0, gt=0)
@@ -176,7 +190,7 @@ class RollbackSpec(DeclarationBlock):
 
 
 class Deployment(DeclarationBlock):
-    """How a model is deployed; by default an approved version gets all traffic at once."""
+    """How a model is deployed; by default an approved version gets all traffic at once, and is watched afterwards."""
 
     strategy: Strategy = "all_at_once"
     target: Target = Embedded()
@@ -218,9 +232,29 @@ class Deployment(DeclarationBlock):
         return self.routing.key != "request_id"
 
     @property
-    def is_staged(self) -> bool:
-        """Whether a candidate is served beside the champion before it replaces it."""
+    def compares_versions(self) -> bool:
+        """Whether a candidate answers requests of callers beside the champion before it replaces it."""
         return self.strategy != "all_at_once" or self.shadow is not None
+
+    @property
+    def tries_candidates(self) -> bool:
+        """Whether a candidate is tried by requests before it replaces the champion."""
+        return self.compares_versions or self.load_test is not None
+
+    @property
+    def guards_itself(self) -> bool:
+        """Whether the target watches limits and leases by itself, every second, with Airflow down, too."""
+        return isinstance(self.target, Embedded)
+
+    @property
+    def watch_seconds(self) -> float:
+        """Seconds after a promotion in which the version is rolled back by itself if it breaks a limit."""
+        return self.rollback.window if self.rollback.automatic else 0.0
+
+    @property
+    def promoted_error_threshold(self) -> float:
+        """The limit on bad answers of a promoted version."""
+        return self.rollback.error_threshold or self.error_threshold
 
     @property
     def endpoint_name(self) -> str:

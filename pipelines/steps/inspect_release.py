@@ -18,6 +18,7 @@ from pipelines.errors import Refused
 from pipelines.messages.release import BundleColumn, BundleContract, BundleInspection, BundleResult, InspectionRequest
 from pipelines.messages.training import ModelDigests
 from pipelines.ports import Ports
+from pipelines.rollout.from_spec import plan_faults
 from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
@@ -25,7 +26,7 @@ from pipelines.steps.bundling.reference_rows import EXTREME_NUMBERS, UNSEEN_CATE
 from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault
 from pipelines.steps.load_testing.evidence import requests_needed
 from pipelines.steps.models.registered_model import LoadedModel, load_model
-from pipelines.steps.rollouts.design import plan_faults, recent_traffic, rollout_design
+from pipelines.steps.rollouts.design import recent_traffic, rollout_design
 from pipelines.tables.encoding import FeatureInput, encode
 
 LATENCY_CALLS, WARM_UP_CALLS, LATENCY_SECONDS = 200, 5, 2.0

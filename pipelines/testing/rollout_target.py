@@ -116,7 +116,7 @@ class FakeTarget:
         )
 
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
-        switch = partial(transitions.promote, rollout_id=rollout_id, version=version)
+        switch = partial(transitions.promote, rollout_id=rollout_id, version=version, now=self._clock())
         return self._change_rollout("promote", model, rollout_id, {"version": version}, switch, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:

@@ -8,9 +8,8 @@ from airflow.sdk import Context
 
 from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
-from pipelines.rollout.from_spec import analysis_plan, target_plan
+from pipelines.rollout.from_spec import plan_faults, target_plan
 from pipelines.rules.candidate_preparation import judge_preparation
-from pipelines.spec.model import ModelSpec
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -27,8 +26,8 @@ class CandidatePreparation(RolloutPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
-        if rollout.ticket.first:
-            return self.pass_first_version()
+        if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
+            return passed
         state = rollout.read_state()
         if state.rollout_id == rollout.ticket.rollout_id and rollout.running_state().phase != "PENDING":
             return self.trivial_pass(f"version {rollout.ticket.version} is prepared already", phase=state.phase)
@@ -38,20 +37,6 @@ class CandidatePreparation(RolloutPractice):
             rollout.create(state, target_plan(rollout.spec, supersede=decision.action == "supersede"))
         rollout.renew_idle_lease(load_candidate(rollout))
         return verdict
-
-
-def plan_faults(spec: ModelSpec) -> list[str]:
-    """Every reason why the declared rollout cannot be executed or decided."""
-    import msgspec
-
-    from pipelines.rollout.plan import RolloutPlan
-
-    reasons = msgspec.convert(target_plan(spec), RolloutPlan).faults()
-    try:
-        analysis_plan(spec.deployment)
-    except Refused as error:
-        reasons += error.reasons
-    return reasons
 
 
 def load_candidate(rollout: Rollout) -> RolloutState:

@@ -36,7 +36,7 @@ class ChampionRelease(RolloutPractice):
         verdict = judge_release(ticket, gates, approval, REQUIRED_GATES, stages=stages)
         self.record(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = run_context.action_key(context, ticket.version)
-        switch = self.release if ticket.first or not rollout.spec.deployment.is_staged else self.promote
+        switch = self.release if ticket.first or ticket.is_live else self.promote
         switch(rollout, context, key)
         state = read_released_state(rollout)
         details = {

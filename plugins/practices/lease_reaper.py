@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from airflow.sdk import Context
 
 from pipelines.errors import AirworthyError, Conflict, Refused, Unavailable
@@ -12,13 +10,10 @@ from pipelines.ports import Ports
 from pipelines.rollout.rollback_plan import ACTIVE_PHASES
 from pipelines.rules.lease_reaper import LeaseDecision, WatchedRollout, judge_lease
 from pipelines.spec.model import ModelSpec
-from pipelines.versions.records import measured_traffic, update_status
 from practices._connections import installation
-from practices._operators import run_context
 from practices._operators.dry_run import DryRunPractice
+from practices._rollouts.unattended_ends import record_expiry, record_rollback
 
-SELF_GUARDED_TARGETS = ("embedded",)
-"""Kinds of targets that handle expired leases themselves, every second."""
 UNFINISHED_STATES = ["queued", "running"]
 EXPIRED_PREFIX = "its lease ended at "
 """Prefix of the reason of a rollout that ended by its lease, by the target or by this operator."""
@@ -28,9 +23,9 @@ class LeaseReaper(DryRunPractice):
     """Handle the rollouts of all models whose lease has expired; report those that are held or whose run is gone.
 
     Each expired lease is a ledger line (kind ``lease_expired``), written after the traffic has moved, also if the
-    target moved it. Rollouts at targets with a guard of their own are only reported. ``report_only`` changes nothing.
-    A target that does not answer does not stop the check of the others; the task is then retried. Returns models by
-    action.
+    target moved it. So is a rollback that the target made after its deploy run had ended (kind ``rollback``). Rollouts
+    at targets with a guard of their own are only reported. ``report_only`` changes nothing. A target that does not
+    answer does not stop the check of the others; the task is then retried. Returns models by action.
     """
 
     def execute(self, context: Context) -> dict[str, list[str]]:
@@ -38,8 +33,6 @@ class LeaseReaper(DryRunPractice):
         models_by_action: dict[str, list[str]] = {}
         unreachable = []
         for spec in ports.catalog.models.values():
-            if not spec.deployment.is_staged:
-                continue
             try:
                 action = self._check_model(spec, ports, context)
             except Unavailable as error:
@@ -59,7 +52,9 @@ class LeaseReaper(DryRunPractice):
             self.log.info("%s: %s", spec.model, error)
             return "none"
         if not self.is_report_only and state.reason.startswith(EXPIRED_PREFIX):
-            self._record_expiry(state, None, ports, context)  # ended by the target or by an earlier try
+            record_expiry(state, None, ports, context)  # ended by the target or by an earlier try
+        elif self._is_unrecorded_end(state, spec, ports, context):
+            record_rollback(state, ports, context)
         if state.phase not in ACTIVE_PHASES:
             return "none"
         decision = judge_lease(watched_rollout(state, spec, ports, context), ports.clock())
@@ -72,32 +67,15 @@ class LeaseReaper(DryRunPractice):
         except Conflict as error:
             self.log.info("%s; another writer changed it first: %s", message, error)
             return "keep"
-        self._record_expiry(ports.target(spec.model).rollout(spec.model), state, ports, context)
+        record_expiry(ports.target(spec.model).rollout(spec.model), state, ports, context)
         self.log.warning("%s: %s", decision.action, message)
         return decision.action
 
-    def _record_expiry(self, state: RolloutState, before: RolloutState | None, ports: Ports, context: Context) -> None:
-        """Write one line per expired lease; ``before``: the state that this task has ended, None if the target did."""
-        rollout_id, traffic = str(state.rollout_id), None
-        key = f"lease_expired/{rollout_id}/{state.lease_until}"
-        if any(line.key == key for line in ports.ledger.entries(state.model, kind="lease_expired")):
-            return
-        if before is not None:
-            candidate, traffic = before.candidate, before.split.get(before.candidate or "", 0)
-        else:
-            candidate = rollout_version(ports, state.model, rollout_id)
-            traffic = measured_traffic(ports.target(state.model), state.model, rollout_id, candidate)
-        details: dict[str, Any] = {"rollout_id": rollout_id, "phase": state.phase, "reason": state.reason}
-        details |= {"split": state.split, "from": candidate, "to": state.champion, "traffic": traffic}
-        actor = run_context.actor(context, ports.settings.actor)
-        line = ports.ledger.append("lease_expired", state.model, candidate, details, actor=actor, key=key)
-        update_status(ports, line)
-
-
-def rollout_version(ports: Ports, model: str, rollout_id: str) -> str | None:
-    """The candidate of a rollout, by the lines of its deploy run; None if it had none."""
-    lines = ports.ledger.entries(model, kind="rollout")
-    return next((line.version for line in lines if line.details.get("rollout_id") == rollout_id), None)
+    def _is_unrecorded_end(self, state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> bool:
+        """Whether the target has rolled this back and no deploy run is left to write it down."""
+        if self.is_report_only or state.phase != "ROLLED_BACK":
+            return False
+        return not watched_rollout(state, spec, ports, context).run_is_active
 
 
 def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context: Context) -> WatchedRollout:
@@ -112,7 +90,7 @@ def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context:
             run = "/".join(str(line.key).split("/")[:2])
     dag_id, _, run_id = (run or "").partition("/")
     is_running = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=UNFINISHED_STATES))
-    guarded = declared.target.kind in SELF_GUARDED_TARGETS
+    guarded = declared.guards_itself
     return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_is_active=is_running)
 
 

@@ -31,8 +31,8 @@ class LoadTest(RolloutPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
         deployment, ticket = rollout.spec.deployment, rollout.ticket
-        if ticket.first:
-            return self.trivial_pass(f"the first version of {self.model} is released without a rollout: no load test")
+        if (passed := self.pass_without_rollout(ticket)) is not None:
+            return passed
         if deployment.load_test is None:
             return self.trivial_pass("deployment.load_test is not declared")
         state = self.resume_if_paused(rollout, context)

@@ -107,7 +107,7 @@ def _skip_if_live(bundle: BundleResult, live: LiveState, spec: ModelSpec, ports:
     if live.bundle_sha256 == bundle.sha256 and recorded:
         is_live = f"version {bundle.version} of {bundle.model} is live already with this bundle"
         raise AirflowSkipException("; ".join([is_live, *read_standing(ports, bundle.model).disagreements]))
-    if spec.deployment.is_staged:
+    if spec.deployment.tries_candidates:
         reasons = ["its release is not on the ledger, or its bundle has changed since (other library versions)"]
         reasons.append("clear the task that switched traffic, or approve and deploy another version")
         raise Refused(f"version {bundle.version} of {bundle.model} is live: it cannot be its own candidate", reasons)

@@ -1,22 +1,29 @@
-"""Finishes a rollout once the promoted version has been live for the declared window."""
+"""Watches a promoted version for the declared window, rolls it back if it breaks a limit, and finishes its rollout."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import Context
 
-from pipelines.rules.retirement import judge_retirement
-from practices._rollouts.operator import RolloutPractice
+from pipelines.errors import Unavailable
+from pipelines.messages.rollout import RolloutState, WatchEvidence, WatchRequest
+from pipelines.rollout.from_spec import watch_limits
+from pipelines.rules.retirement import RetirementDecision, judge_retirement
+from practices._operators import step_runner
+from practices._rollouts.operator import RolloutPractice, log
+from practices._rollouts.rollout import Rollout
+from practices._rollouts.stage_operator import IN_PROCESS_RUNNER
 from practices._rollouts.trigger import RolloutWatch
 
 
 class Retirement(RolloutPractice):
     """Defer for ``deployment.rollback.window`` after the promotion, then finish the rollout.
 
-    The former version is kept, so that a later rollback can restore it. Fails with the recorded reason if the
-    promotion was rolled back meanwhile. Returns the verdict.
+    The gateway itself watches the promoted version; on other targets this task looks at its counts at each
+    ``analysis.interval`` and rolls it back if it is shown to break a limit. The former version is kept, so that a later
+    rollback can restore it. Fails with the recorded reason if the promotion was rolled back. Returns the verdict.
     """
 
     stem = "retirement"
@@ -24,21 +31,53 @@ class Retirement(RolloutPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
-        if rollout.ticket.first or not rollout.spec.deployment.is_staged:
-            return self.trivial_pass("there was no rollout: nothing to retire")
+        if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
+            return passed
         if (state := rollout.read_state()).rollout_id != rollout.ticket.rollout_id:
             rollout.running_state()
-        released, now = rollout.ledger_lines("release"), rollout.ports.clock()
-        promoted, window = released[0].at if released else None, rollout.spec.deployment.rollback.window
-        decision = judge_retirement(rollout.ticket, state, promoted=promoted, now=now, window=window)
+        decision = self._judge(rollout, state)
         if decision.action == "wait":
-            due = (now + timedelta(seconds=decision.left)).isoformat()
-            watch = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, due)
-            self.defer(trigger=watch, method_name="look_again")
+            log.info("%s", decision.verdict)
+            self._defer_next(rollout, state, decision.left)
+        if decision.action == "roll_back":
+            rollout.roll_back("; ".join(decision.verdict.reasons))
         verdict = self.record(decision.verdict, rollout, context)
         rollout.retire()
         return verdict
 
     def look_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Called (a stored name) when the window is over or the state at the target has changed."""
+        """Called (a stored name) when the next look is due or the state at the target has changed."""
         return self.execute(context)
+
+    def _judge(self, rollout: Rollout, state: RolloutState) -> RetirementDecision:
+        released, declared = rollout.ledger_lines("release"), rollout.spec.deployment
+        watched = declared.watch_seconds and not declared.is_delegated_to_target and state.phase == "FINALISING"
+        return judge_retirement(
+            rollout.ticket,
+            state,
+            promoted=released[0].at if released else None,
+            now=rollout.ports.clock(),
+            window=declared.rollback.window,
+            evidence=self._weigh(rollout) if watched else None,
+            alpha=declared.analysis.alpha / 2,
+        )
+
+    def _weigh(self, rollout: Rollout) -> WatchEvidence | None:
+        """What the version has answered since its promotion; None if the target does not say."""
+        try:
+            arms = rollout.target.counts(self.model, rollout.ticket.rollout_id)
+        except Unavailable as error:
+            log.warning("the promoted version cannot be watched now: %s", error)
+            return None
+        limits = watch_limits(rollout.spec.deployment)
+        request = WatchRequest(version=rollout.ticket.version, limits=limits, arms=arms)
+        return step_runner.run_step("weigh_release", request, WatchEvidence, runner=IN_PROCESS_RUNNER)
+
+    def _defer_next(self, rollout: Rollout, state: RolloutState, left: float) -> NoReturn:
+        """Until the window closes, or until the next look where the target does not watch by itself."""
+        declared = rollout.spec.deployment
+        looks = declared.watch_seconds and not declared.guards_itself and not declared.is_delegated_to_target
+        pause = min(left, declared.analysis.interval) if looks else left
+        due = (rollout.ports.clock() + timedelta(seconds=pause)).isoformat()
+        watch = RolloutWatch(self.model, rollout.ticket.rollout_id, state.generation, due)
+        self.defer(trigger=watch, method_name="look_again")

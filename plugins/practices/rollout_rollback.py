@@ -18,9 +18,9 @@ from practices._rollouts.rollout import Rollout
 class RolloutRollback(RolloutPractice):
     """End a staged deploy run: roll the candidate back unless it was promoted or is held for a person.
 
-    A rollback by the target itself (guard, lease) is recorded here, too. A candidate that was taken back from callers
-    is ``rolled_back`` then, and no later run deploys it unless its version is given; one that no caller met is
-    ``failed_before_traffic``. Returns the verdict.
+    A rollback by the target itself (guard, lease) is recorded here, too, also one after the promotion. A candidate that
+    was taken back from callers is ``rolled_back`` then, and no later run deploys it unless its version is given; one
+    that no caller met is ``failed_before_traffic``. Returns the verdict.
     """
 
     stem = "rollout_rollback"
@@ -28,8 +28,8 @@ class RolloutRollback(RolloutPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
-        if rollout.ticket.first or not rollout.spec.deployment.is_staged:
-            return self.trivial_pass("there was no rollout")
+        if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
+            return passed
         state, failed = rollout.read_state(), failed_tasks(context)
         line = recorded_end(rollout, state)
         decision = judge_rollout_end(rollout.ticket, state, failed, recorded=line is not None)

@@ -17,6 +17,7 @@ from pipelines.settings import REPOSITORY
 PEOPLE = {"approvers": [{"role": "lead", "users": ["ada"]}, {"role": "compliance", "users": ["grace", "mary"]}]}
 LOAD = {"assertions": {"p95_latency": {"max": 100}}}
 BEGIN, END = ["check_release", "prepare_candidate"], ["promote_candidate", "retire_former", "end_rollout"]
+AT_ONCE = ["release_champion", "retire_former", "end_rollout"]
 GUARDED = {
     "kind": "sagemaker",
     "mode": "guardrail",
@@ -27,8 +28,9 @@ GUARDED = {
 }
 """SageMaker itself shifts and judges."""
 DECLARED: list[tuple[dict[str, Any], list[str]]] = [
-    ({}, ["check_release", "release_champion"]),
-    ({"approval": PEOPLE}, ["check_release", "request_approvals", "count_approvals", "release_champion"]),
+    ({}, [*BEGIN, *AT_ONCE]),
+    ({"approval": PEOPLE}, [*BEGIN, "request_approvals", "count_approvals", *AT_ONCE]),
+    ({"load_test": LOAD}, [*BEGIN, "test_under_load", *AT_ONCE]),
     ({"strategy": "shadow"}, [*BEGIN, "compare_in_shadow", *END]),
     ({"shadow": {}, "load_test": LOAD}, [*BEGIN, "test_under_load", "compare_in_shadow", *END]),
     ({"strategy": "blue_green"}, [*BEGIN, "try_green", "judge_green", *END]),
@@ -67,12 +69,12 @@ def test_what_is_declared_is_a_task_and_what_is_not_is_none(laid: dict[str, Any]
     for before, after in pairwise(tasks):
         assert before in dag["tasks"][after]["upstream"], after
     edges = {(before, task) for task, facts in dag["tasks"].items() for before in facts["upstream"]}
-    clean_up = {("prepare_candidate", "end_rollout")} if "end_rollout" in tasks else set()
+    clean_up = {("prepare_candidate", "end_rollout")}
     assert edges == set(pairwise(tasks)) | clean_up, "the graph is a line with one clean-up"
     told = re.findall(r"\*\*(\w+)\*\*", dag["doc"])
     assert sorted(set(tasks) - set(told)) == []
     assert all(task["policy"] and task["retries"] >= 1 for task in dag["tasks"].values())
     assert set(dag["params"]) == {"version"}
-    assert {name for name, task in dag["tasks"].items() if not task["decides_the_run"]} == {"end_rollout"} & set(tasks)
+    assert {name for name, task in dag["tasks"].items() if not task["decides_the_run"]} == {"end_rollout"}
     [releasing] = [name for name, task in dag["tasks"].items() if task["outlets"]]
     assert releasing in ("release_champion", "promote_candidate")

@@ -78,7 +78,7 @@ class Life:
         spec["monitoring"]["drift"] |= {"window_days": 2, "psi_threshold": 0.01, "feature_drift_threshold": 0.05}
         spec["monitoring"]["performance"] |= {"window_days": 2, "minimum_labels": 300, "max_drop": 0.5}
         spec["monitoring"]["retraining"] = {"consecutive_detections": 2, "cooldown_days": 7}
-        spec.pop("deployment", None)  # one switch: staged deployment has a life of its own in its tests
+        spec["deployment"] = {"rollback": {"window": 1}}  # one switch: stages have a life of their own in their tests
         path.write_text(yaml.safe_dump(spec))
 
     def arrive(self, first: int, last: int) -> None:

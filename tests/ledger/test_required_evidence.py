@@ -45,7 +45,7 @@ def test_a_line_is_about_the_model_it_names_and_an_old_one_about_its_snapshot(
     [
         ({}, False, []),
         (PEOPLE, False, ["approval_quorum"]),
-        (LOAD | PEOPLE, False, ["approval_quorum"]),
+        (LOAD | PEOPLE, False, ["load_test", "approval_quorum"]),
         ({"strategy": "canary"} | LOAD | PEOPLE, True, ["approval_quorum"]),
         ({"strategy": "canary"}, True, []),
         ({"strategy": "shadow"}, False, ["shadow_comparison"]),

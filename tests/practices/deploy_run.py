@@ -13,7 +13,7 @@ from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Analysis, Canary
-from pipelines.steps import weigh_rollout
+from pipelines.steps import weigh_release, weigh_rollout
 from pipelines.testing.ports import FixedClock, MemoryLedger
 from pipelines.testing.rollout_target import FakeTarget
 from practices._rollouts.operator import RolloutPractice
@@ -59,6 +59,7 @@ class DeployRun:
         harness.declare(deployment=declared)
         harness.rollouts = self.target = target or FakeTarget(ticket.champion, clock=self.clock)
         harness.answers["weigh_rollout"] = lambda request: weigh_rollout.run(request, harness)  # type: ignore[arg-type]
+        harness.answers["weigh_release"] = lambda request: weigh_release.run(request, harness)  # type: ignore[arg-type]
         for version in ("4", "5", "6"):
             harness.registry.add(version, status="approved", model_digest=f"d{version}")
         if ticket.champion:

@@ -7,7 +7,9 @@ import pytest
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
+from pipelines.rollout.from_spec import target_plan
 from pipelines.spec.deployment import Approval, Approver, Deployment
+from pipelines.testing.rollout_target import FakeTarget
 from practices.champion_release import ChampionRelease
 from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
 
@@ -25,13 +27,20 @@ def approve(
     harness.ledger.append("approval", MODEL, version, details, actor="test")
 
 
+@pytest.fixture(autouse=True)
+def target(harness: PracticeHarness) -> FakeTarget:
+    """Serves nothing yet."""
+    harness.rollouts = FakeTarget(None)
+    return harness.rollouts
+
+
 def ticket_for(harness: PracticeHarness, version: str, **changes: Any) -> dict[str, Any]:
     """What the first task of a run that begins now would write."""
     ticket = {
         "model": MODEL,
         "version": version,
         "rollout_id": f"r{version}",
-        "champion": harness.endpoint.live.version,
+        "champion": harness.target(MODEL).state(MODEL).version,
         "bundle": f"bundles/{MODEL}/{version}/",
         "sha256": f"s{version}",
         "model_digest": f"d{version}",
@@ -42,12 +51,26 @@ def ticket_for(harness: PracticeHarness, version: str, **changes: Any) -> dict[s
 def release(harness: PracticeHarness, version: str, *, ticket: dict[str, Any] | None = None) -> Any:
     made = harness.context("deploy", "release_champion", run=f"asset__{version}")
     asked = ticket or ticket_for(harness, version)
+    if asked["champion"] and asked["champion"] != version:
+        stage(harness, asked)
     ChampionRelease(task_id="release_champion", model=MODEL, ticket=asked).execute(made)
     return made
 
 
+def stage(harness: PracticeHarness, ticket: dict[str, Any]) -> None:
+    """The candidate stands beside the champion, as the tasks before leave it."""
+    target, rollout_id = harness.target(MODEL), ticket["rollout_id"]
+    if target.rollout(MODEL).rollout_id == rollout_id:
+        return
+    generation = target.rollout(MODEL).generation
+    plan = target_plan(harness.catalog.model(MODEL))
+    state = target.create_rollout(MODEL, rollout_id, plan, expect=generation, key=f"{rollout_id}/create")
+    bundle = (ticket["version"], ticket["bundle"], ticket["sha256"])
+    target.prepare(MODEL, rollout_id, *bundle, expect=state.generation, key=f"{rollout_id}/prepare")
+
+
 def live(harness: PracticeHarness) -> tuple[str | None, dict[str, str]]:
-    return harness.endpoint.live.version, harness.registry.aliases
+    return harness.target(MODEL).state(MODEL).version, harness.registry.aliases
 
 
 def test_the_first_release_makes_the_version_live_and_the_champion(harness: PracticeHarness) -> None:
@@ -101,7 +124,7 @@ def test_the_last_word_of_a_gate_counts(harness: PracticeHarness) -> None:
 
 @pytest.mark.parametrize("moment", ["read back", "ledger", "previous", "champion", "after everything"])
 def test_a_try_cut_off_after_traffic_moved_ends_right_when_tried_again(
-    harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, moment: str
+    harness: PracticeHarness, target: FakeTarget, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     approve(harness, "4")
     approve(harness, "5")
@@ -113,7 +136,7 @@ def test_a_try_cut_off_after_traffic_moved_ends_right_when_tried_again(
             release(harness, "5", ticket=ticket)
     release(harness, "5", ticket=ticket)
     assert live(harness) == ("5", {"champion": "5", "previous": "4"})
-    assert harness.endpoint.live.generation == 2
+    assert [verb for verb, *_ in target.calls].count("promote") == 1
     assert [version for version, _ in harness.lines("release")] == ["4", "5"]
 
 
@@ -124,13 +147,14 @@ def cut_off(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, moment: s
         raise Unavailable("killed")
 
     if moment == "read back":
-        whole = harness.endpoint.release
+        target: Any = harness.target(MODEL)
+        whole = target.promote
 
-        def release_and_die(*arguments: Any, **named: Any) -> LiveState:
+        def promote_and_die(*arguments: Any, **named: Any) -> Any:
             whole(*arguments, **named)
             return die()
 
-        monkeypatch.setattr(harness.endpoint, "release", release_and_die)
+        monkeypatch.setattr(target, "promote", promote_and_die)
     elif moment == "ledger":
         append = harness.ledger.append
 
@@ -144,16 +168,18 @@ def cut_off(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, moment: s
         monkeypatch.setattr("practices.champion_release.asset", die)
 
 
-def test_a_version_released_since_is_not_overruled_by_a_late_retry(harness: PracticeHarness) -> None:
+def test_a_version_released_since_is_not_overruled_by_a_late_retry(
+    harness: PracticeHarness, target: FakeTarget
+) -> None:
     approve(harness, "4")
     approve(harness, "5")
     release(harness, "4")
     ticket = ticket_for(harness, "5")
     release(harness, "5", ticket=ticket)
-    harness.endpoint.restore_previous(MODEL, key="person", reason="bad")
-    with pytest.raises(Refused, match=r"(?s)not live any more.*trigger flight_delay__deploy"):
+    target.restore_previous(MODEL, key="person", reason="bad")
+    with pytest.raises(Refused, match=r"(?s)was rolled back.*trigger flight_delay__deploy"):
         release(harness, "5", ticket=ticket)
-    assert harness.endpoint.live.version == "4"
+    assert target.state(MODEL).version == "4"
 
 
 def test_a_version_that_went_live_since_the_run_began_is_not_replaced_unseen(harness: PracticeHarness) -> None:
@@ -200,6 +226,7 @@ def test_a_former_version_that_was_deleted_from_the_registry_does_not_stop_a_rel
 
 def test_workers_that_lag_behind_are_waited_for(harness: PracticeHarness) -> None:
     approve(harness, "4")
+    harness.rollouts = None
     harness.endpoint.serve(LiveState(model=MODEL, applied=False))
     with pytest.raises(Unavailable, match="not every worker"):
         release(harness, "4")

@@ -44,7 +44,7 @@ def test_a_good_candidate_is_promoted_once_wherever_a_worker_died(
         harness = run.field
         assert set(run.states.values()) == {"success"}, (run.kill_at, run.states, run.reasons)
         assert (run.state.champion, run.state.previous, run.state.phase) == ("5", "4", "SUCCEEDED"), run.kill_at
-        assert run.state.step == 2, run.kill_at
+        assert run.state.step == 3, run.kill_at
         assert harness.registry.aliases == {"champion": "5", "previous": "4"}, run.kill_at
         assert [version for version, _ in harness.lines("release")] == ["5"], run.kill_at
         assert harness.registry.tags["5"]["airworthy.status"] == "live", run.kill_at

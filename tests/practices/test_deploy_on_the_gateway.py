@@ -35,15 +35,20 @@ DECLARED = Deployment(
 )
 
 
+AT_ONCE = Deployment(rollback=RollbackSpec(window=120, error_threshold=0.1), lease=30)
+
+
 class RealRun(DeployRun):
     """Time passes by itself, the triggers run, and callers ask while they do."""
 
-    def __init__(self, harness: PracticeHarness, gateway: Gateway, candidate: tuple[str, str]) -> None:
+    def __init__(
+        self, harness: PracticeHarness, gateway: Gateway, candidate: tuple[str, str], declared: Deployment
+    ) -> None:
         self.gateway, self.users, self.troubled = gateway, 0, 0
         """``troubled``: of ten users, so many send rows that a broken candidate fails on."""
         self.answers: list[int] = []
         ticket = TICKET.model_copy(update={"bundle": candidate[0], "sha256": candidate[1]})
-        super().__init__(harness, DECLARED, ticket, GatewayRollouts(gateway.base, gateway.admin))
+        super().__init__(harness, declared, ticket, GatewayRollouts(gateway.base, gateway.admin))
         harness.clock = lambda: datetime.now(UTC)  # type: ignore[assignment]
         ledger: Ledger = MemoryLedger(harness.clock)
         for line in harness.ledger.entries():
@@ -105,9 +110,9 @@ def begin(
 ) -> Iterator[Callable[..., RealRun]]:
     begun: list[RealRun] = []
 
-    def begin(fault: Fault = "none") -> RealRun:
+    def begin(fault: Fault = "none", declared: Deployment = DECLARED) -> RealRun:
         monkeypatch.setattr("practices._connections.installation.open_fresh_ports", lambda: Triggerer(gateway))
-        begun.append(RealRun(harness, gateway, write_candidate(tmp_path, "5", fault)))
+        begun.append(RealRun(harness, gateway, write_candidate(tmp_path, "5", fault), declared))
         return begun[0]
 
     yield begin
@@ -151,3 +156,30 @@ def test_a_gateway_killed_in_the_middle_of_a_step_goes_on_with_it(
     gateway.start()
     assert set(run.play().values()) == {"success"}, run.reasons
     assert (run.target.state(MODEL).version, run.state.phase) == ("5", "SUCCEEDED")
+
+
+def test_a_version_that_turns_bad_after_its_promotion_is_taken_back_and_every_record_says_so(
+    begin: Callable[..., RealRun], gateway: Gateway
+) -> None:
+    run = begin("raises", AT_ONCE)
+    run.play(until="promote_candidate")
+    assert run.field.registry.aliases == {"champion": "5", "previous": "4"}
+    gateway.stop(signal.SIGKILL)
+    gateway.start()
+    run.troubled = 10
+    run.ask(40)
+    states = run.play()
+    assert (states["retire_former"], states["end_rollout"]) == ("failed", "success")
+    assert "promoted version 5: 40 of 40 failed" in run.reasons["retire_former"][0]
+    assert (run.state.champion, run.state.phase) == ("4", "ROLLED_BACK")
+    assert run.field.registry.aliases == {"champion": "4"}
+    assert run.field.registry.tags["5"]["airworthy.status"] == "rolled_back"
+    [(_, line)] = run.field.lines("rollback")
+    assert (line["from"], line["to"]) == ("5", "4")
+
+
+def test_a_version_that_replaced_another_at_once_is_final_after_its_window(begin: Callable[..., RealRun]) -> None:
+    quick = AT_ONCE.model_copy(update={"rollback": RollbackSpec(window=1)})
+    run = begin("none", quick)
+    assert set(run.play().values()) == {"success"}, run.reasons
+    assert (run.state.champion, run.state.previous, run.state.phase) == ("5", "4", "SUCCEEDED")

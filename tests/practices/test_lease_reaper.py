@@ -155,3 +155,41 @@ def test_a_target_that_does_not_answer_is_asked_again_and_hides_no_other(
     with pytest.raises(Unavailable, match="away: the endpoint does not answer"):
         reap(harness)
     assert target.rollout(MODEL).phase == "ROLLED_BACK"
+
+
+def promoted(harness: PracticeHarness, clock: FixedClock) -> FakeTarget:
+    """Version 6 has replaced version 5, and its deploy run has released it."""
+    target = begin(harness, clock, "canary", target={"kind": "embedded"})
+    ids = {"rollout_id": "r1", "champion": "5"}
+    harness.registry.add("5", status="live")
+    harness.registry.add("6", status="staged")
+    harness.ledger.append(
+        "rollout", MODEL, "6", {"practice": "candidate_preparation", "outcome": "pass", **ids}, actor="a"
+    )
+    target.promote(MODEL, "r1", "6", expect=target.rollout(MODEL).generation, key="promote")
+    harness.ledger.append("release", MODEL, "6", {"from": "5", "previous": "5", **ids}, actor="a")
+    harness.registry.name(champion="6", previous="5")
+    target.add_counts(MODEL, "6", "champion", requests=100, failed=90)
+    return target
+
+
+def test_a_rollback_by_the_target_whose_run_is_gone_is_recorded_once_and_the_registry_follows(
+    harness: PracticeHarness, clock: FixedClock
+) -> None:
+    target = promoted(harness, clock)
+    target.roll_back(MODEL, "r1", "promoted version 6: 90 of 100 failed", key="guard")
+    assert reap(harness, going_on=True) == {"none": [MODEL]}
+    assert harness.lines("rollback") == [], "its own run records it"
+    for _ in range(2):
+        assert reap(harness, going_on=False) == {"none": [MODEL]}
+    [(version, line)] = harness.lines("rollback")
+    assert (version, line["from"], line["to"], line["by"], line["traffic"]) == ("6", "6", "5", "target", 10_000)
+    assert line["reason"] == "promoted version 6: 90 of 100 failed"
+    assert harness.registry.aliases == {"champion": "5"}
+    assert harness.registry.tags["6"]["airworthy.status"] == "rolled_back"
+
+
+def test_a_dry_run_records_no_rollback(harness: PracticeHarness, clock: FixedClock) -> None:
+    promoted(harness, clock).roll_back(MODEL, "r1", "bad", key="guard")
+    reap(harness, going_on=False, report_only=True)
+    assert harness.lines("rollback") == []

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from pipelines.spec.deployment import Deployment
+from pipelines.errors import Unavailable
+from pipelines.spec.deployment import Deployment, HttpRoute, RollbackSpec
 from practices.retirement import Retirement
-from tests.practices.deploy_run import DeployRun
+from tests.practices.deploy_run import CANARY, TICKET, DeployRun
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
 
@@ -44,6 +45,54 @@ def test_a_promotion_that_was_taken_back_fails_with_the_reason(run: DeployRun) -
     assert (run.state.champion, run.states["end_rollout"]) == ("4", "success")
 
 
+HTTP_ROUTE = HttpRoute(kind="http_route", gateway="public", image="image")
+
+
+def watching(harness: PracticeHarness, **rollback: Any) -> DeployRun:
+    """Version 5 is promoted on a target that does not watch by itself."""
+    declared = CANARY.model_copy(update={"target": HTTP_ROUTE, "rollback": RollbackSpec(**rollback)})
+    run = DeployRun(harness, declared)
+    run.play(until="promote_candidate")
+    return run
+
+
+def test_where_the_target_does_not_watch_the_task_looks_at_each_interval_and_takes_a_bad_version_back(
+    harness: PracticeHarness,
+) -> None:
+    run = watching(harness)
+    run.target.add_counts(MODEL, "5", "champion", requests=500, failed=1)
+    assert wait(run).trigger.until == (run.clock() + timedelta(seconds=30)).isoformat()
+    run.target.add_counts(MODEL, "5", "champion", requests=500, failed=200)
+    assert run.play()["retire_former"] == "failed"
+    assert run.reasons["retire_former"][0].startswith("promoted version 5: 201 of 1000 failed, the limit is 0.05")
+    assert (run.state.champion, run.state.phase) == ("4", "ROLLED_BACK")
+    assert run.state.reason == run.reasons["retire_former"][0]
+    assert run.states["end_rollout"] == "success"
+    assert run.field.registry.aliases == {"champion": "4"}
+
+
+def test_a_version_that_a_person_shall_take_back_is_only_waited_for(harness: PracticeHarness) -> None:
+    run = watching(harness, automatic=False)
+    run.target.add_counts(MODEL, "5", "champion", requests=500, failed=400)
+    assert wait(run).trigger.until == (run.clock() + timedelta(seconds=3600)).isoformat()
+    assert run.play()["retire_former"] == "success"
+    assert run.state.champion == "5"
+
+
+def test_counts_that_cannot_be_read_are_looked_for_again(
+    harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = watching(harness)
+
+    def no_answer(*_: Any) -> Any:
+        raise Unavailable("no pod answers")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(run.target, "counts", no_answer)
+        assert wait(run).trigger.until == (run.clock() + timedelta(seconds=30)).isoformat()
+    assert run.state.phase == "FINALISING"
+
+
 def test_a_newer_rollout_ends_the_wait_quietly(run: DeployRun) -> None:
     plan = {"strategy": "canary", "lease_seconds": 60, "guard": {"max_error_rate": 0.1}}
     run.target.create_rollout(MODEL, "r6", plan, expect=run.state.generation, key="r6")
@@ -51,7 +100,12 @@ def test_a_newer_rollout_ends_the_wait_quietly(run: DeployRun) -> None:
     assert (run.state.champion, run.state.rollout_id) == ("5", "r6")
 
 
-def test_where_nothing_was_staged_there_is_nothing_to_retire(harness: PracticeHarness) -> None:
-    run = DeployRun(harness, Deployment())
+@pytest.mark.parametrize(
+    ("champion", "note"), [(None, "this is the first version of flight_delay"), ("5", "version 5 is live already")]
+)
+def test_a_run_without_a_rollout_has_nothing_to_retire(
+    harness: PracticeHarness, champion: str | None, note: str
+) -> None:
+    run = DeployRun(harness, Deployment(), TICKET.model_copy(update={"champion": champion}))
     task = Retirement(task_id="e", model=MODEL, ticket=run.ticket.model_dump(mode="json", by_alias=True))
-    assert "nothing to retire" in task.execute(run.context("retire_former"))["facts"]["note"]
+    assert task.execute(run.context("retire_former"))["facts"]["note"].startswith(note)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import Refused
 from pipelines.rollout import transitions
-from pipelines.rollout.plan import Guard, RolloutPlan
+from pipelines.rollout.plan import Guard, RolloutPlan, Watch
 from pipelines.rollout.transitions import (
     FULL_SHARE,
     Mirror,
@@ -154,7 +154,7 @@ def test_a_rollout_that_is_not_the_newest_is_refused_by_the_name_of_the_newest()
 
 
 def test_an_ended_rollout_without_a_reason_is_done() -> None:
-    ended = transitions.finish_promotion(transitions.promote(begun(), "r1", "2"), "r1", None)
+    ended = transitions.finish_promotion(transitions.promote(begun(), "r1", "2", NOW), "r1", None)
     assert "r1 is SUCCEEDED (done)" in reasons(lambda: active_rollout(ended, "r1"))
 
 
@@ -169,7 +169,7 @@ def test_an_ended_rollout_without_a_reason_is_done() -> None:
         lambda route: transitions.pause(route, "r0", "why"),
         lambda route: transitions.pause_without_candidate(route, "r0", "why", NOW),
         lambda route: transitions.resume(route, "r0", NOW),
-        lambda route: transitions.promote(route, "r0", "2"),
+        lambda route: transitions.promote(route, "r0", "2", NOW),
         lambda route: transitions.finish_promotion(route, "r0", None),
     ],
 )
@@ -430,13 +430,37 @@ def test_only_a_paused_rollout_can_be_resumed(phase: Phase) -> None:
 
 def test_a_promoted_candidate_is_live_alone_and_the_champion_is_the_previous_version() -> None:
     route = transitions.pause(begun(500), "r1", "slow")
-    record = msgspec.structs.replace(record_of(route), phase="FINALISING", reason="")
-    assert transitions.promote(route, "r1", "2") == Route(V2, V1, rollout=record)
+    before, stage = record_of(route), RolloutStage(2, FULL_SHARE, 0, LATER)
+    record = msgspec.structs.replace(
+        before, phase="FINALISING", reason="", step=2, step_started=LATER, steps=(*before.steps, stage)
+    )
+    assert transitions.promote(route, "r1", "2", LATER) == Route(V2, V1, rollout=record)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "until"), [(0.0, None), (60.0, LATER + timedelta(seconds=60)), (0.5, LATER + timedelta(seconds=0.5))]
+)
+def test_a_promoted_version_is_watched_from_its_promotion_until_its_window_closes(
+    seconds: float, until: datetime | None
+) -> None:
+    plan = msgspec.structs.replace(PLAN, watch=Watch(seconds))
+    route = transitions.create(Route(V1), "r1", plan, NOW, "p", False)
+    route = transitions.prepare_candidate(route, "r1", V2, NOW)
+    assert record_of(route).watched_until is None
+    promoted = transitions.promote(route, "r1", "2", LATER)
+    assert record_of(promoted).watched_until == until
+    assert record_of(transitions.finish_promotion(promoted, "r1", None)).watched_until is None
+    assert record_of(transitions.roll_back(promoted, "bad")).watched_until is None
+
+
+def test_a_promotion_at_once_has_no_stage_in_between() -> None:
+    text = reasons(lambda: transitions.shift_traffic(begun(strategy="all_at_once"), "r1", HALF, NOW))
+    assert text == "rollout r1 is all_at_once; its candidate gets all traffic by its promotion"
 
 
 @pytest.mark.parametrize(("route", "version"), [(created(), "2"), (begun(), "3"), (begun(), "1")])
 def test_only_the_prepared_candidate_can_be_promoted(route: Route, version: str) -> None:
-    text = reasons(lambda: transitions.promote(route, "r1", version))
+    text = reasons(lambda: transitions.promote(route, "r1", version, NOW))
     assert text == f"version {version} is not the prepared candidate of rollout r1"
 
 
@@ -523,7 +547,7 @@ def _step(route: Route, step: tuple[Any, ...]) -> Route:
         case ("resume",):
             return transitions.resume(route, "r1", NOW)
         case ("promote",):
-            return transitions.promote(route, "r1", "2")
+            return transitions.promote(route, "r1", "2", NOW)
         case ("back",):
             return transitions.roll_back(route, "why")
         case ("retire",):

@@ -220,7 +220,7 @@ LOAD = {"load_test": {"target_rps": 50, "assertions": {"p99_latency": {"max": 10
 
 
 @pytest.mark.parametrize(
-    ("declared", "result"), [(LOAD, "PASS"), ({}, "WAIVED"), (LOAD | {"strategy": "all_at_once"}, "WAIVED")]
+    ("declared", "result"), [(LOAD, "PASS"), ({}, "WAIVED"), (LOAD | {"strategy": "all_at_once"}, "PASS")]
 )
 def test_a_load_test_is_declared_or_waived_in_the_open(declared: dict[str, Any], result: str) -> None:
     assert results(judged(found(), standing(), spec(**declared)))["6 load test"] == result
@@ -249,10 +249,9 @@ SAGEMAKER = {
 @pytest.mark.parametrize(
     ("target", "result"),
     [
-        ({"mode": "guardrail", "data_capture": "s3://bucket/captured"}, "FAIL"),
-        ({"mode": "guardrail", "data_capture": "s3://bucket/captured", "alarms": ["errors"]}, "PASS"),
-        ({"mode": "variants", "data_capture": "s3://bucket/captured"}, "PASS"),
-        ({"mode": "variants"}, "WARNING"),
+        ({"mode": "guardrail"}, "FAIL"),
+        ({"mode": "guardrail", "alarms": ["errors"]}, "PASS"),
+        ({"mode": "variants"}, "PASS"),
     ],
 )
 def test_a_rollout_that_could_not_fail_is_refused(target: dict[str, Any], result: str) -> None:
@@ -401,19 +400,39 @@ def test_edge_rows_that_failed_were_tested() -> None:
     assert (result, "no edge row was tested" in why) == ("FAIL", False)
 
 
+GUARD = "guard at 1.00% bad answers, deadline 1000 ms, lease 900 s"
+BACK = "version 4 comes back by itself at 1.00% bad answers, until 3600 s after the promotion"
+LOOKS = "the deploy run looks every 30 s: nothing watches each second, and nothing at all while Airflow is down"
+HTTP_ROUTE = {"kind": "http_route", "gateway": "public", "image": "image"}
+
+
 @pytest.mark.parametrize(
-    ("champion", "strategy", "result", "why"),
+    ("champion", "declared", "result", "why"),
     [
-        (None, "canary", "WAIVED", "first version: no candidate is served beside a champion, so there is no guard"),
-        ("4", "all_at_once", "WAIVED", "all_at_once: no candidate is served beside a champion, so there is no guard"),
-        ("4", "canary", "PASS", "guard at 1.00% bad answers, deadline 1000 ms, lease 900 s"),
+        (None, {}, "WAIVED", ["first version: there is no version to roll back to, so there is no guard"]),
+        ("4", {"strategy": "all_at_once"}, "PASS", [GUARD, BACK]),
+        ("4", {}, "PASS", [GUARD, BACK]),
+        ("4", {"rollback": {"error_threshold": 0.2, "window": 60}}, "PASS", [GUARD, BACK.replace("1.00", "20.00")]),
+        ("4", {"rollback": {"window": 0}}, "PASS", [GUARD, "nobody watches the version after its promotion"]),
+        ("4", {"rollback": {"automatic": False}}, "WARNING", ["rollback.automatic is false: a bad version", GUARD]),
+        ("4", {"target": HTTP_ROUTE}, "PASS", [GUARD, BACK, LOOKS]),
+        ("4", {"target": SAGEMAKER}, "PASS", [GUARD, BACK, LOOKS]),
+        (
+            "4",
+            {"target": SAGEMAKER | {"mode": "guardrail", "alarms": ["errors"]}},
+            "PASS",
+            [GUARD, "the alarms watch the update alone: nobody watches the version once SageMaker has finished it"],
+        ),
     ],
 )
-def test_errors_are_handled_by_a_guard_where_two_versions_are_served(
-    champion: str | None, strategy: str, result: str, why: str
+def test_who_notices_bad_answers_and_until_when_is_said_before_they_come(
+    champion: str | None, declared: dict[str, Any], result: str, why: list[str]
 ) -> None:
-    declared = {"strategy": strategy}
-    assert item_of("5 error handling", stands={"champion": champion}, declared=declared) == (result, [why])
+    outcome, reasons = item_of("5 error handling", stands={"champion": champion}, declared=declared)
+    assert outcome == result
+    for said, expected in zip(reasons, why, strict=False):
+        assert said.startswith(expected.partition(", until")[0])
+    assert len(reasons) >= len(why)
 
 
 def test_the_guard_names_the_limits_that_it_enforces() -> None:
@@ -422,19 +441,18 @@ def test_the_guard_names_the_limits_that_it_enforces() -> None:
         {"name": "slower", "event": "slow", "over_ms": 300, "max_ratio": 2.0},
         {"name": "errors", "event": "bad", "max_rate": 0.05},
     ]
-    [why] = item_of("5 error handling", declared={"analysis": {"metrics": metrics}})[1]
-    assert why == "guard at 1.00% bad answers, over 100 ms, deadline 1000 ms, lease 900 s"
+    why = item_of("5 error handling", declared={"analysis": {"metrics": metrics}})[1]
+    assert why == ["guard at 1.00% bad answers, over 100 ms, deadline 1000 ms, lease 900 s", BACK]
 
 
-def test_only_a_staged_guarded_update_needs_alarms() -> None:
-    target = SAGEMAKER | {"mode": "guardrail", "data_capture": "s3://bucket/captured"}
-    assert item_of("5 error handling", declared={"strategy": "all_at_once", "target": target})[0] == "WAIVED"
+def test_a_guarded_update_needs_alarms_whatever_its_strategy() -> None:
+    target = SAGEMAKER | {"mode": "guardrail"}
+    assert item_of("5 error handling", declared={"strategy": "all_at_once", "target": target})[0] == "FAIL"
     assert item_of("5 error handling", declared={"target": target})[0] == "FAIL"
 
 
 @pytest.mark.parametrize(
-    ("champion", "strategy", "what"),
-    [(None, "canary", "first version"), (None, "all_at_once", "first version"), ("4", "all_at_once", "all_at_once")],
+    ("champion", "strategy", "what"), [(None, "canary", "first version"), (None, "all_at_once", "first version")]
 )
 def test_a_load_test_without_two_versions_is_waived(champion: str | None, strategy: str, what: str) -> None:
     waived = item_of("6 load test", stands={"champion": champion}, declared=LOAD | {"strategy": strategy})

@@ -94,13 +94,41 @@ def test_a_field_that_one_machine_has_no_means_for_is_refused_by_its_place(
 
 def test_a_deployment_that_says_nothing_is_one_switch_on_the_gateway() -> None:
     plain = Deployment()
-    assert (plain.strategy, plain.target.kind, plain.is_staged, plain.shares()) == (
-        "all_at_once",
-        "embedded",
-        False,
-        [],
-    )
+    assert (plain.strategy, plain.target.kind, plain.shares()) == ("all_at_once", "embedded", [])
+    assert (plain.compares_versions, plain.tries_candidates) == (False, False)
     assert not deployment_faults(plain)
+
+
+@pytest.mark.parametrize(
+    ("declared", "compares", "tries"),
+    [
+        ({"shadow": {}}, True, True),
+        ({"strategy": "canary"}, True, True),
+        ({"load_test": {"assertions": {"error_rate": {"max": 0.01}}}}, False, True),
+    ],
+)
+def test_a_candidate_is_tried_beside_the_champion_or_by_itself(
+    declared: dict[str, Any], compares: bool, tries: bool
+) -> None:
+    deployment = Deployment.model_validate(declared)
+    assert (deployment.compares_versions, deployment.tries_candidates) == (compares, tries)
+
+
+@pytest.mark.parametrize(
+    ("declared", "seconds", "threshold"),
+    [
+        ({}, 3600, 0.01),
+        ({"rollback": {"window": 60}}, 60, 0.01),
+        ({"rollback": {"automatic": False}}, 0, 0.01),
+        ({"rollback": {"error_threshold": 0.2}, "strategy": "canary"}, 3600, 0.2),
+        ({"strategy": "canary", "canary": {"error_threshold": 0.05}}, 3600, 0.05),
+    ],
+)
+def test_a_promoted_version_is_watched_for_the_window_unless_a_person_shall_do_it(
+    declared: dict[str, Any], seconds: float, threshold: float
+) -> None:
+    deployment = Deployment.model_validate(declared)
+    assert (deployment.watch_seconds, deployment.promoted_error_threshold) == (seconds, threshold)
 
 
 @pytest.mark.parametrize(

@@ -106,4 +106,4 @@ def test_names_that_aws_would_turn_down_are_refused_when_the_file_is_read(wrong:
 @pytest.mark.parametrize(("target", "steps"), [(TARGET, 6), (GUARDED, 0)])
 def test_a_guarded_deployment_has_no_steps_of_its_own(target: dict[str, Any], steps: int) -> None:
     declared = Deployment.model_validate({"target": target, "strategy": "canary"})
-    assert (len(declared.shares()), declared.is_delegated_to_target, declared.is_staged) == (steps, not steps, True)
+    assert (len(declared.shares()), declared.is_delegated_to_target) == (steps, not steps)

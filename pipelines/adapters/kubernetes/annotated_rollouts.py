@@ -196,8 +196,9 @@ class AnnotatedRollouts(ABC):
         observed = self._require_record(model)
         if records.stored_answer(observed, key, request) is None:
             records.check_generation(model, observed, expect)
-            self._deploy_version(model, transitions.promote(observed.record.route, rollout_id, version).live)
-        edit = partial(transitions.promote, rollout_id=rollout_id, version=version)
+            promoted = transitions.promote(observed.record.route, rollout_id, version, self._clock()).live
+            self._deploy_version(model, promoted)
+        edit = partial(transitions.promote, rollout_id=rollout_id, version=version, now=self._clock())
         readings = self._try_read_pods(model, observed.record.route)
         return self._edit_live(model, "promote", edit, key, request, expect=expect, readings=readings)
 
@@ -220,7 +221,7 @@ class AnnotatedRollouts(ABC):
         rollout = record.route.rollout
         if rollout is None or rollout.rollout_id != rollout_id:
             return []
-        if rollout.active:
+        if rollout.can_roll_back:
             record = records.with_pod_counts(record, self._read_pods(model, record.route))
         return records.arm_counts(record)
 

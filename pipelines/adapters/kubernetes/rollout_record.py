@@ -114,7 +114,7 @@ def rollout_state(model: str, observed: ObservedRecord) -> RolloutState:
 def with_pod_counts(record: ServingRecord, readings: Mapping[str, tuple[str, PodCounts]]) -> ServingRecord:
     """The record with the growth of the pods' counters added to the current stage."""
     rollout = record.route.rollout
-    if rollout is None or not rollout.active or not readings:
+    if rollout is None or not rollout.can_roll_back or not readings:
         return record
     arms: dict[str, tuple[ArmTotals, PodCounts]] = {
         pod: (arm_totals(record.route, rollout, version), reading) for pod, (version, reading) in readings.items()
@@ -124,11 +124,12 @@ def with_pod_counts(record: ServingRecord, readings: Mapping[str, tuple[str, Pod
 
 
 def arm_totals(route: Route, record: RolloutRecord, version: str) -> ArmTotals:
-    ab = record.plan.strategy == "ab"
+    ab = record.plan.strategy == "ab" and record.active
     role = "control" if ab else "champion"
     if version != route.live.version:
         role = "shadow" if route.mirror else "variant" if ab else "candidate"
-    return ArmTotals(record.step, version, role, route.share(), record.step_started)
+    share = route.share() if record.active else FULL_SHARE
+    return ArmTotals(record.step, version, role, share, record.step_started)
 
 
 def with_route(record: ServingRecord, after: Route, action: str, at: datetime, *, changed: bool) -> ServingRecord:

@@ -233,7 +233,7 @@ class EndpointChanges:
             route=after,
             intent=None,
             superseded=superseded,
-            ended=None if rollout is not None and rollout.active else record.ended or now,
+            ended=None if rollout is not None and rollout.can_roll_back else record.ended or now,
         )
         answer = self.state(record, current).model_dump(mode="json", by_alias=True)
         answers = record.answers | {intent.key: StoredAnswer(intent.request, answer)}
@@ -313,7 +313,9 @@ class EndpointChanges:
         """The route whose newest stage, and its lease, start now, when its traffic was observed."""
         after, rollout = intent.route, intent.route.rollout
         former = record.route.rollout if record.route else None
-        if rollout is None or not rollout.active or not rollout.steps or (former and rollout.steps == former.steps):
+        if rollout is None or not rollout.can_roll_back or not rollout.steps:
+            return after
+        if former and rollout.steps == former.steps:
             return after
         last = msgspec.structs.replace(rollout.steps[-1], started=now)
         rollout = msgspec.structs.replace(rollout, step_started=now, steps=(*rollout.steps[:-1], last))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.adapters.sagemaker.clients import aws_errors
 from pipelines.messages.rollout import ArmCounts
-from pipelines.rollout.transitions import RolloutRecord
+from pipelines.rollout.transitions import FULL_SHARE, RolloutRecord
 
 FINE_PERIOD_SECONDS = 60
 COARSE_PERIOD_SECONDS = 300
@@ -19,14 +19,17 @@ FINE_PERIOD_RETENTION_DAYS = 14
 def read_arm_counts(
     cloudwatch: Any, endpoint: str, record: RolloutRecord, name: Callable[[str], str], until: datetime, now: datetime
 ) -> list[ArmCounts]:
-    """Both arms of every stage. A minute that belongs to two stages is left out; an answer 5xx is ``error``. Stages
-    that began 14 days ago or more are read in periods of five minutes.
+    """Both arms of every stage, and the promoted version after its promotion.
+
+    A minute that belongs to two stages is left out; an answer 5xx is ``error``. Stages that began 14 days ago or more
+    are read in periods of five minutes.
 
     ``slow`` counts answers above each latency limit of the guard, by SageMaker's ``ModelLatency``.
     """
     if record.candidate is None:
         return []
-    arms = [("champion", record.champion.version), ("candidate", record.candidate.version)]
+    both = [("champion", record.champion.version), ("candidate", record.candidate.version)]
+    promoted = [("champion", record.candidate.version)]
     ends = [step.started for step in record.steps[1:]] + [until]
     counts = []
     for step, end in zip(record.steps, ends, strict=True):
@@ -36,7 +39,7 @@ def read_arm_counts(
             else COARSE_PERIOD_SECONDS
         )
         start, stop = _ceiling(step.started, period), _floor(end, period)
-        for role, version in arms:
+        for role, version in promoted if step.share == FULL_SHARE else both:
             limits = [limit.over_ms for limit in record.plan.guard.latency]
             sums = (
                 _metric_sums(cloudwatch, endpoint, name(version), start, stop, period, limits) if start < stop else {}

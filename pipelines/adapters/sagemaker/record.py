@@ -48,7 +48,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     superseded: dict[str, RolloutRecord] = {}
     """Rollouts that a newer one superseded."""
     ended: datetime | None = None
-    """When the newest rollout ended, by promotion or rollback of its candidate."""
+    """When the newest rollout ended, by the end of its promotion's window or by a rollback."""
 
 
 class EndpointRecords:

@@ -105,7 +105,7 @@ class SageMakerTarget:
     def promote(self, model: str, rollout_id: str, version: str, *, expect: int, key: str) -> RolloutState:
         """Give the candidate all weight. Mode ``guardrail``: SageMaker shifts the traffic and watches its alarms."""
         request = {"promote": rollout_id, "version": version}
-        edit = partial(transitions.promote, rollout_id=rollout_id, version=version)
+        edit = partial(transitions.promote, rollout_id=rollout_id, version=version, now=self._now())
         return self._apply_change("promote", model, request, edit, expect, key)
 
     def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> RolloutState:

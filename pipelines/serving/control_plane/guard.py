@@ -14,6 +14,8 @@ from pipelines.serving.traffic.counters import ArmTally
 
 GuardAction = Literal["nothing", "rollback", "hold", "stop_mirror"]
 GUARDED_ROLES = ("candidate", "variant", "shadow")
+PROMOTED_ROLE = "champion"
+"""Role of a promoted version while it is watched."""
 
 
 class GuardDecision(msgspec.Struct, frozen=True):
@@ -36,26 +38,32 @@ def evidence_threshold(alpha: float, tests: int, step: int) -> float:
 def judge_limits(record: RolloutRecord, tallies: Mapping[tuple[str, str], ArmTally]) -> GuardDecision:
     """Roll back if an absolute limit is broken; ``tallies`` by version and role since the stage began.
 
-    Units are requests, as in the limits. Requests that the candidate did not get do not count.
+    Units are requests, as in the limits. Requests that the candidate did not get do not count. After the promotion the
+    promoted version is judged by the limits of the watch.
     """
     from pipelines.statistics.e_values import log_e_value
 
-    guard = record.plan.guard
-    error_tests = [("failed", guard.max_error_rate, None)] if guard.max_error_rate is not None else []
+    guard, promoted = record.plan.guard, record.phase == "FINALISING"
+    max_error_rate = guard.max_error_rate
+    if promoted and record.plan.watch.max_error_rate is not None:
+        max_error_rate = record.plan.watch.max_error_rate
+    error_tests = [("failed", max_error_rate, None)] if max_error_rate is not None else []
     tests = [
         *error_tests,
         *((f"slower than {limit.over_ms:g} ms", limit.max_share, f"{limit.over_ms:g}") for limit in guard.latency),
     ]
-    arms = [(*arm, tally) for arm, tally in tallies.items() if arm[1] in GUARDED_ROLES and tally.requests]
+    roles = (PROMOTED_ROLE,) if promoted else GUARDED_ROLES
+    arms = [(*arm, tally) for arm, tally in tallies.items() if arm[1] in roles and tally.requests]
     threshold = evidence_threshold(guard.alpha, max(1, len(tests) * len(arms)), record.step)
     reasons = []
     for version, role, tally in arms:
+        arm = f"{'promoted' if promoted else role} version {version}"
         for event, max_share, over_ms in tests:
             events = tally.failed if over_ms is None else tally.slow.get(over_ms, 0)
             evidence = log_e_value(events, tally.requests, float(max_share or 0))
             if evidence >= threshold:
                 reasons.append(
-                    f"{role} version {version}: {events} of {tally.requests} {event}, the limit is {max_share:g}"
+                    f"{arm}: {events} of {tally.requests} {event}, the limit is {max_share:g}"
                     f" (log evidence {evidence:.1f}, {threshold:.1f} needed)"
                 )
     return GuardDecision("rollback", "; ".join(reasons)) if reasons else GuardDecision()

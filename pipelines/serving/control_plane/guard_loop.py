@@ -1,4 +1,4 @@
-"""Checks the limits and leases of all active rollouts every second and acts on them, with no other service needed."""
+"""Checks limits and leases of rollouts every second, and promoted versions; it acts with no other service needed."""
 
 from __future__ import annotations
 
@@ -45,22 +45,25 @@ class GuardLoop:
                 log.exception("the check of the rollouts failed; it is repeated in %g s", INTERVAL_SECONDS)
 
     async def check_rollouts(self) -> None:
-        """Check every active rollout once."""
-        active = [
+        """Check every active rollout, and every promoted version that is watched, once."""
+        guarded = [
             (model, route.rollout, route.mirror is not None)
             for model, route in self._releases.table.routes.items()
-            if route.rollout is not None and route.rollout.active
+            if route.rollout is not None and self._is_guarded(route.rollout)
         ]
-        if not active:
+        if not guarded:
             return
         # The import takes a while; it must not block the loop that answers the admin listener.
         await asyncio.to_thread(importlib.import_module, "pipelines.statistics.e_values")
         await self._collect_counts()
-        for model, record, mirrored in active:
+        for model, record, mirrored in guarded:
             decision = judge_limits(record, self._counts.stage_tallies(model, record.rollout_id, record.step))
             if decision.action == "nothing":
                 decision = judge_lease(self._latest_record(model, record), self._now(), mirrored=mirrored)
             await self._apply_decision(model, record, decision)
+
+    def _is_guarded(self, record: RolloutRecord) -> bool:
+        return record.active or (record.watched_until is not None and self._now() < record.watched_until)
 
     def _latest_record(self, model: str, record: RolloutRecord) -> RolloutRecord:
         """The current record: its lease may have been renewed while the counts were collected."""

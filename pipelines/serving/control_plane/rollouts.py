@@ -184,10 +184,12 @@ class Rollouts:
         request = {"promote": model, "rollout_id": rollout_id, "version": version}
         if (repeated := self._repeated_answer(key, request, expect)) is not None:
             return repeated
-        candidate = transitions.promote(self._route(model), rollout_id, version).live
+        now = self._now()
+        candidate = transitions.promote(self._route(model), rollout_id, version, now).live
         await self._releases.load_bundle(model, candidate)
+        now = self._now()  # loading takes a while, and the watch begins with the traffic
         return await self._write(
-            request, lambda route: transitions.promote(route, rollout_id, version), key=key, expect=expect
+            request, lambda route: transitions.promote(route, rollout_id, version, now), key=key, expect=expect
         )
 
     async def retire(self, model: str, rollout_id: str, version: str | None, *, expect: int, key: str) -> Answer:

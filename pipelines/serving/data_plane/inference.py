@@ -123,7 +123,7 @@ class DataPlane:
         try:
             model, live = table.find(request.model, headers)
             prediction_time = _prediction_time(headers)
-            rows = request.protocol.read(body, live.schema)
+            rows = request.protocol.read(body, live.schema_for(headers))
             if by_champion:
                 routed = live.answer_by_champion(rows, started)
             else:

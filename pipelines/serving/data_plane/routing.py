@@ -24,6 +24,10 @@ class LiveModel(msgspec.Struct, frozen=True):
     headers: Headers
     split: TrafficSplit | None = None
 
+    def schema_for(self, headers: Mapping[bytes, bytes]) -> RowSchema:
+        """The schema of the rows: that of the live version, or a candidate's own for a probe of other columns."""
+        return (self.split.probe_schema(headers) if self.split is not None else None) or self.schema
+
     async def answer(
         self,
         headers: Mapping[bytes, bytes],

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
-from pipelines.serving.models.bundle import BundleRefused
+from pipelines.serving.models.bundle import BundleRefused, InputColumn
 from pipelines.serving.models.predictor import known_categories, load
 from pipelines.serving.models.response_cache import cache_wrapper
 from pipelines.serving.models.rows import RowSchema
@@ -154,21 +155,26 @@ class Worker:
             columns = self._log.columns(
                 model, served.version, predictor.manifest.names, [feature.type for feature in features]
             )
-            checks = self._config.checks
-            schema = RowSchema(
-                features,
-                self._limits.max_rows,
-                missing=checks.missing == "accept",
-                ranges=checks.ranges == "refuse",
-                categories=known_categories(predictor),
-                only_known=checks.categories == "refuse",
-                needs_ids=checks.ids == "refuse",
-            )
+            schema = self._make_schema(features, known_categories(predictor))
             headers = arm_headers(served.version, "champion")
             self._loaded[key] = LiveModel(
                 served.version, self._with_cache(predictor, served.sha256), schema, columns, headers
             )
         return self._loaded[key]
+
+    def _make_schema(
+        self, features: list[InputColumn], categories: Mapping[str, frozenset[str | None]] = MappingProxyType({})
+    ) -> RowSchema:
+        checks = self._config.checks
+        return RowSchema(
+            features,
+            self._limits.max_rows,
+            missing=checks.missing == "accept",
+            ranges=checks.ranges == "refuse",
+            categories=categories,
+            only_known=checks.categories == "refuse",
+            needs_ids=checks.ids == "refuse",
+        )
 
     async def _apply_table(self, table: RoutingTable) -> Message:
         """Serve this table from now on and unload unused versions; champions answer for candidates that still load."""
@@ -198,15 +204,15 @@ class Worker:
         return {"generation": self.data_plane.table.generation, "broken": broken}
 
     def _with_traffic_split(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
-        """The champion with the traffic split of its rollout, if it has a candidate."""
+        """The champion with the traffic split of its rollout, while it has a candidate or its promotion is watched."""
         record = route.rollout
-        if record is None or not record.active or route.candidate is None:
+        if record is None or not (route.candidate is not None if record.active else record.watched_until is not None):
             return champion
-        manifest = champion.predictor.manifest
-        client = self._candidates.get_or_start(model, route.candidate, manifest, record.plan)
-        types = [feature.type for feature in manifest.features]
+        manifest, client = champion.predictor.manifest, None
+        if route.candidate is not None:
+            client = self._candidates.get_or_start(model, route.candidate, manifest, record.plan)
         log, counters, queue = self._log, self._arm_counters, self._mirror_queue
-        split = TrafficSplit(model, route, record, client, manifest.names, types, log, counters, queue)
+        split = TrafficSplit(model, route, record, client, manifest, self._make_schema, log, counters, queue)
         return msgspec.structs.replace(champion, split=split)
 
 

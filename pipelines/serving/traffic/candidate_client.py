@@ -14,6 +14,7 @@ from pipelines.rollout.plan import BreakerLimits
 from pipelines.rollout.transitions import Served
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
+from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.predictor import prediction_fault
 from pipelines.serving.traffic.candidate_process import CandidateRequirements
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
@@ -40,8 +41,10 @@ class CandidateClient:
         self._load_finished = asyncio.Event()
         self.refused: list[str] = []
         """Why the candidate is refused; empty if it is not."""
+        self.features: list[InputColumn] = []
         self.names: list[str] = []
         self.types: list[str] = []
+        self._output = ""
         self.breaker = CircuitBreaker(limits)
 
     def matches(self, served: Served, requirements: CandidateRequirements, limits: BreakerLimits) -> bool:
@@ -76,8 +79,10 @@ class CandidateClient:
                 answer = await child.channel.ask(question, timeout=LOAD_SECONDS)
                 self.refused = answer.get("refused") or ([answer["error"]] if "error" in answer else [])
                 if not self.refused:
-                    self.names = [name for name, _ in answer["features"]]
-                    self.types = [kind for _, kind in answer["features"]]
+                    self.features = msgspec.convert(answer["features"], list[InputColumn])
+                    self.names = [feature.name for feature in self.features]
+                    self.types = [feature.type for feature in self.features]
+                    self._output = answer["output"]
                     self._child, process_deaths = child, 0
                     self._load_finished.set()
                     await child.process.wait()
@@ -110,7 +115,7 @@ class CandidateClient:
         if "error" in answer:
             raise CandidateFailed("error", answer["error"])
         predictions: list[float] = answer["predictions"]
-        fault = prediction_fault(predictions, count, self.requirements.output)
+        fault = prediction_fault(predictions, count, self._output)
         if fault:
             raise CandidateFailed("invalid", fault)
         return predictions

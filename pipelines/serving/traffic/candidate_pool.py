@@ -30,7 +30,9 @@ class CandidatePool:
         """The client of this candidate; starts a process if there is none, or if the existing one was refused."""
         key = (model, served.sha256)
         client = self._clients.get(key)
-        requirements = CandidateRequirements(served.sha256, champion.features, champion.output, plan.deadline_ms)
+        beside = plan.strategy != "all_at_once"  # answers the champion's callers, so it must take what they send
+        features, output = (champion.features, champion.output) if beside else (None, None)
+        requirements = CandidateRequirements(served.sha256, features, output, plan.deadline_ms)
         if client is not None and not client.refused and client.matches(served, requirements, plan.breaker):
             return client
         if client is not None:

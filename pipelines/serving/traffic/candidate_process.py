@@ -21,11 +21,14 @@ LATENCY_MEASUREMENTS = 15
 
 
 class CandidateRequirements(msgspec.Struct, frozen=True):
-    """Requirements on a candidate: the champion's columns and output, and an answer within ``deadline_ms``."""
+    """Requirements on a candidate: the champion's columns and output, and an answer within ``deadline_ms``.
+
+    None for columns and output: the candidate never answers the champion's callers, so it may have its own.
+    """
 
     sha256: str
-    features: list[InputColumn]
-    output: str
+    features: list[InputColumn] | None
+    output: str | None
     deadline_ms: float
 
 
@@ -53,6 +56,8 @@ def candidate_faults(predictor: Predictor, folder: Path, requirements: Candidate
 
 def schema_faults(manifest: BundleManifest, requirements: CandidateRequirements) -> list[str]:
     """Columns that differ from the champion's in name or type, in any order, and a different output."""
+    if requirements.features is None:
+        return []
     own = {feature.name: feature.type for feature in manifest.features}
     champion = {feature.name: feature.type for feature in requirements.features}
     faults = [f"the champion has no column {name!r}, so callers do not send it" for name in own if name not in champion]
@@ -96,7 +101,8 @@ class CandidateServer:
         manifest = self._predictor.manifest
         return {
             "refused": candidate_faults(self._predictor, folder, requirements),
-            "features": [[feature.name, feature.type] for feature in manifest.features],
+            "features": msgspec.to_builtins(manifest.features),
+            "output": manifest.output,
         }
 
 

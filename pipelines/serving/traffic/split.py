@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from pipelines.rollout.plan import RoutingPlan
 from pipelines.rollout.transitions import RolloutRecord, Route
 from pipelines.serving.http.response import Problem
-from pipelines.serving.models.bundle import InputColumn
-from pipelines.serving.models.rows import InputRows
+from pipelines.serving.models.bundle import BundleManifest, InputColumn
+from pipelines.serving.models.predictor import prediction_fault
+from pipelines.serving.models.rows import InputRows, RowSchema
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
 from pipelines.serving.traffic.assignment import (
     BUCKET_COUNT,
@@ -52,7 +53,10 @@ class RoutedAnswer(msgspec.Struct, frozen=True):
 
 
 class TrafficSplit:
-    """One model's rollout by one routing table in one data worker. ``names`` and ``types``: the champion's columns."""
+    """One model's rollout by one routing table in one data worker. ``manifest`` is the champion's.
+
+    After a promotion there is no candidate: the champion's answers are counted as a candidate's are, for the guard.
+    """
 
     def __init__(
         self,
@@ -60,13 +64,16 @@ class TrafficSplit:
         route: Route,
         record: RolloutRecord,
         client: CandidateClient | None,
-        names: Sequence[str],
-        types: Sequence[str],
+        manifest: BundleManifest,
+        make_schema: Callable[[list[InputColumn]], RowSchema],
         log: LogWriter,
         arm_counters: ArmCounters,
         mirror_queue: MirrorQueue,
     ) -> None:
-        is_ab = record.plan.strategy == "ab"
+        names, types = manifest.names, [feature.type for feature in manifest.features]
+        self._output = manifest.output
+        self._watched = not record.active
+        is_ab = record.plan.strategy == "ab" and not self._watched
         self._roles = ("control", "variant") if is_ab else ("champion", "candidate")
         champion, candidate = route.live.version, route.candidate.version if route.candidate else ""
         self._route, self._record, self._candidate_client, self._arm_counters = route, record, client, arm_counters
@@ -74,7 +81,8 @@ class TrafficSplit:
         routing = record.plan.routing if share else RoutingPlan()
         self._choose = ArmChooser(routing, record.rollout_id, share)
         self._counts_units = bool(share) and record.plan.routing.counts_keys
-        self._probe = record.probe.encode()
+        self._probe, self._make_schema = record.probe.encode(), make_schema
+        self._probe_schema: RowSchema | None = None
         self._mirror_salt = mirror_salt(record.rollout_id)
         self._mirror_share = route.mirror.basis_points if route.mirror else 0
         self._mirror_channel = mirror_queue.open_channel(
@@ -82,7 +90,7 @@ class TrafficSplit:
         )
         self._deadline_seconds = record.plan.deadline_ms / 1000
         self._limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
-        self._log, self._model, self._names, self._types = log, model, list(names), list(types)
+        self._log, self._model, self._names, self._types = log, model, list(names), types
         self._arm_keys: dict[str, ArmKey] = {
             role: (model, record.rollout_id, record.step, version, role)
             for role, version in zip((*self._roles, "shadow"), (champion, candidate, candidate), strict=True)
@@ -109,10 +117,13 @@ class TrafficSplit:
         ``Problem`` for it, the exceptions of ``predict``, ``OverflowError`` for numbers beyond 32-bit floats, and for a
         probe only ``CandidateFailed``.
         """
-        probe = headers.get(b"x-rollout-probe")
-        if probe is not None and hmac.compare_digest(probe, self._probe):
+        if self._is_probe(headers):
             self._check_version(version, "candidate")
-            return await self._answer_probe(rows)
+            in_own_order = self.probe_schema(headers) is not None
+            return await self._answer_probe(rows, in_own_order=in_own_order)
+        if self.is_champion_only:
+            self._check_version(version, "champion")
+            return self.answer_by_champion(rows, started, predict)
         choice = self._choose(headers, rows.ids, request_id)
         self._check_version(version, choice.arm)
         if choice.arm == "champion":
@@ -133,10 +144,24 @@ class TrafficSplit:
     def candidate_features(self) -> list[InputColumn]:
         """Columns of the candidate in its order; none while it is not loaded."""
         client = self._candidate_client
-        if client is None or not client.ready:
-            return []
-        columns = zip(client.names, client.types, strict=True)
-        return [msgspec.convert({"name": name, "type": kind}, InputColumn) for name, kind in columns]
+        return [] if client is None or not client.ready else client.features
+
+    def probe_schema(self, headers: Mapping[bytes, bytes]) -> RowSchema | None:
+        """The candidate's own schema for a probe, if it has other columns than the champion; else None.
+
+        It has only where it answers nobody else (``all_at_once``).
+        """
+        features = self.candidate_features()
+        own = {feature.name: feature.type for feature in features}
+        if not features or not self._is_probe(headers) or own == dict(zip(self._names, self._types, strict=True)):
+            return None
+        if self._probe_schema is None:
+            self._probe_schema = self._make_schema(features)
+        return self._probe_schema
+
+    def _is_probe(self, headers: Mapping[bytes, bytes]) -> bool:
+        probe = headers.get(b"x-rollout-probe")
+        return probe is not None and hmac.compare_digest(probe, self._probe)
 
     @property
     def is_champion_only(self) -> bool:
@@ -157,10 +182,17 @@ class TrafficSplit:
         except Exception:
             self._count(self._roles[0], started, "error", choice.unit)
             raise
-        self._count(self._roles[0], started, "", choice.unit)
+        bad = self._fault_kind(predictions, rows.count, started) if self._watched else ""
+        self._count(self._roles[0], started, bad, choice.unit)
         return RoutedAnswer(
             predictions, self._route.live.version, *self._champion, rows, choice.bucket, unit=choice.unit
         )
+
+    def _fault_kind(self, predictions: list[float], count: int, started: float) -> str:
+        """Why this answer of a promoted version is bad, as it would have been as a candidate; empty if it is not."""
+        if prediction_fault(predictions, count, self._output):
+            return "invalid"
+        return "deadline" if time.perf_counter() - started > self._deadline_seconds else ""
 
     async def _answer_candidate_arm(
         self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict
@@ -192,12 +224,15 @@ class TrafficSplit:
         candidate = self._route.candidate
         return await self._answer_probe(rows) if candidate is not None and candidate.version == version else None
 
-    async def _answer_probe(self, rows: InputRows) -> RoutedAnswer:
-        """The candidate's answer without fallback to the champion; it is not counted."""
+    async def _answer_probe(self, rows: InputRows, *, in_own_order: bool = False) -> RoutedAnswer:
+        """The candidate's answer without fallback to the champion; it is not counted.
+
+        ``in_own_order``: the rows have the candidate's own columns, else the champion's.
+        """
         client = self._candidate_client
         if client is None or not client.ready:
             raise CandidateFailed("error", "the candidate is not loaded")
-        ordered = self._in_candidate_order(rows, client)
+        ordered = rows if in_own_order else self._in_candidate_order(rows, client)
         predictions = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
         return RoutedAnswer(predictions, client.served.version, *self._describe_candidate(client, "probe"), ordered)
 
@@ -209,6 +244,9 @@ class TrafficSplit:
     def _in_candidate_order(self, rows: InputRows, client: CandidateClient) -> InputRows:
         if client.names == self._names:
             return rows
+        if set(client.names) != set(self._names):
+            reason = "it has other columns than the live version; only its probes can ask it"
+            raise Problem(409, [f"version {client.served.version} cannot be asked: {reason}"])
         values = [rows.values[self._names.index(name)] for name in client.names]
         return InputRows(values, rows.count, rows.ids, unseen=rows.unseen)
 

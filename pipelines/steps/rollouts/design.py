@@ -6,7 +6,6 @@ import io
 import math
 from datetime import datetime, timedelta
 
-import msgspec
 import polars as pl
 from scipy import stats
 
@@ -14,8 +13,6 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import LoggedTraffic, StageDesign
 from pipelines.ports import Ports, Store
-from pipelines.rollout.from_spec import analysis_plan, target_plan
-from pipelines.rollout.plan import RolloutPlan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import FULL_SHARE, AbTestSpec, BlueGreen, Canary
@@ -29,18 +26,6 @@ MIN_LOGGED_DURATION = timedelta(hours=1)
 MAX_FILES = 200
 POWER = 0.8
 MAX_REQUESTS = 10**9
-
-
-def plan_faults(spec: ModelSpec) -> list[str]:
-    """Why the declared rollout could not fail, be decided, or be executed by its target; empty if it can."""
-    if not spec.deployment.is_staged:
-        return []
-    faults = msgspec.convert(target_plan(spec), RolloutPlan).faults()
-    try:
-        analysis_plan(spec.deployment)
-    except Refused as error:
-        faults += error.reasons or [error.subject]
-    return faults
 
 
 def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:

@@ -58,7 +58,7 @@ class ApprovalRequest(ApprovalOperator):
         approval = facts.spec.deployment.approval
         if reasons := missing_approvers(approval, facts.authors):
             raise Refused(f"nobody can approve version {ticket.version} of {self.model}", reasons)
-        if not ticket.first:
+        if not ticket.first and not ticket.is_live:
             rollout = Rollout(ports, ticket)
             rollout.renew_idle_lease(rollout.running_state())
         role_users = next(approver.users for approver in approval.approvers if approver.role == self.role)

@@ -44,13 +44,12 @@ def build_stages(spec: ModelSpec) -> str:
         stages.append(make(spec, arguments))
         stages[-2].last >> stages[-1].first
     texts = [stage.text for stage in stages]
-    if spec.deployment.is_staged:
-        from practices.rollout_rollback import RolloutRollback
+    from practices.rollout_rollback import RolloutRollback
 
-        end = RolloutRollback(task_id="end_rollout", **arguments)
-        # on_failure_fail_dagrun stays off: such a teardown would also make a failed run successful.
-        stages[-1].last >> end.as_teardown(setups=stages[1].first)
-        texts.append(f"**end_rollout** {END_TEXT}")
+    end = RolloutRollback(task_id="end_rollout", **arguments)
+    # on_failure_fail_dagrun stays off: such a teardown would also make a failed run successful.
+    stages[-1].last >> end.as_teardown(setups=stages[1].first)
+    texts.append(f"**end_rollout** {END_TEXT}")
     return "\n\n".join(texts)
 
 
@@ -59,8 +58,6 @@ def _stage_builders(spec: ModelSpec) -> list[Maker]:
     strategies: dict[str, Maker] = {"canary": _canary, "blue_green": _blue_green, "ab": _ab_test}
     required = required_stages(spec, first=False)
     declared = [makers[stage] for stage in required if stage in makers]
-    if not spec.deployment.is_staged:
-        return [*declared, _release]
     if set(required) - set(makers):
         declared.append(strategies[spec.deployment.strategy])
     return [_prepare, *declared, _promote, _retire]
@@ -140,18 +137,11 @@ def _ab_test(_: ModelSpec, arguments: TaskArguments) -> StageTasks:
 
 def _promote(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
     text = (
-        "checks in the ledger that every gate, stage and approval passed for exactly this bundle, promotes the"
-        " candidate, verifies it at the target, and then updates the ledger and the registry's aliases."
+        "checks in the ledger that every gate, stage and approval passed for exactly this bundle, gives the candidate"
+        " all traffic, verifies it at the target, and then updates the ledger and the registry's aliases."
     )
-    return _single_task(_release_task("promote_candidate", spec, arguments), text)
-
-
-def _release(spec: ModelSpec, arguments: TaskArguments) -> StageTasks:
-    text = (
-        "checks in the ledger that every gate and approval passed for exactly this bundle, switches the traffic,"
-        " verifies it at the target, and then updates the ledger and the aliases `champion` and `previous`."
-    )
-    return _single_task(_release_task("release_champion", spec, arguments), text)
+    task_id = "promote_candidate" if spec.deployment.compares_versions else "release_champion"
+    return _single_task(_release_task(task_id, spec, arguments), text)
 
 
 def _release_task(task_id: str, spec: ModelSpec, arguments: TaskArguments) -> ChampionRelease:

@@ -45,9 +45,14 @@ class RolloutPractice(ModelPractice):
         log.info("%s: %s", self.stem, note)
         return {"rule": self.stem, "outcome": "pass", "reasons": [], "facts": {"note": note, **facts}}
 
-    def pass_first_version(self) -> dict[str, Any]:
-        """Return value of a task on the first version of a model."""
-        return self.trivial_pass(f"this is the first version of {self.model}: there is no champion to compare it with")
+    def pass_without_rollout(self, ticket: RolloutTicket) -> dict[str, Any] | None:
+        """Return value of a task whose run has no rollout; None if it has one."""
+        if ticket.first:
+            note = f"this is the first version of {self.model}: there is no champion to compare it with"
+            return self.trivial_pass(note)
+        if ticket.is_live:
+            return self.trivial_pass(f"version {ticket.version} is live already: only its records are finished")
+        return None
 
     def resume_if_paused(self, rollout: Rollout, context: Context) -> RolloutState:
         """The state of the rollout; a paused one is resumed after a person has cleared the task.

@@ -46,8 +46,8 @@ class StagePractice(RolloutPractice):
 
     def _run_observation(self, context: Context, errors: int, observe: ObserveMethod) -> dict[str, Any]:
         rollout = self.open_rollout()
-        if rollout.ticket.first:
-            return self.pass_first_version()
+        if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
+            return passed
         try:
             self._record_rollback(rollout, context)
             state = self.resume_if_paused(rollout, context)

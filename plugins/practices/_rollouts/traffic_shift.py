@@ -30,8 +30,8 @@ class TrafficShift(RolloutPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
-        if rollout.ticket.first:
-            return self.pass_first_version()
+        if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
+            return passed
         share, state = self.planned_share(rollout), self.resume_if_paused(rollout, context)
         if rollout.share(state) == share:
             return self.trivial_pass(

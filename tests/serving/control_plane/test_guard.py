@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan, Watch
 from pipelines.rollout.transitions import RolloutRecord, Served
 from pipelines.serving.control_plane.guard import judge_lease, judge_limits
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
@@ -46,6 +46,30 @@ def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tall
 
 def test_the_champions_own_errors_roll_nothing_back() -> None:
     assert judge_limits(record(), {("1", "champion"): ArmTally(requests=100, failed=100)}).action == "nothing"
+
+
+PROMOTED = ("2", "champion")
+
+
+@pytest.mark.parametrize(
+    ("watch", "tally", "action"),
+    [
+        (Watch(60), ArmTally(requests=500, failed=25), "rollback"),
+        (Watch(60), ArmTally(requests=100, failed=2), "nothing"),
+        (Watch(60, max_error_rate=0.5), ArmTally(requests=500, failed=25), "nothing"),
+        (Watch(60, max_error_rate=0.5), ArmTally(requests=500, failed=400), "rollback"),
+        (Watch(60), ArmTally(requests=500, slow={"100": 400}), "rollback"),
+    ],
+)
+def test_a_promoted_version_is_taken_back_by_the_limits_of_its_watch(
+    watch: Watch, tally: ArmTally, action: str
+) -> None:
+    guard = Guard(0.01, (LatencyLimit(100, 0.05),))
+    promoted = record(guard, phase="FINALISING", step=3)
+    promoted = msgspec.structs.replace(promoted, plan=msgspec.structs.replace(promoted.plan, watch=watch))
+    decision = judge_limits(promoted, {PROMOTED: tally, CANDIDATE: ArmTally(requests=50, failed=50)})
+    assert decision.action == action
+    assert decision.reason.startswith("promoted version 2: ") == (action == "rollback")
 
 
 def test_a_rollout_at_its_limit_is_rarely_rolled_back_over_all_its_steps() -> None:

@@ -38,7 +38,7 @@ def canary(share: int, rollout_id: str = "r1", live: Served = TWO, candidate: Se
 
 def promoted() -> Route:
     """Version 3 is live after a rollout that is over; version 2 is the one before."""
-    return transitions.finish_promotion(transitions.promote(canary(5000), "r1", "3"), "r1", None)
+    return transitions.finish_promotion(transitions.promote(canary(5000), "r1", "3", NOW), "r1", None)
 
 
 class AdminPages:
@@ -159,7 +159,7 @@ def test_a_repeated_call_is_answered_alike_whoever_repeats_it(admin: AdminPages)
     ("route", "taken_back", "answers_next", "rollout_id"),
     [
         (canary(500), "3", "2", "r1"),
-        (transitions.promote(canary(5000), "r1", "3"), "3", "2", "r1"),
+        (transitions.promote(canary(5000), "r1", "3", NOW), "3", "2", "r1"),
         (promoted(), "3", "2", None),
         (Route(TWO, ONE), "2", "1", None),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -151,6 +152,21 @@ def test_a_probe_reaches_a_candidate_without_traffic_and_is_counted_nowhere(roll
     failing = rollout.gateway.invoke(body(row(TRIGGER)), **{"x-rollout-probe": secret})
     assert failing.status_code == 500
     assert "candidate" not in rollout.counts()
+
+
+def test_a_candidate_of_another_contract_is_tried_and_promoted_only_at_once(rollout: Rollout) -> None:
+    columns = ["carrier", "distance", "minute"]
+    rollout.create(strategy="all_at_once", watch={"seconds": 600})
+    assert rollout.prepare(columns=columns).status_code == 200
+    changed = {"dataframe_split": {"columns": columns, "data": [["UA", 500.0, 7.0]]}}
+    secret = rollout.state()["rollout"]["probe"]
+    probe = rollout.gateway.invoke(changed, **{"x-rollout-probe": secret})
+    assert (probe.status_code, probe.json()["predictions"], probe.headers["x-model-arm"]) == (200, [ANSWER], "probe")
+    assert rollout.gateway.invoke(changed).status_code == 400
+    assert rollout.gateway.invoke(body(row()), **{"x-rollout-probe": secret}).status_code == 400
+    assert rollout.traffic(500).status_code == 422
+    assert rollout.call("promote", {"version": "2"}).status_code == 200
+    assert rollout.gateway.invoke(changed).json()["predictions"] == [ANSWER]
 
 
 # ---- traffic -----------------------------------------------------------------------------------------------------
@@ -304,6 +320,59 @@ def test_too_many_slow_answers_are_rolled_back(rollout: Rollout) -> None:
     asked(rollout, [row()] * 10)
     rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK", 10)
     assert "slower than 0.001 ms" in rollout.state()["rollout"]["reason"]
+
+
+# ---- after the promotion -----------------------------------------------------------------------------------------
+
+
+def promoted(rollout: Rollout, fault: Fault = "raises", *, seconds: float = 600, **plan: Any) -> Rollout:
+    """Version 2 has replaced version 1 without a stage in between, and is watched."""
+    rollout.begin(fault, strategy="all_at_once", watch={"seconds": seconds}, **plan)
+    assert rollout.call("promote", {"version": "2"}).status_code == 200
+    assert rollout.phase() == "FINALISING"
+    return rollout
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("raises", "error"), ("invalid", "invalid")])
+def test_a_promoted_version_that_fails_is_taken_back_by_the_gateway_alone(
+    rollout: Rollout, fault: Fault, kind: str
+) -> None:
+    promoted(rollout, fault)
+    for _ in range(20):
+        rollout.gateway.invoke(body(row(TRIGGER)))
+    rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK", 15)
+    found = rollout.state()
+    assert (found["champion"]["version"], found["split"]) == ("1", {"1": 10_000})
+    assert re.match(r"promoted version 2: \d+ of \d+ failed, the limit is 0.2 ", found["rollout"]["reason"])
+    assert asked(rollout, [row(TRIGGER)]) == [(CHAMPION, "1", "champion")]
+    arms = httpx.get(f"{rollout.model}/rollouts/r1/counts", timeout=30).json()["arms"]
+    [arm] = [arm for arm in arms if arm["step"] == 1]
+    assert (arm["version"], arm["role"], arm["share"], set(arm["bad"])) == ("2", "champion", 10_000, {kind})
+
+
+def test_a_promoted_version_that_answers_well_stays_and_is_counted_as_the_champion(rollout: Rollout) -> None:
+    promoted(rollout, "none")
+    assert asked(rollout, [row()] * 30) == [(ANSWER, "2", "champion")] * 30
+    assert rollout.counts()["champion"]["requests"] == 30
+    assert set(predictions(rollout.gateway)["role"]) == {"champion"}
+    rollout.gateway.wait_for(lambda: rollout.phase() == "FINALISING")
+
+
+def test_a_promoted_version_is_watched_on_after_a_restart_and_only_until_its_window_closes(rollout: Rollout) -> None:
+    promoted(rollout)
+    for _ in range(3):
+        rollout.gateway.invoke(body(row(TRIGGER)))
+    rollout.gateway.stop(signal.SIGKILL)
+    rollout.gateway.start()
+    for _ in range(20):
+        rollout.gateway.invoke(body(row(TRIGGER)))
+    rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK", 15)
+    late = Rollout(rollout.gateway, rollout.folder / "late", "r2")
+    promoted(late, seconds=0.2)
+    until = datetime.now(UTC) + timedelta(seconds=2.5)
+    while datetime.now(UTC) < until:
+        late.gateway.invoke(body(row(TRIGGER)))
+    assert (late.phase(), late.state()["champion"]["version"]) == ("FINALISING", "2")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipelines.rollout.plan import BreakerLimits, RolloutPlan
+from pipelines.rollout.plan import BreakerLimits, RolloutPlan, Watch
 from pipelines.rollout.transitions import Mirror, RolloutRecord, Route, Served
 from pipelines.serving.data_plane.inference import DataPlane, PendingRequest
 from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
@@ -42,6 +42,7 @@ FEATURES = [
     InputColumn("distance", "numeric", minimum=0),
     InputColumn("hour", "numeric"),
 ]
+MANIFEST = BundleManifest(MODEL, "1", "onnx", "value", FEATURES, {}, "0" * 64, "model.onnx")
 CHAMPION, CANDIDATE = Served("1", "", "a" * 64), Served("2", "", "b" * 64)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -83,10 +84,14 @@ def score(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.nan_to_num(matrix) @ np.array([0.1, 0.0001, 0.01])
 
 
+def make_schema(features: list[InputColumn]) -> RowSchema:
+    return RowSchema(features, 5)
+
+
 class FakeHost:
     """A candidate that answers 0.5, or fails."""
 
-    ready, served, names, types = True, CANDIDATE, NAMES, TYPES
+    ready, served, names, types, features = True, CANDIDATE, NAMES, TYPES, FEATURES
 
     def __init__(self, *, fails: bool) -> None:
         self._fails, self.breaker = fails, CircuitBreaker(BreakerLimits())
@@ -109,9 +114,8 @@ class Gateway:
         self._feed = MirrorQueue(self._write, lambda *_: None)
         self.data_plane = DataPlane(self.log, clock=lambda: 10**18)
         self.data_plane._worker = "0" * 12  # so that each request has the same id, and the same luck, in each gateway
-        manifest = BundleManifest(MODEL, "1", "onnx", "value", FEATURES, {}, "0" * 64, "model.onnx")
         champion = CachedPredictor(
-            Predictor(manifest, {"carrier": ["AA", "UA"]}, score), ResponseCache(100_000, 60), CHAMPION.sha256
+            Predictor(MANIFEST, {"carrier": ["AA", "UA"]}, score), ResponseCache(100_000, 60), CHAMPION.sha256
         )
         columns = self.log.columns(MODEL, "1", NAMES, TYPES)
         live = LiveModel(
@@ -136,6 +140,13 @@ class Gateway:
         self.front = PublicApplication(self.data_plane, cast(Any, None), door, watch, folder)
 
     def _arms(self, table: str) -> TrafficSplit | None:
+        if table in ("promoted", "promoted and late"):
+            deadline_ms = 1e-6 if table == "promoted and late" else 1e6
+            plan = RolloutPlan("ab", watch=Watch(60), deadline_ms=deadline_ms)
+            ended = RolloutRecord("r-1", plan, "FINALISING", NOW, NOW, CANDIDATE, CHAMPION, 2, NOW)
+            route = Route(CHAMPION, CANDIDATE, rollout=ended)
+            log, counters, feed = self.log, self.arm_counters, self._feed
+            return TrafficSplit(MODEL, route, ended, None, MANIFEST, make_schema, log, counters, feed)
         if table not in ("candidate", "failing candidate", "mirror"):
             return None
         plan = RolloutPlan("shadow" if table == "mirror" else "canary")
@@ -144,7 +155,7 @@ class Gateway:
         mirror = Mirror("2", 10_000) if table == "mirror" else None
         route = Route(CHAMPION, None, CANDIDATE, split, mirror, rollout)
         host = cast(CandidateClient, FakeHost(fails=table == "failing candidate"))
-        return TrafficSplit(MODEL, route, rollout, host, NAMES, TYPES, self.log, self.arm_counters, self._feed)
+        return TrafficSplit(MODEL, route, rollout, host, MANIFEST, make_schema, self.log, self.arm_counters, self._feed)
 
     async def ask(
         self,
@@ -276,13 +287,15 @@ def noticed(folder: Path, table: str, protocol: str, *, plain: bool = True) -> t
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["at once", "in a task"])
-@pytest.mark.parametrize("table", ["champion", "nothing", "broken", "mirror", "candidate", "failing candidate"])
+@pytest.mark.parametrize(
+    "table", ["champion", "nothing", "broken", "mirror", "candidate", "failing candidate", "promoted"]
+)
 def test_the_same_questions_get_the_same_by_either_protocol(tmp_path: Path, table: str, plain: bool) -> None:
     assert noticed(tmp_path, table, "MLflow", plain=plain) == noticed(tmp_path, table, "Open Inference", plain=plain)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("table", ["champion", "nothing", "broken"])
+@pytest.mark.parametrize("table", ["champion", "nothing", "broken", "mirror", "promoted"])
 def test_the_same_questions_get_the_same_at_once_and_in_a_task(tmp_path: Path, table: str, protocol: str) -> None:
     assert noticed(tmp_path, table, protocol, plain=True) == noticed(tmp_path, table, protocol, plain=False)
 
@@ -422,6 +435,19 @@ def test_the_pages_describe_each_version_that_is_served_and_no_other(tmp_path: P
     gateway = Gateway(tmp_path, table)
     asyncio.run(read_all())
     gateway.left()
+
+
+@pytest.mark.parametrize(
+    ("table", "bad"), [("promoted", {"error": 1}), ("promoted and late", {"error": 1, "deadline": 9})]
+)
+def test_a_promoted_versions_answers_are_judged_as_a_candidates_were(
+    tmp_path: Path, table: str, bad: dict[str, int]
+) -> None:
+    answers, left = noticed(tmp_path, table, "MLflow")
+    assert {answers[name][1][b"x-model-arm"] for name in GOOD} == {b"champion"}
+    [(key, requests, counted, fallbacks, _)] = left["tallies"]
+    assert (key, counted, fallbacks) == ((MODEL, "r-1", 2, "1", "champion"), bad, 0)
+    assert requests == 10, "a request by the name of its version is not counted"
 
 
 def test_a_refused_request_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
