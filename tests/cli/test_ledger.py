@@ -19,7 +19,6 @@ START = datetime(2013, 3, 1, 6, tzinfo=UTC)
 @pytest.fixture
 def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePorts:
     """Six lines of two models, one a day."""
-    monkeypatch.delenv("COLUMNS", raising=False)
     clock = FixedClock(START)
     made = FakePorts.make(tmp_path, ledger=MemoryLedger(clock))
     verdict = {"gate": "slice_gate", "outcome": "fail", "reasons": ["origin=JFK lost 0.02 > 0.01", "2 slices unknown"]}

@@ -16,7 +16,6 @@ DIGEST = "0123456789abcdef" * 4
 def test_piped_output_is_as_wide_as_columns_says(
     monkeypatch: pytest.MonkeyPatch, columns: str | None, width: int
 ) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
     if columns is not None:
         monkeypatch.setenv("COLUMNS", columns)
     assert open_console().width == width

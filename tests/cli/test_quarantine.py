@@ -36,7 +36,6 @@ def rows(*bad: tuple[int, int, int, list[str] | None]) -> pl.DataFrame:
 
 @pytest.fixture
 def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePorts:
-    monkeypatch.delenv("COLUMNS", raising=False)
     made = FakePorts.make(tmp_path)
     second = rows((4, 9, 900, ["a reason of a former suite"]), (5, 2000, 9000, [DELAY, DISTANCE]))
     made.store.replace_partition("quarantine/flights", SECOND, second)
