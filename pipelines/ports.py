@@ -182,6 +182,18 @@ class LiveVersion(Protocol):
         """Restore the previous version. Idempotent by ``key``; ``Refused`` if there is none."""
         ...
 
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:
+        """Load a model's first version for ``seconds``, for a test before it is live.
+
+        Returns the secret in the header x-rollout-probe of the requests that reach it; no others do. Idempotent.
+        ``Refused`` if a version is live, or if the target has no way to a version without traffic.
+        """
+        ...
+
+    def unload_unreleased(self, model: str) -> None:
+        """Unload it; nothing to unload is no error."""
+        ...
+
 
 class Endpoint(LiveVersion, Protocol):
     """Answers predictions. Raises ``Unavailable`` when it does not answer, ``Refused`` when it refuses a request."""

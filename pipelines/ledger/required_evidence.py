@@ -18,12 +18,12 @@ def is_about_model(details: Mapping[str, Any], model_digest: str | None, snapsho
 
 
 def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:
-    """The stages that a version must pass before its promotion, in order; a first version has no champion."""
+    """The stages that a version must pass before its promotion, in order; a first version is compared with none."""
     declared = spec.deployment
     people = ["approval_quorum"] if declared.approval.requires_approval else []
-    if first:
-        return people
     tried = ["load_test"] if declared.load_test is not None else []
+    if first:
+        return [*tried, *people]
     tried += ["shadow_comparison"] if declared.shadow_plan is not None else []
     if declared.strategy == "ab":
         return [*tried, *people, "ab_test"]

@@ -187,6 +187,8 @@ class LoadTestRequest(Message):
     model: str
     version: str
     rollout_id: str
+    probe: str | None = None
+    """Secret of the requests that reach a model's first version; None: it is the candidate of the rollout."""
 
 
 class ShareEvidence(Message):

@@ -111,11 +111,20 @@ class Route(msgspec.Struct, frozen=True):
         return self.split.get(self.candidate.version, 0) if self.candidate else 0
 
 
+class UnreleasedVersion(msgspec.Struct, frozen=True):
+    """A model's first version while it is tested: until then only requests with the secret ``probe`` reach it."""
+
+    served: Served
+    probe: str
+    until: datetime
+
+
 class RoutingTable(msgspec.Struct, frozen=True):
-    """All routes of one generation; immutable."""
+    """All routes of one generation, and the models without a live version whose first one is tested; immutable."""
 
     generation: int = 0
     routes: dict[str, Route] = {}
+    unreleased: dict[str, UnreleasedVersion] = {}
 
 
 def require_live(model: str, route: Route | None) -> Route:

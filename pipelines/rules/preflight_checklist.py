@@ -30,7 +30,7 @@ def judge_checklist(
         preflight_items.contract(inspection, standing, spec),
         preflight_items.validation(inspection),
         error_handling(inspection, standing, spec),
-        preflight_items.load_test(inspection, standing, spec),
+        preflight_items.load_test(inspection, spec),
         preflight_items.security(inspection, standing),
         preflight_items.rollback(standing, spec),
         deployer(standing, spec),

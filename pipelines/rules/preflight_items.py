@@ -117,12 +117,10 @@ def validation(inspection: BundleInspection) -> ItemFacts:
     return item
 
 
-def load_test(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
+def load_test(inspection: BundleInspection, spec: ModelSpec) -> ItemFacts:
     item, declared = ItemFacts("6 load test"), spec.deployment.load_test
     if declared is None:
         item.waived.append("deployment.load_test is not declared")
-    elif standing.champion is None:
-        item.waived.append("first version: no candidate is served beside a champion")
     else:
         has = int(declared.target_rps * (declared.duration - declared.ramp_up_time))
         item.notes.append(f"{declared.target_rps:g} requests/s for {declared.duration:g} s, before any traffic")

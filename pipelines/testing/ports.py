@@ -310,6 +310,16 @@ class FakeEndpoint(_FakeAdapter):
             raise Refused(f"{model} has no previous version to go back to")
         return self._set_state(key, now, version=now.previous, previous=None, bundle_sha256=None)
 
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:  # noqa: ARG002
+        if (live := self.state(model).version) is not None:
+            raise Refused(f"version {live} of {model} is live; begin a rollout to test another one")
+        self.calls.append(("load_unreleased", {"model": model, "version": version, "seconds": seconds}))
+        return "probe"
+
+    def unload_unreleased(self, model: str) -> None:
+        self._check_available()
+        self.calls.append(("unload_unreleased", {"model": model}))
+
     def _set_state(self, key: str, now: LiveState, **changes: Any) -> LiveState:
         if key not in self._answers:
             self._states[now.model] = now.model_copy(update={**changes, "generation": now.generation + 1, "workers": 1})

@@ -32,6 +32,8 @@ class FakeTarget:
         """Reasons to refuse the next candidate, so that its rollout is FAILED; empty: it is accepted."""
         self.arms: list[ArmCounts] = []
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
+        self.unreleased: dict[str, Served] = {}
+        """First versions under test, by model."""
         self._clock = clock or FixedClock()
         self._routes: dict[str, Route] = {}
         self._champion = Served(champion, f"bundles/{champion}", "0" * 64) if champion else None
@@ -155,6 +157,18 @@ class FakeTarget:
     def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         body = {"reason": reason, "key": key}
         return self._switch("rollback", model, body, key, lambda route: transitions.restore(model, route, reason))
+
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:
+        self._check_available()
+        if (route := self._current_route(model)) is not None:
+            raise Refused(f"version {route.live.version} of {model} is live; begin a rollout to test another one")
+        self.calls.append(("load_unreleased", "", {"version": version, "bundle": bundle, "seconds": seconds}))
+        self.unreleased[model] = Served(version, bundle, sha256)
+        return "probe"
+
+    def unload_unreleased(self, model: str) -> None:
+        self._check_available()
+        self.unreleased.pop(model, None)
 
     def _switch(
         self, verb: str, model: str, body: dict[str, Any], key: str, transition: Callable[[Route | None], Route]

@@ -28,6 +28,8 @@ class RolloutRollback(RolloutPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         rollout = self.open_rollout()
+        if rollout.ticket.first:
+            rollout.target.unload_unreleased(self.model)  # its load test may have been killed
         if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
             return passed
         state, failed = rollout.read_state(), failed_tasks(context)

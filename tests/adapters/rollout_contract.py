@@ -30,6 +30,37 @@ def prepared(target: DeploymentTarget, bundle: Bundle, rollout_id: str = "r1", *
 class RolloutContract:
     """Fixtures: ``target`` serves nothing yet; ``bundle`` gives the bundle of a version."""
 
+    reaches_without_traffic = True
+    """Whether a version without traffic can be reached by its probe."""
+
+    def test_a_first_version_is_loaded_for_its_test_and_is_live_only_by_its_release(
+        self, target: DeploymentTarget, bundle: Bundle
+    ) -> None:
+        if not self.reaches_without_traffic:
+            with pytest.raises(Refused, match="remove load_test"):
+                target.load_unreleased(MODEL, "1", *bundle("1"), seconds=600)
+            return
+        probe = target.load_unreleased(MODEL, "1", *bundle("1"), seconds=600)
+        assert probe
+        assert target.load_unreleased(MODEL, "1", *bundle("1"), seconds=600) == probe
+        assert target.state(MODEL).version is None
+        with pytest.raises(Refused, match="no champion"):
+            target.rollout(MODEL)
+        assert target.release(MODEL, "1", *bundle("1"), key="first").version == "1"
+        with pytest.raises(Refused, match="version 1 of flight_delay is live"):
+            target.load_unreleased(MODEL, "2", *bundle("2"), seconds=600)
+        target.unload_unreleased(MODEL)
+        assert target.state(MODEL).version == "1"
+
+    def test_a_first_version_that_failed_its_test_leaves_nothing(
+        self, target: DeploymentTarget, bundle: Bundle
+    ) -> None:
+        if self.reaches_without_traffic:
+            target.load_unreleased(MODEL, "1", *bundle("1"), seconds=600)
+        target.unload_unreleased(MODEL)
+        target.unload_unreleased(MODEL)
+        assert target.state(MODEL).version is None
+
     def test_the_first_version_is_released_and_the_next_release_can_be_taken_back(
         self, target: DeploymentTarget, bundle: Bundle
     ) -> None:

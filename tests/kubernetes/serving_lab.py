@@ -127,9 +127,13 @@ class Unawaited(HttpRouteTarget):
 
 
 def http_route_target(
-    namespace: str, opened: Callable[[], Any] = open_client, drained: float = 0, **blocks: Any
+    namespace: str,
+    opened: Callable[[], Any] = open_client,
+    kind: type[Unawaited] = Unawaited,
+    drained: float = 0,
+    **blocks: Any,
 ) -> Unawaited:
-    return Unawaited(
+    return kind(
         declared(namespace, **blocks),
         opened,
         template=nowhere(),

@@ -42,6 +42,19 @@ def target(namespace: str) -> Unawaited:
 class TestHttpRoute(RolloutContract):
     """The behaviours of every target."""
 
+    @pytest.fixture
+    def target(self, namespace: str) -> Unawaited:
+        return http_route_target(namespace, kind=Accepted)
+
+
+class Accepted(Unawaited):
+    """A controller takes each write as soon as one is waited for."""
+
+    def _wait_applied(self, model: str) -> bool:
+        if self._read_route(model) is not None:
+            accept(self._target.namespace)
+        return super()._wait_applied(model)
+
 
 def route(namespace: str) -> dict[str, Any]:
     from kubernetes import client
@@ -110,7 +123,7 @@ def test_a_probe_and_a_segment_reach_the_candidate_by_header(target: Unawaited, 
     assert [one["name"] for one in probe["backendRefs"] + tenant["backendRefs"]] == [two, two]
     assert probe["matches"][0]["headers"][0]["value"] == target.rollout(MODEL).probe
     with pytest.raises(Refused, match=r"target\.url"):
-        target.candidate_endpoint(MODEL, "r1")
+        target.probe_endpoint(MODEL, "token")
     assert tenant["matches"][0]["headers"][0] == {"type": "Exact", "name": "x-tenant", "value": "us"}
     target.roll_back(MODEL, "r1", "enough", key="back")
     assert len(route(namespace)["spec"]["rules"]) == 1

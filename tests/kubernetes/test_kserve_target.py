@@ -42,6 +42,8 @@ def target(namespace: str) -> Any:
 class TestKServe(RolloutContract):
     """The behaviours of every target."""
 
+    reaches_without_traffic = False
+
 
 def service(namespace: str) -> dict[str, Any]:
     from kubernetes import client

@@ -104,10 +104,43 @@ def test_too_short_a_test_is_not_a_pass(harness: PracticeHarness, target: FakeTa
         run(harness)
 
 
+FIRST = ticket(champion=None)
+
+
+def first(harness: PracticeHarness) -> FakeTarget:
+    harness.rollouts = target = FakeTarget(None)
+    harness.declare(deployment=Deployment.model_validate({"load_test": LOAD}))
+    return target
+
+
+def test_a_first_version_is_loaded_for_its_test_alone(harness: PracticeHarness) -> None:
+    target = first(harness)
+    seen: list[bool] = []
+
+    def tried(request: LoadTestRequest) -> LoadTestResult:
+        seen.append(MODEL in target.unreleased)
+        return found(request)
+
+    harness.answers["load_candidate"] = tried
+    verdict, _ = run(harness, FIRST)
+    assert (verdict["outcome"], seen, target.unreleased) == ("pass", [True], {})
+    assert harness.asked == [LoadTestRequest(model=MODEL, version="5", rollout_id="r1", probe="probe")]
+    [(version, details)] = harness.lines("rollout")
+    assert (version, details["practice"], details["outcome"]) == ("5", "load_test", "pass")
+
+
+def test_a_slow_first_version_is_refused_and_unloaded(harness: PracticeHarness) -> None:
+    target = first(harness)
+    harness.answers["load_candidate"] = lambda request: found(request, above=50, below=-50, bad=900)
+    with pytest.raises(Refused, match="900 of 2500"):
+        run(harness, FIRST)
+    assert target.unreleased == {}
+
+
 @pytest.mark.parametrize(
     ("given", "declared"),
-    [(ticket(champion=None), {"load_test": LOAD}), (ticket(), {})],
-    ids=["the first version", "nothing declared"],
+    [(ticket(champion="5"), {"load_test": LOAD}), (ticket(), {})],
+    ids=["live already", "nothing declared"],
 )
 def test_where_there_is_nothing_to_try_it_says_so_and_goes_on(
     harness: PracticeHarness, given: dict[str, Any], declared: dict[str, Any]

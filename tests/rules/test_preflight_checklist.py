@@ -451,12 +451,13 @@ def test_a_guarded_update_needs_alarms_whatever_its_strategy() -> None:
     assert item_of("5 error handling", declared={"target": target})[0] == "FAIL"
 
 
-@pytest.mark.parametrize(
-    ("champion", "strategy", "what"), [(None, "canary", "first version"), (None, "all_at_once", "first version")]
-)
-def test_a_load_test_without_two_versions_is_waived(champion: str | None, strategy: str, what: str) -> None:
-    waived = item_of("6 load test", stands={"champion": champion}, declared=LOAD | {"strategy": strategy})
-    assert waived == ("WAIVED", [f"{what}: no candidate is served beside a champion"])
+@pytest.mark.parametrize("champion", [None, "4"])
+@pytest.mark.parametrize("strategy", ["canary", "all_at_once", "shadow", "blue_green"])
+def test_a_declared_load_test_is_run_whatever_the_strategy_and_for_first_versions_too(
+    champion: str | None, strategy: str
+) -> None:
+    tested = item_of("6 load test", stands={"champion": champion}, declared=LOAD | {"strategy": strategy})
+    assert tested == ("PASS", ["50 requests/s for 60 s, before any traffic"])
 
 
 SHORT = "cannot be shown by 4000 requests after the ramp, even without a bad one:"

@@ -26,7 +26,7 @@ from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault, find
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
 from pipelines.verdict import Outcome, Verdict
-from tests.serving.candidates import TRIGGER, Fault
+from tests.serving.candidates import TRIGGER, Fault, write_candidate
 from tests.serving.front_gateways import KEYS, front, keys
 from tests.serving.gateway_process import Gateway
 from tests.serving.rollout_calls import Rollout
@@ -53,18 +53,23 @@ def tried(
     assert rollout.create(deadline_ms=2000, supersede=True).status_code == 200
     assert rollout.prepare(fault, version).status_code == 200
     ports = surroundings(rollout, tmp_path, LOAD | load_test)
-    golden = pl.DataFrame({"carrier": ["UA", None], "distance": [500.0, 1.0], "hour": [hour, hour]})
-    content = io.BytesIO()
-    golden.with_columns(prediction=pl.lit(0.0)).write_parquet(content)
-    manifest = {"features": [{"name": "distance", "type": "numeric", "minimum": 5}]}
-    ports.store.put(store_paths.bundle(MODEL, version, "golden.parquet"), content.getvalue())
-    ports.store.put(store_paths.bundle(MODEL, version, "bundle.json"), json.dumps(manifest).encode())
+    put_bundle(ports, version, hour)
     request = LoadTestRequest(model=MODEL, version=version, rollout_id=rollout.id)
     try:
         result = load_candidate.run(request, ports)
     finally:
         ports.targets[MODEL].close()
     return result, judge_load_test(result, ports.catalog.model(MODEL).deployment), ports
+
+
+def put_bundle(ports: FakePorts, version: str, hour: float) -> None:
+    """The rows with which a version was compared, all of one hour."""
+    golden = pl.DataFrame({"carrier": ["UA", None], "distance": [500.0, 1.0], "hour": [hour, hour]})
+    content = io.BytesIO()
+    golden.with_columns(prediction=pl.lit(0.0)).write_parquet(content)
+    manifest = {"features": [{"name": "distance", "type": "numeric", "minimum": 5}]}
+    ports.store.put(store_paths.bundle(MODEL, version, "golden.parquet"), content.getvalue())
+    ports.store.put(store_paths.bundle(MODEL, version, "bundle.json"), json.dumps(manifest).encode())
 
 
 def surroundings(rollout: Rollout, tmp_path: Path, load_test: Any) -> FakePorts:
@@ -139,6 +144,24 @@ def test_what_the_door_turns_away_is_not_the_candidates_fault(tmp_path: Path, mo
     assert not [path for path, content in ports.store.files.items() if KEYS["caller"].encode() in content]
 
 
+def test_a_first_version_is_tested_by_its_probe_before_it_is_live(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "gateway").start()
+    try:
+        first = Rollout(gateway, tmp_path / "bundles")
+        ports = surroundings(first, tmp_path, LOAD)
+        version, hour = write_candidate(first.folder, "1"), 7.0
+        put_bundle(ports, "1", hour)
+        target = ports.targets[MODEL]
+        probe = target.load_unreleased(MODEL, "1", *version, seconds=600)
+        assert gateway.invoke().status_code == 503, "nobody else reaches it"
+        request = LoadTestRequest(model=MODEL, version="1", rollout_id="r1", probe=probe)
+        result = load_candidate.run(request, ports)
+        assert judge_load_test(result, ports.catalog.model(MODEL).deployment).passed
+        assert (result.errors, target.state(MODEL).version) == ({}, None)
+    finally:
+        gateway.stop()
+
+
 def test_a_rollout_that_is_not_this_one_is_not_tried(tmp_path: Path) -> None:
     ports = FakePorts.make(tmp_path, targets={MODEL: FakeTarget("1")})
     spec = ports.catalog.models[MODEL]
@@ -153,8 +176,8 @@ HTTP_ROUTE = {"kind": "http_route", "gateway": "door", "image": "image"}
 
 def test_a_target_says_how_its_candidate_is_reached_or_there_is_no_load_test(tmp_path: Path) -> None:
     class WithDoor(FakeTarget):
-        def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
-            return f"http://127.0.0.1/{model}", {"x-candidate": rollout_id}
+        def probe_endpoint(self, model: str, probe: str) -> tuple[str, dict[str, str]]:
+            return f"http://127.0.0.1/{model}", {"x-candidate": probe}
 
     declared = Deployment.model_validate({"strategy": "canary", "target": HTTP_ROUTE, "load_test": LOAD})
     request = LoadTestRequest(model=MODEL, version="2", rollout_id="r1")
@@ -168,4 +191,6 @@ def test_a_target_says_how_its_candidate_is_reached_or_there_is_no_load_test(tmp
             with pytest.raises(Refused, match=said):
                 find_endpoint(request, declared, ports)
         else:
-            assert find_endpoint(request, declared, ports) == (f"http://127.0.0.1/{MODEL}", {"x-candidate": "r1"})
+            assert find_endpoint(request, declared, ports) == (f"http://127.0.0.1/{MODEL}", {"x-candidate": "probe"})
+            first = request.model_copy(update={"probe": "first"})
+            assert find_endpoint(first, declared, ports)[1] == {"x-candidate": "first"}

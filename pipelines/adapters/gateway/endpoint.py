@@ -81,6 +81,14 @@ class GatewayEndpoint:
     def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         return self._post_change(f"{self._admin}/models/{model}/rollback", {"reason": reason}, key)
 
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:
+        content = {"version": version, "bundle": bundle, "sha256": sha256, "seconds": seconds}
+        url = f"{self._admin}/models/{model}/unreleased"
+        return str(self._call("POST", url, content, timeout=self._slow_timeout)["probe"])
+
+    def unload_unreleased(self, model: str) -> None:
+        self._call("DELETE", f"{self._admin}/models/{model}/unreleased")
+
     def _post_change(self, url: str, content: Mapping[str, Any], key: str) -> LiveState:
         headers = {"idempotency-key": key}
         return LiveState.model_validate(self._call("POST", url, content, headers=headers, timeout=self._slow_timeout))

@@ -91,6 +91,14 @@ class AnnotatedRollouts(ABC):
         self._change(model, "release", lambda route: transitions.release(model, route, served), key, request)
         return self.state(model)
 
+    @abstractmethod
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:
+        """See ``LiveVersion``."""
+
+    @abstractmethod
+    def unload_unreleased(self, model: str) -> None:
+        """See ``LiveVersion``."""
+
     def restore_previous(self, model: str, *, key: str, reason: str) -> LiveState:
         request = records.request_digest("rollback", reason)
         self._change(model, "rollback", lambda route: transitions.restore(model, route, reason), key, request)

@@ -242,6 +242,16 @@ def route_spec(model: str, route: Route, target: HttpRoute) -> Document:
             copied["fraction"] = {"numerator": route.mirror.basis_points, "denominator": FULL_SHARE}
         everybody["filters"] = [{"type": "RequestMirror", "requestMirror": copied}]
     rules.append(everybody)
+    return _spec(target, rules)
+
+
+def unreleased_route_spec(model: str, served: Served, probe: str, target: HttpRoute) -> Document:
+    """``spec`` of the HTTPRoute of a model's first version under test: only requests with the probe reach it."""
+    paths = [f"/models/{model}", f"/v2/models/{model}"]
+    return _spec(target, [_route_rule(paths, [(served, 1)], model, header=(PROBE_HEADER, probe))])
+
+
+def _spec(target: HttpRoute, rules: list[Document]) -> Document:
     parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": target.gateway}
     if target.gateway_namespace:
         parent["namespace"] = target.gateway_namespace

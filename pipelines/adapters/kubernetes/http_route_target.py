@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,13 +26,15 @@ from pipelines.adapters.kubernetes.served_pods import (
     no_ready_pod_error,
     read_counters,
 )
-from pipelines.errors import Refused
+from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Clock
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, HttpRoute
 
 API_GROUP = "gateway.networking.k8s.io"
+UNRELEASED_ANNOTATION = "airworthy.dev/unreleased"
+"""Annotation of the HTTPRoute of a model's first version under test, in place of the record."""
 POD_VARIABLES = ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")
 """Environment variables of the store that a pod needs; its credentials are in the cluster's secrets."""
 
@@ -42,6 +45,13 @@ class Timeouts(msgspec.Struct, frozen=True):
     ready_seconds: float = 600
     applied_seconds: float = 15
     linger_seconds: float = 5
+
+
+class UnreleasedRoute(msgspec.Struct, frozen=True):
+    """A first version under test, and the secret of the requests that reach it."""
+
+    served: Served
+    probe: str
 
 
 class HttpRouteTarget(AnnotatedRollouts):
@@ -75,8 +85,8 @@ class HttpRouteTarget(AnnotatedRollouts):
 
     def _observe(self, model: str) -> ObservedRecord | None:
         """``split`` is the split in the object; ``applied`` says whether a controller has accepted it."""
-        document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
-        if document is None:
+        document = self._read_route(model)
+        if document is None or _is_unreleased(document):
             return None
         content = (document["metadata"].get("annotations") or {}).get(RECORD_ANNOTATION)
         if content is None:
@@ -99,17 +109,28 @@ class HttpRouteTarget(AnnotatedRollouts):
         metadata: Document = {"name": objects.slug(model), "annotations": {RECORD_ANNOTATION: record.text()}}
         spec = self._route_spec(model, record.route)
         document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
-        if before is None:
-            metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
-            written = self._api.create(document)
-        else:
-            metadata["resourceVersion"] = before.resource_version
-            written = self._api.merge_patch(document)
+        written = self._write_route(model, document, before.resource_version if before else None)
         if objects.differs(spec, written["spec"]):
             raise Refused(
                 f"HTTPRoute {objects.slug(model)} differs from what was written to it",
                 ["something in the cluster changes it, or its Gateway API is too old: a mirrored share needs 1.3"],
             )
+
+    def _write_route(self, model: str, document: Document, resource_version: str | None) -> Document:
+        """Create the route, or change it if nobody did meanwhile; that of a version under test is taken over."""
+        metadata = document["metadata"]
+        existing = self._read_route(model) if resource_version is None else None
+        if existing is not None and _is_unreleased(existing):
+            metadata["annotations"].setdefault(UNRELEASED_ANNOTATION, None)
+            resource_version = existing["metadata"]["resourceVersion"]
+        if resource_version is None:
+            metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
+            return self._api.create(document)
+        metadata["resourceVersion"] = resource_version
+        return self._api.merge_patch(document)
+
+    def _read_route(self, model: str) -> Document | None:
+        return self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
 
     def _route_spec(self, model: str, route: Route) -> Document:
         return route_spec(model, route, self._target)
@@ -155,22 +176,55 @@ class HttpRouteTarget(AnnotatedRollouts):
     def _wait_applied(self, model: str) -> bool:
         deadline = time.monotonic() + self._timeouts.applied_seconds
         while True:
-            document = self._api.read(self._route_version(), "HTTPRoute", objects.slug(model))
+            document = self._read_route(model)
             if document is None or _is_accepted(document):
                 return document is not None
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
 
-    def candidate_endpoint(self, model: str, rollout_id: str) -> tuple[str, dict[str, str]]:
-        """URL and headers by which the Gateway sends a request to the candidate, whatever its share."""
-        state, url = self.rollout(model), self._target.url
+    def probe_endpoint(self, model: str, probe: str) -> tuple[str, dict[str, str]]:
+        """URL and headers by which the Gateway sends a request to the version with this probe, whatever its share."""
+        url = self._target.url
         if url is None:
             raise Refused(f"{model}: deployment.target.url is not declared; declare the Gateway's URL")
-        if state.rollout_id != rollout_id or state.candidate is None:
-            raise Refused(f"rollout {rollout_id} of {model} has no candidate now")
-        headers = {objects.PROBE_HEADER: state.probe} | api_key_headers()
-        return f"{url.rstrip('/')}/models/{model}/invocations", headers
+        return f"{url.rstrip('/')}/models/{model}/invocations", {objects.PROBE_HEADER: probe} | api_key_headers()
+
+    # ---- a first version under test -----------------------------------------------------------------------------
+
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:  # noqa: ARG002
+        """Its pods stay until it is released or unloaded; ``seconds`` is the test's, which nothing here watches."""
+        observed, served = self._observe(model), Served(version, bundle, sha256)
+        if observed is not None:
+            live = observed.record.route.live.version
+            raise Refused(f"version {live} of {model} is live; begin a rollout to test another one")
+        known = self._unreleased(model)
+        if known is not None and known.served != served:
+            self.unload_unreleased(model)
+        probe = known.probe if known is not None and known.served == served else secrets.token_urlsafe(18)
+        with self._delete_if_refused(model, served):
+            self._deploy_version(model, served)
+        content = msgspec.json.encode(UnreleasedRoute(served, probe)).decode()
+        metadata: Document = {"name": objects.slug(model), "annotations": {UNRELEASED_ANNOTATION: content}}
+        spec = objects.unreleased_route_spec(model, served, probe, self._target)
+        document = {"apiVersion": self._route_version(), "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+        self._write_route(model, document, None)
+        if not self._wait_applied(model):
+            raise Unavailable(f"no controller has accepted HTTPRoute {objects.slug(model)} yet; is the Gateway there?")
+        return probe
+
+    def unload_unreleased(self, model: str) -> None:
+        known = self._unreleased(model)
+        if known is None:
+            return
+        self._api.delete(self._route_version(), "HTTPRoute", objects.slug(model))
+        self._delete_version(model, known.served)
+
+    def _unreleased(self, model: str) -> UnreleasedRoute | None:
+        document = self._read_route(model)
+        if document is None or not _is_unreleased(document):
+            return None
+        return msgspec.json.decode(document["metadata"]["annotations"][UNRELEASED_ANNOTATION], type=UnreleasedRoute)
 
     # ---- the pods' counters -------------------------------------------------------------------------------------
 
@@ -212,6 +266,11 @@ def read_template(path: Path) -> Document:
     if not isinstance(template, dict) or not {"metadata", "spec"} <= template.keys():
         raise Refused(f"{path} is not a pod template: it has no metadata and spec")
     return template
+
+
+def _is_unreleased(document: Document) -> bool:
+    annotations = document["metadata"].get("annotations") or {}
+    return UNRELEASED_ANNOTATION in annotations and RECORD_ANNOTATION not in annotations
 
 
 def _is_accepted(document: Document) -> bool:

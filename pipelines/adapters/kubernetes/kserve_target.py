@@ -68,6 +68,12 @@ class KServeTarget(AnnotatedRollouts):
         self._wait_ready(model, Served(version, bundle, sha256))  # the first release makes its pods only now
         return state
 
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:  # noqa: ARG002
+        raise Refused(f"KServe cannot load version {version} of {model} without traffic; remove load_test")
+
+    def unload_unreleased(self, model: str) -> None:
+        """There is none."""
+
     # ---- the record and the traffic -----------------------------------------------------------------------------
 
     def _observe(self, model: str) -> ObservedRecord | None:

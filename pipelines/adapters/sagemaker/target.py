@@ -157,6 +157,12 @@ class SageMakerTarget:
         self._changes.change("rollback", request, lambda route: transitions.restore(model, route, reason), None, key)
         return self.state(model)
 
+    def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:  # noqa: ARG002
+        raise Refused(f"SageMaker cannot load version {version} of {model} without traffic; remove load_test")
+
+    def unload_unreleased(self, model: str) -> None:
+        """There is none."""
+
     # ---- parts ------------------------------------------------------------------------------------------------------
 
     def _apply_change(

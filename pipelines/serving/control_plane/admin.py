@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.rollout.transitions import Served
 from pipelines.serving.control_plane.admin_access import AdminAccess
 from pipelines.serving.control_plane.rollout_routes import (
     ChangeHeaders,
@@ -23,7 +24,7 @@ from pipelines.serving.control_plane.state import ACTOR, GenerationMismatch
 from pipelines.serving.control_plane.supervisor import Supervisor
 from pipelines.serving.http.server import Receive, Send
 
-MODEL_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history)?")
+MODEL_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(/release|/rollback|/history|/unreleased)?")
 ROLLOUT_PATH = re.compile(r"/models/([a-z][a-z0-9_]{0,63})(?:/rollout|/rollouts/([^/]+)(?:/([a-z]+))?)")
 
 ACTOR_HEADER = b"x-airworthy-actor"
@@ -37,6 +38,10 @@ class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
     sha256: str
 
 
+class UnreleasedBody(ReleaseBody, forbid_unknown_fields=True):
+    seconds: float
+
+
 class ModelRollbackBody(RollbackBody, forbid_unknown_fields=True):
     rollout_id: str | None = None
 
@@ -46,7 +51,8 @@ class Admin:
 
     ``GET /models[/<model>[/history]]``, ``POST /models/<model>/release``, ``POST /models/<model>/rollback``,
     ``POST /flush``, ``GET /health``, ``GET /ready``, ``GET /metrics``, and the routes of ``RolloutRoutes``.
-    ``GET /models/<model>/rollback`` says what a rollback would do. Changes of models need ``Idempotency-Key``, changes
+    ``GET /models/<model>/rollback`` says what a rollback would do; ``POST`` and ``DELETE /models/<model>/unreleased``
+    load a first version for a test and unload it. Changes of models need ``Idempotency-Key``, changes
     of a rollout ``If-Match`` too; who asked is the header ``x-airworthy-actor``, of a rollback also ``actor`` in its
     body. Refused is 422, another generation 412, no generation 428, too large 413, unavailable 503, all with
     ``subject`` and ``reasons``.
@@ -118,6 +124,8 @@ class Admin:
             return 200, releases.history(model)
         if method == "GET" and verb == "/rollback":
             return 200, releases.next_rollback(model)
+        if verb == "/unreleased" and method in ("POST", "DELETE"):
+            return 200, await self._test_unreleased(model, body if method == "POST" else None)
         if method != "POST" or verb not in ("/release", "/rollback"):
             return 405, {"subject": f"{method} {path} is not served", "reasons": []}
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
@@ -130,6 +138,14 @@ class Admin:
         release = parse(body, ReleaseBody)
         state = await releases.release(model, release.version, release.bundle, release.sha256, key=key)
         return (200 if state["applied"] else 202), state
+
+    async def _test_unreleased(self, model: str, body: bytes | None) -> dict[str, Any]:
+        """Load a model's first version for a test, or without a body unload it; a repeat changes nothing."""
+        releases = self._supervisor.releases
+        if body is None:
+            return await releases.unload_unreleased(model)
+        first = parse(body, UnreleasedBody)
+        return await releases.load_unreleased(model, Served(first.version, first.bundle, first.sha256), first.seconds)
 
     async def _ready(self) -> tuple[int, Any]:
         ready = self._supervisor.ready()

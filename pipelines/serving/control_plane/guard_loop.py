@@ -40,6 +40,7 @@ class GuardLoop:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             try:
+                await self._releases.unload_expired()
                 await self.check_rollouts()
             except Exception:  # the loop must not end
                 log.exception("the check of the rollouts failed; it is repeated in %g s", INTERVAL_SECONDS)

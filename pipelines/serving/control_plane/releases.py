@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines.rollout.transitions import (
     Route,
     RoutingTable,
     Served,
+    UnreleasedVersion,
     planned_rollback,
     release,
     require_live,
@@ -36,6 +38,8 @@ log = logging.getLogger("airworthy.gateway")
 
 PREPARE_SECONDS = 120.0
 APPLY_SECONDS = 60.0
+MAX_UNRELEASED_SECONDS = 6 * 3600.0
+"""Longest test of a model's first version."""
 
 UnloadableCandidate = tuple[str, str, list[str]]
 """Model, digest of the bundle, and why it cannot be loaded."""
@@ -65,6 +69,7 @@ class Releases:
         self.release_lock = asyncio.Lock()
         """Held by a release from its check to its switch; a rollback does not take it."""
         self._loading: set[str] = set()
+        self._unreleased: dict[str, UnreleasedVersion] = {}
 
     async def send_table(self, child: Child) -> None:
         """Send one worker the newest table. Raises ``ConnectionError`` or ``TimeoutError`` if it does not accept it."""
@@ -252,16 +257,56 @@ class Releases:
 
     async def serve_table(self, table: RoutingTable) -> list[UnloadableCandidate]:
         """Serve this table in every worker and delete unused bundles; returns the candidates that cannot be loaded."""
-        self.table = table
+        self.keep_table(table)
         self._on_new_table()
         refused = await self.update_workers()
-        used = set(self._loading)
+        used = self._loading | {known.served.sha256 for known in self.table.unreleased.values()}
         for route in self.table.routes.values():
             used |= {served.sha256 for served in (route.live, route.previous, route.candidate) if served}
         for folder in self._cache.iterdir():
             if folder.name not in used and not folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)
         return refused
+
+    def keep_table(self, table: RoutingTable) -> None:
+        """Take this table for the newest one, without a word to the workers."""
+        tested = {model: known for model, known in self._unreleased.items() if model not in table.routes}
+        self.table = msgspec.structs.replace(table, unreleased=tested)
+
+    # ---- a first version under test ------------------------------------------------------------------------------
+
+    async def load_unreleased(self, model: str, served: Served, seconds: float) -> dict[str, Any]:
+        """Load a model's first version for ``seconds``; the answer has the secret of the requests that reach it.
+
+        It is not live, is in memory alone, and is gone after a release, after the time, or after a restart.
+        """
+        if not 0 < seconds <= MAX_UNRELEASED_SECONDS:
+            raise Refused(f"seconds is {seconds:g}; it must be above 0 and at most {MAX_UNRELEASED_SECONDS:g}")
+        self._check_unreleased(model)
+        await self.load_bundle(model, served)
+        self._check_unreleased(model)
+        known, until = self._unreleased.get(model), self._now() + timedelta(seconds=seconds)
+        probe = known.probe if known is not None and known.served == served else secrets.token_urlsafe(18)
+        self._unreleased[model] = UnreleasedVersion(served, probe, until)
+        await self.serve_table(self.table)
+        return {"model": model, "version": served.version, "probe": probe, "until": until.isoformat()}
+
+    async def unload_unreleased(self, model: str) -> dict[str, Any]:
+        """Unload a model's first version, if it is tested."""
+        if self._unreleased.pop(model, None) is not None:
+            await self.serve_table(self.table)
+        return {"model": model}
+
+    async def unload_expired(self) -> None:
+        """Unload the versions whose time is over."""
+        for model in [model for model, known in self._unreleased.items() if known.until <= self._now()]:
+            log.warning("the test of %s version %s is over", model, self._unreleased[model].served.version)
+            await self.unload_unreleased(model)
+
+    def _check_unreleased(self, model: str) -> None:
+        if (route := self.table.routes.get(model)) is not None:
+            subject = f"version {route.live.version} of {model} is live; begin a rollout to test another one"
+            raise Refused(subject)
 
     def history(self, model: str | None = None) -> list[dict[str, Any]]:
         return self._state.history(model)

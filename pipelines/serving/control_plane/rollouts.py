@@ -283,7 +283,7 @@ class Rollouts:
             if refused:
                 await self.pause_unloadable(refused)
         else:
-            self._releases.table = table
+            self._releases.keep_table(table)
         return self._with_worker_state(answer | {"generation": number})
 
     def _repeated_answer(self, key: str, request: Answer, expect: int | None) -> Answer | None:

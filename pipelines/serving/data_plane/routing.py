@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -106,14 +107,29 @@ class LiveModel(msgspec.Struct, frozen=True):
         return self.predictor.predict(rows.values, rows.count)
 
 
+class UnreleasedModel(msgspec.Struct, frozen=True):
+    """A model's first version under test; only requests with the secret ``probe`` reach it."""
+
+    probe: bytes
+    version: LiveModel
+
+    def is_addressed(self, headers: Mapping[bytes, bytes]) -> bool:
+        probe = headers.get(b"x-rollout-probe")
+        return probe is not None and hmac.compare_digest(probe, self.probe)
+
+
 class LoadedTable(msgspec.Struct, frozen=True):
-    """The models this worker serves; replaced as a whole, never changed. ``broken``: why a model is not served."""
+    """The models this worker serves; replaced as a whole, never changed. ``broken``: why a model is not served.
+
+    ``unreleased``: models without a live version whose first one is tested.
+    """
 
     generation: int = 0
     models: dict[str, LiveModel] = {}
     broken: dict[str, str] = {}
     is_champion_only: bool = True
     """Whether champions answer every request, so that no answer comes from another process."""
+    unreleased: dict[str, UnreleasedModel] = {}
 
     def find(self, model: str | None, headers: Mapping[bytes, bytes]) -> tuple[str, LiveModel]:
         """The model of the path, else of the header x-model, else the only live model.
@@ -124,6 +140,8 @@ class LoadedTable(msgspec.Struct, frozen=True):
             model = headers[b"x-model"].decode("latin-1") if b"x-model" in headers else self._only_model()
         if model in self.models:
             return model, self.models[model]
+        if model in self.unreleased and self.unreleased[model].is_addressed(headers):
+            return model, self.unreleased[model].version
         if model in self.broken:
             raise Problem(503, [f"model {model!r} cannot be served: {self.broken[model]}"])
         if not self.models:

@@ -20,13 +20,13 @@ from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
 from pipelines.serving.data_plane.inference import DataPlane
 from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
-from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
+from pipelines.serving.data_plane.routing import LiveModel, LoadedTable, UnreleasedModel
 from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused, InputColumn
 from pipelines.serving.models.predictor import known_categories, load
-from pipelines.serving.models.response_cache import cache_wrapper
+from pipelines.serving.models.response_cache import cache_wrapper, without_cache
 from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.masking import open_log_writer
 from pipelines.serving.prediction_log.writer import ROTATE_SECONDS, LogWriter
@@ -191,9 +191,11 @@ class Worker:
                 routed.add((model, route.previous.sha256))
                 with contextlib.suppress(BundleRefused):
                     await self._load_version(model, route.previous)
+        unreleased = await self._load_unreleased(table, broken)
+        routed |= {(model, known.served.sha256) for model, known in table.unreleased.items()}
         if table.generation >= self.data_plane.table.generation:
             is_champion_only = all(entry.split is None or entry.split.is_champion_only for entry in live.values())
-            self.data_plane.table = LoadedTable(table.generation, live, broken, is_champion_only)
+            self.data_plane.table = LoadedTable(table.generation, live, broken, is_champion_only, unreleased)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in routed}
         self._candidates.keep_only(
             {(model, route.candidate.sha256) for model, route in table.routes.items() if route.candidate}
@@ -202,6 +204,23 @@ class Worker:
             freeze_gc()
         self._first_table.set()
         return {"generation": self.data_plane.table.generation, "broken": broken}
+
+    async def _load_unreleased(self, table: RoutingTable, broken: dict[str, str]) -> dict[str, UnreleasedModel]:
+        """The first versions under test, which answer and log as probes; one that cannot be loaded is ``broken``."""
+        unreleased = {}
+        for model, known in table.unreleased.items():
+            try:
+                live = await self._load_version(model, known.served)
+            except BundleRefused as error:
+                broken[model] = "; ".join(error.reasons)
+                continue
+            features = live.predictor.manifest.features
+            types = [feature.type for feature in features]
+            columns = self._log.columns(model, live.version, live.predictor.manifest.names, types, "probe")
+            headers, predictor = arm_headers(live.version, "probe"), without_cache(live.predictor)
+            probed = msgspec.structs.replace(live, predictor=predictor, columns=columns, headers=headers)
+            unreleased[model] = UnreleasedModel(known.probe.encode(), probed)
+        return unreleased
 
     def _with_traffic_split(self, model: str, route: Route, champion: LiveModel) -> LiveModel:
         """The champion with the traffic split of its rollout, while it has a candidate or its promotion is watched."""

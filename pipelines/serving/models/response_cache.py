@@ -65,7 +65,7 @@ class CachedPredictor(Predictor):
 
     def __init__(self, predictor: Predictor, cache: ResponseCache, sha256: str) -> None:
         self.manifest, self.vocabularies = predictor.manifest, predictor.vocabularies
-        self._predictor, self._cache = predictor, cache
+        self.predictor, self._cache = predictor, cache
         self._key_prefix = blake2b(
             msgspec.msgpack.encode([self.manifest.model, self.manifest.version, sha256]), digest_size=32
         ).digest()
@@ -75,14 +75,19 @@ class CachedPredictor(Predictor):
             key = blake2b(_encoder.encode(values), digest_size=32, key=self._key_prefix).digest()
         except OverflowError:  # a number is out of range: the predictor raises for it
             IS_CACHE_HIT.set(False)
-            return self._predictor.predict(values, count)
+            return self.predictor.predict(values, count)
         answers = self._cache.get(key)
         IS_CACHE_HIT.set(answers is not None)
         if answers is not None:
             return answers
-        answers = self._predictor.predict(values, count)
+        answers = self.predictor.predict(values, count)
         self._cache.put(key, answers)
         return answers
+
+
+def without_cache(predictor: Predictor) -> Predictor:
+    """The predictor itself, for answers that must be computed."""
+    return predictor.predictor if isinstance(predictor, CachedPredictor) else predictor
 
 
 def cache_wrapper(config: settings.CacheConfig | None) -> Callable[[Predictor, str], Predictor]:
