@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.rollout.from_spec import plan_faults
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
@@ -16,7 +17,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_testing.evidence import requests_needed as load_test_needs
-from pipelines.steps.rollouts.design import plan_faults, requests_to_show, rollout_design
+from pipelines.steps.rollouts.design import requests_to_show, rollout_design
 
 STICKY = {"routing": {"key": "header:x-user-id"}}
 
