@@ -14,6 +14,9 @@ GATEWAY_BALANCES_REASON = "the Gateway's implementation balances by its own poli
 KUBELET_PROBES_REASON = "the kubelet probes every pod; use health_check.interval"
 CACHE_PER_GATEWAY_REASON = "each gateway has its own cache; declare it in the gateway.yaml that the pods mount"
 
+GPU_FAULT = "resources.accelerator: the gateway predicts on the CPU; use none"
+NO_PROBE_FAULT = "health_check.enabled: a pod without a probe gets requests before it can answer; leave it true"
+
 
 def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
     """Faults without ``deployment.``, each as ``<place>: <reason>``."""
@@ -22,9 +25,9 @@ def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
         faults.append("load_test: declare the Gateway's URL as target.url")
     resources, shadow = deployment.resources, deployment.shadow_plan
     if resources.accelerator == "gpu":
-        faults.append("resources.accelerator: the gateway predicts on the CPU; use none")
+        faults.append(GPU_FAULT)
     if not deployment.health_check.enabled:
-        faults.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
+        faults.append(NO_PROBE_FAULT)
     if shadow is not None:
         faults.append(
             "shadow: the proxy discards the answers of mirrored requests, so they cannot be compared; "
@@ -38,7 +41,9 @@ def kserve_faults(deployment: Deployment) -> list[str]:
     faults = _weighted_split_faults(deployment)
     if deployment.load_test is not None:
         faults.append("load_test: KServe cannot address a candidate without traffic; test it on the embedded target")
-    resources, health = deployment.resources, deployment.health_check
+    resources = deployment.resources
+    if resources.accelerator == "gpu":
+        faults.append(GPU_FAULT)
     if deployment.shadow_plan is not None:
         faults.append("shadow: KServe mirrors no requests; shadow the candidate on the embedded target first")
     if deployment.routing.segments:
@@ -46,10 +51,8 @@ def kserve_faults(deployment: Deployment) -> list[str]:
     if fractions := [share for share in deployment.shares() if share % 100]:
         percents = ", ".join(f"{share / 100:g} %" for share in fractions)
         faults.append(f"{deployment.strategy}: KServe splits by whole percents, not by {percents}")
-    if not health.enabled:
-        faults.append("health_check.enabled: a pod without a probe gets requests before it can answer; leave it true")
-    if health.model_fields_set - {"enabled", "path"} and "path" not in health.model_fields_set:
-        faults.append("health_check.path: declare the runtime's readiness page, such as /v2/health/ready")
+    if not deployment.health_check.enabled:
+        faults.append(NO_PROBE_FAULT)
     if deployment.load_balancing.session_affinity.enabled:
         faults.append("load_balancing.session_affinity: KServe creates the services; remove it")
     scaling = resources.autoscaling

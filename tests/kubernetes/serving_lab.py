@@ -73,9 +73,9 @@ def _read_definition(api: Any, name: str) -> Any:
 
 
 def declared(namespace: str, kind: str = "http_route", **blocks: Any) -> Deployment:
-    target: dict[str, Any] = {"kind": kind, "namespace": namespace}
+    target: dict[str, Any] = {"kind": kind, "namespace": namespace, "image": IMAGE}
     if kind == "http_route":
-        target |= {"gateway": "public", "image": IMAGE}
+        target["gateway"] = "public"
     return Deployment.model_validate({"strategy": "canary", "target": target, **blocks})
 
 

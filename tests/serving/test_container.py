@@ -12,8 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipelines.adapters.kubernetes.kserve_objects import GatewayPods, inference_spec
 from pipelines.errors import Refused
+from pipelines.rollout.transitions import Route, Served
 from pipelines.serving import container
+from pipelines.spec.deployment import Deployment
 from tests.free_port import free_port
 from tests.serving.gateway_process import ROWS, Gateway, expected, write_bundle
 from tests.serving.rollout_calls import body
@@ -39,14 +42,20 @@ def test_a_gateway_started_for_an_altered_bundle_ends_with_the_reason_and_was_ne
     assert gateway.process.wait(30) == 65
 
 
-def test_a_container_told_to_serve_answers_pings_once_it_serves_and_ends_by_sigterm(tmp_path: Path) -> None:
+def test_the_container_that_kserve_is_given_answers_pings_once_it_serves_and_ends_by_sigterm(tmp_path: Path) -> None:
     bundle, sha256 = write_bundle(tmp_path, "7")
     port, folder = free_port(), tmp_path / "var"
-    named = {"MODEL": "flight_delay", "VERSION": "7", "BUNDLE": bundle, "SHA256": sha256}
-    environment = os.environ | {f"AIRWORTHY_SERVE_{name}": value for name, value in named.items()}
-    environment |= {"AIRWORTHY_STORE": str(tmp_path / "store"), "AIRWORTHY_HOME": str(folder)}
-    environment |= {"SAGEMAKER_BIND_TO_PORT": str(port), "AIRWORTHY_SERVE_ADMIN_PORT": str(free_port())}
-    process = subprocess.Popen([sys.executable, "-m", "pipelines", "serve"], env=environment)
+    template = {
+        "metadata": {},
+        "spec": {"containers": [{"name": "gateway", "volumeMounts": [{"mountPath": str(tmp_path)}]}]},
+    }
+    pods = GatewayPods("none", template, str(tmp_path / "store"), {})
+    declared, route = Deployment.model_validate({"target": {"kind": "kserve"}}), Route(Served("7", bundle, sha256))
+    (told,) = inference_spec("flight_delay", route, [], declared=declared, pods=pods)["predictor"]["containers"]
+    environment = os.environ | {entry["name"]: entry["value"] for entry in told["env"]}
+    environment |= {"AIRWORTHY_HOME": str(folder), "AIRWORTHY_SERVE_ADMIN_PORT": str(free_port())}
+    environment |= {"SAGEMAKER_BIND_TO_PORT": str(port)}
+    process = subprocess.Popen([sys.executable, *told["command"][1:], *told["args"]], env=environment)
     try:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
         seen: set[int] = set()

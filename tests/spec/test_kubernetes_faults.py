@@ -26,6 +26,7 @@ BOTH: list[tuple[dict[str, Any], str]] = [
     ({"rollback": {"drill": "0 5 * * 1"}}, "rollback.drill"),
     ({"strategy": "shadow"}, "shadow"),
     ({"health_check": {"enabled": False}}, "health_check.enabled"),
+    ({"resources": {"accelerator": "gpu"}}, "resources.accelerator"),
     ({"resources": {"max_replicas": 3}}, "resources.max_replicas"),
     (
         {"resources": {"min_replicas": 1, "max_replicas": 3, "autoscaling": {"enabled": False}}},
@@ -34,13 +35,11 @@ BOTH: list[tuple[dict[str, Any], str]] = [
     ({"resources": {"max_replicas": 3, "autoscaling": {"metric": "cpu", "target_value": 70}}}, "resources.autoscaling"),
 ]
 ROUTE_ALONE: list[tuple[dict[str, Any], str]] = [
-    ({"resources": {"accelerator": "gpu"}}, "resources.accelerator"),
-    ({"resources": {"max_replicas": 3, "autoscaling": {"memory_utilization": 80}}}, "resources.autoscaling"),
+    ({"resources": {"max_replicas": 3, "autoscaling": {"memory_utilization": 80}}}, "resources.autoscaling")
 ]
 KSERVE_ALONE: list[tuple[dict[str, Any], str]] = [
     ({"strategy": "canary", "canary": {"steps": [0.5, 10]}}, "canary"),
     ({"routing": {"segments": [{"header": "x-tenant", "equals": "us", "arm": "candidate"}]}}, "routing.segments"),
-    ({"health_check": {"interval": 5}}, "health_check.path"),
     ({"load_balancing": {"session_affinity": {"enabled": True}}}, "load_balancing.session_affinity"),
     ({"resources": SCALED | {"autoscaling": {"cpu_utilization": 70}}}, "resources.autoscaling"),
     ({"resources": SCALED | {"autoscaling": {"target_value": 1.5}}}, "resources.autoscaling.target_value"),
@@ -64,7 +63,7 @@ GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
         KSERVE,
         {
             "strategy": "blue_green",
-            "resources": SCALED | {"accelerator": "gpu", "autoscaling": {"target_value": 100}},
+            "resources": SCALED | {"autoscaling": {"target_value": 100}},
             "health_check": {"path": "/v2/health/ready", "interval": 30},
         },
     ),

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines.adapters.kubernetes.http_route_objects import limits_and_requests
+import msgspec
+
+from pipelines.adapters.kubernetes.gateway_pods import gateway_pod, worker_count
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import FULL_SHARE, Route, Served
-from pipelines.spec.deployment import KServe
-from pipelines.spec.sizing import HealthCheck, Resources
+from pipelines.spec.deployment import Deployment, KServe
+from pipelines.spec.sizing import Resources, parse_cores
 
 Document = dict[str, Any]
 
@@ -20,6 +22,18 @@ STANDARD_MODES = ("Standard", "RawDeployment")
 """The current name of the mode and its former one."""
 BPS_PER_PERCENT = 100
 """Basis points."""
+PREDICTOR_CONTAINER = "kserve-container"
+"""The name that KServe wants of the container that predicts."""
+PORT = 8080
+
+
+class GatewayPods(msgspec.Struct, frozen=True):
+    """What the pods of all versions have in common."""
+
+    image: str
+    template: Document
+    store: str
+    environment: dict[str, str]
 
 
 def service_name(model: str, target: KServe) -> str:
@@ -39,12 +53,12 @@ def workload_name(service: str, served: Served) -> str:
 
 
 def inference_spec(
-    route: Route, unused: Iterable[Served], *, target: KServe, resources: Resources, health: HealthCheck, store: str
+    model: str, route: Route, unused: Iterable[Served], *, declared: Deployment, pods: GatewayPods
 ) -> Document:
     """``spec`` of the InferenceService: the live version, and as canaries candidate, former version and ``unused``.
 
-    The candidate gets its share; the other canaries get none and only stay ready. Raises ``Refused`` for shares that
-    are not whole percents.
+    The candidate gets its share; the other canaries get none and only stay ready. None is what an earlier write may
+    have left in the live predictor and must go. Raises ``Refused`` for shares that are not whole percents.
     """
     shares = traffic_split(route)
     if fractions := {version: share for version, share in shares.items() if share % BPS_PER_PERCENT}:
@@ -53,18 +67,24 @@ def inference_spec(
         raise Refused(f"the shares {shares} sum to {sum(shares.values())}, not to {FULL_SHARE}")
     beside = [served for served in (route.candidate, route.previous, *unused) if served is not None]
     different = {predictor_name(served): served for served in beside if served != route.live}
-
-    def predictor(served: Served, *, live: bool) -> Document:
-        return _predictor(served, live=live, target=target, resources=resources, health=health, store=store)
-
     canaries = [
         {
             "trafficPercent": shares.get(served.version, 0) // BPS_PER_PERCENT if served == route.candidate else 0,
-            "predictor": predictor(served, live=False),
+            "predictor": _predictor(model, served, declared, pods),
         }
         for served in different.values()
     ]
-    return {"predictor": predictor(route.live, live=True), "canary": canaries or None}
+    live = {**_predictor(model, route.live, declared, pods), **_scaling(declared.resources), "model": None}
+    return {"predictor": live, "canary": canaries or None}
+
+
+def without_none(document: Document) -> Document:
+    """The document without fields that are None, as it is created."""
+    return {
+        name: without_none(value) if isinstance(value, dict) else value
+        for name, value in document.items()
+        if value is not None
+    }
 
 
 def traffic_split(route: Route) -> dict[str, int]:
@@ -80,42 +100,73 @@ def read_weights(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
     return {version: share for version, share in shares.items() if share}
 
 
-def _predictor(
-    served: Served, *, live: bool, target: KServe, resources: Resources, health: HealthCheck, store: str
-) -> Document:
-    model: Document = {
-        "modelFormat": {"name": target.model_format},
-        "storageUri": _storage_uri(served.bundle, store, target.storage_prefix),
-        "resources": limits_and_requests(resources),
+def _predictor(model: str, served: Served, declared: Deployment, pods: GatewayPods) -> Document:
+    """A custom predictor: pods of our image, which take the version to serve from their environment."""
+    resources = declared.resources
+    variables = {
+        "AIRWORTHY_SERVE_MODEL": model,
+        "AIRWORTHY_SERVE_VERSION": served.version,
+        "AIRWORTHY_SERVE_BUNDLE": served.bundle,
+        "AIRWORTHY_SERVE_SHA256": served.sha256,
+        "AIRWORTHY_SERVE_WORKERS": str(worker_count(resources)),
+        "AIRWORTHY_STORE": pods.store,
     }
-    if target.runtime:
-        model["runtime"] = target.runtime
-    if "path" in health.model_fields_set:
-        model["readinessProbe"] = {
-            "httpGet": {"path": health.path, "port": 8080},
-            "periodSeconds": health.interval,
-            "timeoutSeconds": health.timeout,
-            "successThreshold": health.success_threshold,
-            "failureThreshold": health.failure_threshold,
-            "initialDelaySeconds": health.initial_delay,
+    spec, container = gateway_pod(
+        model,
+        served,
+        image=pods.image,
+        port=PORT,
+        resources=resources,
+        health=declared.health_check,
+        template=pods.template,
+        store=pods.store,
+        environment={**pods.environment, **variables},
+    )
+    command = container.get("command", ["python", "-m", "pipelines"])
+    container["name"] = PREDICTOR_CONTAINER
+    container["command"] = ["pipelines" if word == "pipelines.serving" else word for word in command]
+    container["args"] = ["serve"]
+    container["ports"] = [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}]
+    container["resources"] = _as_kubernetes_writes(container["resources"])
+    spec["containers"] = [container, *(other for other in spec["containers"] if other is not container)]
+    labels = pods.template["metadata"].get("labels") or {}
+    least = resources.min_replicas or resources.replicas if _scales(resources) else resources.replicas
+    return {**spec, "name": predictor_name(served), "minReplicas": least} | ({"labels": labels} if labels else {})
+
+
+def _scaling(resources: Resources) -> Document:
+    """Of the live predictor alone: a canary predictor must not declare scaling."""
+    scaling = resources.autoscaling
+    if scaling is None or not scaling.enabled:
+        return {"maxReplicas": resources.replicas, "scaleMetric": None, "scaleTarget": None}
+    return {
+        "maxReplicas": resources.max_replicas or resources.replicas,
+        "scaleMetric": "cpu" if scaling.metric == "cpu" else "rps",
+        "scaleTarget": round(scaling.target_value),
+    }
+
+
+def _scales(resources: Resources) -> bool:
+    return resources.autoscaling is not None and resources.autoscaling.enabled
+
+
+def _as_kubernetes_writes(resources: Document) -> Document:
+    """Amounts as KServe's webhook writes them back, so that what is read can be compared with what was written."""
+    return {
+        kind: {
+            name: _canonical_cpu(amount) if name == "cpu" else _canonical_size(amount) for name, amount in each.items()
         }
-    scaling = resources.autoscaling if resources.autoscaling and resources.autoscaling.enabled else None
-    least = resources.min_replicas or resources.replicas if scaling else resources.replicas
-    predictor: Document = {"name": predictor_name(served), "minReplicas": least, "model": model}
-    if live:  # a canary predictor must not declare scaling
-        predictor["maxReplicas"] = (resources.max_replicas if scaling else None) or resources.replicas
-        if scaling is not None:
-            predictor["scaleMetric"] = "cpu" if scaling.metric == "cpu" else "rps"
-            predictor["scaleTarget"] = round(scaling.target_value)
-    return predictor
+        for kind, each in resources.items()
+    }
 
 
-def _storage_uri(bundle: str, store: str, prefix: str | None) -> str:
-    """URI of the bundle as seen from the cluster."""
-    root = store.rstrip("/")
-    if prefix is not None and bundle.startswith(f"{root}/"):
-        return f"{prefix.rstrip('/')}/{bundle.removeprefix(f'{root}/')}"
-    if "://" not in bundle:
-        hint = "set deployment.target.storage_prefix to its URI in the cluster, or keep the store on s3://"
-        raise Refused(f"the cluster cannot read the local folder {bundle}", [hint])
-    return bundle
+def _canonical_cpu(amount: str) -> str:
+    """``0.5`` to ``500m``, ``1000m`` to ``1``."""
+    thousandths = round(parse_cores(amount) * 1000)
+    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)
+
+
+def _canonical_size(amount: str) -> str:
+    """``1024Mi`` to ``1Gi``."""
+    match = re.fullmatch(r"([0-9]+)Mi", amount)
+    return f"{int(match[1]) // 1024}Gi" if match and int(match[1]) % 1024 == 0 else amount

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,14 +14,15 @@ from pipelines.adapters.kubernetes import kserve_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.http_route_objects import differs
-from pipelines.adapters.kubernetes.http_route_target import Timeouts
+from pipelines.adapters.kubernetes.http_route_target import POD_VARIABLES, Timeouts
 from pipelines.adapters.kubernetes.kserve_objects import (
     DEPLOYMENT_MODE_ANNOTATION,
     STANDARD_MODES,
     predictor_name,
+    without_none,
     workload_name,
 )
-from pipelines.adapters.kubernetes.pod_readings import MLSERVER_METRICS, PodCounts
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.rollout_record import RECORD_ANNOTATION, ObservedRecord, ServingRecord, used_versions
 from pipelines.adapters.kubernetes.served_pods import await_ready, no_ready_pod_error, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
@@ -31,8 +33,8 @@ from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, KServe
 
 API_VERSION = "serving.kserve.io/v1beta1"
-METRICS_PORT = 8082
-"""Port of the metrics of KServe's runtime for MLflow models (MLServer)."""
+PLAIN_TEMPLATE: Document = {"metadata": {"name": "plain"}, "spec": {"containers": [{"name": "gateway"}]}}
+"""The pod template of a target that is opened without one."""
 
 
 class KServeTarget(AnnotatedRollouts):
@@ -52,14 +54,19 @@ class KServeTarget(AnnotatedRollouts):
         *,
         store: str,
         clock: Clock,
+        template: Document = PLAIN_TEMPLATE,
+        image: str | None = None,
         timeouts: Timeouts | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(clock)
         target = deployment.target
         if not isinstance(target, KServe):
             raise Refused(f"deployment.target.kind is {target.kind}, not kserve")
         self._deployment, self._target = deployment, target
-        self._store, self._timeouts = store, timeouts or Timeouts()
+        self._template, self._store, self._timeouts = template, store, timeouts or Timeouts()
+        self._image = target.image or image
+        self._environment = os.environ if environment is None else environment
         self.linger_seconds = self._timeouts.linger_seconds
         self._api = KubernetesApi(open_client, target.namespace)
 
@@ -104,12 +111,12 @@ class KServeTarget(AnnotatedRollouts):
 
     def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
         metadata: Document = {"name": self._service_name(model), "annotations": {RECORD_ANNOTATION: record.text()}}
-        spec = self._inference_spec(record)
+        spec = self._inference_spec(model, record)
         document = {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
         if before is None:
             metadata["annotations"][DEPLOYMENT_MODE_ANNOTATION] = STANDARD_MODES[0]
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
-            spec.pop("canary")
+            document["spec"] = without_none(spec)
             written = self._api.create(document)
         else:
             metadata["resourceVersion"] = before.resource_version
@@ -118,23 +125,20 @@ class KServeTarget(AnnotatedRollouts):
             hint = "KServe before 0.20 has no spec.canary; install 0.20 or newer"
             raise Refused(f"InferenceService {self._service_name(model)} differs from what was written to it", [hint])
 
-    def _inference_spec(self, record: ServingRecord) -> Document:
-        declared = self._deployment
-        return objects.inference_spec(
-            record.route,
-            record.leaving,
-            target=self._target,
-            resources=declared.resources,
-            health=declared.health_check,
-            store=self._store,
-        )
+    def _inference_spec(self, model: str, record: ServingRecord) -> Document:
+        if self._image is None:
+            hint = "declare deployment.target.image, or set AIRWORTHY_POD_IMAGE (the Dockerfile's target step)"
+            raise Refused(f"{model} has no image that could serve it on KServe", [hint])
+        variables = {name: self._environment[name] for name in POD_VARIABLES if name in self._environment}
+        pods = objects.GatewayPods(self._image, self._template, self._store, variables)
+        return objects.inference_spec(model, record.route, record.leaving, declared=self._deployment, pods=pods)
 
     # ---- versions -----------------------------------------------------------------------------------------------
 
     def _deploy_version(self, model: str, served: Served) -> None:
         """Wait for the pods of a version, which ``_record_unused`` has already added to the service."""
         if self._observe(model) is None:
-            self._inference_spec(ServingRecord(Route(served)))  # raises Refused before anything is written
+            self._inference_spec(model, ServingRecord(Route(served)))  # raises Refused before anything is written
         else:
             self._wait_ready(model, served)
 
@@ -174,7 +178,7 @@ class KServeTarget(AnnotatedRollouts):
             if served is not None:
                 workload = workload_name(self._service_name(model), served)
                 pods = self._api.list_by_labels("v1", "Pod", {"app": f"isvc.{workload}"})
-                counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER_METRICS)
+                counters = read_counters(self._api, pods, objects.PORT, limits)
                 if not counters:
                     raise no_ready_pod_error(model, served, route)
                 readings |= {pod: (served.version, reading) for pod, reading in counters.items()}
