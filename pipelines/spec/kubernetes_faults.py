@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pydantic import BaseModel
-
+from pipelines.spec.declared import field_faults
 from pipelines.spec.deployment import Deployment, HttpRoute
 
 NOT_STICKY_REASON = "each request draws its version, so no user keeps an arm; use request_id, or the embedded target"
@@ -23,6 +20,8 @@ def http_route_faults(deployment: Deployment, target: HttpRoute) -> list[str]:
     faults = _weighted_split_faults(deployment)
     if deployment.load_test is not None and target.url is None:
         faults.append("load_test: declare the Gateway's URL as target.url")
+    if deployment.load_test is None and target.url is not None:
+        faults.append("target.url: only a load test uses it; declare load_test, or remove it")
     resources, shadow = deployment.resources, deployment.shadow_plan
     if resources.accelerator == "gpu":
         faults.append(GPU_FAULT)
@@ -75,14 +74,14 @@ def _weighted_split_faults(deployment: Deployment) -> list[str]:
     faults = []
     if deployment.is_sticky:
         faults.append(f"routing.key: {NOT_STICKY_REASON}")
-    faults += _field_faults("routing", deployment.routing, {"deadline_ms": NO_FALLBACK_REASON})
+    faults += field_faults("routing", deployment.routing, {"deadline_ms": NO_FALLBACK_REASON})
     if balancing.algorithm == "least-connections":
         faults.append(f"load_balancing.algorithm: {GATEWAY_BALANCES_REASON}")
     if balancing.geo_routing.enabled:
         faults.append(f"load_balancing.geo_routing: {GATEWAY_BALANCES_REASON}")
     if deployment.rollback.drill is not None:
         faults.append("rollback.drill: a drill times the embedded gateway only; remove it")
-    faults += _field_faults("load_balancing", balancing, {"health_check_interval": KUBELET_PROBES_REASON})
+    faults += field_faults("load_balancing", balancing, {"health_check_interval": KUBELET_PROBES_REASON})
     if deployment.cache.enabled:
         faults.append(f"cache.enabled: {CACHE_PER_GATEWAY_REASON}")
     return faults
@@ -93,7 +92,7 @@ def _scaling_faults(deployment: Deployment) -> list[str]:
     resources, scaling = deployment.resources, deployment.resources.autoscaling
     if scaling is None or not scaling.enabled:
         why = "it needs autoscaling; declare autoscaling, or use replicas"
-        return _field_faults("resources", resources, {"min_replicas": why, "max_replicas": why})
+        return field_faults("resources", resources, {"min_replicas": why, "max_replicas": why})
     percentages = {"cpu": scaling.cpu_utilization, "memory": scaling.memory_utilization}
     if scaling.metric == "cpu":
         percentages["cpu"] = round(scaling.target_value)
@@ -102,7 +101,3 @@ def _scaling_faults(deployment: Deployment) -> list[str]:
         for kind, percent in percentages.items()
         if percent is not None and not getattr(resources, f"{kind}_request")
     ]
-
-
-def _field_faults(place: str, block: BaseModel, reasons: Mapping[str, str]) -> list[str]:
-    return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in block.model_fields_set]
