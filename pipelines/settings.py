@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+
+from pipelines.errors import Refused
 
 GATEWAY_TOKEN_FILE = "admin_token"  # noqa: S105 - the name of a file, not a token
 """Name of the file in the gateway's state folder that holds the admin listener's token."""
@@ -91,6 +95,25 @@ class Settings(BaseModel):
             gpus=int(env["AIRWORTHY_GPUS"]) if env.get("AIRWORTHY_GPUS") else None,
             actor=env.get("AIRWORTHY_ACTOR", "airworthy"),
         )
+
+
+def read_or_create_secret(path: Path, size: int = 64) -> str:
+    """The text of a file for its owner's eyes; if there is none, ``size`` random bytes are drawn into it, once.
+
+    The file appears whole: a process that was killed leaves no empty secret. Raises ``Refused`` for an empty file.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(secrets.token_urlsafe(size))
+        with suppress(FileExistsError):  # another process was faster
+            path.hardlink_to(partial)
+        partial.unlink()
+    secret = path.read_text().strip()
+    if not secret:
+        raise Refused(f"the secret in {path} is empty", ["delete the file; another one is drawn at the next start"])
+    return secret
 
 
 def git_revision(environment: Mapping[str, str] | None = None, folder: Path = REPOSITORY) -> str:

@@ -1,11 +1,15 @@
-"""The code that ran has a name, or is said to have none."""
+"""The code that ran has a name, or is said to have none; a secret is drawn once."""
 
 from __future__ import annotations
 
+import stat
 import subprocess
 from pathlib import Path
 
-from pipelines.settings import git_revision
+import pytest
+
+from pipelines.errors import Refused
+from pipelines.settings import git_revision, read_or_create_secret
 
 
 def test_an_image_says_its_own_revision() -> None:
@@ -27,3 +31,18 @@ def test_an_edited_checkout_is_marked_dirty(tmp_path: Path) -> None:
     assert len(clean) == 40
     (tmp_path / "file").write_text("2")
     assert git_revision({}, tmp_path) == f"{clean}-dirty"
+
+
+def test_a_secret_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "keys" / "token"
+    secret = read_or_create_secret(file, 32)
+    assert len(secret) >= 40
+    assert read_or_create_secret(file, 32) == secret
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["token"]
+
+
+def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").touch()
+    with pytest.raises(Refused, match="is empty"):
+        read_or_create_secret(tmp_path / "token")

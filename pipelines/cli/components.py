@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.settings import PREFERRED_PORTS, REPOSITORY, Settings, embedded_ports, git_revision
+from pipelines.settings import (
+    PREFERRED_PORTS,
+    REPOSITORY,
+    Settings,
+    embedded_ports,
+    git_revision,
+    read_or_create_secret,
+)
 from pipelines.spec.catalog import Catalog
 
 AIRFLOW_USERS = {"admin": "admin", "ml_lead": "op", "second_lead": "op", "compliance": "op", "viewer": "viewer"}
@@ -54,16 +61,6 @@ def _free_port(port: int, taken: set[int]) -> int:
     raise OSError(f"no free port between {port} and {port + 199}")
 
 
-def _read_or_create_key(folder: Path, name: str, size: int = 64) -> str:
-    """A key of ``size`` random bytes, generated once: HS512 needs 64, Fernet 32."""
-    path = folder / name
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(size))
-    return path.read_text()
-
-
 def environment(settings: Settings) -> dict[str, str]:
     """Environment of every component: the installation's places and Airflow's settings for one small machine."""
     port = ports(settings)
@@ -94,15 +91,15 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port['airflow']}/execution/",
         # Four slots feed two cores: the default of 32 would hold a gigabyte in idle workers.
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__FERNET_KEY": _read_or_create_key(keys, "fernet", 32) + "=",  # base64, padded
+        "AIRFLOW__CORE__FERNET_KEY": read_or_create_secret(keys / "fernet", 32) + "=",  # base64, padded
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in AIRFLOW_USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port["airflow"]),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port['airflow']}",
-        "AIRFLOW__API__SECRET_KEY": _read_or_create_key(keys, "api"),
+        "AIRFLOW__API__SECRET_KEY": read_or_create_secret(keys / "api"),
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API_AUTH__JWT_SECRET": _read_or_create_key(keys, "jwt"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": read_or_create_secret(keys / "jwt"),
         # Seconds that a process waits for another's write lock; a busy scheduler holds it longer than 5, the default.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),

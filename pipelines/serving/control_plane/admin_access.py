@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import os
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,19 +16,6 @@ MIN_TOKEN_LENGTH = 24
 """Characters of a token that a person chose."""
 
 Fault = tuple[int, dict[str, Any]]
-
-
-def read_or_create_token(folder: Path) -> str:
-    """The token in the gateway's state folder, readable by its owner alone; drawn at the first start."""
-    path = folder / GATEWAY_TOKEN_FILE
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as stream:
-        token = secrets.token_urlsafe(32)
-        stream.write(token)
-    return token
 
 
 class AdminAccess:

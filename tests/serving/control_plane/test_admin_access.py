@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import stat
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pipelines.serving.control_plane.admin_access import AdminAccess, read_or_create_token
+from pipelines.serving.control_plane.admin_access import AdminAccess
 from pipelines.serving.files import is_below
 from tests.serving.gateway_process import Gateway, write_bundle
 
@@ -50,13 +49,6 @@ def test_a_listener_beyond_loopback_has_names_of_its_own_and_the_same_token() ->
     access = AdminAccess(TOKEN, local_only=False)
     assert access.fault({b"host": b"gateway:8901", b"authorization": BEARER}) is None
     assert access.fault({b"host": b"gateway:8901"}) is not None
-
-
-def test_a_token_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    token = read_or_create_token(tmp_path)
-    assert len(token) >= 40
-    assert read_or_create_token(tmp_path) == token
-    assert stat.S_IMODE((tmp_path / "admin_token").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
