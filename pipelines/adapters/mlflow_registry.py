@@ -31,9 +31,9 @@ class MlflowRegistry:
 
     def get(self, model: str, version: str) -> VersionInfo:
         with translate_mlflow_errors(self._uri):
-            found = self._find_version(model, version)
-            if found is not None:
-                return self._version_info(found, self._aliases(model))
+            registered = self._find_version(model, version)
+            if registered is not None:
+                return self._version_info(registered, self._aliases(model))
             if self._find_registered_model(model) is None:
                 names = sorted(registered.name for registered in self._client.search_registered_models())
                 raise unknown_name(f"there is no model {model} in the registry", names)

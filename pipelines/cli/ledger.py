@@ -112,10 +112,10 @@ def run_repair(options: argparse.Namespace, ports: Ports) -> int:
     return 0
 
 
-def _person(given: str | None, settings: Settings) -> str:
+def _person(name: str | None, settings: Settings) -> str:
     """The name that a seal bears: that of a person, not the program's own."""
     program = Settings.model_fields["actor"].default
-    person = (given or settings.actor).strip()
+    person = (name or settings.actor).strip()
     if not person or person == program:
         raise Refused("a repair bears the name of a person; give yours: --by NAME, or AIRWORTHY_ACTOR")
     return person

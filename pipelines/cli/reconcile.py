@@ -37,27 +37,27 @@ def _reconcile(model: str, options: argparse.Namespace, ports: Ports) -> int:
     standing = read_standing(ports, model)
     for text in standing.unreachable:
         print(f"{model}: {text}")
-    found = differences(standing)
-    if found:
-        open_console().print(_table(model, found))
+    remaining = differences(standing)
+    if remaining:
+        open_console().print(_table(model, remaining))
     elif not standing.unreachable:
         print(f"{model}: ledger and registry agree with the target")
-    if found and options.apply:
+    if remaining and options.apply:
         changed = put_right(ports, standing, by=options.by or ports.settings.actor)
-        print(f"{model}: {len(changed)} of {len(found)} put right")
-        found = differences(read_standing(ports, model))
-    elif found:
+        print(f"{model}: {len(changed)} of {len(remaining)} put right")
+        remaining = differences(read_standing(ports, model))
+    elif remaining:
         print(f"nothing was changed; airworthy reconcile {model} --apply puts it right")
-    return EXIT_UNAVAILABLE if standing.unreachable else EXIT_REFUSED if found else 0
+    return EXIT_UNAVAILABLE if standing.unreachable else EXIT_REFUSED if remaining else 0
 
 
-def _table(model: str, found: Sequence[Difference]) -> Any:
+def _table(model: str, rows: Sequence[Difference]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{model}: what is recorded otherwise than it is", title_justify="left")
     for heading in ("what", "recorded", "right", "because"):
         table.add_column(heading)
-    for each in found:
+    for each in rows:
         table.add_row(*(escape(text) for text in (each.what, each.recorded or "-", each.right or "-", each.because)))
     return table

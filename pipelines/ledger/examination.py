@@ -45,10 +45,10 @@ class Examination:
 
 def examine(rows: Sequence[Row], heads: Iterable[str] = ()) -> Examination:
     """``rows`` are those of the whole ledger, oldest first; ``heads`` every head that was ever kept."""
-    lines, kept = _Lines(rows), _distinct(heads)
+    lines, distinct_heads = _Lines(rows), _distinct(heads)
     declared = read_seals(lines.sound.values())
     while True:
-        proof = _Proof(lines, kept, declared)
+        proof = _Proof(lines, distinct_heads, declared)
         if all(seal.number in proof.vouched for seal in declared):
             break
         declared = [seal for seal in declared if seal.number in proof.vouched]
@@ -70,12 +70,12 @@ def seal_details(rows: Sequence[Row], heads: Iterable[str], because: str) -> lis
 
     Where nothing is broken but a head cannot be read, one seal without a stretch declares it void.
     """
-    found, kept = examine(rows, heads), _distinct(heads)
-    superseded = {head for seal in found.seals for head in seal.heads}
-    open_heads = [text for text in kept if text not in superseded]
+    examination, distinct_heads = examine(rows, heads), _distinct(heads)
+    superseded = {head for seal in examination.seals for head in seal.heads}
+    open_heads = [text for text in distinct_heads if text not in superseded]
     digests = {row["number"]: str(row["digest"]) for row in rows}
     details: list[dict[str, Any]] = []
-    for first, last in found.broken:
+    for first, last in examination.broken:
         inside = [row for row in rows if first <= row["number"] <= last]
         details.append(
             {
@@ -88,7 +88,7 @@ def seal_details(rows: Sequence[Row], heads: Iterable[str], because: str) -> lis
                 "vouched": f"{first - 1}:{digests[first - 1]}" if first > 1 else None,
                 "heads": [text for text in open_heads if _contradicts(text, digests, first, last)],
                 "faults": [
-                    fault.text for fault in found.faults if fault.numbers and _meet(fault.numbers, (first, last))
+                    fault.text for fault in examination.faults if fault.numbers and _meet(fault.numbers, (first, last))
                 ],
             }
         )

@@ -33,8 +33,8 @@ def answer_text(line: LedgerEntry) -> str:
     who = _person(line) + (f" ({name})" if name and name != _person(line) else "")
     verb = {"approve": "approved", "reject": "rejected it"}.get(str(choice), f"answered {choice!r}")
     comment = " ".join(str(details.get("comment") or "").split())
-    said = f': "{comment}"' if comment else ""
-    return f"{who} {verb} as {role} on {utc_minute(details.get('at') or line.at)}{said}"
+    quoted = f': "{comment}"' if comment else ""
+    return f"{who} {verb} as {role} on {utc_minute(details.get('at') or line.at)}{quoted}"
 
 
 def quorum_faults(lines: Sequence[LedgerEntry]) -> list[str]:

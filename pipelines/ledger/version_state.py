@@ -168,8 +168,8 @@ def live_version(versions: Versions) -> str | None:
 
 def versions_in(versions: Versions, *states: State) -> list[str]:
     """The versions in one of these states, the newest number first."""
-    found = [known.version for known in versions.values() if known.state in states]
-    return sorted(found, key=lambda version: (len(version), version), reverse=True)
+    matching = [known.version for known in versions.values() if known.state in states]
+    return sorted(matching, key=lambda version: (len(version), version), reverse=True)
 
 
 def subjects(lines: Iterable[LedgerEntry]) -> dict[int, str | None]:

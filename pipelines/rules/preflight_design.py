@@ -18,8 +18,8 @@ def rollout_feasibility(inspection: BundleInspection, standing: ReleaseFacts, sp
         item.waived.append(f"{spec.deployment.strategy}: nothing is compared")
         return item
     if inspection.traffic is None:
-        asked = no_requests_text(inspection.model, spec.deployment.endpoint_name, "in the last seven days")
-        item.warned.append(f"{asked}; the trial's duration is UNKNOWN")
+        silence = no_requests_text(inspection.model, spec.deployment.endpoint_name, "in the last seven days")
+        item.warned.append(f"{silence}; the trial's duration is UNKNOWN")
     for step in inspection.design:
         estimate, undecidable = _stage_duration_text(step, inspection.traffic.per_day if inspection.traffic else None)
         reasons = (item.failed if spec.deployment.strategy == "ab" else item.warned) if undecidable else item.notes

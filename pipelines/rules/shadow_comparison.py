@@ -83,8 +83,8 @@ def _exceeded_limits(measure: ShadowMeasure, declared: Deployment, shadow: Shado
 
 
 def _missing_evidence(measure: ShadowMeasure, declared: Deployment, shadow: Shadow, needed: float) -> list[str]:
-    asked = measure.callers or measure.sent or measure.dropped or measure.requests
-    if not asked and measure.elapsed >= 1:
+    requests = measure.callers or measure.sent or measure.dropped or measure.requests
+    if not requests and measure.elapsed >= 1:
         when = f"in the {measure.elapsed:.0f} s of its shadow"
         return [no_requests_text(measure.model, declared.endpoint_name, when)]
     longer = "mirror longer (shadow.duration, max_duration) or more (sample_rate)"

@@ -113,11 +113,11 @@ def observation(live: LiveState, rollout: RolloutState | None) -> Observation:
     """The versions by role, with the newest rollout; a drill's rollout is none."""
     if rollout is None:
         return Observation(live=live.version, previous=live.previous)
-    seen = Observation(live=rollout.champion, previous=rollout.previous)
+    served = Observation(live=rollout.champion, previous=rollout.previous)
     if rollout.rollout_id is None or rollout.rollout_id.startswith(DRILL_PREFIX):
-        return seen
+        return served
     newest = rollout.model_dump(include={"candidate", "rollout_id", "phase", "reason"})
-    return seen.model_copy(update=newest)
+    return served.model_copy(update=newest)
 
 
 def versions_to_deploy(ports: Ports, model: str, *, by_hand: bool) -> list[str]:
@@ -136,9 +136,9 @@ def versions_to_evaluate(ports: Ports, model: str) -> list[str]:
 
 def _registered_versions(ports: Ports, model: str, *states: State) -> list[str]:
     """The versions in one of these states by the ledger, without those that were deleted from the registry."""
-    found = versions_in(read_versions(ports.ledger.entries(model)), *states)
-    registered = {info.version for info in ports.registry.versions(model)} if found else set()
-    return [version for version in found if version in registered]
+    matching = versions_in(read_versions(ports.ledger.entries(model)), *states)
+    registered = {info.version for info in ports.registry.versions(model)} if matching else set()
+    return [version for version in matching if version in registered]
 
 
 def _observation_line(target: Observation, lines: Sequence[LedgerEntry], model: str) -> LedgerEntry:

@@ -70,6 +70,12 @@ def update_aliases(ports: Ports, state: LiveState) -> None:
             ports.registry.move_alias(state.model, alias, None)
 
 
+def update_registry(ports: Ports, line: LedgerEntry, state: LiveState) -> None:
+    """Let status tags and aliases follow what a line says of versions, once the target serves ``state``."""
+    update_status(ports, line)
+    update_aliases(ports, state)
+
+
 def put_right(ports: Ports, standing: Standing, *, by: str) -> list[Difference]:
     """Write what differs from the target to the ledger, in one line, and then to the registry; returns what that was.
 

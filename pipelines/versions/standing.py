@@ -67,9 +67,9 @@ class Standing(BaseModel):
     @property
     def disagreements(self) -> list[str]:
         """What monitoring and deployments rest on and is recorded otherwise than it is, each with what to do."""
-        found = [*_ledger_differences(self), *_alias_differences(self)]
+        disagreeing = [*_ledger_differences(self), *_alias_differences(self)]
         hint = f"airworthy reconcile {self.model} --apply puts it right"
-        return [f"{each.text}: {hint if each.repairable else each.right}" for each in found]
+        return [f"{each.text}: {hint if each.repairable else each.right}" for each in disagreeing]
 
 
 def differences(standing: Standing) -> list[Difference]:
@@ -78,25 +78,23 @@ def differences(standing: Standing) -> list[Difference]:
 
 
 def _ledger_differences(standing: Standing) -> list[Difference]:
-    target, found = standing.target, []
+    target, gaps = standing.target, []
     if target is None:
         return []
     recorded = live_version(standing.versions)
     if recorded != target.live:
         because = f"the target serves {_version(target.live)}"
-        found.append(
-            Difference(what="the ledger's live version", recorded=recorded, right=target.live, because=because)
-        )
+        gaps.append(Difference(what="the ledger's live version", recorded=recorded, right=target.live, because=because))
     for staged in versions_in(standing.versions, State.STAGED):
         if staged not in (target.candidate, target.live) and target.phase in ENDED_PHASES:
             because = f"rollout {target.rollout_id} is {target.phase}: {target.reason or 'no reason was given'}"
             right = target.candidate
-            found.append(Difference(what="the ledger's staged version", recorded=staged, right=right, because=because))
-    return found
+            gaps.append(Difference(what="the ledger's staged version", recorded=staged, right=right, because=because))
+    return gaps
 
 
 def _alias_differences(standing: Standing) -> list[Difference]:
-    target, found = standing.target, []
+    target, gaps = standing.target, []
     if target is None or standing.status_tags is None or standing.aliases is None:
         return []
     roles = {"champion": (target.live, "serves"), "previous": (target.previous, "can restore")}
@@ -110,11 +108,11 @@ def _alias_differences(standing: Standing) -> list[Difference]:
                 because=because,
                 repairable=False,
             )
-            found.append(missing)
+            gaps.append(missing)
             version = None
         if recorded != version:
-            found.append(Difference(what=f"alias {alias}", recorded=recorded, right=version, because=because))
-    return found
+            gaps.append(Difference(what=f"alias {alias}", recorded=recorded, right=version, because=because))
+    return gaps
 
 
 def _status_differences(standing: Standing) -> list[Difference]:

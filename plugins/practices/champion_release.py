@@ -10,7 +10,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
-from pipelines.versions.records import update_aliases, update_status
+from pipelines.versions.records import update_registry
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._rollouts.operator import RolloutPractice
@@ -48,8 +48,7 @@ class ChampionRelease(RolloutPractice):
         }
         actor = run_context.actor(context, ports.settings.actor)
         line = ports.ledger.append("release", self.model, ticket.version, details, actor=actor, key=key)
-        update_status(ports, line)
-        update_aliases(ports, state)
+        update_registry(ports, line, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": ticket.version, **details}
         return state.model_dump(mode="json", by_alias=True)
 

@@ -11,10 +11,10 @@ from pipelines.rollout.rollback_plan import ACTIVE_PHASES
 from pipelines.rules.lease_reaper import LeaseDecision, WatchedRollout, judge_lease
 from pipelines.spec.model import ModelSpec
 from practices._connections import installation
+from practices._operators import defaults
 from practices._operators.dry_run import DryRunPractice
 from practices._rollouts.unattended_ends import record_expiry, record_rollback
 
-UNFINISHED_STATES = ["queued", "running"]
 EXPIRED_PREFIX = "its lease ended at "
 """Prefix of the reason of a rollout that ended by its lease, by the target or by this operator."""
 
@@ -89,7 +89,9 @@ def watched_rollout(state: RolloutState, spec: ModelSpec, ports: Ports, context:
         if line.details.get("rollout_id") == state.rollout_id and (line.key or "").startswith(f"{spec.model}__"):
             run = "/".join(str(line.key).split("/")[:2])
     dag_id, _, run_id = (run or "").partition("/")
-    is_running = bool(run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=UNFINISHED_STATES))
+    is_running = bool(
+        run and context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=defaults.UNFINISHED_STATES)
+    )
     guarded = declared.guards_itself
     return WatchedRollout(state=state, strategy=declared.strategy, guarded=guarded, run=run, run_is_active=is_running)
 

@@ -14,7 +14,7 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.release_rollback import judge_rollback
 from pipelines.verdict import Verdict
-from pipelines.versions.records import append_rollback, update_aliases, update_status
+from pipelines.versions.records import append_rollback, update_registry
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
@@ -54,16 +54,16 @@ class ReleaseRollback(ModelPractice):
         verdict = judge_rollback(before, self.version or None)
         if str(self.report_only).lower() == "true":
             self._report(verdict, before, ports)
-        made = rollback.rollback_by_earlier_try(target, before, key)
-        if made is None and verdict.passed:
+        done = rollback.rollback_by_earlier_try(target, before, key)
+        if done is None and verdict.passed:
             rollback.announce(before, ports)
-            made = rollback.move_traffic_back(target, before, self.reason, key)
+            done = rollback.move_traffic_back(target, before, self.reason, key)
             self._record_verdict(verdict, before, ports, context)
-        made = made or rollback.rollback_made_elsewhere(before, ports, context)
-        if made is None:
+        done = done or rollback.rollback_made_elsewhere(before, ports, context)
+        if done is None:
             self._record_verdict(verdict, before, ports, context)
             raise Refused(f"no version of {self.model} was rolled back")
-        return self._record(made, target.state(self.model), ports, context)
+        return self._record(done, target.state(self.model), ports, context)
 
     def _report(self, verdict: Verdict, before: RolloutState, ports: Ports) -> None:
         """Say what would happen: skip the task, or raise ``Refused`` if nothing can be rolled back."""
@@ -71,30 +71,29 @@ class ReleaseRollback(ModelPractice):
             raise Refused(f"nothing of {self.model} would be rolled back", verdict.reasons)
         raise AirflowSkipException("; ".join(["a dry run, nothing has changed", *rollback.announce(before, ports)]))
 
-    def _record(self, made: MadeRollback, state: LiveState, ports: Ports, context: Context) -> dict[str, Any]:
+    def _record(self, done: MadeRollback, state: LiveState, ports: Ports, context: Context) -> dict[str, Any]:
         """Update ledger and registry; returns the live state."""
-        line = made.line or self._append_line(made, state, ports, context)
-        update_status(ports, line)
-        update_aliases(ports, state)
-        taken = made.planned.takes or "none"
+        line = done.line or self._append_line(done, state, ports, context)
+        update_registry(ports, line, state)
+        taken = done.planned.takes or "none"
         log.info("version %s was taken back, version %s of %s answers", taken, state.version, self.model)
         extra = {"version": state.version, **line.details}
         context["outlet_events"][asset(self.model, "released")].extra = extra
         return state.model_dump(mode="json", by_alias=True)
 
-    def _append_line(self, made: MadeRollback, state: LiveState, ports: Ports, context: Context) -> LedgerEntry:
+    def _append_line(self, done: MadeRollback, state: LiveState, ports: Ports, context: Context) -> LedgerEntry:
         key = run_context.action_key(context)
         return append_rollback(
             ports,
             self.model,
-            taken_back=made.planned.takes,
+            taken_back=done.planned.takes,
             put_back=state.version,
             reason=self.reason,
-            traffic=made.traffic,
+            traffic=done.traffic,
             actor=run_context.actor(context, ports.settings.actor),
             key=key,
             generation=state.generation,
-            rollout_id=made.planned.rollout_id,
+            rollout_id=done.planned.rollout_id,
             run=key,
         )
 

@@ -16,7 +16,7 @@ from pipelines.rollout.rollback_plan import ACTIVE_PHASES, DRILL_PREFIX
 from pipelines.rules.rollback_drill import DrillCandidate, blocking_reason, choose_candidate, judge_drill
 from pipelines.spec.runner import StageRunner
 from practices._connections import installation
-from practices._operators import run_context, step_runner
+from practices._operators import defaults, run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 
@@ -25,7 +25,6 @@ LEASE_SECONDS = 30.0
 """Lease of a drill: the target rolls back a drill whose task was killed after that time."""
 DRILL_BASIS_POINTS = 1
 """The smallest share with which the segment rule for the drill's requests applies."""
-UNFINISHED_STATES = ["queued", "running"]
 
 
 class RollbackDrill(ModelPractice):
@@ -43,7 +42,7 @@ class RollbackDrill(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         state = ports.target(self.model).rollout(self.model)
-        deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=UNFINISHED_STATES)
+        deploying = context["ti"].get_dr_count(dag_id=f"{self.model}__deploy", states=defaults.UNFINISHED_STATES)
         candidate = choose_candidate(state.champion, state.previous, ports.ledger.entries(self.model))
         reason = blocking_reason(state, deploying)
         if reason or candidate is None:

@@ -10,7 +10,7 @@ from pipelines.ledger.version_state import ROLLBACK_KINDS
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
 from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
-from pipelines.versions.records import append_rollback, measured_traffic, update_aliases, update_status
+from pipelines.versions.records import append_rollback, measured_traffic, update_registry
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -44,8 +44,7 @@ class RolloutRollback(RolloutPractice):
                 rollout, state, rollback_initiator(rollout), decision.reason, met_callers(rollout, state)
             )
         if line is not None:
-            update_status(rollout.ports, line)
-            update_aliases(rollout.ports, rollout.target.state(self.model))
+            update_registry(rollout.ports, line, rollout.target.state(self.model))
         return self.record(decision.verdict, rollout, context)
 
 

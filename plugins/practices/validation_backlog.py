@@ -10,11 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines.ports import Ports
 from pipelines.rules.validation_backlog import HANDED_ON, BacklogDecision, days_not_audited, judge_backlog
 from practices._connections import installation
-from practices._operators import run_context
-from practices._operators.defaults import asset
+from practices._operators import defaults, run_context
 from practices._operators.record_verdict import push_verdict
 
-UNFINISHED_STATES = ["queued", "running"]
 MAX_DAYS = 366
 """Days per run; the others are found again."""
 
@@ -45,7 +43,7 @@ class ValidationBacklog(BaseOperator):
         for day in days:
             key = run_context.action_key(context, day)
             ports.ledger.append(HANDED_ON, self.dataset, None, {"day": day}, actor=actor, key=key)
-        context["outlet_events"][asset(self.dataset, "ingested")].add_partitions(days)
+        context["outlet_events"][defaults.asset(self.dataset, "ingested")].add_partitions(days)
         self.log.info("%s: %d day(s) are handed on again: %s", self.dataset, len(days), ", ".join(days))
         return list(days)
 
@@ -59,6 +57,6 @@ class ValidationBacklog(BaseOperator):
         return judge_backlog(
             days,
             paused=task.get_dag(dag_id).is_paused,
-            unfinished=task.get_dr_count(dag_id=dag_id, states=UNFINISHED_STATES),
+            unfinished=task.get_dr_count(dag_id=dag_id, states=defaults.UNFINISHED_STATES),
             limit=MAX_DAYS,
         )

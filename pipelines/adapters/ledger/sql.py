@@ -106,8 +106,8 @@ class SqlLedger:
                 guards.append(
                     f"the guards do not fire: session_replication_role is {role}; reset it on server and database"
                 )
-            found = examine(_read(connection, _ALL_LINES), heads)
-        return guards + [fault.text for fault in found.faults]
+            examination = examine(_read(connection, _ALL_LINES), heads)
+        return guards + [fault.text for fault in examination.faults]
 
     def repair(self, because: str, *, person: str) -> list[LedgerEntry]:
         """Seal what ``faults`` names, in lines of the kind ``ledger_repair``; create dropped guards again."""

@@ -73,7 +73,7 @@ class SideFileCounts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        self._seen: tuple[int, int] | None = None
+        self._stamp: tuple[int, int] | None = None
         """When the folder last changed, and its number of files: two changes may have one time."""
         self._counts: Counter[str] = Counter()
 
@@ -87,14 +87,14 @@ class SideFileCounts:
 
     def _read(self) -> Counter[str]:
         try:
-            seen = (self._folder.stat().st_mtime_ns, len(list(self._folder.iterdir())))
+            stamp = (self._folder.stat().st_mtime_ns, len(list(self._folder.iterdir())))
         except FileNotFoundError:
-            seen = None
-        if seen != self._seen:
+            stamp = None
+        if stamp != self._stamp:
             self._counts = Counter()
             for path in self._folder.glob("*.json"):
                 self._counts.update(_summary(path).records)
-            self._seen = seen
+            self._stamp = stamp
         return self._counts
 
 

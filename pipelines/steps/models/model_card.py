@@ -44,7 +44,7 @@ def training_card(
 ) -> str:
     """The card of a version that was just trained: whose question it answers, on which data, how well so far."""
     snapshot = facts["airworthy.snapshot"][:SHORT_DIGEST]
-    told = {
+    cells = {
         "asked by": facts["airworthy.requested_by"],
         "hypothesis": facts.get("airworthy.hypothesis", ""),
         "trained": f"{trained_at:%Y-%m-%d %H:%M} UTC, {facts.get('airworthy.trigger', '')}",
@@ -53,7 +53,7 @@ def training_card(
         "code": facts.get("airworthy.git_revision", "")[:SHORT_DIGEST],
         "owner": spec.owner,
     }
-    parts = [spec.description, _table(told)]
+    parts = [spec.description, _table(cells)]
     declared = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
     validated = {name: metrics[f"validation_{name}"] for name in declared if f"validation_{name}" in metrics}
     if validated:
@@ -64,14 +64,14 @@ def training_card(
 
 def evaluated_card(card: str, result: EvaluateResult, pictures: Sequence[tuple[str, str]]) -> str:
     """The card with what the evaluation measured, in place of an earlier evaluation. ``pictures``: names, addresses."""
-    told = {name: f"{value:.4f}" for name in SHOWN_METRICS if (value := result.metrics.get(name)) is not None}
-    told["test rows"] = f"{result.rows:,}"
+    cells = {name: f"{value:.4f}" for name in SHOWN_METRICS if (value := result.metrics.get(name)) is not None}
+    cells["test rows"] = f"{result.rows:,}"
     if gain := gain_text(result):
         assert result.comparison is not None
-        told["gain"] = f"{gain}, interval {result.comparison.low:+.4f} to {result.comparison.high:+.4f}"
+        cells["gain"] = f"{gain}, interval {result.comparison.low:+.4f} to {result.comparison.high:+.4f}"
     links = " · ".join(f"[{name}]({address})" for name, address in pictures)
     before = card.partition("\n\n**Tested**")[0]
-    return "\n\n".join(part for part in (before, f"**Tested**\n\n{_table(told)}", links) if part)
+    return "\n\n".join(part for part in (before, f"**Tested**\n\n{_table(cells)}", links) if part)
 
 
 def _table(rows: Mapping[str, str]) -> str:

@@ -105,16 +105,16 @@ def load_model(info: VersionInfo, ports: Ports, digests: ModelDigests | None) ->
 def _verify(info: VersionInfo, folder: Path, digests: ModelDigests) -> None:
     """Compare all files, or those that were digested when the version was trained."""
     subject = f"{info.model} version {info.version}"
+    compared: list[tuple[str, str | None, str | None]] = []
     try:
-        files = digests_of(folder)
-        inputs = inputs_digest(folder)
+        compared.append(("the model file", model_digest(folder, read_predictor(folder)), digests.model_digest))
+        if digests.folder_digest is not None:
+            compared.append(("the folder", folder_digest(folder), digests.folder_digest))
+        else:
+            inputs = f"{PREDICTOR_FILE} and {CATEGORIES_FILE}"
+            compared.append((inputs, inputs_digest(folder), info.tags.get(INPUTS_DIGEST_TAG)))
     except OSError as error:
         raise Refused(f"the files of {subject} are incomplete; it is not loaded", [str(error)]) from error
-    compared: list[tuple[str, str | None, str | None]] = [("the model file", files.model_digest, digests.model_digest)]
-    if digests.folder_digest is not None:
-        compared.append(("the folder", files.folder_digest, digests.folder_digest))
-    else:
-        compared.append((f"{PREDICTOR_FILE} and {CATEGORIES_FILE}", inputs, info.tags.get(INPUTS_DIGEST_TAG)))
     if digests.snapshot is not None:
         compared.append((f"tag {SNAPSHOT_TAG}", info.tags.get(SNAPSHOT_TAG), digests.snapshot))
     faults = [f"{name}: {stored}, trained was {digest}" for name, stored, digest in compared if stored != digest]
@@ -172,7 +172,7 @@ def inputs_digest(folder: Path) -> str:
     ).hexdigest()
 
 
-def digests_of(folder: Path, snapshot: str | None = None) -> ModelDigests:
+def digests_of(folder: Path, snapshot: str) -> ModelDigests:
     """Digests of the files as they are."""
     digest = model_digest(folder, read_predictor(folder))
     return ModelDigests(model_digest=digest, folder_digest=folder_digest(folder), snapshot=snapshot)

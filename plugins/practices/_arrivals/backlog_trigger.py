@@ -13,10 +13,10 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from pipelines.errors import AirworthyError
 from pipelines.rules.validation_backlog import days_not_audited
 from practices._connections import installation
+from practices._operators import defaults
 
 REPEAT_SECONDS = 120.0
 """After how long the same days are announced again: a run finds out whether validation is still paused."""
-UNFINISHED_STATES = ["queued", "running"]
 log = logging.getLogger(__name__)
 
 
@@ -54,4 +54,4 @@ class UnauditedDays(BaseEventTrigger):
     def _unfinished_runs(self) -> int:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        return RuntimeTaskInstance.get_dr_count(dag_id=f"{self.dataset}__validate", states=UNFINISHED_STATES)
+        return RuntimeTaskInstance.get_dr_count(dag_id=f"{self.dataset}__validate", states=defaults.UNFINISHED_STATES)

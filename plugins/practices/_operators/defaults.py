@@ -32,6 +32,8 @@ DEFAULT_ARGS: dict[str, Any] = {
 """Five retries after at least 5, 10, 20, 40 and 80 seconds, and less than twice as long (Airflow adds jitter)."""
 
 GPU_POOL = "gpu"
+UNFINISHED_STATES = ["queued", "running"]
+"""States of runs that have not ended."""
 
 
 def gpu_slots(spec: ModelSpec) -> dict[str, Any]:

@@ -43,18 +43,18 @@ def move_traffic_back(target: DeploymentTarget, before: RolloutState, reason: st
     planned = plan_rollback(before)
     assert planned is not None, "the rule passed"
     signed_reason = rollback_reason(reason, planned.takes, key)
-    made = MadeRollback(planned, before.split.get(planned.takes or "", 0))
+    done = MadeRollback(planned, before.split.get(planned.takes or "", 0))
     if planned.rollout_id is not None:
         ended = target.roll_back(before.model, planned.rollout_id, signed_reason, key=f"{key}/{planned.rollout_id}")
         if ended.phase != "ROLLED_BACK":
             state = f"rollout {planned.rollout_id} of {before.model} is now {ended.phase}"
             raise Refused(f"{state} and was not rolled back", ["trigger the DAG again"])
-        return made
+        return done
     target.restore_previous(before.model, key=key, reason=signed_reason)
     if target.state(before.model).version == planned.takes:
         reason = "it was released after an earlier try of this run moved traffic; trigger the DAG again to roll it back"
         raise Refused(f"version {planned.takes} of {before.model} is live again", [reason])
-    return made
+    return done
 
 
 def rollback_by_earlier_try(target: DeploymentTarget, state: RolloutState, key: str) -> MadeRollback | None:

@@ -10,7 +10,7 @@ from airflow.sdk import Context
 from pipelines.ledger.version_state import ROLLBACK_KINDS
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
-from pipelines.versions.records import append_rollback, measured_traffic, update_aliases, update_status
+from pipelines.versions.records import append_rollback, measured_traffic, update_registry, update_status
 from practices._operators import run_context
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,7 @@ def record_rollback(state: RolloutState, ports: Ports, context: Context) -> None
         generation=state.generation,
         rollout_id=rollout_id,
     )
-    update_status(ports, line)
-    update_aliases(ports, ports.target(state.model).state(state.model))
+    update_registry(ports, line, ports.target(state.model).state(state.model))
     log.warning("%s: the rollback of version %s is recorded: %s", state.model, version, state.reason)
 
 
