@@ -27,6 +27,8 @@ FORM = {
         "",
         type="string",
         minLength=10,
+        maxLength=2000,
+        pattern=r"\S",
         title="Reason",
         description="Why the version is rolled back, at least 10 characters.",
         examples=["Predictions for one carrier are far off since the release"],

@@ -2,6 +2,7 @@
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
+from pipelines.spec.model import LARGEST_SEED
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset, gpu_slots
@@ -23,13 +24,22 @@ Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and i
 `{spec.model}__evaluate` follows. Reproduce a training with `airworthy reproduce {spec.model} <version>`.
 """
 FORM = {
-    "hypothesis": Param("", type="string", title="Hypothesis", description="What this training is expected to show."),
+    "hypothesis": Param(
+        "", type="string", maxLength=2000, title="Hypothesis", description="What this training is expected to show."
+    ),
     "as_of": day_field(
         "Train on the data known at the end of this day. Empty: now, or the date of the scheduled run.",
         title="As of",
         example="2013-02-28",
     ),
-    "seed": Param(None, type=["null", "integer"], title="Seed", description="Empty: the declared seed.", minimum=0),
+    "seed": Param(
+        None,
+        type=["null", "integer"],
+        title="Seed",
+        description="Empty: the declared seed.",
+        minimum=0,
+        maximum=LARGEST_SEED,
+    ),
 }
 
 for spec in specs_to_build(load_catalog().models, "train"):

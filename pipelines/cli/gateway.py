@@ -6,12 +6,13 @@ import argparse
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.cli import arguments
 from pipelines.ports import Ports
 
 
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("gateway", help="run the serving gateway in the foreground")
-    command.add_argument("--workers", type=int, default=1, help="data worker processes")
+    command.add_argument("--workers", type=arguments.count, default=1, help="data worker processes")
     command.set_defaults(run=run)
 
 

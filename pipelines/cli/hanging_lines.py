@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from pipelines.cli.terminal_text import visible
+
 NARROW_INDENT = 8
 """Where a text goes on if the column in which it begins leaves no room for its words."""
 MIN_ROOM = 24
@@ -11,7 +13,7 @@ MIN_ROOM = 24
 
 def hanging_lines(label: str, text: str, width: int) -> str:
     """``label`` and the words of ``text`` beside it; words are never broken, so that digests can be copied."""
-    words = text.split()
+    label, words = visible(label), visible(text).split()
     room = width - len(label)
     longest = max(map(len, words), default=0)
     if room >= max(longest, MIN_ROOM):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC
 from typing import Any
 
+from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
+from pipelines.cli.names import check_order
 from pipelines.cli.progress import open_console
+from pipelines.cli.terminal_text import visible
 from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
 from pipelines.ledger.seals import SEAL_KIND, read_seals
 from pipelines.ledger.summary import summary
@@ -25,10 +28,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--version", help="only lines about this version (the registry's number)")
     parser.add_argument("--kind", action="append", help="only this kind, for example gate; may be repeated")
     parser.add_argument("--actor", help="only lines of this person or program")
-    parser.add_argument("--since", type=_first_moment, metavar="TIME", help="a day or an ISO time, UTC")
-    parser.add_argument("--until", type=_last_moment, metavar="TIME", help="a day (included) or an ISO time, UTC")
+    parser.add_argument("--since", type=arguments.first_moment, metavar="TIME", help="a day or an ISO time, UTC")
     parser.add_argument(
-        "--last", type=int, default=SHOWN_LINES, metavar="N", help="the newest N (default: %(default)s)"
+        "--until", type=arguments.last_moment, metavar="TIME", help="a day (included) or an ISO time, UTC"
+    )
+    parser.add_argument(
+        "--last", type=arguments.count, default=SHOWN_LINES, metavar="N", help="the newest N (default: %(default)s)"
     )
     parser.add_argument("--all", action="store_true", help="every line")
     parser.add_argument("--json", action="store_true", help="whole lines as JSON, for a program to read")
@@ -37,7 +42,13 @@ def add_parser(subparsers: Any) -> None:
     check = commands.add_parser("check", help="name every fault of the chain and every sealed stretch")
     check.set_defaults(run=run_check)
     repair = commands.add_parser("repair", help="seal what is broken, so that it proves nothing and blocks nothing")
-    repair.add_argument("--because", required=True, metavar="REASON", help="what happened; it is written in the ledger")
+    repair.add_argument(
+        "--because",
+        type=arguments.sentence,
+        required=True,
+        metavar="REASON",
+        help="what happened; it is written in the ledger",
+    )
     repair.add_argument("--by", metavar="NAME", help="who you are (default: AIRWORTHY_ACTOR)")
     repair.set_defaults(run=run_repair)
 
@@ -48,7 +59,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     _check_filters(options, entries, ports)
     about = subjects(entries)
     matching = [entry for entry in entries if _matches(options, entry, about[entry.number])]
-    shown = matching if options.all else matching[-options.last :] if options.last > 0 else []
+    shown = matching if options.all else matching[-options.last :]
     if options.json:
         for entry in shown:
             print(entry.model_dump_json())
@@ -67,7 +78,9 @@ def print_lines(entries: Sequence[LedgerEntry]) -> None:
     for entry in entries:
         subject = f"{entry.model} {entry.version}" if entry.version else entry.model
         at = entry.at.astimezone(UTC)
-        row = f"{entry.number:>{digits}}  {at:%Y-%m-%d %H:%M:%S}  {entry.kind:<{kinds}}  {subject}  {entry.actor}"
+        row = visible(
+            f"{entry.number:>{digits}}  {at:%Y-%m-%d %H:%M:%S}  {entry.kind:<{kinds}}  {subject}  {entry.actor}"
+        )
         print(row if len(row) <= width else hanging_lines(row[: digits + 2], row[digits + 2 :], width))
         if text := summary(entry):
             print(hanging_lines(" " * (digits + 2), text, width))
@@ -91,9 +104,7 @@ def run_check(_: argparse.Namespace, ports: Ports) -> int:
 def run_repair(options: argparse.Namespace, ports: Ports) -> int:
     """Seal every broken stretch and say which versions it takes the proof from."""
     person = _person(options.by, ports.settings)
-    if not options.because.strip():
-        raise Refused("--because is empty; say what happened to the ledger, for whoever reads it later")
-    seals = read_seals(ports.ledger.repair(options.because.strip(), person=person))
+    seals = read_seals(ports.ledger.repair(options.because, person=person))
     if not seals:
         print("the ledger is whole; nothing was sealed")
         return 0
@@ -129,12 +140,13 @@ def _matches(options: argparse.Namespace, entry: LedgerEntry, version: str | Non
         and entry.kind in (options.kind or [entry.kind])
         and options.actor in (None, entry.actor)
         and (options.since is None or entry.at >= options.since)
-        and (options.until is None or entry.at < options.until)
+        and (options.until is None or entry.at <= options.until)
     )
 
 
 def _check_filters(options: argparse.Namespace, entries: Sequence[LedgerEntry], ports: Ports) -> None:
     """``Refused`` for a name that no line has, with the names that there are."""
+    check_order(options.since, options.until)
     models = {entry.model for entry in entries} | set(ports.catalog.models)
     if options.model is not None and options.model not in models:
         raise unknown_name(f"there is no model {options.model}", sorted(models))
@@ -152,30 +164,3 @@ def _check_filters(options: argparse.Namespace, entries: Sequence[LedgerEntry], 
     actors = {entry.actor for entry in entries}
     if options.actor is not None and options.actor not in actors:
         raise unknown_name(f"the ledger has no actor {options.actor}", sorted(actors))
-
-
-def _first_moment(text: str) -> datetime:
-    return _moment(text)[0]
-
-
-def _last_moment(text: str) -> datetime:
-    """The end of a day, or the moment itself; what is shown is before it."""
-    return _moment(text)[1]
-
-
-def _moment(text: str) -> tuple[datetime, datetime]:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        pass
-    else:
-        midnight = datetime.combine(day, time(), UTC)
-        return midnight, midnight + timedelta(days=1)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a day (2013-03-01) nor a time (2013-03-01T06:00)"
-        ) from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment, moment + timedelta(microseconds=1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Any
 
-from pipelines.errors import AirworthyError
+from pipelines.cli.terminal_text import visible
+from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError
 from pipelines.settings import git_revision, let_waiting_threads_sleep
 from pipelines.wiring import open_ports
 
@@ -79,18 +83,33 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit status is 0, or the error's own (65 refused, 75 unavailable)."""
     let_waiting_threads_sleep()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a sign that the terminal cannot show costs no output
     options = parser().parse_args(arguments)
     try:
         status: int = options.run(options, open_ports())
+        sys.stdout.flush()
         return status
     except AirworthyError as error:
-        print(error, file=sys.stderr)
+        print(visible(error), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; background processes keep running (`airworthy stop` ends them)", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever reads the output has enough of it
+        _discard_output()
         return 0
+    except OSError as error:  # a full disk, a folder that belongs to somebody else
+        print(visible(error), file=sys.stderr)
+        _discard_output()
+        return EXIT_UNAVAILABLE
+
+
+def _discard_output() -> None:
+    """Python flushes once more at its end, and would print a second error."""
+    with suppress(OSError):  # there is no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Refuses a name that a command was given and that nothing has, and lists the names that there are."""
+"""Refuses a name that nothing has, with the names that there are, and a span of days that holds none."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import date
 
 from pipelines import store_paths
-from pipelines.errors import Unavailable, unknown_name
+from pipelines.errors import Refused, Unavailable, unknown_name
 from pipelines.ports import Ports
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 
@@ -50,6 +51,12 @@ def check_table(name: str, ports: Ports) -> None:
     if ports.store.version(name) is None:
         existing = [table for table in _declared_tables(ports) if ports.store.version(table) is not None]
         raise unknown_name(f"there is no table {name}", existing)
+
+
+def check_order(first: date | None, last: date | None) -> None:
+    """``Refused`` for a span of days or times that ends before it begins."""
+    if first is not None and last is not None and first > last:
+        raise Refused(f"nothing lies between {first} and {last}: the first is later than the last")
 
 
 def _declared_tables(ports: Ports) -> list[str]:

@@ -8,8 +8,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
+from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
-from pipelines.cli.names import dataset_of, source_of
+from pipelines.cli.names import check_order, dataset_of, source_of
 from pipelines.cli.progress import open_console
 from pipelines.ports import Ports
 from pipelines.spec.catalog import read_declaration
@@ -25,10 +26,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("quarantine", help="show quarantined rows and why", description=__doc__)
     parser.add_argument("dataset")
     parser.add_argument("source", help="for example flights")
-    parser.add_argument("--since", type=date.fromisoformat, metavar="DAY", help="first day")
-    parser.add_argument("--until", type=date.fromisoformat, metavar="DAY", help="last day, included")
+    parser.add_argument("--since", type=arguments.day, metavar="DAY", help="first day")
+    parser.add_argument("--until", type=arguments.day, metavar="DAY", help="last day, included")
     parser.add_argument("--reason", metavar="TEXT", help="only rows with a reason that contains this text")
-    parser.add_argument("--last", type=int, default=SHOWN_ROWS, metavar="N", help="the newest N (default: %(default)s)")
+    parser.add_argument(
+        "--last", type=arguments.count, default=SHOWN_ROWS, metavar="N", help="the newest N (default: %(default)s)"
+    )
     parser.add_argument("--all", action="store_true", help="every row")
     parser.add_argument("--json", action="store_true", help="a JSON object per row, for a program to read")
     parser.set_defaults(run=run)
@@ -38,7 +41,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print the rows, oldest day first. Columns that are declared as personal data show no value."""
     rows = quarantined_rows(options.dataset, options.source, ports, since=options.since, until=options.until)
     matching = [row for row in rows if _has_reason(row, options.reason)]
-    shown = matching if options.all else matching[-options.last :] if options.last > 0 else []
+    shown = matching if options.all else matching[-options.last :]
     if options.json:
         for row in shown:
             print(row.model_dump_json())
@@ -57,6 +60,7 @@ def quarantined_rows(
     dataset: str, source: str, ports: Ports, *, since: date | None = None, until: date | None = None
 ) -> Sequence[QuarantinedRow]:
     """The rows of these days, oldest first. ``Refused`` for a dataset or a source that there is not."""
+    check_order(since, until)
     declared = source_of(dataset_of(dataset, ports), source)
     from pipelines.tables.quarantined_rows import describe_rows
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.cli.names import check_model
 from pipelines.cli.progress import open_console
+from pipelines.cli.terminal_text import markup
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
 from pipelines.ports import Ports
 from pipelines.versions.reading import read_standing
@@ -52,12 +53,11 @@ def _reconcile(model: str, options: argparse.Namespace, ports: Ports) -> int:
 
 
 def _table(model: str, rows: Sequence[Difference]) -> Any:
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{model}: what is recorded otherwise than it is", title_justify="left")
+    table = Table(title=f"{markup(model)}: what is recorded otherwise than it is", title_justify="left")
     for heading in ("what", "recorded", "right", "because"):
         table.add_column(heading)
     for each in rows:
-        table.add_row(*(escape(text) for text in (each.what, each.recorded or "-", each.right or "-", each.because)))
+        table.add_row(*(markup(text) for text in (each.what, each.recorded or "-", each.right or "-", each.because)))
     return table

@@ -6,6 +6,7 @@ import argparse
 from datetime import date
 from typing import Any
 
+from pipelines.cli import arguments
 from pipelines.cli.names import check_table
 from pipelines.ports import Ports, Store
 
@@ -13,7 +14,9 @@ from pipelines.ports import Ports, Store
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("restore", help="put a table back to an earlier version", description=__doc__)
     parser.add_argument("table", help="for example validated/flights")
-    parser.add_argument("version", type=int, nargs="?", help="version to go back to; none: only print the newest")
+    parser.add_argument(
+        "version", type=arguments.table_version, nargs="?", help="version to go back to; none: only print the newest"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would change and change nothing")
     parser.set_defaults(run=run)
 

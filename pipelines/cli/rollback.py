@@ -6,19 +6,21 @@ import argparse
 from contextlib import suppress
 from typing import Any
 
+from pipelines.cli import arguments
 from pipelines.cli.names import check_model
+from pipelines.cli.terminal_text import visible
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
 from pipelines.rules.release_rollback import judge_rollback, plan_rollback
-from pipelines.versions.reading import earlier_rollbacks
+from pipelines.versions.reading import earlier_rollbacks, serving_target
 from pipelines.versions.records import append_rollback, update_aliases, update_status
 
 
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("rollback", help="end a model's rollout, or else restore its previous version")
     command.add_argument("model")
-    command.add_argument("--reason", required=True, help="why; it is written into the ledger")
+    command.add_argument("--reason", type=arguments.sentence, required=True, help="why; it is written into the ledger")
     command.add_argument("--version", help="roll back this version or nothing (default: the newest one)")
     command.add_argument("--dry-run", action="store_true", help="say which version would answer next; change nothing")
     command.set_defaults(run=run)
@@ -35,7 +37,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
     print(f"{model}: {rollback}")
     for warning in earlier_rollbacks(ports, model, rollback.to):
-        print(f"warning: {warning}")
+        print(visible(f"warning: {warning}"))
     if options.dry_run:
         print("this was a dry run: nothing has changed")
         return 0
@@ -75,12 +77,12 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def open_target(model: str, ports: Ports) -> DeploymentTarget:
-    """The declared target; the gateway, if the declaration has faults."""
+    """The declared target; the gateway, if the declaration has faults or is gone, which is printed."""
     try:
         return ports.target(model)
     except Refused as error:
         print(f"using the gateway, since {model} has no valid declaration: {error}")
-        return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
+        return serving_target(ports, model)
 
 
 def roll_back(

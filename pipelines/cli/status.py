@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pipelines import store_paths
 from pipelines.cli.model_status import monitoring_facts, next_rollback, rollout_facts, version_facts
 from pipelines.cli.names import check_model
-from pipelines.errors import AirworthyError
+from pipelines.errors import AirworthyError, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, Ports, VersionInfo
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.model import ModelSpec
-from pipelines.versions.reading import compare, observation
+from pipelines.versions.reading import compare, observation, serving_target
 
 Answer = TypeVar("Answer")
 
@@ -31,21 +32,25 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print the summary; 0 also if a part is down, which the summary says."""
+    if options.model:
+        check_model(options.model, ports)
     if options.json:
-        print(json.dumps(summary(ports), indent=2, default=str))
+        print(json.dumps(summary(ports, options.model), indent=2, default=str))
         return 0
     from pipelines.cli.progress import open_console
 
     if options.model:
-        check_model(options.model, ports)
-        print_model(ports.catalog.model(options.model).model, ports, open_console())
+        print_model(options.model, ports, open_console())
     else:
         print_summary(ports, open_console())
     return 0
 
 
-def summary(ports: Ports) -> dict[str, Any]:
+def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     """The state of all data and models as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
+
+    ``model``: of the models only this one. A model whose file is gone or has faults (``declared`` false) is there if
+    the gateway serves it, or if it is the one.
 
     ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
@@ -72,7 +77,8 @@ def summary(ports: Ports) -> dict[str, Any]:
     no_entries: list[LedgerEntry] = []
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     models: dict[str, dict[str, Any]] = {}
-    for name, spec in ports.catalog.models.items():
+    for name in [model] if model else [*ports.catalog.models, *_undeclared_live(entries, ports)]:
+        spec = ports.catalog.models.get(name)
         no_versions: list[VersionInfo] | None = None
         no_live: LiveState | None = None
         no_rollout: RolloutState | None = None
@@ -85,6 +91,7 @@ def summary(ports: Ports) -> dict[str, Any]:
             target = None
         standing = compare(name, own, target, registered)
         models[name] = {
+            "declared": spec is not None,
             "versions": version_facts(standing, registered or []),
             "live": None if live is None else live.model_dump(mode="json", by_alias=True),
             "rollout": rollout_facts(rollout, own) if rollout is not None else None,
@@ -123,16 +130,24 @@ def _source_status(source: str, ports: Ports) -> dict[str, Any]:
     }
 
 
+def _undeclared_live(entries: Sequence[LedgerEntry], ports: Ports) -> list[str]:
+    """Models that the gateway serves although their files have faults or are gone; none if it does not answer."""
+    known = {*ports.catalog.declared("models"), *(entry.model for entry in entries if entry.version)}
+    with suppress(Unavailable):
+        return [name for name in sorted(known - set(ports.catalog.models)) if ports.endpoint.state(name).version]
+    return []
+
+
 def _ask_live(model: str, ports: Ports) -> LiveState:
-    return ports.target(model).state(model)
+    return serving_target(ports, model).state(model)
 
 
 def _ask_rollout(model: str, live: LiveState | None, ports: Ports) -> RolloutState | None:
     """What the target serves, with its newest rollout, running or ended; None if nothing is live."""
-    return ports.target(model).rollout(model) if live is not None and live.version else None
+    return serving_target(ports, model).rollout(model) if live is not None and live.version else None
 
 
-def _ledger_status(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any]:
+def _ledger_status(spec: ModelSpec | None, entries: list[LedgerEntry]) -> dict[str, Any]:
     """The gates and retrain requests of one model; of several lines on one gate the last one counts."""
     gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
     retrains = [entry.details for entry in entries if entry.kind == "retrain_request"]
@@ -147,7 +162,7 @@ def _ledger_status(spec: ModelSpec, entries: list[LedgerEntry]) -> dict[str, Any
             }
             for (version, gate), entry in gates.items()
         ],
-        "metric": spec.monitoring.performance.metric,
+        "metric": spec.monitoring.performance.metric if spec else None,
         "retrain_requests": retrain_requests,
     }
 
@@ -164,5 +179,5 @@ def print_model(model: str, ports: Ports, console: Any) -> None:
     """Write all that is known of one model onto a ``rich`` console."""
     from pipelines.cli.status_page import render_model
 
-    for part in render_model(model, summary(ports)):
+    for part in render_model(model, summary(ports, model)):
         console.print(part)

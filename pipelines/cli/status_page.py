@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
+from pipelines.cli.terminal_text import markup
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
@@ -39,7 +39,7 @@ def render_summary(summary: dict[str, Any], now: datetime | None = None) -> Iter
 def render_model(name: str, summary: dict[str, Any], now: datetime | None = None) -> Iterator[Any]:
     """All that is known of one model: every version with its metrics and gates, then its lines in full."""
     now, model = now or datetime.now(UTC), summary["models"][name]
-    yield f"[bold]Model: {escape(name)}[/bold]"
+    yield f"[bold]Model: {markup(name)}[/bold]"
     for version in model["versions"]:
         yield from _version_lines(version, model)
     yield from _model_lines(name, model, now)
@@ -48,9 +48,9 @@ def render_model(name: str, summary: dict[str, Any], now: datetime | None = None
 
 def _fault_lines(summary: dict[str, Any]) -> Iterator[str]:
     for name, why in summary["refused"].items():
-        yield f"[red]{escape(name)} is left out:[/red] {escape(why)}"
+        yield f"[red]{markup(name)} is left out:[/red] {markup(why)}"
     for what, why in summary["unreachable"].items():
-        yield f"[yellow]{escape(what)} did not answer:[/yellow] {escape(why)}"
+        yield f"[yellow]{markup(what)} did not answer:[/yellow] {markup(why)}"
 
 
 def _dataset_table(name: str, sources: dict[str, Any]) -> Table:
@@ -61,7 +61,7 @@ def _dataset_table(name: str, sources: dict[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for source, facts in sources.items():
         counts = [f"{facts['accepted']:,}", f"{facts['quarantined']:,}"]
-        table.add_row(source, str(facts["days"]), facts["first"] or "-", facts["last"] or "-", *counts)
+        table.add_row(markup(source), str(facts["days"]), facts["first"] or "-", facts["last"] or "-", *counts)
     return table
 
 
@@ -69,24 +69,24 @@ def _quarantine_lines(sources: dict[str, Any]) -> Iterator[str]:
     """Why rows were quarantined, with the number of rows."""
     for source, facts in sources.items():
         if facts["reasons"]:
-            yield f"  {escape(source)} quarantined: {_counts_text(facts['reasons'])}"
+            yield f"  {markup(source)} quarantined: {_counts_text(facts['reasons'])}"
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    return Table(title=markup(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
 
 
 def _version_table(name: str, model: dict[str, Any]) -> Table:
     table = _table(f"Model: {name}")
-    for heading in ("version", "status", "alias", f"test {model['metric']}", "gates"):
-        table.add_column(heading, no_wrap=True)
+    for heading in ("version", "status", "alias", f"test {model['metric']}" if model["metric"] else "test", "gates"):
+        table.add_column(markup(heading), no_wrap=True)
     shown = _shown_versions(model)
     for version in shown:
         own = version["metrics"].get(f"test_{model['metric']}")
         table.add_row(
-            _version_name(version),
-            (version["status"] or "-").replace("_", " "),
-            ", ".join(version["aliases"]) or "-",
+            markup(_version_name(version)),
+            markup((version["status"] or "-").replace("_", " ")),
+            markup(", ".join(version["aliases"]) or "-"),
             "-" if own is None else f"{own:.4f}",
             _gates_text([gate for gate in model["gates"] if gate["version"] == version["version"]]),
         )
@@ -119,21 +119,21 @@ def _failed_gate_lines(model: dict[str, Any]) -> Iterator[str]:
             if gate["version"] == version["version"] and gate["outcome"] != "pass":
                 reason = f": {gate['reasons'][0]}" if gate["reasons"] else ""
                 named = f"  version {version['version']}, {gate['gate']}: "
-                yield f"{escape(named)}{_outcome_text(gate['outcome'])}{escape(reason)}"
+                yield f"{markup(named)}{_outcome_text(gate['outcome'])}{markup(reason)}"
 
 
 def _version_lines(version: dict[str, Any], model: dict[str, Any]) -> Iterator[str]:
     """One version: its state and aliases, its test metrics, and every gate."""
     named = [(version["status"] or "no status").replace("_", " "), *version["aliases"]]
-    yield f"  [bold]version {_version_name(version)}[/bold]: {escape(', '.join(named))}"
+    yield f"  [bold]version {markup(_version_name(version))}[/bold]: {markup(', '.join(named))}"
     metrics = version["metrics"]
     shown = [f"{name} {metrics[f'test_{name}']:.4f}" for name in SHOWN_METRICS if f"test_{name}" in metrics]
     if shown:
         yield f"    test: {', '.join(shown)}"
     for gate in model["gates"]:
         if gate["version"] == version["version"]:
-            yield f"    {escape(str(gate['gate']))}: {_outcome_text(gate['outcome'])}"
-            yield from (f"      - {escape(reason)}" for reason in gate["reasons"])
+            yield f"    {markup(str(gate['gate']))}: {_outcome_text(gate['outcome'])}"
+            yield from (f"      - {markup(reason)}" for reason in gate["reasons"])
 
 
 def _model_lines(
@@ -141,9 +141,11 @@ def _model_lines(
 ) -> Iterator[str]:
     """Lines on what serves, rolls out, is monitored and was requested; at most so many ``reasons`` and ``history``."""
     live = model["live"]
+    if not model["declared"]:
+        yield f"  [red]no valid declaration:[/red] nothing trains, evaluates or monitors {markup(name)}"
     if live and live["version"]:
-        previous = f", previous {live['previous']}" if live["previous"] else ""
-        yield f"  live: version [bold]{live['version']}[/bold]{previous} ({live['workers']} workers)"
+        previous = f", previous {markup(live['previous'])}" if live["previous"] else ""
+        yield f"  live: version [bold]{markup(live['version'])}[/bold]{previous} ({live['workers']} workers)"
     else:
         yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
     if live and live["log_set_aside"]:
@@ -153,19 +155,19 @@ def _model_lines(
         )
     yield from _rollback_lines(model)
     if rollout := model["rollout"]:
-        yield f"  rollout {escape(rollout['rollout_id'])}: {_rollout_text(rollout)}"
-    yield from (f"  [red]disagreement:[/red] {escape(text)}" for text in model["disagreements"])
+        yield f"  rollout {markup(rollout['rollout_id'])}: {_rollout_text(rollout)}"
+    yield from (f"  [red]disagreement:[/red] {markup(text)}" for text in model["disagreements"])
     if tags := model["outdated_tags"]:
         versions = f"version{'s' if len(tags) > 1 else ''} {', '.join(tags)}"
-        hint = f"airworthy reconcile {name} --apply"
-        yield f"  [yellow]the status tag of {versions} is outdated in the registry:[/yellow] {hint}"
+        hint = markup(f"airworthy reconcile {name} --apply")
+        yield f"  [yellow]the status tag of {markup(versions)} is outdated in the registry:[/yellow] {hint}"
     if not model["monitoring"]:
         yield f"  monitoring: no day {'of the live version ' if model['history'] else ''}was checked yet"
     for check, verdict in model["monitoring"].items():
-        measured = f"version {verdict['version']}{_window_text(verdict)}, {_age(verdict['at'], now)}"
+        measured = markup(f"version {verdict['version']}{_window_text(verdict)}, {_age(verdict['at'], now)}")
         days = f"{model['checked_days']} day{'s' if model['checked_days'] != 1 else ''} checked"
-        yield f"  {check} of {verdict['day']}: {_outcome_text(verdict['outcome'])} ({measured}; {days})"
-        yield from (f"    - {escape(reason)}" for reason in verdict["reasons"][:reasons])
+        yield f"  {markup(check)} of {markup(verdict['day'])}: {_outcome_text(verdict['outcome'])} ({measured}; {days})"
+        yield from (f"    - {markup(reason)}" for reason in verdict["reasons"][:reasons])
         if len(verdict["reasons"]) > reasons:
             yield f"    - and {len(verdict['reasons']) - reasons} more"
     if former := model["history"]:
@@ -174,11 +176,11 @@ def _model_lines(
             f" {_age(each['at'], now)})"
             for each in former[-history:]
         ]
-        yield f"  history, of versions that are not live: {escape('; '.join(shown))}"
+        yield f"  history, of versions that are not live: {markup('; '.join(shown))}"
     if model["drifted"]:
         yield f"  drifted (days): {_counts_text(model['drifted'], reasons + 1)}"
     for request in model["retrain_requests"]:
-        yield f"  retraining requested on {request['day']}: {escape('; '.join(request['reasons']))}"
+        yield f"  retraining requested on {markup(request['day'])}: {markup('; '.join(request['reasons']))}"
 
 
 def _rollback_lines(model: dict[str, Any]) -> Iterator[str]:
@@ -187,22 +189,22 @@ def _rollback_lines(model: dict[str, Any]) -> Iterator[str]:
         if version["status"] in ("rolled_back", "failed_before_traffic") and version["since"]:
             since = f"{datetime.fromisoformat(version['since']):%Y-%m-%d %H:%M} UTC"
             what = f"version {version['version']}: {version['status'].replace('_', ' ')} {since} by {version['by']}"
-            yield f"  {escape(what)}: {escape(version['reason'] or 'no reason was given')}"
+            yield f"  {markup(what)}: {markup(version['reason'] or 'no reason was given')}"
     if planned := model["next_rollback"]:
         taken = f"version {planned['taken_back']}" if planned["taken_back"] else "the rollout"
-        yield f"  a rollback now: takes {taken} back, version {planned['answers_next']} answers next"
+        yield markup(f"  a rollback now: takes {taken} back, version {planned['answers_next']} answers next")
         for back in planned["earlier_rollbacks"]:
             at = f"{datetime.fromisoformat(back['at']):%Y-%m-%d %H:%M} UTC"
             why = f"version {planned['answers_next']} was itself taken back {at} by {back['by']}: {back['reason']}"
-            yield f"    [yellow]{escape(why)}[/yellow]"
+            yield f"    [yellow]{markup(why)}[/yellow]"
 
 
 def _rollout_text(rollout: dict[str, Any]) -> str:
     share = rollout["split"].get(str(rollout["candidate"]), 0) / 100
     serves = f": version {rollout['version']}" if rollout["version"] else ""
     serves += f" at {share:g} % of the traffic" if rollout["candidate"] else ""
-    why = f" ({escape(rollout['reason'])})" if rollout["reason"] else ""
-    return f"{rollout['phase']}{serves}{why}"
+    why = f" ({rollout['reason']})" if rollout["reason"] else ""
+    return markup(f"{rollout['phase']}{serves}{why}")
 
 
 def _window_text(verdict: dict[str, Any]) -> str:
@@ -220,10 +222,10 @@ def _age(at: str, now: datetime) -> str:
 
 def _outcome_text(outcome: Any) -> str:
     colour = COLOURS.get(str(outcome), "white")
-    return f"[{colour}]{str(outcome).upper()}[/{colour}]"
+    return f"[{colour}]{markup(str(outcome).upper())}[/{colour}]"
 
 
 def _counts_text(counts: dict[str, int], most: int = MAX_SHOWN_COUNTS) -> str:
-    shown = [f"{escape(name)} {count:,}" for name, count in list(counts.items())[:most]]
+    shown = [f"{markup(name)} {count:,}" for name, count in list(counts.items())[:most]]
     rest = len(counts) - len(shown)
     return ", ".join([*shown, f"and {rest} more"] if rest else shown) or "-"

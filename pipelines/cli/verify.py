@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import check_version
 from pipelines.cli.progress import open_console
@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
         help="a head of the ledger that was kept elsewhere; the ledger must still hold it (may be repeated)",
     )
     parser.add_argument("--offline", action="store_true", help="do not ask the registry; ledger and store suffice")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the certificate as JSON")
+    parser.add_argument("--write", type=arguments.new_file, metavar="FILE", help="write the certificate as JSON")
     parser.set_defaults(run=run)
 
 

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
+from pipelines.cli import arguments
 from pipelines.errors import Refused, unknown_name
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.ports import Ports, Store
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("land", help="deliver real flights into the landing folder")
-    command.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="first day")
-    command.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="last day, included")
+    command.add_argument("--from", dest="first", required=True, type=arguments.day, help="first day")
+    command.add_argument("--to", dest="last", required=True, type=arguments.day, help="last day, included")
     command.add_argument("--dataset", default="flights")
     command.add_argument("--source", action="append", help="only this source; may be repeated")
     command.add_argument("--force", action="store_true", help="deliver again what was delivered before")

@@ -11,6 +11,8 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
+from pipelines.cli import arguments
+from pipelines.cli.names import check_order
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Endpoint, Ports
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
@@ -37,12 +39,12 @@ class ReplaySummary:
 
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("replay", help="ask the gateway about real flights, in order of time")
-    command.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="first day")
-    command.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="last day, included")
+    command.add_argument("--from", dest="first", required=True, type=arguments.day, help="first day")
+    command.add_argument("--to", dest="last", required=True, type=arguments.day, help="last day, included")
     command.add_argument(
         "--model", action="append", help="only this model; may be repeated (default: all that are live)"
     )
-    command.add_argument("--batch", type=int, default=BATCH_ROWS, help="most rows in one request")
+    command.add_argument("--batch", type=arguments.count, default=BATCH_ROWS, help="most rows in one request")
     command.add_argument("--single", action="store_true", help="one row per request")
     command.add_argument("--until-now", action="store_true", help="leave out flights that cannot be asked about yet")
     command.set_defaults(run=run)
@@ -50,8 +52,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Replay and print what was answered."""
-    if options.first > options.last:
-        raise Refused(f"the first day {options.first} is later than the last day {options.last}")
+    check_order(options.first, options.last)
     days = [options.first + timedelta(days=number) for number in range((options.last - options.first).days + 1)]
     until = ports.clock() if options.until_now else None
     summary = replay(days, options.model, ports, batch=1 if options.single else options.batch, until=until)

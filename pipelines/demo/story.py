@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines import store_paths
 from pipelines.adapters.airflow_rest import AirflowApi
-from pipelines.cli import stack
+from pipelines.cli import arguments, stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
@@ -32,9 +32,9 @@ LIVE_STAGES = {"arrive", "monitor"}
 
 def add_parser(subparsers: Any) -> None:
     demo = subparsers.add_parser("demo", help="land real flights and run a model's whole life cycle in Airflow")
-    demo.add_argument("--first", type=date.fromisoformat, default=date(2013, 1, 1), help="first day of history")
-    demo.add_argument("--last", type=date.fromisoformat, default=date(2013, 2, 28), help="last day of history")
-    demo.add_argument("--live", type=int, default=14, help="days that arrive one by one after the history")
+    demo.add_argument("--first", type=arguments.day, default=date(2013, 1, 1), help="first day of history")
+    demo.add_argument("--last", type=arguments.day, default=date(2013, 2, 28), help="last day of history")
+    demo.add_argument("--live", type=arguments.count, default=14, help="days that arrive one by one after the history")
     demo.set_defaults(run=lambda options, ports: run(options, ports.settings))
 
 

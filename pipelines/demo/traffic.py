@@ -9,9 +9,9 @@ import signal
 import time
 from collections import Counter
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.cli import arguments
 from pipelines.demo.replay import live_features
 from pipelines.errors import Refused
 from pipelines.ports import Ports
@@ -27,24 +27,19 @@ MAX_OPEN_REQUESTS = 400
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("traffic", help="ask the gateway about real flights at a steady rate")
     command.add_argument("model")
-    command.add_argument("--rps", type=float, default=60.0, help="requests per second, one flight each")
-    command.add_argument("--seconds", type=float, default=60.0)
-    command.add_argument(
-        "--from", dest="first", type=date.fromisoformat, required=True, help="first day of the flights"
-    )
-    command.add_argument("--days", type=int, default=30)
-    command.add_argument("--to", type=Path, help="Parquet file of all answers: at, status, version, arm")
+    command.add_argument("--rps", type=arguments.positive, default=60.0, help="requests per second, one flight each")
+    command.add_argument("--seconds", type=arguments.positive, default=60.0)
+    command.add_argument("--from", dest="first", type=arguments.day, required=True, help="first day of the flights")
+    command.add_argument("--days", type=arguments.count, default=30)
+    command.add_argument("--to", type=arguments.new_file, help="Parquet file of all answers: at, status, version, arm")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Send requests until the time is up or SIGTERM or SIGINT comes; then print which versions answered."""
-    if options.rps <= 0 or options.seconds <= 0 or options.days < 1:
-        raise Refused("--rps, --seconds and --days must be more than 0")
     bodies = flight_requests(options.model, options.first, options.days, ports)
     answers = asyncio.run(send_requests(options.model, bodies, options.rps, options.seconds, ports))
     if options.to is not None:
-        options.to.parent.mkdir(parents=True, exist_ok=True)
         answers.write_parquet(options.to)
     versions = Counter(answers.filter(answers["status"] == 200)["version"].to_list())
     counts = ", ".join(f"version {version} {count:,}" for version, count in sorted(versions.items()))

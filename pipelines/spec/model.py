@@ -13,6 +13,8 @@ from pipelines.spec.runner import STAGES, StageRunner
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 REGRESSION_METRICS = ("mae", "rmse", "r2", "mape")
 Stage = Annotated[str, Field(pattern=f"^({'|'.join(STAGES)})$")]
+LARGEST_SEED = 2**31 - 1
+"""XGBoost and scikit-learn take a seed of 31 bits alike."""
 LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "mape")
 
 
@@ -124,7 +126,7 @@ class Training(DeclarationBlock):
     history_days: int | None = Field(default=None, ge=1)
     """Only rows of this many days before the as-of date; none: all."""
     minimum_rows: int = Field(default=1000, ge=10)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     features: list[str] | None = None
     """A subset of the view's features; none: all."""
     split: SplitSpec = SplitSpec()

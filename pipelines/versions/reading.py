@@ -9,11 +9,11 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from pipelines.errors import AirworthyError, Unavailable
+from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ledger.version_state import RECONCILIATION, Observation, State, live_version, read_versions, versions_in
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
-from pipelines.ports import LedgerEntry, Ports, VersionInfo
+from pipelines.ports import DeploymentTarget, LedgerEntry, Ports, VersionInfo
 from pipelines.rollout.rollback_plan import DRILL_PREFIX
 from pipelines.versions.standing import STATUS_TAG, Standing
 
@@ -100,6 +100,15 @@ def answer_within(seconds: float, question: Callable[[], Answer]) -> Answer:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def serving_target(ports: Ports, model: str) -> DeploymentTarget:
+    """The declared target; the gateway for a model whose file has faults or is gone. For reading, and for a rollback:
+    that such a model has no live version there does not mean that it has none elsewhere."""
+    try:
+        return ports.target(model)
+    except Refused:
+        return ports.endpoint  # type: ignore[return-value]  # the gateway's adapter is both ports
 
 
 def observe_target(ports: Ports, model: str) -> Observation:

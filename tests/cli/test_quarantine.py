@@ -83,7 +83,6 @@ def test_a_row_is_shown_with_day_key_value_and_every_reason(
         (["--since", "2013-02-01"], []),
         (["--reason", "DISTANCE lies"], [2, 5]),
         (["--last", "1"], [5]),
-        (["--last", "0"], []),
         (["--last", "1", "--all"], [1545, 2, 4, 5]),
     ],
 )

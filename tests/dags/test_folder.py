@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from airflow.utils.file import might_contain_dag_via_default_heuristic
 
@@ -65,6 +66,43 @@ def test_every_field_of_a_form_has_a_title_a_description_and_a_type(folder: dict
         assert form["schema"].get("title"), where
         assert form["schema"].get("type"), where
         assert form["description"], where
+
+
+def test_every_field_of_a_form_is_bounded_so_that_nothing_is_refused_only_after_hours_of_training(
+    folder: dict[str, Any],
+) -> None:
+    for name, dag in folder["dags"].items():
+        for field, form in dag["params"].items():
+            schema, types = form["schema"], form["schema"]["type"]
+            if "string" in types:
+                assert {"maxLength", "format", "enum"} & set(schema) or "{" in schema["pattern"], (name, field)
+            if "integer" in types:
+                assert {"minimum", "maximum"} <= set(schema), (name, field)
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "holds"),
+    [
+        ("rollback", {"reason": "late flights look punctual"}, True),
+        ("rollback", {"reason": "          "}, False),
+        ("rollback", {"reason": "x" * 2001}, False),
+        ("rollback", {"reason": "too short"}, False),
+        ("rollback", {"reason": "late flights look punctual", "version": "three"}, False),
+        ("rollback", {"reason": "late flights look punctual", "version": "9" * 10}, False),
+        ("train", {"seed": 2**31 - 1}, True),
+        ("train", {"seed": 2**31}, False),
+        ("train", {"seed": -1}, False),
+        ("train", {"seed": 1.5}, False),
+        ("train", {"hypothesis": "x" * 2001}, False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_form_takes_what_the_task_can_use_and_nothing_else(
+    folder: dict[str, Any], stage: str, given: dict[str, Any], holds: bool
+) -> None:
+    form = folder["dags"][f"flight_delay__{stage}"]["params"]
+    schema = {"type": "object", "properties": {name: field["schema"] for name, field in form.items()}}
+    assert jsonschema.Draft7Validator(schema).is_valid(given) is holds
 
 
 def test_every_task_is_tried_again_only_when_that_can_help(folder: dict[str, Any]) -> None:

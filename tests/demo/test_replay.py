@@ -120,5 +120,5 @@ def test_a_days_features_are_the_same_whether_asked_for_alone_or_with_its_neighb
 
 def test_days_the_wrong_way_round_are_refused(ports: FakePorts) -> None:
     options = argparse.Namespace(first=DAY, last=DAY - timedelta(days=1))
-    with pytest.raises(Refused, match="later than the last day"):
+    with pytest.raises(Refused, match="later than the last"):
         feed.run(options, ports)

@@ -13,7 +13,7 @@ def day_field(description: str, *, title: str = "Day", example: str = "2013-01-3
 
 def version_field(description: str, *, example: str = "3") -> Param:
     """An optional version number of the registry."""
-    types, digits = ["null", "string"], "^[0-9]+$"
+    types, digits = ["null", "string"], "^[0-9]{1,9}$"
     return Param(None, type=types, pattern=digits, title="Version", description=description, examples=[example])
 
 
