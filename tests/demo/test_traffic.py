@@ -56,7 +56,7 @@ def test_who_answered_and_who_got_nothing_is_on_file(
 ) -> None:
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "AIRWORTHY_GATEWAY": door})
     ports = FakePorts.make(tmp_path, settings=settings)
-    file = tmp_path / "out" / "answers.parquet"
+    file = tmp_path / "answers.parquet"
     asked = {"model": MODEL, "rps": 100.0, "seconds": 1.0, "first": DAY, "days": 1, "to": file}
     assert run(argparse.Namespace(**asked), ports) == 0
     found = pl.read_parquet(file)
